@@ -1,0 +1,259 @@
+"""The artifact: one folder `<repository>/<name>/<version>/` that holds all a service needs of a model.
+
+    model.onnx       input `tokens` int32 [batch, time], output `probabilities` float32 [batch, 1] or [batch, labels]
+    tokenizer.json   text to ids, see `model.tokenizer`
+    manifest.json    what the model is, what was measured, and the SHA-256 of both files and of itself
+
+Readers check everything before they use anything; writers fill a temporary folder and rename it into place, so that
+nobody ever reads half an artifact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from model.configuration import Configuration, Label, Name
+from model.errors import SentimentError
+from model.tokenizer import Tokenizer, TokenizerError
+
+FORMAT_VERSION = 1
+GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_NO_DIGEST = "0" * 64
+_SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
+
+
+class ArtifactError(SentimentError):
+    """An artifact that is missing, changed, truncated, of a newer format or inconsistent; the message names the file."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class File(_Record):
+    """One file of the artifact."""
+
+    bytes: int = Field(ge=0)
+    sha256: Digest
+
+
+class Golden(_Record):
+    """A text and what Keras answered; a loader must get the same before it serves."""
+
+    text: str
+    probabilities: tuple[float, ...] = Field(min_length=1, description="One for a sigmoid, else one a label.")
+
+
+class Metrics(_Record):
+    """What was measured, and on what."""
+
+    measured_on: str
+    examples: int = Field(ge=1)
+    values: dict[str, float]
+
+
+class ParityCheck(_Record):
+    """One comparison of the served graph with Keras, made before the artifact was written."""
+
+    against: str
+    inputs: str
+    examples: int = Field(ge=1)
+    largest_difference: float = Field(ge=0)
+
+
+class Manifest(_Record):
+    """`manifest.json`."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    name: Name
+    version: int = Field(ge=1)
+    created: str = Field(description="UTC, ISO 8601.")
+    labels: tuple[Label, ...] = Field(min_length=2)
+    activation: Literal["sigmoid", "softmax"]
+    max_tokens: int = Field(ge=1)
+    vocabulary_size: int = Field(ge=1, description="Ids run from 0 to one below this number.")
+    convolution_widths: tuple[int, ...] = Field(description="Empty where the graph is not of the Conv1D family.")
+    leading_padding: int | None = Field(
+        ge=0,
+        description="Pad ids in front of a short review that stand for padding up to max_tokens; "
+        "null: pad to max_tokens.",
+    )
+    configuration: Configuration | None = Field(description="How it was trained; null for a model trained elsewhere.")
+    metrics: Metrics | None
+    parity: tuple[ParityCheck, ...]
+    golden: Golden
+    libraries: dict[str, str]
+    files: dict[str, File]
+    manifest_sha256: Digest = Field(
+        _NO_DIGEST, description="SHA-256 of this file with these 64 digits replaced by zeros."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if set(self.files) != {GRAPH_FILE, TOKENIZER_FILE}:
+            raise ValueError(f"files must be {GRAPH_FILE} and {TOKENIZER_FILE}, not {sorted(self.files)}")
+        if self.activation == "sigmoid" and len(self.labels) != 2:
+            raise ValueError("a sigmoid has two labels")
+        if len(self.golden.probabilities) != self.outputs:
+            raise ValueError(f"the golden answer must have {self.outputs} probabilities")
+        return self
+
+    @property
+    def outputs(self) -> int:
+        """Columns of `probabilities`: one for a sigmoid, one a label for a softmax."""
+        return 1 if self.activation == "sigmoid" else len(self.labels)
+
+    def to_bytes(self) -> bytes:
+        """The file's content, its own digest filled in."""
+        unsigned = self.model_copy(update={"manifest_sha256": _NO_DIGEST})
+        content = (json.dumps(unsigned.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
+        return _with_digest(content, hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified artifact in memory: the bytes are those whose digests were checked."""
+
+    path: Path
+    manifest: Manifest
+    graph: bytes
+    tokenizer: Tokenizer
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read and verify the artifact in folder `path`. Raises `ArtifactError`, which names the file at fault."""
+    if not path.is_dir():
+        raise ArtifactError(f"{path}: there is no such artifact folder")
+    manifest = _read_manifest(path / MANIFEST_FILE)
+    graph = _read_checked(path / GRAPH_FILE, manifest.files[GRAPH_FILE])
+    tokenizer_json = _read_checked(path / TOKENIZER_FILE, manifest.files[TOKENIZER_FILE])
+    try:
+        tokenizer = Tokenizer.from_json(tokenizer_json)
+    except TokenizerError as error:
+        raise ArtifactError(f"{path / TOKENIZER_FILE}: {error}") from error
+    declared = (manifest.max_tokens, manifest.vocabulary_size)
+    if (tokenizer.max_tokens, tokenizer.vocabulary_size) != declared:
+        raise ArtifactError(
+            f"{path / TOKENIZER_FILE}: {tokenizer.max_tokens} tokens and {tokenizer.vocabulary_size} ids, "
+            f"while {MANIFEST_FILE} says {declared[0]} and {declared[1]}"
+        )
+    return Artifact(path, manifest, graph, tokenizer)
+
+
+def versions(repository: Path, name: str) -> list[int]:
+    """The versions of a model in a repository, oldest first; folders whose name is no version are not looked at."""
+    folder = repository / name
+    if not folder.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if _is_version(entry.name) and entry.is_dir())
+
+
+def publish(repository: Path, manifest: Mapping[str, Any], graph: bytes, tokenizer: Tokenizer) -> Artifact:
+    """Write the next free version of a model into a repository, all of it or nothing.
+
+    `manifest` holds the fields of `Manifest` but `version` and `files`. Two exports at once get two versions.
+    Raises `ArtifactError` if the repository cannot be written to or the finished artifact does not verify.
+    """
+    contents = {GRAPH_FILE: graph, TOKENIZER_FILE: tokenizer.to_json().encode()}
+    files = {
+        name: File(bytes=len(content), sha256=hashlib.sha256(content).hexdigest()) for name, content in contents.items()
+    }
+    home = repository / str(manifest["name"])
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
+    except OSError as error:
+        raise ArtifactError(f"{home}: cannot be written to ({error.strerror})") from error
+    try:
+        temporary.chmod(0o755)
+        for name, content in contents.items():
+            _write_through(temporary / name, content)
+        version = max(versions(repository, home.name), default=0) + 1
+        while True:
+            complete = Manifest(**manifest, version=version, files=files)
+            _write_through(temporary / MANIFEST_FILE, complete.to_bytes())
+            read_artifact(temporary)
+            try:
+                temporary.rename(home / str(version))
+            except OSError:
+                if not (home / str(version)).exists():
+                    raise
+                version += 1
+            else:
+                return read_artifact(home / str(version))
+    except OSError as error:
+        raise ArtifactError(f"{home}: cannot be written to ({error.strerror})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdigit() and not name.startswith("0")
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: the file is missing") from None
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _read_checked(path: Path, expected: File) -> bytes:
+    content = _read(path)
+    if len(content) != expected.bytes:
+        raise ArtifactError(f"{path}: {len(content)} bytes, while {MANIFEST_FILE} says {expected.bytes}")
+    if hashlib.sha256(content).hexdigest() != expected.sha256:
+        raise ArtifactError(f"{path}: its SHA-256 is not the one in {MANIFEST_FILE}: the file was changed")
+    return content
+
+
+def _read_manifest(path: Path) -> Manifest:
+    content = _read(path)
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not valid JSON ({error})") from error
+    format_version = document.get("format_version") if isinstance(document, dict) else None
+    if not isinstance(format_version, int):
+        raise ArtifactError(f"{path}: not a manifest: it has no format_version")
+    if format_version != FORMAT_VERSION:
+        age = "newer" if format_version > FORMAT_VERSION else "older"
+        raise ArtifactError(
+            f"{path}: format version {format_version} is {age} than the one this program reads ({FORMAT_VERSION})"
+        )
+    digests = _SELF_DIGEST.findall(content)
+    unsigned = _with_digest(content, _NO_DIGEST)
+    if len(digests) != 1 or hashlib.sha256(unsigned).hexdigest() != digests[0].decode():
+        raise ArtifactError(f"{path}: its SHA-256 is not the one it states: the file was changed")
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise ArtifactError(f"{path}: {place}: {first['msg']}") from error
+
+
+def _with_digest(content: bytes, digest: str) -> bytes:
+    return _SELF_DIGEST.sub(f'"manifest_sha256": "{digest}"'.encode(), content)

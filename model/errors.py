@@ -1,0 +1,5 @@
+"""The root of every error whose message is meant for the person who runs a command."""
+
+
+class SentimentError(Exception):
+    """Something the caller can mend. Commands print the message without a traceback and exit with status 2."""
