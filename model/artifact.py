@@ -27,7 +27,7 @@ from model.configuration import Configuration, Label, Name
 from model.errors import SentimentError
 from model.tokenizer import Tokenizer, TokenizerError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -36,7 +36,7 @@ _SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
 
 
 class ArtifactError(SentimentError):
-    """An artifact that is missing, changed, truncated, of a newer format or inconsistent; the message names the file."""
+    """An artifact that is missing, changed, truncated, too new or inconsistent; the message names the file."""
 
 
 class _Record(BaseModel):
@@ -77,7 +77,7 @@ class ParityCheck(_Record):
 class Manifest(_Record):
     """`manifest.json`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     name: Name
     version: int = Field(ge=1)
     created: str = Field(description="UTC, ISO 8601.")

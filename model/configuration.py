@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 #: Ids every vocabulary starts with: padding, the start of a review, an unknown word.
 RESERVED_IDS = 3
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+#: A name is a folder of the repository and a part of URLs.
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 

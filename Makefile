@@ -1,0 +1,62 @@
+# Two commands do everything on a fresh machine with Python 3.11 to 3.13: `make serve` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+# What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
+ARGS ?=
+
+.PHONY: serve test lint format train export requirements clean
+
+serve: $(VENV)/.runtime  ## start the service with the shipped model
+	@exec $(BIN)/python -m service serve $(ARGS)
+
+test: lint  ## lint, check types and run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+DATA ?= imdb
+RUN ?= runs/imdb-cnn
+
+train: $(VENV)/.dev  ## train the preset: make train DATA=reviews.csv RUN=runs/mine
+	$(BIN)/python -m model train --data $(DATA) --preset imdb-cnn --out $(RUN) $(ARGS)
+
+export: $(VENV)/.dev  ## publish a run as the next version: make export RUN=runs/mine
+	$(BIN)/python -m export $(RUN) $(ARGS)
+
+# Pinned with hashes for every supported Python and platform; needs `uv` on the path.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header pyproject.toml
+
+requirements:  ## pin the newest releases that fit pyproject.toml
+	$(COMPILE) --upgrade --extra cpu --output-file requirements/runtime.txt
+	$(COMPILE) --upgrade --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	$(COMPILE) --upgrade --extra cuda --constraint requirements/runtime.txt --output-file requirements/cuda.txt
+	$(COMPILE) --upgrade --extra cpu --extra parquet --constraint requirements/runtime.txt \
+		--output-file requirements/parquet.txt
+
+clean:  ## remove the environment and every cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
+		f"Python 3.11, 3.12 or 3.13 is needed, and {sys.executable} is {sys.version.split()[0]}: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements/runtime.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) --requirement $<
+	@touch $@
+
+# The development set holds the runtime set, at the same versions.
+$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) --requirement $<
+	@touch $@ $(VENV)/.runtime

@@ -1,0 +1,5 @@
+"""From a trained Keras model to a versioned ONNX artifact that is proven equal to it.
+
+`family` recognises the Conv1D family, `folded` writes its graph, `reference` has Keras write its own, `parity` compares
+answers, `exporter` tells the story from start to end.
+"""

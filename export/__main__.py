@@ -1,0 +1,116 @@
+"""`python -m export`: a run folder, or any Keras model over ids, becomes the next version of an artifact."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.configuration import NAME_PATTERN
+from model.errors import SentimentError
+from model.quiet import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from export.exporter import Exported, Trained
+    from export.parity import Reviews
+
+#: Real reviews that parity is proven on; more would only repeat it.
+MAX_REVIEWS = 1000
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m export",
+        description="Write a trained model as the next version of an ONNX artifact, after proving that both answer "
+        "the same.",
+    )
+    top.add_argument("source", type=Path, metavar="RUN", help="a run folder, or a .keras file")
+    top.add_argument("--name", help="name of the model (default: that of the run's configuration)")
+    top.add_argument(
+        "--repository", type=Path, default=Path("model_repository"), help="where to (default: model_repository)"
+    )
+    top.add_argument("--data", type=Path, help="real reviews to prove parity on, in any form that training takes")
+    top.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
+    top.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
+    foreign = top.add_argument_group("for a .keras file")
+    foreign.add_argument("--tokenizer", type=Path, help="tokenizer.json whose ids the model reads")
+    foreign.add_argument("--labels", help="labels in the order of the model's outputs, separated by commas")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the export; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
+    options = parser().parse_args(arguments)
+    quiet_tensorflow()
+    try:
+        return _export(options)
+    except SentimentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+
+
+def _export(options: argparse.Namespace) -> int:
+    if options.data is not None and not options.data.exists():
+        raise SentimentError(f"{options.data}: there is no such file or folder")
+    trained = _trained(options)
+
+    from export.exporter import export
+
+    name = options.name or (trained.configuration.name if trained.configuration else "")
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise SentimentError(
+            f"--name: {name!r} is no name of a model: lower-case letters, digits, '.', '_' and '-', 64 at most"
+        )
+    reviews = [] if options.data is None else [_reviews(options, trained)]
+    _print_result(export(trained, name, options.repository, reviews))
+    return 0
+
+
+def _trained(options: argparse.Namespace) -> Trained:
+    if options.source.suffix == ".keras":
+        if options.tokenizer is None or options.labels is None:
+            raise SentimentError("a .keras file needs --tokenizer and --labels as well")
+        from export.exporter import from_keras_file
+
+        return from_keras_file(options.source, options.tokenizer, tuple(options.labels.split(",")))
+    from export.exporter import from_run
+
+    return from_run(options.source)
+
+
+def _reviews(options: argparse.Namespace, trained: Trained) -> Reviews:
+    from export.parity import Reviews
+    from model.data import load_examples
+
+    examples = load_examples(
+        options.data, trained.labels, text_column=options.text_column, label_column=options.label_column
+    )
+    step = max(1, -(-len(examples.texts) // MAX_REVIEWS))
+    rows = [trained.tokenizer.encode(text).ids for text in examples.texts[::step]]
+    return Reviews(f"{len(rows):,} reviews of {options.data.name}", rows)
+
+
+def _print_result(exported: Exported) -> None:
+    artifact, manifest = exported.artifact, exported.artifact.manifest
+    width = max(len(check.inputs) for check in manifest.parity)
+    print(f"{'inputs':{width}}  {'against':19}  {'number':>6}  largest difference")
+    for check in manifest.parity:
+        print(f"{check.inputs:{width}}  {check.against:19}  {check.examples:6}  {check.largest_difference:.1e}")
+    print("no label changed")
+    if exported.unfolded:
+        print(f"served as Keras wrote it, every review padded to {manifest.max_tokens} ids: {exported.unfolded}")
+    else:
+        print(f"folded: convolutions of width {', '.join(map(str, manifest.convolution_widths))} are table look-ups")
+    for name, file in manifest.files.items():
+        print(f"{name}: {file.bytes:,} bytes")
+    print(f"wrote {artifact.path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

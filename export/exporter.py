@@ -1,0 +1,162 @@
+"""The way from a trained model to a published artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import tensorflow
+
+from export.family import recognise
+from export.folded import folded_graph
+from export.parity import Answers, Ids, Reviews, compare, generated, session
+from export.reference import ExportError, reference_graph
+from model.artifact import Artifact, Golden, Metrics, publish
+from model.configuration import Configuration
+from model.padding import pad
+from model.run import read_run
+from model.tokenizer import Tokenizer, TokenizerError
+
+#: Whoever loads the artifact must get Keras' answer for this text before serving anything.
+GOLDEN_TEXT = (
+    "A quiet, beautifully acted film. The first hour takes its time, but the ending is one of the best I've seen, "
+    "and I'd gladly watch it again!"
+)
+
+#: A probability may leave [0, 1], or a row its sum of 1, by no more than rounding does.
+_ROUNDING = 1e-4
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A Keras model with what makes it a classifier of texts."""
+
+    model: keras.Model
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    configuration: Configuration | None = None
+    metrics: Metrics | None = None
+
+    def predict(self, tokens: Ids) -> Answers:
+        """Keras' own answers: int32 [batch, max_tokens] -> float32 [batch, outputs]."""
+        return np.asarray(self.model.predict_on_batch(tokens), np.float32)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A published artifact; `unfolded` says why its graph is not the folded one, if it is not."""
+
+    artifact: Artifact
+    unfolded: str
+
+
+def from_run(path: Path) -> Trained:
+    """What `python -m model train` wrote. Raises `RunError`."""
+    run = read_run(path)
+    return Trained(_load(run.keras_file), run.tokenizer, run.configuration.labels, run.configuration, run.metrics)
+
+
+def from_keras_file(path: Path, tokenizer_file: Path, labels: tuple[str, ...]) -> Trained:
+    """Any other Keras model over the ids of a `tokenizer.json`. Raises `ExportError`."""
+    for file in (path, tokenizer_file):
+        if not file.is_file():
+            raise ExportError(f"{file}: there is no such file")
+    try:
+        tokenizer = Tokenizer.from_json(tokenizer_file.read_bytes())
+    except TokenizerError as error:
+        raise ExportError(f"{tokenizer_file}: {error}") from error
+    return Trained(_load(path), tokenizer, labels)
+
+
+def export(trained: Trained, name: str, repository: Path, reviews: Sequence[Reviews] = ()) -> Exported:
+    """Write the graphs, prove that they answer as Keras does, and publish the next version of the artifact.
+
+    Raises `ExportError` for a model that is no classifier over the tokenizer's ids, `ParityError` where an answer
+    differs, `ArtifactError` where the repository cannot be written to. None of them leaves anything behind.
+    """
+    tokenizer = trained.tokenizer
+    max_tokens = tokenizer.max_tokens
+    made_up = generated(tokenizer.vocabulary_size, max_tokens)
+    activation = _checked_activation(trained, made_up)
+
+    reference = reference_graph(trained.model, max_tokens).SerializeToString()
+    family, unfolded = recognise(trained.model)
+    graph = reference if family is None else folded_graph(family).SerializeToString()
+    widths = () if family is None else tuple(bank.width for bank in family.banks)
+    leading_padding = max(widths) if widths else None
+
+    checks = compare(
+        trained.predict, session(reference), session(graph), [*reviews, made_up], max_tokens, leading_padding
+    )
+    golden = trained.predict(pad([tokenizer.encode(GOLDEN_TEXT).ids], max_tokens))[0]
+    artifact = publish(
+        repository,
+        {
+            "name": name,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "labels": trained.labels,
+            "activation": activation,
+            "max_tokens": max_tokens,
+            "vocabulary_size": tokenizer.vocabulary_size,
+            "convolution_widths": widths,
+            "leading_padding": leading_padding,
+            "configuration": trained.configuration,
+            "metrics": trained.metrics,
+            "parity": tuple(checks),
+            "golden": Golden(text=GOLDEN_TEXT, probabilities=tuple(golden.tolist())),
+            "libraries": _libraries(),
+        },
+        graph,
+        tokenizer,
+    )
+    return Exported(artifact, unfolded)
+
+
+def _load(path: Path) -> keras.Model:
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        # A broken file surfaces as whatever zipfile, h5py or a layer's constructor raise.
+        raise ExportError(f"{path}: not a Keras model that can be loaded ({error})") from error
+
+
+def _checked_activation(trained: Trained, made_up: Reviews) -> str:
+    """`sigmoid` or `softmax`, by what the model really answers."""
+    shape: tuple[int | None, ...] = trained.model.inputs[0].shape if len(trained.model.inputs) == 1 else ()
+    if len(shape) != 2 or shape[1] not in (None, trained.tokenizer.max_tokens):
+        raise ExportError(
+            f"the model must take ids [batch, {trained.tokenizer.max_tokens}] as the tokenizer makes them, not {shape}"
+        )
+    try:
+        answers = trained.predict(pad(made_up.rows, trained.tokenizer.max_tokens))
+    except Exception as error:
+        raise ExportError(
+            f"the model does not take all {trained.tokenizer.vocabulary_size} ids of the tokenizer: {error}"
+        ) from error
+    labels = len(trained.labels)
+    outputs = 1 if labels == 2 and answers.ndim == 2 and answers.shape[1] == 1 else labels
+    if answers.ndim != 2 or answers.shape[1] != outputs:
+        raise ExportError(f"{labels} labels do not go with answers of shape {answers.shape}")
+    if not (np.all(answers >= -_ROUNDING) and np.all(answers <= 1 + _ROUNDING)):
+        raise ExportError("the model's answers are not probabilities: it must end in a sigmoid or a softmax")
+    if outputs > 1 and not np.allclose(answers.sum(axis=1), 1, atol=_ROUNDING):
+        raise ExportError("the probabilities of the labels do not sum to 1: it must end in a softmax")
+    return "sigmoid" if outputs == 1 else "softmax"
+
+
+def _libraries() -> dict[str, str]:
+    return {
+        "tensorflow": tensorflow.__version__,
+        "keras": keras.__version__,
+        "tf2onnx": version("tf2onnx"),
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,193 @@
+"""The Conv1D family: Embedding -> Conv1D, one or several in parallel -> global max pooling -> dense layers.
+
+Only such a model can be folded. It is recognised by its layers and how they are connected, not by who built it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+Weights = npt.NDArray[np.float32]
+
+#: Keras activations with the ONNX operator that computes the same.
+ACTIVATIONS: dict[str, str] = {
+    "linear": "Identity",
+    "relu": "Relu",
+    "sigmoid": "Sigmoid",
+    "softmax": "Softmax",
+    "softplus": "Softplus",
+    "softsign": "Softsign",
+    "tanh": "Tanh",
+}
+
+#: Those that never fall, so that they may be computed once on the maximum instead of at every position.
+_MONOTONE = frozenset(ACTIVATIONS) - {"softmax"}
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Filters of one width."""
+
+    kernel: Weights  # [width, embedding, filters]
+    bias: Weights | None  # [filters]
+    activations: tuple[str, ...]  # after the bias, in order
+
+    @property
+    def width(self) -> int:
+        """Words under a filter."""
+        return int(self.kernel.shape[0])
+
+
+@dataclass(frozen=True)
+class Dense:
+    """One dense layer."""
+
+    kernel: Weights  # [inputs, units]
+    bias: Weights | None  # [units]
+    activations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A recognised model as plain arrays."""
+
+    max_tokens: int
+    embedding: Weights  # [vocabulary, embedding]
+    banks: tuple[Bank, ...]
+    head: tuple[Dense, ...]
+
+
+class _Stranger(Exception):
+    """Something the family does not have; the message says what."""
+
+
+def recognise(model: keras.Model) -> tuple[Family | None, str]:
+    """The model as a `Family`, or None and why it is not one."""
+    try:
+        return _recognise(model), ""
+    except _Stranger as stranger:
+        return None, str(stranger)
+
+
+def _recognise(model: keras.Model) -> Family:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise _Stranger("it has several inputs or outputs")
+    head, tensor = _head(model.outputs[0])
+    layer, inputs = _producer(tensor)
+    if isinstance(layer, keras.layers.Concatenate):
+        if layer.axis not in (-1, 1):
+            raise _Stranger(f"layer {layer.name} concatenates along axis {layer.axis}")
+        branches = [_bank(branch) for branch in inputs]
+    else:
+        branches = [_bank(tensor)]
+    sources = {id(embedding): embedding for _, embedding, _ in branches}
+    if len(sources) != 1:
+        raise _Stranger("its convolutions read different embeddings")
+    embedding, tokens = branches[0][1:]
+    if any(branch[2] is not tokens for branch in branches) or tokens is not model.inputs[0]:
+        raise _Stranger("its embedding does not read the model's input")
+    if len(tokens.shape) != 2 or tokens.shape[1] is None:
+        raise _Stranger(f"its input has shape {tokens.shape}, not [batch, time] with a fixed time")
+    return Family(
+        max_tokens=int(tokens.shape[1]),
+        embedding=_array(embedding.embeddings),
+        banks=tuple(bank for bank, _, _ in branches),
+        head=tuple(head),
+    )
+
+
+def _head(tensor: Any) -> tuple[list[Dense], Any]:
+    """The dense layers in front of the output, first to last, and the tensor they start from."""
+    layers: list[Dense] = []
+    while True:
+        activations, layer, inputs, tensor_before = _after_activations(tensor)
+        if not isinstance(layer, keras.layers.Dense):
+            break
+        layers.insert(0, Dense(_array(layer.kernel), _bias(layer), (*_activation(layer), *activations)))
+        tensor = inputs[0]
+    if not layers:
+        raise _Stranger("it does not end in a dense layer")
+    if activations:
+        raise _Stranger("an activation stands between the pooling and the dense layers")
+    return layers, tensor_before
+
+
+def _bank(tensor: Any) -> tuple[Bank, Any, Any]:
+    """A pooled convolution: its filters, its embedding layer and the tensor of ids that reads."""
+    layer, inputs = _producer(tensor)
+    if not isinstance(layer, keras.layers.GlobalMaxPooling1D):
+        raise _Stranger(f"layer {layer.name} stands where a global max pooling should")
+    if layer.data_format != "channels_last" or layer.keepdims:
+        raise _Stranger(f"layer {layer.name} keeps its dimensions or pools along the channels")
+    activations, convolution, inputs, _ = _after_activations(inputs[0])
+    if not isinstance(convolution, keras.layers.Conv1D) or type(convolution) is not keras.layers.Conv1D:
+        raise _Stranger(f"layer {convolution.name} stands where a convolution should")
+    plain = {"padding": "valid", "strides": (1,), "dilation_rate": (1,), "groups": 1, "data_format": "channels_last"}
+    for name, value in plain.items():
+        if getattr(convolution, name) != value:
+            raise _Stranger(f"layer {convolution.name} has {name} {getattr(convolution, name)}")
+    activations = (*_activation(convolution), *activations)
+    if not set(activations) <= _MONOTONE:
+        raise _Stranger(f"layer {convolution.name} has an activation that pooling does not commute with")
+    embedding, inputs = _producer(_skip_dropout(inputs[0]))
+    if not isinstance(embedding, keras.layers.Embedding):
+        raise _Stranger(f"layer {embedding.name} stands where an embedding should")
+    if embedding.mask_zero:
+        raise _Stranger(f"layer {embedding.name} masks its padding")
+    return Bank(_array(convolution.kernel), _bias(convolution), activations), embedding, inputs[0]
+
+
+def _after_activations(tensor: Any) -> tuple[tuple[str, ...], Any, list[Any], Any]:
+    """The activation layers that made a tensor, in order; the layer in front of them, its inputs and its output."""
+    activations: list[str] = []
+    while True:
+        tensor = _skip_dropout(tensor)
+        layer, inputs = _producer(tensor)
+        if isinstance(layer, keras.layers.ReLU) and not (layer.max_value or layer.negative_slope or layer.threshold):
+            activations.insert(0, "relu")
+        elif type(layer) is keras.layers.Softmax and layer.axis in (-1, 1):
+            activations.insert(0, "softmax")
+        elif isinstance(layer, keras.layers.Activation):
+            activations[:0] = _activation(layer)
+        else:
+            return tuple(activations), layer, inputs, tensor
+        tensor = inputs[0]
+
+
+def _skip_dropout(tensor: Any) -> Any:
+    """Dropout, noise and the like do nothing once training is over."""
+    idle = (keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.GaussianNoise)
+    layer, inputs = _producer(tensor)
+    while isinstance(layer, idle):
+        tensor = inputs[0]
+        layer, inputs = _producer(tensor)
+    return tensor
+
+
+def _producer(tensor: Any) -> tuple[Any, list[Any]]:
+    """The layer that made a tensor, and the tensors it made it from."""
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, list(node.input_tensors)
+
+
+def _activation(layer: Any) -> tuple[str, ...]:
+    function: Callable[..., Any] = layer.activation
+    name = getattr(function, "__name__", "")
+    if name not in ACTIVATIONS or function is not keras.activations.get(name):
+        raise _Stranger(f"layer {layer.name} has the activation {name or function!r}")
+    return () if name == "linear" else (name,)
+
+
+def _bias(layer: Any) -> Weights | None:
+    return _array(layer.bias) if layer.use_bias else None
+
+
+def _array(variable: Any) -> Weights:
+    return np.asarray(variable, np.float32)

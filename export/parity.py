@@ -1,0 +1,139 @@
+"""The proof that the exported graph answers as Keras does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from model.artifact import ParityCheck
+from model.errors import SentimentError
+from model.padding import pad, padded_length
+
+TOLERANCE = 1e-5
+
+Ids = npt.NDArray[np.int32]
+Answers = npt.NDArray[np.float32]
+Predict = Callable[[Ids], Answers]
+
+
+class ParityError(SentimentError):
+    """The graph does not answer as the Keras model does; no artifact is written."""
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Ids to compare answers on, each int32 [at most max_tokens], and what they are."""
+
+    source: str
+    rows: list[Ids]
+
+
+def generated(vocabulary_size: int, max_tokens: int, seed: int = 0, count: int = 256) -> Reviews:
+    """Random ids of every length from one to full, the shortest and the longest among them."""
+    random = np.random.default_rng(seed)
+    edges = [1, 2, 3, 4, max_tokens - 4, max_tokens - 3, max_tokens - 2, max_tokens - 1, max_tokens]
+    lengths = [length for length in edges if 1 <= length <= max_tokens]
+    lengths += random.integers(1, max_tokens + 1, count - len(lengths)).tolist()
+    rows = [random.integers(0, vocabulary_size, length, dtype=np.int32) for length in lengths]
+    return Reviews("generated ids", rows)
+
+
+def session(graph: bytes) -> Predict:
+    """A graph in ONNX Runtime as a function of ids."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    opened = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def predict(tokens: Ids) -> Answers:
+        answers: Answers = opened.run(["probabilities"], {"tokens": tokens})[0]
+        return answers
+
+    return predict
+
+
+def compare(
+    keras_predict: Predict,
+    reference: Predict,
+    served: Predict,
+    reviews: Sequence[Reviews],
+    max_tokens: int,
+    leading_padding: int | None,
+) -> list[ParityCheck]:
+    """Every comparison there is to make, for each set of reviews.
+
+    Raises `ParityError` at the first one that is off by more than `TOLERANCE` or changes a label.
+    """
+    checks = []
+    for each in reviews:
+        padded = pad(each.rows, max_tokens)
+        truth = _in_blocks(keras_predict, padded)
+        count = len(each.rows)
+        single = padded[: min(count, 64)]
+        checks += [
+            _check("Keras' ONNX graph", each, "padded, batches", truth, _in_blocks(reference, padded)),
+            _check("Keras", each, "padded, batches", truth, _in_blocks(served, padded)),
+            _check("Keras", each, "padded, one by one", truth[: len(single)], _in_blocks(served, single, 1)),
+        ]
+        if leading_padding is not None:
+            checks += [
+                _check(
+                    "Keras",
+                    each,
+                    "short, one by one",
+                    truth,
+                    _one_by_one(served, each.rows, max_tokens, leading_padding),
+                ),
+                _check(
+                    "Keras",
+                    each,
+                    "short, batches",
+                    truth,
+                    _short_batches(served, each.rows, max_tokens, leading_padding),
+                ),
+            ]
+    return checks
+
+
+def _check(against: str, reviews: Reviews, form: str, truth: Answers, answers: Answers) -> ParityCheck:
+    inputs = f"{reviews.source}, {form}"
+    if truth.shape != answers.shape:
+        raise ParityError(f"{inputs}: {answers.shape} answers instead of {truth.shape}")
+    difference = np.abs(truth - answers)
+    # A comparison that is not true of NaN must not pass.
+    if not float(difference.max()) <= TOLERANCE:
+        worst = int(difference.max(axis=1).argmax())
+        raise ParityError(
+            f"{inputs}: off by {difference.max():.2e} from {against}, more than {TOLERANCE:.0e} "
+            f"(review {worst}: {answers[worst].tolist()} instead of {truth[worst].tolist()})"
+        )
+    changed = np.flatnonzero(_labels(truth) != _labels(answers))
+    if len(changed):
+        raise ParityError(f"{inputs}: {len(changed)} labels differ from {against}, the first in review {changed[0]}")
+    return ParityCheck(against=against, inputs=inputs, examples=len(truth), largest_difference=float(difference.max()))
+
+
+def _labels(answers: Answers) -> npt.NDArray[np.intp]:
+    return (answers[:, 0] >= 0.5).astype(np.intp) if answers.shape[1] == 1 else answers.argmax(axis=1)
+
+
+def _in_blocks(predict: Predict, tokens: Ids, size: int = 64) -> Answers:
+    return np.concatenate([predict(tokens[start : start + size]) for start in range(0, len(tokens), size)])
+
+
+def _one_by_one(predict: Predict, rows: list[Ids], max_tokens: int, leading_padding: int) -> Answers:
+    return np.concatenate([predict(pad([row], padded_length(len(row), max_tokens, leading_padding))) for row in rows])
+
+
+def _short_batches(predict: Predict, rows: list[Ids], max_tokens: int, leading_padding: int, size: int = 32) -> Answers:
+    """Batches as the service makes them: reviews of like length, padded to the longest of them."""
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    answers: dict[int, Answers] = {}
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        time = padded_length(len(rows[batch[-1]]), max_tokens, leading_padding)
+        answers.update(zip(batch, predict(pad([rows[number] for number in batch], time)), strict=True))
+    return np.stack([answers[number] for number in range(len(rows))])

@@ -1,0 +1,83 @@
+"""Keras' own ONNX exporter: the reference for parity, and the graph that is served outside the Conv1D family."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import onnx
+from onnx import TensorProto, helper
+
+from model.errors import SentimentError
+
+
+class ExportError(SentimentError):
+    """A model that cannot be exported as a classifier over ids."""
+
+
+def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:
+    """What Keras writes, with this project's names: tokens int32 [batch, max_tokens] -> probabilities.
+
+    Raises `ExportError` if Keras cannot write the model as ONNX.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "reference.onnx"
+        signature = [keras.InputSpec(shape=(None, max_tokens), dtype=str(model.inputs[0].dtype))]
+        try:
+            model.export(path, format="onnx", input_signature=signature, verbose=False)
+        except Exception as error:
+            # Keras and tf2onnx raise whatever the operator at fault raised.
+            raise ExportError(f"Keras cannot write this model as ONNX: {error}") from error
+        reference = onnx.load(path)
+    return _named(_pruned(reference))
+
+
+def _pruned(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without nodes and constants that no output needs."""
+    graph = model.graph
+    needed = {value.name for value in graph.output}
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.insert(0, node)
+            needed.update(node.input)
+    _replace(graph.node, kept)
+    _replace(graph.initializer, [constant for constant in graph.initializer if constant.name in needed])
+    _replace(graph.value_info, [])
+    return model
+
+
+def _named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Input and output under the names, types and free batch dimension of the artifact's contract."""
+    graph = model.graph
+    if len(graph.input) != 1 or len(graph.output) != 1:
+        raise ExportError("the model must have one input and one output")
+    given, answer = graph.input[0], graph.output[0]
+    columns = given.type.tensor_type.shape.dim[1].dim_value
+    outputs = answer.type.tensor_type.shape.dim[1].dim_value
+    _rename(graph, answer.name, "probabilities")
+    front: list[onnx.NodeProto] = []
+    if given.type.tensor_type.elem_type == TensorProto.INT32:
+        _rename(graph, given.name, "tokens")
+    else:
+        element = given.type.tensor_type.elem_type
+        front = [helper.make_node("Cast", ["tokens"], [given.name], name="tokens_cast", to=element)]
+    _replace(graph.node, [*front, *graph.node])
+    _replace(graph.input, [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", columns])])
+    _replace(graph.output, [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", outputs])])
+    onnx.checker.check_model(model)
+    return model
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        _replace(node.input, [new if name == old else name for name in node.input])
+        _replace(node.output, [new if name == old else name for name in node.output])
+
+
+def _replace(field: Any, values: list[Any]) -> None:
+    copies = list(values)
+    del field[:]
+    field.extend(copies)

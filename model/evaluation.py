@@ -1,0 +1,215 @@
+"""What a trained classifier is worth: its probabilities held against the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import auc, roc_curve
+
+from model.errors import SentimentError
+
+Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+#: Equal-width bins of the confidence, as Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017), have them.
+CALIBRATION_BINS = 15
+
+# A float32 answer may be exactly 0 or 1. Keras cuts at the same place, so that this loss compares with its own.
+_SMALLEST_PROBABILITY = 1e-7
+
+# Rows of a float32 softmax over many labels sum to 1 only about that well.
+_SUM_TOLERANCE = 1e-4
+
+
+class EvaluationError(SentimentError):
+    """Answers and truth that do not fit together, or answers that are no probabilities."""
+
+
+class LabelScores(NamedTuple):
+    """How one label fares; None where a score is a division by nothing."""
+
+    label: str
+    precision: float | None  # right answers among those that say this label
+    recall: float | None  # right answers among the examples that have this label
+    f1: float | None  # harmonic mean of the two
+    support: int  # examples that have this label
+
+
+class RocCurve(NamedTuple):
+    """One label against the rest, from the strictest threshold to the laxest."""
+
+    label: str
+    false_positive_rate: npt.NDArray[np.float64]  # [points]
+    true_positive_rate: npt.NDArray[np.float64]  # [points]
+    area: float
+
+
+class Calibration(NamedTuple):
+    """The answers grouped by their confidence, which is the probability of the predicted label. Each [bins]."""
+
+    edges: npt.NDArray[np.float64]  # [bins + 1]; a bin excludes its lower edge and includes its upper one
+    counts: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64]  # mean in the bin, 0 where it is empty
+    accuracy: npt.NDArray[np.float64]  # share of right answers in the bin, 0 where it is empty
+
+
+def label_probabilities(output: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """What the network answers, [n, 1] or [n, labels], as one column a label: float64 [n, labels].
+
+    A sigmoid's one column p is the probability of label 1 and becomes [1 - p, p].
+    Raises `EvaluationError` on any other shape.
+    """
+    columns = np.asarray(output, np.float64)
+    if columns.ndim != 2 or columns.shape[1] == 0:
+        raise EvaluationError(f"answers must be [n, 1] or [n, labels], not {list(columns.shape)}")
+    return np.hstack([1 - columns, columns]) if columns.shape[1] == 1 else columns
+
+
+def predicted_labels(probabilities: Floats) -> npt.NDArray[np.int64]:
+    """The label each row of [n, labels] speaks for: int64 [n]. Every measure in this module goes by this rule.
+
+    The most probable label, the first of several; of two labels, number 1 from a probability of 0.5 on, the half
+    included.
+    """
+    if probabilities.shape[1] == 2:
+        return (probabilities[:, 1] >= 0.5).astype(np.int64)
+    most_probable: npt.NDArray[np.int64] = np.argmax(probabilities, axis=1).astype(np.int64)
+    return most_probable
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A classifier's probabilities on examples whose label is known.
+
+    Raises `EvaluationError` if there is no example, shapes or labels do not fit together, or a row of probabilities
+    is none.
+    """
+
+    label_names: tuple[str, ...]
+    labels: npt.NDArray[np.int64]  # [n], the truth
+    probabilities: Floats  # [n, labels], rows sum to 1
+
+    def __post_init__(self) -> None:
+        shape = (len(self.labels), len(self.label_names))
+        if shape[0] < 1 or shape[1] < 2:
+            raise EvaluationError(f"{shape[0]} examples and {shape[1]} labels: nothing to measure")
+        if self.labels.ndim != 1 or self.probabilities.shape != shape:
+            raise EvaluationError(f"probabilities must be {list(shape)}, not {list(self.probabilities.shape)}")
+        if self.labels.min() < 0 or self.labels.max() >= shape[1]:
+            raise EvaluationError(f"labels must be from 0 to {shape[1] - 1}")
+        if not np.isfinite(self.probabilities).all():
+            raise EvaluationError("the classifier answers with NaN or infinity: its training went astray")
+        sums = self.probabilities.sum(axis=1, dtype=np.float64)
+        if self.probabilities.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:
+            raise EvaluationError("the classifier's answers are not probabilities that sum to 1")
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """The predicted label of each example: [n]."""
+        return predicted_labels(self.probabilities)
+
+    @cached_property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """How often each truth met each answer: [truth, predicted]."""
+        labels = len(self.label_names)
+        pairs = np.bincount(self.labels * labels + self.predicted, minlength=labels * labels)
+        return pairs.reshape(labels, labels).astype(np.int64)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(np.mean(self.predicted == self.labels))
+
+    @property
+    def log_loss(self) -> float:
+        """Mean negative natural logarithm of the true label's probability."""
+        of_truth = np.take_along_axis(self.probabilities, self.labels[:, None], axis=1)
+        return float(-np.mean(np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1), dtype=np.float64)))
+
+    @property
+    def brier(self) -> float:
+        """Mean squared error of the probabilities: of label 1 if there are two, else summed over the labels."""
+        errors = self.probabilities - np.eye(len(self.label_names))[self.labels]
+        if len(self.label_names) == 2:
+            errors = errors[:, 1:]
+        return float(np.mean(np.sum(errors**2, axis=1)))
+
+    @cached_property
+    def roc_curves(self) -> tuple[RocCurve, ...]:
+        """The curve of label 1 if there are two labels, else one a label; labels that have no curve are left out.
+
+        A curve needs examples that have the label and examples that have not.
+        """
+        numbers = [1] if len(self.label_names) == 2 else range(len(self.label_names))
+        curves = []
+        for number in numbers:
+            truth = self.labels == number
+            if truth.any() and not truth.all():
+                false, true, _ = roc_curve(truth, self.probabilities[:, number])
+                curves.append(RocCurve(self.label_names[number], false, true, float(auc(false, true))))
+        return tuple(curves)
+
+    @property
+    def roc_auc(self) -> float | None:
+        """Area under the curve of label 1 if there are two, else the plain mean over the labels against the rest.
+
+        None where a label has no curve, because a mean over the others would be another number.
+        """
+        expected = 1 if len(self.label_names) == 2 else len(self.label_names)
+        if len(self.roc_curves) < expected:
+            return None
+        return float(np.mean([curve.area for curve in self.roc_curves]))
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The answers in `CALIBRATION_BINS` bins of their confidence."""
+        confidence = np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)[:, 0].astype(np.float64)
+        bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
+        counts = np.bincount(bins, minlength=CALIBRATION_BINS)
+        filled = np.maximum(counts, 1)
+        return Calibration(
+            edges=np.linspace(0, 1, CALIBRATION_BINS + 1),
+            counts=counts.astype(np.int64),
+            confidence=np.bincount(bins, confidence, CALIBRATION_BINS) / filled,
+            accuracy=np.bincount(bins, self.predicted == self.labels, CALIBRATION_BINS) / filled,
+        )
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """How far confidence and accuracy lie apart in a bin, averaged over the examples."""
+        bins = self.calibration
+        return float(np.average(np.abs(bins.confidence - bins.accuracy), weights=bins.counts))
+
+    @property
+    def macro_f1(self) -> float:
+        """Plain mean of F1 over the labels that occur in the truth or in the answers."""
+        return float(np.mean([scores.f1 for scores in self.per_label() if scores.f1 is not None]))
+
+    def per_label(self) -> tuple[LabelScores, ...]:
+        """Precision, recall, F1 and support of each label, in the order of the labels."""
+        right = np.diag(self.confusion).tolist()
+        answered = self.confusion.sum(axis=0).tolist()
+        support = self.confusion.sum(axis=1).tolist()
+        return tuple(
+            LabelScores(name, _share(hit, said), _share(hit, true), _share(2 * hit, said + true), true)
+            for name, hit, said, true in zip(self.label_names, right, answered, support, strict=True)
+        )
+
+    def values(self) -> dict[str, float]:
+        """The numbers by name, for a manifest or a file; `roc_auc` is left out where it is undefined."""
+        values = {
+            "accuracy": self.accuracy,
+            "log_loss": self.log_loss,
+            "brier": self.brier,
+            "roc_auc": self.roc_auc,
+            "expected_calibration_error": self.expected_calibration_error,
+            "macro_f1": self.macro_f1,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,42 @@
+"""The Keras network of a `Configuration`."""
+
+from __future__ import annotations
+
+import keras
+
+from model.configuration import Configuration
+
+_OPTIMIZERS = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
+
+
+def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
+    """A compiled network: ids int32 [batch, max_tokens] -> probabilities float32 [batch, outputs].
+
+    `vocabulary_size` is the tokenizer's, which is smaller than the configuration's where the texts hold fewer words.
+    """
+    tokens = keras.Input((configuration.max_tokens,), dtype="int32", name="tokens")
+    embedded = keras.layers.Embedding(vocabulary_size, configuration.embedding_width, name="embedding")(tokens)
+    embedded = keras.layers.Dropout(configuration.embedding_dropout, name="embedding_dropout")(embedded)
+    pooled = [
+        keras.layers.GlobalMaxPooling1D(name=f"pool_{convolution.width}")(
+            keras.layers.Conv1D(
+                convolution.filters, convolution.width, activation="relu", name=f"convolution_{convolution.width}"
+            )(embedded)
+        )
+        for convolution in configuration.convolutions
+    ]
+    features = pooled[0] if len(pooled) == 1 else keras.layers.Concatenate(name="features")(pooled)
+    hidden = keras.layers.Dense(configuration.hidden_width, name="hidden")(features)
+    hidden = keras.layers.Dropout(configuration.hidden_dropout, name="hidden_dropout")(hidden)
+    hidden = keras.layers.Activation("relu", name="hidden_relu")(hidden)
+    probabilities = keras.layers.Dense(
+        configuration.outputs, activation=configuration.activation, name="probabilities"
+    )(hidden)
+    model = keras.Model(tokens, probabilities, name=configuration.name.replace(".", "_"))
+    binary = configuration.activation == "sigmoid"
+    model.compile(
+        optimizer=_OPTIMIZERS[configuration.optimizer](learning_rate=configuration.learning_rate),
+        loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model

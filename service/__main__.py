@@ -1,0 +1,99 @@
+"""`python -m service`: serve, predict and check."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import get_args
+
+from model.errors import SentimentError
+from service import logs
+from service.engine import ProviderChoice
+from service.settings import add_flags, read_settings
+
+_OFFLINE_SETTINGS = ("model_repository", "default_model", "execution_provider", "device", "threads")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m service", description="Serve the Conv1D text classifier.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    serve = commands.add_parser("serve", help="answer REST requests")
+    add_flags(serve)
+
+    predict = commands.add_parser("predict", help="score a file offline")
+    predict.add_argument("file", type=Path, help=".txt (a review a line), .csv, .jsonl or .parquet")
+    predict.add_argument("--out", type=Path, help=".jsonl, .csv or .parquet (default: FILE.predictions beside FILE)")
+    predict.add_argument("--text-column", default="text", help="column of the texts (default: text)")
+    predict.add_argument("--overwrite", action="store_true", help="replace an output that is there")
+    add_flags(predict, _OFFLINE_SETTINGS)
+
+    check = commands.add_parser("check", help="verify an artifact: digests, shapes, golden answer")
+    check.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
+    check.add_argument("--execution-provider", choices=get_args(ProviderChoice), default="cpu")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
+    options = parser().parse_args(arguments)
+    try:
+        return {"serve": _serve, "predict": _predict, "check": _check}[options.command](options)
+    except SentimentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = read_settings(vars(options))
+    logs.configure(settings.log_format, settings.log_level)
+
+    from service.server import serve
+
+    serve(settings)
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from service.repository import load_repository
+    from service.scoring import default_output, score_file
+
+    settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
+    classifier = load_repository(
+        settings.model_repository,
+        default=settings.default_model,
+        provider=settings.execution_provider,
+        threads=settings.threads,
+        device=settings.device,
+    ).get()
+    out = options.out or default_output(options.file)
+    rows = score_file(
+        options.file, out, classifier, text_column=options.text_column, overwrite=options.overwrite, progress=True
+    )
+    print(f"{rows:,} reviews scored into {out}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from model.artifact import read_artifact
+    from service.classifier import Classifier
+
+    artifact = read_artifact(options.artifact)
+    manifest = artifact.manifest
+    print(f"{artifact.path}: {manifest.name}, version {manifest.version}, labels {', '.join(manifest.labels)}")
+    for name, file in manifest.files.items():
+        print(f"  ok  {name}: {file.bytes:,} bytes, SHA-256 {file.sha256}")
+    print(f"  ok  tokenizer: {manifest.vocabulary_size:,} ids, at most {manifest.max_tokens} a review")
+    classifier = Classifier(artifact, provider=options.execution_provider)
+    answer = classifier.predict((manifest.golden.text,))[0]
+    print(f"  ok  golden answer on {classifier.engine.provider}: {answer.label}, {answer.score}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""ONNX Runtime behind one call, and the choice of its execution provider."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from service.errors import StartupError
+
+logger = logging.getLogger(__name__)
+
+#: What a user asks for. `auto` takes CUDA where it works and the CPU elsewhere.
+ProviderChoice = Literal["auto", "cpu", "cuda"]
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+# Before any session is made: ONNX Runtime would otherwise keep a usage database in the home folder.
+onnxruntime.disable_telemetry_events()
+
+_FATAL_ONLY = 4
+
+
+class GraphError(Exception):
+    """A graph that ONNX Runtime cannot open or run, or that is not of the artifact's contract."""
+
+
+class Engine:
+    """One graph, one session.
+
+    `run` may be called from several threads at once. Raises `GraphError` if the graph cannot be opened, and
+    `StartupError` if the execution provider asked for does not work here.
+    """
+
+    def __init__(self, graph: bytes, *, provider: ProviderChoice = "cpu", threads: int = 1, device: int = 0) -> None:
+        self.provider = CPU
+        if provider != "cpu":
+            self._session, problem = _cuda_session(graph, threads, device)
+            if self._session is not None:
+                self.provider = CUDA
+                return
+            if provider == "cuda":
+                raise StartupError(f"the CUDA execution provider was asked for and does not work here: {problem}")
+            logger.info("running on the CPU: %s", problem)
+        self._session = _open(graph, [CPU], threads)
+
+    @property
+    def time(self) -> int | None:
+        """Columns of `tokens` where the graph takes only one number of them, None where it takes any."""
+        columns = self._session.get_inputs()[0].shape[1]
+        return columns if isinstance(columns, int) else None
+
+    def run(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """Ids int32 [batch, time] -> probabilities float32 [batch, 1] or [batch, labels]. Raises `GraphError`."""
+        try:
+            probabilities: npt.NDArray[np.float32] = self._session.run(("probabilities",), {"tokens": tokens})[0]
+        except Exception as error:
+            # ONNX Runtime raises a dozen unrelated classes, RuntimeError among them.
+            raise GraphError(f"ONNX Runtime cannot run the graph: {error}") from error
+        return probabilities
+
+
+def _open(graph: bytes, providers: list[Any], threads: int, severity: int | None = None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    if severity is not None:
+        options.log_severity_level = severity
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=providers)
+    except Exception as error:
+        raise GraphError(f"ONNX Runtime cannot open the graph: {error}") from error
+    names = ([each.name for each in session.get_inputs()], [each.name for each in session.get_outputs()])
+    if names != (["tokens"], ["probabilities"]):
+        raise GraphError(f"the graph must map tokens to probabilities, not {names[0]} to {names[1]}")
+    return session
+
+
+def _cuda_session(graph: bytes, threads: int, device: int) -> tuple[Any, str]:
+    """A session on the GPU, or None and a sentence that says what is missing."""
+    if CUDA not in onnxruntime.get_available_providers():
+        return None, "this onnxruntime was built without CUDA; install onnxruntime-gpu in its place"
+    # A session that cannot load CUDA falls back to the CPU with a page of logs, so ask what it really uses.
+    onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+    try:
+        session = _open(graph, [(CUDA, {"device_id": device}), CPU], threads, _FATAL_ONLY)
+    except GraphError as error:
+        return None, str(error)
+    finally:
+        onnxruntime.set_default_logger_severity(2)
+    if session.get_providers()[0] == CUDA:
+        return session, ""
+    if not os.path.exists("/dev/nvidia0"):  # noqa: PTH110 - one look at a device node
+        return None, "onnxruntime-gpu is installed, but there is no NVIDIA GPU or its driver is not loaded"
+    return None, "onnxruntime-gpu is installed, but the CUDA or cuDNN libraries it needs could not be loaded"

@@ -1,0 +1,96 @@
+"""What can go wrong with a request, and the one table that maps it to statuses."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from model.errors import SentimentError
+
+
+class StartupError(SentimentError):
+    """The service cannot start as asked."""
+
+
+class RequestError(Exception):
+    """A request that gets a refusal instead of an answer. The message is shown to the caller."""
+
+    code = "internal"
+    retry_after: int | None = None  # seconds
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Malformed(RequestError):
+    """The bytes are not what the protocol carries, for example no JSON."""
+
+    code = "malformed"
+
+
+class Invalid(RequestError):
+    """Well-formed, but not of the shape the route takes."""
+
+    code = "invalid"
+
+
+class TooLarge(RequestError):
+    """Over a limit on bytes, characters or texts."""
+
+    code = "too_large"
+
+
+class NotFound(RequestError):
+    """No such route, model or version."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The route exists, but not for this method."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class RequestTimeout(RequestError):
+    """The caller did not send the body in time."""
+
+    code = "request_timeout"
+
+
+class Overloaded(RequestError):
+    """More work is waiting than is allowed to; the same request may succeed a moment later."""
+
+    code = "overloaded"
+    retry_after = 1
+
+
+class Unavailable(RequestError):
+    """Not ready: starting or shutting down."""
+
+    code = "unavailable"
+    retry_after = 1
+
+
+class DeadlineExceeded(RequestError):
+    """The answer was not ready within the request timeout."""
+
+    code = "deadline_exceeded"
+
+
+HTTP_STATUS: dict[str, HTTPStatus] = {
+    Malformed.code: HTTPStatus.BAD_REQUEST,
+    NotFound.code: HTTPStatus.NOT_FOUND,
+    MethodNotAllowed.code: HTTPStatus.METHOD_NOT_ALLOWED,
+    RequestTimeout.code: HTTPStatus.REQUEST_TIMEOUT,
+    TooLarge.code: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Invalid.code: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Overloaded.code: HTTPStatus.TOO_MANY_REQUESTS,
+    RequestError.code: HTTPStatus.INTERNAL_SERVER_ERROR,
+    Unavailable.code: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeadlineExceeded.code: HTTPStatus.GATEWAY_TIMEOUT,
+}

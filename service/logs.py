@@ -1,0 +1,63 @@
+"""Log lines, as text for people or as JSON for machines, each with the id of the request it belongs to."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextvars import ContextVar
+from typing import Any, Literal
+
+import orjson
+
+#: The id of the request that is being answered, empty outside of one.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+#: Attributes of every record; what a caller passes as `extra` is the rest.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, request_id, what was passed as `extra`, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        return orjson.dumps(_fields(self, record), default=str).decode()
+
+
+class ConsoleFormatter(logging.Formatter):
+    """`12:00:00.123 INFO service.server: message key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; an exception follows on lines of its own."""
+        fields = _fields(self, record)
+        exception = fields.pop("exception", None)
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
+        head = f"{clock} {fields.pop('level')} {fields.pop('logger')}: {fields.pop('message')}"
+        del fields["time"]
+        line = " ".join([head, *(f"{key}={value}" for key, value in fields.items())])
+        return line if exception is None else f"{line}\n{exception}"
+
+
+def configure(style: Literal["console", "json"], level: str) -> None:
+    """Send every log line to standard error in one format."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Its lines about starting and stopping say again what the server says itself.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+        "level": record.levelname,
+        "logger": record.name,
+        "message": record.getMessage(),
+    }
+    if identity := request_id.get():
+        fields["request_id"] = identity
+    fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    if record.exc_info:
+        fields["exception"] = formatter.formatException(record.exc_info)
+    return fields

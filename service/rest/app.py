@@ -1,0 +1,249 @@
+"""The REST application: what surrounds every request, and where it goes.
+
+Every request gets an id, is counted and timed, and ends in an answer of its protocol's form, whatever happens. The
+busy routes (`endpoint.Endpoint`) are answered right here; everything else is ordinary FastAPI.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from http import HTTPStatus
+from time import perf_counter
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
+
+from service import logs
+from service.dataplane import DataPlane
+from service.errors import (
+    HTTP_STATUS,
+    Invalid,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    RequestTimeout,
+    TooLarge,
+)
+from service.rest import native, operations
+from service.rest.body import ClientDisconnected, read_body
+from service.rest.endpoint import COMPONENT, Endpoint
+
+logger = logging.getLogger(__name__)
+
+_ENDPOINTS = (native.Predict, native.PredictBatch)
+_ROUTERS = (native.router, operations.router)
+
+#: Under which requests are counted: the routes there are, and one label for every other path.
+OTHER = "other"
+ROUTES = frozenset(
+    [
+        *(endpoint.path for endpoint in _ENDPOINTS),
+        *(route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)),
+        OTHER,
+    ]
+)
+
+#: Counted for a caller who left before the answer; the number is nginx's, nobody receives it.
+CLIENT_CLOSED_REQUEST = 499
+
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
+
+
+class Application(FastAPI):
+    """FastAPI with the busy routes in front of it."""
+
+    def __init__(self, dataplane: DataPlane, version: str) -> None:
+        super().__init__(
+            title="sentiment-conv1d",
+            version=version,
+            description="The classic Conv1D text classifier: reviews in, labels and probabilities out.",
+            exception_handlers={
+                RequestError: _on_request_error,
+                HTTPException: _on_http_exception,
+                RequestValidationError: _on_validation_error,
+                Exception: _on_exception,
+            },
+            redoc_url=None,
+        )
+        self.state.dataplane = dataplane
+        self._dataplane = dataplane
+        self._access_log = dataplane.settings.access_log
+        self.endpoints: dict[str, Endpoint[Any]] = {kind.path: kind(dataplane) for kind in _ENDPOINTS}
+        for router in _ROUTERS:
+            self.include_router(router)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request from its first byte to its last."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        started = perf_counter()
+        request_id = _request_id(scope)
+        logs.request_id.set(request_id.decode())
+        path = scope["path"]
+        endpoint = self.endpoints.get(path)
+        if endpoint is not None:
+            route = path
+            status = await self._answer(endpoint, scope, receive, send, request_id)
+        else:
+            status = await self._pass_on(scope, receive, send, request_id)
+            route = _route(scope)
+        seconds = perf_counter() - started
+        self._dataplane.metrics.request(route, status, seconds)
+        if self._access_log or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log(scope, status, seconds)
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document and the busy routes."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            models = {
+                model
+                for endpoint in self.endpoints.values()
+                for model in (endpoint.request_model, endpoint.response_model, endpoint.error_model)
+            }
+            _, schemas = models_json_schema(
+                [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+                ref_template=COMPONENT + "{model}",
+            )
+            document["components"]["schemas"] |= schemas["$defs"]
+            busy = {path: {"post": endpoint.describe()} for path, endpoint in self.endpoints.items()}
+            document["paths"] = busy | document["paths"]
+        return self.openapi_schema or {}
+
+    async def _answer(
+        self, endpoint: Endpoint[Any], scope: Scope, receive: Receive, send: Send, request_id: bytes
+    ) -> int:
+        settings = self._dataplane.settings
+        try:
+            if scope["method"] != "POST":
+                raise MethodNotAllowed(f"{endpoint.path} takes POST, not {scope['method']}", allowed="POST")
+            body = await read_body(scope, receive, settings.max_body_bytes, settings.body_timeout)
+            answer, status, headers = await endpoint.respond(body), 200, []
+        except ClientDisconnected:
+            return CLIENT_CLOSED_REQUEST
+        except RequestError as error:
+            answer = endpoint.refusal(error, request_id.decode())
+            status, headers = HTTP_STATUS[error.code].value, _error_headers(error)
+        except Exception:
+            logger.exception("%s failed", endpoint.path)
+            answer = endpoint.refusal(RequestError("internal error"), request_id.decode())
+            status, headers = HTTPStatus.INTERNAL_SERVER_ERROR.value, []
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (b"content-type", b"application/json"),
+                    (b"content-length", str(len(answer)).encode()),
+                    (b"x-request-id", request_id),
+                    *headers,
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer})
+        return status
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> int:
+        status = CLIENT_CLOSED_REQUEST
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_with_id)
+        except Exception:
+            # FastAPI has answered through `_on_exception` by now and hands the exception on to be logged.
+            logger.exception("%s failed", scope["path"])
+        return status
+
+
+async def _on_request_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return Response(
+        native.error_body(error, logs.request_id.get()),
+        status_code=HTTP_STATUS[error.code],
+        headers={name.decode(): value.decode() for name, value in _error_headers(error)},
+        media_type="application/json",
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the router itself refuses: an unknown path or a wrong method."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "")
+        refusal: RequestError = MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
+    elif error.status_code == HTTPStatus.NOT_FOUND:
+        refusal = NotFound(f"there is no route {path}")
+    else:
+        refusal = Malformed(str(error.detail))
+    return await _on_request_error(request, refusal)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return await _on_request_error(request, Invalid(f"{place}: {first['msg']}"))
+
+
+async def _on_exception(request: Request, error: Exception) -> Response:
+    return await _on_request_error(request, RequestError("internal error"))
+
+
+def _error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
+    headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
+    if isinstance(error, TooLarge | RequestTimeout):
+        # The rest of the body may still be on its way, and must not be taken for the next request.
+        headers.append((b"connection", b"close"))
+    return headers
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The caller's id where it is safe to log and send back, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
+            identity: bytes = value
+            return identity
+    return secrets.token_hex(8).encode()
+
+
+def _route(scope: Scope) -> str:
+    """The metrics label of a request that FastAPI answered."""
+    route = getattr(scope.get("route"), "path", OTHER)
+    return route if route in ROUTES else OTHER
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+    client = scope.get("client")
+    logger.log(
+        level,
+        "%s %s",
+        scope["method"],
+        scope["path"],
+        extra={
+            "status": status,
+            "milliseconds": round(seconds * 1000, 3),
+            "client": client[0] if client else None,
+        },
+    )

@@ -1,0 +1,189 @@
+"""The project's own routes: a text or a batch of texts in, predictions out; and what is loaded."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.artifact import Manifest, Metrics
+from service.classifier import Prediction
+from service.dataplane import DataPlane
+from service.errors import (
+    DeadlineExceeded,
+    Invalid,
+    Malformed,
+    Overloaded,
+    RequestError,
+    RequestTimeout,
+    TooLarge,
+    Unavailable,
+)
+from service.rest.endpoint import Body, Endpoint, to_json
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class PredictRequest(_Request):
+    """One review."""
+
+    text: str = Field(description="The review. An empty one is valid and read as its start id alone.")
+
+
+class PredictBatchRequest(_Request):
+    """Several reviews."""
+
+    texts: list[str] = Field(description="The reviews, at least one.")
+
+
+class ModelReference(BaseModel):
+    """The model that answered."""
+
+    name: str
+    version: str
+
+
+class PredictionBody(BaseModel):
+    """The answer for one review."""
+
+    label: str
+    score: float = Field(description="Probability of `label`.", ge=0, le=1)
+    probabilities: dict[str, float] = Field(description="Probability of every label.")
+    tokens: int = Field(description="Ids of the whole review, the start id included.", ge=1)
+    unknown_tokens: int = Field(description="Of those, words the model does not know.", ge=0)
+    truncated: bool = Field(description="Whether the model read only the last part of the review.")
+    model: ModelReference
+
+
+class PredictBatchResponse(BaseModel):
+    """Predictions in the order of the texts."""
+
+    predictions: list[PredictionBody]
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorResponse(BaseModel):
+    """Every refusal of a native route."""
+
+    error: ErrorDetail
+
+
+class ModelDescription(BaseModel):
+    """A loaded model."""
+
+    name: str
+    version: str
+    labels: list[str]
+    activation: str
+    max_tokens: int
+    vocabulary_size: int
+    execution_provider: str
+    metrics: Metrics | None
+
+
+class ModelList(BaseModel):
+    """The loaded models."""
+
+    models: list[ModelDescription]
+
+
+REFUSALS = (Malformed, RequestTimeout, TooLarge, Invalid, Overloaded, Unavailable, DeadlineExceeded)
+
+
+def error_body(error: RequestError, request_id: str) -> bytes:
+    """`{"error": {"code", "message", "request_id"}}`."""
+    return to_json({"error": {"code": error.code, "message": error.message, "request_id": request_id}})
+
+
+class _NativeEndpoint(Endpoint[Body]):
+    refusals = REFUSALS
+    error_model = ErrorResponse
+
+    def __init__(self, dataplane: DataPlane) -> None:
+        self._dataplane = dataplane
+
+    def refusal(self, error: RequestError, request_id: str) -> bytes:
+        return error_body(error, request_id)
+
+
+class Predict(_NativeEndpoint[PredictRequest]):
+    """The label of one review, the probability of every label, and how much of the review the model could read."""
+
+    path = "/v1/predict"
+    summary = "Classify one review"
+    request_model = PredictRequest
+    response_model = PredictionBody
+    request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
+
+    async def respond(self, body: bytes) -> bytes:
+        classifier, predictions = await self._dataplane.predict((self.parse(body).text,))
+        return to_json(_prediction(classifier.manifest, predictions[0]))
+
+
+class PredictBatch(_NativeEndpoint[PredictBatchRequest]):
+    """The predictions for several reviews, in their order. All of them succeed or the request fails."""
+
+    path = "/v1/predict_batch"
+    summary = "Classify several reviews"
+    request_model = PredictBatchRequest
+    response_model = PredictBatchResponse
+    request_example: ClassVar[dict[str, Any]] = {
+        "texts": ["A gripping, beautifully acted film.", "Two dull hours that I will never get back."]
+    }
+
+    async def respond(self, body: bytes) -> bytes:
+        classifier, predictions = await self._dataplane.predict(self.parse(body).texts)
+        return to_json({"predictions": [_prediction(classifier.manifest, each) for each in predictions]})
+
+
+router = APIRouter(tags=["native"])
+
+
+@router.get("/v1/models", summary="What is loaded")
+async def list_models(request: Request) -> ModelList:
+    """Every loaded model, with the metrics of its manifest."""
+    dataplane: DataPlane = request.app.state.dataplane
+    return ModelList(models=[_description(each.manifest, each.engine.provider) for each in dataplane.repository])
+
+
+@router.get("/v1/models/{name}", summary="One loaded model", responses={404: {"model": ErrorResponse}})
+async def describe_model(request: Request, name: str) -> ModelDescription:
+    """One loaded model, with the metrics of its manifest."""
+    dataplane: DataPlane = request.app.state.dataplane
+    classifier = dataplane.repository.get(name)
+    return _description(classifier.manifest, classifier.engine.provider)
+
+
+def _prediction(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
+    return {
+        "label": prediction.label,
+        "score": prediction.score,
+        "probabilities": dict(zip(manifest.labels, prediction.probabilities, strict=True)),
+        "tokens": prediction.tokens,
+        "unknown_tokens": prediction.unknown_tokens,
+        "truncated": prediction.truncated,
+        "model": {"name": manifest.name, "version": str(manifest.version)},
+    }
+
+
+def _description(manifest: Manifest, provider: str) -> ModelDescription:
+    return ModelDescription(
+        name=manifest.name,
+        version=str(manifest.version),
+        labels=list(manifest.labels),
+        activation=manifest.activation,
+        max_tokens=manifest.max_tokens,
+        vocabulary_size=manifest.vocabulary_size,
+        execution_provider=provider,
+        metrics=manifest.metrics,
+    )

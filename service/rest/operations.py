@@ -1,0 +1,41 @@
+"""The routes of operators: liveness, readiness and metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from service.dataplane import DataPlane
+from service.errors import Unavailable
+from service.metrics import CONTENT_TYPE
+from service.rest.native import ErrorResponse
+
+router = APIRouter(tags=["operations"])
+
+
+class Status(BaseModel):
+    """A probe's answer."""
+
+    status: str
+
+
+@router.get("/livez", summary="Is the process alive?")
+async def livez() -> Status:
+    """200 as long as the process answers at all."""
+    return Status(status="alive")
+
+
+@router.get("/readyz", summary="May traffic come here?", responses={503: {"model": ErrorResponse}})
+async def readyz(request: Request) -> Status:
+    """200 while every model is loaded and gave its golden answer; 503 once the service is shutting down."""
+    dataplane: DataPlane = request.app.state.dataplane
+    if dataplane.draining:
+        raise Unavailable("shutting down")
+    return Status(status="ready")
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """The service's counters in Prometheus' text format."""
+    dataplane: DataPlane = request.app.state.dataplane
+    return Response(dataplane.metrics.expose(), media_type=CONTENT_TYPE)

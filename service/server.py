@@ -1,0 +1,122 @@
+"""From settings to a running server, and down again."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from importlib.metadata import PackageNotFoundError, version
+from time import monotonic
+from types import FrameType
+
+import uvicorn
+
+from service.dataplane import DataPlane
+from service.errors import StartupError
+from service.metrics import Metrics
+from service.repository import load_repository
+from service.rest.app import ROUTES, Application
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Load, answer requests until SIGTERM or SIGINT, finish the running ones.
+
+    Raises `StartupError` or `ArtifactError` before anyone can connect: a server that listens is one that works.
+    """
+    listener = bind(settings.host, settings.port)
+    with listener:
+        dataplane = load(settings)
+        try:
+            Server(settings, dataplane).run([listener])
+        finally:
+            dataplane.close()
+    logger.info("stopped")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet. Raises `StartupError` if the address is taken or none of ours."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def load(settings: Settings) -> DataPlane:
+    """Every model verified, warmed up and true to its golden answer."""
+    repository = load_repository(
+        settings.model_repository,
+        default=settings.default_model,
+        provider=settings.execution_provider,
+        threads=settings.threads,
+        device=settings.device,
+    )
+    metrics = Metrics(ROUTES, [classifier.manifest for classifier in repository])
+    for classifier in repository:
+        manifest = classifier.manifest
+        logger.info(
+            "serving %s",
+            manifest.name,
+            extra={"version": manifest.version, "execution_provider": classifier.engine.provider},
+        )
+    return DataPlane(repository, settings, metrics)
+
+
+class Server(uvicorn.Server):
+    """Uvicorn with our way out: not ready at once, gone after the drain delay, exit status 0."""
+
+    def __init__(self, settings: Settings, dataplane: DataPlane) -> None:
+        super().__init__(
+            uvicorn.Config(
+                Application(dataplane, package_version()),
+                http="httptools",
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=settings.keep_alive_timeout,
+                timeout_graceful_shutdown=settings.shutdown_timeout,
+            )
+        )
+        self._dataplane = dataplane
+        self._drain_delay = settings.drain_delay
+        self._leave_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, and say so."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether it is time to leave."""
+        return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Leave: SIGTERM gives load balancers the drain delay, Ctrl-C does not, a second signal waits for nothing."""
+        if self._leave_at is not None:
+            self.should_exit = self.force_exit = True
+            return
+        logger.info("shutting down")
+        self._dataplane.draining = True
+        self._leave_at = monotonic() + (self._drain_delay if sig == signal.SIGTERM else 0)
+
+
+def package_version() -> str:
+    """The project's version, or a word for a checkout that is not installed."""
+    try:
+        return version("sentiment-conv1d")
+    except PackageNotFoundError:
+        return "development"

@@ -1,0 +1,121 @@
+"""Every setting of the server: one field is one flag, one environment variable and one row of the documentation."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from service.engine import ProviderChoice
+from service.errors import StartupError
+
+ENVIRONMENT_PREFIX = "SENTIMENT_"
+
+
+class Settings(BaseModel):
+    """A flag wins over the environment, the environment over the default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_repository: Path = Field(Path("model_repository"), description="Folder of the models: <name>/<version>/.")
+    default_model: str | None = Field(
+        None, description="Model of the routes that name none; needed where the repository holds several."
+    )
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
+    port: int = Field(8000, ge=0, le=65535, description="REST port; 0 takes a free one and logs it.")
+    execution_provider: ProviderChoice = Field(
+        "auto", description="auto: CUDA where it works, else the CPU. cuda: CUDA or no start. cpu: the CPU."
+    )
+    device: int = Field(0, ge=0, description="Number of the CUDA device.")
+    threads: int = Field(1, ge=1, description="ONNX Runtime threads inside one run.")
+    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes of a request body; more is a 413.")
+    max_text_characters: int = Field(1_000_000, ge=1, description="Characters of one text; more is a 413.")
+    max_batch_texts: int = Field(1024, ge=1, description="Texts of one request; more is a 413.")
+    max_pending_texts: int = Field(
+        8192, ge=1, description="Texts of large requests that may wait or run at once; more is a 429."
+    )
+    body_timeout: float = Field(30, gt=0, description="Seconds a caller may take to send a body; more is a 408.")
+    request_timeout: float = Field(30, gt=0, description="Seconds from the whole body to the answer; more is a 504.")
+    keep_alive_timeout: int = Field(75, ge=1, description="Seconds an idle connection is kept open.")
+    drain_delay: float = Field(
+        0, ge=0, description="Seconds between SIGTERM, when /readyz turns 503, and the end of listening."
+    )
+    shutdown_timeout: int = Field(25, ge=0, description="Seconds that running requests get to finish on SIGTERM.")
+    log_format: Literal["console", "json"] = Field("console", description="Log lines for people or for machines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    access_log: bool = Field(False, description="One log line for every request; failures are logged in any case.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.max_pending_texts < self.max_batch_texts:
+            raise ValueError("max_pending_texts must not be below max_batch_texts: such a batch could never run")
+        return self
+
+
+def flag(name: str) -> str:
+    """The command line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Settings.model_fields)) -> None:
+    """Add the flags of settings; a flag that is not given stays None, so that the environment can speak."""
+    for name in names:
+        field = Settings.model_fields[name]
+        boolean = {"action": argparse.BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
+        parser.add_argument(
+            flag(name),
+            default=None,
+            help=f"{field.description} [{variable(name)}, default: {_shown(field.default)}]",
+            **boolean,
+        )
+
+
+def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from parsed flags and the environment.
+
+    Raises `StartupError`, which names the flag or the variable at fault; a variable with our prefix that is no
+    setting is a slip of the pen and refused as well.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    known = {variable(name): name for name in Settings.model_fields}
+    for key, value in environment.items():
+        if not key.startswith(ENVIRONMENT_PREFIX):
+            continue
+        if key not in known:
+            raise StartupError(f"{key} is no setting; the settings are in docs/settings.md and in --help")
+        if value != "":
+            values[known[key]], origins[known[key]] = value, key
+    for name in Settings.model_fields:
+        if flags.get(name) is not None:
+            values[name], origins[name] = flags[name], flag(name)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        origin = origins[str(first["loc"][0])] + ": " if first["loc"] else ""
+        raise StartupError(f"{origin}{first['msg'].removeprefix('Value error, ')}") from error
+
+
+def table() -> str:
+    """The settings as a Markdown table, which is what docs/settings.md holds."""
+    rows = ["| flag | environment variable | default | what it is |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = f"`{_shown(field.default)}`"
+        rows.append(f"| `{flag(name)}` | `{variable(name)}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _shown(default: object) -> str:
+    if default is None:
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else str(default)
