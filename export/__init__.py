@@ -3,3 +3,8 @@
 `family` recognises the Conv1D family, `folded` writes its graph, `reference` has Keras write its own, `parity` compares
 answers, `exporter` tells the story from start to end.
 """
+
+import os
+
+# ONNX Runtime reports its use to its makers unless told not to before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

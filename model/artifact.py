@@ -233,7 +233,7 @@ def _read_manifest(path: Path) -> Manifest:
     content = _read(path)
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not valid JSON ({error})") from error
     format_version = document.get("format_version") if isinstance(document, dict) else None
     if not isinstance(format_version, int):

@@ -37,7 +37,6 @@ _SHARES = LinearSegmentedColormap.from_list("shares", ["#FFFFFF", "#004D79"])
 _DARK = 0.7  # the share from which white is easier to read on its colour than black
 
 _LONGEST_NAME = 28
-_NAME_LINE = 15  # characters of a label's name on one line where it is wrapped
 _MOST_EPOCH_MARKS = 10
 _FEW_POINTS = 25  # a line of no more points shows them
 _LEGEND_ROWS = 18
@@ -50,14 +49,14 @@ class _CellStyle(NamedTuple):
     inches: float
     font_size: float  # 0: no text
     has_share: bool
-    wraps_names: bool
+    name_line: int  # characters of a label's name on one line
 
 
 _CELLS = (
-    _CellStyle(3, 1.6, 11, has_share=True, wraps_names=True),
-    _CellStyle(12, 0.95, 9, has_share=True, wraps_names=False),
-    _CellStyle(40, 0.55, 7, has_share=False, wraps_names=False),
-    _CellStyle(math.inf, 0.22, 0, has_share=False, wraps_names=False),
+    _CellStyle(3, 1.6, 11, has_share=True, name_line=15),
+    _CellStyle(12, 0.95, 9, has_share=True, name_line=_LONGEST_NAME),
+    _CellStyle(40, 0.55, 7, has_share=False, name_line=_LONGEST_NAME),
+    _CellStyle(math.inf, 0.22, 0, has_share=False, name_line=_LONGEST_NAME),
 )
 
 
@@ -112,13 +111,13 @@ def calibration(evaluation: Evaluation) -> Figure:
     """How often the answers are right at each confidence, above how many answers have that confidence."""
     bins = evaluation.calibration
     width = bins.edges[1]
-    # The predicted label has at least the probability 1 / labels: the bins below stay empty.
-    lowest = bins.edges[np.searchsorted(bins.edges, 1 / len(evaluation.label_names), side="right") - 1]
     filled = bins.counts > 0
+    lefts = bins.edges[:-1][filled]
+    # The predicted label has at least the probability 1 / labels: the bins below stay empty and out of sight.
+    least = bins.edges[np.searchsorted(bins.edges, 1 / len(evaluation.label_names), side="right") - 1]
     figure = _figure(5.4, 6.4)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
 
-    lefts = bins.edges[:-1][filled]
     above.bar(lefts, bins.accuracy[filled], width, align="edge", color=SKY, edgecolor="white", linewidth=1)
     above.plot([0, 1], [0, 1], label="perfectly calibrated", **_IDEAL)
     above.plot(
@@ -138,7 +137,7 @@ def calibration(evaluation: Evaluation) -> Figure:
 
     below.bar(lefts, bins.counts[filled], width, align="edge", color=SKY, edgecolor="white", linewidth=1)
     _dress(below, "", "Confidence: probability of the predicted label", "Answers")
-    below.set(xlim=(lowest, 1))
+    below.set(xlim=(min(least, lefts[0]), 1))
     below.xaxis.set_major_formatter(_percent)
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     below.yaxis.set_major_formatter(_thousands)
@@ -171,9 +170,8 @@ def confusion(evaluation: Evaluation) -> Figure:
                 color=colour,
             )
     _dress(axes, "Confusion matrix", "Predicted label", "True label")
-    names = [_short(name) for name in evaluation.label_names]
-    if style.wraps_names:
-        names = [textwrap.fill(name, _NAME_LINE) for name in names]
+    names = [_short(name, style.name_line) for name in evaluation.label_names]
+    if style.name_line < _LONGEST_NAME:
         axes.set_xticks(range(labels), names)
     else:
         axes.set_xticks(range(labels), names, rotation=40, ha="right", rotation_mode="anchor")
@@ -258,9 +256,9 @@ def _thousands(number: float, _: float) -> str:
     return f"{number:,.0f}"
 
 
-def _short(name: str) -> str:
-    """A label's name on one line, cut where it is long, and never read as a formula."""
+def _short(name: str, line_length: int = _LONGEST_NAME) -> str:
+    """A label's name, cut where it is long, wrapped at `line_length`, and never read as a formula."""
     line = " ".join(name.split())
     if len(line) > _LONGEST_NAME:
         line = line[: _LONGEST_NAME - 1].rstrip() + "…"
-    return line.replace("$", r"\$")
+    return textwrap.fill(line, line_length).replace("$", r"\$")

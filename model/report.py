@@ -72,11 +72,12 @@ small { display: block; font-size: .85rem; line-height: 1.4; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .75rem .45rem 0; border-bottom: 1px solid var(--line); }
 th:last-child, td:last-child { padding-right: 0; }
-thead th { font-size: .85rem; color: var(--muted); font-weight: 600; }
+thead th { font-size: .85rem; color: var(--muted); font-weight: 600; overflow-wrap: normal; }
 tbody th { font-weight: 500; }
 .number { text-align: right; }
 td.number { white-space: nowrap; }
-.words { overflow-wrap: anywhere; min-width: 8rem; }
+tbody .words { overflow-wrap: anywhere; }
+.words { min-width: 6rem; }
 .wrong { color: var(--muted); font-style: italic; }
 .plots { display: flex; flex-wrap: wrap; gap: 2rem 1.5rem; }
 figure { margin: 0; flex: 1 1 24rem; min-width: 0; }
@@ -92,7 +93,8 @@ figcaption { font-size: .95rem; max-width: 46rem; }
   table { font-size: .875rem; }
   th, td { padding-right: .5rem; }
   thead th { font-size: .8rem; }
-  .words { min-width: 4.5rem; }
+  .words { min-width: 3rem; }
+  td.words { min-width: 4.5rem; }
   figure { flex-basis: 100%; }
 }
 @media print {
@@ -102,7 +104,10 @@ figcaption { font-size: .95rem; max-width: 46rem; }
   .scroll { overflow: visible; }
   h2 { break-after: avoid; }
   figure, tr, .numbers { break-inside: avoid; }
-  figure img { max-height: 14cm; }
+  .numbers { grid-template-columns: repeat(4, 1fr); }
+  th, td { padding-top: .2rem; padding-bottom: .2rem; }
+  figure { flex-basis: 40%; }
+  figure img { width: auto; max-height: 12cm; }
 }
 """
 

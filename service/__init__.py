@@ -3,3 +3,8 @@
 The core (`engine`, `classifier`, `repository`, `dataplane`) knows no HTTP; `rest` is a thin adapter over it. Nothing
 here imports TensorFlow, Keras, `export` or the training half of `model`.
 """
+
+import os
+
+# ONNX Runtime reports its use to its makers unless told not to before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

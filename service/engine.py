@@ -19,9 +19,6 @@ ProviderChoice = Literal["auto", "cpu", "cuda"]
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
-# Before any session is made: ONNX Runtime would otherwise keep a usage database in the home folder.
-onnxruntime.disable_telemetry_events()
-
 _FATAL_ONLY = 4
 
 

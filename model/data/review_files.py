@@ -1,0 +1,124 @@
+"""The Large Movie Review Dataset as its authors publish it: one text file a review, in a folder or an archive.
+
+[aclImdb/]{train,test}/{neg,pos}/*.txt
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from model.data.examples import DataError
+from model.data.rows import Row
+
+FOLDER = "aclImdb"
+# Alphabetical, so that negative reviews come first everywhere.
+_LABELS = {"neg": "negative", "pos": "positive"}
+
+
+def find_root(path: Path) -> Path | None:
+    """The folder that holds `train` and `test`: `path` or the `aclImdb` in it; None if it is neither."""
+    for root in (path, path / FOLDER):
+        if any((root / part / label).is_dir() for part in ("train", "test") for label in _LABELS):
+            return root
+    return None
+
+
+def read_folder(root: Path, part: str, progress: bool) -> list[Row] | None:
+    """The reviews of `train` or `test`, negative ones first, by file name; None if there is no such part.
+
+    Raises `DataError`, which names the file at fault.
+    """
+    if not (root / part).is_dir():
+        return None
+    files = {
+        f"{part}/{label}/{file.name}": file
+        for label in _LABELS
+        if (root / part / label).is_dir()
+        for file in (root / part / label).iterdir()
+        if _is_review(file.name)
+    }
+    _require_both_labels(files, part, str(root))
+    names = tqdm(sorted(files), f"reading {part}", unit=" reviews", disable=None if progress else True)
+    return [_row(str(files[name]), name, files[name].read_bytes()) for name in names]
+
+
+def read_archive(path: Path, progress: bool) -> dict[str, list[Row]]:
+    """The reviews of each part of a `.tar.gz`, in the order of `read_folder`; nothing is written to disk.
+
+    Raises `DataError`, which names the archive, and the file in it that is at fault.
+    """
+    try:
+        contents = dict(_members(path, progress))
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: the archive is truncated or corrupt ({error})") from error
+    parts: dict[str, list[Row]] = {}
+    for name in sorted(contents):
+        part = name.partition("/")[0]
+        parts.setdefault(part, []).append(_row(f"{path}: {name}", name, contents[name]))
+    if not parts:
+        raise DataError(f"{path}: the archive holds no {FOLDER}/train/pos/*.txt")
+    for part in parts:
+        _require_both_labels(contents, part, str(path))
+    return parts
+
+
+def _members(path: Path, progress: bool) -> Iterator[tuple[str, bytes]]:
+    """Name, from `train` or `test` on, and content of every review."""
+    with (
+        path.open("rb") as file,
+        tqdm(
+            desc=f"reading {path.name}",
+            total=path.stat().st_size,
+            unit="B",
+            unit_scale=True,
+            disable=None if progress else True,
+        ) as bar,
+        gzip.open(file) as unpacked,
+        tarfile.open(fileobj=unpacked, mode="r|") as archive,
+    ):
+        for member in archive:
+            bar.update(file.tell() - bar.n)
+            name = _review_name(member.name)
+            if name is not None and member.isfile():
+                content = archive.extractfile(member)
+                assert content is not None
+                yield name, content.read()
+        # An archive's last bytes are of no interest to tarfile, but gzip's checksum is in them.
+        while unpacked.read(1 << 20):
+            pass
+
+
+def _review_name(member: str) -> str | None:
+    parts = PurePosixPath(member).parts
+    if parts[:1] == (FOLDER,):
+        parts = parts[1:]
+    if len(parts) != 3 or parts[0] not in ("train", "test") or parts[1] not in _LABELS or not _is_review(parts[2]):
+        return None
+    return "/".join(parts)
+
+
+def _is_review(name: str) -> bool:
+    # Names with a dot in front are not reviews but what a Mac adds to them.
+    return name.endswith(".txt") and not name.startswith(".")
+
+
+def _require_both_labels(names: dict[str, Path] | dict[str, bytes], part: str, place: str) -> None:
+    for label in _LABELS:
+        if not any(name.startswith(f"{part}/{label}/") for name in names):
+            raise DataError(f"{place}: there are no reviews {part}/{label}/*.txt")
+
+
+def _row(place: str, name: str, content: bytes) -> Row:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: not UTF-8 ({error.reason})") from None
+    if not text.strip():
+        raise DataError(f"{place}: the review is empty")
+    return Row(place, text, _LABELS[name.split("/")[1]])

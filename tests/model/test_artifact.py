@@ -1,0 +1,209 @@
+"""The artifact: written whole or not at all, and refused by name when anything about it changed."""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.artifact import (
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    TOKENIZER_FILE,
+    ArtifactError,
+    Golden,
+    Manifest,
+    publish,
+    read_artifact,
+    versions,
+)
+from model.tokenizer import Tokenizer
+
+SHIPPED = Path(__file__).parents[2] / "model_repository" / "imdb-cnn" / "1"
+GRAPH = b"a graph, which this module never opens"
+
+
+def fields(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "tiny",
+        "created": "2026-01-01T00:00:00+00:00",
+        "labels": ("no", "yes"),
+        "activation": "sigmoid",
+        "max_tokens": 5,
+        "vocabulary_size": 4,
+        "convolution_widths": (3,),
+        "leading_padding": 3,
+        "configuration": None,
+        "metrics": None,
+        "parity": (),
+        "golden": Golden(text="fine", probabilities=(0.5,)),
+        "libraries": {},
+    } | changes
+
+
+def tokenizer() -> Tokenizer:
+    return Tokenizer(["fine"], max_tokens=5)
+
+
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small artifact for all examples of a property, each of which puts back what it changed."""
+    return publish(tmp_path_factory.mktemp("repository"), fields(), GRAPH, tokenizer()).path
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A small artifact of its own for every test."""
+    return publish(tmp_path, fields(), GRAPH, tokenizer()).path
+
+
+def test_what_is_published_is_what_is_read(tmp_path: Path) -> None:
+    """Reading gives back the graph, the tokenizer and the fields, and nothing else lies in the folder."""
+    published = publish(tmp_path, fields(), GRAPH, tokenizer())
+    read = read_artifact(tmp_path / "tiny" / "1")
+    assert read.graph == GRAPH
+    assert read.tokenizer.words == ("fine",)
+    assert read.manifest == published.manifest
+    assert sorted(entry.name for entry in read.path.iterdir()) == [MANIFEST_FILE, GRAPH_FILE, TOKENIZER_FILE]
+    assert sorted(entry.name for entry in read.path.parent.iterdir()) == ["1"]
+
+
+def test_versions_count_up(tmp_path: Path) -> None:
+    """Each publication takes the number after the largest there is."""
+    (tmp_path / "tiny" / "7").mkdir(parents=True)
+    assert publish(tmp_path, fields(), GRAPH, tokenizer()).manifest.version == 8
+    assert publish(tmp_path, fields(), GRAPH, tokenizer()).manifest.version == 9
+    assert versions(tmp_path, "tiny") == [7, 8, 9]
+
+
+def test_publications_at_the_same_time_get_different_versions(tmp_path: Path) -> None:
+    """Eight at once are eight versions, all of them whole."""
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(publish, tmp_path, fields(), GRAPH, tokenizer()) for _ in range(8)]
+        published = sorted(future.result().manifest.version for future in futures)
+    assert published == list(range(1, 9)) == versions(tmp_path, "tiny")
+    for version in published:
+        assert read_artifact(tmp_path / "tiny" / str(version)).manifest.version == version
+
+
+@pytest.mark.parametrize("name", ["01", "-1", "1.0", "v1", "\u0661", ".publishing-x", "latest"])
+def test_other_folders_are_no_versions(tmp_path: Path, name: str) -> None:
+    """A version is a positive integer in its plain form."""
+    (tmp_path / "tiny" / name).mkdir(parents=True)
+    assert versions(tmp_path, "tiny") == []
+
+
+def test_a_failed_publication_leaves_nothing(tmp_path: Path) -> None:
+    """A tokenizer that the manifest contradicts is noticed before the folder gets its name."""
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: 5 tokens and 4 ids, while manifest\.json says 6 and 4"):
+        publish(tmp_path, fields(max_tokens=6), GRAPH, tokenizer())
+    assert list((tmp_path / "tiny").iterdir()) == []
+
+
+def test_a_repository_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    """Where no folder can be made, the error says so."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="cannot be written to"):
+        publish(tmp_path / "file", fields(), GRAPH, tokenizer())
+
+
+@pytest.mark.parametrize("file", [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE])
+@given(data=st.data())
+def test_any_changed_byte_is_noticed(restored: Path, file: str, data: st.DataObject) -> None:
+    """Whatever byte of whatever file changes, the error names the file."""
+    path = restored / file
+    content = path.read_bytes()
+    position = data.draw(st.integers(0, len(content) - 1))
+    changed = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[position]))
+    try:
+        path.write_bytes(content[:position] + bytes([changed]) + content[position + 1 :])
+        with pytest.raises(ArtifactError, match=file):
+            read_artifact(restored)
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE])
+def test_truncated_lengthened_and_missing_files_are_named(tiny: Path, file: str) -> None:
+    """A file that is cut, grown, gone or a folder is named."""
+    path = tiny / file
+    content = path.read_bytes()
+    for broken in (b"", content[:-1], content[: len(content) // 2], content + b"\n"):
+        path.write_bytes(broken)
+        with pytest.raises(ArtifactError, match=file):
+            read_artifact(tiny)
+    path.unlink()
+    with pytest.raises(ArtifactError, match=f"{file}: the file is missing"):
+        read_artifact(tiny)
+    path.mkdir()
+    with pytest.raises(ArtifactError, match=f"{file}: cannot be read"):
+        read_artifact(tiny)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """The path that was asked for is in the error."""
+    with pytest.raises(ArtifactError, match="nowhere: there is no such artifact folder"):
+        read_artifact(tmp_path / "nowhere")
+
+
+def test_a_newer_format_is_named_as_such(tiny: Path) -> None:
+    """The reader says that the manifest is too new, not that it is broken."""
+    path = tiny / MANIFEST_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2, "novelty": True}))
+    with pytest.raises(ArtifactError, match=r"manifest\.json: format version 2 is newer than .* reads \(1\)"):
+        read_artifact(tiny)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"format_version": "1"}', '{"format_version": true, "x": 1}'])
+def test_json_that_is_no_manifest_is_refused(tiny: Path, content: str) -> None:
+    """Well-formed JSON of another kind is named, not trusted."""
+    (tiny / MANIFEST_FILE).write_text(content)
+    with pytest.raises(ArtifactError, match=MANIFEST_FILE):
+        read_artifact(tiny)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"labels": ("only",)}, "labels"),
+        ({"labels": ("a", "b", "c")}, "two labels"),
+        ({"activation": "relu"}, "activation"),
+        ({"golden": Golden(text="", probabilities=(0.5, 0.5))}, "golden answer must have 1"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"name": "../../etc"}, "name"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(tiny: Path, changes: dict[str, Any], place: str) -> None:
+    """A rightly signed manifest with impossible fields is refused by field."""
+    manifest = read_artifact(tiny).manifest.model_copy(update=changes)
+    (tiny / MANIFEST_FILE).write_bytes(manifest.to_bytes())
+    with pytest.raises(ArtifactError, match=place):
+        read_artifact(tiny)
+
+
+def test_the_shipped_artifact_is_the_classic_model() -> None:
+    """Verified, trained with the preset on all training reviews, measured on the test file, as good as it must be."""
+    manifest = read_artifact(SHIPPED).manifest
+    assert (manifest.name, manifest.version, manifest.labels) == ("imdb-cnn", 1, ("negative", "positive"))
+    assert (manifest.max_tokens, manifest.vocabulary_size, manifest.convolution_widths) == (400, 5000, (3,))
+    assert manifest.metrics is not None
+    assert manifest.metrics.examples == 12_500 and "test.parquet" in manifest.metrics.measured_on
+    assert manifest.metrics.values["accuracy"] >= 0.884
+    assert max(check.largest_difference for check in manifest.parity) <= 1e-5
+
+
+def test_a_copy_elsewhere_is_as_good(tmp_path: Path) -> None:
+    """Nothing in an artifact depends on where it lies."""
+    copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+    assert read_artifact(copy).manifest == read_artifact(SHIPPED).manifest
+
+
+def test_the_manifest_says_its_own_digest_last() -> None:
+    """The digest is over the file with its own digits as zeros, so a person can check it with sed and sha256sum."""
+    content = (SHIPPED / MANIFEST_FILE).read_bytes()
+    assert Manifest.model_validate_json(content).to_bytes() == content
+    assert content.splitlines()[-2].startswith(b'  "manifest_sha256": "')

@@ -1,0 +1,59 @@
+"""The configuration of the Conv1D family."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from model.configuration import PRESETS, Configuration, Convolution
+
+
+def test_the_preset_has_the_classic_numbers() -> None:
+    """`imdb-cnn` is the example that everybody knows."""
+    preset = PRESETS["imdb-cnn"]
+    assert (preset.vocabulary_size, preset.max_tokens, preset.embedding_width) == (5000, 400, 50)
+    assert preset.convolutions == (Convolution(width=3, filters=250),)
+    assert (preset.hidden_width, preset.embedding_dropout, preset.hidden_dropout) == (250, 0.2, 0.2)
+    assert (preset.optimizer, preset.learning_rate) == ("adam", 0.001)
+    assert (preset.batch_size, preset.epochs) == (32, 2)
+    assert (preset.labels, preset.activation, preset.outputs) == (("negative", "positive"), "sigmoid", 1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_has_the_name_it_is_found_by(name: str) -> None:
+    """A preset's model goes by the name of the preset."""
+    assert PRESETS[name].name == name
+
+
+def test_three_labels_make_a_softmax() -> None:
+    """More than two labels get one output each."""
+    configuration = Configuration(labels=("bad", "fair", "good"))
+    assert (configuration.activation, configuration.outputs) == ("softmax", 3)
+
+
+def test_json_keeps_every_number() -> None:
+    """A configuration survives its file."""
+    configuration = PRESETS["kim-cnn"]
+    assert Configuration.model_validate_json(configuration.model_dump_json()) == configuration
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("vocabulary_size", 3, "greater than 3"),
+        ("max_tokens", 2, "width 3 does not fit into 2 tokens"),
+        ("convolutions", ({"width": 3}, {"width": 3}), "repeat"),
+        ("convolutions", (), "at least 1 item"),
+        ("labels", ("a", "a"), "labels repeat"),
+        ("labels", ("a",), "at least 2 items"),
+        ("hidden_dropout", 1.0, "less than 1"),
+        ("epochs", 0, "greater than or equal to 1"),
+        ("optimizer", "sorcery", "'adam', 'rmsprop' or 'sgd'"),
+        ("name", "../up", "pattern"),
+        ("depth", 3, "Extra inputs"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(field: str, value: Any, message: str) -> None:
+    """A number that no network can have is refused with its reason."""
+    with pytest.raises(ValidationError, match=message):
+        Configuration.model_validate({field: value})

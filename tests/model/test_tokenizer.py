@@ -1,0 +1,202 @@
+"""Text to ids: the rule, its file, and the same reading by Hugging Face's library."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tokenizers
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from model.tokenizer import PUNCTUATION, Tokenizer, TokenizerError, count_words, split_words
+
+PROJECT = Path(__file__).parents[2]
+SHIPPED = PROJECT / "model_repository" / "imdb-cnn" / "1" / "tokenizer.json"
+REVIEWS = PROJECT.parent / "shared" / "imdb" / "test.parquet"
+
+OWN_REVIEWS = (
+    "A gripping, beautifully acted film.",
+    "It's well-made <br /><br />but (sadly) far too long... 3/10!",
+    "Caf\u00e9 noir \u2014 \u00abun chef-d'\u0153uvre\u00bb;",
+    "\u0399\u039c\u0394\u0392 \u03a3\u03a3, \u0130stanbul, STRASSE \u1e9e.",
+    "tabs\tand\nlines\r\nand\vodd\fspaces\x85and\u00a0others\u2028here\x1cand\x00there",
+    "the " * 1000,
+)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Tokenizer:
+    return Tokenizer.from_json(SHIPPED.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def hugging_face() -> tokenizers.Tokenizer:
+    return tokenizers.Tokenizer.from_file(str(SHIPPED))
+
+
+def ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    listed: list[int] = tokenizer.encode(text).ids.tolist()
+    return listed
+
+
+def test_words_are_lower_case_without_punctuation() -> None:
+    """Case and punctuation go, the apostrophe stays."""
+    assert split_words("It's GOOD -- really_good!\t(9/10)\n") == [b"it's", b"good", b"really", b"good", b"9", b"10"]
+
+
+@pytest.mark.parametrize("mark", PUNCTUATION)
+def test_every_mark_separates(mark: str) -> None:
+    """Each of Keras' filters cuts a word in two."""
+    assert split_words(f"a{mark}b") == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("space", ["\r", "\v", "\f", "\x1c", "\x85", "\u00a0", "\u2028", "\u3000", "\x00"])
+def test_only_the_space_itself_separates(space: str) -> None:
+    """Other white space is part of a word, as in Keras."""
+    assert len(split_words(f"a{space}b")) == 1
+    tokenizer = Tokenizer([f"a{space}b", "a", "b"], max_tokens=10)
+    assert ids(tokenizer, f"x A{space}B a") == [1, 2, 3, 4]
+
+
+def test_ids_count_by_frequency_from_three() -> None:
+    """The most frequent word is 3; words as frequent go by spelling; the rest is unknown."""
+    tokenizer = Tokenizer.from_texts(["b b a c", "b a c d"], vocabulary_size=6, max_tokens=10)
+    assert tokenizer.words == ("b", "a", "c")
+    assert tokenizer.vocabulary_size == 6
+    assert ids(tokenizer, "a b c d") == [1, 4, 3, 5, 2]
+
+
+def test_a_long_review_keeps_its_last_ids() -> None:
+    """The start id falls off first, and the count is that of the whole review."""
+    tokenizer = Tokenizer(["a", "b", "c"], max_tokens=3)
+    assert ids(tokenizer, "a b") == [1, 3, 4]
+    encoding = tokenizer.encode("x a b c")
+    assert encoding.ids.tolist() == [3, 4, 5]
+    assert (encoding.tokens, encoding.unknown_tokens) == (5, 1)
+
+
+@pytest.mark.parametrize("text", ["", " ", "...", "\n\t", "?!"])
+def test_a_text_without_words_is_the_start_id(text: str, shipped: Tokenizer) -> None:
+    """An empty or all-punctuation text is a valid review of one id."""
+    encoding = shipped.encode(text)
+    assert (encoding.ids.tolist(), encoding.tokens, encoding.unknown_tokens) == ([1], 1, 0)
+
+
+def test_ids_are_int32(shipped: Tokenizer) -> None:
+    """The type is that of the graph's input."""
+    assert shipped.encode("fine").ids.dtype == np.int32
+
+
+def test_the_shipped_vocabulary_has_the_classic_size(shipped: Tokenizer) -> None:
+    """5000 ids in all, 400 of a review."""
+    assert (shipped.vocabulary_size, shipped.max_tokens) == (5000, 400)
+    assert shipped.words[:3] == ("the", "and", "a")
+
+
+@pytest.mark.parametrize("text", OWN_REVIEWS)
+def test_our_texts_read_as_hugging_face_reads_them(
+    text: str, shipped: Tokenizer, hugging_face: tokenizers.Tokenizer
+) -> None:
+    """The library's `encode` gives the same ids for the file we wrote."""
+    assert ids(shipped, text) == hugging_face.encode(text).ids
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+@example("\u0391\u03a3 \u03a3")
+@example("\u0130\u0049\u0307")
+def test_any_text_reads_as_hugging_face_reads_it(
+    shipped: Tokenizer, hugging_face: tokenizers.Tokenizer, text: str
+) -> None:
+    """Same ids on arbitrary Unicode."""
+    assert ids(shipped, text) == hugging_face.encode(text).ids
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=20), st.integers(1, 12), st.data())
+def test_any_vocabulary_reads_as_hugging_face_reads_it(texts: list[str], max_tokens: int, data: st.DataObject) -> None:
+    """Same ids for words learnt from arbitrary Unicode, in a text made of them."""
+    tokenizer = Tokenizer.from_texts(texts, vocabulary_size=20, max_tokens=max_tokens)
+    library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    text = " ".join(data.draw(st.lists(st.sampled_from(texts), max_size=5))) if texts else ""
+    assert ids(tokenizer, text) == library.encode(text).ids
+
+
+@pytest.mark.skipif(not REVIEWS.is_file(), reason="the IMDB reviews are not beside the project")
+def test_every_test_review_reads_as_hugging_face_reads_it(
+    shipped: Tokenizer, hugging_face: tokenizers.Tokenizer
+) -> None:
+    """Same ids on all 12,500 reviews; `test_our_texts_read_as_hugging_face_reads_them` is the form that always runs."""
+    import pyarrow.parquet as parquet
+
+    texts = parquet.read_table(REVIEWS, columns=["text"]).column("text").to_pylist()
+    expected = [encoding.ids for encoding in hugging_face.encode_batch(texts)]
+    assert len(texts) == 12_500
+    assert [ids(shipped, text) for text in texts] == expected
+
+
+@given(st.text())
+def test_no_text_fails(shipped: Tokenizer, text: str) -> None:
+    """Every Python string has ids, lone surrogates included; ids stay in the vocabulary."""
+    encoding = shipped.encode(text)
+    assert 1 <= len(encoding.ids) == min(encoding.tokens, 400)
+    assert encoding.ids.min() > 0 and encoding.ids.max() < shipped.vocabulary_size
+
+
+@given(st.lists(st.text()))
+def test_a_learnt_tokenizer_survives_its_file(texts: list[str]) -> None:
+    """Written and read again, it knows the same words."""
+    tokenizer = Tokenizer.from_texts(texts, vocabulary_size=50, max_tokens=7)
+    again = Tokenizer.from_json(tokenizer.to_json().encode())
+    assert (again.words, again.max_tokens) == (tokenizer.words, tokenizer.max_tokens)
+
+
+def test_words_that_no_file_can_hold_are_not_learnt() -> None:
+    """A lone surrogate has no UTF-8."""
+    assert count_words(["good \ud800", "good"]) == {"good": 2}
+
+
+@pytest.mark.parametrize("words", [["a", "a"], ["a b"], ["A", "a"], [""], ["!"]])
+def test_words_that_could_not_be_found_are_refused(words: list[str]) -> None:
+    """A vocabulary holds single words, each once."""
+    with pytest.raises(TokenizerError, match="repeats or is not a single word"):
+        Tokenizer(words, max_tokens=5)
+
+
+def change(document: dict[str, Any], path: str, value: object) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        document = document[parent]
+    document[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("truncation.direction", "Right", "truncation"),
+        ("normalizer", None, "normalizer"),
+        ("pre_tokenizer.type", "Whitespace", "pre_tokenizer"),
+        ("model.unk_token", "?", "model"),
+        ("model.vocab", {"<pad>": 0, "<start>": 1, "<unk>": 2, "a": 4}, "without a gap"),
+        ("model.vocab", {"<start>": 0, "<pad>": 1, "<unk>": 2}, "start with"),
+        ("model.vocab", {"<pad>": 0, "<start>": 1, "<unk>": "2"}, "not a tokenizer"),
+        ("truncation", None, "not a tokenizer"),
+        ("truncation.max_length", 0, "at least one token"),
+        ("truncation.max_length", "400", "not a tokenizer"),
+        ("model", [], "not a tokenizer"),
+        ("surplus", 1, "surplus"),
+    ],
+)
+def test_a_file_with_another_rule_is_refused(path: str, value: object, message: str) -> None:
+    """What would be misread is not read."""
+    document = json.loads(Tokenizer(["a"], max_tokens=5).to_json())
+    change(document, path, value)
+    with pytest.raises(TokenizerError, match=message):
+        Tokenizer.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{", '"x"', "\ud7ff", b"\xff\xfe\x00", "[" * 100_000])
+def test_a_file_that_is_no_tokenizer_is_refused(text: str | bytes) -> None:
+    """Any other content is an error of ours, not a traceback."""
+    with pytest.raises(TokenizerError, match="not a tokenizer"):
+        Tokenizer.from_json(text)
