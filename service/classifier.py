@@ -88,7 +88,7 @@ class Classifier:
         )
 
     def _warm_up(self, artifact: Artifact) -> None:
-        """The golden answer, then the largest shapes, so that no first request pays for allocations."""
+        """The golden answer, then the largest shapes and id, so that no request pays for allocations or fails."""
         golden = artifact.manifest.golden
         encoding = self._tokenizer.encode(golden.text)
         time = padded_length(len(encoding.ids), self._max_tokens, self._leading_padding)
@@ -98,5 +98,5 @@ class Classifier:
         expected = np.array(golden.probabilities)
         if answer.shape != expected.shape or not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
             raise GraphError(f"answers the golden text with {answer.tolist()} instead of {expected.tolist()}")
-        longest = np.zeros(self._max_tokens, np.int32)
+        longest = np.full(self._max_tokens, artifact.manifest.vocabulary_size - 1, np.int32)
         self.engine.run(pad([longest] * MAX_ROWS, self._max_tokens))

@@ -74,6 +74,9 @@ def _open(graph: bytes, providers: list[Any], threads: int, severity: int | None
     names = ([each.name for each in session.get_inputs()], [each.name for each in session.get_outputs()])
     if names != (["tokens"], ["probabilities"]):
         raise GraphError(f"the graph must map tokens to probabilities, not {names[0]} to {names[1]}")
+    tokens = session.get_inputs()[0]
+    if tokens.type != "tensor(int32)" or len(tokens.shape) != 2:
+        raise GraphError(f"the graph must take int32 [batch, time], not {tokens.type} {tokens.shape}")
     return session
 
 

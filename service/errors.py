@@ -40,6 +40,12 @@ class TooLarge(RequestError):
     code = "too_large"
 
 
+class HeadTooLarge(RequestError):
+    """More headers than anybody needs."""
+
+    code = "head_too_large"
+
+
 class NotFound(RequestError):
     """No such route, model or version."""
 
@@ -90,6 +96,7 @@ HTTP_STATUS: dict[str, HTTPStatus] = {
     TooLarge.code: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Invalid.code: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded.code: HTTPStatus.TOO_MANY_REQUESTS,
+    HeadTooLarge.code: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     RequestError.code: HTTPStatus.INTERNAL_SERVER_ERROR,
     Unavailable.code: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineExceeded.code: HTTPStatus.GATEWAY_TIMEOUT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from types import FrameType
@@ -16,6 +17,7 @@ from service.errors import StartupError
 from service.metrics import Metrics
 from service.repository import load_repository
 from service.rest.app import ROUTES, Application
+from service.rest.protocol import Protocol
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ def serve(settings: Settings) -> None:
 
     Raises `StartupError` or `ArtifactError` before anyone can connect: a server that listens is one that works.
     """
+    # For a signal while loading, which the first process of a container would not even notice, or at the very end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     listener = bind(settings.host, settings.port)
     with listener:
         dataplane = load(settings)
@@ -41,8 +45,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # the second for a name that no name could be
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StartupError(f"cannot listen on {host}:{port}: {reason}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -79,7 +84,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 Application(dataplane, package_version()),
-                http="httptools",
+                http=Protocol,
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -94,7 +99,12 @@ class Server(uvicorn.Server):
         self._leave_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, and say so."""
+        """Start to listen, and say so. Raises `StartupError` if another process was faster."""
+        for listener in sockets or []:
+            try:
+                listener.listen(self.config.backlog)  # uvloop would not tell that it cannot
+            except OSError as error:
+                raise StartupError(f"cannot listen: {error.strerror}") from error
         await super().startup(sockets)
         for listener in sockets or []:
             host, port = listener.getsockname()[:2]

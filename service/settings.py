@@ -19,7 +19,7 @@ ENVIRONMENT_PREFIX = "SENTIMENT_"
 class Settings(BaseModel):
     """A flag wins over the environment, the environment over the default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model_repository: Path = Field(Path("model_repository"), description="Folder of the models: <name>/<version>/.")
     default_model: str | None = Field(
@@ -31,7 +31,7 @@ class Settings(BaseModel):
         "auto", description="auto: CUDA where it works, else the CPU. cuda: CUDA or no start. cpu: the CPU."
     )
     device: int = Field(0, ge=0, description="Number of the CUDA device.")
-    threads: int = Field(1, ge=1, description="ONNX Runtime threads inside one run.")
+    threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads inside one run.")
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes of a request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters of one text; more is a 413.")
     max_batch_texts: int = Field(1024, ge=1, description="Texts of one request; more is a 413.")

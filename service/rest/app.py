@@ -73,6 +73,7 @@ class Application(FastAPI):
                 Exception: _on_exception,
             },
             redoc_url=None,
+            redirect_slashes=False,
         )
         self.state.dataplane = dataplane
         self._dataplane = dataplane
@@ -167,7 +168,7 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send_with_id)
         except Exception:
             # FastAPI has answered through `_on_exception` by now and hands the exception on to be logged.
-            logger.exception("%s failed", scope["path"])
+            logger.exception("%s failed", scope["raw_path"].decode())
         return status
 
 
@@ -240,7 +241,7 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
         level,
         "%s %s",
         scope["method"],
-        scope["path"],
+        scope["raw_path"].decode(),  # as it was sent: unquoted, it could hold the end of this line and a forged one
         extra={
             "status": status,
             "milliseconds": round(seconds * 1000, 3),

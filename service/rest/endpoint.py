@@ -19,6 +19,12 @@ Body = TypeVar("Body", bound=BaseModel)
 
 COMPONENT = "#/components/schemas/"
 
+#: Faults in one body up to which the first is named. Pydantic tells of all or none, and of a million takes seconds.
+MAX_ERRORS = 100
+
+#: Of a fault's place, which may be a field as long as the body.
+MAX_PLACE_CHARACTERS = 200
+
 
 class Endpoint(ABC, Generic[Body]):
     """One POST route with a JSON body and a JSON answer."""
@@ -75,9 +81,11 @@ def _content(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError) -> RequestError:
+    if error.error_count() > MAX_ERRORS:
+        return Invalid(f"the body: {error.error_count()} unknown fields or wrong values")
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return Malformed(f"the body is not valid JSON: {first['ctx']['error']}")
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(part) for part in first["loc"])[:MAX_PLACE_CHARACTERS]
     message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
     return Invalid(f"{place}: {message}" if place else f"the body: {message}")

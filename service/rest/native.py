@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from model.artifact import Manifest, Metrics
 from service.classifier import Prediction
@@ -36,7 +36,7 @@ class PredictRequest(_Request):
 class PredictBatchRequest(_Request):
     """Several reviews."""
 
-    texts: list[str] = Field(description="The reviews, at least one.")
+    texts: Annotated[list[str], FailFast()] = Field(description="The reviews, at least one.")
 
 
 class ModelReference(BaseModel):

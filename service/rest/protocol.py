@@ -1,0 +1,92 @@
+"""HTTP/1.1 as uvicorn speaks it, and what it leaves open.
+
+Here what is no HTTP is refused in JSON like everything else, the head of a request is limited in size and time, and an
+offer to change to HTTP/2, which Java's client and `curl --http2` send with a body, is declined without losing the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from http import HTTPStatus
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, RequestError
+from service.rest.native import error_body
+
+#: Bytes of a request line and headers. Checked as they arrive, so what comes in one piece may be a little more.
+MAX_HEAD_BYTES = 65_536
+
+_OFFER = {b"connection", b"upgrade", b"http2-settings"}
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give the first request as long to begin as any later one."""
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._in_head = False
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived, if it is HTTP."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(Malformed("what arrived is not HTTP/1.1"))
+        else:
+            if self._in_head:
+                self._head_bytes += len(data)
+                if self._head_bytes > MAX_HEAD_BYTES:
+                    self._refuse(HeadTooLarge(f"the headers have more than {MAX_HEAD_BYTES} bytes, which is the limit"))
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._head_bytes, self._in_head = 0, True
+
+    def on_headers_complete(self) -> None:
+        """Start the request, unless it has to be read again without its offer."""
+        self._in_head = False
+        self._unset_keepalive_if_required()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _decline(self, rest: bytes) -> None:
+        """Read the request again as if nothing had been offered: the parser takes its body for the new protocol."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(Malformed("CONNECT is for proxies"))
+            return
+        head = [method + b" " + self.url + b" HTTP/" + self.parser.get_http_version().encode()]
+        head += [name + b": " + value for name, value in self.headers if name not in _OFFER]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*head, b"", rest]))
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer what never became a request, and hang up."""
+        status: HTTPStatus = HTTP_STATUS[error.code]
+        request_id = secrets.token_hex(8)
+        body = error_body(error, request_id)
+        self.logger.warning("%s", error.message, extra={"request_id": request_id, "status": status.value})
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
+        self.transport.close()

@@ -1,0 +1,40 @@
+"""The columns that scoring adds, and the checks on those of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from service.classifier import Prediction
+from service.scoring.errors import ScoringError
+
+
+def prediction_columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """Names of the added columns, in order."""
+    probabilities = (f"probability_{label}" for label in labels)
+    return ("predicted_label", "score", *probabilities, "tokens", "unknown_tokens", "truncated")
+
+
+def prediction_values(prediction: Prediction) -> tuple[Any, ...]:
+    """Values of the added columns, in order."""
+    label, score, probabilities, tokens, unknown_tokens, truncated = prediction
+    return (label, score, *probabilities, tokens, unknown_tokens, truncated)
+
+
+def check_columns(place: str, columns: Collection[str], text_column: str, added: Collection[str]) -> None:
+    """Raise `ScoringError` if the text column is missing or an added column would overwrite one of the input."""
+    if text_column not in columns:
+        there_are = ", ".join(map(repr, columns)) or "none"
+        raise ScoringError(f"{place}: there is no column {text_column!r}; columns: {there_are}")
+    for column in added:
+        if column in columns:
+            raise ScoringError(f"{place}: the column {column!r} has the name of one that scoring adds; rename it")
+
+
+def check_distinct(place: str, columns: Sequence[str]) -> None:
+    """Raise `ScoringError` if a column name repeats: the rows could not be told by name."""
+    seen = set()
+    for column in columns:
+        if column in seen:
+            raise ScoringError(f"{place}: the column {column!r} is there twice")
+        seen.add(column)

@@ -1,0 +1,135 @@
+"""One file scored into another, all of it or nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from tqdm import tqdm
+
+from service.classifier import Prediction
+from service.scoring.columns import prediction_columns
+from service.scoring.errors import ScoringError
+from service.scoring.readers import READABLE, Reader, open_reader
+from service.scoring.writers import WRITABLE, Writer, open_writer
+
+
+class Scorer(Protocol):
+    """What scoring needs of a classifier."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the probabilities of a prediction."""
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """One prediction a text, in their order."""
+
+
+def score_file(
+    source: Path,
+    out: Path,
+    classifier: Scorer,
+    *,
+    text_column: str = "text",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> int:
+    """Score every row of `source` into `out`, both in the format of their extension; returns how many rows.
+
+    An output row has the columns of the input row, then `predicted_label`, `score`, `probability_<label>` for each
+    label, `tokens`, `unknown_tokens` and `truncated`; the floats are float32. A `.txt` file has the one column `text`
+    whatever `text_column` is. Memory does not grow with the file. `out` appears only when it is complete: after any
+    error, Ctrl-C included, there is no new file. Raises `ScoringError`, which names file and row or column.
+    """
+    _check_paths(source, out, overwrite)
+    added = prediction_columns(classifier.labels)
+    with open_reader(source, text_column, added) as reader, _replacing(out, overwrite) as file:
+        writer = open_writer(out.suffix.lower(), file, reader, classifier.labels)
+        try:
+            rows = _score(reader, writer, classifier, out, progress)
+            with _writing(out):
+                writer.finish()
+        except BaseException:
+            writer.abort()
+            raise
+    return rows
+
+
+def default_output(source: Path) -> Path:
+    """Where the predictions for a file go if nobody says: beside it, in its format, JSONL for a `.txt`.
+
+    Raises `ScoringError` if the extension is not supported.
+    """
+    _check_extension(source, READABLE, "read")
+    extension = source.suffix if source.suffix.lower() in WRITABLE else ".jsonl"
+    return source.with_name(f"{source.stem}.predictions{extension}")
+
+
+def _score(reader: Reader, writer: Writer, classifier: Scorer, out: Path, progress: bool) -> int:
+    rows = 0
+    with tqdm(total=reader.total, unit=reader.unit, unit_scale=True, disable=not progress) as bar:
+        for chunk in reader.chunks():
+            predictions = classifier.predict(chunk.texts)
+            with _writing(out):
+                writer.write(chunk, predictions)
+            rows += len(chunk.texts)
+            bar.update(chunk.progress)
+    return rows
+
+
+def _check_paths(source: Path, out: Path, overwrite: bool) -> None:
+    _check_extension(source, READABLE, "read")
+    _check_extension(out, WRITABLE, "written")
+    if not source.exists():
+        raise ScoringError(f"{source}: there is no such file")
+    if out.exists() and out.samefile(source):
+        raise ScoringError(f"{out}: the output would replace the input")
+    _check_free(out, overwrite)
+
+
+def _check_extension(path: Path, supported: Sequence[str], done: str) -> None:
+    if path.suffix.lower() not in supported:
+        raise ScoringError(f"{path}: only these extensions can be {done}: {', '.join(supported)}")
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if out.is_dir():
+        raise ScoringError(f"{out}: is a folder")
+    if out.exists() and not overwrite:
+        raise ScoringError(f"{out}: exists already; give another output or ask to overwrite it")
+
+
+@contextmanager
+def _replacing(out: Path, overwrite: bool) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `out` at the end, or is deleted at an error."""
+    temporary = out.with_name(f".scoring-{secrets.token_hex(8)}")
+    try:
+        with _writing(out):
+            file = temporary.open("xb")
+        try:
+            yield file
+            with _writing(out):
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            # On a full disk it fails once more, which would hide the error that says so.
+            with suppress(OSError):
+                file.close()
+        # Another program may have written it meanwhile.
+        _check_free(out, overwrite)
+        with _writing(out):
+            temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ScoringError(f"{out}: cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,145 @@
+"""Rows and predictions to files: JSONL and CSV, and the choice of a writer by extension."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, Protocol
+
+import orjson
+
+from service.classifier import Prediction
+from service.scoring.chunks import Chunk, Row
+from service.scoring.columns import prediction_columns, prediction_values
+from service.scoring.errors import ScoringError
+from service.scoring.optional import import_parquet
+from service.scoring.readers import Reader
+
+
+class Writer(Protocol):
+    """An output file being written."""
+
+    def write(self, chunk: Chunk, predictions: Sequence[Prediction]) -> None:
+        """Add rows, one prediction for each. Raises `ScoringError` at one that the format cannot hold."""
+
+    def finish(self) -> None:
+        """Write what is left; the file is complete after it."""
+
+    def abort(self) -> None:
+        """Let go of the file, which is to be deleted. Never raises."""
+
+
+def open_writer(extension: str, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> Writer:
+    """A writer into `file` for rows of `reader`. Raises `ScoringError` where the format is not installed."""
+    if extension == ".parquet":
+        writer: Writer = import_parquet().ParquetWriter(file, reader, labels)
+        return writer
+    return _TEXT_WRITERS[extension](file, reader, labels)
+
+
+def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
+    """Raise `ScoringError` at the first row whose keys are not `columns`, in whichever order."""
+    expected = set(columns)
+    for row in chunk.rows:
+        if row.values.keys() != expected:
+            missing = [repr(column) for column in columns if column not in row.values]
+            new = [repr(key) for key in row.values if key not in expected]
+            differences = [f"without {', '.join(missing)}"] * bool(missing) + [f"with {', '.join(new)}"] * bool(new)
+            raise ScoringError(
+                f"{chunk.place(row)}: other columns than the first row ({' and '.join(differences)}); "
+                "only JSONL output takes rows that differ"
+            )
+
+
+class JsonlWriter:
+    """One object a row; the predictions are put in before its last brace, so that the row stays as it was spelled."""
+
+    def __init__(self, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> None:
+        self._file = file
+        self._added = prediction_columns(labels)
+
+    def write(self, chunk: Chunk, predictions: Sequence[Prediction]) -> None:
+        for row, prediction in zip(chunk.rows, predictions, strict=True):
+            spelled = _to_json(chunk, row, row.values) if row.json is None else row.json
+            added = dict(zip(self._added, prediction_values(prediction), strict=True))
+            self._file.write(spelled[:-1] + b"," + orjson.dumps(added, option=_JSON)[1:])
+
+    def finish(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+class CsvWriter:
+    """A header row even where there are no others; fields are quoted where they must be."""
+
+    def __init__(self, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> None:
+        self._records = csv.writer(_Records(file))
+        self._columns = reader.columns
+        self._added = prediction_columns(labels)
+        self._headed = False
+
+    def write(self, chunk: Chunk, predictions: Sequence[Prediction]) -> None:
+        columns = self._columns = self._columns or tuple(chunk.rows[0].values)
+        self._head()
+        check_keys(chunk, columns)
+        for row, prediction in zip(chunk.rows, predictions, strict=True):
+            values = [row.values[column] for column in columns]
+            self._records.writerow(_cell(chunk, row, value) for value in [*values, *prediction_values(prediction)])
+
+    def finish(self) -> None:
+        self._head()
+
+    def abort(self) -> None:
+        pass
+
+    def _head(self) -> None:
+        if not self._headed:
+            self._records.writerow([*(self._columns or ()), *self._added])
+            self._headed = True
+
+
+class _Records:
+    """What a `csv.writer` writes into, a record a call.
+
+    The writer quotes a lone "\\r" in every Python only while its own line end contains one; the file gets "\\n".
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, record: str) -> None:
+        self._file.write(record.removesuffix("\r\n").encode() + b"\n")
+
+
+def _cell(chunk: Chunk, row: Row, value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case list() | dict():
+            return _to_json(chunk, row, value).decode()
+        case _:
+            return str(value)
+
+
+def _to_json(chunk: Chunk, row: Row, value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError as error:
+        raise ScoringError(f"{chunk.place(row)}: cannot be written as JSON ({error})") from error
+
+
+_JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+
+_TEXT_WRITERS: dict[str, Callable[[BinaryIO, Reader, Sequence[str]], Writer]] = {
+    ".jsonl": JsonlWriter,
+    ".csv": CsvWriter,
+}
+
+#: Extensions of files that can be written.
+WRITABLE = (*_TEXT_WRITERS, ".parquet")

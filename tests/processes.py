@@ -1,0 +1,125 @@
+"""The real server in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+PROJECT = Path(__file__).parent.parent
+MODEL_REPOSITORY = PROJECT / "model_repository"
+
+#: Seconds after which a process that should have started, stopped or logged something is given up.
+PATIENCE = 60.0
+
+_LISTENING = re.compile(r"listening on http://[^ ]*:(\d+)")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of this process without its settings of the service, and with `variables`."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SENTIMENT_")}
+    return inherited | variables
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`python ARGUMENTS` in the project's folder, from start to end."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=PROJECT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+class ServerProcess:
+    """`python -m service serve` on a free port, until the end of a `with` block.
+
+    On the way out the server gets SIGTERM, if it still runs, and must leave with status 0. Whatever happens, no process
+    stays behind.
+    """
+
+    def __init__(self, *flags: str, repository: Path = MODEL_REPOSITORY, **variables: str) -> None:
+        self.log: list[str] = []
+        self._grown = threading.Condition()
+        self._ended = False
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", "0"),
+                *("--execution-provider", "cpu", "--model-repository", str(repository), *flags),
+            ],
+            cwd=PROJECT,
+            env=environment(**variables),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        try:
+            self.port = int(self.wait_for_log(_LISTENING)[1])
+        except BaseException:
+            self._kill()
+            raise
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.client.close()
+            if kind is None:
+                status = self.stop()
+                assert status == 0, f"exit status {status}\n" + "".join(self.log)
+        finally:
+            self._kill()
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        """Send a signal, if the process still runs, and wait for its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        status = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return status
+
+    def wait_for_log(self, pattern: str | re.Pattern[str]) -> re.Match[str]:
+        """The first match in the log, as soon as it is there."""
+
+        def found() -> re.Match[str] | None:
+            return next((match for line in self.log if (match := re.search(pattern, line))), None)
+
+        with self._grown:
+            self._grown.wait_for(lambda: found() or self._ended, PATIENCE)
+            match = found()
+            assert match, f"no {pattern!r} in the log:\n" + "".join(self.log)
+            return match
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._grown:
+                self.log.append(line)
+                self._grown.notify_all()
+        with self._grown:
+            self._ended = True
+            self._grown.notify_all()
+
+    def _kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(PATIENCE)
+        assert self.process.stderr is not None
+        self.process.stderr.close()

@@ -1,0 +1,87 @@
+"""Small models by hand: a table with one row an id and one column a label, summed over the review."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import TensorProto, helper, numpy_helper
+
+from model.artifact import Artifact, publish
+from model.tokenizer import RESERVED_WORDS, Tokenizer
+from tests.processes import MODEL_REPOSITORY
+
+WORDS = ("praise", "question", "complaint")
+LABELS = ("thanks", "asks", "complains")
+MAX_TOKENS = 8
+
+#: Reserved ids weigh nothing, each word speaks for the label of its place.
+WEIGHTS = np.vstack([np.zeros((len(RESERVED_WORDS), 3)), 2 * np.eye(3)]).astype(np.float32)
+
+
+def table_graph(
+    weights: npt.NDArray[np.float32] = WEIGHTS,
+    *,
+    activation: str = "Softmax",
+    shape: Sequence[int | str] = ("batch", "time"),
+    names: tuple[str, str] = ("tokens", "probabilities"),
+) -> bytes:
+    """The ONNX graph of such a model."""
+    nodes = [
+        helper.make_node("Gather", ["weights", names[0]], ["rows"], axis=0),
+        helper.make_node("ReduceSum", ["rows", "axes"], ["sums"], keepdims=0),
+        helper.make_node(activation, ["sums"], [names[1]]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "table",
+        [helper.make_tensor_value_info(names[0], TensorProto.INT32, shape)],
+        [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([-2]), "axes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def probabilities(words: Sequence[str]) -> npt.NDArray[np.float32]:
+    """What `table_graph()` answers to words of `WORDS`."""
+    sums = np.array([2 * words.count(word) for word in WORDS], np.float32)
+    exponentials: npt.NDArray[np.float32] = np.exp(sums)
+    shares: npt.NDArray[np.float32] = exponentials / exponentials.sum()
+    return shares
+
+
+GOLDEN = probabilities(["praise", "praise", "question"])
+
+
+def publish_table(repository: Path, graph: bytes | None = None, **changes: Any) -> Artifact:
+    """Write a model of three labels into a repository; `changes` are fields of its manifest."""
+    manifest: dict[str, Any] = {
+        "name": "tickets",
+        "created": "2026-01-01T00:00:00+00:00",
+        "labels": LABELS,
+        "activation": "softmax",
+        "max_tokens": MAX_TOKENS,
+        "vocabulary_size": len(RESERVED_WORDS) + len(WORDS),
+        "convolution_widths": (),
+        "leading_padding": 0,
+        "configuration": None,
+        "metrics": None,
+        "parity": (),
+        "golden": {"text": "praise praise question", "probabilities": GOLDEN.tolist()},
+        "libraries": {},
+    }
+    tokenizer = Tokenizer(WORDS, MAX_TOKENS)
+    return publish(repository, manifest | changes, table_graph() if graph is None else graph, tokenizer)
+
+
+def shipped_copy(repository: Path) -> Path:
+    """A copy of the shipped artifact in another repository."""
+    copy = repository / "imdb-cnn" / "1"
+    shutil.copytree(MODEL_REPOSITORY / "imdb-cnn" / "1", copy)
+    return copy

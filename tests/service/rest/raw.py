@@ -1,0 +1,90 @@
+"""HTTP by hand, for what no client library would send."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from service.rest.native import ErrorDetail, ErrorResponse
+from tests.processes import PATIENCE
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Connection:
+    """One connection; what is sent on it is up to the test."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self._received = self._socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._received.close()
+        self._socket.close()
+
+    def send(self, *pieces: bytes) -> None:
+        """Each piece as a packet of its own, as far as that can be asked for."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            self._socket.sendall(piece)
+
+    def post(self, path: str, body: bytes, *headers: str, length: int | None = None) -> None:
+        """A POST request, whose Content-Length may be a lie."""
+        self.send(request(path, *headers, f"Content-Length: {len(body) if length is None else length}") + body)
+
+    def answer(self, *, head_only: bool = False) -> Answer:
+        """The next answer on this connection."""
+        status = int(self._received.readline().split()[1])
+        headers = {}
+        while (line := self._received.readline()) != b"\r\n":
+            assert line, "the server hung up in the middle of an answer"
+            name, value = line.decode().split(":", 1)
+            headers[name.lower()] = value.strip()
+        if status == 100 or head_only:
+            return Answer(status, headers, b"")
+        return Answer(status, headers, self._received.read(int(headers["content-length"])))
+
+    def is_closed(self) -> bool:
+        """Whether the server has hung up, or does so now."""
+        try:
+            return self._received.read(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+def request(path: str, *headers: str, method: str = "POST") -> bytes:
+    """The head of a request."""
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: test", *headers, "", ""]).encode("latin-1")
+
+
+def chunked(pieces: Iterable[bytes]) -> Iterable[bytes]:
+    """A body without a length in advance."""
+    for piece in pieces:
+        yield f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+    yield b"0\r\n\r\n"
+
+
+def error(answer: Answer) -> ErrorDetail:
+    """The refusal in an answer, whose form is checked."""
+    assert answer.headers["content-type"] == "application/json"
+    document: Any = json.loads(answer.body)
+    assert document.keys() == {"error"}
+    assert document["error"].keys() == {"code", "message", "request_id"}
+    detail = ErrorResponse.model_validate(document).error
+    assert detail.request_id == answer.headers["x-request-id"]
+    assert detail.message and "Traceback" not in detail.message and 'File "' not in detail.message
+    return detail

@@ -1,0 +1,177 @@
+"""The native routes: the answers' exact shape and what is in them."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.artifact import Artifact
+from tests.processes import ServerProcess
+
+#: JSON carries any text but lone surrogates.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def predict(server: ServerProcess, text: str) -> dict[str, Any]:
+    response = server.client.post("/v1/predict", json={"text": text})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def predict_batch(server: ServerProcess, texts: list[str]) -> list[dict[str, Any]]:
+    response = server.client.post("/v1/predict_batch", json={"texts": texts})
+    assert response.status_code == 200, response.text
+    document: dict[str, list[dict[str, Any]]] = response.json()
+    assert document.keys() == {"predictions"}
+    return document["predictions"]
+
+
+def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Equal up to the last bits of the probabilities."""
+    for name in first.keys() | second.keys():
+        expected = second[name]
+        assert first[name] == (pytest.approx(expected, abs=1e-6) if name in {"score", "probabilities"} else expected)
+
+
+def test_shape(server: ServerProcess) -> None:
+    """The answer has exactly these fields, in this order."""
+    response = server.client.post("/v1/predict", json={"text": "A gripping, beautifully acted qwertyuiop."})
+    assert response.headers["content-type"] == "application/json"
+    answer = response.json()
+    probability = answer["score"]
+    assert json.dumps(answer) == json.dumps(
+        {
+            "label": "positive",
+            "score": probability,
+            "probabilities": {"negative": answer["probabilities"]["negative"], "positive": probability},
+            "tokens": 6,
+            "unknown_tokens": 1,
+            "truncated": False,
+            "model": {"name": "imdb-cnn", "version": "1"},
+        }
+    )
+
+
+@given(text=TEXTS)
+def test_any_text_is_answered(server: ServerProcess, text: str) -> None:
+    """Whatever the text, the score is the probability of the label, and the probabilities are one in all."""
+    answer = predict(server, text)
+    assert answer["score"] == answer["probabilities"][answer["label"]] == max(answer["probabilities"].values())
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    assert 0 <= answer["unknown_tokens"] < answer["tokens"]
+
+
+@given(texts=st.lists(TEXTS, min_size=1, max_size=40))
+def test_batch_equals_singles(server: ServerProcess, texts: list[str]) -> None:
+    """A batch gets what its texts would get one by one, in their order."""
+    for text, prediction in zip(texts, predict_batch(server, texts), strict=True):
+        assert_same(prediction, predict(server, text))
+
+
+def test_large_batch_keeps_order(server: ServerProcess) -> None:
+    """As many texts as are allowed are answered in their order."""
+    texts = ["word " * (number % 97) for number in range(1024)]
+    assert [each["tokens"] for each in predict_batch(server, texts)] == [number % 97 + 1 for number in range(1024)]
+
+
+def test_golden(server: ServerProcess, artifact: Artifact) -> None:
+    """The golden text gets the golden answer over HTTP as well, in digits that read back as the same float32."""
+    golden = artifact.manifest.golden
+    answer = predict(server, golden.text)
+    assert answer["probabilities"]["positive"] == pytest.approx(golden.probabilities[0], abs=1e-5)
+    assert len(str(answer["score"])) <= len("0.123456789")
+
+
+@pytest.mark.parametrize("text", ["", " ", "!?", '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " \n" * 1000])
+def test_text_without_words(server: ServerProcess, text: str) -> None:
+    """A text without words is a valid review of one id, the start id."""
+    answer = predict(server, text)
+    assert (answer["tokens"], answer["unknown_tokens"], answer["truncated"]) == (1, 0, False)
+    assert_same(answer, predict(server, ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("GREAT film", 3),
+        ("don't", 2),
+        ("one,two;three", 4),
+        ("un café très sympathique", 5),
+        ("素晴らしい映画", 2),
+        ("😀 🎬😀", 3),
+        ("a\x00b c", 3),
+        ("a\N{NO-BREAK SPACE}b", 2),
+        ("ÀÉÎ " * 3, 4),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}x", 2),
+    ],
+)
+def test_tokens(server: ServerProcess, text: str, tokens: int) -> None:
+    """Ids are counted with the start id; only spaces and punctuation part words."""
+    assert predict(server, text)["tokens"] == tokens
+
+
+def test_case_and_punctuation_do_not_matter(server: ServerProcess) -> None:
+    """The model does not see capitals or punctuation."""
+    assert_same(predict(server, "A GREAT film!!"), predict(server, "a, great... film"))
+
+
+@pytest.mark.parametrize(("words", "truncated"), [(399, False), (400, True), (100_000, True)])
+def test_long_review(server: ServerProcess, words: int, truncated: bool) -> None:
+    """Ids are counted before a long review is cut, which the answer tells."""
+    answer = predict(server, "great " * words)
+    assert (answer["tokens"], answer["truncated"]) == (words + 1, truncated)
+    assert answer["label"] == "positive"
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "", "text/plain", "application/json; charset=latin-1", "multipart/form-data", "nonsense"]
+)
+def test_content_type_does_not_matter(server: ServerProcess, content_type: str | None) -> None:
+    """The body is read as JSON in UTF-8, whatever the caller calls it."""
+    headers = {} if content_type is None else {"content-type": content_type}
+    response = server.client.post("/v1/predict", content='{"text": "très bon"}'.encode(), headers=headers)
+    assert (response.status_code, response.json()["tokens"]) == (200, 3)
+
+
+def test_json_escapes(server: ServerProcess) -> None:
+    """Escapes mean the characters they stand for, surrogate pairs included."""
+    response = server.client.post("/v1/predict", content=rb'{"text": "a\u0020b\ud83d\ude00\u0000\n\"c"}')
+    assert response.json()["tokens"] == 4
+
+
+def test_models(server: ServerProcess, artifact: Artifact) -> None:
+    """What is loaded is listed with its manifest's metrics."""
+    manifest = artifact.manifest
+    assert manifest.metrics is not None
+    [model] = server.client.get("/v1/models").json()["models"]
+    assert model == {
+        "name": "imdb-cnn",
+        "version": "1",
+        "labels": ["negative", "positive"],
+        "activation": "sigmoid",
+        "max_tokens": 400,
+        "vocabulary_size": 5000,
+        "execution_provider": "CPUExecutionProvider",
+        "metrics": manifest.metrics.model_dump(mode="json"),
+    }
+    assert server.client.get("/v1/models/imdb-cnn").json() == model
+
+
+@pytest.mark.parametrize("name", ["other", "imdb-cnn2", "IMDB-CNN", "%00", "imdb-cnn%2f1", "..%2f..%2fetc"])
+def test_unknown_model(server: ServerProcess, name: str) -> None:
+    """A model that is not loaded is not found."""
+    response = server.client.get(f"/v1/models/{name}")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_compressed_answers_are_not_needed(server: ServerProcess) -> None:
+    """Whatever a caller accepts, the answer is JSON with a length."""
+    response = httpx.post(
+        f"{server.url}/v1/predict", json={"text": "x"}, headers={"accept": "text/html"}, trust_env=False
+    )
+    assert response.headers["content-type"] == "application/json"
+    assert int(response.headers["content-length"]) == len(response.content)

@@ -1,0 +1,108 @@
+"""The OpenAPI document describes the server that serves it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from service.errors import HTTP_STATUS
+from service.rest.app import OTHER, ROUTES
+from service.rest.endpoint import Endpoint
+from service.rest.native import Predict, PredictBatch
+from tests.processes import ServerProcess
+
+BUSY: list[type[Endpoint[Any]]] = [Predict, PredictBatch]
+
+
+@pytest.fixture(scope="module")
+def document(server: ServerProcess) -> dict[str, Any]:
+    """The document that the server gives out."""
+    answer: dict[str, Any] = server.client.get("/openapi.json").json()
+    return answer
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a document."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nodes(inner)
+
+
+def resolve(document: dict[str, Any], reference: str) -> dict[str, Any]:
+    root, *path = reference.split("/")
+    assert root == "#"
+    target = document
+    for name in path:
+        target = target[name]
+    return target
+
+
+def schema(content: dict[str, Any]) -> str:
+    reference: str = content["content"]["application/json"]["schema"]["$ref"]
+    return reference
+
+
+def test_frame(document: dict[str, Any]) -> None:
+    """It is OpenAPI 3.1 with a title and the package's version, and every operation has an id of its own."""
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["title"] == "sentiment-conv1d" and document["info"]["version"]
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert all(operation["summary"] and operation["responses"] for operation in operations)
+    ids = [operation["operationId"] for operation in operations]
+    assert len(set(ids)) == len(ids)
+
+
+def test_references(document: dict[str, Any]) -> None:
+    """Every reference leads to a schema."""
+    references = [node["$ref"] for node in nodes(document) if "$ref" in node]
+    assert len(references) > 10
+    for reference in references:
+        assert resolve(document, reference)["title"]
+
+
+def test_routes(document: dict[str, Any]) -> None:
+    """Every route that is counted is described."""
+    assert document["paths"].keys() == ROUTES - {OTHER}
+
+
+@pytest.mark.parametrize("endpoint", BUSY)
+def test_example(server: ServerProcess, document: dict[str, Any], endpoint: type[Endpoint[Any]]) -> None:
+    """The example of a busy route gets an answer of the described shape."""
+    operation = document["paths"][endpoint.path]["post"]
+    content = operation["requestBody"]["content"]["application/json"]
+    response = server.client.post(endpoint.path, json=content["example"])
+    assert response.status_code == 200
+    endpoint.response_model.model_validate(response.json(), strict=True, extra="forbid")
+
+    described = resolve(document, schema(operation["responses"]["200"]))
+    assert response.json().keys() == described["properties"].keys() == set(described["required"])
+    request = resolve(document, schema(operation["requestBody"]))
+    assert content["example"].keys() == request["properties"].keys()
+    assert request["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("endpoint", BUSY)
+def test_refusals(server: ServerProcess, document: dict[str, Any], endpoint: type[Endpoint[Any]]) -> None:
+    """The refusals of a busy route are described, and a refusal has the described shape."""
+    responses = document["paths"][endpoint.path]["post"]["responses"]
+    assert responses.keys() == {"200", *(str(HTTP_STATUS[each.code].value) for each in endpoint.refusals)}
+    for status, body in {"400": b"{", "422": b"{}"}.items():
+        response = server.client.post(endpoint.path, content=body)
+        assert str(response.status_code) == status
+        endpoint.error_model.model_validate(response.json(), strict=True, extra="forbid")
+        assert resolve(document, schema(responses[status]))["title"] == endpoint.error_model.__name__
+
+
+def test_models(server: ServerProcess, document: dict[str, Any]) -> None:
+    """The list of models has the described shape."""
+    described = resolve(document, schema(document["paths"]["/v1/models"]["get"]["responses"]["200"]))
+    assert server.client.get("/v1/models").json().keys() == described["properties"].keys()
+
+
+def test_documentation_page(server: ServerProcess) -> None:
+    """/docs is a page for people that reads the document."""
+    response = server.client.get("/docs")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    assert "/openapi.json" in response.text

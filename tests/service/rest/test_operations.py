@@ -1,0 +1,108 @@
+"""What operators look at: liveness, readiness and metrics."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from service.errors import HTTP_STATUS
+from service.rest.app import ROUTES
+from tests.processes import ServerProcess
+from tests.service.test_metrics import Series, series, value
+
+
+@pytest.fixture
+def fresh() -> Iterator[ServerProcess]:
+    """A server that has not been asked anything yet."""
+    with ServerProcess() as process:
+        yield process
+
+
+def scrape(process: ServerProcess) -> Series:
+    return series(process.client.get("/metrics").text)
+
+
+def test_probes(server: ServerProcess) -> None:
+    """A server that answers at all is alive, and ready until it is told to leave."""
+    for path, status in {"/livez": "alive", "/readyz": "ready"}.items():
+        response = server.client.get(path)
+        assert (response.status_code, response.json()) == (200, {"status": status})
+
+
+def test_metrics_format(server: ServerProcess) -> None:
+    """The metrics are in the text format that Prometheus reads."""
+    response = server.client.get("/metrics")
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "# HELP sentiment_requests_total " in response.text
+    assert "# TYPE sentiment_request_seconds histogram" in response.text
+
+
+def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
+    """Every series is there, and zero, before anything has been counted."""
+    samples = scrape(fresh)
+    assert value(samples, "sentiment_model_info", model="imdb-cnn", version="1") == 1
+    for route in ROUTES:
+        for status in (200, *HTTP_STATUS.values()):
+            assert value(samples, "sentiment_requests_total", route=route, status=str(int(status))) == 0
+        assert value(samples, "sentiment_request_seconds_count", route=route) == 0
+    assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 0
+
+
+def test_counts(fresh: ServerProcess) -> None:
+    """After known requests, every count is exact and no other has moved."""
+    before = scrape(fresh)
+    client = fresh.client
+    client.post("/v1/predict", json={"text": "great qwertyuiop film"})
+    client.post("/v1/predict", json={"text": "word " * 500})
+    client.post("/v1/predict", json={"txt": "x"})
+    client.post("/v1/predict", content=b"{")
+    client.get("/v1/predict")
+    client.post("/v1/predict_batch", json={"texts": ["", "asdfghjkl"]})
+    client.post("/v1/predict_batch", json={"texts": ["x"] * 1025})
+    client.get("/v1/models")
+    client.get("/v1/models/imdb-cnn")
+    client.get("/v1/models/other")
+    client.get("/livez")
+    client.post("/readyz")
+    client.get("/no/such/route")
+    client.get("/neither/such")
+    after = scrape(fresh)
+
+    moved = {key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key, 0)}
+    requests = {
+        (labels["route"], int(labels["status"])): change
+        for (name, pairs), change in moved.items()
+        if name == "sentiment_requests_total" and (labels := dict(pairs))
+    }
+    assert requests == {
+        ("/v1/predict", 200): 2,
+        ("/v1/predict", 422): 1,
+        ("/v1/predict", 400): 1,
+        ("/v1/predict", 405): 1,
+        ("/v1/predict_batch", 200): 1,
+        ("/v1/predict_batch", 413): 1,
+        ("/v1/models", 200): 1,
+        ("/v1/models/{name}", 200): 1,
+        ("/v1/models/{name}", 404): 1,
+        ("/livez", 200): 1,
+        ("/readyz", 405): 1,
+        ("/metrics", 200): 1,
+        ("other", 404): 2,
+    }
+    assert moved["sentiment_request_seconds_count", frozenset({("route", "/v1/predict")})] == 5
+    texts = {name: change for (name, pairs), change in moved.items() if ("model", "imdb-cnn") in pairs}
+    assert texts == {
+        "sentiment_texts_total": 4,
+        "sentiment_tokens_total": 4 + 501 + 1 + 2,
+        "sentiment_unknown_tokens_total": 2,
+        "sentiment_truncated_texts_total": 1,
+    }
+
+
+def test_paths_make_no_series(server: ServerProcess) -> None:
+    """However many paths are tried, there are no more series than before."""
+    server.client.get("/tried")
+    before = scrape(server).keys()
+    for number in range(50):
+        server.client.get(f"/tried/{number}")
+        server.client.get(f"/v1/models/{number}")
+    assert scrape(server).keys() == before

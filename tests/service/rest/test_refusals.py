@@ -1,0 +1,481 @@
+"""Refusals: every request that cannot be answered gets its status and a reason in JSON, and harms no other."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from service.rest.protocol import MAX_HEAD_BYTES
+from service.settings import Settings
+from tests.processes import ServerProcess
+from tests.service.rest.raw import Answer, Connection, chunked, error, request
+
+GOOD = b'{"text": "A great film."}'
+MEGABYTE = 1024 * 1024
+LIMITS = Settings()
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[ServerProcess]:
+    """A server that is soon impatient."""
+    flags = "--max-text-characters 100000 --body-timeout 0.3 --keep-alive-timeout 1"
+    with ServerProcess(*flags.split()) as process:
+        yield process
+
+
+def assert_works(server: ServerProcess) -> None:
+    """A new connection gets an answer."""
+    with Connection(server.port) as connection:
+        connection.post("/v1/predict", GOOD)
+        assert connection.answer().status == 200
+
+
+def assert_refused(server: ServerProcess, connection: Connection, answer: Answer, status: int, code: str) -> str:
+    """An answer is this refusal, and the next request, on the same connection if it was kept, gets its answer."""
+    assert answer.status == status, answer
+    detail = error(answer)
+    assert detail.code == code
+    if answer.headers.get("connection") == "close":
+        assert connection.is_closed()
+    else:
+        connection.post("/v1/predict", GOOD)
+        assert connection.answer().status == 200
+    assert_works(server)
+    return detail.message
+
+
+def refused(server: ServerProcess, path: str, body: bytes, status: int, code: str) -> str:
+    """The message with which a body is refused."""
+    with Connection(server.port) as connection:
+        connection.post(path, body)
+        return assert_refused(server, connection, connection.answer(), status, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b'{"text": "A great film."',
+        b'{"text": "A great',
+        b'{"text": "a",}',
+        b"{'text': 'a'}",
+        b'{"text": "a"} {}',
+        b"text=a",
+        b"<html>",
+        b"\x00",
+        b"\xef\xbb\xbf" + GOOD,
+        b'{"text": "\xff"}',
+        b'{"text": "\xc3"}',
+        b'{"text": "\xed\xa0\x80"}',
+        b'{"text": "a\nb"}',
+        rb'{"text": "\ud800"}',
+        rb'{"text": "\udc00\ud800"}',
+        rb'{"text": "\u12"}',
+        rb'{"text": "\x41"}',
+        b"[" * 100_000,
+        b'{"text":' * 100_000,
+        b'{"text": ' + b"9" * 100_000 + b"}",
+        GOOD.decode().encode("utf-16"),
+        b"\x1f\x8b\x08\x00",
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict_batch"])
+def test_no_json(server: ServerProcess, path: str, body: bytes) -> None:
+    """What is no JSON in UTF-8 is malformed."""
+    assert refused(server, path, body, 400, "malformed").startswith("the body is not valid JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        ("/v1/predict", b"null", "the body"),
+        ("/v1/predict", b"NaN", "the body"),
+        ("/v1/predict", b"1", "the body"),
+        ("/v1/predict", b'"A great film."', "the body"),
+        ("/v1/predict", b"[]", "the body"),
+        ("/v1/predict", b"[" * 150 + b"]" * 150, "the body"),
+        ("/v1/predict", b"{}", "text"),
+        ("/v1/predict", b'{"text": null}', "text"),
+        ("/v1/predict", b'{"text": 1}', "text"),
+        ("/v1/predict", b'{"text": true}', "text"),
+        ("/v1/predict", b'{"text": NaN}', "text"),
+        ("/v1/predict", b'{"text": -Infinity}', "text"),
+        ("/v1/predict", b'{"text": ["a"]}', "text"),
+        ("/v1/predict", b'{"text": {"text": "a"}}', "text"),
+        ("/v1/predict", b'{"Text": "a"}', "text"),
+        ("/v1/predict", b'{"text": "a", "texts": ["a"]}', "texts"),
+        ("/v1/predict", b'{"text": "a", "label": null}', "label"),
+        ("/v1/predict", b'{"text": "a", "": null}', "the body"),
+        ("/v1/predict_batch", b"{}", "texts"),
+        ("/v1/predict_batch", b'["a"]', "the body"),
+        ("/v1/predict_batch", b'{"texts": null}', "texts"),
+        ("/v1/predict_batch", b'{"texts": "a"}', "texts"),
+        ("/v1/predict_batch", b'{"texts": {"0": "a"}}', "texts"),
+        ("/v1/predict_batch", b'{"texts": ["a", null]}', "texts.1"),
+        ("/v1/predict_batch", b'{"texts": ["a", 1, 2]}', "texts.1"),
+        ("/v1/predict_batch", b'{"texts": [["a"]]}', "texts.0"),
+        ("/v1/predict_batch", b'{"texts": [{"text": "a"}]}', "texts.0"),
+        ("/v1/predict_batch", b'{"text": "a"}', "texts"),
+        ("/v1/predict_batch", b'{"texts": []}', "texts"),
+    ],
+    ids=lambda value: repr(value[:24]),
+)
+def test_wrong_shape(server: ServerProcess, path: str, body: bytes, place: str) -> None:
+    """JSON of another shape is invalid, and the message begins with the place."""
+    assert refused(server, path, body, 422, "invalid").startswith(f"{place}: ")
+
+
+def test_very_many_faults(server: ServerProcess) -> None:
+    """A body with a million faults is refused like one with a single fault, and with as short a message."""
+    fields = ",".join(f'"{number}":1' for number in range(500_000))
+    numbers = b"[" + b"1," * 3_000_000 + b"1]"
+    for path, body in {
+        "/v1/predict": f'{{"text": "a", {fields}}}'.encode(),
+        "/v1/predict_batch": b'{"texts": ' + numbers + b"}",
+    }.items():
+        assert len(refused(server, path, body, 422, "invalid")) < 100
+    assert len(refused(server, "/v1/predict", b'{"%s": "a"}' % (b"k" * 1_000_000), 422, "invalid")) < 300
+
+
+@given(body=st.binary(max_size=200))
+@example(b'{"text": "a"}')
+@example(b'{"texts": ["a", "b"]}')
+def test_any_body(server: ServerProcess, body: bytes) -> None:
+    """Arbitrary bytes are answered or refused for a reason, never failed at."""
+    for path in ("/v1/predict", "/v1/predict_batch"):
+        response = server.client.post(path, content=body)
+        assert response.status_code in {200, 400, 422}
+        assert response.headers["content-type"] == "application/json"
+        json.loads(response.content)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["text", "texts", "x"]) | st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(document=JSON)
+def test_any_json(server: ServerProcess, document: object) -> None:
+    """Arbitrary JSON, lone surrogates and not-a-numbers included, is answered or refused for a reason."""
+    body = json.dumps(document).encode()
+    for path in ("/v1/predict", "/v1/predict_batch"):
+        response = server.client.post(path, content=body)
+        assert response.status_code in {200, 400, 422}
+        json.loads(response.content)
+
+
+def test_over_long_text(strict: ServerProcess) -> None:
+    """A text of more characters than allowed is too large, alone or in a batch."""
+    long = "x" * 100_001
+    message = refused(strict, "/v1/predict", json.dumps({"text": long}).encode(), 413, "too_large")
+    assert message == "text 0: 100001 characters; the limit is 100000"
+    message = refused(strict, "/v1/predict_batch", json.dumps({"texts": ["", long]}).encode(), 413, "too_large")
+    assert message.startswith("text 1: ")
+
+
+def test_too_many_texts(server: ServerProcess) -> None:
+    """One text more than allowed is too large."""
+    body = json.dumps({"texts": [""] * (LIMITS.max_batch_texts + 1)}).encode()
+    assert (
+        refused(server, "/v1/predict_batch", body, 413, "too_large") == "1025 texts in one request; the limit is 1024"
+    )
+
+
+def test_body_at_the_limit(server: ServerProcess) -> None:
+    """A body of just the allowed size is read."""
+    padding = b" " * (LIMITS.max_body_bytes - len(GOOD))
+    with Connection(server.port) as connection:
+        connection.post("/v1/predict", GOOD + padding)
+        assert connection.answer().status == 200
+    assert "the limit is 8388608" in refused(server, "/v1/predict", GOOD + padding + b" ", 413, "too_large")
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict_batch"])
+def test_large_body(server: ServerProcess, path: str) -> None:
+    """A body of 50 MB is refused, and its sender, who writes before it reads, gets to see that."""
+    with Connection(server.port) as connection:
+        connection.post(path, b"x" * (50 * MEGABYTE))
+        assert_refused(server, connection, connection.answer(), 413, "too_large")
+
+
+def test_large_body_that_waits_for_a_go_ahead(server: ServerProcess) -> None:
+    """Whoever asks before sending 50 MB is refused before sending anything."""
+    with Connection(server.port) as connection:
+        connection.send(request("/v1/predict", "Expect: 100-continue", f"Content-Length: {50 * MEGABYTE}"))
+        assert_refused(server, connection, connection.answer(), 413, "too_large")
+
+
+@pytest.mark.parametrize("headers", [[], ["Expect: 100-continue"]])
+def test_large_body_without_a_length(server: ServerProcess, headers: list[str]) -> None:
+    """A body that only turns out to be 50 MB is refused as well."""
+    with Connection(server.port) as connection:
+        connection.send(request("/v1/predict", "Transfer-Encoding: chunked", *headers))
+        if headers:
+            assert connection.answer().status == 100
+        connection.send(*chunked([b" " * MEGABYTE] * 50))
+        assert_refused(server, connection, connection.answer(), 413, "too_large")
+
+
+def test_go_ahead(server: ServerProcess) -> None:
+    """Whoever asks before sending an ordinary body is told to go ahead."""
+    with Connection(server.port) as connection:
+        connection.send(request("/v1/predict", "Expect: 100-continue", f"Content-Length: {len(GOOD)}"))
+        assert connection.answer().status == 100
+        connection.send(GOOD)
+        assert connection.answer().status == 200
+
+
+def test_body_byte_by_byte(server: ServerProcess) -> None:
+    """A body that comes a byte at a time is a body."""
+    with Connection(server.port) as connection:
+        connection.send(request("/v1/predict", f"Content-Length: {len(GOOD)}"))
+        connection.send(*(bytes([byte]) for byte in GOOD))
+        assert connection.answer().status == 200
+        connection.send(request("/v1/predict", "Transfer-Encoding: chunked"))
+        connection.send(*chunked(bytes([byte]) for byte in GOOD))
+        assert connection.answer().status == 200
+
+
+def test_whole_request_byte_by_byte(server: ServerProcess) -> None:
+    """So is a request that comes a byte at a time from its first."""
+    with Connection(server.port) as connection:
+        connection.send(*(bytes([byte]) for byte in request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD))
+        assert connection.answer().status == 200
+
+
+def test_pipelined_requests(server: ServerProcess) -> None:
+    """Requests sent without waiting are answered in their order."""
+    bodies = [json.dumps({"text": "word " * number}).encode() for number in range(20)]
+    with Connection(server.port) as connection:
+        connection.send(
+            b"".join(request("/v1/predict", f"Content-Length: {len(body)}") + body for body in bodies),
+        )
+        assert [json.loads(connection.answer().body)["tokens"] for _ in bodies] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("body", [b"", GOOD[:-1]])
+def test_body_that_never_completes(strict: ServerProcess, body: bytes) -> None:
+    """A body that is not complete in time is given up, with or without a beginning."""
+    with Connection(strict.port) as connection:
+        connection.post("/v1/predict", body, length=len(GOOD))
+        message = assert_refused(strict, connection, connection.answer(), 408, "request_timeout")
+        assert message == "the body was not complete after 0.3 s"
+    with Connection(strict.port) as connection:
+        connection.send(request("/v1/predict", "Transfer-Encoding: chunked"), b'5\r\n{"te')
+        assert_refused(strict, connection, connection.answer(), 408, "request_timeout")
+
+
+@pytest.mark.parametrize("beginning", [b"", b"POST /v1/pre", request("/v1/predict")[:-2]])
+def test_head_that_never_completes(strict: ServerProcess, beginning: bytes) -> None:
+    """A connection on which no request begins, or whose head does not end, is not held open for ever."""
+    with Connection(strict.port) as connection:
+        connection.send(beginning)
+        assert connection.is_closed()
+
+
+def test_caller_who_leaves(server: ServerProcess) -> None:
+    """Callers who hang up in the middle of their body harm nobody."""
+    for _ in range(20):
+        with Connection(server.port) as connection:
+            connection.post("/v1/predict", GOOD[:5], length=len(GOOD))
+    assert_works(server)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n",
+        request("/v1/predict", "Content-Length: five"),
+        request("/v1/predict", "Content-Length: -5"),
+        request("/v1/predict", "Content-Length: 99999999999999999999999"),
+        request("/v1/predict", "Content-Length: 5", "Content-Length: 6") + GOOD,
+        request("/v1/predict", "Content-Length: 25", "Transfer-Encoding: chunked") + GOOD,
+        request("/v1/predict", "a header without a colon"),
+        request("/v1/predict", "Transfer-Encoding: chunked") + b"many\r\n",
+        "GET /é HTTP/1.1\r\n\r\n".encode(),
+    ],
+)
+def test_no_http(server: ServerProcess, sent: bytes) -> None:
+    """What is no HTTP is refused in JSON like everything else, and the connection ends."""
+    with Connection(server.port) as connection:
+        connection.send(sent)
+        answer = connection.answer()
+        assert answer.headers["connection"] == "close"
+        assert_refused(server, connection, answer, 400, "malformed")
+
+
+def test_length_shorter_than_the_body(server: ServerProcess) -> None:
+    """What follows a body that is longer than announced is not taken for a request, and gets no answer of its own."""
+    with Connection(server.port) as connection:
+        connection.post("/v1/predict", GOOD + b"GET /livez HTTP/1.1\r\n\r\n", length=len(GOOD) - 1)
+        answer = connection.answer()
+        assert (answer.status, error(answer).code) == (400, "malformed")
+        assert connection.is_closed()
+    assert_works(server)
+
+
+@pytest.mark.parametrize(
+    "headers", [[f"X: {'x' * 200_000}"], ["X: x"] * 60_000, [f"X-Request-ID: {'x' * 200_000}"]], ids=["1", "many", "id"]
+)
+def test_too_many_headers(server: ServerProcess, headers: list[str]) -> None:
+    """Headers without end are refused before they are all read."""
+    head = request("/v1/predict", *headers)
+    with Connection(server.port) as connection:
+        connection.send(head[: MAX_HEAD_BYTES + 1])
+        answer = connection.answer()
+        assert answer.headers["connection"] == "close"
+        assert_refused(server, connection, answer, 431, "head_too_large")
+
+
+def test_path_without_end(server: ServerProcess) -> None:
+    """So is a path without end."""
+    with Connection(server.port) as connection:
+        connection.send((b"GET /" + b"a" * MAX_HEAD_BYTES)[: MAX_HEAD_BYTES + 1])
+        assert_refused(server, connection, connection.answer(), 431, "head_too_large")
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket"])
+@pytest.mark.parametrize("apart", [True, False])
+def test_offered_upgrade(server: ServerProcess, upgrade: str, apart: bool) -> None:
+    """An offer of another protocol is declined by answering the request, body and all, and the next one."""
+    offer = [f"Upgrade: {upgrade}", "HTTP2-Settings: AAMAAABkAAQAAP__", "Connection: Upgrade, HTTP2-Settings"]
+    head = request("/v1/predict", *offer, f"Content-Length: {len(GOOD)}")
+    with Connection(server.port) as connection:
+        for _ in range(2):
+            connection.send(*([head[:30], head[30:], GOOD[:5], GOOD[5:]] if apart else [head + GOOD]))
+            answer = connection.answer()
+            assert (answer.status, json.loads(answer.body)["tokens"]) == (200, 4)
+        connection.send(request("/livez", *offer, method="GET"))
+        assert connection.answer().status == 200
+        connection.post("/v1/predict", b"{", *offer)
+        assert_refused(server, connection, connection.answer(), 400, "malformed")
+
+
+ROUTES = {
+    "/v1/predict": "POST",
+    "/v1/predict_batch": "POST",
+    "/v1/models": "GET",
+    "/v1/models/imdb-cnn": "GET",
+    "/livez": "GET",
+    "/readyz": "GET",
+    "/metrics": "GET",
+}
+
+
+METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [pair for pair in itertools.product(ROUTES, METHODS) if pair not in ROUTES.items()]
+)
+def test_wrong_method(server: ServerProcess, path: str, method: str) -> None:
+    """A route that takes another method says which, and does not mind a body."""
+    with Connection(server.port) as connection:
+        connection.send(request(path, f"Content-Length: {len(GOOD)}", method=method) + GOOD)
+        answer = connection.answer()
+        assert answer.headers["allow"] == ROUTES[path]
+        message = assert_refused(server, connection, answer, 405, "method_not_allowed")
+        assert message == f"{path} takes {ROUTES[path]}, not {method}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/predict/",
+        "/v1/predictions",
+        "//v1/predict",
+        "/V1/PREDICT",
+        "/livez/",
+        "/v1/models/",
+        "/v1/models/a/b",
+        "/no/such",
+        "/favicon.ico",
+        "/../etc/passwd",
+        "/%2e%2e/etc/passwd",
+        "/%00",
+        "/%ff",
+        "/redoc",
+        "*",
+        "/v1/predict;x",
+    ],
+)
+def test_unknown_path(server: ServerProcess, path: str) -> None:
+    """A path that is no route is not found, whatever the method."""
+    for method in ("GET", "POST", "DELETE"):
+        with Connection(server.port) as connection:
+            connection.send(request(path, method=method))
+            assert_refused(server, connection, connection.answer(), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/no/such/route"])
+def test_head(server: ServerProcess, path: str) -> None:
+    """HEAD is refused like any method that a route does not take, without a body, and the connection is kept."""
+    with Connection(server.port) as connection:
+        connection.send(request(path, method="HEAD"))
+        answer = connection.answer(head_only=True)
+        assert answer.status == (404 if path not in ROUTES else 405)
+        connection.post("/v1/predict", GOOD)
+        assert connection.answer().status == 200
+
+
+def test_overload_and_deadline() -> None:
+    """Beyond the texts that may wait a caller is told when to come again, and beyond the deadline that it passed."""
+    body = json.dumps({"texts": ["a " * 13_000] * 300}).encode()  # as much work as a body can hold
+    flags = "--max-batch-texts 300 --max-pending-texts 300 --request-timeout 0.1"
+    with ServerProcess(*flags.split()) as process:
+        with ThreadPoolExecutor(8) as pool:
+            responses = list(pool.map(lambda _: process.client.post("/v1/predict_batch", content=body), range(16)))
+        by_status = {response.status_code: response for response in responses}
+        assert by_status.keys() == {429, 504}
+        for status, code in {429: "overloaded", 504: "deadline_exceeded"}.items():
+            response = by_status[status]
+            assert error(Answer(status, dict(response.headers), response.content)).code == code
+        assert int(by_status[429].headers["retry-after"]) > 0
+        assert_works(process)
+
+
+@pytest.mark.parametrize("identity", ["a", "0af7651916cd43dd8448eb211c80319c", "A.b_c~d+e/f=g:h-i", "x" * 128])
+def test_sane_request_id(server: ServerProcess, identity: str) -> None:
+    """A caller's request id comes back in the header, and in the body of a refusal."""
+    for path, body in {"/v1/predict": b"{", "/no/such/route": b"", "/livez": b""}.items():
+        with Connection(server.port) as connection:
+            connection.post(path, body, f"X-Request-ID: {identity}")
+            answer = connection.answer()
+            assert answer.headers["x-request-id"] == identity
+            assert error(answer).request_id == identity
+
+
+@pytest.mark.parametrize(
+    "identity", ["", "x" * 129, "x" * 10_000, "a b", "a\tb", 'a"b', "<script>", "é", "a%0ab", "{}", "a;b", "a,b"]
+)
+def test_other_request_id(server: ServerProcess, identity: str) -> None:
+    """A request id that is not safe to log is replaced."""
+    with Connection(server.port) as connection:
+        connection.post("/v1/predict", b"{", f"X-Request-ID: {identity}")
+        replaced = error(connection.answer()).request_id
+        assert len(replaced) == 16 and int(replaced, 16) >= 0
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f"])
+def test_control_characters_in_request_id(server: ServerProcess, character: str) -> None:
+    """Control characters never come back, whether the header is refused or replaced."""
+    with Connection(server.port) as connection:
+        connection.post("/v1/predict", GOOD, f"X-Request-ID: a{character}b")
+        answer = connection.answer()
+        assert answer.status in {200, 400}
+        assert len(answer.headers["x-request-id"]) == 16

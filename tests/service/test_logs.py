@@ -1,0 +1,92 @@
+"""Log lines: complete, one line each, and with the id of the request they belong to."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import logs
+
+
+def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
+    return logging.getLogger("a.logger").makeRecord(
+        "a.logger", logging.INFO, __file__, 1, message, arguments, None, extra=extra
+    )
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, put back afterwards."""
+    logger = logging.getLogger()
+    before = logger.handlers[:], logger.level, logging.getLogger("uvicorn.error").level
+    yield logger
+    logger.handlers[:] = before[0]
+    logger.setLevel(before[1])
+    logging.getLogger("uvicorn.error").setLevel(before[2])
+
+
+def test_json() -> None:
+    """A JSON line has time, level, logger, message and what the caller passed."""
+    fields = json.loads(logs.JsonFormatter().format(record("%d texts", 3, status=200)))
+    assert fields.pop("time")[-5] == "."
+    assert fields == {"level": "INFO", "logger": "a.logger", "message": "3 texts", "status": 200}
+
+
+def test_console() -> None:
+    """A console line reads from time to message and then what the caller passed."""
+    line = logs.ConsoleFormatter().format(record("%d texts", 3, status=200))
+    assert line[8] == "." and line[12:] == " INFO a.logger: 3 texts status=200"
+
+
+@pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.ConsoleFormatter()])
+def test_request_id(formatter: logging.Formatter) -> None:
+    """The id of the request is on its lines and on no other."""
+    token = logs.request_id.set("abc-1")
+    try:
+        assert "abc-1" in formatter.format(record("inside"))
+    finally:
+        logs.request_id.reset(token)
+    assert "request_id" not in formatter.format(record("outside"))
+
+
+@pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.ConsoleFormatter()])
+def test_exception(formatter: logging.Formatter) -> None:
+    """A traceback belongs to the line that reports it."""
+    failed = record("it failed")
+    try:
+        raise ValueError("the cause")
+    except ValueError:
+        failed.exc_info = sys.exc_info()
+    line = formatter.format(failed)
+    assert "it failed" in line and "ValueError: the cause" in line
+
+
+@given(
+    message=st.text(st.characters(exclude_categories=["Cs"])), value=st.text(st.characters(exclude_categories=["Cs"]))
+)
+def test_json_is_one_line(message: str, value: str) -> None:
+    """Whatever is logged, a JSON line stays one line and reads back as it was."""
+    line = logs.JsonFormatter().format(record("%s", message, value=value))
+    assert "\n" not in line and "\r" not in line
+    fields = json.loads(line)
+    assert (fields["message"], fields["value"]) == (message, value)
+
+
+def test_json_of_anything() -> None:
+    """What JSON does not know is written as text."""
+    assert json.loads(logs.JsonFormatter().format(record("x", path=sys)))["path"] == str(sys)
+
+
+def test_configure(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    """One handler writes every line of the level or above to standard error."""
+    logs.configure("json", "warning")
+    logs.configure("json", "warning")
+    logging.getLogger("a.logger").info("too quiet")
+    logging.getLogger("a.logger").warning("loud enough")
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert json.loads(output.err)["message"] == "loud enough"

@@ -1,0 +1,51 @@
+"""The probe of the container: exit status 0 while the service on this machine is ready."""
+
+import socket
+import threading
+
+import pytest
+
+from tests.processes import ServerProcess, run
+
+
+def probe(port: int | str, **variables: str) -> tuple[int, str]:
+    result = run("-m", "service.probe", SENTIMENT_PORT=str(port), **variables)
+    assert "Traceback" not in result.stderr
+    return result.returncode, result.stderr
+
+
+def test_ready(server: ServerProcess) -> None:
+    """A ready service is healthy, also where the environment names a proxy for everything."""
+    proxies = {"http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9"}
+    assert probe(server.port, **proxies) == (0, "")
+
+
+def test_nobody_listens() -> None:
+    """Where nobody listens, the service is not healthy."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        status, reason = probe(bound.getsockname()[1])
+    assert status == 1 and "Connection refused" in reason
+
+
+@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 503 Service Unavailable\r\n\r\nleaving"])
+def test_not_ready(answer: bytes) -> None:
+    """Any answer but 200 is not healthy, nor is one that is no HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        status, reason = probe(listener.getsockname()[1])
+        thread.join()
+    assert status == 1 and reason.startswith("not ready: ")
+
+
+def test_no_port() -> None:
+    """A port that is none is not healthy."""
+    assert probe("eight")[0] == 1

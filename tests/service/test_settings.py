@@ -1,0 +1,122 @@
+"""Settings: one field is one flag, one environment variable and one row of the documentation."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import StartupError
+from service.settings import Settings, add_flags, flag, read_settings, table, variable
+from tests.processes import PROJECT
+
+
+def flags(*arguments: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return vars(parser.parse_args(arguments))
+
+
+def test_defaults() -> None:
+    """Without flags and environment, every setting has its default."""
+    assert read_settings(flags(), {}) == Settings()
+
+
+def test_flag_beats_environment_beats_default() -> None:
+    """A flag wins over the environment, the environment over the default."""
+    environment = {"SENTIMENT_PORT": "9001", "SENTIMENT_THREADS": "2"}
+    settings = read_settings(flags("--port", "9002"), environment)
+    assert (settings.port, settings.threads, settings.device) == (9002, 2, 0)
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
+    """What a flag sets, the variable of the same name sets as well."""
+    examples = {
+        "model_repository": "models",
+        "default_model": "tickets",
+        "host": "127.0.0.1",
+        "execution_provider": "cpu",
+        "body_timeout": "2.5",
+        "log_format": "json",
+        "log_level": "error",
+        "access_log": "true",
+        "max_pending_texts": "5000",
+    }
+    value = examples.get(name, "7")
+    by_flag = flags(flag(name)) if name == "access_log" else flags(flag(name), value)
+    settings = read_settings(by_flag, {})
+    assert settings == read_settings(flags(), {variable(name): value})
+    assert settings != Settings()
+
+
+def test_boolean_flag() -> None:
+    """A switch can be turned off again by its flag."""
+    assert not read_settings(flags("--no-access-log"), {"SENTIMENT_ACCESS_LOG": "1"}).access_log
+
+
+def test_empty_variable() -> None:
+    """An empty variable counts as not set, as compose files write it."""
+    assert read_settings(flags(), {"SENTIMENT_PORT": "", "SENTIMENT_DEFAULT_MODEL": ""}) == Settings()
+
+
+def test_unknown_variable() -> None:
+    """A variable with our prefix that is no setting is named; others are none of our business."""
+    with pytest.raises(StartupError, match="SENTIMENT_PROT is no setting"):
+        read_settings(flags(), {"SENTIMENT_PROT": "9000"})
+    read_settings(flags(), {"PORT": "9000", "sentiment_prot": "9000"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "eight"),
+        ("port", "-1"),
+        ("port", "65536"),
+        ("threads", "0"),
+        ("device", "-1"),
+        ("execution_provider", "tpu"),
+        ("body_timeout", "0"),
+        ("body_timeout", "nan"),
+        ("drain_delay", "inf"),
+        ("drain_delay", "-1"),
+        ("log_format", "xml"),
+        ("log_level", "loud"),
+        ("max_body_bytes", "8MB"),
+        ("max_batch_texts", "1.5"),
+    ],
+)
+def test_bad_value(name: str, value: str) -> None:
+    """A value that will not do is refused by the name of the flag or variable it came from."""
+    with pytest.raises(StartupError) as error:
+        read_settings(flags(f"{flag(name)}={value}"), {})
+    assert str(error.value).startswith(f"{flag(name)}: ")
+    with pytest.raises(StartupError) as error:
+        read_settings(flags(), {variable(name): value})
+    assert str(error.value).startswith(f"{variable(name)}: ")
+
+
+def test_batches_that_could_never_run() -> None:
+    """A limit on waiting texts below that of one batch is refused in words."""
+    with pytest.raises(StartupError, match=r"^max_pending_texts must not be below max_batch_texts"):
+        read_settings(flags("--max-pending-texts", "5"), {})
+
+
+def test_documentation() -> None:
+    """docs/settings.md holds the table of the settings that there are."""
+    page = (PROJECT / "docs" / "settings.md").read_text()
+    rows = [line for line in page.splitlines(keepends=True) if line.startswith("|")]
+    assert "".join(rows) == table()
+    assert table() in page
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help tells every flag with its variable and default."""
+    parser = argparse.ArgumentParser(prog="serve")
+    add_flags(parser)
+    text = " ".join(parser.format_help().split())
+    for name, field in Settings.model_fields.items():
+        assert flag(name) in text
+        assert f"[{variable(name)}, default: " in text
+        assert " ".join((field.description or "?").split()) in text
+    assert Path("model_repository") == Settings().model_repository

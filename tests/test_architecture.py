@@ -1,0 +1,104 @@
+"""Imports point one way, and no module is a drawer for odds and ends."""
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import PROJECT
+
+LIGHT = {"errors", "configuration", "tokenizer", "artifact", "padding"}
+TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib"}
+WEB = {"fastapi", "starlette", "uvicorn", "httptools"}
+
+FILES = sorted(
+    path.relative_to(PROJECT) for room in ("model", "export", "service") for path in (PROJECT / room).rglob("*.py")
+)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, anywhere in it, by its full name; of `from a import b`, a and a.b."""
+    for node in ast.walk(ast.parse((PROJECT / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+def is_heavy(module: str) -> bool:
+    """Whether a module belongs to the training half of `model`."""
+    parts = module.split(".")
+    return parts[0] == "model" and len(parts) > 1 and parts[1] not in LIGHT
+
+
+def is_core(path: Path) -> bool:
+    """Whether a file of `service` belongs to the core, which knows no protocol."""
+    return path.parts[:2] != ("service", "rest") and path.parts[1] not in {"server.py", "__main__.py"}
+
+
+#: What a file must not import.
+RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
+    "service never trains or exports": (
+        lambda path: room_of(path) == "service",
+        lambda module: room(module) in TRAINING | {"export"} or is_heavy(module),
+    ),
+    "the core of service knows no HTTP": (
+        lambda path: room_of(path) == "service" and is_core(path),
+        lambda module: room(module) in WEB or module.startswith(("service.rest", "service.server")),
+    ),
+    "model knows neither export nor service": (
+        lambda path: room_of(path) == "model",
+        lambda module: room(module) in {"export", "service"},
+    ),
+    "the light half of model stays light": (
+        lambda path: room_of(path) == "model" and path.stem in LIGHT,
+        lambda module: room(module) in TRAINING | {"tqdm", "pyarrow"} or is_heavy(module),
+    ),
+    "export does not know service": (
+        lambda path: room_of(path) == "export",
+        lambda module: room(module) == "service",
+    ),
+    "nothing imports the tests": (lambda path: True, lambda module: room(module) == "tests"),
+}
+
+
+def room_of(path: Path) -> str:
+    return path.parts[0]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_imports(rule: str) -> None:
+    """No file imports what its room must not know."""
+    applies, forbids = RULES[rule]
+    files = [path for path in FILES if applies(path)]
+    assert files
+    assert [f"{path}: {module}" for path in files for module in imports(path) if forbids(module)] == []
+
+
+def test_rules_see_the_imports() -> None:
+    """The rules would see a wrong import, whichever way it is written."""
+    assert "uvicorn" in set(imports(Path("service/server.py")))
+    assert "service.scoring" in set(imports(Path("service/__main__.py")))
+    assert any(is_heavy(module) for path in FILES for module in imports(path) if room_of(path) == "export")
+    assert is_heavy("model.network") and not is_heavy("model.artifact.publish")
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_names(path: Path) -> None:
+    """A module is named after what it holds, not after being useful."""
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
+    assert not {"utils", "helpers", "common"} & set(path.parts)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_docstrings(path: Path) -> None:
+    """Every module says in its first line what it is."""
+    assert ast.get_docstring(ast.parse((PROJECT / path).read_text()))
