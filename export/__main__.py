@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.configuration import NAME_PATTERN
-from model.errors import SentimentError
+from model.errors import SentimentError, one_line
 from model.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--repository", type=Path, default=Path("model_repository"), help="where to (default: model_repository)"
     )
-    top.add_argument("--data", type=Path, help="real reviews to prove parity on, in any form that training takes")
+    top.add_argument("--data", type=Path, help="real reviews to prove parity on, a file or folder as for training")
     top.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
     top.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
     foreign = top.add_argument_group("for a .keras file")
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _export(options)
     except SentimentError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
@@ -78,7 +78,10 @@ def _trained(options: argparse.Namespace) -> Trained:
             raise SentimentError("a .keras file needs --tokenizer and --labels as well")
         from export.exporter import from_keras_file
 
-        return from_keras_file(options.source, options.tokenizer, tuple(options.labels.split(",")))
+        labels = tuple(label.strip() for label in options.labels.split(","))
+        return from_keras_file(options.source, options.tokenizer, labels)
+    if options.tokenizer is not None or options.labels is not None:
+        raise SentimentError("--tokenizer and --labels are for a .keras file: a run folder has its own")
     from export.exporter import from_run
 
     return from_run(options.source)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import onnx
 import onnxruntime
 import tensorflow
+from pydantic import ValidationError
 
 from export.family import recognise
 from export.folded import folded_graph
@@ -21,7 +23,7 @@ from export.reference import ExportError, reference_graph
 from model.artifact import Artifact, Golden, Metrics, publish
 from model.configuration import Configuration
 from model.padding import pad
-from model.run import read_run
+from model.run import first_fault, read_run
 from model.tokenizer import Tokenizer, TokenizerError
 
 #: Whoever loads the artifact must get Keras' answer for this text before serving anything.
@@ -65,6 +67,10 @@ def from_run(path: Path) -> Trained:
 
 def from_keras_file(path: Path, tokenizer_file: Path, labels: tuple[str, ...]) -> Trained:
     """Any other Keras model over the ids of a `tokenizer.json`. Raises `ExportError`."""
+    try:
+        Configuration(labels=labels)
+    except ValidationError as error:
+        raise ExportError(first_fault(error)) from error
     for file in (path, tokenizer_file):
         if not file.is_file():
             raise ExportError(f"{file}: there is no such file")
@@ -129,7 +135,12 @@ def _load(path: Path) -> keras.Model:
 
 def _checked_activation(trained: Trained, made_up: Reviews) -> str:
     """`sigmoid` or `softmax`, by what the model really answers."""
-    shape: tuple[int | None, ...] = trained.model.inputs[0].shape if len(trained.model.inputs) == 1 else ()
+    # A subclass of `keras.Model` and a `Sequential` that was never built have neither.
+    inputs: list[Any] = getattr(trained.model, "inputs", [])
+    outputs: list[Any] = getattr(trained.model, "outputs", [])
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ExportError("the model must have one input and one output that Keras knows of")
+    shape: tuple[int | None, ...] = inputs[0].shape
     if len(shape) != 2 or shape[1] not in (None, trained.tokenizer.max_tokens):
         raise ExportError(
             f"the model must take ids [batch, {trained.tokenizer.max_tokens}] as the tokenizer makes them, not {shape}"
@@ -141,14 +152,16 @@ def _checked_activation(trained: Trained, made_up: Reviews) -> str:
             f"the model does not take all {trained.tokenizer.vocabulary_size} ids of the tokenizer: {error}"
         ) from error
     labels = len(trained.labels)
-    outputs = 1 if labels == 2 and answers.ndim == 2 and answers.shape[1] == 1 else labels
-    if answers.ndim != 2 or answers.shape[1] != outputs:
+    columns = 1 if labels == 2 and answers.ndim == 2 and answers.shape[1] == 1 else labels
+    if answers.ndim != 2 or answers.shape[1] != columns:
         raise ExportError(f"{labels} labels do not go with answers of shape {answers.shape}")
+    if np.isnan(answers).any():
+        raise ExportError("the model answers with NaN: its training went astray")
     if not (np.all(answers >= -_ROUNDING) and np.all(answers <= 1 + _ROUNDING)):
         raise ExportError("the model's answers are not probabilities: it must end in a sigmoid or a softmax")
-    if outputs > 1 and not np.allclose(answers.sum(axis=1), 1, atol=_ROUNDING):
+    if columns > 1 and not np.allclose(answers.sum(axis=1), 1, atol=_ROUNDING):
         raise ExportError("the probabilities of the labels do not sum to 1: it must end in a softmax")
-    return "sigmoid" if outputs == 1 else "softmax"
+    return "sigmoid" if columns == 1 else "softmax"
 
 
 def _libraries() -> dict[str, str]:

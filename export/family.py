@@ -1,6 +1,7 @@
 """The Conv1D family: Embedding -> Conv1D, one or several in parallel -> global max pooling -> dense layers.
 
-Only such a model can be folded. It is recognised by its layers and how they are connected, not by who built it.
+Only such a model can be folded. It is recognised by its layers and how they are connected, not by who built it. A
+subclass of a layer may compute anything, so it is none of them.
 """
 
 from __future__ import annotations
@@ -80,18 +81,19 @@ def _recognise(model: keras.Model) -> Family:
         raise _Stranger("it has several inputs or outputs")
     head, tensor = _head(model.outputs[0])
     layer, inputs = _producer(tensor)
-    if isinstance(layer, keras.layers.Concatenate):
+    if type(layer) is keras.layers.Concatenate:
         if layer.axis not in (-1, 1):
             raise _Stranger(f"layer {layer.name} concatenates along axis {layer.axis}")
         branches = [_bank(branch) for branch in inputs]
     else:
         branches = [_bank(tensor)]
-    sources = {id(embedding): embedding for _, embedding, _ in branches}
+    sources = {id(source): source for _, source, _ in branches}
     if len(sources) != 1:
-        raise _Stranger("its convolutions read different embeddings")
+        names = sorted(layer.name for layer in sources.values())
+        raise _Stranger(f"its convolutions read different embeddings: {', '.join(names)}")
     embedding, tokens = branches[0][1:]
     if any(branch[2] is not tokens for branch in branches) or tokens is not model.inputs[0]:
-        raise _Stranger("its embedding does not read the model's input")
+        raise _Stranger(f"layer {embedding.name} does not read the model's input everywhere")
     if len(tokens.shape) != 2 or tokens.shape[1] is None:
         raise _Stranger(f"its input has shape {tokens.shape}, not [batch, time] with a fixed time")
     return Family(
@@ -107,12 +109,12 @@ def _head(tensor: Any) -> tuple[list[Dense], Any]:
     layers: list[Dense] = []
     while True:
         activations, layer, inputs, tensor_before = _after_activations(tensor)
-        if not isinstance(layer, keras.layers.Dense):
+        if type(layer) is not keras.layers.Dense:
             break
         layers.insert(0, Dense(_array(layer.kernel), _bias(layer), (*_activation(layer), *activations)))
         tensor = inputs[0]
     if not layers:
-        raise _Stranger("it does not end in a dense layer")
+        raise _Stranger(f"layer {layer.name} stands where a dense layer should")
     if activations:
         raise _Stranger("an activation stands between the pooling and the dense layers")
     return layers, tensor_before
@@ -121,12 +123,12 @@ def _head(tensor: Any) -> tuple[list[Dense], Any]:
 def _bank(tensor: Any) -> tuple[Bank, Any, Any]:
     """A pooled convolution: its filters, its embedding layer and the tensor of ids that reads."""
     layer, inputs = _producer(tensor)
-    if not isinstance(layer, keras.layers.GlobalMaxPooling1D):
+    if type(layer) is not keras.layers.GlobalMaxPooling1D:
         raise _Stranger(f"layer {layer.name} stands where a global max pooling should")
     if layer.data_format != "channels_last" or layer.keepdims:
         raise _Stranger(f"layer {layer.name} keeps its dimensions or pools along the channels")
     activations, convolution, inputs, _ = _after_activations(inputs[0])
-    if not isinstance(convolution, keras.layers.Conv1D) or type(convolution) is not keras.layers.Conv1D:
+    if type(convolution) is not keras.layers.Conv1D:
         raise _Stranger(f"layer {convolution.name} stands where a convolution should")
     plain = {"padding": "valid", "strides": (1,), "dilation_rate": (1,), "groups": 1, "data_format": "channels_last"}
     for name, value in plain.items():
@@ -136,7 +138,7 @@ def _bank(tensor: Any) -> tuple[Bank, Any, Any]:
     if not set(activations) <= _MONOTONE:
         raise _Stranger(f"layer {convolution.name} has an activation that pooling does not commute with")
     embedding, inputs = _producer(_skip_dropout(inputs[0]))
-    if not isinstance(embedding, keras.layers.Embedding):
+    if type(embedding) is not keras.layers.Embedding:
         raise _Stranger(f"layer {embedding.name} stands where an embedding should")
     if embedding.mask_zero:
         raise _Stranger(f"layer {embedding.name} masks its padding")
@@ -149,22 +151,26 @@ def _after_activations(tensor: Any) -> tuple[tuple[str, ...], Any, list[Any], An
     while True:
         tensor = _skip_dropout(tensor)
         layer, inputs = _producer(tensor)
-        if isinstance(layer, keras.layers.ReLU) and not (layer.max_value or layer.negative_slope or layer.threshold):
+        if type(layer) is keras.layers.ReLU and _is_plain(layer):
             activations.insert(0, "relu")
         elif type(layer) is keras.layers.Softmax and layer.axis in (-1, 1):
             activations.insert(0, "softmax")
-        elif isinstance(layer, keras.layers.Activation):
+        elif type(layer) is keras.layers.Activation:
             activations[:0] = _activation(layer)
         else:
             return tuple(activations), layer, inputs, tensor
         tensor = inputs[0]
 
 
+def _is_plain(relu: Any) -> bool:
+    return relu.max_value is None and not relu.negative_slope and not relu.threshold
+
+
 def _skip_dropout(tensor: Any) -> Any:
     """Dropout, noise and the like do nothing once training is over."""
     idle = (keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.GaussianNoise)
     layer, inputs = _producer(tensor)
-    while isinstance(layer, idle):
+    while type(layer) in idle:
         tensor = inputs[0]
         layer, inputs = _producer(tensor)
     return tensor

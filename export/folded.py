@@ -30,15 +30,21 @@ def folded_graph(family: Family) -> onnx.ModelProto:
     """tokens int32 [batch, time] -> probabilities float32 [batch, outputs]."""
     graph = _Graph()
     graph.constant("embedding", family.embedding)
-    pooled = [_bank(graph, bank) for bank in family.banks]
+    pooled = [_bank(graph, bank, name) for bank, name in zip(family.banks, _names(family.banks), strict=True)]
     value = pooled[0] if len(pooled) == 1 else graph.node("Concat", pooled, "features", axis=1)
     for number, dense in enumerate(family.head):
         value = _dense(graph, dense, value, f"dense_{number}")
     return graph.model(value, int(family.head[-1].kernel.shape[1]))
 
 
-def _bank(graph: _Graph, bank: Bank) -> str:
-    name = f"convolution_{bank.width}"
+def _names(banks: tuple[Bank, ...]) -> list[str]:
+    """By their widths; a number tells apart banks of the same width."""
+    widths = [bank.width for bank in banks]
+    repeats = [widths[:index].count(width) for index, width in enumerate(widths)]
+    return [f"convolution_{width}" + (f"_{n + 1}" if n else "") for width, n in zip(widths, repeats, strict=True)]
+
+
+def _bank(graph: _Graph, bank: Bank, name: str) -> str:
     taps = [_tap(graph, bank, name, tap) for tap in range(bank.width)]
     feature_map = taps[0]
     for tap, looked_up in enumerate(taps[1:], start=1):
@@ -80,7 +86,8 @@ def _dense(graph: _Graph, dense: Dense, value: str, name: str) -> str:
 def _activations(graph: _Graph, activations: tuple[str, ...], value: str, name: str) -> str:
     for activation in activations:
         attributes = {"axis": -1} if activation == "softmax" else {}
-        value = graph.node(ACTIVATIONS[activation], [value], f"{name}_{activation}", **attributes)
+        name = f"{name}_{activation}"
+        value = graph.node(ACTIVATIONS[activation], [value], name, **attributes)
     return value
 
 

@@ -33,23 +33,31 @@ class Reviews:
 
 
 def generated(vocabulary_size: int, max_tokens: int, seed: int = 0, count: int = 256) -> Reviews:
-    """Random ids of every length from one to full, the shortest and the longest among them."""
+    """Random ids of every length from one to full, the shortest and the longest among them, and the highest id."""
     random = np.random.default_rng(seed)
     edges = [1, 2, 3, 4, max_tokens - 4, max_tokens - 3, max_tokens - 2, max_tokens - 1, max_tokens]
     lengths = [length for length in edges if 1 <= length <= max_tokens]
     lengths += random.integers(1, max_tokens + 1, count - len(lengths)).tolist()
     rows = [random.integers(0, vocabulary_size, length, dtype=np.int32) for length in lengths]
+    rows[0][0] = vocabulary_size - 1
     return Reviews("generated ids", rows)
 
 
 def session(graph: bytes) -> Predict:
-    """A graph in ONNX Runtime as a function of ids."""
+    """A graph in ONNX Runtime as a function of ids. Both raise `ParityError` where the runtime cannot."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    opened = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    try:
+        opened = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # ONNX Runtime raises a dozen unrelated classes, RuntimeError among them.
+        raise ParityError(f"ONNX Runtime cannot open the graph: {error}") from error
 
     def predict(tokens: Ids) -> Answers:
-        answers: Answers = opened.run(["probabilities"], {"tokens": tokens})[0]
+        try:
+            answers: Answers = opened.run(["probabilities"], {"tokens": tokens})[0]
+        except Exception as error:
+            raise ParityError(f"ONNX Runtime cannot run the graph: {error}") from error
         return answers
 
     return predict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:
         signature = [keras.InputSpec(shape=(None, max_tokens), dtype=str(model.inputs[0].dtype))]
         try:
             model.export(path, format="onnx", input_signature=signature, verbose=False)
+            reference = onnx.load(path)
+            # What it cannot translate, tf2onnx leaves in the graph as it was.
+            onnx.checker.check_model(reference)
         except Exception as error:
             # Keras and tf2onnx raise whatever the operator at fault raised.
             raise ExportError(f"Keras cannot write this model as ONNX: {error}") from error
-        reference = onnx.load(path)
     return _named(_pruned(reference))
 
 
@@ -42,11 +45,23 @@ def _pruned(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             kept.insert(0, node)
-            needed.update(node.input)
+            needed.update(_read(node))
     _replace(graph.node, kept)
     _replace(graph.initializer, [constant for constant in graph.initializer if constant.name in needed])
     _replace(graph.value_info, [])
     return model
+
+
+def _read(node: onnx.NodeProto) -> Iterator[str]:
+    """Names of the values that a node reads; the body of a loop or a branch reads those around it, too."""
+    yield from node.input
+    for body in _bodies(node):
+        for inner in body.node:
+            yield from _read(inner)
+
+
+def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [body for attribute in node.attribute for body in (attribute.g, *attribute.graphs)]
 
 
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -57,13 +72,14 @@ def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     given, answer = graph.input[0], graph.output[0]
     columns = given.type.tensor_type.shape.dim[1].dim_value
     outputs = answer.type.tensor_type.shape.dim[1].dim_value
+    element = given.type.tensor_type.elem_type
     _rename(graph, answer.name, "probabilities")
     front: list[onnx.NodeProto] = []
-    if given.type.tensor_type.elem_type == TensorProto.INT32:
+    if element == TensorProto.INT32:
         _rename(graph, given.name, "tokens")
     else:
-        element = given.type.tensor_type.elem_type
-        front = [helper.make_node("Cast", ["tokens"], [given.name], name="tokens_cast", to=element)]
+        _rename(graph, given.name, "tokens_cast")
+        front = [helper.make_node("Cast", ["tokens"], ["tokens_cast"], name="tokens_cast", to=element)]
     _replace(graph.node, [*front, *graph.node])
     _replace(graph.input, [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", columns])])
     _replace(graph.output, [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", outputs])])
@@ -75,6 +91,8 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
     for node in graph.node:
         _replace(node.input, [new if name == old else name for name in node.input])
         _replace(node.output, [new if name == old else name for name in node.output])
+        for body in _bodies(node):
+            _rename(body, old, new)
 
 
 def _replace(field: Any, values: list[Any]) -> None:

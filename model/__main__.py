@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from model.configuration import PRESETS, Configuration
-from model.errors import SentimentError
+from model.errors import SentimentError, one_line
 from model.quiet import quiet_tensorflow
 
 #: Fields that have no flag of their own: the labels come from the data, the convolutions have `--convolutions`.
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _train(options)
         return _evaluate(options)
     except SentimentError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
@@ -101,23 +102,31 @@ def _train(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from model import data
     from model.artifact import Metrics
-    from model.run import METRICS_FILE, read_run, staging, write_json
+    from model.run import (
+        EVALUATION_CONTENTS,
+        EVALUATION_FOLDER,
+        METRICS_FILE,
+        PLOTS_FOLDER,
+        ensure_free,
+        read_run,
+        staging,
+        write_json,
+    )
 
     run = read_run(options.run)
+    out = options.out or options.run / EVALUATION_FOLDER
+    ensure_free(out, True, EVALUATION_CONTENTS)
     path = _locate(options.data)
     labels = run.configuration.labels
     examples = data.load_examples(path, labels, text_column=options.text_column, label_column=options.label_column)
 
-    import keras
-
     from model import training
 
-    evaluation = training.evaluate(keras.models.load_model(run.keras_file), run.tokenizer, labels, examples, True)
-    out = options.out or options.run / "evaluation"
-    with staging(out, overwrite=True, marker=METRICS_FILE) as folder:
+    evaluation = training.evaluate(training.load(run), run.tokenizer, labels, examples, True)
+    with staging(out, True, EVALUATION_CONTENTS) as folder:
         metrics = Metrics(measured_on=path.name, examples=len(examples.texts), values=evaluation.values())
         write_json(folder / METRICS_FILE, metrics.model_dump())
-        training.write_plots(folder / "plots", evaluation, None)
+        training.write_plots(folder / PLOTS_FOLDER, evaluation, None)
     _print_values(evaluation.values())
     print("confusion (rows: truth, columns: answer):")
     print(json.dumps(evaluation.confusion.tolist()))
@@ -156,7 +165,7 @@ def _configuration(options: argparse.Namespace) -> Configuration:
     except ValidationError as error:
         first = error.errors()[0]
         place = _flag(str(first["loc"][0])) + ": " if first["loc"] else ""
-        raise SentimentError(f"{place}{first['msg']}") from error
+        raise SentimentError(place + first["msg"].removeprefix("Value error, ")) from error
 
 
 def _convolutions(text: str) -> list[dict[str, str]]:
@@ -169,9 +178,12 @@ def _flag(name: str) -> str:
 
 
 def _fraction(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to below 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to below 1")
     return value
 
 

@@ -43,7 +43,7 @@ class Configuration(BaseModel):
     embedding_dropout: Dropout = Field(0.2, description="Share of the embedding dropped while training.")
     hidden_dropout: Dropout = Field(0.2, description="Share of the dense layer dropped while training.")
     optimizer: Literal["adam", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer.")
-    learning_rate: float = Field(0.001, gt=0, description="Step size of the optimizer.")
+    learning_rate: float = Field(0.001, gt=0, allow_inf_nan=False, description="Step size of the optimizer.")
     batch_size: int = Field(32, ge=1, description="Reviews per training step.")
     epochs: int = Field(2, ge=1, description="Passes over the training reviews.")
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and hold-out.")

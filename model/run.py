@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,20 @@ HISTORY_FILE = "history.json"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"
+EVALUATION_FOLDER = "evaluation"
+
+#: All that each kind of folder holds. By the first file a folder is known to be of that kind.
+RUN_CONTENTS = (
+    CONFIGURATION_FILE,
+    KERAS_FILE,
+    TOKENIZER_FILE,
+    HISTORY_FILE,
+    METRICS_FILE,
+    REPORT_FILE,
+    PLOTS_FOLDER,
+    EVALUATION_FOLDER,
+)
+EVALUATION_CONTENTS = (METRICS_FILE, PLOTS_FOLDER)
 
 
 class RunError(SentimentError):
@@ -57,15 +71,17 @@ def read_run(path: Path) -> Run:
     try:
         configuration = Configuration.model_validate_json(configuration_text)
     except ValidationError as error:
-        raise RunError(f"{path / CONFIGURATION_FILE}: {error}") from error
+        raise RunError(f"{path / CONFIGURATION_FILE}: {first_fault(error)}") from error
     try:
         tokenizer = Tokenizer.from_json(_read(path / TOKENIZER_FILE))
     except TokenizerError as error:
         raise RunError(f"{path / TOKENIZER_FILE}: {error}") from error
     try:
         metrics = None if json.loads(metrics_text) is None else Metrics.model_validate_json(metrics_text)
-    except ValueError as error:
-        raise RunError(f"{path / METRICS_FILE}: {error}") from error
+    except ValidationError as error:
+        raise RunError(f"{path / METRICS_FILE}: {first_fault(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path / METRICS_FILE}: not valid JSON ({error})") from error
     return Run(path, configuration, tokenizer, metrics)
 
 
@@ -74,35 +90,62 @@ def write_json(path: Path, document: Any) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def ensure_free(path: Path, overwrite: bool, marker: str = CONFIGURATION_FILE) -> None:
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong, and where, in one line."""
+    fault = error.errors()[0]
+    place = ".".join(map(str, fault["loc"]))
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def ensure_free(path: Path, overwrite: bool, contents: Sequence[str] = RUN_CONTENTS) -> None:
     """Raise `RunError` if `path` is taken and may not be replaced, so that hours of training are not lost to it.
 
-    Only a folder that holds the file `marker` is ever replaced: a slip in a path must not delete something else.
+    Only a folder that holds the first of `contents` and nothing but `contents` is ever replaced: a slip in a path must
+    not delete something else.
     """
-    if path.exists() and not overwrite:
+    try:
+        if not path.exists() and not path.is_symlink():
+            return
+        present = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+    if not overwrite:
         raise RunError(f"{path} exists: choose another folder or pass --overwrite")
-    if path.exists() and not (path / marker).is_file():
-        raise RunError(f"{path} exists and holds no {marker}: it will not be overwritten")
+    if path.is_symlink():
+        raise RunError(f"{path} is a link: it will not be overwritten")
+    if contents[0] not in present:
+        raise RunError(f"{path} exists and holds no {contents[0]}: it will not be overwritten")
+    if strange := sorted(present - set(contents)):
+        raise RunError(f"{path} holds {strange[0]}, which would be lost: it will not be overwritten")
 
 
 @contextmanager
-def staging(path: Path, overwrite: bool = False, marker: str = CONFIGURATION_FILE) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and goes away when it does not."""
-    ensure_free(path, overwrite, marker)
+def staging(path: Path, overwrite: bool = False, contents: Sequence[str] = RUN_CONTENTS) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, and goes away when it does not.
+
+    Raises `RunError` as `ensure_free` does, and where the folder cannot be written to.
+    """
+    ensure_free(path, overwrite, contents)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     except OSError as error:
         raise RunError(f"{path.parent}: cannot be written to ({error.strerror})") from error
+    replaced = temporary.with_name(temporary.name + "-replaced")
     try:
         temporary.chmod(0o755)
         yield temporary
-        ensure_free(path, overwrite, marker)
+        ensure_free(path, overwrite, contents)
         if path.exists():
-            path.rename(temporary.with_name(temporary.name + "-replaced"))
+            path.rename(replaced)
         temporary.rename(path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written to ({error.strerror or error})") from error
     finally:
-        for leftover in (temporary, temporary.with_name(temporary.name + "-replaced")):
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
+        for leftover in (temporary, replaced):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

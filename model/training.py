@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,12 +13,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from model import network, plots
 from model.artifact import Metrics
 from model.configuration import Configuration
 from model.data import Dataset, Examples, split
+from model.errors import SentimentError
 from model.evaluation import Evaluation, label_probabilities
 from model.padding import pad
 from model.report import report_html
@@ -29,6 +32,9 @@ from model.run import (
     PLOTS_FOLDER,
     REPORT_FILE,
     TOKENIZER_FILE,
+    Run,
+    RunError,
+    first_fault,
     staging,
     write_json,
 )
@@ -38,6 +44,10 @@ LIBRARIES = ("tensorflow", "keras", "numpy")
 
 #: Training batches whose running means make one point of the learning curves.
 BATCHES_PER_POINT = 50
+
+
+class TrainingError(SentimentError):
+    """A training that cannot start with these labels, or that went astray."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +77,10 @@ def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, 
 def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: bool, progress: bool) -> Evaluation | None:
     """Train, measure and write the run folder `out`, which appears only when it is complete.
 
-    Returns the evaluation on the test texts, None where there are none.
+    Returns the evaluation on the test texts, None where there are none. Raises `RunError` where the folder cannot be
+    written, and `TrainingError`.
     """
-    configuration = configuration.model_copy(update={"labels": work.label_names})
+    configuration = _with_labels(configuration, work.label_names)
     with staging(out, overwrite) as folder:
         started = time.perf_counter()
         keras.utils.set_random_seed(configuration.seed)
@@ -96,9 +107,19 @@ def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: boo
             parameters=model.count_params(),
             seconds=time.perf_counter() - started,
             plots=images,
+            vocabulary_size=tokenizer.vocabulary_size,
         )
         (folder / REPORT_FILE).write_text(report, encoding="utf-8")
     return evaluation
+
+
+def load(run: Run) -> keras.Model:
+    """The trained network of a run. Raises `RunError`."""
+    try:
+        return keras.models.load_model(run.keras_file, compile=False)
+    except Exception as error:
+        # A broken file surfaces as whatever zipfile, h5py or a layer's constructor raise.
+        raise RunError(f"{run.keras_file}: not a Keras model that can be loaded ({error})") from error
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> npt.NDArray[np.int32]:
@@ -145,13 +166,20 @@ def libraries() -> dict[str, str]:
     return found
 
 
+def _with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Configuration:
+    try:
+        return Configuration.model_validate(configuration.model_dump() | {"labels": labels})
+    except ValidationError as error:
+        raise TrainingError(first_fault(error)) from error
+
+
 def _fit(
     model: keras.Model, configuration: Configuration, tokenizer: Tokenizer, work: Plan, progress: bool
 ) -> dict[str, Any]:
     validation = None
     if work.validation is not None:
         validation = (encode(tokenizer, work.validation.texts), work.validation.labels)
-    recorder = _Recorder(configuration.epochs, progress)
+    recorder = _Recorder(configuration, len(work.train), progress)
     with recorder.bar:
         model.fit(
             encode(tokenizer, work.train.texts),
@@ -181,40 +209,34 @@ class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     Keras reports means over the epoch so far; points are the means between two of those.
     """
 
-    def __init__(self, epochs: int, progress: bool) -> None:
+    def __init__(self, configuration: Configuration, examples: int, progress: bool) -> None:
         super().__init__()
         self.steps: list[dict[str, float]] = []
         self.epochs: list[dict[str, float]] = []
-        self.bar = tqdm(desc="training", unit="batch", disable=not progress)
-        self._epochs = epochs
+        self._batch_size = configuration.batch_size
+        self._examples = examples
+        self._batches = -(-examples // configuration.batch_size)  # in an epoch
         self._step = 0
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self.bar.reset(total=self._epochs * self.params["steps"])
+        total = configuration.epochs * self._batches
+        self.bar = tqdm(desc="training", unit="batch", total=total, disable=not progress)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._started = time.perf_counter()
-        self._batches = 0
-        self._last_point = (0, 0.0, 0.0)
+        self._last_point = np.zeros(3)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         assert logs is not None
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(f"the training went astray in step {self._step + 1}: try a smaller --learning-rate")
         self._step += 1
-        self._batches += 1
         self.bar.update()
         self.bar.set_postfix(loss=f"{logs['loss']:.4f}", accuracy=f"{logs['accuracy']:.4f}", refresh=False)
-        count, loss, accuracy = self._last_point
-        if self._batches - count == BATCHES_PER_POINT or self._batches == self.params["steps"]:
-            totals = (self._batches, logs["loss"] * self._batches, logs["accuracy"] * self._batches)
-            batches = totals[0] - count
-            self.steps.append(
-                {
-                    "step": self._step,
-                    "loss": (totals[1] - loss) / batches,
-                    "accuracy": (totals[2] - accuracy) / batches,
-                }
-            )
-            self._last_point = totals
+        if (batch + 1) % BATCHES_PER_POINT == 0 or batch + 1 == self._batches:
+            seen = min((batch + 1) * self._batch_size, self._examples)  # the last batch may be smaller
+            point = seen * np.array([1, logs["loss"], logs["accuracy"]])
+            count, loss, accuracy = (point - self._last_point).tolist()
+            self.steps.append({"step": self._step, "loss": loss / count, "accuracy": accuracy / count})
+            self._last_point = point
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         assert logs is not None

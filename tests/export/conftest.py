@@ -1,0 +1,50 @@
+"""A trained run, an exported artifact and small Keras models; what takes time is made once."""
+
+from pathlib import Path
+
+import keras
+import pytest
+
+from export.exporter import Exported, Trained, export, from_run
+from model.__main__ import main
+from tests.tiny import FLAGS, write_reviews
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty reviews, half of them positive."""
+    return write_reviews(tmp_path_factory.mktemp("data") / "reviews.csv")
+
+
+@pytest.fixture(scope="session")
+def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder; tests only read it."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", "--data", str(reviews), "--out", str(out), *FLAGS]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(run_path: Path) -> Trained:
+    """The run as export reads it."""
+    return from_run(run_path)
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The run's artifact."""
+    return export(trained, "tiny", tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="session")
+def averaging(trained: Trained) -> keras.Model:
+    """A model over the run's ids that cannot be folded: it averages where the family takes the maximum."""
+    keras.utils.set_random_seed(1)
+    return keras.Sequential(
+        [
+            keras.Input((trained.tokenizer.max_tokens,), dtype="int32"),
+            keras.layers.Embedding(trained.tokenizer.vocabulary_size, 4),
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )

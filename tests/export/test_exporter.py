@@ -1,0 +1,253 @@
+"""From a trained model to a published artifact, or to nothing at all."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from keras import layers
+
+from export import exporter
+from export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
+from export.family import recognise
+from export.parity import ParityError
+from export.reference import ExportError
+from model.artifact import ArtifactError, read_artifact, versions
+from model.padding import pad
+from model.run import RunError, read_run
+from model.tokenizer import Tokenizer
+from service.classifier import Classifier
+from tests.export.graphs import contract
+
+TIME, IDS = 6, 8
+LABELS = ("no", "yes")
+
+
+def tokenizer(words: int = IDS - 3, max_tokens: int = TIME) -> Tokenizer:
+    return Tokenizer([f"w{number}" for number in range(words)], max_tokens)
+
+
+def small(*head: Any) -> keras.Model:
+    """A model that cannot be folded, with the head that a test is about."""
+    chain = [layers.Embedding(IDS, 3), layers.GlobalAveragePooling1D()]
+    return keras.Sequential([keras.Input((TIME,), dtype="int32"), *chain, *head])
+
+
+def dense(units: int, activation: str | None) -> Any:
+    return layers.Dense(units, activation=activation, bias_initializer="random_normal")
+
+
+def test_a_run_becomes_a_folded_artifact(exported: Exported, run_path: Path) -> None:
+    """The manifest says what the model is, how it was trained, what was measured and what was compared."""
+    artifact = read_artifact(exported.artifact.path)
+    manifest, run = artifact.manifest, read_run(run_path)
+    assert exported.unfolded == ""
+    assert (manifest.name, manifest.version, manifest.labels) == ("tiny", 1, ("negative", "positive"))
+    assert (manifest.activation, manifest.max_tokens) == ("sigmoid", 12)
+    assert (manifest.convolution_widths, manifest.leading_padding) == ((2, 3), 3)
+    assert (manifest.configuration, manifest.metrics) == (run.configuration, run.metrics)
+    assert manifest.vocabulary_size == run.tokenizer.vocabulary_size
+    assert [check.inputs for check in manifest.parity][-1] == "generated ids, short, batches"
+    assert all(check.largest_difference <= 1e-5 for check in manifest.parity)
+    assert set(manifest.libraries) == {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy"}
+    assert artifact.tokenizer.words == run.tokenizer.words
+    assert contract(onnx.load_from_string(artifact.graph)) == (
+        [("tokens", "tensor(int32)", ["batch", "time"])],
+        [("probabilities", "tensor(float)", ["batch", 1])],
+    )
+
+
+def test_the_service_gives_the_golden_answer(exported: Exported, trained: Trained) -> None:
+    """What Keras said of a text, the service says too, and of other texts as well."""
+    artifact = read_artifact(exported.artifact.path)
+    texts = [GOLDEN_TEXT, "", "A lovely and moving story.", "Awful, dull, clumsy. " * 30]
+    predictions = Classifier(artifact).predict(texts)
+    rows = [trained.tokenizer.encode(text).ids for text in texts]
+    truth = trained.predict(pad(rows, trained.tokenizer.max_tokens))[:, 0]
+    assert [prediction.probabilities[1] for prediction in predictions] == pytest.approx(truth.tolist(), abs=1e-5)
+    assert artifact.manifest.golden.text == GOLDEN_TEXT
+    assert artifact.manifest.golden.probabilities == pytest.approx([truth[0]], abs=1e-6)
+
+
+def test_versions_count_up(trained: Trained, tmp_path: Path) -> None:
+    """An export never replaces another, and makes the repository where there is none."""
+    repository = tmp_path / "made" / "on the way"
+    paths = [export(trained, "tiny", repository).artifact.path for _ in range(2)]
+    assert paths == [repository / "tiny" / "1", repository / "tiny" / "2"]
+    assert versions(repository, "tiny") == [1, 2]
+
+
+def test_what_cannot_be_folded_is_served_as_keras_wrote_it(
+    averaging: keras.Model, trained: Trained, tmp_path: Path
+) -> None:
+    """From a `.keras` file, with the reason; every review is padded in full then."""
+    averaging.save(tmp_path / "averaging.keras")
+    (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_json())
+    loaded = from_keras_file(tmp_path / "averaging.keras", tmp_path / "tokenizer.json", LABELS)
+    exported = export(loaded, "averaging", tmp_path / "repository")
+    manifest = exported.artifact.manifest
+    assert "stands where a global max pooling should" in exported.unfolded
+    assert (manifest.convolution_widths, manifest.leading_padding) == ((), None)
+    assert (manifest.configuration, manifest.metrics) == (None, None)
+    assert len(manifest.parity) == 3
+    (prediction,) = Classifier(exported.artifact).predict([GOLDEN_TEXT])
+    assert prediction.probabilities[1] == pytest.approx(manifest.golden.probabilities[0], abs=1e-5)
+
+
+def test_three_labels_get_a_probability_each(tmp_path: Path) -> None:
+    """A softmax stays one."""
+    labels = ("bad", "fair", "good")
+    exported = export(Trained(small(dense(3, "softmax")), tokenizer(), labels), "three", tmp_path)
+    manifest = exported.artifact.manifest
+    assert (manifest.activation, manifest.labels, len(manifest.golden.probabilities)) == ("softmax", labels, 3)
+    (prediction,) = Classifier(exported.artifact).predict(["w0 w1"])
+    assert sum(prediction.probabilities) == pytest.approx(1)
+
+
+def test_two_labels_may_have_a_softmax(tmp_path: Path) -> None:
+    """Two columns are as good as one."""
+    exported = export(Trained(small(dense(2, "softmax")), tokenizer(), LABELS), "two", tmp_path)
+    assert exported.artifact.manifest.activation == "softmax"
+
+
+def test_a_graph_that_is_not_equal_leaves_nothing(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parity comes before the repository."""
+
+    def tampered(model: keras.Model) -> tuple[Any, str]:
+        family, reason = recognise(model)
+        assert family is not None
+        return replace(family, embedding=family.embedding * 1.01), reason
+
+    monkeypatch.setattr(exporter, "recognise", tampered)
+    with pytest.raises(ParityError, match="off by"):
+        export(trained, "tiny", tmp_path / "repository")
+    assert list(tmp_path.iterdir()) == []
+
+
+def unbuilt() -> keras.Model:
+    return keras.Sequential([layers.Embedding(IDS, 3), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")])
+
+
+def over_vectors() -> keras.Model:
+    return keras.Sequential([keras.Input((TIME, 2)), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")])
+
+
+def two_outputs() -> keras.Model:
+    tokens = keras.Input((TIME,), dtype="int32")
+    pooled = layers.GlobalMaxPooling1D()(layers.Embedding(IDS, 3)(tokens))
+    return keras.Model(tokens, [dense(1, "sigmoid")(pooled), dense(1, "sigmoid")(pooled)])
+
+
+def astray() -> keras.Model:
+    model = small(dense(1, "sigmoid"))
+    model.set_weights([np.full(weight.shape, np.nan) for weight in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("build", "labels", "reading", "message"),
+    [
+        (lambda: small(dense(1, "sigmoid")), ("a", "b", "c"), tokenizer(), r"3 labels do not go with .*\(256, 1\)"),
+        (lambda: small(dense(3, "softmax")), LABELS, tokenizer(), r"2 labels do not go with .*\(256, 3\)"),
+        (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "not probabilities"),
+        (lambda: small(dense(3, "sigmoid")), ("a", "b", "c"), tokenizer(), "do not sum to 1"),
+        (astray, LABELS, tokenizer(), "answers with NaN"),
+        (
+            lambda: small(dense(1, "sigmoid")),
+            LABELS,
+            tokenizer(words=IDS - 2),
+            "does not take all 9 ids of the tokenizer",
+        ),
+        (lambda: small(dense(1, "sigmoid")), LABELS, tokenizer(max_tokens=7), r"must take ids \[batch, 7\]"),
+        (over_vectors, LABELS, tokenizer(), r"must take ids \[batch, 6\]"),
+        (unbuilt, LABELS, tokenizer(), "one input and one output"),
+        (two_outputs, LABELS, tokenizer(), "one input and one output"),
+    ],
+    ids=[
+        "too many labels",
+        "too few labels",
+        "logits",
+        "three sigmoids",
+        "nan",
+        "vocabulary",
+        "length",
+        "rank",
+        "unbuilt",
+        "two outputs",
+    ],
+)
+def test_what_is_no_classifier_of_these_ids_is_refused(
+    build: Callable[[], keras.Model], labels: tuple[str, ...], reading: Tokenizer, message: str, tmp_path: Path
+) -> None:
+    """The message says what does not fit, and nothing is written."""
+    keras.utils.set_random_seed(4)
+    with pytest.raises(ExportError, match=message):
+        export(Trained(build(), reading, labels), "x", tmp_path / "repository")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_id_too_many_is_found_in_a_large_vocabulary(tmp_path: Path) -> None:
+    """The highest id is always asked for, however rare it would be among random ones."""
+    model = keras.Sequential(
+        [
+            keras.Input((2,), dtype="int32"),
+            layers.Embedding(50_000, 1),
+            layers.GlobalAveragePooling1D(),
+            dense(1, "sigmoid"),
+        ]
+    )
+    with pytest.raises(ExportError, match="does not take all 50001 ids"):
+        export(Trained(model, tokenizer(words=50_001 - 3, max_tokens=2), LABELS), "x", tmp_path)
+
+
+def test_a_repository_that_cannot_be_written_to_is_named(trained: Trained, tmp_path: Path) -> None:
+    """A file is no place for an artifact."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="cannot be written to"):
+        export(trained, "tiny", tmp_path / "file")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("a",), "labels: .*at least 2 items"),
+        (("a", ""), "labels.1: .*at least 1 character"),
+        (("a", "a"), "labels repeat"),
+        (("a", "b" * 201), "labels.1: .*at most 200 characters"),
+    ],
+    ids=["one", "empty", "twice", "long"],
+)
+def test_labels_that_name_nothing_are_refused(labels: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    """Before the model is looked at."""
+    with pytest.raises(ExportError, match=message):
+        from_keras_file(tmp_path / "none.keras", tmp_path / "none.json", labels)
+
+
+def test_files_that_cannot_be_read_are_named(run_path: Path, tmp_path: Path) -> None:
+    """A missing file, a model or a tokenizer that is none, a run that is none."""
+    model, reading = run_path / "model.keras", run_path / "tokenizer.json"
+    (tmp_path / "bad.keras").write_bytes(b"no model")
+    (tmp_path / "bad.json").write_text(json.dumps({"version": "1.0"}))
+    for arguments, message in (
+        ((tmp_path / "none.keras", reading), r"none\.keras: there is no such file"),
+        ((model, tmp_path / "none.json"), r"none\.json: there is no such file"),
+        ((tmp_path / "bad.keras", reading), r"bad\.keras: not a Keras model that can be loaded"),
+        ((model, tmp_path / "bad.json"), r"bad\.json: not a tokenizer in the format of this project"),
+    ):
+        with pytest.raises(ExportError, match=message):
+            from_keras_file(*arguments, LABELS)
+    with pytest.raises(RunError, match="there is no such run folder"):
+        from_run(tmp_path / "none")
+    broken = Path(shutil.copytree(run_path, tmp_path / "run"))
+    (broken / "model.keras").write_bytes(b"no model")
+    with pytest.raises(ExportError, match=r"model\.keras: not a Keras model"):
+        from_run(broken)

@@ -1,0 +1,158 @@
+"""`python -m export`, as a user runs it."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+from export import exporter
+from export.__main__ import main
+from export.exporter import Exported
+from export.family import recognise
+from model.artifact import read_artifact, versions
+
+PROJECT = Path(__file__).parents[2]
+
+
+def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
+    """One line on stderr, and it says this."""
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+
+
+def test_a_run_is_exported_under_its_own_name(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table lists what was compared, on the reviews given and on made up ids."""
+    assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split() == ["inputs", "against", "number", "largest", "difference"]
+    assert [line.split("  ")[0] for line in printed[1:11]] == [
+        f"{inputs}, {form}"
+        for inputs in ("60 reviews of reviews.csv", "generated ids")
+        for form in ("padded, batches", "padded, batches", "padded, one by one", "short, one by one", "short, batches")
+    ]
+    assert printed[11] == "no label changed"
+    assert printed[12] == "folded: convolutions of width 2, 3 are table look-ups"
+    assert printed[-1] == f"wrote {tmp_path / 'tiny' / '1'}"
+    manifest = read_artifact(tmp_path / "tiny" / "1").manifest
+    assert [check.examples for check in manifest.parity] == [60] * 5 + [256, 256, 64, 256, 256]
+
+
+def test_long_data_is_thinned(
+    run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A number of reviews from all over the file proves as much as all of them."""
+    monkeypatch.setattr("export.__main__.MAX_REVIEWS", 25)
+    assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
+    assert "20 reviews of reviews.csv, padded, batches" in capsys.readouterr().out
+
+
+def test_a_keras_file_is_exported_with_its_labels(
+    averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reason why it is not folded is printed."""
+    averaging.save(tmp_path / "other.keras")
+    reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no, yes"]
+    arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "served as Keras wrote it, every review padded to 12 ids: layer global_average_pooling1d" in printed
+    assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
+
+
+def test_two_exports_at_once_get_two_versions(run_path: Path, tmp_path: Path) -> None:
+    """Two processes, two artifacts, both whole; and neither says anything but what it did."""
+    command = [sys.executable, "-m", "export", str(run_path), "--repository", str(tmp_path)]
+    processes = [
+        subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    for process in processes:
+        with process:
+            output, noise = process.communicate()
+            assert (process.returncode, noise.decode()) == (0, "")
+            assert b"no label changed" in output
+    assert versions(tmp_path, "tiny") == [1, 2]
+    first, second = (read_artifact(tmp_path / "tiny" / version) for version in ("1", "2"))
+    assert first.graph == second.graph
+    assert sorted(entry.name for entry in (tmp_path / "tiny").iterdir()) == ["1", "2"]
+
+
+def test_an_unequal_graph_is_refused(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2, the review at fault, and no repository."""
+
+    def tampered(model: keras.Model) -> tuple[Any, str]:
+        family, reason = recognise(model)
+        assert family is not None
+        return replace(family, banks=family.banks[::-1]), reason
+
+    monkeypatch.setattr(exporter, "recognise", tampered)
+    assert main([str(run_path), "--repository", str(tmp_path / "repository")]) == 2
+    assert "error: " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../up", "Upper", "a/b", ".hidden", "x" * 65, "a b"])
+def test_a_name_that_is_no_folder_is_refused(
+    name: str, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name is part of paths and URLs."""
+    assert main([str(run_path), "--name", name, "--repository", str(tmp_path / "repository")]) == 2
+    refused(capsys, f"--name: {name!r} is no name of a model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_exported_is_refused(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every mistake is one line, and writes nothing."""
+    keras_file, reading = str(run_path / "model.keras"), str(run_path / "tokenizer.json")
+    whole = [keras_file, "--tokenizer", reading, "--labels", "no,yes"]
+    unlabelled = tmp_path / "reviews.csv"
+    unlabelled.write_text("text,label\nfine,great\n")
+    for arguments, message in (
+        ([str(tmp_path / "none")], "none: there is no such run folder"),
+        ([str(run_path), "--data", str(tmp_path / "none.csv")], "none.csv: there is no such file or folder"),
+        ([str(run_path), "--data", str(unlabelled)], "label 'great' is none of the labels 'negative', 'positive'"),
+        ([str(run_path), "--labels", "no,yes"], "--tokenizer and --labels are for a .keras file"),
+        ([keras_file], "a .keras file needs --tokenizer and --labels as well"),
+        (whole, "--name: '' is no name of a model"),
+        ([*whole[:-1], "no,", "--name", "x"], "labels.1: String should have at least 1 character"),
+        ([*whole[:-1], "a,b,c", "--name", "x"], "3 labels do not go with answers of shape (256, 1)"),
+        ([str(tmp_path / "none.keras"), *whole[1:]], "none.keras: there is no such file"),
+    ):
+        assert main([*arguments, "--repository", str(tmp_path / "repository")]) == 2
+        refused(capsys, message)
+        assert not (tmp_path / "repository").exists()
+
+
+def test_a_repository_that_is_a_file_is_refused(
+    run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stays what it is."""
+    (tmp_path / "file").write_text("mine")
+    assert main([str(run_path), "--repository", str(tmp_path / "file")]) == 2
+    refused(capsys, "cannot be written to")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_interrupt_leaves_nothing(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C ends it with 130."""
+
+    def interrupted(*_: object, **__: object) -> Exported:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporter, "compare", interrupted)
+    assert main([str(run_path), "--repository", str(tmp_path / "repository")]) == 130
+    assert capsys.readouterr().err == "interrupted: nothing was written\n"
+    assert list(tmp_path.iterdir()) == []

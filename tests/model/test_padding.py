@@ -1,0 +1,54 @@
+"""Reviews of different length as one matrix, and how little padding a short one needs."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.padding import pad, padded_length
+from model.tokenizer import PADDING_ID
+
+
+def ids(length: int) -> npt.NDArray[np.int32]:
+    return np.arange(1, length + 1, dtype=np.int32)
+
+
+def windows(row: npt.NDArray[np.int32], width: int) -> set[tuple[int, ...]]:
+    return {tuple(row[start : start + width].tolist()) for start in range(len(row) - width + 1)}
+
+
+@given(st.lists(st.integers(0, 9), max_size=5), st.integers(9, 12))
+def test_rows_stand_at_the_right(lengths: list[int], time: int) -> None:
+    """Every row ends in its own ids, and what is in front of them is padding."""
+    matrix = pad([ids(length) for length in lengths], time)
+    assert matrix.shape == (len(lengths), time)
+    assert matrix.dtype == np.int32
+    for row, length in zip(matrix, lengths, strict=True):
+        assert row[time - length :].tolist() == ids(length).tolist()
+        assert (row[: time - length] == PADDING_ID).all()
+
+
+def test_a_row_that_is_too_long_is_no_row() -> None:
+    """Nothing is cut off in silence."""
+    with pytest.raises(ValueError, match="broadcast"):
+        pad([ids(4)], 3)
+
+
+@given(st.data())
+def test_little_padding_shows_every_window_of_full_padding(data: st.DataObject) -> None:
+    """Max pooling over a filter of any width up to `leading_padding` sees the same values in both."""
+    max_tokens = data.draw(st.integers(1, 20))
+    tokens = data.draw(st.integers(1, max_tokens))
+    leading_padding = data.draw(st.integers(1, max_tokens))
+    width = data.draw(st.integers(1, leading_padding))
+    short = pad([ids(tokens)], padded_length(tokens, max_tokens, leading_padding))[0]
+    full = pad([ids(tokens)], max_tokens)[0]
+    assert tokens <= len(short) <= len(full)
+    assert windows(short, width) == windows(full, width)
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 10])
+def test_without_a_leading_padding_every_row_is_padded_in_full(tokens: int) -> None:
+    """A graph outside the Conv1D family reads `max_tokens` columns."""
+    assert padded_length(tokens, 10, None) == 10

@@ -1,0 +1,162 @@
+"""The run folder: complete or not there, and never in the place of something else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model import run
+from model.run import EVALUATION_CONTENTS, RunError, ensure_free, read_run, staging
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """What looks like a finished run."""
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / run.CONFIGURATION_FILE).write_text("old")
+    return path
+
+
+@pytest.fixture
+def copy(run_path: Path, tmp_path: Path) -> Path:
+    """A real run that a test may spoil."""
+    return Path(shutil.copytree(run_path, tmp_path / "copy"))
+
+
+def test_a_run_is_read_as_it_was_written(run_path: Path) -> None:
+    """Configuration, tokenizer and metrics belong to one training."""
+    found = read_run(run_path)
+    assert found.configuration.name == "tiny"
+    assert found.configuration.labels == ("negative", "positive")
+    assert found.tokenizer.max_tokens == found.configuration.max_tokens == 12
+    assert found.tokenizer.vocabulary_size <= found.configuration.vocabulary_size == 40
+    assert found.metrics is not None
+    assert (found.metrics.examples, found.metrics.measured_on) == (12, "12 held out of 60 reviews of reviews.csv")
+    assert found.keras_file == run_path / "model.keras"
+
+
+def test_a_missing_run_is_named(tmp_path: Path) -> None:
+    """No run folder, no run."""
+    with pytest.raises(RunError, match="nowhere: there is no such run folder"):
+        read_run(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [run.KERAS_FILE, run.TOKENIZER_FILE, run.CONFIGURATION_FILE, run.METRICS_FILE])
+def test_a_missing_file_is_named(copy: Path, name: str) -> None:
+    """What export needs must be there."""
+    (copy / name).unlink()
+    with pytest.raises(RunError, match=f"{name}: the file is missing"):
+        read_run(copy)
+
+
+@pytest.mark.parametrize("name", [run.TOKENIZER_FILE, run.CONFIGURATION_FILE, run.METRICS_FILE])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"epochs": 0}', b"\xff", b"[" * 100_000],
+    ids=["empty", "cut", "list", "wrong", "binary", "deep"],
+)
+def test_a_spoilt_file_is_named_in_one_line(copy: Path, name: str, content: bytes) -> None:
+    """Whatever stands in a file, the message starts with its name and goes on for one line."""
+    (copy / name).write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        read_run(copy)
+    assert str(caught.value).startswith(str(copy / name))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_staged_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    """Before that there is only a hidden one beside it, and parents are made on the way."""
+    out = tmp_path / "deep" / "run"
+    with staging(out) as folder:
+        (folder / "file").write_text("new")
+        assert names(out.parent) == [folder.name]
+        assert folder.name.startswith(".")
+    assert names(out.parent) == ["run"]
+    assert names(out) == ["file"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    """Half a run is no run."""
+    with pytest.raises(error), staging(tmp_path / "run") as folder:
+        (folder / "file").write_text("half")
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_a_failure_keeps_the_run_that_was_to_be_replaced(old: Path) -> None:
+    """Overwriting happens at the end or not at all."""
+    with pytest.raises(KeyboardInterrupt), staging(old, overwrite=True):
+        raise KeyboardInterrupt
+    assert names(old.parent) == ["run"]
+    assert (old / run.CONFIGURATION_FILE).read_text() == "old"
+
+
+def test_a_failure_of_the_last_step_keeps_the_old_run(old: Path) -> None:
+    """Between the two renames the old run is not lost."""
+    with pytest.raises(RunError, match="cannot be written to"), staging(old, overwrite=True) as folder:
+        shutil.rmtree(folder)
+    assert names(old.parent) == ["run"]
+    assert (old / run.CONFIGURATION_FILE).read_text() == "old"
+
+
+def test_overwriting_replaces_all_of_a_run(old: Path) -> None:
+    """Nothing of the old run is mixed into the new one."""
+    with staging(old, overwrite=True) as folder:
+        (folder / "new").write_text("")
+    assert names(old.parent) == ["run"]
+    assert names(old) == ["new"]
+
+
+def test_a_run_is_not_overwritten_unasked(old: Path) -> None:
+    """The way out is in the message."""
+    with pytest.raises(RunError, match="exists: choose another folder or pass --overwrite"):
+        ensure_free(old, overwrite=False)
+
+
+def test_two_trainings_into_one_folder_do_not_mix(tmp_path: Path) -> None:
+    """Who comes second is refused, and the first one's run stays."""
+    out = tmp_path / "run"
+    with pytest.raises(RunError, match="exists"), staging(out), staging(out) as first:
+        (first / "first").write_text("")
+    assert names(tmp_path) == ["run"]
+    assert names(out) == ["first"]
+
+
+def test_what_is_no_run_is_never_overwritten(tmp_path: Path, old: Path) -> None:
+    """A slip in a path must not delete something else."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(old)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name, message in {
+        "file": f"holds no {run.CONFIGURATION_FILE}",
+        "folder": f"holds no {run.CONFIGURATION_FILE}",
+        "link": "is a link",
+        "dangling": "is a link",
+    }.items():
+        with pytest.raises(RunError, match=message):
+            ensure_free(tmp_path / name, overwrite=True)
+    (old / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"holds notes\.txt, which would be lost"):
+        ensure_free(old, overwrite=True)
+
+
+def test_an_evaluation_never_takes_the_place_of_a_run(run_path: Path) -> None:
+    """Both hold a metrics.json; only one is hours of work."""
+    with pytest.raises(RunError, match="which would be lost"):
+        ensure_free(run_path, True, EVALUATION_CONTENTS)
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A file where a folder should be, or a name that is too long, is no traceback."""
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "run", tmp_path / ("x" * 300)):
+        with pytest.raises(RunError, match="cannot be"), staging(path):
+            pass
+    assert names(tmp_path) == ["file"]

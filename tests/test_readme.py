@@ -1,0 +1,90 @@
+"""The README: what it shows is what happens."""
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from export.__main__ import parser as export_command
+from model.__main__ import parser as training_commands
+from service.__main__ import parser as service_commands
+from tests.processes import PROJECT, ServerProcess, run
+
+README = (PROJECT / "README.md").read_text()
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+REQUESTS = re.findall(r"^\$ (curl .*)\n(.*)$", README, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def readme_server() -> Iterator[httpx.Client]:
+    """The shipped model, served."""
+    with ServerProcess() as server:
+        yield server.client
+
+
+def test_there_are_requests() -> None:
+    """The README shows a prediction, a batch and a refusal."""
+    assert len(REQUESTS) >= 3
+
+
+def rounded(document: Any) -> Any:
+    """A document with its numbers to five decimals."""
+    if isinstance(document, dict):
+        return {key: rounded(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [rounded(value) for value in document]
+    return round(document, 5) if isinstance(document, float) else document
+
+
+@pytest.mark.parametrize(("command", "answer"), REQUESTS)
+def test_requests_get_the_answers_shown(readme_server: httpx.Client, command: str, answer: str) -> None:
+    """Every request of the README gets the answer below it, but for the last digits, which processors differ in."""
+    words = shlex.split(command)
+    address = next(word for word in words if word.startswith("localhost:8000"))
+    headers = dict(word.split(": ", 1) for word, before in zip(words[1:], words, strict=False) if before == "-H")
+    body = words[words.index("-d") + 1]
+    response = readme_server.post(address.removeprefix("localhost:8000"), headers=headers, content=body)
+    assert rounded(response.json()) == rounded(json.loads(answer))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path) -> None:
+    """Every command of a page is one that the programs take, and every make target is there."""
+    parsers = {"model": training_commands(), "export": export_command(), "service": service_commands()}
+    for line in re.findall(r"^(?:\.venv/bin/)?python -m (.*)$", page.read_text(), re.MULTILINE):
+        program, *arguments = shlex.split(line, comments=True)
+        if program in parsers:
+            parsers[program].parse_args(arguments)
+    for target in re.findall(r"^make (\w+)", page.read_text(), re.MULTILINE):
+        assert (
+            subprocess.run(["make", "--dry-run", target], cwd=PROJECT, capture_output=True, check=False).returncode == 0
+        )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a file of the project has that file."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_check_command_passes() -> None:
+    """The artifact check of the README succeeds and says what it checked."""
+    [command] = re.findall(r"^\$ \.venv/bin/python (-m service check .*)$", README, re.MULTILINE)
+    finished = run(*command.split())
+    assert finished.returncode == 0
+    assert "golden answer" in finished.stdout
+
+
+def test_layout_is_complete() -> None:
+    """Every package and module named in the layout is there."""
+    layout = README.split("## Layout")[1].split("```")[1]
+    for folder in re.findall(r"^(\w+)/", layout, re.MULTILINE):
+        assert (PROJECT / folder).is_dir(), folder
