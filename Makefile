@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
-.PHONY: serve test lint format train export requirements clean
+.PHONY: serve test lint format train export requirements stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -43,6 +43,11 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra cuda --constraint requirements/runtime.txt --output-file requirements/cuda.txt
 	$(COMPILE) --upgrade --extra cpu --extra parquet --constraint requirements/runtime.txt \
 		--output-file requirements/parquet.txt
+
+PROTOS := service/grpc/protos
+
+stubs: $(VENV)/.dev  ## generate the gRPC stubs from the .proto files
+	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)/*.proto
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

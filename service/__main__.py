@@ -64,13 +64,7 @@ def _predict(options: argparse.Namespace) -> int:
     from service.scoring import default_output, score_file
 
     settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
-    classifier = load_repository(
-        settings.model_repository,
-        default=settings.default_model,
-        provider=settings.execution_provider,
-        threads=settings.threads,
-        device=settings.device,
-    ).get()
+    classifier = load_repository(settings).get()
     out = options.out or default_output(options.file)
     rows = score_file(
         options.file, out, classifier, text_column=options.text_column, overwrite=options.overwrite, progress=True

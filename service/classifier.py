@@ -11,6 +11,7 @@ from model.artifact import GRAPH_FILE, Artifact, ArtifactError
 from model.padding import pad, padded_length
 from model.tokenizer import Encoding
 from service.engine import Engine, GraphError, ProviderChoice
+from service.statistics import Statistics
 
 #: Rows of one run. More would not be faster on a CPU and would hold the padded matrix of all of them in memory.
 MAX_ROWS = 32
@@ -46,6 +47,7 @@ class Classifier:
         self._max_tokens = artifact.manifest.max_tokens
         self._leading_padding = artifact.manifest.leading_padding
         self._sigmoid = artifact.manifest.activation == "sigmoid"
+        self.statistics = Statistics()
         try:
             self.engine = Engine(artifact.graph, provider=provider, threads=threads, device=device)
             self._warm_up(artifact)
@@ -53,8 +55,18 @@ class Classifier:
             raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}") from error
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Predictions in the order of the texts. Texts of like length run together, so that padding costs little."""
-        encodings = [self._tokenizer.encode(text) for text in texts]
+        """Predictions in the order of the texts."""
+        return self.classify(self.encode(texts))
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The ids of every text."""
+        return [self._tokenizer.encode(text) for text in texts]
+
+    def classify(self, encodings: Sequence[Encoding]) -> list[Prediction]:
+        """Predictions in the order of the encodings, which must hold ids of the vocabulary.
+
+        Reviews of like length run together, so that padding costs little.
+        """
         if len(encodings) == 1:
             return self._run(encodings)
         order = sorted(range(len(encodings)), key=lambda number: len(encodings[number].ids))

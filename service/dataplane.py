@@ -2,24 +2,43 @@
 
 Small requests run where they arrive: a run takes about 0.1 ms, and handing it to a thread would cost as much. Large
 ones go to a thread, a piece at a time, so that the event loop stays free and one large request does not keep
-the others waiting until all of it is done.
+the others waiting until all of it is done. A caller who leaves cancels its request, and no further piece of it runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
+from time import monotonic, perf_counter_ns
+from typing import NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from model.artifact import ArtifactError
+from model.tokenizer import UNKNOWN_ID, Encoding
 from service.classifier import MAX_ROWS, Classifier, Prediction
-from service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
+from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, TooLarge
 from service.metrics import Metrics
 from service.repository import Repository
 from service.settings import Settings
 
 #: Characters that are answered on the event loop if they fit into one run, about 2 ms of work.
 INLINE_CHARACTERS = 16_384
+
+Row = TypeVar("Row")
+
+
+class _Work(NamedTuple):
+    """Some rows' predictions; its three moments are nanoseconds of `perf_counter_ns`."""
+
+    predictions: list[Prediction]
+    submitted: int
+    started: int
+    encoded: int
+    ended: int
 
 
 class DataPlane:
@@ -33,30 +52,109 @@ class DataPlane:
         self._pending = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
 
-    async def predict(self, texts: Sequence[str], model: str | None = None) -> tuple[Classifier, list[Prediction]]:
-        """The classifier that answered and its predictions, in the order of the texts.
+    @property
+    def ready(self) -> bool:
+        """Whether traffic may come: the default model is loaded, and the service is not shutting down."""
+        return not self.draining and self.repository.holds()
 
-        Raises `NotFound`, `Invalid`, `TooLarge`, `Overloaded` or `DeadlineExceeded`.
+    async def predict(
+        self, classifier: Classifier, texts: Sequence[str], time_limit: float | None = None
+    ) -> list[Prediction]:
+        """Predictions in the order of the texts.
+
+        `time_limit` is the caller's own, in seconds; that of the settings holds in any case. Raises `Invalid`,
+        `TooLarge`, `Overloaded` or `DeadlineExceeded`.
         """
-        classifier = self.repository.get(model)
-        characters = self._check(texts)
-        if characters <= INLINE_CHARACTERS and len(texts) <= MAX_ROWS:
-            predictions = classifier.predict(texts)
-        else:
-            predictions = await self._predict_apart(classifier, texts)
-        self.metrics.predictions(classifier.manifest.name, predictions)
-        return classifier, predictions
+        return await self._answer(classifier, texts, self._characters, classifier.encode, time_limit)
+
+    async def predict_ids(
+        self, classifier: Classifier, ids: npt.NDArray[np.int32], time_limit: float | None = None
+    ) -> list[Prediction]:
+        """Predictions for ids that the caller made, int32 [batch, time]. Raises as `predict` does."""
+
+        def size(rows: Sequence[npt.NDArray[np.int32]]) -> int:
+            self._check_count(len(rows))
+            return _checked_ids(classifier, ids)
+
+        return await self._answer(classifier, list(ids), size, _as_encodings, time_limit)
+
+    async def load(self, name: str) -> None:
+        """Serve the newest version of a model in the repository. Raises `NotFound`, or `Invalid` for a broken one."""
+        try:
+            classifier = await asyncio.to_thread(self.repository.open, name)
+        except ArtifactError as error:
+            raise Invalid(f"model {name!r} cannot be loaded: {error}") from error
+        self.metrics.add_model(classifier.manifest)
+        self.repository.put(classifier)
 
     def close(self) -> None:
         """Let the running piece finish and drop what waits."""
         self._thread.shutdown(cancel_futures=True)
 
-    def _check(self, texts: Sequence[str]) -> int:
+    async def _answer(
+        self,
+        classifier: Classifier,
+        rows: Sequence[Row],
+        size: Callable[[Sequence[Row]], int],
+        encode: Callable[[Sequence[Row]], list[Encoding]],
+        time_limit: float | None,
+    ) -> list[Prediction]:
+        began = perf_counter_ns()
+        try:
+            if size(rows) <= INLINE_CHARACTERS and len(rows) <= MAX_ROWS:
+                pieces = [_run(classifier, encode, rows, began)]
+            else:
+                pieces = await self._run_apart(classifier, encode, rows, time_limit)
+        except RequestError:
+            classifier.statistics.failed(perf_counter_ns() - began)
+            raise
+        predictions = pieces[0].predictions
+        for piece in pieces[1:]:
+            predictions += piece.predictions
+        classifier.statistics.succeeded(
+            len(rows),
+            len(pieces),
+            whole=perf_counter_ns() - began,
+            queue=sum(piece.started - piece.submitted for piece in pieces),
+            tokenize=sum(piece.encoded - piece.started for piece in pieces),
+            infer=sum(piece.ended - piece.encoded for piece in pieces),
+        )
+        self.metrics.predictions(classifier.manifest.name, predictions)
+        return predictions
+
+    async def _run_apart(
+        self,
+        classifier: Classifier,
+        encode: Callable[[Sequence[Row]], list[Encoding]],
+        rows: Sequence[Row],
+        time_limit: float | None,
+    ) -> list[_Work]:
+        if self._pending + len(rows) > self.settings.max_pending_texts:
+            raise Overloaded(
+                f"{self._pending} texts are waiting and {len(rows)} more would pass the limit of "
+                f"{self.settings.max_pending_texts}"
+            )
+        seconds = min(self.settings.request_timeout, math.inf if time_limit is None else time_limit)
+        deadline = monotonic() + seconds
+        loop = asyncio.get_running_loop()
+        pieces: list[_Work] = []
+        self._pending += len(rows)
+        try:
+            for start in range(0, len(rows), MAX_ROWS):
+                piece = rows[start : start + MAX_ROWS]
+                async with asyncio.timeout(deadline - monotonic()):
+                    pieces.append(
+                        await loop.run_in_executor(self._thread, _run, classifier, encode, piece, perf_counter_ns())
+                    )
+        except TimeoutError:
+            raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
+        finally:
+            self._pending -= len(rows)
+        return pieces
+
+    def _characters(self, texts: Sequence[str]) -> int:
         """The characters of all texts, if no limit is passed."""
-        if not texts:
-            raise Invalid("texts: at least one text is needed")
-        if len(texts) > self.settings.max_batch_texts:
-            raise TooLarge(f"{len(texts)} texts in one request; the limit is {self.settings.max_batch_texts}")
+        self._check_count(len(texts))
         characters = 0
         for number, text in enumerate(texts):
             if len(text) > self.settings.max_text_characters:
@@ -66,23 +164,32 @@ class DataPlane:
             characters += len(text)
         return characters
 
-    async def _predict_apart(self, classifier: Classifier, texts: Sequence[str]) -> list[Prediction]:
-        if self._pending + len(texts) > self.settings.max_pending_texts:
-            raise Overloaded(
-                f"{self._pending} texts are waiting and {len(texts)} more would pass the limit of "
-                f"{self.settings.max_pending_texts}"
-            )
-        deadline = monotonic() + self.settings.request_timeout
-        loop = asyncio.get_running_loop()
-        predictions: list[Prediction] = []
-        self._pending += len(texts)
-        try:
-            for start in range(0, len(texts), MAX_ROWS):
-                piece = texts[start : start + MAX_ROWS]
-                async with asyncio.timeout(deadline - monotonic()):
-                    predictions += await loop.run_in_executor(self._thread, classifier.predict, piece)
-        except TimeoutError:
-            raise DeadlineExceeded(f"no answer within {self.settings.request_timeout:g} s") from None
-        finally:
-            self._pending -= len(texts)
-        return predictions
+    def _check_count(self, count: int) -> None:
+        if not count:
+            raise Invalid("texts: at least one text is needed")
+        if count > self.settings.max_batch_texts:
+            raise TooLarge(f"{count} texts in one request; the limit is {self.settings.max_batch_texts}")
+
+
+def _run(
+    classifier: Classifier, encode: Callable[[Sequence[Row]], list[Encoding]], rows: Sequence[Row], submitted: int
+) -> _Work:
+    started = perf_counter_ns()
+    encodings = encode(rows)
+    encoded = perf_counter_ns()
+    predictions = classifier.classify(encodings)
+    return _Work(predictions, submitted, started, encoded, perf_counter_ns())
+
+
+def _checked_ids(classifier: Classifier, ids: npt.NDArray[np.int32]) -> int:
+    """How many ids there are, if the model can read them."""
+    manifest = classifier.manifest
+    if not 1 <= ids.shape[1] <= manifest.max_tokens:
+        raise Invalid(f"tokens: {ids.shape[1]} ids a text; the model reads 1 to {manifest.max_tokens}")
+    if ids.min() < 0 or ids.max() >= manifest.vocabulary_size:
+        raise Invalid(f"tokens: ids run from 0 to {manifest.vocabulary_size - 1}")
+    return ids.size
+
+
+def _as_encodings(rows: Sequence[npt.NDArray[np.int32]]) -> list[Encoding]:
+    return [Encoding(row, len(row), int(np.count_nonzero(row == UNKNOWN_ID))) for row in rows]

@@ -46,6 +46,11 @@ class Engine:
         self._session = _open(graph, [CPU], threads)
 
     @property
+    def device(self) -> str:
+        """Where it runs: cpu or cuda."""
+        return "cuda" if self.provider == CUDA else "cpu"
+
+    @property
     def time(self) -> int | None:
         """Columns of `tokens` where the graph takes only one number of them, None where it takes any."""
         columns = self._session.get_inputs()[0].shape[1]

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, and the one table that maps it to statuses."""
+"""What can go wrong with a request, and the one place that maps it to each protocol's statuses."""
 
 from __future__ import annotations
 
@@ -68,6 +68,12 @@ class RequestTimeout(RequestError):
     code = "request_timeout"
 
 
+class UnsupportedEncoding(RequestError):
+    """A body compressed in a way that is not understood."""
+
+    code = "unsupported_encoding"
+
+
 class Overloaded(RequestError):
     """More work is waiting than is allowed to; the same request may succeed a moment later."""
 
@@ -94,10 +100,26 @@ HTTP_STATUS: dict[str, HTTPStatus] = {
     MethodNotAllowed.code: HTTPStatus.METHOD_NOT_ALLOWED,
     RequestTimeout.code: HTTPStatus.REQUEST_TIMEOUT,
     TooLarge.code: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedEncoding.code: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Invalid.code: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded.code: HTTPStatus.TOO_MANY_REQUESTS,
     HeadTooLarge.code: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     RequestError.code: HTTPStatus.INTERNAL_SERVER_ERROR,
     Unavailable.code: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineExceeded.code: HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+#: For protocols that know no 422: what is wrong with a request is a 400.
+PLAIN_HTTP_STATUS = HTTP_STATUS | {Invalid.code: HTTPStatus.BAD_REQUEST}
+
+#: Names of `grpc.StatusCode`. A limit is an argument's fault, since the same call can never succeed.
+GRPC_STATUS: dict[str, str] = {
+    Malformed.code: "INVALID_ARGUMENT",
+    Invalid.code: "INVALID_ARGUMENT",
+    TooLarge.code: "INVALID_ARGUMENT",
+    NotFound.code: "NOT_FOUND",
+    Overloaded.code: "RESOURCE_EXHAUSTED",
+    Unavailable.code: "UNAVAILABLE",
+    DeadlineExceeded.code: "DEADLINE_EXCEEDED",
+    RequestError.code: "INTERNAL",
 }

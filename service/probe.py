@@ -1,6 +1,6 @@
 """`python -m service.probe`: exit status 0 while the service on this machine is ready.
 
-For container health checks, where no curl is at hand. It reads the port from the same variable as the service, and
+For container health checks, where no curl is at hand. It reads the port from the same variables as the service, and
 imports nothing but the standard library, so that a check costs little.
 """
 
@@ -18,7 +18,7 @@ def main() -> int:
     """Ask `/readyz`; returns 0 if it says ready, else 1 with the reason on standard error."""
     try:
         # Not urllib: it would ask a proxy that the environment names.
-        connection = HTTPConnection("127.0.0.1", int(os.environ.get("SENTIMENT_PORT") or 8000), timeout=TIMEOUT)
+        connection = HTTPConnection("127.0.0.1", _port(), timeout=TIMEOUT)
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
     except (OSError, ValueError, HTTPException) as error:
@@ -28,6 +28,12 @@ def main() -> int:
         print(f"not ready: {answer.read().decode(errors='replace')}", file=sys.stderr)
         return 1
     return 0
+
+
+def _port() -> int:
+    """The service's port, by the variables that the service reads it from."""
+    given = (os.environ.get(name) for name in ("SENTIMENT_PORT", "AIP_HTTP_PORT", "PORT"))
+    return int(next(filter(None, given), "8000"))
 
 
 if __name__ == "__main__":

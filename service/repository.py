@@ -3,61 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import NamedTuple
 
 from model.artifact import ArtifactError, read_artifact, versions
 from service.classifier import Classifier
-from service.engine import ProviderChoice
 from service.errors import NotFound, StartupError
+from service.settings import Settings
+
+
+class Entry(NamedTuple):
+    """A version that lies in the repository's folder."""
+
+    name: str
+    version: str
+    state: str  # READY or UNAVAILABLE
+    reason: str
 
 
 class Repository:
-    """Loaded classifiers by name."""
+    """A folder of models, and a classifier for the newest version of each that is loaded.
 
-    def __init__(self, classifiers: dict[str, Classifier], default: str) -> None:
-        self._classifiers = classifiers
-        self._default = default
+    Empty names and versions stand for the default model and its loaded version, as clients send them.
+    """
 
-    def get(self, name: str | None = None) -> Classifier:
-        """The classifier of that name, or the default one. Raises `NotFound`."""
+    def __init__(self, settings: Settings) -> None:
+        self.path = settings.model_repository
+        self.default = settings.default_model
+        self._settings = settings
+        self._loaded: dict[str, Classifier] = {}
+
+    def load_all(self) -> None:
+        """Verify, open and warm up the newest version of every model in the folder.
+
+        Raises `StartupError` if there is none, or no telling which is the default; `ArtifactError` if one is broken.
+        """
+        if not self.path.is_dir():
+            raise StartupError(f"{self.path}: there is no such model repository")
+        names = self._names()
+        if not names:
+            raise StartupError(
+                f"{self.path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)"
+            )
+        if self.default is None:
+            if len(names) > 1:
+                raise StartupError(f"{self.path} holds several models ({', '.join(names)}): say which is the default")
+            self.default = names[0]
+        elif self.default not in names:
+            raise StartupError(f"{self.path} holds no model {self.default!r}; there are: {', '.join(names)}")
+        for name in names:
+            self.put(self.open(name))
+
+    def get(self, name: str = "", version: str = "") -> Classifier:
+        """The classifier of that name and version. Raises `NotFound`."""
+        classifier = self._loaded.get(name or self.default or "")
+        if classifier is None:
+            raise NotFound(f"there is no model {name or self.default!r}; loaded: {', '.join(self._loaded) or 'none'}")
+        if version and version != str(classifier.manifest.version):
+            raise NotFound(
+                f"version {version!r} of model {classifier.manifest.name!r} is not loaded; "
+                f"loaded: {classifier.manifest.version}"
+            )
+        return classifier
+
+    def holds(self, name: str = "", version: str = "") -> bool:
+        """Whether that model and version answers."""
         try:
-            return self._classifiers[self._default if name is None else name]
-        except KeyError:
-            raise NotFound(f"there is no model {name!r}; loaded: {', '.join(self._classifiers)}") from None
+            self.get(name, version)
+        except NotFound:
+            return False
+        return True
+
+    def select(self, name: str = "", version: str = "") -> list[Classifier]:
+        """One classifier by name, or all of them where none is named. Raises `NotFound`."""
+        return [self.get(name, version)] if name else list(self)
 
     def __iter__(self) -> Iterator[Classifier]:
-        return iter(self._classifiers.values())
+        return iter(list(self._loaded.values()))
+
+    def open(self, name: str) -> Classifier:
+        """Verify, open and warm up the newest version of a model, which takes a moment.
+
+        It does not answer requests before it is `put`. Raises `NotFound` or `ArtifactError`.
+        """
+        known = versions(self.path, name) if name in self._names() else []
+        if not known:
+            raise NotFound(f"there is no model {name!r} in the repository")
+        artifact = read_artifact(self.path / name / str(known[-1]))
+        manifest = artifact.manifest
+        if (manifest.name, str(manifest.version)) != (name, artifact.path.name):
+            raise ArtifactError(f"{artifact.path}: the manifest is that of {manifest.name} {manifest.version}")
+        settings = self._settings
+        return Classifier(
+            artifact, provider=settings.execution_provider, threads=settings.threads, device=settings.device
+        )
+
+    def put(self, classifier: Classifier) -> None:
+        """Answer with this classifier from now on; requests that run keep the one they have."""
+        self._loaded[classifier.manifest.name] = classifier
+
+    def unload(self, name: str) -> None:
+        """Answer no more requests for a model. Raises `NotFound`."""
+        del self._loaded[self.get(name).manifest.name]
+
+    def index(self) -> list[Entry]:
+        """Every version in the folder, and every loaded one whose folder is gone."""
+        loaded = {(each.manifest.name, each.manifest.version) for each in self}
+        present = {(name, version) for name in self._names() for version in versions(self.path, name)}
+        return [
+            Entry(name, str(version), "READY", "")
+            if (name, version) in loaded
+            else Entry(name, str(version), "UNAVAILABLE", "not loaded")
+            for name, version in sorted(loaded | present)
+        ]
+
+    def _names(self) -> list[str]:
+        if not self.path.is_dir():
+            return []
+        return sorted(entry.name for entry in self.path.iterdir() if entry.is_dir() and versions(self.path, entry.name))
 
 
-def load_repository(
-    path: Path, *, default: str | None = None, provider: ProviderChoice = "cpu", threads: int = 1, device: int = 0
-) -> Repository:
-    """Verify, open and warm up the newest version of every model in the folder.
-
-    Raises `StartupError` if there is none, or no telling which is the default; `ArtifactError` if one is broken.
-    """
-    names = _names(path)
-    if default is None:
-        if len(names) > 1:
-            raise StartupError(f"{path} holds several models ({', '.join(names)}): say which is the default")
-        default = names[0]
-    elif default not in names:
-        raise StartupError(f"{path} holds no model {default!r}; there are: {', '.join(names)}")
-    classifiers = {}
-    for name in names:
-        artifact = read_artifact(path / name / str(versions(path, name)[-1]))
-        if (artifact.manifest.name, str(artifact.manifest.version)) != (name, artifact.path.name):
-            raise ArtifactError(
-                f"{artifact.path}: the manifest is that of {artifact.manifest.name} {artifact.manifest.version}"
-            )
-        classifiers[name] = Classifier(artifact, provider=provider, threads=threads, device=device)
-    return Repository(classifiers, default)
-
-
-def _names(path: Path) -> list[str]:
-    if not path.is_dir():
-        raise StartupError(f"{path}: there is no such model repository")
-    names = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and versions(path, entry.name))
-    if not names:
-        raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
-    return names
+def load_repository(settings: Settings) -> Repository:
+    """The repository of the settings with everything loaded. Raises as `Repository.load_all` does."""
+    repository = Repository(settings)
+    repository.load_all()
+    return repository

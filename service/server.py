@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from types import FrameType
 
@@ -14,9 +14,10 @@ import uvicorn
 
 from service.dataplane import DataPlane
 from service.errors import StartupError
+from service.grpc import server as grpc
 from service.metrics import Metrics
 from service.repository import load_repository
-from service.rest.app import ROUTES, Application
+from service.rest import app
 from service.rest.protocol import Protocol
 from service.settings import Settings
 
@@ -59,14 +60,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def load(settings: Settings) -> DataPlane:
     """Every model verified, warmed up and true to its golden answer."""
-    repository = load_repository(
-        settings.model_repository,
-        default=settings.default_model,
-        provider=settings.execution_provider,
-        threads=settings.threads,
-        device=settings.device,
-    )
-    metrics = Metrics(ROUTES, [classifier.manifest for classifier in repository])
+    repository = load_repository(settings)
     for classifier in repository:
         manifest = classifier.manifest
         logger.info(
@@ -74,7 +68,8 @@ def load(settings: Settings) -> DataPlane:
             manifest.name,
             extra={"version": manifest.version, "execution_provider": classifier.engine.provider},
         )
-    return DataPlane(repository, settings, metrics)
+    routes = {"rest": app.routes(settings), "grpc": grpc.ROUTES}
+    return DataPlane(repository, settings, Metrics(routes, [classifier.manifest for classifier in repository]))
 
 
 class Server(uvicorn.Server):
@@ -83,7 +78,7 @@ class Server(uvicorn.Server):
     def __init__(self, settings: Settings, dataplane: DataPlane) -> None:
         super().__init__(
             uvicorn.Config(
-                Application(dataplane, package_version()),
+                app.Application(dataplane),
                 http=Protocol,
                 lifespan="off",
                 ws="none",
@@ -95,7 +90,8 @@ class Server(uvicorn.Server):
             )
         )
         self._dataplane = dataplane
-        self._drain_delay = settings.drain_delay
+        self._settings = settings
+        self._grpc: grpc.Server | None = None
         self._leave_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -105,13 +101,27 @@ class Server(uvicorn.Server):
                 listener.listen(self.config.backlog)  # uvloop would not tell that it cannot
             except OSError as error:
                 raise StartupError(f"cannot listen: {error.strerror}") from error
+        host = self._settings.host
+        shown = f"[{host}]" if ":" in host else host
+        if self._settings.grpc:
+            self._grpc = grpc.Server(self._dataplane)
+            port = await self._grpc.start(host, self._settings.grpc_port)
+            logger.info("listening on grpc://%s:%d", shown, port)
         await super().startup(sockets)
         for listener in sockets or []:
-            host, port = listener.getsockname()[:2]
-            logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            logger.info("listening on http://%s:%d", shown, listener.getsockname()[1])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new requests, on either port, and finish those that run."""
+        closing = [super().shutdown(sockets)]
+        if self._grpc is not None:
+            closing.append(self._grpc.stop(self._settings.shutdown_timeout))
+        await asyncio.gather(*closing)
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether it is time to leave."""
+        """Ten times a second: whether it is time to leave."""
+        if self._dataplane.draining and self._grpc is not None:
+            await self._grpc.drain()
         return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -121,12 +131,4 @@ class Server(uvicorn.Server):
             return
         logger.info("shutting down")
         self._dataplane.draining = True
-        self._leave_at = monotonic() + (self._drain_delay if sig == signal.SIGTERM else 0)
-
-
-def package_version() -> str:
-    """The project's version, or a word for a checkout that is not installed."""
-    try:
-        return version("sentiment-conv1d")
-    except PackageNotFoundError:
-        return "development"
+        self._leave_at = monotonic() + (self._settings.drain_delay if sig == signal.SIGTERM else 0)

@@ -15,6 +15,9 @@ from service.errors import StartupError
 
 ENVIRONMENT_PREFIX = "SENTIMENT_"
 
+#: A path of literal segments.
+_ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
+
 
 class Settings(BaseModel):
     """A flag wins over the environment, the environment over the default."""
@@ -26,7 +29,27 @@ class Settings(BaseModel):
         None, description="Model of the routes that name none; needed where the repository holds several."
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
-    port: int = Field(8000, ge=0, le=65535, description="REST port; 0 takes a free one and logs it.")
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        description="REST port; 0 takes a free one and logs it.",
+        json_schema_extra={"variables": ["AIP_HTTP_PORT", "PORT"]},
+    )
+    grpc: bool = Field(True, description="Whether to answer gRPC as well.")
+    grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 takes a free one and logs it.")
+    predict_route: str | None = Field(
+        None,
+        pattern=_ROUTE,
+        description="One more path for rows under `instances`, as Vertex AI asks for.",
+        json_schema_extra={"variables": ["AIP_PREDICT_ROUTE"]},
+    )
+    health_route: str | None = Field(
+        None,
+        pattern=_ROUTE,
+        description="One more path for readiness, as Vertex AI asks for.",
+        json_schema_extra={"variables": ["AIP_HEALTH_ROUTE"]},
+    )
     execution_provider: ProviderChoice = Field(
         "auto", description="auto: CUDA where it works, else the CPU. cuda: CUDA or no start. cpu: the CPU."
     )
@@ -66,6 +89,14 @@ def variable(name: str) -> str:
     return ENVIRONMENT_PREFIX + name.upper()
 
 
+def variables(name: str) -> tuple[str, ...]:
+    """All environment variables of a setting: ours, then those that clouds set, the first that is set wins."""
+    extra = Settings.model_fields[name].json_schema_extra
+    others = extra.get("variables", ()) if isinstance(extra, dict) else ()
+    assert isinstance(others, list | tuple)
+    return (variable(name), *map(str, others))
+
+
 def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Settings.model_fields)) -> None:
     """Add the flags of settings; a flag that is not given stays None, so that the environment can speak."""
     for name in names:
@@ -87,17 +118,16 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    known = {variable(name): name for name in Settings.model_fields}
-    for key, value in environment.items():
-        if not key.startswith(ENVIRONMENT_PREFIX):
-            continue
-        if key not in known:
+    known = {variable(name) for name in Settings.model_fields}
+    for key in environment:
+        if key.startswith(ENVIRONMENT_PREFIX) and key not in known:
             raise StartupError(f"{key} is no setting; the settings are in docs/settings.md and in --help")
-        if value != "":
-            values[known[key]], origins[known[key]] = value, key
     for name in Settings.model_fields:
+        given = [(environment[key], key) for key in variables(name) if environment.get(key)]
         if flags.get(name) is not None:
-            values[name], origins[name] = flags[name], flag(name)
+            given.insert(0, (flags[name], flag(name)))
+        if given:
+            values[name], origins[name] = given[0]
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -111,7 +141,8 @@ def table() -> str:
     rows = ["| flag | environment variable | default | what it is |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = f"`{_shown(field.default)}`"
-        rows.append(f"| `{flag(name)}` | `{variable(name)}` | {default} | {field.description} |")
+        names = ", ".join(f"`{each}`" for each in variables(name))
+        rows.append(f"| `{flag(name)}` | {names} | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 

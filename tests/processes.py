@@ -20,6 +20,7 @@ MODEL_REPOSITORY = PROJECT / "model_repository"
 #: Seconds after which a process that should have started, stopped or logged something is given up.
 PATIENCE = 60.0
 
+_LISTENING_GRPC = re.compile(r"listening on grpc://[^ ]*:(\d+)")
 _LISTENING = re.compile(r"listening on http://[^ ]*:(\d+)")
 
 
@@ -55,7 +56,7 @@ class ServerProcess:
         self._ended = False
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", "0"),
+                *(sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0"),
                 *("--execution-provider", "cpu", "--model-repository", str(repository), *flags),
             ],
             cwd=PROJECT,
@@ -67,6 +68,7 @@ class ServerProcess:
         self._reader.start()
         try:
             self.port = int(self.wait_for_log(_LISTENING)[1])
+            self.grpc_port = 0 if "--no-grpc" in flags else int(self.wait_for_log(_LISTENING_GRPC)[1])
         except BaseException:
             self._kill()
             raise

@@ -10,7 +10,7 @@ from tests.processes import PROJECT
 
 LIGHT = {"errors", "configuration", "tokenizer", "artifact", "padding"}
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib"}
-WEB = {"fastapi", "starlette", "uvicorn", "httptools"}
+WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}
 
 FILES = sorted(
     path.relative_to(PROJECT) for room in ("model", "export", "service") for path in (PROJECT / room).rglob("*.py")
@@ -41,7 +41,7 @@ def is_heavy(module: str) -> bool:
 
 def is_core(path: Path) -> bool:
     """Whether a file of `service` belongs to the core, which knows no protocol."""
-    return path.parts[:2] != ("service", "rest") and path.parts[1] not in {"server.py", "__main__.py"}
+    return path.parts[1] not in {"rest", "grpc", "server.py", "__main__.py"}
 
 
 #: What a file must not import.
@@ -50,9 +50,9 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda path: room_of(path) == "service",
         lambda module: room(module) in TRAINING | {"export"} or is_heavy(module),
     ),
-    "the core of service knows no HTTP": (
+    "the core of service knows no protocol": (
         lambda path: room_of(path) == "service" and is_core(path),
-        lambda module: room(module) in WEB or module.startswith(("service.rest", "service.server")),
+        lambda module: room(module) in WEB or module.startswith(("service.rest", "service.grpc", "service.server")),
     ),
     "model knows neither export nor service": (
         lambda path: room_of(path) == "model",

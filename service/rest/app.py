@@ -22,9 +22,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from service import logs
-from service.dataplane import DataPlane
+from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
+    PLAIN_HTTP_STATUS,
     Invalid,
     Malformed,
     MethodNotAllowed,
@@ -33,24 +34,29 @@ from service.errors import (
     RequestTimeout,
     TooLarge,
 )
-from service.rest import native, operations
-from service.rest.body import ClientDisconnected, read_body
-from service.rest.endpoint import COMPONENT, Endpoint
+from service.rest import cloud, huggingface, native, oip, operations, tfserving
+from service.rest.body import ClientDisconnected, read_body, while_connected
+from service.rest.compression import decompress
+from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
+from service.rest.routing import Match, Routes
+from service.settings import Settings
+from service.version import package_version
 
 logger = logging.getLogger(__name__)
 
-_ENDPOINTS = (native.Predict, native.PredictBatch)
-_ROUTERS = (native.router, operations.router)
-
-#: Under which requests are counted: the routes there are, and one label for every other path.
-OTHER = "other"
-ROUTES = frozenset(
-    [
-        *(endpoint.path for endpoint in _ENDPOINTS),
-        *(route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)),
-        OTHER,
-    ]
+_ENDPOINTS = (
+    native.Predict,
+    native.PredictBatch,
+    oip.Infer,
+    tfserving.Predict,
+    huggingface.TextClassification,
+    huggingface.TeiPredict,
+    cloud.Invocations,
 )
+_ROUTERS = (native.router, oip.router, tfserving.router, huggingface.router, cloud.router, operations.router)
+
+#: Metrics label of every path that is no route.
+OTHER = "other"
 
 #: Counted for a caller who left before the answer; the number is nginx's, nobody receives it.
 CLIENT_CLOSED_REQUEST = 499
@@ -61,10 +67,10 @@ _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 class Application(FastAPI):
     """FastAPI with the busy routes in front of it."""
 
-    def __init__(self, dataplane: DataPlane, version: str) -> None:
+    def __init__(self, dataplane: DataPlane) -> None:
         super().__init__(
             title="sentiment-conv1d",
-            version=version,
+            version=package_version(),
             description="The classic Conv1D text classifier: reviews in, labels and probabilities out.",
             exception_handlers={
                 RequestError: _on_request_error,
@@ -78,9 +84,12 @@ class Application(FastAPI):
         self.state.dataplane = dataplane
         self._dataplane = dataplane
         self._access_log = dataplane.settings.access_log
-        self.endpoints: dict[str, Endpoint[Any]] = {kind.path: kind(dataplane) for kind in _ENDPOINTS}
+        self._busy = Routes(_endpoints(dataplane))
         for router in _ROUTERS:
             self.include_router(router)
+        if dataplane.settings.health_route:
+            self.add_api_route(dataplane.settings.health_route, operations.readyz, tags=["clouds"])
+        self._routes = frozenset(routes(dataplane.settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request from its first byte to its last."""
@@ -88,18 +97,20 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         started = perf_counter()
-        request_id = _request_id(scope)
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers)
         logs.request_id.set(request_id.decode())
-        path = scope["path"]
-        endpoint = self.endpoints.get(path)
-        if endpoint is not None:
-            route = path
-            status = await self._answer(endpoint, scope, receive, send, request_id)
+        match = self._busy.find(scope["path"])
+        # The root is busy for POST alone: a browser gets a page there.
+        if match is not None and (scope["method"] == "POST" or match.path != "/"):
+            route = match.path
+            status = await self._answer(match, scope, headers, receive, send, request_id)
         else:
             status = await self._pass_on(scope, receive, send, request_id)
-            route = _route(scope)
+            route = getattr(scope.get("route"), "path", OTHER)
+            route = route if route in self._routes else OTHER
         seconds = perf_counter() - started
-        self._dataplane.metrics.request(route, status, seconds)
+        self._dataplane.metrics.request("rest", route, str(status), seconds)
         if self._access_log or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log(scope, status, seconds)
 
@@ -109,50 +120,72 @@ class Application(FastAPI):
             document = super().openapi()
             models = {
                 model
-                for endpoint in self.endpoints.values()
+                for endpoint in self._busy.declared.values()
                 for model in (endpoint.request_model, endpoint.response_model, endpoint.error_model)
             }
             _, schemas = models_json_schema(
                 [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
-                ref_template=COMPONENT + "{model}",
+                ref_template=SCHEMAS + "{model}",
             )
             document["components"]["schemas"] |= schemas["$defs"]
-            busy = {path: {"post": endpoint.describe()} for path, endpoint in self.endpoints.items()}
-            document["paths"] = busy | document["paths"]
+            ordinary = document["paths"]
+            busy = {
+                path: ordinary.pop(path, {}) | {"post": endpoint.describe(path)}
+                for path, endpoint in self._busy.declared.items()
+            }
+            document["paths"] = busy | ordinary
         return self.openapi_schema or {}
 
     async def _answer(
-        self, endpoint: Endpoint[Any], scope: Scope, receive: Receive, send: Send, request_id: bytes
+        self,
+        match: Match,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        request_id: bytes,
     ) -> int:
-        settings = self._dataplane.settings
+        endpoint = match.endpoint
         try:
             if scope["method"] != "POST":
-                raise MethodNotAllowed(f"{endpoint.path} takes POST, not {scope['method']}", allowed="POST")
-            body = await read_body(scope, receive, settings.max_body_bytes, settings.body_timeout)
-            answer, status, headers = await endpoint.respond(body), 200, []
+                raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}", allowed="POST")
+            answer = await self._respond(match, headers, receive)
+            status = 200
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
         except RequestError as error:
-            answer = endpoint.refusal(error, request_id.decode())
-            status, headers = HTTP_STATUS[error.code].value, _error_headers(error)
+            body = endpoint.refusal(error, request_id.decode())
+            answer = Answer(body, headers=tuple(_error_headers(error)))
+            status = endpoint.statuses.get(error.code, HTTP_STATUS[error.code]).value
         except Exception:
-            logger.exception("%s failed", endpoint.path)
-            answer = endpoint.refusal(RequestError("internal error"), request_id.decode())
-            status, headers = HTTPStatus.INTERNAL_SERVER_ERROR.value, []
+            logger.exception("%s failed", match.path)
+            answer = Answer(endpoint.refusal(RequestError("internal error"), request_id.decode()))
+            status = HTTPStatus.INTERNAL_SERVER_ERROR.value
         await send(
             {
                 "type": "http.response.start",
                 "status": status,
                 "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", str(len(answer)).encode()),
+                    (b"content-type", answer.content_type),
+                    (b"content-length", str(len(answer.body)).encode()),
                     (b"x-request-id", request_id),
-                    *headers,
+                    *answer.headers,
                 ],
             }
         )
-        await send({"type": "http.response.body", "body": answer})
+        await send({"type": "http.response.body", "body": answer.body})
         return status
+
+    async def _respond(self, match: Match, headers: dict[bytes, bytes], receive: Receive) -> Answer:
+        settings = self._dataplane.settings
+        body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout)
+        if (encoding := headers.get(b"content-encoding")) is not None:
+            body = decompress(body, encoding, settings.max_body_bytes)
+        answer = match.endpoint.respond(Call(body, headers, match.parameters))
+        if len(body) <= INLINE_CHARACTERS:
+            return await answer
+        # Large enough to wait for a thread, so the caller may have left before its turn comes.
+        return await while_connected(receive, answer)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> int:
         status = CLIENT_CLOSED_REQUEST
@@ -172,11 +205,28 @@ class Application(FastAPI):
         return status
 
 
+def routes(settings: Settings) -> list[str]:
+    """The labels under which requests are counted: the routes there are, and one for every other path."""
+    ordinary = [route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    busy = [path for kind in _ENDPOINTS for path in kind.paths]
+    given = [route for route in (settings.predict_route, settings.health_route) if route]
+    return [*dict.fromkeys([*busy, *ordinary, *given, OTHER])]
+
+
+def _endpoints(dataplane: DataPlane) -> list[Endpoint]:
+    endpoints: list[Endpoint] = [kind(dataplane) for kind in _ENDPOINTS]
+    if route := dataplane.settings.predict_route:
+        endpoints.append(cloud.VertexPredict(dataplane, route))
+    return endpoints
+
+
 async def _on_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
+    speaks_oip = request.url.path.startswith("/v2")
+    error_body, statuses = (oip.error_body, PLAIN_HTTP_STATUS) if speaks_oip else (native.error_body, HTTP_STATUS)
     return Response(
-        native.error_body(error, logs.request_id.get()),
-        status_code=HTTP_STATUS[error.code],
+        error_body(error, logs.request_id.get()),
+        status_code=statuses[error.code],
         headers={name.decode(): value.decode() for name, value in _error_headers(error)},
         media_type="application/json",
     )
@@ -219,19 +269,12 @@ def _error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _request_id(scope: Scope) -> bytes:
+def _request_id(headers: dict[bytes, bytes]) -> bytes:
     """The caller's id where it is safe to log and send back, else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
-            identity: bytes = value
-            return identity
+    given = headers.get(b"x-request-id")
+    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
+        return given
     return secrets.token_hex(8).encode()
-
-
-def _route(scope: Scope) -> str:
-    """The metrics label of a request that FastAPI answered."""
-    route = getattr(scope.get("route"), "path", OTHER)
-    return route if route in ROUTES else OTHER
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from typing import Any, TypeVar
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from service.errors import Malformed, RequestTimeout, TooLarge
 
@@ -14,18 +16,21 @@ from service.errors import Malformed, RequestTimeout, TooLarge
 DISCARD_SECONDS = 5.0
 
 
+Result = TypeVar("Result")
+
+
 class ClientDisconnected(Exception):
     """The caller went away before the body was complete."""
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int, seconds: float) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float) -> bytes:
     """The whole body.
 
     Raises `TooLarge` over `limit` bytes, `RequestTimeout` after `seconds`, `ClientDisconnected`.
     """
-    announced, expects_go_ahead = _announcement(scope)
+    announced = _announcement(headers)
     if announced > limit:
-        if not expects_go_ahead:
+        if headers.get(b"expect", b"").lower() != b"100-continue":  # such a caller has sent nothing yet
             await _discard(receive)
         raise TooLarge(f"the body has {announced} bytes; the limit is {limit}")
     try:
@@ -33,6 +38,26 @@ async def read_body(scope: Scope, receive: Receive, limit: int, seconds: float) 
             return await _read(receive, limit)
     except TimeoutError:
         raise RequestTimeout(f"the body was not complete after {seconds:g} s") from None
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of the work, which is cancelled if the caller goes away first. Raises `ClientDisconnected`."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientDisconnected
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
@@ -64,14 +89,9 @@ async def _chunk(receive: Receive) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-def _announcement(scope: Scope) -> tuple[int, bool]:
-    """The content length a caller announces, 0 where it does not, and whether it waits for a go-ahead to send."""
-    announced, expects_go_ahead = 0, False
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            if not value.isdigit():
-                raise Malformed("Content-Length is not a number")
-            announced = int(value)
-        elif name == b"expect":
-            expects_go_ahead = value.lower() == b"100-continue"
-    return announced, expects_go_ahead
+def _announcement(headers: Mapping[bytes, bytes]) -> int:
+    """The content length a caller announces, 0 where it does not."""
+    announced = headers.get(b"content-length", b"0")
+    if not announced.isdigit():
+        raise Malformed("Content-Length is not a number")
+    return int(announced)

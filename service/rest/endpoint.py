@@ -1,4 +1,4 @@
-"""How a busy route is written: bytes in, JSON bytes out, with nothing of a framework in between.
+"""How a busy route is written: bytes in, bytes out, with nothing of a framework in between.
 
 FastAPI's own request handling costs about a hundred microseconds, as much as the model. The application hands the
 body of these routes straight to `respond`, and puts `describe` into its OpenAPI document.
@@ -7,17 +7,31 @@ body of these routes straight to `respond`, and puts `describe` into its OpenAPI
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from service.errors import HTTP_STATUS, Invalid, Malformed, RequestError
+from service.errors import (
+    PLAIN_HTTP_STATUS,
+    DeadlineExceeded,
+    Invalid,
+    Malformed,
+    NotFound,
+    Overloaded,
+    RequestError,
+    RequestTimeout,
+    TooLarge,
+    Unavailable,
+    UnsupportedEncoding,
+)
 
 Body = TypeVar("Body", bound=BaseModel)
 
-COMPONENT = "#/components/schemas/"
+#: Where an OpenAPI document has its models, each under the name of its class.
+SCHEMAS = "#/components/schemas/"
 
 #: Faults in one body up to which the first is named. Pydantic tells of all or none, and of a million takes seconds.
 MAX_ERRORS = 100
@@ -25,50 +39,85 @@ MAX_ERRORS = 100
 #: Of a fault's place, which may be a field as long as the body.
 MAX_PLACE_CHARACTERS = 200
 
+_REFUSALS: tuple[type[RequestError], ...] = (
+    Malformed,
+    NotFound,
+    RequestTimeout,
+    TooLarge,
+    UnsupportedEncoding,
+    Invalid,
+    Overloaded,
+    Unavailable,
+    DeadlineExceeded,
+)
 
-class Endpoint(ABC, Generic[Body]):
-    """One POST route with a JSON body and a JSON answer."""
 
-    path: ClassVar[str]
+class Call(NamedTuple):
+    """One request of a busy route."""
+
+    body: bytes  # decompressed
+    headers: Mapping[bytes, bytes]  # by lower-case name
+    parameters: Mapping[str, str]  # of the path
+
+
+class Answer(NamedTuple):
+    """What goes back with status 200."""
+
+    body: bytes
+    content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Endpoint(ABC):
+    """One POST route, at one path or several; `{name}` in a path is a parameter."""
+
+    paths: tuple[str, ...]
     summary: ClassVar[str]
-    request_model: type[Body]
+    tag: ClassVar[str]
+    request_model: ClassVar[type[BaseModel]]
     response_model: ClassVar[type[BaseModel]]
-    request_example: ClassVar[dict[str, Any]]
-    refusals: ClassVar[tuple[type[RequestError], ...]]
     error_model: ClassVar[type[BaseModel]]
+    request_example: ClassVar[dict[str, Any]]
+    statuses: ClassVar[Mapping[str, HTTPStatus]] = PLAIN_HTTP_STATUS
 
     @abstractmethod
-    async def respond(self, body: bytes) -> bytes:
-        """The answer to a body. Raises `RequestError`."""
+    async def respond(self, call: Call) -> Answer:
+        """The answer to a call. Raises `RequestError`."""
 
     @abstractmethod
     def refusal(self, error: RequestError, request_id: str) -> bytes:
         """An error in the form of this route's protocol."""
 
-    def parse(self, body: bytes) -> Body:
-        """The body as the request model. Raises `Malformed` if it is no JSON, `Invalid` if it has another shape."""
-        try:
-            return self.request_model.model_validate_json(body)
-        except ValidationError as error:
-            raise _explain(error) from None
-
-    def describe(self) -> dict[str, Any]:
-        """The operation in OpenAPI's terms. The models' schemas are to be found under `COMPONENT`."""
-        responses: dict[str, Any] = {
-            "200": {"description": "The answer.", "content": _content(self.response_model)},
-        }
-        for refusal in self.refusals:
-            status: HTTPStatus = HTTP_STATUS[refusal.code]
-            responses[str(status.value)] = {"description": refusal.__doc__, "content": _content(self.error_model)}
+    def describe(self, path: str) -> dict[str, Any]:
+        """The operation at one of the paths in OpenAPI's terms. The models' schemas are to be found under `SCHEMAS`."""
+        responses: dict[str, Any] = {"200": {"description": "The answer.", "content": _content(self.response_model)}}
+        for refusal in _REFUSALS:
+            description = {"description": refusal.__doc__, "content": _content(self.error_model)}
+            responses.setdefault(str(self.statuses[refusal.code].value), description)
         content = _content(self.request_model)
         content["application/json"]["example"] = self.request_example
+        versioned = "_version" if "{version}" in path else ""
         return {
             "summary": self.summary,
             "description": self.__doc__,
-            "operationId": type(self).__name__,
+            "tags": [self.tag],
+            "operationId": f"{type(self).__module__.rpartition('.')[2]}_{type(self).__name__}{versioned}",
+            "parameters": [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in ("model", "version")
+                if f"{{{name}}}" in path
+            ],
             "requestBody": {"required": True, "content": content},
             "responses": responses,
         }
+
+
+def parse(model: type[Body], body: bytes) -> Body:
+    """A JSON body as a model. Raises `Malformed` if it is no JSON, `Invalid` if it has another shape."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _explain(error) from None
 
 
 def to_json(document: Any) -> bytes:
@@ -77,7 +126,7 @@ def to_json(document: Any) -> bytes:
 
 
 def _content(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": COMPONENT + model.__name__}}}
+    return {"application/json": {"schema": {"$ref": SCHEMAS + model.__name__}}}
 
 
 def _explain(error: ValidationError) -> RequestError:

@@ -10,17 +10,9 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 from model.artifact import Manifest, Metrics
 from service.classifier import Prediction
 from service.dataplane import DataPlane
-from service.errors import (
-    DeadlineExceeded,
-    Invalid,
-    Malformed,
-    Overloaded,
-    RequestError,
-    RequestTimeout,
-    TooLarge,
-    Unavailable,
-)
-from service.rest.endpoint import Body, Endpoint, to_json
+from service.errors import HTTP_STATUS, RequestError
+from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.tfserving import status
 
 
 class _Request(BaseModel):
@@ -89,6 +81,8 @@ class ModelDescription(BaseModel):
     vocabulary_size: int
     execution_provider: str
     metrics: Metrics | None
+    ready: bool = Field(description="As KServe has it.")
+    model_version_status: list[dict[str, Any]] = Field(description="As TensorFlow Serving has it.")
 
 
 class ModelList(BaseModel):
@@ -97,17 +91,15 @@ class ModelList(BaseModel):
     models: list[ModelDescription]
 
 
-REFUSALS = (Malformed, RequestTimeout, TooLarge, Invalid, Overloaded, Unavailable, DeadlineExceeded)
-
-
 def error_body(error: RequestError, request_id: str) -> bytes:
     """`{"error": {"code", "message", "request_id"}}`."""
     return to_json({"error": {"code": error.code, "message": error.message, "request_id": request_id}})
 
 
-class _NativeEndpoint(Endpoint[Body]):
-    refusals = REFUSALS
+class _NativeEndpoint(Endpoint):
+    tag = "native"
     error_model = ErrorResponse
+    statuses = HTTP_STATUS
 
     def __init__(self, dataplane: DataPlane) -> None:
         self._dataplane = dataplane
@@ -116,24 +108,25 @@ class _NativeEndpoint(Endpoint[Body]):
         return error_body(error, request_id)
 
 
-class Predict(_NativeEndpoint[PredictRequest]):
+class Predict(_NativeEndpoint):
     """The label of one review, the probability of every label, and how much of the review the model could read."""
 
-    path = "/v1/predict"
+    paths = ("/v1/predict",)
     summary = "Classify one review"
     request_model = PredictRequest
     response_model = PredictionBody
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
-    async def respond(self, body: bytes) -> bytes:
-        classifier, predictions = await self._dataplane.predict((self.parse(body).text,))
-        return to_json(_prediction(classifier.manifest, predictions[0]))
+    async def respond(self, call: Call) -> Answer:
+        classifier = self._dataplane.repository.get()
+        predictions = await self._dataplane.predict(classifier, (parse(PredictRequest, call.body).text,))
+        return Answer(to_json(_prediction(classifier.manifest, predictions[0])))
 
 
-class PredictBatch(_NativeEndpoint[PredictBatchRequest]):
+class PredictBatch(_NativeEndpoint):
     """The predictions for several reviews, in their order. All of them succeed or the request fails."""
 
-    path = "/v1/predict_batch"
+    paths = ("/v1/predict_batch",)
     summary = "Classify several reviews"
     request_model = PredictBatchRequest
     response_model = PredictBatchResponse
@@ -141,9 +134,10 @@ class PredictBatch(_NativeEndpoint[PredictBatchRequest]):
         "texts": ["A gripping, beautifully acted film.", "Two dull hours that I will never get back."]
     }
 
-    async def respond(self, body: bytes) -> bytes:
-        classifier, predictions = await self._dataplane.predict(self.parse(body).texts)
-        return to_json({"predictions": [_prediction(classifier.manifest, each) for each in predictions]})
+    async def respond(self, call: Call) -> Answer:
+        classifier = self._dataplane.repository.get()
+        predictions = await self._dataplane.predict(classifier, parse(PredictBatchRequest, call.body).texts)
+        return Answer(to_json({"predictions": [_prediction(classifier.manifest, each) for each in predictions]}))
 
 
 router = APIRouter(tags=["native"])
@@ -186,4 +180,6 @@ def _description(manifest: Manifest, provider: str) -> ModelDescription:
         vocabulary_size=manifest.vocabulary_size,
         execution_provider=provider,
         metrics=manifest.metrics,
+        ready=True,
+        model_version_status=status(manifest.version),
     )

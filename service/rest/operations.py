@@ -27,10 +27,12 @@ async def livez() -> Status:
 
 @router.get("/readyz", summary="May traffic come here?", responses={503: {"model": ErrorResponse}})
 async def readyz(request: Request) -> Status:
-    """200 while every model is loaded and gave its golden answer; 503 once the service is shutting down."""
+    """200 while models are loaded that gave their golden answer; 503 once the service is shutting down."""
     dataplane: DataPlane = request.app.state.dataplane
     if dataplane.draining:
         raise Unavailable("shutting down")
+    if not dataplane.ready:
+        raise Unavailable("the default model is not loaded")
     return Status(status="ready")
 
 

@@ -5,14 +5,17 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+from model.padding import pad
 from service.classifier import MAX_ROWS, Classifier, Prediction
 from service.dataplane import INLINE_CHARACTERS, DataPlane
-from service.errors import DeadlineExceeded, Invalid, NotFound, Overloaded, TooLarge
+from service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
 from service.metrics import Metrics
 from service.repository import Repository
 from service.settings import Settings
+from service.statistics import Statistics
 from tests.service.test_metrics import read, value
 
 Build = Callable[..., DataPlane]
@@ -27,14 +30,21 @@ def build(classifier: Classifier) -> Iterator[Build]:
     made = []
 
     def make(predictor: Classifier = classifier, **settings: Any) -> DataPlane:
-        metrics = Metrics(["other"], [classifier.manifest])
-        dataplane = DataPlane(Repository({"imdb-cnn": predictor}, "imdb-cnn"), Settings(**settings), metrics)
+        chosen = Settings(default_model="imdb-cnn", **settings)
+        repository = Repository(chosen)
+        repository.put(predictor)
+        dataplane = DataPlane(repository, chosen, Metrics({}, [classifier.manifest]))
         made.append(dataplane)
         return dataplane
 
     yield make
     for dataplane in made:
         dataplane.close()
+
+
+async def ask(dataplane: DataPlane, texts: list[str], time_limit: float | None = None) -> list[Prediction]:
+    """The default model's predictions."""
+    return await dataplane.predict(dataplane.repository.get(), texts, time_limit)
 
 
 class Gate(Classifier):
@@ -46,11 +56,11 @@ class Gate(Classifier):
         self.open = threading.Event()
         self.pieces = 0
 
-    def predict(self, texts: Any) -> list[Prediction]:
+    def classify(self, encodings: Any) -> list[Prediction]:
         self.pieces += 1
         self.entered.set()
         assert self.open.wait(60)
-        return super().predict(texts)
+        return super().classify(encodings)
 
     async def until_entered(self) -> None:
         await asyncio.to_thread(self.entered.wait, 60)
@@ -65,21 +75,20 @@ def gate(classifier: Classifier) -> Iterator[Gate]:
 
 
 def test_small_request(build: Build, classifier: Classifier) -> None:
-    """A small request is answered with the classifier and its prediction, on the thread of the caller."""
+    """A small request is answered on the thread of the caller."""
     threads = []
 
     class Noting(Gate):
-        def predict(self, texts: Any) -> list[Prediction]:
+        def classify(self, encodings: Any) -> list[Prediction]:
             threads.append(threading.current_thread())
-            return super().predict(texts)
+            return super().classify(encodings)
 
     noting = Noting(classifier)
     noting.open.set()
-    answering, predictions = asyncio.run(build(noting).predict(["A great film."]))
-    assert answering is noting
+    predictions = asyncio.run(ask(build(noting), ["A great film."]))
     assert predictions == classifier.predict(["A great film."])
-    asyncio.run(build(noting).predict([LONG]))
-    asyncio.run(build(noting).predict(["a"] * (MAX_ROWS + 1)))
+    asyncio.run(ask(build(noting), [LONG]))
+    asyncio.run(ask(build(noting), ["a"] * (MAX_ROWS + 1)))
     assert threads[0] is threading.current_thread()
     assert len(threads) == 4 and threading.current_thread() not in threads[1:]
 
@@ -87,7 +96,7 @@ def test_small_request(build: Build, classifier: Classifier) -> None:
 def test_large_batch_keeps_order(build: Build, classifier: Classifier) -> None:
     """A batch of many pieces is answered whole and in order."""
     texts = [f"{'great ' * (number % 7)}{'awful ' * (number % 11)}{'word ' * number}" for number in range(301)]
-    _, predictions = asyncio.run(build().predict(texts))
+    predictions = asyncio.run(ask(build(), texts))
     assert [each.tokens for each in predictions] == [number % 7 + number % 11 + number + 1 for number in range(301)]
     for text, prediction in zip(texts, predictions, strict=True):
         assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
@@ -96,24 +105,22 @@ def test_large_batch_keeps_order(build: Build, classifier: Classifier) -> None:
 def test_limits(build: Build) -> None:
     """What is over a limit is refused; what is at the limit is not."""
     dataplane = build(max_batch_texts=2, max_text_characters=10)
-    assert len(asyncio.run(dataplane.predict(["x" * 10, ""]))[1]) == 2
+    assert len(asyncio.run(ask(dataplane, ["x" * 10, ""]))) == 2
     with pytest.raises(TooLarge, match="text 1: 11 characters; the limit is 10"):
-        asyncio.run(dataplane.predict(["", "x" * 11]))
+        asyncio.run(ask(dataplane, ["", "x" * 11]))
     with pytest.raises(TooLarge, match="3 texts in one request; the limit is 2"):
-        asyncio.run(dataplane.predict(["", "", ""]))
+        asyncio.run(ask(dataplane, ["", "", ""]))
     with pytest.raises(Invalid, match="at least one text"):
-        asyncio.run(dataplane.predict([]))
-    with pytest.raises(NotFound, match="no model 'other'"):
-        asyncio.run(dataplane.predict(["x"], "other"))
+        asyncio.run(ask(dataplane, []))
 
 
 def test_counters(build: Build) -> None:
     """Texts that were answered are counted, refused ones are not."""
     dataplane = build(max_batch_texts=40)
-    asyncio.run(dataplane.predict(["great qwertyuiop"]))
-    asyncio.run(dataplane.predict([LONG] * 40))
+    asyncio.run(ask(dataplane, ["great qwertyuiop"]))
+    asyncio.run(ask(dataplane, [LONG] * 40))
     with pytest.raises(TooLarge):
-        asyncio.run(dataplane.predict([""] * 41))
+        asyncio.run(ask(dataplane, [""] * 41))
     samples = read(dataplane.metrics)
     assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 41
     assert value(samples, "sentiment_truncated_texts_total", model="imdb-cnn") == 40
@@ -124,16 +131,16 @@ def test_overload(build: Build, gate: Gate) -> None:
 
     async def story() -> None:
         dataplane = build(gate, max_batch_texts=4, max_pending_texts=6)
-        first = asyncio.create_task(dataplane.predict([LONG] * 4))
+        first = asyncio.create_task(ask(dataplane, [LONG] * 4))
         await gate.until_entered()
-        second = asyncio.create_task(dataplane.predict([LONG] * 2))
+        second = asyncio.create_task(ask(dataplane, [LONG] * 2))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="6 texts are waiting and 1 more would pass the limit of 6"):
-            await dataplane.predict([LONG])
+            await ask(dataplane, [LONG])
         gate.open.set()
-        assert len((await dataplane.predict(["small"]))[1]) == 1
-        assert [len((await task)[1]) for task in (first, second)] == [4, 2]
-        assert len((await dataplane.predict([LONG] * 4))[1]) == 4
+        assert len(await ask(dataplane, ["small"])) == 1
+        assert [len(await task) for task in (first, second)] == [4, 2]
+        assert len(await ask(dataplane, [LONG] * 4)) == 4
 
     asyncio.run(story())
 
@@ -143,13 +150,13 @@ def test_cancelled_request(build: Build, gate: Gate) -> None:
 
     async def story() -> None:
         dataplane = build(gate, max_batch_texts=100, max_pending_texts=100)
-        task = asyncio.create_task(dataplane.predict([LONG] * 100))
+        task = asyncio.create_task(ask(dataplane, [LONG] * 100))
         await gate.until_entered()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         gate.open.set()
-        assert len((await dataplane.predict([LONG] * 100))[1]) == 100
+        assert len(await ask(dataplane, [LONG] * 100)) == 100
         assert gate.pieces == 1 + -(-100 // MAX_ROWS)
 
     asyncio.run(story())
@@ -161,9 +168,9 @@ def test_deadline(build: Build, gate: Gate) -> None:
     async def story() -> None:
         dataplane = build(gate, max_batch_texts=100, max_pending_texts=100, request_timeout=0.05)
         with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.05 s"):
-            await dataplane.predict([LONG] * 100)
+            await ask(dataplane, [LONG] * 100)
         with pytest.raises(DeadlineExceeded):
-            await dataplane.predict([LONG] * 100)
+            await ask(dataplane, [LONG] * 100)
         assert gate.pieces == 1
 
     asyncio.run(story())
@@ -172,16 +179,16 @@ def test_deadline(build: Build, gate: Gate) -> None:
 def test_failure_gives_the_place_back(build: Build, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large request that fails does not count as waiting for ever."""
 
-    def fail(self: Gate, texts: Any) -> list[Prediction]:
+    def fail(self: Gate, encodings: Any) -> list[Prediction]:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Gate, "predict", fail)
+    monkeypatch.setattr(Gate, "classify", fail)
 
     async def story() -> None:
         dataplane = build(gate, max_batch_texts=4, max_pending_texts=4)
         for _ in range(3):
             with pytest.raises(RuntimeError, match="broken"):
-                await dataplane.predict([LONG] * 4)
+                await ask(dataplane, [LONG] * 4)
 
     asyncio.run(story())
 
@@ -191,11 +198,68 @@ def test_close(build: Build, gate: Gate) -> None:
 
     async def story() -> None:
         dataplane = build(gate)
-        tasks = [asyncio.create_task(dataplane.predict([LONG])) for _ in range(3)]
+        tasks = [asyncio.create_task(ask(dataplane, [LONG])) for _ in range(3)]
         await gate.until_entered()
         gate.open.set()
         await asyncio.to_thread(dataplane.close)
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert any(isinstance(result, tuple) for result in results)
+        assert any(isinstance(result, list) for result in results)
 
     asyncio.run(story())
+
+
+def test_callers_own_limit(build: Build, gate: Gate) -> None:
+    """A caller may set a shorter limit than the settings have."""
+
+    async def story() -> None:
+        with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.05 s"):
+            await ask(build(gate), [LONG], 0.05)
+
+    asyncio.run(story())
+
+
+def test_ids_answer_as_their_text(build: Build, classifier: Classifier) -> None:
+    """Ids that a caller made give the answer of the text they were made of, padded in front by the caller or not."""
+    dataplane = build()
+    model = dataplane.repository.get()
+    texts = ["A great film.", "Dull, long and dull again."]
+    rows = [encoding.ids for encoding in classifier.encode(texts)]
+    expected = [each.score for each in classifier.predict(texts)]
+    for time in (max(map(len, rows)), 50, 400):
+        predictions = asyncio.run(dataplane.predict_ids(model, pad(rows, time)))
+        assert [each.score for each in predictions] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (np.full((1, 3), -1), "ids run from 0 to 4999"),
+        (np.full((2, 3), 5000), "ids run from 0 to 4999"),
+        (np.zeros((1, 0)), "0 ids a text"),
+        (np.zeros((1, 401)), "401 ids a text; the model reads 1 to 400"),
+        (np.zeros((0, 3)), "at least one text"),
+    ],
+)
+def test_ids_that_cannot_be_read(build: Build, ids: Any, message: str) -> None:
+    """Ids outside the vocabulary and rows of no possible length are refused."""
+    dataplane = build()
+    with pytest.raises(Invalid, match=message):
+        asyncio.run(dataplane.predict_ids(dataplane.repository.get(), ids.astype(np.int32)))
+
+
+def test_statistics(build: Build, classifier: Classifier) -> None:
+    """Requests, rows and runs are counted for each model, failures apart."""
+    dataplane = build(Gate(classifier), max_batch_texts=40)
+    model = dataplane.repository.get()
+    assert isinstance(model, Gate)
+    model.open.set()
+    model.statistics = Statistics()
+    asyncio.run(ask(dataplane, ["one"]))
+    asyncio.run(ask(dataplane, ["text"] * 40))
+    with pytest.raises(TooLarge):
+        asyncio.run(ask(dataplane, ["text"] * 41))
+    statistics = model.statistics
+    assert (statistics.rows, statistics.runs) == (41, 3)
+    assert (statistics.success.count, statistics.fail.count, statistics.queue.count) == (2, 1, 2)
+    stages = (statistics.queue, statistics.tokenize, statistics.infer, statistics.output)
+    assert sum(stage.nanoseconds for stage in stages) == statistics.success.nanoseconds

@@ -6,22 +6,27 @@ import pytest
 
 from model.artifact import ArtifactError
 from service.errors import NotFound, StartupError
-from service.repository import load_repository
+from service.repository import Repository, load_repository
+from service.settings import Settings
 from tests.service.artifacts import publish_table, shipped_copy
+
+
+def load(path: Path, default: str | None = None) -> Repository:
+    return load_repository(Settings(model_repository=path, default_model=default, execution_provider="cpu"))
 
 
 def test_newest_version_wins(tmp_path: Path) -> None:
     """The highest version number is served; ten comes after nine."""
     for _ in range(10):
         publish_table(tmp_path)
-    assert load_repository(tmp_path).get().manifest.version == 10
+    assert load(tmp_path).get().manifest.version == 10
 
 
 def test_older_versions_are_not_opened(tmp_path: Path) -> None:
     """A broken older version does not keep the newest from being served."""
     publish_table(tmp_path).path.joinpath("model.onnx").unlink()
     publish_table(tmp_path)
-    assert load_repository(tmp_path).get().manifest.version == 2
+    assert load(tmp_path).get().manifest.version == 2
 
 
 def test_broken_newest_version_is_refused(tmp_path: Path) -> None:
@@ -30,7 +35,7 @@ def test_broken_newest_version_is_refused(tmp_path: Path) -> None:
     broken = publish_table(tmp_path).path / "model.onnx"
     broken.unlink()
     with pytest.raises(ArtifactError) as error:
-        load_repository(tmp_path)
+        load(tmp_path)
     assert str(broken) in str(error.value)
 
 
@@ -39,8 +44,8 @@ def test_several_models(tmp_path: Path) -> None:
     publish_table(tmp_path, name="tickets")
     publish_table(tmp_path, name="calls")
     with pytest.raises(StartupError, match="calls, tickets"):
-        load_repository(tmp_path)
-    repository = load_repository(tmp_path, default="tickets")
+        load(tmp_path)
+    repository = load(tmp_path, default="tickets")
     assert repository.get().manifest.name == "tickets"
     assert repository.get("calls").manifest.name == "calls"
     assert [classifier.manifest.name for classifier in repository] == ["calls", "tickets"]
@@ -50,11 +55,12 @@ def test_unknown_model(tmp_path: Path) -> None:
     """A name that is not loaded is refused, and so is a default that is not there."""
     publish_table(tmp_path)
     with pytest.raises(NotFound, match="'nothing'; loaded: tickets"):
-        load_repository(tmp_path).get("nothing")
-    with pytest.raises(NotFound):
-        load_repository(tmp_path).get("")
+        load(tmp_path).get("nothing")
+    assert load(tmp_path).get("").manifest.name == "tickets"
+    with pytest.raises(NotFound, match="version '2' of model 'tickets' is not loaded; loaded: 1"):
+        load(tmp_path).get("tickets", "2")
     with pytest.raises(StartupError, match="holds no model 'nothing'; there are: tickets"):
-        load_repository(tmp_path, default="nothing")
+        load(tmp_path, default="nothing")
 
 
 def test_foreign_entries_are_not_looked_at(tmp_path: Path) -> None:
@@ -64,7 +70,7 @@ def test_foreign_entries_are_not_looked_at(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "README.md").write_text("Models.")
     (tmp_path / "tickets" / "3").write_text("A file is no version.")
-    [classifier] = load_repository(tmp_path)
+    [classifier] = load(tmp_path)
     assert (classifier.manifest.name, classifier.manifest.version) == ("tickets", 1)
 
 
@@ -76,7 +82,7 @@ def test_manifest_of_another_place(tmp_path: Path, place: str) -> None:
     publish_table(tmp_path / "elsewhere").path.rename(moved)
     (tmp_path / "elsewhere" / "tickets").rmdir()
     with pytest.raises(ArtifactError, match="the manifest is that of tickets 1") as error:
-        load_repository(tmp_path)
+        load(tmp_path)
     assert str(moved) in str(error.value)
 
 
@@ -86,11 +92,37 @@ def test_no_repository(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name, reason in {"missing": "no such", "file": "no such", "empty": "no model in it"}.items():
         with pytest.raises(StartupError, match=reason) as error:
-            load_repository(tmp_path / name)
+            load(tmp_path / name)
         assert str(tmp_path / name) in str(error.value)
 
 
 def test_shipped_model(tmp_path: Path) -> None:
     """The shipped model loads from wherever it lies."""
     shipped_copy(tmp_path)
-    assert load_repository(tmp_path).get().labels == ("negative", "positive")
+    assert load(tmp_path).get().labels == ("negative", "positive")
+
+
+def test_load_and_unload(tmp_path: Path) -> None:
+    """A new version answers once it is put, an unloaded model no more, and the index tells both."""
+    publish_table(tmp_path)
+    repository = load(tmp_path)
+    publish_table(tmp_path)
+    assert [(entry.version, entry.state) for entry in repository.index()] == [("1", "READY"), ("2", "UNAVAILABLE")]
+    repository.put(repository.open("tickets"))
+    assert repository.get().manifest.version == 2
+    assert repository.holds("tickets", "2") and not repository.holds("tickets", "1")
+    assert [(entry.version, entry.state) for entry in repository.index()] == [("1", "UNAVAILABLE"), ("2", "READY")]
+    repository.unload("tickets")
+    assert not repository.holds()
+    with pytest.raises(NotFound, match="no model 'tickets'; loaded: none"):
+        repository.get()
+    with pytest.raises(NotFound):
+        repository.unload("tickets")
+
+
+@pytest.mark.parametrize("name", ["nothing", "..", "../tickets", "", ".", "tickets/1"])
+def test_only_models_of_the_folder_are_opened(tmp_path: Path, name: str) -> None:
+    """A name is one of the folder's own, never a path."""
+    publish_table(tmp_path)
+    with pytest.raises(NotFound):
+        load(tmp_path).open(name)

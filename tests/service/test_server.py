@@ -273,9 +273,10 @@ def test_automatic_provider_says_why_not_cuda() -> None:
 def test_cpu_asked_for_needs_no_reason() -> None:
     """With the CPU asked for, the log says what is served and where, and nothing else."""
     with ServerProcess("--execution-provider", "cpu") as process:
-        serving, listening = process.log
+        serving, listening_grpc, listening = process.log
         assert "serving imdb-cnn version=1 execution_provider=CPUExecutionProvider" in serving
         assert process.url in listening
+        assert f"grpc://127.0.0.1:{process.grpc_port}" in listening_grpc
 
 
 def test_light_import() -> None:
@@ -286,8 +287,8 @@ import service.server
 imported = set(sys.modules)
 from service.settings import Settings
 dataplane = service.server.load(Settings(execution_provider="cpu"))
-service.server.Application(dataplane, "1").openapi()
-classifier, predictions = asyncio.run(dataplane.predict(["A great film."]))
+service.server.app.Application(dataplane).openapi()
+predictions = asyncio.run(dataplane.predict(dataplane.repository.get(), ["A great film."]))
 dataplane.close()
 assert predictions[0].label == "positive"
 for modules in (imported, set(sys.modules)):

@@ -42,9 +42,13 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "log_level": "error",
         "access_log": "true",
         "max_pending_texts": "5000",
+        "grpc": "false",
+        "predict_route": "/v1/endpoints/1/deployedModels/2:predict",
+        "health_route": "/health/of/mine",
     }
     value = examples.get(name, "7")
-    by_flag = flags(flag(name)) if name == "access_log" else flags(flag(name), value)
+    switches = {"access_log": "--access-log", "grpc": "--no-grpc"}
+    by_flag = flags(switches[name]) if name in switches else flags(flag(name), value)
     settings = read_settings(by_flag, {})
     assert settings == read_settings(flags(), {variable(name): value})
     assert settings != Settings()
@@ -64,7 +68,18 @@ def test_unknown_variable() -> None:
     """A variable with our prefix that is no setting is named; others are none of our business."""
     with pytest.raises(StartupError, match="SENTIMENT_PROT is no setting"):
         read_settings(flags(), {"SENTIMENT_PROT": "9000"})
-    read_settings(flags(), {"PORT": "9000", "sentiment_prot": "9000"})
+    read_settings(flags(), {"PROT": "9000", "sentiment_prot": "9000"})
+
+
+def test_variables_of_clouds() -> None:
+    """Ports and routes that clouds set are read, ours win, and a fault is named by the variable it came from."""
+    cloud = {"PORT": "8081", "AIP_HTTP_PORT": "8082", "AIP_PREDICT_ROUTE": "/p", "AIP_HEALTH_ROUTE": "/h"}
+    settings = read_settings(flags(), cloud)
+    assert (settings.port, settings.predict_route, settings.health_route) == (8082, "/p", "/h")
+    assert read_settings(flags(), {"PORT": "8081"}).port == 8081
+    assert read_settings(flags(), cloud | {"SENTIMENT_PORT": "9000"}).port == 9000
+    with pytest.raises(StartupError, match="AIP_PREDICT_ROUTE: "):
+        read_settings(flags(), {"AIP_PREDICT_ROUTE": "no/slash"})
 
 
 @pytest.mark.parametrize(

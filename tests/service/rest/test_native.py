@@ -157,6 +157,10 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
         "vocabulary_size": 5000,
         "execution_provider": "CPUExecutionProvider",
         "metrics": manifest.metrics.model_dump(mode="json"),
+        "ready": True,
+        "model_version_status": [
+            {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        ],
     }
     assert server.client.get("/v1/models/imdb-cnn").json() == model
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from service.errors import HTTP_STATUS
-from service.rest.app import ROUTES
+from service.rest.app import routes
+from service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.test_metrics import Series, series, value
 
@@ -40,10 +41,12 @@ def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
     """Every series is there, and zero, before anything has been counted."""
     samples = scrape(fresh)
     assert value(samples, "sentiment_model_info", model="imdb-cnn", version="1") == 1
-    for route in ROUTES:
+    for route in routes(Settings()):
         for status in (200, *HTTP_STATUS.values()):
-            assert value(samples, "sentiment_requests_total", route=route, status=str(int(status))) == 0
-        assert value(samples, "sentiment_request_seconds_count", route=route) == 0
+            assert (
+                value(samples, "sentiment_requests_total", protocol="rest", route=route, status=str(int(status))) == 0
+            )
+        assert value(samples, "sentiment_request_seconds_count", protocol="rest", route=route) == 0
     assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 0
 
 
@@ -88,7 +91,7 @@ def test_counts(fresh: ServerProcess) -> None:
         ("/metrics", 200): 1,
         ("other", 404): 2,
     }
-    assert moved["sentiment_request_seconds_count", frozenset({("route", "/v1/predict")})] == 5
+    assert moved["sentiment_request_seconds_count", frozenset({("protocol", "rest"), ("route", "/v1/predict")})] == 5
     texts = {name: change for (name, pairs), change in moved.items() if ("model", "imdb-cnn") in pairs}
     assert texts == {
         "sentiment_texts_total": 4,

@@ -393,7 +393,6 @@ def test_wrong_method(server: ServerProcess, path: str, method: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/v1",
         "/v1/",
         "/v1/predict/",

@@ -1,0 +1,5 @@
+"""gRPC over the data plane.
+
+`server` starts and stops it, `sentiment` is this project's own service, `oip` the Open Inference Protocol, `call` what
+every method shares. `protos/` holds the .proto files and the stubs that `make stubs` makes of them.
+"""

@@ -1,0 +1,89 @@
+"""What every method shares: the request id, the counters, and errors as statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter
+from typing import Any, TypeVar
+
+import grpc
+
+from service import logs
+from service.dataplane import DataPlane
+from service.errors import GRPC_STATUS, DeadlineExceeded, RequestError
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID = "x-request-id"
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
+
+Message = TypeVar("Message")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Caller:
+    """Runs the bodies of methods."""
+
+    def __init__(self, dataplane: DataPlane) -> None:
+        self._dataplane = dataplane
+
+    async def unary(self, route: str, context: Context, answer: Callable[[], Awaitable[Message]]) -> Message:
+        """One request, one answer; a refusal becomes the status of the call."""
+        started = perf_counter()
+        status = "OK"
+        begin(context)
+        try:
+            if (remaining := context.time_remaining()) is not None and remaining <= 0:
+                raise DeadlineExceeded("the deadline had passed before the request was read")
+            return await answer()
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
+        except Exception as error:
+            refusal = as_refusal(error, route)
+            status = GRPC_STATUS[refusal.code]
+            await context.abort(grpc.StatusCode[status], refusal.message)
+        finally:
+            self._dataplane.metrics.request("grpc", route, status, perf_counter() - started)
+        raise AssertionError("abort raises")
+
+    async def stream(self, route: str, context: Context, answers: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        """As many answers as there are; a refusal ends the call with its status."""
+        started = perf_counter()
+        status = "OK"
+        begin(context)
+        try:
+            async for answer in answers:
+                yield answer
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
+        except Exception as error:
+            refusal = as_refusal(error, route)
+            status = GRPC_STATUS[refusal.code]
+            await context.abort(grpc.StatusCode[status], refusal.message)
+        finally:
+            self._dataplane.metrics.request("grpc", route, status, perf_counter() - started)
+
+
+def begin(context: Context) -> None:
+    """Give the call an id, the caller's own where it is safe to log and send back."""
+    request_id = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID and isinstance(value, str) and _SANE_REQUEST_ID.fullmatch(value):
+            request_id = value
+    request_id = request_id or secrets.token_hex(8)
+    logs.request_id.set(request_id)
+    context.set_trailing_metadata(((REQUEST_ID, request_id),))
+
+
+def as_refusal(error: Exception, route: str) -> RequestError:
+    """The error that a caller may see; what is a defect of ours is logged and kept from it."""
+    if isinstance(error, RequestError):
+        return error
+    logger.error("%s failed", route, exc_info=error)
+    return RequestError("internal error")

@@ -1,0 +1,1 @@
+"""The .proto files, and the stubs that `make stubs` makes of them."""

@@ -1,0 +1,103 @@
+"""What the server and its models are, as the protocol's documents.
+
+The documents have the same keys in REST's JSON and in gRPC's messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.classifier import Classifier
+from service.oip.inference import LABEL, PROBABILITIES, SCORE, TEXT, TOKENS
+from service.statistics import Duration, Statistics
+
+SERVER_NAME = "sentiment-conv1d"
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "schedule_policy",
+    "statistics",
+)
+PLATFORM = "onnx_onnxv1"
+
+
+def server_metadata(version: str) -> dict[str, Any]:
+    """Name, version and extensions."""
+    return {"name": SERVER_NAME, "version": version, "extensions": list(EXTENSIONS)}
+
+
+def model_metadata(classifier: Classifier, versions: Sequence[int]) -> dict[str, Any]:
+    """Inputs and outputs with their whole shapes; -1 stands for any size.
+
+    `tokens` may have fewer columns than are listed. A -1 there would keep load generators, which fill every input,
+    from starting without being told a size.
+    """
+    labels = len(classifier.labels)
+    return {
+        "name": classifier.manifest.name,
+        "versions": [str(version) for version in versions],
+        "platform": PLATFORM,
+        "inputs": [
+            {"name": TEXT, "datatype": "BYTES", "shape": [-1, 1]},
+            {"name": TOKENS, "datatype": "INT32", "shape": [-1, classifier.manifest.max_tokens]},
+        ],
+        "outputs": [
+            {"name": LABEL, "datatype": "BYTES", "shape": [-1, 1]},
+            {"name": SCORE, "datatype": "FP32", "shape": [-1, 1]},
+            {"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, labels]},
+        ],
+    }
+
+
+def model_config(classifier: Classifier, max_batch_size: int) -> dict[str, Any]:
+    """Triton's model configuration; its dims leave out the batch dimension."""
+    return {
+        "name": classifier.manifest.name,
+        "platform": PLATFORM,
+        "backend": "onnxruntime",
+        "max_batch_size": max_batch_size,
+        "input": [
+            {"name": TEXT, "data_type": "TYPE_STRING", "dims": [1], "optional": True},
+            {"name": TOKENS, "data_type": "TYPE_INT32", "dims": [classifier.manifest.max_tokens], "optional": True},
+        ],
+        "output": [
+            {"name": LABEL, "data_type": "TYPE_STRING", "dims": [1]},
+            {"name": SCORE, "data_type": "TYPE_FP32", "dims": [1]},
+            {"name": PROBABILITIES, "data_type": "TYPE_FP32", "dims": [len(classifier.labels)]},
+        ],
+    }
+
+
+def model_statistics(classifier: Classifier) -> dict[str, Any]:
+    """Counts and durations since the model was loaded (Triton, docs/protocol/extension_statistics.md)."""
+    statistics = classifier.statistics
+    return {
+        "name": classifier.manifest.name,
+        "version": str(classifier.manifest.version),
+        "last_inference": statistics.last_inference,
+        "inference_count": statistics.rows,
+        "execution_count": statistics.runs,
+        "inference_stats": _inference_stats(statistics),
+        "batch_stats": [],
+    }
+
+
+def _inference_stats(statistics: Statistics) -> dict[str, dict[str, int]]:
+    # There is no response cache; clients read its two entries without asking whether they are there.
+    idle = Duration()
+    return {
+        name: {"count": duration.count, "ns": duration.nanoseconds}
+        for name, duration in (
+            ("success", statistics.success),
+            ("fail", statistics.fail),
+            ("queue", statistics.queue),
+            ("compute_input", statistics.tokenize),
+            ("compute_infer", statistics.infer),
+            ("compute_output", statistics.output),
+            ("cache_hit", idle),
+            ("cache_miss", idle),
+        )
+    }

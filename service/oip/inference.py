@@ -1,0 +1,183 @@
+"""One infer request: inputs checked, texts or ids predicted, the outputs that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from service.classifier import Classifier, Prediction
+from service.dataplane import DataPlane
+from service.errors import Invalid
+from service.oip.tensors import decode_text, element_count, flatten, unpack_bytes, unpack_int32
+
+TEXT, TOKENS = "text", "tokens"
+LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"
+OUTPUTS = (LABEL, SCORE, PROBABILITIES)
+
+_INT32 = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor as it came: either `raw`, its binary form, or `data`, a list that may be nested."""
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    raw: bytes | None = None
+    data: Any = None
+
+
+@dataclass(frozen=True)
+class RequestedOutput:
+    """An output that is asked for; with `classification`, as its most probable classes."""
+
+    name: str
+    binary: bool = False
+    classification: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """An infer request of either transport. `timeout` is in seconds; no outputs means all of them."""
+
+    model: str
+    version: str
+    inputs: Sequence[Input]
+    outputs: Sequence[RequestedOutput] = ()
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """An answer's tensor: BYTES as a flat list, FP32 as float32 of `shape`."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[bytes] | npt.NDArray[np.float32]
+
+
+async def infer(dataplane: DataPlane, request: Request) -> tuple[Classifier, list[Output]]:
+    """The classifier that answered and the outputs in the order they were asked for.
+
+    Raises `RequestError`: `Invalid` or `Malformed` for what is wrong with the tensors, else as the data plane does.
+    """
+    classifier = dataplane.repository.get(request.model, request.version)
+    requested = _requested(request.outputs)
+    given = _leading_input(request.inputs)
+    if given.name == TEXT:
+        _check_rank(given, (1, 2))
+        predictions = await dataplane.predict(classifier, _texts(given), request.timeout)
+        shape = list(given.shape)
+    else:
+        _check_rank(given, (2,))
+        predictions = await dataplane.predict_ids(classifier, _ids(given), request.timeout)
+        shape = [given.shape[0], 1]
+    return classifier, [_output(each, classifier, predictions, shape) for each in requested]
+
+
+def _requested(outputs: Sequence[RequestedOutput]) -> Sequence[RequestedOutput]:
+    if not outputs:
+        return [RequestedOutput(name) for name in OUTPUTS]
+    seen = set()
+    for output in outputs:
+        if output.name not in OUTPUTS:
+            raise Invalid(f"there is no output '{output.name}'; there are: {', '.join(OUTPUTS)}")
+        if output.name in seen:
+            raise Invalid(f"output '{output.name}' is asked for twice")
+        if output.classification < 0:
+            raise Invalid(f"output '{output.name}': classification must not be negative")
+        if output.classification and output.name != PROBABILITIES:
+            raise Invalid(f"output '{output.name}': classification is of '{PROBABILITIES}' only")
+        seen.add(output.name)
+    return outputs
+
+
+def _leading_input(inputs: Sequence[Input]) -> Input:
+    """The input that is answered: the text where there is one.
+
+    Load generators send every input that the metadata lists, `tokens` with random numbers, so both may come. Then the
+    ids must fit the text in their number of rows, and are not read.
+    """
+    named: dict[str, Input] = {}
+    for given in inputs:
+        if given.name not in (TEXT, TOKENS):
+            raise Invalid(f"there is no input '{given.name}'; there are: {TEXT}, {TOKENS}")
+        if given.name in named:
+            raise Invalid(f"input '{given.name}' is there twice")
+        named[given.name] = given
+    if not named:
+        raise Invalid(f"one of the inputs {TEXT} and {TOKENS} is needed")
+    if len(named) == 2:
+        _check_rank(named[TOKENS], (2,))
+        _ids(named[TOKENS])
+        if list(named[TEXT].shape[:1]) != list(named[TOKENS].shape[:1]):
+            raise Invalid(f"inputs {TEXT} and {TOKENS} have different numbers of rows")
+    return named.get(TEXT) or named[TOKENS]
+
+
+def _check_rank(given: Input, ranks: tuple[int, ...]) -> None:
+    expected = {TEXT: ("BYTES", "[batch, 1] or [batch]"), TOKENS: ("INT32", "[batch, time]")}[given.name]
+    if given.datatype != expected[0]:
+        raise Invalid(f"input '{given.name}' has datatype {expected[0]}, not {given.datatype}")
+    unfit = len(given.shape) not in ranks or (given.name == TEXT and len(given.shape) == 2 and given.shape[1] != 1)
+    if unfit:
+        raise Invalid(f"input '{given.name}' has shape {expected[1]}, not {list(given.shape)}")
+
+
+def _texts(given: Input) -> list[str]:
+    count = element_count(given.name, given.shape)
+    if given.raw is not None:
+        elements: list[Any] = unpack_bytes(given.name, given.raw, count)
+    else:
+        elements = flatten(given.name, given.data, count)
+    return [_text(given.name, element, number) for number, element in enumerate(elements)]
+
+
+def _text(name: str, element: Any, number: int) -> str:
+    if isinstance(element, str):
+        return element
+    if isinstance(element, bytes):
+        return decode_text(name, element, number)
+    raise Invalid(f"input '{name}': element {number} is not a string")
+
+
+def _ids(given: Input) -> npt.NDArray[np.int32]:
+    count = element_count(given.name, given.shape)
+    if given.raw is not None:
+        flat = unpack_int32(given.name, given.raw, count)
+    else:
+        elements = flatten(given.name, given.data, count)
+        for number, element in enumerate(elements):
+            # JSON's true is an int in Python.
+            if type(element) is not int or not _INT32.min <= element <= _INT32.max:
+                raise Invalid(f"input '{given.name}': element {number} is not an INT32")
+        flat = np.array(elements, np.int32)
+    return flat.reshape(tuple(given.shape))
+
+
+def _output(
+    requested: RequestedOutput, classifier: Classifier, predictions: Sequence[Prediction], shape: list[int]
+) -> Output:
+    if requested.name == LABEL:
+        return Output(LABEL, "BYTES", shape, [prediction.label.encode() for prediction in predictions])
+    if requested.name == SCORE:
+        scores = np.array([prediction.score for prediction in predictions], np.float32)
+        return Output(SCORE, "FP32", shape, scores)
+    if requested.classification:
+        count = min(requested.classification, len(classifier.labels))
+        classes = [each for prediction in predictions for each in _classes(classifier.labels, prediction, count)]
+        return Output(PROBABILITIES, "BYTES", [len(predictions), count], classes)
+    probabilities = np.array([prediction.probabilities for prediction in predictions], np.float32)
+    return Output(PROBABILITIES, "FP32", list(probabilities.shape), probabilities)
+
+
+def _classes(labels: Sequence[str], prediction: Prediction, count: int) -> list[bytes]:
+    """`value:index:label`, the most probable first (Triton, docs/protocol/extension_classification.md)."""
+    ranked = sorted(range(len(labels)), key=lambda index: -prediction.probabilities[index])
+    return [f"{prediction.probabilities[index]:f}:{index}:{labels[index]}".encode() for index in ranked[:count]]

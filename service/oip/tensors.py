@@ -1,0 +1,87 @@
+"""The protocol's tensors: datatypes, shapes and the binary form of their elements.
+
+Binary tensors are little-endian and row-major; an element of BYTES is a 4-byte length and that many bytes (Triton,
+docs/protocol/extension_binary_data.md).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import Invalid, Malformed
+
+_LENGTH = struct.Struct("<I")
+
+
+def element_count(name: str, shape: Sequence[int]) -> int:
+    """How many elements a shape has. Raises `Invalid` for a negative dimension."""
+    if any(size < 0 for size in shape):
+        raise Invalid(f"input '{name}': shape {list(shape)} has a negative dimension")
+    return prod(shape)
+
+
+def pack_bytes(elements: Iterable[bytes]) -> bytes:
+    """BYTES elements in binary form."""
+    return b"".join(part for element in elements for part in (_LENGTH.pack(len(element)), element))
+
+
+def unpack_bytes(name: str, raw: bytes, count: int) -> list[bytes]:
+    """Exactly `count` BYTES elements from their binary form. Raises `Malformed`."""
+    elements: list[bytes] = []
+    position = 0
+    while position < len(raw):
+        if len(elements) == count:
+            raise Malformed(f"input '{name}': more binary data than the {count} elements of its shape")
+        if position + _LENGTH.size > len(raw):
+            raise Malformed(f"input '{name}': the binary data ends inside the length of element {len(elements)}")
+        (length,) = _LENGTH.unpack_from(raw, position)
+        position += _LENGTH.size
+        if position + length > len(raw):
+            raise Malformed(f"input '{name}': the binary data ends inside element {len(elements)}")
+        elements.append(raw[position : position + length])
+        position += length
+    if len(elements) != count:
+        raise Malformed(f"input '{name}': {len(elements)} elements in the binary data, {count} in its shape")
+    return elements
+
+
+def unpack_int32(name: str, raw: bytes, count: int) -> npt.NDArray[np.int32]:
+    """Exactly `count` INT32 elements, int32 [count], from their binary form. Raises `Malformed`."""
+    if len(raw) != 4 * count:
+        raise Malformed(f"input '{name}': {len(raw)} bytes of binary data, {4 * count} by its shape")
+    return np.frombuffer(raw, "<i4").astype(np.int32, copy=False)
+
+
+def decode_text(name: str, element: bytes, number: int) -> str:
+    """A BYTES element as text. Raises `Malformed` if it is not UTF-8."""
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        raise Malformed(f"input '{name}': element {number} is not UTF-8") from None
+
+
+def flatten(name: str, data: Any, count: int) -> list[Any]:
+    """JSON data, nested or flat, as a flat list of exactly `count` elements. Raises `Invalid`."""
+    flat: list[Any] = []
+    _flatten_into(flat, name, data, 0)
+    if len(flat) != count:
+        raise Invalid(f"input '{name}': {len(flat)} elements in its data, {count} in its shape")
+    return flat
+
+
+def _flatten_into(flat: list[Any], name: str, data: Any, depth: int) -> None:
+    if not isinstance(data, list):
+        raise Invalid(f"input '{name}': data must be a list")
+    if depth > 8:
+        raise Invalid(f"input '{name}': data is nested too deeply")
+    for element in data:
+        if isinstance(element, list):
+            _flatten_into(flat, name, element, depth + 1)
+        else:
+            flat.append(element)

@@ -1,0 +1,37 @@
+"""From the path of a request to the busy route that answers it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from service.rest.endpoint import Endpoint
+
+
+class Match(NamedTuple):
+    """An endpoint, the path it is declared under, and that path's parameters."""
+
+    endpoint: Endpoint
+    path: str
+    parameters: dict[str, str]
+
+
+class Routes:
+    """The busy routes. A path is looked up once and then remembered, since the same few come again and again."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self.declared = {path: endpoint for endpoint in endpoints for path in endpoint.paths}
+        self._patterns = [(_pattern(path), path, endpoint) for path, endpoint in self.declared.items()]
+        self.find = lru_cache(maxsize=1024)(self._find)
+
+    def _find(self, path: str) -> Match | None:
+        for pattern, declared, endpoint in self._patterns:
+            if found := pattern.fullmatch(path):
+                return Match(endpoint, declared, found.groupdict())
+        return None
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/:]+)", re.escape(path)))

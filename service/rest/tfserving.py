@@ -1,0 +1,171 @@
+"""TensorFlow Serving's REST form, which KServe v1 and Vertex AI send as well.
+
+Sources: TensorFlow Serving's api_rest.md, KServe's v1 protocol, Vertex AI's custom container requirements.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict
+
+from service.classifier import Prediction
+from service.dataplane import DataPlane
+from service.errors import Invalid, RequestError
+from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+
+SIGNATURE = "serving_default"
+
+
+class TfServingRequest(BaseModel):
+    """Texts as rows (`instances`) or as a column (`inputs`), one of the two."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    signature_name: str | None = None
+    instances: list[Any] | None = None
+    inputs: Any = None
+
+
+class RowPrediction(BaseModel):
+    """The answer for one row."""
+
+    label: str
+    score: float
+    probabilities: list[float]
+
+
+class TfServingResponse(BaseModel):
+    """`predictions` for rows, `outputs` for a column."""
+
+    predictions: list[RowPrediction] | None = None
+    outputs: dict[str, list[Any]] | None = None
+
+
+class TfServingError(BaseModel):
+    """Every refusal of these routes."""
+
+    error: str
+
+
+class Predict(Endpoint):
+    """Rows or a column of texts; a text is a string, `{"text": …}` or `{"b64": …}`."""
+
+    paths = ("/v1/models/{model}:predict", "/v1/models/{model}/versions/{version}:predict")
+    summary = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
+    tag = "TensorFlow Serving"
+    request_model = TfServingRequest
+    response_model = TfServingResponse
+    error_model = TfServingError
+    request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
+
+    def __init__(self, dataplane: DataPlane) -> None:
+        self._dataplane = dataplane
+
+    async def respond(self, call: Call) -> Answer:
+        return await predict(self._dataplane, call)
+
+    def refusal(self, error: RequestError, request_id: str) -> bytes:
+        return to_json({"error": error.message})
+
+
+async def predict(dataplane: DataPlane, call: Call) -> Answer:
+    """Answer a `:predict` body; the model is that of the path, or the default one. Raises `RequestError`."""
+    body = parse(TfServingRequest, call.body)
+    rows = body.instances is not None
+    if rows == (body.inputs is not None):
+        raise Invalid("exactly one of instances and inputs is needed")
+    if body.signature_name not in (None, "", SIGNATURE):
+        raise Invalid(f"there is no signature {body.signature_name!r}; there is: {SIGNATURE}")
+    classifier = dataplane.repository.get(call.parameters.get("model", ""), call.parameters.get("version", ""))
+    texts = (
+        [_text("instances", each, n) for n, each in enumerate(body.instances or ())] if rows else _column(body.inputs)
+    )
+    predictions = await dataplane.predict(classifier, texts)
+    return Answer(to_json({"predictions": _rows(predictions)} if rows else {"outputs": _columns(predictions)}))
+
+
+def _column(inputs: Any) -> list[str]:
+    if isinstance(inputs, dict) and set(inputs) != {"b64"}:
+        if set(inputs) != {"text"}:
+            raise Invalid(f"inputs: the one input is text, not {', '.join(map(repr, inputs)) or 'none'}")
+        inputs = inputs["text"]
+    elements = inputs if isinstance(inputs, list) else [inputs]
+    return [_text("inputs", each, number) for number, each in enumerate(elements)]
+
+
+def _text(place: str, element: Any, number: int) -> str:
+    if isinstance(element, list) and len(element) == 1:
+        element = element[0]
+    if isinstance(element, dict) and set(element) == {"text"}:
+        element = element["text"]
+    if isinstance(element, list) and len(element) == 1:
+        element = element[0]
+    if isinstance(element, dict) and set(element) == {"b64"} and isinstance(element["b64"], str):
+        try:
+            return base64.b64decode(element["b64"], validate=True).decode()
+        except (binascii.Error, ValueError):
+            raise Invalid(f"{place}.{number}: b64 is not base64 of UTF-8") from None
+    if not isinstance(element, str):
+        raise Invalid(f'{place}.{number}: a row is a string or {{"text": string}}')
+    return element
+
+
+def _rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    return [{"label": each.label, "score": each.score, "probabilities": each.probabilities} for each in predictions]
+
+
+def _columns(predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
+    return {
+        "label": [each.label for each in predictions],
+        "score": [each.score for each in predictions],
+        "probabilities": [each.probabilities for each in predictions],
+    }
+
+
+router = APIRouter(prefix="/v1/models", tags=[Predict.tag])
+
+
+@router.get("/{model}/metadata", summary="TensorFlow Serving: signatures", responses={404: {"model": TfServingError}})
+@router.get("/{model}/versions/{version}/metadata", include_in_schema=False)
+async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
+    """The one signature that there is, in TensorFlow Serving's form."""
+    dataplane: DataPlane = request.app.state.dataplane
+    manifest = dataplane.repository.get(model, version).manifest
+    return {
+        "model_spec": {"name": manifest.name, "signature_name": "", "version": str(manifest.version)},
+        "metadata": {"signature_def": {"signature_def": {SIGNATURE: _signature(len(manifest.labels))}}},
+    }
+
+
+@router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version")
+async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
+    """The state of one version."""
+    dataplane: DataPlane = request.app.state.dataplane
+    return {"model_version_status": status(dataplane.repository.get(model, version).manifest.version)}
+
+
+def status(version: int) -> list[dict[str, Any]]:
+    """The states of the loaded versions, of which there is one."""
+    return [{"version": str(version), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}]
+
+
+def _signature(labels: int) -> dict[str, Any]:
+    return {
+        "method_name": "tensorflow/serving/predict",
+        "inputs": {"text": _tensor("DT_STRING")},
+        "outputs": {
+            "label": _tensor("DT_STRING"),
+            "score": _tensor("DT_FLOAT"),
+            "probabilities": _tensor("DT_FLOAT", labels),
+        },
+    }
+
+
+def _tensor(dtype: str, *sizes: int) -> dict[str, Any]:
+    dimensions = [{"size": str(size), "name": ""} for size in (-1, *sizes)]
+    return {"dtype": dtype, "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": ""}
