@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter_ns
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,9 @@ class DataPlane:
             self._check_count(len(rows))
             return _checked_ids(classifier, ids)
 
-        return await self._answer(classifier, list(ids), size, _as_encodings, time_limit)
+        # The matrix is its rows: a list of them would be millions of objects where the count is about to be refused.
+        rows = cast(Sequence[npt.NDArray[np.int32]], ids)
+        return await self._answer(classifier, rows, size, _as_encodings, time_limit)
 
     async def load(self, name: str) -> None:
         """Serve the newest version of a model in the repository. Raises `NotFound`, or `Invalid` for a broken one."""

@@ -6,18 +6,23 @@ from http import HTTPStatus
 
 from model.errors import SentimentError
 
+#: Of a refusal, which may repeat a name as long as the body. In gRPC it travels as a header, percent-encoded, and
+#: clients take no more than 8 KiB of those.
+MAX_MESSAGE_CHARACTERS = 500
+
 
 class StartupError(SentimentError):
     """The service cannot start as asked."""
 
 
 class RequestError(Exception):
-    """A request that gets a refusal instead of an answer. The message is shown to the caller."""
+    """A request that gets a refusal instead of an answer. The message, or its beginning, is shown to the caller."""
 
     code = "internal"
     retry_after: int | None = None  # seconds
 
     def __init__(self, message: str) -> None:
+        message = message if len(message) <= MAX_MESSAGE_CHARACTERS else message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
         super().__init__(message)
         self.message = message
 

@@ -11,10 +11,11 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from service import logs
 from service.dataplane import DataPlane
-from service.errors import GRPC_STATUS, DeadlineExceeded, RequestError
+from service.errors import GRPC_STATUS, DeadlineExceeded, Malformed, RequestError
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,10 @@ class Caller:
         try:
             async for answer in answers:
                 yield answer
-        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # where the caller left, the requests end, and mostly at once there is word of why
+            if context.cancelled():
+                status = "CANCELLED"
+        except (asyncio.CancelledError, GeneratorExit):  # the second where the caller left without taking an answer
             status = "CANCELLED"
             raise
         except Exception as error:
@@ -85,5 +89,7 @@ def as_refusal(error: Exception, route: str) -> RequestError:
     """The error that a caller may see; what is a defect of ours is logged and kept from it."""
     if isinstance(error, RequestError):
         return error
+    if isinstance(error, DecodeError):  # of a message in a stream; before a single one, gRPC does not come here
+        return Malformed("the message is not valid protobuf")
     logger.error("%s failed", route, exc_info=error)
     return RequestError("internal error")

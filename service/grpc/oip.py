@@ -176,14 +176,14 @@ def raw(output: Output) -> bytes:
 
 
 def _request(message: pb.ModelInferRequest, remaining: float | None) -> Request:
-    timeout = _parameter(message.parameters, "timeout", int)
+    timeout = _whole_number(message.parameters, "timeout")
     limits = [remaining, timeout * _MICROSECONDS if timeout else None]
     return Request(
         model=message.model_name,
         version=message.model_version,
         inputs=_inputs(message),
         outputs=[
-            RequestedOutput(each.name, binary=True, classification=_parameter(each.parameters, "classification", int))
+            RequestedOutput(each.name, binary=True, classification=_whole_number(each.parameters, "classification"))
             for each in message.outputs
         ],
         timeout=min((limit for limit in limits if limit is not None), default=None),
@@ -214,12 +214,13 @@ def _contents(tensor: pb.ModelInferRequest.InferInputTensor) -> list[Any]:
     return list(getattr(tensor.contents, expected)) if expected else []
 
 
-def _parameter(parameters: Mapping[str, pb.InferParameter], name: str, kind: type[int]) -> int:
-    """A whole-number parameter, 0 where it is absent. Raises `Invalid` for one of another kind."""
+def _whole_number(parameters: Mapping[str, pb.InferParameter], name: str) -> int:
+    """A parameter, 0 where it is absent. Raises `Invalid` for one of another kind or below 0."""
     if name not in parameters:
         return 0
     parameter = parameters[name]
     choice = parameter.WhichOneof("parameter_choice")
-    if choice not in ("int64_param", "uint64_param"):
-        raise Invalid(f"parameter '{name}' must be a whole number")
-    return kind(getattr(parameter, choice))
+    value: int = getattr(parameter, choice) if choice in ("int64_param", "uint64_param") else -1
+    if value < 0:
+        raise Invalid(f"parameter '{name}' must be a whole number, not negative")
+    return value

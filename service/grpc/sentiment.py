@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import grpc
+
 from model.artifact import Manifest
 from service import classifier
 from service.dataplane import DataPlane
@@ -44,6 +46,11 @@ class Sentiment(SentimentServicer):
 
         async for answer in self._caller.stream(PREDICT_STREAM, context, answers()):
             yield answer
+
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.Explanation:
+        """Not there yet."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Explain is not implemented")
+        raise AssertionError("abort raises")
 
     async def _predict(self, request: pb.PredictRequest, context: Context) -> pb.Prediction:
         model = self._dataplane.repository.get(request.model, request.version)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.dataplane import DataPlane
 from service.errors import StartupError
-from service.grpc import oip, sentiment
+from service.grpc import health, oip, sentiment
 from service.grpc.protos import inference_pb2_grpc, sentiment_pb2_grpc
 
 #: Names under which health is asked for; the empty one is the whole server.
@@ -17,7 +21,26 @@ HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE)
 #: The methods that are counted one by one.
 ROUTES = (*sentiment.ROUTES, *oip.ROUTES)
 
-_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+_Handler = Any  # grpc.RpcMethodHandler is generic for type checkers alone
+
+
+class _Reader(grpc.aio.ServerInterceptor):
+    """Refuses bytes that are no message, which gRPC would take for a defect of ours and log as one."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, _Handler] = {}
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]], details: grpc.HandlerCallDetails
+    ) -> _Handler:
+        """The method's handler, with the refusal around it if it takes a single message."""
+        handler = self._handlers.get(details.method)
+        if handler is None:
+            handler = await continuation(details)
+            if handler is not None:  # there is such a method
+                handler = self._handlers[details.method] = _reading(handler)
+        return handler
 
 
 class Server:
@@ -26,18 +49,19 @@ class Server:
     def __init__(self, dataplane: DataPlane) -> None:
         settings = dataplane.settings
         self._server = grpc.aio.server(
+            interceptors=[_Reader()],
             options=[
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
                 # Two processes on one port would share its calls without knowing of each other.
                 ("grpc.so_reuseport", 0),
-            ]
+            ],
         )
-        self._health = health.aio.HealthServicer()
+        self._health = health.Health(HEALTH_NAMES)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(oip.OpenInference(dataplane), self._server)
         sentiment_pb2_grpc.add_SentimentServicer_to_server(sentiment.Sentiment(dataplane), self._server)
-        names = (health.SERVICE_NAME, oip.SERVICE, sentiment.SERVICE, reflection.SERVICE_NAME)
+        names = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self, host: str, port: int) -> int:
@@ -48,14 +72,32 @@ class Server:
         except RuntimeError as error:
             raise StartupError(f"cannot listen on {address} for gRPC: the port is taken or not ours") from error
         await self._server.start()
-        for name in HEALTH_NAMES:
-            await self._health.set(name, _SERVING)
         return bound
 
     async def drain(self) -> None:
         """Say NOT_SERVING from now on, to those who ask and to those who watch; once is enough, more do no harm."""
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
 
     async def stop(self, grace: float) -> None:
         """Take no new calls and give the running ones `grace` seconds."""
+        self._health.leave()
         await self._server.stop(grace)
+
+
+def _reading(handler: _Handler) -> _Handler:
+    answer, deserialize = handler.unary_unary, handler.request_deserializer
+    if answer is None or deserialize is None:
+        return handler
+
+    def read(message: bytes) -> Any:
+        try:
+            return deserialize(message)
+        except DecodeError:
+            return None
+
+    async def method(request: Any, context: Any) -> Any:
+        if request is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the message is not valid protobuf")
+        return await answer(request, context)
+
+    return grpc.unary_unary_rpc_method_handler(method, read, handler.response_serializer)

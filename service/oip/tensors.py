@@ -18,11 +18,17 @@ from service.errors import Invalid, Malformed
 
 _LENGTH = struct.Struct("<I")
 
+#: An INT64, as in gRPC. JSON's numbers have no end.
+_MAX_DIMENSION = 2**63 - 1
+
 
 def element_count(name: str, shape: Sequence[int]) -> int:
-    """How many elements a shape has. Raises `Invalid` for a negative dimension."""
-    if any(size < 0 for size in shape):
-        raise Invalid(f"input '{name}': shape {list(shape)} has a negative dimension")
+    """How many elements a shape has, at least one. Raises `Invalid` for a dimension that is none.
+
+    Without zeros no dimension is larger than the data, which a shape such as [2**62, 0] would not promise.
+    """
+    if not all(0 < size <= _MAX_DIMENSION for size in shape):
+        raise Invalid(f"input '{name}': a dimension is not from 1 to 2^63 - 1 in shape {list(shape)}")
     return prod(shape)
 
 

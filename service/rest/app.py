@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
@@ -55,6 +56,16 @@ _ENDPOINTS = (
 )
 _ROUTERS = (native.router, oip.router, tfserving.router, huggingface.router, cloud.router, operations.router)
 
+_Form = tuple[Callable[[RequestError, str], bytes], Mapping[str, HTTPStatus]]
+
+#: How refusals are put by the protocols that are not our own, by the tag of their routes.
+_FORMS: dict[str, _Form] = {
+    oip.Infer.tag: (oip.error_body, PLAIN_HTTP_STATUS),
+    tfserving.Predict.tag: (tfserving.error_body, PLAIN_HTTP_STATUS),
+    huggingface.TextClassification.tag: (huggingface.error_body, PLAIN_HTTP_STATUS),
+    cloud.Invocations.tag: (tfserving.error_body, PLAIN_HTTP_STATUS),
+}
+
 #: Metrics label of every path that is no route.
 OTHER = "other"
 
@@ -85,10 +96,16 @@ class Application(FastAPI):
         self._dataplane = dataplane
         self._access_log = dataplane.settings.access_log
         self._busy = Routes(_endpoints(dataplane))
+        if dataplane.settings.health_route:  # before the others: it may look like one of theirs
+            self.add_api_route(
+                dataplane.settings.health_route,
+                operations.readyz,
+                tags=[cloud.Invocations.tag],
+                summary="Vertex AI: may traffic come here?",
+                responses={503: {"model": tfserving.TfServingError}},
+            )
         for router in _ROUTERS:
             self.include_router(router)
-        if dataplane.settings.health_route:
-            self.add_api_route(dataplane.settings.health_route, operations.readyz, tags=["clouds"])
         self._routes = frozenset(routes(dataplane.settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,8 +118,8 @@ class Application(FastAPI):
         request_id = _request_id(headers)
         logs.request_id.set(request_id.decode())
         match = self._busy.find(scope["path"])
-        # The root is busy for POST alone: a browser gets a page there.
-        if match is not None and (scope["method"] == "POST" or match.path != "/"):
+        # GET is not refused at the root: it belongs to browsers there.
+        if match is not None and (match.path != "/" or scope["method"] not in ("GET", "HEAD")):
             route = match.path
             status = await self._answer(match, scope, headers, receive, send, request_id)
         else:
@@ -134,6 +151,11 @@ class Application(FastAPI):
                 for path, endpoint in self._busy.declared.items()
             }
             document["paths"] = busy | ordinary
+            # FastAPI adds one to every route with parameters, but any string will do for ours.
+            for operation in (each for path in ordinary.values() for each in path.values()):
+                operation["responses"].pop("422", None)
+            for name in ("HTTPValidationError", "ValidationError"):
+                document["components"]["schemas"].pop(name, None)
         return self.openapi_schema or {}
 
     async def _answer(
@@ -215,21 +237,27 @@ def routes(settings: Settings) -> list[str]:
 
 def _endpoints(dataplane: DataPlane) -> list[Endpoint]:
     endpoints: list[Endpoint] = [kind(dataplane) for kind in _ENDPOINTS]
-    if route := dataplane.settings.predict_route:
-        endpoints.append(cloud.VertexPredict(dataplane, route))
+    if route := dataplane.settings.predict_route:  # first: it may look like one of the others
+        endpoints.insert(0, cloud.VertexPredict(dataplane, route))
     return endpoints
 
 
 async def _on_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    speaks_oip = request.url.path.startswith("/v2")
-    error_body, statuses = (oip.error_body, PLAIN_HTTP_STATUS) if speaks_oip else (native.error_body, HTTP_STATUS)
+    error_body, statuses = _form(request)
     return Response(
         error_body(error, logs.request_id.get()),
         status_code=statuses[error.code],
         headers={name.decode(): value.decode() for name, value in _error_headers(error)},
         media_type="application/json",
     )
+
+
+def _form(request: Request) -> _Form:
+    """How the protocol of a route puts a refusal; that of no route is ours, but under /v2."""
+    tags = getattr(request.scope.get("route"), "tags", ())
+    fallback = _FORMS[oip.Infer.tag] if request.url.path.startswith("/v2") else (native.error_body, HTTP_STATUS)
+    return next((_FORMS[tag] for tag in tags if tag in _FORMS), fallback)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -7,30 +7,29 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 from service.dataplane import DataPlane
 from service.errors import Invalid, Malformed, RequestError, Unavailable
-from service.rest import tfserving
-from service.rest.endpoint import Answer, Call, Endpoint, to_json
-from service.rest.huggingface import scored
+from service.rest import huggingface, tfserving
+from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 
 
 class InvocationRequest(BaseModel):
     """Texts under `inputs`, as Hugging Face's containers take them, or under `instances`, as TensorFlow's do."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore")
 
-    inputs: str | list[str] | None = None
+    inputs: huggingface.Texts = None
+    parameters: huggingface.ClassificationParameters | None = None
     instances: list[Any] | None = None
 
 
-class InvocationResponse(BaseModel):
-    """What goes with the form of the request."""
-
-    model_config = ConfigDict(extra="allow")
+class InvocationResponse(
+    RootModel[list[huggingface.Scored] | list[list[huggingface.Scored]] | tfserving.TfServingResponse]
+):
+    """The labels of one text or of each of several for `inputs` and plain text, `predictions` for `instances`."""
 
 
 class Invocations(Endpoint):
@@ -48,32 +47,21 @@ class Invocations(Endpoint):
         self._dataplane = dataplane
 
     async def respond(self, call: Call) -> Answer:
-        if call.headers.get(b"content-type", b"").startswith(b"text/plain"):
-            return await self._labels(_plain(call.body), single=True)
-        try:
-            document = orjson.loads(call.body)
-        except orjson.JSONDecodeError as error:
-            raise Malformed(f"the body is not valid JSON: {error}") from None
-        if isinstance(document, dict) and "instances" in document:
+        body = _read(call)
+        if body.instances is not None:
             return await tfserving.predict(self._dataplane, call)
-        if not isinstance(document, dict) or "inputs" not in document:
-            raise Invalid("the body: an object with inputs or instances is needed")
-        inputs = document["inputs"]
-        single = isinstance(inputs, str)
-        texts = [inputs] if single else inputs
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise Invalid("inputs: a text or a list of texts is needed")
-        return await self._labels(texts, single)
+        if body.inputs is None:
+            raise Invalid("the body: inputs or instances is needed")
+        answers = await huggingface.classify(self._dataplane, body.inputs, body.parameters)
+        return Answer(to_json(answers[0] if isinstance(body.inputs, str) else answers))
 
     def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return to_json({"error": error.message})
+        return tfserving.error_body(error, request_id)
 
-    async def _labels(self, texts: list[str], single: bool) -> Answer:
-        """The labels of one text, most probable first, or of each of several."""
-        classifier = self._dataplane.repository.get()
-        predictions = await self._dataplane.predict(classifier, texts)
-        answers = [scored(classifier, each) for each in predictions]
-        return Answer(to_json(answers[0] if single else answers))
+    def describe(self, path: str) -> dict[str, Any]:
+        operation = super().describe(path)
+        operation["requestBody"]["content"]["text/plain"] = {"schema": {"type": "string"}}
+        return operation
 
 
 class VertexPredict(Endpoint):
@@ -94,12 +82,15 @@ class VertexPredict(Endpoint):
         return await tfserving.predict(self._dataplane, call)
 
     def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return to_json({"error": error.message})
+        return tfserving.error_body(error, request_id)
 
 
-def _plain(body: bytes) -> list[str]:
+def _read(call: Call) -> InvocationRequest:
+    media_type = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if media_type != b"text/plain":
+        return parse(InvocationRequest, call.body)
     try:
-        return [body.decode()]
+        return InvocationRequest(inputs=call.body.decode())
     except UnicodeDecodeError:
         raise Malformed("the body is not UTF-8") from None
 
@@ -107,7 +98,12 @@ def _plain(body: bytes) -> list[str]:
 router = APIRouter(tags=[Invocations.tag])
 
 
-@router.get("/ping", summary="SageMaker: may traffic come here?", response_class=Response)
+@router.get(
+    "/ping",
+    summary="SageMaker: may traffic come here?",
+    response_class=Response,
+    responses={503: {"model": tfserving.TfServingError}},
+)
 async def ping(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
     dataplane: DataPlane = request.app.state.dataplane

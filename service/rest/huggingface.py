@@ -6,18 +6,21 @@ Sources: huggingface_hub's inference client, text-embeddings-inference's router 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, WithJsonSchema
 
 from service.classifier import Classifier, Prediction
 from service.dataplane import DataPlane
-from service.errors import Invalid, Malformed, Overloaded, RequestError, TooLarge, Unavailable
+from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
 from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 from service.version import package_version
+
+#: Checked by hand, up to the first fault: of a million pydantic would tell them all, which takes seconds.
+Texts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema())]
+_TeiTexts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str] | list[list[str]]).json_schema())]
 
 
 class Scored(BaseModel):
@@ -32,8 +35,8 @@ class ClassificationParameters(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    top_k: int | None = None
-    function_to_apply: Literal["sigmoid", "softmax", "none"] | None = None
+    top_k: int | None = Field(None, ge=1)
+    function_to_apply: Literal["sigmoid", "softmax"] | None = None
 
 
 class ClassificationRequest(BaseModel):
@@ -41,7 +44,7 @@ class ClassificationRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    inputs: str | list[str]
+    inputs: Texts
     parameters: ClassificationParameters | None = None
 
 
@@ -50,7 +53,7 @@ class TeiRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    inputs: str | list[str] | list[list[str]]
+    inputs: _TeiTexts
     raw_scores: bool = False
     truncate: bool | None = None
     truncation_direction: str | None = None
@@ -71,15 +74,18 @@ class HuggingFaceError(BaseModel):
     error_type: str
 
 
-#: text-embeddings-inference's words for what went wrong.
-_ERROR_TYPES = {Overloaded.code: "overloaded", Unavailable.code: "unhealthy"}
-_VALIDATION = (Malformed.code, Invalid.code, TooLarge.code)
+#: text-embeddings-inference's words for what went wrong; everything else is the caller's fault, `validation`.
+_ERROR_TYPES = {
+    Overloaded.code: "overloaded",
+    Unavailable.code: "unhealthy",
+    DeadlineExceeded.code: "backend",
+    RequestError.code: "backend",
+}
 
 
 def error_body(error: RequestError, request_id: str) -> bytes:
     """`{"error", "error_type"}`."""
-    kind = "validation" if error.code in _VALIDATION else _ERROR_TYPES.get(error.code, "backend")
-    return to_json({"error": error.message, "error_type": kind})
+    return to_json({"error": error.message, "error_type": _ERROR_TYPES.get(error.code, "validation")})
 
 
 class _HuggingFace(Endpoint):
@@ -104,14 +110,7 @@ class TextClassification(_HuggingFace):
 
     async def respond(self, call: Call) -> Answer:
         body = parse(ClassificationRequest, call.body)
-        parameters = body.parameters or ClassificationParameters()
-        classifier = self._dataplane.repository.get()
-        _check_function(classifier, parameters.function_to_apply)
-        if parameters.top_k is not None and parameters.top_k < 1:
-            raise Invalid("parameters.top_k: must be at least 1")
-        texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
-        predictions = await self._dataplane.predict(classifier, texts)
-        return Answer(to_json([scored(classifier, each)[: parameters.top_k] for each in predictions]))
+        return Answer(to_json(await classify(self._dataplane, body.inputs, body.parameters)))
 
 
 class TeiPredict(_HuggingFace):
@@ -133,6 +132,11 @@ class TeiPredict(_HuggingFace):
         texts, single = _tei_texts(body.inputs)
         classifier = self._dataplane.repository.get()
         predictions = await self._dataplane.predict(classifier, texts)
+        if body.truncate is False and any(each.truncated for each in predictions):
+            longest = max(each.tokens for each in predictions)
+            raise Invalid(
+                f"inputs: {longest} tokens; the model reads {classifier.manifest.max_tokens}, truncate is false"
+            )
         answers = [scored(classifier, each) for each in predictions]
         return Answer(
             to_json(answers[0] if single else answers),
@@ -145,32 +149,45 @@ class TeiPredict(_HuggingFace):
         )
 
 
+async def classify(
+    dataplane: DataPlane, inputs: Any, parameters: ClassificationParameters | None
+) -> list[list[dict[str, Any]]]:
+    """For every text its labels, the most probable first. Raises `RequestError`."""
+    parameters = parameters or ClassificationParameters()
+    classifier = dataplane.repository.get()
+    # A sigmoid over two labels is a softmax as well; over more it would need other scores than ours.
+    if parameters.function_to_apply == "sigmoid" and len(classifier.labels) > 2:
+        raise Invalid("parameters.function_to_apply: this model ends in a softmax, not in a sigmoid")
+    predictions = await dataplane.predict(classifier, _texts(inputs))
+    return [scored(classifier, each)[: parameters.top_k] for each in predictions]
+
+
 def scored(classifier: Classifier, prediction: Prediction) -> list[dict[str, Any]]:
     """The labels of one text with their probabilities, the most probable first."""
     pairs = zip(classifier.labels, prediction.probabilities, strict=True)
     return [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda pair: -pair[1])]
 
 
-def _check_function(classifier: Classifier, function: str | None) -> None:
-    """With two labels a sigmoid and a softmax of it are the same; anything else would need other scores than ours."""
-    fits = {None, "softmax"} | ({"sigmoid"} if len(classifier.labels) == 2 else set())
-    if function not in fits:
-        raise Invalid(f"parameters.function_to_apply: {function!r} is not what this model ends in")
+def _texts(inputs: Any) -> list[str]:
+    texts = [inputs] if isinstance(inputs, str) else inputs
+    if not isinstance(texts, list):
+        raise Invalid("inputs: a text or a list of texts is needed")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise Invalid(f"inputs.{number}: a text is needed")
+    return texts
 
 
-def _tei_texts(inputs: str | list[str] | list[list[str]]) -> tuple[Sequence[str], bool]:
+def _tei_texts(inputs: Any) -> tuple[list[str], bool]:
     """The texts, and whether they are one text on its own rather than a batch."""
-    if isinstance(inputs, str):
-        return [inputs], True
-    if not inputs:
-        raise Invalid("inputs: at least one text is needed")
-    if all(isinstance(each, str) for each in inputs):
-        if len(inputs) > 1:
+    if not isinstance(inputs, list) or not inputs or isinstance(inputs[0], str):
+        texts = _texts(inputs)
+        if len(texts) > 1:
             raise Invalid("inputs: a list of texts is a pair, which this model does not read; a batch is [[text], …]")
-        return [str(inputs[0])], True
+        return texts, True
     texts = []
     for number, row in enumerate(inputs):
-        if not isinstance(row, list) or len(row) != 1:
+        if not isinstance(row, list) or len(row) != 1 or not isinstance(row[0], str):
             raise Invalid(f"inputs.{number}: a row of a batch is a list of one text")
         texts.append(row[0])
     return texts, False
@@ -206,7 +223,12 @@ async def info(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/health", summary="text-embeddings-inference: may traffic come here?", response_class=Response)
+@router.get(
+    "/health",
+    summary="text-embeddings-inference: may traffic come here?",
+    response_class=Response,
+    responses={503: {"model": HuggingFaceError}},
+)
 async def health(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
     dataplane: DataPlane = request.app.state.dataplane

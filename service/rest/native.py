@@ -28,7 +28,9 @@ class PredictRequest(_Request):
 class PredictBatchRequest(_Request):
     """Several reviews."""
 
-    texts: Annotated[list[str], FailFast()] = Field(description="The reviews, at least one.")
+    texts: Annotated[list[str], FailFast()] = Field(
+        description="The reviews, at least one.", json_schema_extra={"minItems": 1}
+    )
 
 
 class ModelReference(BaseModel):

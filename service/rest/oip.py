@@ -5,6 +5,7 @@ Sources: the protocol's inference_rest.md and open_inference_rest.yaml; Triton's
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,8 @@ from service.version import package_version
 HEADER_LENGTH = b"inference-header-content-length"
 _BINARY = b"application/octet-stream"
 _MICROSECONDS = 1e-6
+_DIGITS = re.compile(rb"[0-9]{1,19}")
+_MAX_WHOLE_NUMBER = 2**64 - 1  # a UINT64, as in gRPC
 
 
 class _Body(BaseModel):
@@ -146,8 +149,8 @@ def _read(call: Call) -> tuple[InferRequest, list[Input], bool]:
     if header is None:
         body = parse(InferRequest, call.body)
         return body, _inputs(body, b""), _binary_output(body)
-    if not header.isdigit():
-        raise Malformed("Inference-Header-Content-Length is not a number")
+    if not _DIGITS.fullmatch(header):
+        raise Malformed("Inference-Header-Content-Length is not a number of bytes")
     length = int(header)
     if length > len(call.body):
         raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {len(call.body)} bytes")
@@ -207,8 +210,8 @@ def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
 
 def _whole_number(parameters: dict[str, Any], name: str) -> int:
     value = parameters.get(name, 0)
-    if type(value) is not int or value < 0:
-        raise Invalid(f"parameter '{name}' must be a whole number, not negative")
+    if type(value) is not int or not 0 <= value <= _MAX_WHOLE_NUMBER:
+        raise Invalid(f"parameter '{name}' must be a whole number of 64 bits, not negative")
     return value
 
 

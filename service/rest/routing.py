@@ -19,10 +19,16 @@ class Match(NamedTuple):
 
 
 class Routes:
-    """The busy routes. A path is looked up once and then remembered, since the same few come again and again."""
+    """The busy routes; where several fit a path, the first of them answers.
+
+    A path is looked up once and then remembered, since the same few come again and again.
+    """
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
-        self.declared = {path: endpoint for endpoint in endpoints for path in endpoint.paths}
+        self.declared: dict[str, Endpoint] = {}
+        for endpoint in endpoints:
+            for path in endpoint.paths:
+                self.declared.setdefault(path, endpoint)
         self._patterns = [(_pattern(path), path, endpoint) for path, endpoint in self.declared.items()]
         self.find = lru_cache(maxsize=1024)(self._find)
 
@@ -34,4 +40,4 @@ class Routes:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/:]+)", re.escape(path)))
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))

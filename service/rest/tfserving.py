@@ -52,6 +52,11 @@ class TfServingError(BaseModel):
     error: str
 
 
+def error_body(error: RequestError, request_id: str) -> bytes:
+    """`{"error": "..."}`."""
+    return to_json({"error": error.message})
+
+
 class Predict(Endpoint):
     """Rows or a column of texts; a text is a string, `{"text": …}` or `{"b64": …}`."""
 
@@ -70,7 +75,7 @@ class Predict(Endpoint):
         return await predict(self._dataplane, call)
 
     def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return to_json({"error": error.message})
+        return error_body(error, request_id)
 
 
 async def predict(dataplane: DataPlane, call: Call) -> Answer:
@@ -127,10 +132,12 @@ def _columns(predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
     }
 
 
+_REFUSED: dict[int | str, dict[str, Any]] = {404: {"model": TfServingError}}
+
 router = APIRouter(prefix="/v1/models", tags=[Predict.tag])
 
 
-@router.get("/{model}/metadata", summary="TensorFlow Serving: signatures", responses={404: {"model": TfServingError}})
+@router.get("/{model}/metadata", summary="TensorFlow Serving: signatures", responses=_REFUSED)
 @router.get("/{model}/versions/{version}/metadata", include_in_schema=False)
 async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """The one signature that there is, in TensorFlow Serving's form."""
@@ -142,7 +149,7 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
     }
 
 
-@router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version")
+@router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version", responses=_REFUSED)
 async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
     """The state of one version."""
     dataplane: DataPlane = request.app.state.dataplane

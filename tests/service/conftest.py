@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
+from google.protobuf import descriptor_pool
 
 from model.artifact import Artifact, read_artifact
 from service.classifier import Classifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess
+
+# Triton's client declares the protobuf package `inference`, and so does the service, while a pool of declarations takes
+# a name once. Tests of either may run in this process, so the client gets a pool of its own.
+with mock.patch.object(descriptor_pool, "Default", return_value=descriptor_pool.DescriptorPool()):
+    import tritonclient.grpc  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,25 @@
+"""Channels to the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from tests.processes import ServerProcess
+from tests.service.grpc.channels import connect
+
+
+@pytest.fixture(scope="session")
+def channel(server: ServerProcess) -> Iterator[grpc.Channel]:
+    """A channel to the shared server."""
+    with connect(server) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="session")
+def stub(channel: grpc.Channel) -> SentimentStub:
+    """Our own service at the shared server."""
+    return SentimentStub(channel)

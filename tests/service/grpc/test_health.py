@@ -1,0 +1,80 @@
+"""gRPC's health service: what load balancers and Kubernetes ask."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from service.grpc.protos.sentiment_pb2 import PredictRequest
+from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from tests.processes import PATIENCE, ServerProcess
+from tests.service.grpc.channels import connect, refused
+
+SERVICES = ("", "sentiment.v1.Sentiment", "inference.GRPCInferenceService")
+SERVING = HealthCheckResponse.SERVING
+NOT_SERVING = HealthCheckResponse.NOT_SERVING
+
+
+def health_of(channel: grpc.Channel) -> Any:
+    """The health service, whose type stubs know no methods."""
+    return HealthStub(channel)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_check(channel: grpc.Channel, service: str) -> None:
+    """The server as a whole and each of its services serve."""
+    assert health_of(channel).Check(HealthCheckRequest(service=service)).status == SERVING
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_watch(channel: grpc.Channel, service: str) -> None:
+    """Who watches is told the status at once."""
+    watch = health_of(channel).Watch(HealthCheckRequest(service=service), timeout=PATIENCE)
+    assert next(watch).status == SERVING
+    watch.cancel()
+
+
+def test_unknown_service(channel: grpc.Channel) -> None:
+    """A service that is not there is NOT_FOUND; who watches is told that it is unknown, for it might come."""
+    request = HealthCheckRequest(service="sentiment.v2.Sentiment")
+    refusal = refused(lambda: health_of(channel).Check(request))
+    assert refusal.code is grpc.StatusCode.NOT_FOUND
+    assert "'sentiment.v2.Sentiment'" in refusal.message
+    watch = health_of(channel).Watch(request, timeout=PATIENCE)
+    assert next(watch).status == HealthCheckResponse.SERVICE_UNKNOWN
+    watch.cancel()
+
+
+def test_drain() -> None:
+    """From SIGTERM on everyone is told NOT_SERVING while calls are answered; then the server leaves, watched or not."""
+    with ServerProcess("--drain-delay", "2") as server, connect(server) as channel:
+        health, sentiment = health_of(channel), SentimentStub(channel)
+        watches = [health.Watch(HealthCheckRequest(service=service), timeout=PATIENCE) for service in SERVICES]
+        leaving = health.Watch(HealthCheckRequest(), timeout=PATIENCE)
+        unknown = health.Watch(HealthCheckRequest(service="other"), timeout=PATIENCE)
+        assert [next(watch).status for watch in (*watches, leaving)] == [SERVING] * 4
+        assert next(unknown).status == HealthCheckResponse.SERVICE_UNKNOWN
+        leaving.cancel()  # the others must not be forgotten with it
+        server.process.send_signal(signal.SIGTERM)
+        assert [next(watch).status for watch in watches] == [NOT_SERVING] * 3
+        assert health.Check(HealthCheckRequest()).status == NOT_SERVING
+        assert sentiment.Predict(PredictRequest(text="x")).tokens == 2
+        assert next(health.Watch(HealthCheckRequest(), timeout=PATIENCE)).status == NOT_SERVING
+        assert server.process.wait(PATIENCE) == 0
+        for watch in (*watches, unknown):
+            assert list(watch) == []
+        assert not [line for line in server.log if "ERROR" in line or "WARNING" in line]
+
+
+def test_watches_do_not_keep_the_server() -> None:
+    """Without a drain delay the server leaves at once, though someone watches and many seconds are granted."""
+    with ServerProcess("--shutdown-timeout", "3600") as server, connect(server) as channel:
+        watch = health_of(channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
+        assert next(watch).status == SERVING
+        assert server.stop() == 0
+        assert [answer.status for answer in watch] == [NOT_SERVING]

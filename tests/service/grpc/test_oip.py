@@ -1,0 +1,477 @@
+"""The Open Inference Protocol over gRPC, asked with the messages of Triton's client."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+from tests.processes import PATIENCE, ServerProcess
+from tests.service.artifacts import publish_table
+from tests.service.grpc.channels import connect
+from tests.service.grpc.messages import elements, output, refused, request, tensor, text_request
+from tests.service.oip.bodies import pack
+
+TEXTS = ("A gripping, beautifully acted film.", "Dull, très long, and a waste of time.", "")
+
+
+@pytest.fixture(scope="module")
+def oip(channel: grpc.Channel) -> Any:
+    """A stub for the server with the shipped model."""
+    return GRPCInferenceServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def expected(server: ServerProcess) -> dict[str, list[Any]]:
+    """The elements of every output for `TEXTS`, from the native route."""
+    answers = [server.client.post("/v1/predict", json={"text": text}).json() for text in TEXTS]
+    return {
+        "label": [answer["label"] for answer in answers],
+        "score": [pytest.approx(answer["score"], abs=1e-6) for answer in answers],
+        "probabilities": [
+            pytest.approx(probability, abs=1e-6)
+            for answer in answers
+            for probability in answer["probabilities"].values()
+        ],
+    }
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository of one small model."""
+    publish_table(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def tickets(repository: Path) -> Iterator[Any]:
+    """A stub for a server of its own with that repository."""
+    with ServerProcess(repository=repository) as process, connect(process) as channel:
+        yield GRPCInferenceServiceStub(channel)
+
+
+def parameter(value: bool | int | str | float) -> Any:
+    """A parameter of the kind that goes with the value."""
+    kinds = {bool: "bool_param", int: "int64_param", str: "string_param", float: "double_param"}
+    return pb.InferParameter(**{kinds[type(value)]: value})
+
+
+def test_typed_contents(oip: Any, expected: dict[str, list[Any]]) -> None:
+    """Typed contents are answered in raw form, which is all that Triton's clients read."""
+    response = oip.ModelInfer(text_request(*TEXTS))
+    assert (response.model_name, response.model_version, response.id) == ("imdb-cnn", "1", "")
+    shapes = [(each.name, each.datatype, list(each.shape)) for each in response.outputs]
+    assert shapes == [("label", "BYTES", [3, 1]), ("score", "FP32", [3, 1]), ("probabilities", "FP32", [3, 2])]
+    assert elements(response) == expected
+
+
+def test_raw_contents(oip: Any, expected: dict[str, list[Any]]) -> None:
+    """Raw contents are answered like typed ones, of shape [batch] too."""
+    raw = [pack(*TEXTS)]
+    assert elements(oip.ModelInfer(request(tensor(shape=[3, 1]), raw=raw))) == expected
+    response = oip.ModelInfer(request(tensor(shape=[3]), raw=raw))
+    assert elements(response) == expected
+    assert [list(each.shape) for each in response.outputs] == [[3], [3], [3, 2]]
+
+
+def test_tokens(oip: Any) -> None:
+    """Ids are read from typed and from raw contents alike."""
+    ids = [1, 17, 4, 4999, 0, 2]
+    described: dict[str, Any] = {"name": "tokens", "shape": [2, 3], "datatype": "INT32"}
+    typed = oip.ModelInfer(request(tensor(**described, int_contents=ids)))
+    raw = oip.ModelInfer(request(tensor(**described), raw=[struct.pack("<6i", *ids)]))
+    assert elements(typed) == elements(raw)
+    assert len(elements(raw)["label"]) == 2
+
+
+def test_both_inputs(oip: Any, expected: dict[str, list[Any]]) -> None:
+    """Load generators fill every input; the text is answered."""
+    noise = struct.pack("<6i", *[2**31 - 1, -(2**31)] * 3)
+    inputs = [tensor(shape=[3, 1]), tensor("tokens", [3, 2], "INT32")]
+    raw = [pack(*TEXTS), noise]
+    assert elements(oip.ModelInfer(request(*inputs, raw=raw))) == expected
+    assert elements(oip.ModelInfer(request(*inputs[::-1], raw=raw[::-1]))) == expected
+
+
+@pytest.mark.parametrize("wished", [["score"], ["probabilities", "label"], ["score", "probabilities", "label"]])
+def test_outputs(oip: Any, expected: dict[str, list[Any]], wished: list[str]) -> None:
+    """Exactly the outputs that are asked for come, in that order."""
+    found = elements(oip.ModelInfer(text_request(*TEXTS, outputs=[output(name) for name in wished])))
+    assert list(found) == wished
+    assert found == {name: expected[name] for name in wished}
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_classification(oip: Any, expected: dict[str, list[Any]], count: int) -> None:
+    """Classes come as strings of value, index and label, the most probable first."""
+    response = oip.ModelInfer(text_request(*TEXTS, outputs=[output("probabilities", classification=count)]))
+    [described] = response.outputs
+    assert (described.datatype, list(described.shape)) == ("BYTES", [3, min(count, 2)])
+    best = [each.split(":") for each in elements(response)["probabilities"][:: min(count, 2)]]
+    assert [label for _, _, label in best] == expected["label"]
+    assert [float(value) for value, _, _ in best] == expected["score"]
+
+
+def test_defaults(oip: Any) -> None:
+    """An empty name is the default model, an empty version the loaded one, and the loaded one may be named."""
+    for fields in ({"model": ""}, {"model_version": "1"}, {"model_version": ""}):
+        assert oip.ModelInfer(text_request("x", **fields)).model_version == "1"
+
+
+@pytest.mark.parametrize("id", ["", "a 7", "é" * 1000])
+def test_id(oip: Any, id: str) -> None:
+    """The request's id comes back."""
+    assert oip.ModelInfer(text_request("x", id=id)).id == id
+
+
+def test_other_parameters_are_ignored(oip: Any, expected: dict[str, list[Any]]) -> None:
+    """Parameters that the service does not know change nothing, wherever they are."""
+    message = text_request(*TEXTS)
+    given: dict[str, Any] = {"triton_enable_empty_final_response": True, "sequence_id": 7, "x": "y", "z": 0.5}
+    for name, value in given.items():
+        message.parameters[name].CopyFrom(parameter(value))
+        message.inputs[0].parameters[name].CopyFrom(parameter(value))
+    assert elements(oip.ModelInfer(message)) == expected
+
+
+def test_timeout(oip: Any) -> None:
+    """`timeout` counts in microseconds: one that is over before the end is an exceeded deadline, a long one is not."""
+    many = text_request(*["word " * 400] * 1024)
+    many.parameters["timeout"].CopyFrom(parameter(1))
+    status, message = refused(oip.ModelInfer, many)
+    assert (status, message) == ("DEADLINE_EXCEEDED", "no answer within 1e-06 s")
+    for value in (60_000_000, 2**63 - 1, 0):
+        many.parameters["timeout"].CopyFrom(parameter(value))
+        assert len(elements(oip.ModelInfer(many))["label"]) == 1024
+    many.parameters["timeout"].CopyFrom(pb.InferParameter(uint64_param=2**64 - 1))
+    assert len(elements(oip.ModelInfer(many))["label"]) == 1024
+
+
+@pytest.mark.parametrize("value", [-1, -(2**63), True, "1", 1.0])
+def test_timeout_that_is_none(oip: Any, value: Any) -> None:
+    """A `timeout` that is no whole number, or a negative one, is refused."""
+    status, message = refused(oip.ModelInfer, text_request("x", parameters={"timeout": parameter(value)}))
+    assert (status, message) == ("INVALID_ARGUMENT", "parameter 'timeout' must be a whole number, not negative")
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (request(), "one of the inputs text and tokens is needed"),
+        (request(raw=[b""]), "1 raw_input_contents for 0 inputs"),
+        (request(tensor(), raw=[pack("x"), b""]), "2 raw_input_contents for 1 inputs"),
+        (request(tensor(), tensor("tokens", [1, 1], "INT32"), raw=[pack("x")]), "1 raw_input_contents for 2 inputs"),
+        (request(tensor(bytes_contents=[b"x"]), raw=[pack("x")]), "must not be mixed"),
+        (
+            request(tensor(), tensor("tokens", [1, 1], "INT32", int_contents=[1]), raw=[pack("x"), b"1234"]),
+            "must not be mixed",
+        ),
+        (request(tensor()), "0 elements in its data, 1 in its shape"),
+        (request(tensor(bytes_contents=[b"x", b"y"])), "2 elements in its data, 1 in its shape"),
+        (request(tensor(bytes_contents=[b"\xff"])), "element 0 is not UTF-8"),
+        (request(tensor(int_contents=[1])), "int_contents does not go with datatype BYTES"),
+        (request(tensor(bytes_contents=[b"x"], fp32_contents=[1])), "fp32_contents does not go with datatype BYTES"),
+        (request(tensor("tokens", [1, 1], "INT32", int64_contents=[1])), "int64_contents does not go with"),
+        (request(tensor("tokens", [1, 1], "INT32", uint_contents=[1])), "uint_contents does not go with"),
+        (request(tensor("tokens", [1, 1], "INT64", int64_contents=[1])), "int64_contents does not go with"),
+        (request(tensor(datatype="FP32")), "has datatype BYTES, not FP32"),
+        (request(tensor(datatype=""), raw=[pack("x")]), "has datatype BYTES, not "),
+        (request(tensor("other", bytes_contents=[b"x"])), "there is no input 'other'"),
+        (request(tensor("x" * 100_000)), "there is no input 'xxx"),
+        (request(tensor("😀" * 100_000)), "there is no input '😀"),
+        (request(tensor(), tensor(), raw=[pack("x")] * 2), "'text' is there twice"),
+        (text_request("x", outputs=[output("logits")]), "there is no output 'logits'"),
+        (text_request("x", outputs=[output("label")] * 2), "'label' is asked for twice"),
+        (text_request("x", outputs=[output("score", classification=1)]), "classification is of 'probabilities' only"),
+        (text_request("x", outputs=[output("probabilities", classification=-1)]), "must be a whole number"),
+        (request(tensor(shape=[]), raw=[pack("x")]), "has shape [batch, 1] or [batch], not []"),
+        (request(tensor(shape=[1] * 100_000), raw=[pack("x")]), "has shape [batch, 1] or [batch], not [1, 1"),
+        (request(tensor(shape=[1, 2]), raw=[pack("x")]), "has shape [batch, 1] or [batch], not [1, 2]"),
+        (request(tensor(shape=[-1, 1]), raw=[pack("x")]), "a dimension is not from 1"),
+        (request(tensor(shape=[0, 1]), raw=[b""]), "a dimension is not from 1"),
+        (request(tensor(shape=[2**62]), raw=[pack("x")]), "1 elements in the binary data"),
+        (request(tensor(), raw=[b"\xff\xff\xff\xffx"]), "ends inside element 0"),
+        (request(tensor(), raw=[b"\1\0\0"]), "ends inside the length of element 0"),
+        (request(tensor(), raw=[pack("x") + b"\0"]), "more binary data than the 1 elements"),
+        (request(tensor("tokens", [1, 2], "INT32"), raw=[b"1234"]), "4 bytes of binary data, 8 by its shape"),
+        (request(tensor("tokens", [2**62, 0], "INT32"), raw=[b""]), "a dimension is not from 1"),
+        (request(tensor("tokens", [2**62, 4], "INT32"), raw=[b""]), "73786976294838206464 by its shape"),
+        (request(tensor("tokens", [1, 1], "INT32"), raw=[b"\xff" * 4]), "ids run from 0 to 4999"),
+        (request(tensor("tokens", [1, 401], "INT32"), raw=[bytes(1604)]), "401 ids a text"),
+        (text_request(*["x"] * 1025), "1025 texts in one request"),
+        (text_request("x" * 1_000_001), "1000001 characters"),
+        (request(tensor("tokens", [10**6, 1], "INT32"), raw=[bytes(4 * 10**6)]), "1000000 texts in one request"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refused(oip: Any, message: Any, reason: str) -> None:
+    """What is no infer request of this model is an invalid argument with a short reason, and the next one works."""
+    status, text = refused(oip.ModelInfer, message)
+    assert (status, reason in text) == ("INVALID_ARGUMENT", True), text
+    assert oip.ModelInfer(text_request("x")).outputs
+
+
+def test_unknown_model(oip: Any) -> None:
+    """A model or version that is not loaded is not found, by every method that names one."""
+    unknown = "there is no model 'other'; loaded: imdb-cnn"
+    version = "version '2' of model 'imdb-cnn' is not loaded; loaded: 1"
+    for method, kind in (
+        (oip.ModelMetadata, pb.ModelMetadataRequest),
+        (oip.ModelConfig, pb.ModelConfigRequest),
+        (oip.ModelStatistics, pb.ModelStatisticsRequest),
+    ):
+        assert refused(method, kind(name="other")) == ("NOT_FOUND", unknown)
+        assert refused(method, kind(name="imdb-cnn", version="2")) == ("NOT_FOUND", version)
+    assert refused(oip.ModelInfer, text_request("x", model="other")) == ("NOT_FOUND", unknown)
+    assert refused(oip.ModelInfer, text_request("x", model_version="2")) == ("NOT_FOUND", version)
+    for name in ("x" * 100_000, "😀" * 100_000, "\n\0\r"):
+        assert refused(oip.ModelInfer, text_request("x", model=name))[0] == "NOT_FOUND"
+    for method, kind in (
+        (oip.RepositoryModelLoad, pb.RepositoryModelLoadRequest),
+        (oip.RepositoryModelUnload, pb.RepositoryModelUnloadRequest),
+    ):
+        assert refused(method, kind(model_name="other"))[0] == "NOT_FOUND"
+        assert refused(method, kind(model_name="../other"))[0] == "NOT_FOUND"
+
+
+def test_methods_that_are_not_there(oip: Any) -> None:
+    """Methods that the service does not have are unimplemented."""
+    for method, message in (
+        (oip.SystemSharedMemoryStatus, pb.SystemSharedMemoryStatusRequest()),
+        (oip.TraceSetting, pb.TraceSettingRequest()),
+        (oip.LogSettings, pb.LogSettingsRequest()),
+    ):
+        assert refused(method, message)[0] == "UNIMPLEMENTED"
+
+
+def test_health(oip: Any) -> None:
+    """The server is alive and ready, and so is the model, but no other."""
+    assert oip.ServerLive(pb.ServerLiveRequest()).live
+    assert oip.ServerReady(pb.ServerReadyRequest()).ready
+    for name, version, ready in (
+        ("imdb-cnn", "", True),
+        ("imdb-cnn", "1", True),
+        ("", "", True),
+        ("imdb-cnn", "2", False),
+        ("other", "", False),
+    ):
+        assert oip.ModelReady(pb.ModelReadyRequest(name=name, version=version)).ready is ready
+
+
+def test_metadata(server: ServerProcess, oip: Any) -> None:
+    """The server's and the model's metadata are those of REST."""
+    document = server.client.get("/v2").json()
+    metadata = oip.ServerMetadata(pb.ServerMetadataRequest())
+    assert {"name": metadata.name, "version": metadata.version, "extensions": list(metadata.extensions)} == document
+    document = server.client.get("/v2/models/imdb-cnn").json()
+    model = oip.ModelMetadata(pb.ModelMetadataRequest(name="imdb-cnn", version="1"))
+    assert (model.name, list(model.versions), model.platform) == ("imdb-cnn", ["1"], "onnx_onnxv1")
+    for one, other in ((model.inputs, document["inputs"]), (model.outputs, document["outputs"])):
+        assert [{"name": each.name, "datatype": each.datatype, "shape": list(each.shape)} for each in one] == other
+
+
+def test_configuration(oip: Any) -> None:
+    """The configuration has the batch size and the tensors' types and dims, in Triton's own message."""
+    config = oip.ModelConfig(pb.ModelConfigRequest(name="imdb-cnn")).config
+    assert (config.name, config.platform, config.backend) == ("imdb-cnn", "onnx_onnxv1", "onnxruntime")
+    assert config.max_batch_size == 1024
+    inputs = [(each.name, each.data_type, list(each.dims), each.optional) for each in config.input]
+    assert inputs == [("text", 13, [1], True), ("tokens", 8, [400], True)]
+    outputs = [(each.name, each.data_type, list(each.dims)) for each in config.output]
+    assert outputs == [("label", 13, [1]), ("score", 11, [1]), ("probabilities", 11, [2])]
+
+
+def test_statistics(oip: Any) -> None:
+    """Rows, runs, successes and failures are counted, in whichever way they came."""
+
+    def statistics(name: str = "imdb-cnn") -> Any:
+        [one] = oip.ModelStatistics(pb.ModelStatisticsRequest(name=name)).model_stats
+        return one
+
+    before = statistics()
+    oip.ModelInfer(text_request(*["x"] * 100))
+    list(oip.ModelStreamInfer(iter([text_request("x"), text_request("y")])))
+    refused(oip.ModelInfer, text_request(*["x"] * 1025))
+    after = statistics("")
+    assert (after.name, int(after.version)) == ("imdb-cnn", 1)
+    assert after.inference_count - before.inference_count == 102
+    assert after.execution_count - before.execution_count == 4 + 2
+    assert after.last_inference > 1_700_000_000_000
+    for stage in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
+        moved = getattr(after.inference_stats, stage).count - getattr(before.inference_stats, stage).count
+        assert moved == 3, stage
+    assert after.inference_stats.fail.count - before.inference_stats.fail.count == 1
+    assert after.inference_stats.compute_infer.ns > before.inference_stats.compute_infer.ns
+    assert after.inference_stats.HasField("cache_hit") and after.inference_stats.HasField("cache_miss")
+
+
+def test_stream(oip: Any) -> None:
+    """A stream is answered in order, each request with its id."""
+    texts = ["great " * (number % 7) + "awful" for number in range(100)]
+    requests = (text_request(text, id=str(number)) for number, text in enumerate(texts))
+    responses = list(oip.ModelStreamInfer(requests))
+    assert [each.error_message for each in responses] == [""] * 100
+    assert [each.infer_response.id for each in responses] == [str(number) for number in range(100)]
+    for text, response in zip(texts[:14], responses[:14], strict=True):
+        single = elements(oip.ModelInfer(text_request(text)))
+        assert elements(response.infer_response) == single
+
+
+def test_stream_goes_on_after_a_refusal(oip: Any) -> None:
+    """A bad request in a stream is answered with its reason and its id, and those after it get their answers."""
+    bad = {
+        "unknown": text_request("x", model="other"),
+        "double": request(tensor(), tensor(), raw=[b""] * 2),
+        "mixed": request(tensor(bytes_contents=[b"x"]), raw=[pack("x")]),
+        "long": request(tensor("😀" * 100_000)),
+        "large": text_request(*["x"] * 1025),
+        "timeout": text_request("x", parameters={"timeout": parameter("x")}),
+    }
+    requests = []
+    for name, message in bad.items():
+        message.id = name
+        requests += [text_request("x", id=f"before {name}"), message]
+    responses = list(oip.ModelStreamInfer(iter([*requests, text_request("x", id="last")])))
+    assert [each.infer_response.id for each in responses] == [each.id for each in requests] + ["last"]
+    for response in responses:
+        if response.infer_response.id in bad:
+            assert response.error_message and "internal" not in response.error_message
+            assert not response.infer_response.outputs
+        else:
+            assert not response.error_message and response.infer_response.outputs
+
+
+def test_stream_answers_before_it_ends(oip: Any) -> None:
+    """Each request is answered while the stream stays open."""
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    call = oip.ModelStreamInfer(iter(requests.get, None), timeout=PATIENCE)
+    for number in range(5):
+        requests.put(text_request("x", id=str(number)))
+        assert next(call).infer_response.id == str(number)
+    requests.put(None)
+    assert list(call) == []
+
+
+def test_stream_that_is_left(oip: Any) -> None:
+    """A caller who leaves its stream does no harm."""
+    call = oip.ModelStreamInfer(text_request("x", id=str(number)) for number in itertools.count())
+    assert next(call).infer_response.id == "0"
+    call.cancel()
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    assert caught.value.code() is grpc.StatusCode.CANCELLED
+    assert oip.ModelInfer(text_request("x")).outputs
+
+
+def test_large_messages(oip: Any) -> None:
+    """A message over the limit is refused, compressed or not; one below it is read, although over gRPC's own limit."""
+    large = request(tensor(shape=[9]), raw=[pack(*["x" * 990_000] * 9)])
+    for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+        status, message = refused(oip.ModelInfer, large, compression=compression)
+        assert status == "RESOURCE_EXHAUSTED" and "larger than max" in message
+    below = request(tensor(shape=[8]), raw=[pack(*["x" * 990_000] * 8)])
+    for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+        assert len(elements(oip.ModelInfer(below, compression=compression))["label"]) == 8
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_compression(oip: Any, expected: dict[str, list[Any]], compression: grpc.Compression) -> None:
+    """Compressed messages are read."""
+    assert elements(oip.ModelInfer(text_request(*TEXTS), compression=compression)) == expected
+
+
+def trailing_id(method: Any, message: Any, **options: Any) -> str:
+    """The request id in the trailing metadata of an answer or of a refusal."""
+    try:
+        _, call = method.with_call(message, **options)
+    except grpc.RpcError as error:
+        call = error
+    [request_id] = [value for key, value in call.trailing_metadata() if key == "x-request-id"]
+    assert isinstance(request_id, str)
+    return request_id
+
+
+@pytest.mark.parametrize(
+    "message", [text_request("x"), text_request("x", model="other"), request()], ids=["answer", "unknown", "invalid"]
+)
+def test_request_id(oip: Any, message: Any) -> None:
+    """The caller's request id comes back with answers and refusals; one that is not safe to log is replaced."""
+    assert trailing_id(oip.ModelInfer, message, metadata=[("x-request-id", "a-7.b")]) == "a-7.b"
+    for unsafe in ("a b", "", "x" * 129, '"'):
+        assert trailing_id(oip.ModelInfer, message, metadata=[("x-request-id", unsafe)]) not in {unsafe, ""}
+    assert trailing_id(oip.ModelInfer, message) != trailing_id(oip.ModelInfer, message) != ""
+
+
+def test_request_id_of_a_stream(oip: Any) -> None:
+    """A stream has one request id."""
+    call = oip.ModelStreamInfer(iter([text_request("x")]), metadata=[("x-request-id", "s-1")])
+    assert len(list(call)) == 1
+    assert ("x-request-id", "s-1") in call.trailing_metadata()
+
+
+def states(oip: Any, ready: bool = False) -> list[tuple[str, str, str]]:
+    """The index: name, version, state."""
+    models = oip.RepositoryIndex(pb.RepositoryIndexRequest(ready=ready)).models
+    return [(each.name, each.version, each.state) for each in models]
+
+
+def load(oip: Any, name: str = "tickets") -> None:
+    oip.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name=name))
+
+
+def test_load_of_a_new_version(tickets: Any, repository: Path) -> None:
+    """A version that is dropped into the repository is served once it is loaded, and no earlier."""
+    publish_table(repository)
+    assert states(tickets) == [("tickets", "1", "READY"), ("tickets", "2", "UNAVAILABLE")]
+    assert tickets.ModelInfer(text_request("praise", model="tickets")).model_version == "1"
+    load(tickets)
+    assert states(tickets) == [("tickets", "1", "UNAVAILABLE"), ("tickets", "2", "READY")]
+    assert states(tickets, ready=True) == [("tickets", "2", "READY")]
+    response = tickets.ModelInfer(text_request("praise", model="tickets"))
+    assert (response.model_version, elements(response)["label"]) == ("2", ["thanks"])
+    assert not tickets.ModelReady(pb.ModelReadyRequest(name="tickets", version="1")).ready
+
+
+def test_load_of_a_broken_version(tickets: Any, repository: Path) -> None:
+    """A broken version is refused by the file at fault, and the old one keeps serving, in open streams as well."""
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    stream = tickets.ModelStreamInfer(iter(requests.get, None), timeout=PATIENCE)
+    broken = publish_table(repository).path
+    (broken / "model.onnx").unlink()
+    status, message = refused(tickets.RepositoryModelLoad, pb.RepositoryModelLoadRequest(model_name="tickets"))
+    assert status == "INVALID_ARGUMENT" and str(broken / "model.onnx") in message
+    requests.put(text_request("praise", model="tickets"))
+    assert next(stream).infer_response.model_version == "1"
+    shutil.rmtree(broken)
+    publish_table(repository)
+    load(tickets)
+    requests.put(text_request("praise", model="tickets"))
+    assert next(stream).infer_response.model_version == "2"
+    requests.put(None)
+    assert list(stream) == []
+
+
+def test_unload(tickets: Any) -> None:
+    """An unloaded model is not found, and without its default model the server is not ready, until it is back."""
+    tickets.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="tickets"))
+    assert refused(tickets.ModelInfer, text_request("praise", model="tickets"))[0] == "NOT_FOUND"
+    assert refused(tickets.ModelInfer, text_request("praise", model=""))[0] == "NOT_FOUND"
+    unload = pb.RepositoryModelUnloadRequest(model_name="tickets")
+    assert refused(tickets.RepositoryModelUnload, unload)[0] == "NOT_FOUND"
+    assert not tickets.ServerReady(pb.ServerReadyRequest()).ready
+    assert not tickets.ModelReady(pb.ModelReadyRequest(name="tickets")).ready
+    assert tickets.ServerLive(pb.ServerLiveRequest()).live
+    assert not tickets.ModelStatistics(pb.ModelStatisticsRequest()).model_stats
+    assert states(tickets) == [("tickets", "1", "UNAVAILABLE")]
+    load(tickets)
+    assert tickets.ServerReady(pb.ServerReadyRequest()).ready
+    assert tickets.ModelInfer(text_request("praise", model="tickets")).model_version == "1"

@@ -1,0 +1,375 @@
+"""Our own gRPC service against the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import grpc
+import pytest
+
+from service import classifier as core
+from service.classifier import Classifier
+from service.dataplane import DataPlane
+from service.grpc.call import Caller, Context
+from service.grpc.protos.sentiment_pb2 import (
+    ExplainRequest,
+    PredictBatchRequest,
+    Prediction,
+    PredictRequest,
+)
+from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from service.metrics import Metrics
+from tests.processes import PATIENCE, ServerProcess
+from tests.service.grpc.channels import connect, refused
+from tests.service.rest.test_operations import scrape
+from tests.service.test_metrics import series, value
+
+TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", "qwertyuiop", "", "é ½"]
+
+#: About half a second of work, as much as fits into a message.
+LARGE = ["word " * 1600] * 1000
+
+
+def assert_answers(classifier: Classifier, texts: list[str], answers: list[Prediction]) -> None:
+    for right, given in zip(classifier.predict(texts), answers, strict=True):
+        assert_answers_one(right, given)
+
+
+def assert_answers_one(right: core.Prediction, given: Prediction) -> None:
+    assert (given.label, given.tokens, given.unknown_tokens) == (right.label, right.tokens, right.unknown_tokens)
+    assert given.truncated is right.truncated
+    assert given.score == pytest.approx(right.score, abs=1e-6)
+    assert [each.label for each in given.probabilities] == ["negative", "positive"]
+    assert [each.probability for each in given.probabilities] == pytest.approx(list(right.probabilities), abs=1e-6)
+    assert (given.model, given.version) == ("imdb-cnn", "1")
+
+
+def texts_counted(server: ServerProcess) -> float:
+    return value(scrape(server), "sentiment_texts_total", model="imdb-cnn")
+
+
+def calls_counted(server: ServerProcess, method: str, status: str) -> float:
+    route = f"/sentiment.v1.Sentiment/{method}"
+    return value(scrape(server), "sentiment_requests_total", protocol="grpc", route=route, status=status)
+
+
+@pytest.mark.parametrize("names", [{}, {"model": "imdb-cnn"}, {"version": "1"}, {"model": "imdb-cnn", "version": "1"}])
+def test_predict(stub: SentimentStub, classifier: Classifier, names: dict[str, str]) -> None:
+    """One text gets its answer, whether the model is named or not."""
+    for text in (*TEXTS, "word " * 500):
+        assert_answers(classifier, [text], [stub.Predict(PredictRequest(text=text, **names))])
+
+
+def test_predict_batch(stub: SentimentStub, classifier: Classifier) -> None:
+    """Several texts get theirs in order."""
+    texts = [f"{text} {number}" for number in range(20) for text in TEXTS]
+    answer = stub.PredictBatch(PredictBatchRequest(texts=texts, model="imdb-cnn", version="1"))
+    assert_answers(classifier, texts, list(answer.predictions))
+
+
+def test_predict_stream(stub: SentimentStub, classifier: Classifier) -> None:
+    """As many texts as there are get theirs in order, and an empty stream gets none."""
+    texts = [f"{text} {number}" for number in range(40) for text in TEXTS]
+    assert_answers(classifier, texts, list(stub.PredictStream(PredictRequest(text=text) for text in texts)))
+    assert list(stub.PredictStream(iter(()))) == []
+
+
+def test_stream_answers_at_once(stub: SentimentStub) -> None:
+    """An answer comes before the next text is sent."""
+    texts: queue.SimpleQueue[PredictRequest | None] = queue.SimpleQueue()
+    answers = stub.PredictStream(iter(texts.get, None), timeout=PATIENCE)
+    for number in range(5):
+        texts.put(PredictRequest(text="word " * number))
+        assert next(answers).tokens == number + 1
+    texts.put(None)
+    assert list(answers) == []
+
+
+def test_stream_waits_for_its_reader(server: ServerProcess) -> None:
+    """While no answer is taken, the server soon stops to read texts; afterwards every one is answered, in order."""
+    count = 3000
+    taken = 0
+    weight = "x" * 8000  # one unknown word, so that not all of the texts fit into what lies between the two
+
+    def texts() -> Iterator[PredictRequest]:
+        nonlocal taken
+        for taken in range(1, count + 1):
+            yield PredictRequest(text=weight + " word" * (taken % 7))
+
+    before = texts_counted(server)
+    # Flow control with the standard's fixed window; gRPC widens it for a reader that keeps up.
+    with connect(server, **{"http2.bdp_probe": 0}) as channel:
+        answers = SentimentStub(channel).PredictStream(texts(), timeout=PATIENCE)
+        still, answered = 0, before
+        while still < 30:  # scrapes in a row, each of which lets the server do all that it can
+            now = texts_counted(server)
+            still = still + 1 if now == answered and now > before else 0
+            answered = now
+        assert answered - before < count / 2
+        assert taken < count
+        assert [each.tokens for each in answers] == [number % 7 + 2 for number in range(1, count + 1)]
+    assert texts_counted(server) - before == count
+
+
+def test_explain(server: ServerProcess, stub: SentimentStub) -> None:
+    """Explain is not there yet, says so, and is no defect in the log."""
+    refusal = refused(lambda: stub.Explain(ExplainRequest(text="x")))
+    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
+    assert "Explain" in refusal.message
+    assert "Traceback" not in "".join(server.log)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "names"),
+    [
+        (PredictRequest(text="x", model="other"), grpc.StatusCode.NOT_FOUND, "'other'"),
+        (PredictRequest(text="x", version="2"), grpc.StatusCode.NOT_FOUND, "version '2'"),
+        (PredictRequest(text="x" * 1_000_001), grpc.StatusCode.INVALID_ARGUMENT, "1000001 characters"),
+        (PredictBatchRequest(), grpc.StatusCode.INVALID_ARGUMENT, "at least one text"),
+        (PredictBatchRequest(texts=["x"] * 1025), grpc.StatusCode.INVALID_ARGUMENT, "1025 texts"),
+        (PredictBatchRequest(texts=["x", "x" * 1_000_001]), grpc.StatusCode.INVALID_ARGUMENT, "text 1: 1000001"),
+        (PredictBatchRequest(texts=["x"], model="other"), grpc.StatusCode.NOT_FOUND, "'other'"),
+        (PredictBatchRequest(texts=["x"], version="new"), grpc.StatusCode.NOT_FOUND, "version 'new'"),
+    ],
+)
+def test_refusals(
+    server: ServerProcess,
+    stub: SentimentStub,
+    request_: PredictRequest | PredictBatchRequest,
+    code: grpc.StatusCode,
+    names: str,
+) -> None:
+    """A refusal has its status, names the fault and counts no text."""
+    before = texts_counted(server)
+    method: Any = stub.Predict if isinstance(request_, PredictRequest) else stub.PredictBatch
+    refusal = refused(lambda: method(request_))
+    assert refusal.code is code
+    assert names in refusal.message
+    assert texts_counted(server) == before
+
+
+def test_refusal_in_a_stream(stub: SentimentStub) -> None:
+    """A text that is refused ends the stream with its status, after the answers to those before it."""
+    texts = [PredictRequest(text="a b"), PredictRequest(text="c", model="other"), PredictRequest(text="d")]
+    answers = stub.PredictStream(iter(texts))
+    assert next(answers).tokens == 3
+    refusal = refused(lambda: next(answers))
+    assert refusal.code is grpc.StatusCode.NOT_FOUND and "'other'" in refusal.message
+    assert "x-request-id" in refusal.metadata
+
+
+def test_message_too_large(stub: SentimentStub) -> None:
+    """A message above the limit on bodies is refused by gRPC itself, which names both sizes."""
+    refusal = refused(lambda: stub.PredictBatch(PredictBatchRequest(texts=["x" * 900_000] * 10)))
+    assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "8388608" in refusal.message
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xff", b"\x0a\x05abc", b"\x0a\x01\xff"], ids=["noise", "cut off", "no UTF-8"]
+)
+def test_bytes_that_are_no_message(server: ServerProcess, channel: grpc.Channel, content: bytes) -> None:
+    """Bytes that are no message, or whose text is not UTF-8, are the caller's fault and no defect in the log."""
+    for name in (
+        "sentiment.v1.Sentiment/PredictBatch",
+        "sentiment.v1.Sentiment/Predict",
+        "grpc.health.v1.Health/Check",
+    ):
+        method: Any = channel.unary_unary(f"/{name}")
+        refusal = refused(lambda method=method: method(content))  # type: ignore[misc]
+        assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "not valid protobuf" in refusal.message
+    stream: Any = channel.stream_stream("/sentiment.v1.Sentiment/PredictStream")
+    refusal = refused(lambda: list(stream(iter([content]))))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "not valid protobuf" in refusal.message
+    assert "Traceback" not in "".join(server.log)
+
+
+def test_unknown_method(channel: grpc.Channel) -> None:
+    """A method that is not there is UNIMPLEMENTED."""
+    method: Any = channel.unary_unary("/sentiment.v1.Sentiment/Nothing")
+    assert refused(lambda: method(b"")).code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_deadline_has_passed(server: ServerProcess, stub: SentimentStub) -> None:
+    """A call whose deadline has passed is not worked on."""
+    before = texts_counted(server)
+    refusal = refused(lambda: stub.Predict(PredictRequest(text="x"), timeout=-1))
+    assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert texts_counted(server) == before
+
+
+def test_deadline_had_passed_on_arrival() -> None:
+    """A call that arrives after its deadline is refused before its method runs, and counted as such."""
+    metrics = Metrics({"grpc": ["/method"]})
+    aborted: list[tuple[grpc.StatusCode, str]] = []
+
+    class Aborted(Exception):
+        pass
+
+    class Late:
+        def time_remaining(self) -> float:
+            return 0.0
+
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
+        def set_trailing_metadata(self, metadata: object) -> None:
+            pass
+
+        async def abort(self, code: grpc.StatusCode, message: str) -> None:
+            aborted.append((code, message))
+            raise Aborted
+
+    async def method() -> None:
+        pytest.fail("the method ran")
+
+    caller = Caller(cast(DataPlane, SimpleNamespace(metrics=metrics)))
+    with pytest.raises(Aborted):
+        asyncio.run(caller.unary("/method", cast(Context, Late()), method))
+    assert aborted == [(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline had passed before the request was read")]
+    samples = series(metrics.expose().decode())
+    assert value(samples, "sentiment_requests_total", protocol="grpc", route="/method", status="DEADLINE_EXCEEDED") == 1
+
+
+def test_deadline_in_a_large_batch(server: ServerProcess, stub: SentimentStub) -> None:
+    """A deadline in the middle of a batch ends the work: none of its texts is counted, and the next call is answered.
+
+    Whether the server or gRPC notices first, the call is not counted as answered.
+    """
+    before = texts_counted(server), calls_counted(server, "PredictBatch", "OK")
+    refusal = refused(lambda: stub.PredictBatch(PredictBatchRequest(texts=LARGE), timeout=0.05))
+    assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert stub.Predict(PredictRequest(text="x")).tokens == 2
+    assert len(stub.PredictBatch(PredictBatchRequest(texts=["x"] * 100)).predictions) == 100
+    assert (texts_counted(server), calls_counted(server, "PredictBatch", "OK")) == (before[0] + 101, before[1] + 1)
+
+
+def test_server_deadline_in_a_large_batch() -> None:
+    """The server's own time limit is a DEADLINE_EXCEEDED with its seconds, and counts no text."""
+    with ServerProcess("--request-timeout", "0.02") as server, connect(server) as channel:
+        refusal = refused(lambda: SentimentStub(channel).PredictBatch(PredictBatchRequest(texts=LARGE)))
+        assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "0.02 s" in refusal.message
+        assert texts_counted(server) == 0
+        assert calls_counted(server, "PredictBatch", "DEADLINE_EXCEEDED") == 1
+
+
+def test_overloaded() -> None:
+    """More waiting texts than allowed is RESOURCE_EXHAUSTED, and a small call is answered all the same."""
+    with ServerProcess("--max-pending-texts", "1024") as server, connect(server) as channel:
+        stub = SentimentStub(channel)
+        calls = [stub.PredictBatch.future(PredictBatchRequest(texts=LARGE)) for _ in range(4)]
+        assert stub.Predict(PredictRequest(text="x")).tokens == 2
+        codes = sorted(call.code().name for call in calls)
+        assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
+        [message, *_] = [call.details() for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED]
+        assert "limit of 1024" in message
+
+
+def test_cancelled_batch(server: ServerProcess, stub: SentimentStub) -> None:
+    """A batch that is cancelled half-way is counted as cancelled, its texts are not, and the next call is answered."""
+    before = texts_counted(server), calls_counted(server, "PredictBatch", "CANCELLED")
+    call = stub.PredictBatch.future(PredictBatchRequest(texts=LARGE))
+    running = server.client.get("/livez")  # it is on its way when this is answered, or will be refused as cancelled
+    assert running.status_code == 200
+    call.cancel()
+    assert call.cancelled()
+    assert len(stub.PredictBatch(PredictBatchRequest(texts=["x"] * 100)).predictions) == 100
+    assert texts_counted(server) == before[0] + 100
+    assert calls_counted(server, "PredictBatch", "CANCELLED") - before[1] in (0, 1)
+
+
+def test_cancelled_stream(server: ServerProcess, stub: SentimentStub) -> None:
+    """A stream that is cancelled half-way ends on the server too, is counted once and is no defect in the log.
+
+    Mostly it is counted as cancelled; but to the server its texts seem complete until it hears of the reason.
+    """
+
+    def ended() -> float:
+        return sum(calls_counted(server, "PredictStream", status) for status in ("OK", "CANCELLED"))
+
+    before = ended()
+    going = threading.Event()
+
+    def texts() -> Iterator[PredictRequest]:
+        yield PredictRequest(text="one")
+        going.wait(PATIENCE)
+
+    answers = stub.PredictStream(texts())
+    assert next(answers).tokens == 2
+    answers.cancel()
+    going.set()
+    while ended() == before:
+        pass
+    assert ended() == before + 1
+    assert "Traceback" not in "".join(server.log)
+
+
+def test_abandoned_stream_is_counted_as_cancelled() -> None:
+    """A stream whose last answer is never taken is no answered one."""
+    metrics = Metrics({"grpc": ["/method"]})
+    context = SimpleNamespace(invocation_metadata=lambda: (), set_trailing_metadata=lambda metadata: None)
+
+    async def answers() -> AsyncIterator[int]:
+        yield 1
+
+    async def abandon() -> None:
+        caller = Caller(cast(DataPlane, SimpleNamespace(metrics=metrics)))
+        stream = cast(Any, caller.stream("/method", cast(Context, context), answers()))
+        assert await anext(stream) == 1
+        await stream.aclose()
+
+    asyncio.run(abandon())
+    samples = series(metrics.expose().decode())
+    counted = {
+        status: value(samples, "sentiment_requests_total", protocol="grpc", route="/method", status=status)
+        for status in ("OK", "CANCELLED")
+    }
+    assert counted == {"OK": 0, "CANCELLED": 1}
+
+
+@pytest.mark.parametrize("sent", ["abc", "A-Z:a/b+c=d~e._", "x" * 128])
+def test_request_id_is_kept(stub: SentimentStub, sent: str) -> None:
+    """A caller's request id comes back in the trailing metadata, with an answer and with a refusal."""
+    metadata = (("x-request-id", sent),)
+    _, call = stub.Predict.with_call(PredictRequest(text="x"), metadata=metadata)
+    assert dict(call.trailing_metadata())["x-request-id"] == sent
+    refusal = refused(lambda: stub.Predict(PredictRequest(model="other"), metadata=metadata))
+    assert refusal.metadata["x-request-id"] == sent
+    answers = stub.PredictStream(iter([PredictRequest(text="x")]), metadata=metadata)
+    assert len(list(answers)) == 1
+    assert dict(answers.trailing_metadata())["x-request-id"] == sent
+
+
+@pytest.mark.parametrize("metadata", [(), (("x-request-id", "a b"),), (("x-request-id", "x" * 129),)])
+def test_request_id_is_made(stub: SentimentStub, metadata: tuple[tuple[str, str], ...]) -> None:
+    """Where there is none that is safe, every call gets one of its own."""
+    ids = set()
+    for _ in range(3):
+        _, call = stub.Predict.with_call(PredictRequest(text="x"), metadata=metadata)
+        ids.add(dict(call.trailing_metadata())["x-request-id"])
+    assert len(ids) == 3
+    assert all(len(each) == 16 for each in ids)
+
+
+def test_counts(server: ServerProcess, stub: SentimentStub) -> None:
+    """Every call is counted under its method and status, with protocol="grpc"."""
+    expected = {("Predict", "OK"): 2, ("Predict", "NOT_FOUND"): 1, ("PredictBatch", "OK"): 1}
+    expected |= {("PredictBatch", "INVALID_ARGUMENT"): 1, ("PredictStream", "OK"): 1}
+    before = {key: calls_counted(server, *key) for key in expected}
+    texts = texts_counted(server)
+    for _ in range(2):
+        stub.Predict(PredictRequest(text="x"))
+    refused(lambda: stub.Predict(PredictRequest(model="other")))
+    stub.PredictBatch(PredictBatchRequest(texts=["x"] * 3))
+    refused(lambda: stub.PredictBatch(PredictBatchRequest()))
+    assert len(list(stub.PredictStream(PredictRequest(text="x") for _ in range(4)))) == 4
+    assert {key: calls_counted(server, *key) - before[key] for key in expected} == expected
+    assert texts_counted(server) - texts == 2 + 3 + 4

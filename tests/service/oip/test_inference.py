@@ -1,0 +1,271 @@
+"""An infer request without a transport: which input is answered, which outputs come back, what is refused."""
+
+import asyncio
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.classifier import Classifier
+from service.dataplane import DataPlane
+from service.errors import Invalid, Malformed, NotFound, TooLarge
+from service.metrics import Metrics
+from service.oip.inference import Input, Output, Request, RequestedOutput, infer
+from service.oip.tensors import pack_bytes
+from service.repository import Repository
+from service.settings import Settings
+
+Ask = Callable[..., list[Output]]
+
+TEXTS = ("A gripping, beautifully acted film.", "Dull and far too long.", "")
+
+
+@pytest.fixture(scope="module")
+def ask(classifier: Classifier) -> Iterator[Ask]:
+    """Answers inputs with the shipped model, for the outputs that are asked for."""
+    settings = Settings(default_model="imdb-cnn")
+    repository = Repository(settings)
+    repository.put(classifier)
+    dataplane = DataPlane(repository, settings, Metrics({}, [classifier.manifest]))
+
+    def answer(*inputs: Input, outputs: Sequence[RequestedOutput] = (), model: str = "imdb-cnn") -> list[Output]:
+        answered, tensors = asyncio.run(infer(dataplane, Request(model, "", inputs, outputs)))
+        assert answered is classifier
+        return tensors
+
+    yield answer
+    dataplane.close()
+
+
+def text(data: Any = ("x",), shape: Sequence[int] | None = None, datatype: str = "BYTES") -> Input:
+    """The input `text` with JSON data."""
+    return Input("text", datatype, [len(data), 1] if shape is None else shape, data=list(data))
+
+
+def tokens(data: Any = ((1, 2, 3),), shape: Sequence[int] | None = None, datatype: str = "INT32") -> Input:
+    """The input `tokens` with JSON data."""
+    shape = [len(data), len(data[0])] if shape is None else shape
+    return Input("tokens", datatype, shape, data=[list(row) for row in data])
+
+
+def names(outputs: Sequence[Output]) -> list[str]:
+    """The outputs' names in their order."""
+    return [output.name for output in outputs]
+
+
+def test_all_outputs(ask: Ask, classifier: Classifier) -> None:
+    """Without a wish all outputs come: label, its probability, and every label's probability."""
+    label, score, probabilities = ask(text(TEXTS))
+    expected = classifier.predict(TEXTS)
+    assert (label.name, label.datatype, label.shape) == ("label", "BYTES", [3, 1])
+    assert label.data == [each.label.encode() for each in expected]
+    assert (score.name, score.datatype, score.shape) == ("score", "FP32", [3, 1])
+    assert np.array_equal(score.data, [each.score for each in expected])
+    assert (probabilities.name, probabilities.datatype, probabilities.shape) == ("probabilities", "FP32", [3, 2])
+    assert np.array_equal(probabilities.data, [each.probabilities for each in expected])
+
+
+def test_flat_shape(ask: Ask) -> None:
+    """Texts of shape [batch] get a label and a score of that shape."""
+    assert [output.shape for output in ask(text(TEXTS, [3]))] == [[3], [3], [3, 2]]
+
+
+def test_binary_is_the_same(ask: Ask) -> None:
+    """Data and its binary form are answered alike, nested or flat, characters or bytes."""
+    raw = pack_bytes([each.encode() for each in TEXTS])
+    expected = [str(output) for output in ask(text(TEXTS))]
+    for same in (
+        Input("text", "BYTES", [3, 1], raw=raw),
+        text([[each] for each in TEXTS]),
+        text([each.encode() for each in TEXTS]),
+    ):
+        assert [str(output) for output in ask(same)] == expected
+
+
+def test_tokens(ask: Ask, classifier: Classifier) -> None:
+    """Ids that the caller made are answered like the text they stand for, as data or in binary form."""
+    [encoding] = classifier.encode(TEXTS[:1])
+    ids = encoding.ids.tolist()
+    expected = [str(output) for output in ask(text(TEXTS[:1]))]
+    assert [str(output) for output in ask(tokens([ids]))] == expected
+    raw = struct.pack(f"<{len(ids)}i", *ids)
+    assert [str(output) for output in ask(Input("tokens", "INT32", [1, len(ids)], raw=raw))] == expected
+
+
+@pytest.mark.parametrize(
+    "wished", [["score"], ["probabilities", "label"], ["label", "probabilities", "score"], ["score", "label"]]
+)
+def test_outputs_in_the_order_of_the_wish(ask: Ask, wished: list[str]) -> None:
+    """Exactly the outputs that are asked for come, in that order."""
+    assert names(ask(text(), outputs=[RequestedOutput(name) for name in wished])) == wished
+
+
+@pytest.mark.parametrize(
+    ("outputs", "reason"),
+    [
+        ([RequestedOutput("logits")], "no output 'logits'; there are: label, score, probabilities"),
+        ([RequestedOutput("")], "no output ''"),
+        ([RequestedOutput("Label")], "no output 'Label'"),
+        ([RequestedOutput("label"), RequestedOutput("score"), RequestedOutput("label")], "'label' is asked for twice"),
+        ([RequestedOutput("label", classification=1)], "classification is of 'probabilities' only"),
+        ([RequestedOutput("score", classification=2)], "classification is of 'probabilities' only"),
+        ([RequestedOutput("probabilities", classification=-1)], "classification must not be negative"),
+    ],
+)
+def test_impossible_outputs(ask: Ask, outputs: list[RequestedOutput], reason: str) -> None:
+    """A wish that cannot be met is refused, not left out in silence."""
+    with pytest.raises(Invalid, match=reason):
+        ask(text(), outputs=outputs)
+
+
+@pytest.mark.parametrize(("wished", "given"), [(1, 1), (2, 2), (3, 2), (2**63, 2)])
+def test_classification(ask: Ask, classifier: Classifier, wished: int, given: int) -> None:
+    """Classes are `value:index:label`, the most probable first, as many as there are at most."""
+    [output] = ask(text(TEXTS), outputs=[RequestedOutput("probabilities", classification=wished)])
+    assert (output.name, output.datatype, output.shape) == ("probabilities", "BYTES", [3, given])
+    elements = iter(output.data)
+    for prediction in classifier.predict(TEXTS):
+        values = []
+        for place in range(given):
+            value, index, label = next(elements).decode().split(":")
+            assert label == classifier.labels[int(index)]
+            assert float(value) == pytest.approx(prediction.probabilities[int(index)], abs=1e-6)
+            assert (label == prediction.label) == (place == 0)
+            values.append(float(value))
+        assert values == sorted(values, reverse=True)
+
+
+def test_both_inputs(ask: Ask) -> None:
+    """Where both inputs come, the text is answered, in whichever order they come and whatever numbers the ids are."""
+    expected = [str(output) for output in ask(text(TEXTS))]
+    noise = tokens([[2**31 - 1, -(2**31), 5000, -1]] * 3)
+    assert [str(output) for output in ask(text(TEXTS), noise)] == expected
+    assert [str(output) for output in ask(noise, text(TEXTS))] == expected
+    assert [output.shape for output in ask(text(TEXTS, [3]), noise)] == [[3], [3], [3, 2]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        ([], "one of the inputs text and tokens is needed"),
+        ([text(), text()], "'text' is there twice"),
+        ([tokens(), text(), tokens()], "'tokens' is there twice"),
+        ([text(), Input("other", "BYTES", [1, 1], data=["x"])], "no input 'other'; there are: text, tokens"),
+        ([Input("TEXT", "BYTES", [1, 1], data=["x"])], "no input 'TEXT'"),
+        ([text(["a", "b"]), tokens()], "different numbers of rows"),
+        ([text(), tokens([[1], [1]])], "different numbers of rows"),
+        ([text(), tokens(shape=[3])], "'tokens' has shape"),
+        ([text(), tokens(datatype="FP32")], "'tokens' has datatype INT32, not FP32"),
+        ([text(), tokens(shape=[1, 4])], "3 elements in its data, 4 in its shape"),
+        ([text(), tokens(shape=[2**62, 0])], "a dimension is not from 1"),
+        ([text(shape=[]), tokens()], "different numbers of rows"),
+    ],
+)
+def test_impossible_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
+    """Inputs that are unknown, double, missing or do not go together are refused."""
+    with pytest.raises(Invalid, match=reason):
+        ask(*inputs)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (text(datatype="INT32"), "has datatype BYTES, not INT32"),
+        (text(datatype="bytes"), "has datatype BYTES, not bytes"),
+        (text(datatype=""), "has datatype BYTES, not "),
+        (text(shape=[]), r"has shape \[batch, 1\] or \[batch\], not \[\]"),
+        (text(shape=[1, 1, 1]), "has shape"),
+        (text(["a", "b"], [1, 2]), "has shape"),
+        (text(shape=[0]), "a dimension is not from 1"),
+        (text(shape=[0, 1]), "a dimension is not from 1"),
+        (text(shape=[-1, 1]), "a dimension is not from 1"),
+        (text(shape=[-1]), "a dimension is not from 1"),
+        (text(shape=[2**62]), "1 elements in its data, 4611686018427387904 in its shape"),
+        (text(shape=[2**62, 1]), "1 elements in its data"),
+        (text(shape=[2]), "1 elements in its data, 2 in its shape"),
+        (text([]), "a dimension is not from 1"),
+        (text([None]), "element 0 is not a string"),
+        (text(["a", 1]), "element 1 is not a string"),
+        (text([{}]), "element 0 is not a string"),
+        (text([[[]]]), "0 elements in its data"),
+        (Input("text", "BYTES", [1]), "data must be a list"),
+        (tokens(datatype="INT64"), "has datatype INT32, not INT64"),
+        (tokens(shape=[3]), r"has shape \[batch, time\], not \[3\]"),
+        (tokens(shape=[1, 3, 1]), "has shape"),
+        (tokens(shape=[3, 0]), "a dimension is not from 1"),
+        (tokens(shape=[0, 3]), "a dimension is not from 1"),
+        (tokens(shape=[2**62, 0]), "a dimension is not from 1"),
+        (tokens(shape=[-1, -3]), "a dimension is not from 1"),
+        (tokens(shape=[2**62, 4]), "3 elements in its data"),
+        (tokens(shape=[2**63, 1]), "a dimension is not from 1"),
+        (tokens([[True]]), "element 0 is not an INT32"),
+        (tokens([[1.0]]), "element 0 is not an INT32"),
+        (tokens([["1"]]), "element 0 is not an INT32"),
+        (tokens([[1, None]]), "element 1 is not an INT32"),
+        (tokens([[2**31]]), "element 0 is not an INT32"),
+        (tokens([[-(2**31) - 1]]), "element 0 is not an INT32"),
+        (tokens([[5000]]), "ids run from 0 to 4999"),
+        (tokens([[1, -1]]), "ids run from 0 to 4999"),
+        (tokens([[0] * 401]), "401 ids a text; the model reads 1 to 400"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_impossible_tensor(ask: Ask, given: Input, reason: str) -> None:
+    """A tensor whose datatype, shape, elements or ids cannot be is refused with the reason."""
+    with pytest.raises(Invalid, match=reason):
+        ask(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (Input("text", "BYTES", [1], raw=b""), "0 elements in the binary data, 1 in its shape"),
+        (Input("text", "BYTES", [1], raw=b"\x01\0\0"), "ends inside the length of element 0"),
+        (Input("text", "BYTES", [1], raw=b"\xff\xff\xff\xffabc"), "ends inside element 0"),
+        (Input("text", "BYTES", [1], raw=b"\x01\0\0\0\xff"), "element 0 is not UTF-8"),
+        (Input("text", "BYTES", [1], raw=b"\0\0\0\0\0"), "more binary data than the 1 elements"),
+        (Input("text", "BYTES", [2**62], raw=b"\0\0\0\0"), "1 elements in the binary data"),
+        (Input("tokens", "INT32", [1, 2], raw=b"\0\0\0\0"), "4 bytes of binary data, 8 by its shape"),
+        (Input("tokens", "INT32", [1, 1], raw=b"\0\0\0"), "3 bytes of binary data, 4 by its shape"),
+        (Input("tokens", "INT32", [2**62, 4], raw=b""), "0 bytes of binary data, 73786976294838206464 by its shape"),
+    ],
+)
+def test_impossible_binary_data(ask: Ask, given: Input, reason: str) -> None:
+    """Binary data that does not fit its shape is refused as malformed."""
+    with pytest.raises(Malformed, match=reason):
+        ask(given)
+
+
+def test_most_ids(ask: Ask) -> None:
+    """The first and the last id, and as many as the model reads, are answered."""
+    assert names(ask(tokens([[0, 4999] * 200]))) == ["label", "score", "probabilities"]
+
+
+def test_too_many_rows(ask: Ask) -> None:
+    """More rows than are allowed are refused, as texts and as ids."""
+    with pytest.raises(TooLarge, match="1025 texts"):
+        ask(text(["x"] * 1025))
+    with pytest.raises(TooLarge, match="100000 texts"):
+        ask(Input("tokens", "INT32", [100_000, 1], raw=bytes(400_000)))
+
+
+def test_many_rows(ask: Ask) -> None:
+    """As many rows as are allowed are answered in their order, as texts and as ids."""
+    words = ["awful", "great"]
+    rows = [words[number % 2] for number in range(1024)]
+    [label] = ask(text(rows), outputs=[RequestedOutput("label")])
+    singly = [ask(text([word]), outputs=[RequestedOutput("label")])[0].data for word in words]
+    assert list(label.data) == [element for one, other in [singly] * 512 for element in (*one, *other)]
+    ids = np.arange(1024 * 3, dtype="<i4").reshape(1024, 3) % 5000
+    [score] = ask(Input("tokens", "INT32", [1024, 3], raw=ids.tobytes()), outputs=[RequestedOutput("score")])
+    [last] = ask(tokens([ids[-1].tolist()]), outputs=[RequestedOutput("score")])
+    assert isinstance(score.data, np.ndarray) and isinstance(last.data, np.ndarray)
+    assert score.data[-1] == pytest.approx(last.data[0], abs=1e-6)
+
+
+def test_unknown_model(ask: Ask) -> None:
+    """A model that is not there is not found, whatever else is wrong."""
+    with pytest.raises(NotFound):
+        ask(model="other")

@@ -1,0 +1,213 @@
+"""What clouds ask of a container: SageMaker, Vertex AI and Cloud Run."""
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from service.__main__ import parser
+from service.classifier import Classifier
+from service.dataplane import DataPlane
+from service.rest import cloud, huggingface
+from service.rest.routing import Routes
+from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, run
+from tests.service.rest.test_huggingface import scored
+from tests.service.rest.test_tfserving import assert_rows, refusal, rows
+
+TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", ""]
+
+PREDICT_ROUTE = "/v1/models/reviews:predict"
+HEALTH_ROUTE = "/v1/models/reviews"
+
+
+def invoke(server: ServerProcess, body: Any) -> httpx.Response:
+    return server.client.post("/invocations", json=body)
+
+
+def test_ping(server: ServerProcess) -> None:
+    """`/ping` is an empty 200."""
+    response = server.client.get("/ping")
+    assert (response.status_code, response.content) == (200, b"")
+    assert "GET" in refusal(server.client.post("/ping"), 405)
+
+
+def test_inputs(server: ServerProcess, classifier: Classifier) -> None:
+    """One text under `inputs` gets its labels, several get theirs in order."""
+    assert invoke(server, {"inputs": TEXTS[0]}).json() == scored(classifier, TEXTS[0])
+    assert invoke(server, {"inputs": TEXTS}).json() == [scored(classifier, text) for text in TEXTS]
+    assert invoke(server, {"inputs": TEXTS[:1]}).json() == [scored(classifier, TEXTS[0])]
+
+
+def test_parameters(server: ServerProcess, classifier: Classifier) -> None:
+    """`parameters` are those of a text classification."""
+    answer = invoke(server, {"inputs": TEXTS, "parameters": {"top_k": 1}}).json()
+    assert answer == [scored(classifier, text)[:1] for text in TEXTS]
+    assert "top_k" in refusal(invoke(server, {"inputs": "x", "parameters": {"top_k": 0}}), 400)
+
+
+def test_instances(server: ServerProcess, classifier: Classifier) -> None:
+    """Rows under `instances` are answered as TensorFlow Serving does."""
+    answer = invoke(server, {"instances": [TEXTS[0], {"text": TEXTS[1]}, [TEXTS[2]]]}).json()
+    assert answer.keys() == {"predictions"}
+    assert_rows(answer["predictions"], rows(classifier, TEXTS))
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "text/plain; charset=utf-8", "Text/Plain"])
+def test_plain_text(server: ServerProcess, classifier: Classifier, media_type: str) -> None:
+    """A body of text/plain is one text in UTF-8, whatever it looks like."""
+    for text in (*TEXTS, "½ étoile", '{"inputs": "x"}'):
+        response = server.client.post("/invocations", content=text.encode(), headers={"content-type": media_type})
+        assert response.json() == scored(classifier, text)
+
+
+def test_other_media_types_are_json(server: ServerProcess, classifier: Classifier) -> None:
+    """Any other Content-Type, or none, is read as JSON."""
+    body = json.dumps({"inputs": TEXTS[0]}).encode()
+    for headers in ({}, {"content-type": "application/x-anything"}, {"content-type": "text/plainer"}):
+        response = server.client.post("/invocations", content=body, headers=headers)
+        assert response.json() == scored(classifier, TEXTS[0])
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"[]", "object"),
+        (b"{}", "inputs or instances"),
+        (b'{"text": "a"}', "inputs or instances"),
+        (b'{"inputs": null, "instances": null}', "inputs or instances"),
+        (b'{"inputs": "a", "instances": ["a"]}', "exactly one"),
+        (b'{"inputs": 3}', "inputs"),
+        (b'{"inputs": ["a", 3]}', "inputs.1"),
+        (b'{"inputs": {"text": ["a"]}}', "inputs"),
+        (b'{"inputs": []}', "at least one"),
+        (b'{"instances": []}', "at least one"),
+        (b'{"instances": "a"}', "instances"),
+        (b'{"instances": [1]}', "instances.0"),
+    ],
+)
+def test_bad_invocations(server: ServerProcess, body: bytes, names: str) -> None:
+    """What cannot be answered is a 400 whose message names the fault."""
+    assert names in refusal(server.client.post("/invocations", content=body), 400)
+
+
+def test_plain_text_that_is_none(server: ServerProcess) -> None:
+    """Bytes that are not UTF-8 are no text."""
+    headers = {"content-type": "text/plain"}
+    assert "UTF-8" in refusal(server.client.post("/invocations", content=b"\xff", headers=headers), 400)
+
+
+def test_invocations_take_post(server: ServerProcess) -> None:
+    """Any other method is a 405 that names POST."""
+    response = server.client.get("/invocations")
+    assert "POST" in refusal(response, 405)
+    assert response.headers["allow"] == "POST"
+
+
+def test_too_large(server: ServerProcess) -> None:
+    """More texts, longer texts and larger bodies than the limits are a 413."""
+    for body in ({"inputs": ["a"] * 1025}, {"inputs": "a" * 1_000_001}, {"instances": ["a" * 8_388_608]}):
+        assert "limit" in refusal(invoke(server, body), 413)
+
+
+@pytest.fixture(scope="module")
+def vertex() -> Iterator[ServerProcess]:
+    """A server with Vertex AI's variables, whose routes look like those of TensorFlow Serving here."""
+    routes = {"AIP_PREDICT_ROUTE": PREDICT_ROUTE, "AIP_HEALTH_ROUTE": HEALTH_ROUTE}
+    with ServerProcess("--drain-delay", "60", repository=MODEL_REPOSITORY, AIP_MODE="PREDICTION", **routes) as process:
+        yield process
+        process.stop(signal.SIGINT)
+
+
+def test_vertex_predict(vertex: ServerProcess, classifier: Classifier) -> None:
+    """Rows under `instances` are answered at the route that Vertex AI names, by the default model."""
+    response = vertex.client.post(PREDICT_ROUTE, json={"instances": TEXTS, "parameters": {}})
+    assert response.json().keys() == {"predictions"}
+    assert_rows(response.json()["predictions"], rows(classifier, TEXTS))
+    assert "exactly one" in refusal(vertex.client.post(PREDICT_ROUTE, json={}), 400)
+    assert "POST" in refusal(vertex.client.get(PREDICT_ROUTE), 405)
+
+
+def test_vertex_keeps_the_other_routes(vertex: ServerProcess) -> None:
+    """What else there is answers as ever, and the two routes are described and counted under their names."""
+    assert vertex.client.post("/v1/models/imdb-cnn:predict", json={"instances": TEXTS}).status_code == 200
+    assert vertex.client.get("/v1/models/imdb-cnn").json()["name"] == "imdb-cnn"
+    assert vertex.client.get(HEALTH_ROUTE).status_code == 200
+    paths = vertex.client.get("/openapi.json").json()["paths"]
+    assert "post" in paths[PREDICT_ROUTE] and "get" in paths[HEALTH_ROUTE]
+    metrics = vertex.client.get("/metrics").text
+    for route in (PREDICT_ROUTE, HEALTH_ROUTE):
+        assert re.search(rf'sentiment_requests_total{{.*route="{route}",status="200"}} [1-9]', metrics)
+
+
+def test_vertex_route_comes_first() -> None:
+    """A route that Vertex AI names is its own, even where another protocol has the same one."""
+    dataplane = cast(DataPlane, None)
+    routes = Routes([cloud.VertexPredict(dataplane, "/predict"), huggingface.TeiPredict(dataplane)])
+    match = routes.find("/predict")
+    assert match is not None and isinstance(match.endpoint, cloud.VertexPredict)
+    assert routes.declared == {"/predict": match.endpoint}
+
+
+def test_health_routes_say_when_to_leave(vertex: ServerProcess) -> None:
+    """While the server drains, every health route says 503 in its protocol's form, and requests are answered."""
+    for path in (HEALTH_ROUTE, "/ping", "/health", "/readyz"):
+        assert vertex.client.get(path).status_code == 200
+    vertex.process.send_signal(signal.SIGTERM)
+    vertex.wait_for_log("shutting down")
+    for path in (HEALTH_ROUTE, "/ping"):
+        response = vertex.client.get(path)
+        assert refusal(response, 503)
+        assert response.headers["retry-after"] == "1"
+    assert vertex.client.get("/health").json() == {"error": "not ready", "error_type": "unhealthy"}
+    assert vertex.client.get("/readyz").json()["error"]["code"] == "unavailable"
+    assert vertex.client.post(PREDICT_ROUTE, json={"instances": TEXTS}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE"])
+@pytest.mark.parametrize("route", ["predict", "/", "/a b", "/{model}"])
+def test_routes_that_are_none(name: str, route: str) -> None:
+    """A route that is no path of literal segments is refused by the variable's name."""
+    result = run("-m", "service", "serve", "--port", "0", "--no-grpc", **{name: route})
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {name}: ")
+
+
+@pytest.mark.parametrize("name", ["PORT", "AIP_HTTP_PORT", "SENTIMENT_PORT"])
+def test_port_variables(server: ServerProcess, name: str) -> None:
+    """Cloud Run's, Vertex AI's and our own variable name the port, for the service and its probe alike."""
+    port = str(server.port)  # taken, so the refusal tells which one was tried
+    result = run("-m", "service", "serve", "--host", "127.0.0.1", "--no-grpc", **{name: port})
+    assert result.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
+    probe = run("-m", "service.probe", **{name: port})
+    assert (probe.returncode, probe.stderr) == (0, "")
+
+
+def test_port_variables_in_order(server: ServerProcess) -> None:
+    """Ours wins over Vertex AI's, Vertex AI's over Cloud Run's, and an empty one is not set; the probe agrees."""
+    port = str(server.port)  # taken, so the refusal tells which one was tried
+    for variables in (
+        {"SENTIMENT_PORT": port, "AIP_HTTP_PORT": "1", "PORT": "2"},
+        {"SENTIMENT_PORT": "", "AIP_HTTP_PORT": port, "PORT": "2"},
+        {"AIP_HTTP_PORT": "", "PORT": port},
+    ):
+        result = run("-m", "service", "serve", "--host", "127.0.0.1", "--no-grpc", **variables)
+        assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
+        assert run("-m", "service.probe", **variables).returncode == 0
+
+
+def test_container_serves() -> None:
+    """The image runs `serve` on its own and with SageMaker's argument, without a shell that would keep signals."""
+    dockerfile = (PROJECT / "Dockerfile").read_text()
+    entrypoint = json.loads(re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[-1])
+    command = json.loads(re.findall(r"^CMD (.*)$", dockerfile, re.MULTILINE)[-1])
+    assert entrypoint == ["python", "-m", "service"]
+    assert command == ["serve"]
+    assert parser().parse_args(["serve"]).command == "serve"
+    assert not re.search(r"\bAIP_|\bPORT=", dockerfile)

@@ -1,0 +1,243 @@
+"""TensorFlow Serving's REST form, which KServe v1 sends as well."""
+
+import base64
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from service.classifier import Classifier
+from tests.processes import ServerProcess
+
+PREDICT = "/v1/models/imdb-cnn:predict"
+TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", "Ça va — ½ étoile", ""]
+
+
+def encoded(text: str) -> dict[str, str]:
+    return {"b64": base64.b64encode(text.encode()).decode()}
+
+
+def rows(classifier: Classifier, texts: list[str]) -> list[dict[str, Any]]:
+    """What the model says, as rows."""
+    return [
+        {"label": each.label, "score": each.score, "probabilities": list(each.probabilities)}
+        for each in classifier.predict(texts)
+    ]
+
+
+def assert_rows(answer: Any, expected: list[dict[str, Any]]) -> None:
+    assert [row["label"] for row in answer] == [row["label"] for row in expected]
+    for given, right in zip(answer, expected, strict=True):
+        assert given.keys() == right.keys()
+        assert given["score"] == pytest.approx(right["score"], abs=1e-6)
+        assert given["probabilities"] == pytest.approx(right["probabilities"], abs=1e-6)
+
+
+def refusal(response: httpx.Response, status: int) -> str:
+    """The message of a refusal, whose form is checked."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    document = response.json()
+    assert document.keys() == {"error"} and isinstance(document["error"], str)
+    message: str = document["error"]
+    return message
+
+
+@pytest.mark.parametrize("path", [PREDICT, "/v1/models/imdb-cnn/versions/1:predict", "/v1/models/imdb-cnn%3Apredict"])
+@pytest.mark.parametrize("signature", [{}, {"signature_name": "serving_default"}, {"signature_name": ""}])
+def test_rows(server: ServerProcess, classifier: Classifier, path: str, signature: dict[str, str]) -> None:
+    """Rows under `instances` come back as rows under `predictions`, in order, with or without version and signature."""
+    response = server.client.post(path, json={**signature, "instances": TEXTS})
+    assert response.status_code == 200
+    assert response.json().keys() == {"predictions"}
+    assert_rows(response.json()["predictions"], rows(classifier, TEXTS))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda text: text,
+        lambda text: [text],
+        lambda text: {"text": text},
+        lambda text: {"text": [text]},
+        lambda text: [{"text": text}],
+        encoded,
+        lambda text: [encoded(text)],
+        lambda text: {"text": encoded(text)},
+        lambda text: {"text": [encoded(text)]},
+    ],
+)
+def test_forms_of_a_row(server: ServerProcess, classifier: Classifier, wrap: Any) -> None:
+    """A row is a string, a named one, one in base64, or any of these alone in a list."""
+    response = server.client.post(PREDICT, json={"instances": [wrap(text) for text in TEXTS]})
+    assert_rows(response.json()["predictions"], rows(classifier, TEXTS))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        TEXTS,
+        {"text": TEXTS},
+        [[text] for text in TEXTS],
+        {"text": [[text] for text in TEXTS]},
+        [encoded(text) for text in TEXTS],
+        {"text": [encoded(text) for text in TEXTS]},
+    ],
+)
+def test_column(server: ServerProcess, classifier: Classifier, column: Any) -> None:
+    """A column under `inputs` comes back as one column for every output under `outputs`."""
+    response = server.client.post(PREDICT, json={"inputs": column})
+    assert response.json().keys() == {"outputs"}
+    outputs = response.json()["outputs"]
+    assert outputs.keys() == {"label", "score", "probabilities"}
+    names = ("label", "score", "probabilities")
+    assert_rows(
+        [dict(zip(names, row, strict=True)) for row in zip(*(outputs[name] for name in names), strict=True)],
+        rows(classifier, TEXTS),
+    )
+
+
+@pytest.mark.parametrize("column", [TEXTS[0], {"text": TEXTS[0]}, encoded(TEXTS[0]), {"text": encoded(TEXTS[0])}])
+def test_column_of_one(server: ServerProcess, classifier: Classifier, column: Any) -> None:
+    """One text needs no list around it in a column."""
+    outputs = server.client.post(PREDICT, json={"inputs": column}).json()["outputs"]
+    assert outputs["label"] == ["positive"]
+    assert outputs["score"] == pytest.approx([classifier.predict(TEXTS[:1])[0].score], abs=1e-6)
+
+
+def test_unknown_fields_are_ignored(server: ServerProcess) -> None:
+    """Fields of other servers, such as Vertex AI's `parameters`, change nothing."""
+    body = {"instances": TEXTS, "parameters": {"confidence": 0.5}}
+    assert (
+        server.client.post(PREDICT, json=body).json() == server.client.post(PREDICT, json={"instances": TEXTS}).json()
+    )
+
+
+def test_probabilities_are_float32(server: ServerProcess, classifier: Classifier) -> None:
+    """Every number is the shortest that reads back as the model's float32."""
+    [row] = server.client.post(PREDICT, json={"instances": TEXTS[:1]}).json()["predictions"]
+    assert str(np.float32(row["score"])) == str(row["score"])
+    assert row["score"] == max(row["probabilities"])
+    assert sum(row["probabilities"]) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b'{"instances": ["\xff"]}', "not valid JSON"),
+        (b'{"instances": ["\\ud800"]}', "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"[]", "object"),
+        (b"{}", "exactly one of instances and inputs"),
+        (b'{"instances": null, "inputs": null}', "exactly one of instances and inputs"),
+        (b'{"instances": ["a"], "inputs": ["a"]}', "exactly one of instances and inputs"),
+        (b'{"instances": "a"}', "instances"),
+        (b'{"instances": {"text": "a"}}', "instances"),
+        (b'{"instances": []}', "at least one"),
+        (b'{"inputs": []}', "at least one"),
+        (b'{"instances": [1]}', "instances.0"),
+        (b'{"instances": ["a", null]}', "instances.1"),
+        (b'{"instances": ["a", ["b", "c"]]}', "instances.1"),
+        (b'{"instances": [[]]}', "instances.0"),
+        (b'{"instances": [{"txt": "a"}]}', "instances.0"),
+        (b'{"instances": [{"text": "a", "more": "b"}]}', "instances.0"),
+        (b'{"instances": [{"b64": "a"}]}', "instances.0: b64"),
+        (b'{"instances": [{"b64": "/w=="}]}', "instances.0: b64"),
+        (b'{"instances": [{"b64": 3}]}', "instances.0"),
+        (b'{"inputs": [7]}', "inputs.0"),
+        (b'{"inputs": {"txt": ["a"]}}', "'txt'"),
+        (b'{"inputs": {}}', "none"),
+        (b'{"inputs": {"text": ["a", 1]}}', "inputs.1"),
+        (b'{"inputs": false}', "inputs.0"),
+        (b'{"instances": ["a"], "signature_name": "classify"}', "'classify'"),
+        (b'{"instances": ["a"], "signature_name": 1}', "signature_name"),
+    ],
+)
+def test_bad_bodies(server: ServerProcess, body: bytes, names: str) -> None:
+    """What cannot be answered is a 400, as the protocol knows no 422, and the message names the fault."""
+    assert names in refusal(server.client.post(PREDICT, content=body), 400)
+
+
+def test_too_large(server: ServerProcess) -> None:
+    """More texts, longer texts and larger bodies than the limits are a 413."""
+    for body in ({"instances": ["a"] * 1025}, {"inputs": ["a" * 1_000_001]}, {"inputs": ["a" * 8_388_608]}):
+        assert "limit" in refusal(server.client.post(PREDICT, json=body), 413)
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/v1/models/other:predict", "'other'"),
+        ("/v1/models/im:db:predict", "'im:db'"),
+        ("/v1/models/imdb-cnn/versions/2:predict", "'2'"),
+        ("/v1/models/imdb-cnn/versions/newest:predict", "'newest'"),
+    ],
+)
+def test_unknown_model(server: ServerProcess, path: str, names: str) -> None:
+    """An unknown model or version is a 404 that names it and what there is."""
+    message = refusal(server.client.post(path, json={"instances": TEXTS}), 404)
+    assert names in message and "loaded: " in message
+
+
+@pytest.mark.parametrize("path", [PREDICT, "/v1/models/imdb-cnn/versions/1:predict"])
+def test_predict_takes_post(server: ServerProcess, path: str) -> None:
+    """Any other method is a 405 that names POST."""
+    for method in ("GET", "PUT", "DELETE"):
+        response = server.client.request(method, path)
+        assert "POST" in refusal(response, 405)
+        assert response.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/v1/models/imdb-cnn/metadata", "/v1/models/imdb-cnn/versions/1/metadata"])
+def test_metadata(server: ServerProcess, path: str) -> None:
+    """The one signature names its input and outputs with types and sizes."""
+    document = server.client.get(path).json()
+    assert document["model_spec"] == {"name": "imdb-cnn", "signature_name": "", "version": "1"}
+    [(name, signature)] = document["metadata"]["signature_def"]["signature_def"].items()
+    assert name == "serving_default"
+    assert signature["method_name"] == "tensorflow/serving/predict"
+    shapes = {
+        tensor: (each["dtype"], [dimension["size"] for dimension in each["tensor_shape"]["dim"]])
+        for tensor, each in (signature["inputs"] | signature["outputs"]).items()
+    }
+    assert shapes == {
+        "text": ("DT_STRING", ["-1"]),
+        "label": ("DT_STRING", ["-1"]),
+        "score": ("DT_FLOAT", ["-1"]),
+        "probabilities": ("DT_FLOAT", ["-1", "2"]),
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models/other/metadata",
+        "/v1/models/imdb-cnn/versions/2/metadata",
+        "/v1/models/imdb-cnn/versions/2",
+        "/v1/models/other/versions/1",
+    ],
+)
+def test_nothing_to_describe(server: ServerProcess, path: str) -> None:
+    """Metadata and status of what is not loaded are a 404 in the protocol's form, and a wrong method is a 405 in it."""
+    assert "loaded: " in refusal(server.client.get(path), 404)
+    assert "GET" in refusal(server.client.post(path), 405)
+
+
+def test_status(server: ServerProcess) -> None:
+    """A model's page speaks to our clients, TensorFlow Serving's and KServe's at once."""
+    state = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    document = server.client.get("/v1/models/imdb-cnn").json()
+    assert document["model_version_status"] == [state]
+    assert (document["name"], document["ready"]) == ("imdb-cnn", True)
+    assert document["labels"] == ["negative", "positive"] and document["version"] == "1"
+    assert server.client.get("/v1/models/imdb-cnn/versions/1").json() == {"model_version_status": [state]}
+    assert server.client.get("/v1/models").json()["models"] == [document]
+
+
+def test_other_methods_of_the_protocol(server: ServerProcess) -> None:
+    """Labels, `:classify` and `:regress` are not offered."""
+    for path in ("/v1/models/imdb-cnn/labels/stable:predict", "/v1/models/imdb-cnn:classify"):
+        assert server.client.post(path, json={"instances": TEXTS}).status_code in (404, 405)

@@ -1,0 +1,422 @@
+"""Any Open Inference Protocol request, well-formed or not, over either transport: a right answer or a refusal.
+
+A refusal has the protocol's form and blames the request. Nothing is answered with a failure of the server, nothing
+hangs, and the next good request gets its answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import itertools
+import json
+import operator
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+from tests.processes import PATIENCE, ServerProcess
+from tests.service.grpc.channels import connect
+from tests.service.grpc.messages import elements, request, tensor, text_request
+from tests.service.oip.bodies import (
+    HEADER,
+    INFER,
+    binary_input,
+    outputs,
+    pack,
+    read,
+    refusal,
+    text_input,
+    with_binary,
+)
+from tests.service.oip.bodies import request as body_of
+
+#: Statuses of a refusal: the request is at fault, or it is too large.
+BLAME = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
+
+OUTPUTS = ("label", "score", "probabilities")
+
+
+@pytest.fixture(scope="module")
+def oip(server: ServerProcess) -> Iterator[Any]:
+    """A stub for the server with the shipped model."""
+    with connect(server) as channel:
+        yield GRPCInferenceServiceStub(channel)
+
+
+# Well-formed requests.
+
+TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=5)
+WISHES = st.lists(st.sampled_from(OUTPUTS), unique=True)
+
+
+def native(server: ServerProcess, texts: list[str]) -> dict[str, list[Any]]:
+    """The elements of every output, from the native route."""
+    predictions = server.client.post("/v1/predict_batch", json={"texts": texts}).json()["predictions"]
+    return {
+        "label": [each["label"] for each in predictions],
+        "score": [pytest.approx(each["score"], abs=1e-6) for each in predictions],
+        "probabilities": [
+            pytest.approx(value, abs=1e-6) for each in predictions for value in each["probabilities"].values()
+        ],
+    }
+
+
+@given(texts=TEXTS, wishes=WISHES, flat=st.booleans(), binary=st.tuples(*[st.booleans()] * 2), data=st.data())
+def test_right_answer_over_rest(
+    server: ServerProcess,
+    texts: list[str],
+    wishes: list[str],
+    flat: bool,
+    binary: tuple[bool, bool],
+    data: st.DataObject,
+) -> None:
+    """A well-formed request, in whichever form, gets what the native route answers and nothing else."""
+    shape = [len(texts)] if flat else [len(texts), 1]
+    fields: dict[str, Any] = {"parameters": {"binary_data_output": binary[1]}} if binary[1] else {}
+    if wishes:
+        fields["outputs"] = [{"name": name} for name in wishes]
+    if binary[0]:
+        raw = pack(*texts)
+        arguments = with_binary(body_of(binary_input(raw, shape=shape), **fields), raw)
+    else:
+        nested = texts if data.draw(st.booleans()) else [[text] for text in texts]
+        arguments = {"content": body_of(text_input(*texts, shape=shape, data=nested), **fields), "headers": {}}
+    coding = data.draw(st.sampled_from(["", "gzip", "deflate"]))
+    if coding:
+        compress = gzip.compress if coding == "gzip" else zlib.compress
+        arguments["content"] = compress(arguments["content"])
+        arguments["headers"]["content-encoding"] = coding
+    answer = read(server.client.post(INFER, **arguments))
+    expected = native(server, texts)
+    assert outputs(answer) == {name: expected[name] for name in wishes or OUTPUTS}
+    assert list(outputs(answer)) == list(wishes or OUTPUTS)
+    assert len(answer.binary) == (len(wishes or OUTPUTS) if binary[1] else 0)
+
+
+@given(texts=TEXTS, wishes=WISHES, flat=st.booleans(), raw=st.booleans(), id=st.text(max_size=10))
+def test_right_answer_over_grpc(
+    server: ServerProcess, oip: Any, texts: list[str], wishes: list[str], flat: bool, raw: bool, id: str
+) -> None:
+    """A well-formed message, in either form, alone or in a stream, gets what the native route answers."""
+    shape = [len(texts)] if flat else [len(texts), 1]
+    wanted = [pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in wishes]
+    if raw:
+        message = request(tensor(shape=shape), raw=[pack(*texts)], outputs=wanted, id=id)
+    else:
+        contents = [text.encode() for text in texts]
+        message = request(tensor(shape=shape, bytes_contents=contents), outputs=wanted, id=id)
+    response = oip.ModelInfer(message, timeout=PATIENCE)
+    [streamed] = oip.ModelStreamInfer(iter([message]), timeout=PATIENCE)
+    expected = native(server, texts)
+    assert elements(response) == elements(streamed.infer_response) == {n: expected[n] for n in wishes or OUTPUTS}
+    assert list(elements(response)) == list(wishes or OUTPUTS)
+    assert response.id == streamed.infer_response.id == id
+
+
+# Requests that may be anything.
+
+DIMENSION = st.sampled_from([1, 1, 1, 2, 3, 0, -1, 400, 401, 2**31, 2**62, 2**63 - 1, -(2**63)])
+SHAPE = st.lists(DIMENSION, max_size=3)
+NAME = st.sampled_from(["text", "text", "text", "tokens", "tokens", "other", "", "text\0"]) | st.text(max_size=4)
+DATATYPE = st.sampled_from(["BYTES", "BYTES", "INT32", "INT32", "INT64", "FP32", "bytes", ""])
+RAW = st.one_of(
+    st.binary(max_size=12),
+    st.just(pack("x")),
+    st.just(pack("x", "y")),
+    st.just(pack("x")[:-1]),
+    st.just(struct.pack("<I", 0xFFFFFFFF) + b"x"),
+    st.just(struct.pack("<i", 7)),
+    st.just(struct.pack("<2i", 7, -7)),
+)
+NUMBER = st.one_of(
+    st.integers(-2, 9),
+    st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**30, 10**400, -(10**400)]),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+#: JSON, where a lone surrogate may be written as an escape.
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBER | st.text(max_size=4) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def mostly(usual: st.SearchStrategy[Any], other: st.SearchStrategy[Any] = JSON) -> st.SearchStrategy[Any]:
+    """The usual, and now and then something else."""
+    return st.integers(0, 9).flatmap(lambda number: usual if number < 9 else other)
+
+
+#: Values that stand somewhere in a request.
+NEARBY = st.one_of(
+    NAME, DATATYPE, SHAPE, DIMENSION, st.integers(0, 12), st.booleans(), st.builds(list), st.builds(dict)
+)
+
+
+@st.composite
+def good_requests(draw: st.DrawFn) -> tuple[dict[str, Any], list[bytes]]:
+    """A request that is answered: its JSON and the binary tensors behind it."""
+    inputs, tensors = [], []
+    for name in draw(st.sampled_from([["text"], ["tokens"], ["text", "tokens"]])):
+        given_input: dict[str, Any] = {"name": name, "shape": [2, 1], "datatype": "BYTES", "data": ["x", "y"]}
+        raw = pack("x", "y")
+        if name == "tokens":
+            given_input |= {"datatype": "INT32", "data": [[7], [4999]]}
+            raw = struct.pack("<2i", 7, 4999)
+        if draw(st.booleans()):
+            del given_input["data"]
+            given_input["parameters"] = {"binary_data_size": len(raw)}
+            tensors.append(raw)
+        inputs.append(given_input)
+    document: dict[str, Any] = {"inputs": inputs, "id": "7", "parameters": {"timeout": 10**9, "priority": 1}}
+    document["parameters"]["binary_data_output"] = draw(st.booleans())
+    wishes = draw(WISHES)
+    if wishes:
+        document["outputs"] = [{"name": name, "parameters": {"binary_data": draw(st.booleans())}} for name in wishes]
+        if "probabilities" in wishes and draw(st.booleans()):
+            document["outputs"][wishes.index("probabilities")]["parameters"]["classification"] = 1
+    return document, tensors
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths to everything in a document but itself."""
+    keys: Any = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[Any, list[bytes]]:
+    """A good request in which up to three things are replaced, added, put in twice or taken away."""
+    document, tensors = draw(good_requests())
+    for _ in range(draw(st.integers(0, 3))):
+        *parents, key = draw(st.sampled_from(sorted(places(document), key=repr)))
+        parent: Any = functools.reduce(operator.getitem, parents, document)
+        match draw(st.sampled_from(["replace", "replace", "add", "twice", "take away"])):
+            case "replace":
+                parent[key] = draw(NEARBY | JSON)
+            case "add" if isinstance(parent[key], dict):
+                parent[key][draw(st.text(max_size=3))] = draw(JSON)
+            case "twice" if isinstance(parent, list):
+                parent.append(parent[key])
+            case "take away":
+                del parent[key]
+        if not document:
+            break
+    return document, draw(mostly(st.just(tensors), st.lists(RAW, max_size=3)))
+
+
+HEADERS = st.sampled_from([b"-1", b"", b"0", b"1", b"x", b"1.5", b"99999", b"9" * 30, b"9" * 5000, b"0x1", b"\xff"])
+
+
+def assert_right_or_refused(response: httpx.Response) -> None:
+    """An answer that is right in itself, or a refusal."""
+    if response.status_code != 200:
+        refusal(response, range(400, 500))
+        return
+    answer = read(response)
+    for output in answer.document["outputs"]:
+        values = outputs(answer)[output["name"]]
+        assert len(values) == np.prod(output["shape"])
+        if output["name"] == "label":
+            assert set(values) <= {"negative", "positive"}
+        elif output["datatype"] == "FP32":
+            assert all(0 <= value <= 1 for value in values)
+
+
+def assert_works(server: ServerProcess) -> None:
+    """The next good request, on a connection that was kept, gets its answer."""
+    read(server.client.post(INFER, content=body_of(text_input("x"))))
+
+
+@settings(max_examples=400)
+@given(parts=requests(), data=st.data())
+def test_any_request_over_rest(server: ServerProcess, parts: tuple[Any, list[bytes]], data: st.DataObject) -> None:
+    """Any JSON in any place, any binary data behind it, and any header: an answer or a refusal."""
+    head, tail = json.dumps(parts[0]).encode(), b"".join(parts[1])
+    if tail or data.draw(st.booleans()):
+        lie = data.draw(mostly(st.just(0), st.integers(-len(head), len(tail) + 3)))
+        header = data.draw(mostly(st.just(str(len(head) + lie).encode()), HEADERS))
+        response = server.client.post(INFER, content=head + tail, headers={HEADER.encode(): header})
+    else:
+        response = server.client.post(INFER, content=head)
+    assert_right_or_refused(response)
+    assert_works(server)
+
+
+@given(document=JSON)
+def test_any_json_over_rest(server: ServerProcess, document: Any) -> None:
+    """Any JSON, alone or as the inputs: an answer or a refusal."""
+    for whole in (document, {"inputs": document}, {"inputs": [document]}):
+        assert_right_or_refused(server.client.post(INFER, content=json.dumps(whole)))
+    assert_works(server)
+
+
+@settings(max_examples=200)
+@given(raw=RAW, shape=SHAPE, size=st.integers(0, 12), name=st.sampled_from(["text", "tokens"]), more=RAW)
+def test_any_binary_data_over_rest(
+    server: ServerProcess, raw: bytes, shape: list[int], size: int, name: str, more: bytes
+) -> None:
+    """Binary data that may not be what the JSON says: an answer or a refusal."""
+    datatype = {"text": "BYTES", "tokens": "INT32"}[name]
+    for announced, tail in ((len(raw), raw), (size, raw), (len(raw), raw + more)):
+        given_input = binary_input(
+            raw, name=name, datatype=datatype, shape=shape, parameters={"binary_data_size": announced}
+        )
+        assert_right_or_refused(server.client.post(INFER, **with_binary(body_of(given_input), tail)))
+    assert_works(server)
+
+
+@given(
+    content=st.binary(max_size=200), header=st.none() | HEADERS, coding=st.sampled_from(["", "gzip", "deflate", "x"])
+)
+def test_any_bytes_over_rest(server: ServerProcess, content: bytes, header: bytes | None, coding: str) -> None:
+    """Any bytes with any headers, to any route that reads a body: an answer or a refusal."""
+    headers = {b"content-encoding": coding.encode()}
+    if header is not None:
+        headers[HEADER.encode()] = header
+    assert_right_or_refused(server.client.post(INFER, content=content, headers=headers))
+    index = server.client.post("/v2/repository/index", content=content)
+    if index.status_code != 200:
+        refusal(index)
+    assert_works(server)
+
+
+@settings(max_examples=50)
+@given(
+    parts=good_requests(), cut=st.floats(0, 1), junk=st.binary(max_size=3), coding=st.sampled_from(["gzip", "deflate"])
+)
+def test_broken_compression_over_rest(
+    server: ServerProcess, parts: tuple[Any, list[bytes]], cut: float, junk: bytes, coding: str
+) -> None:
+    """A compressed body that is cut, spoilt or goes on: an answer or a refusal."""
+    head = json.dumps(parts[0]).encode()
+    plain = b"".join([head, *parts[1]])
+    body = gzip.compress(plain) if coding == "gzip" else zlib.compress(plain)
+    place = int(cut * len(body))
+    headers = {"content-encoding": coding, HEADER: str(len(head))}
+    for broken in (body[:place], body[:place] + junk + body[place:], body[:place] + junk + body[place + len(junk) :]):
+        assert_right_or_refused(server.client.post(INFER, content=broken, headers=headers))
+    assert_works(server)
+
+
+PARAMETER = st.one_of(
+    st.builds(pb.InferParameter, bool_param=st.booleans()),
+    st.builds(pb.InferParameter, int64_param=st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 3)),
+    st.builds(pb.InferParameter, uint64_param=st.integers(0, 2**64 - 1)),
+    st.builds(pb.InferParameter, string_param=st.text(max_size=4)),
+    st.builds(pb.InferParameter, double_param=st.floats()),
+    st.builds(pb.InferParameter),
+)
+PARAMETERS = st.dictionaries(st.sampled_from(["classification", "binary_data_size", "x"]), PARAMETER, max_size=2)
+CONTENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "bytes_contents": st.lists(st.binary(max_size=5) | st.just(b"x"), max_size=3),
+        "int_contents": st.lists(st.integers(-1, 5000), max_size=3),
+        "int64_contents": st.lists(st.integers(-1, 5000), max_size=2),
+        "fp32_contents": st.lists(st.floats(width=32), max_size=2),
+        "bool_contents": st.lists(st.booleans(), max_size=2),
+    },
+)
+
+
+@st.composite
+def inputs(draw: st.DrawFn, *, typed: bool) -> Any:
+    """An input, with typed contents or without; mostly one that fits the model."""
+    if draw(st.booleans()):
+        kind = draw(st.sampled_from([("text", [1, 1], "BYTES"), ("tokens", [1, 1], "INT32")]))
+        contents: dict[str, Any] = {"bytes_contents": [b"x"]} if kind[0] == "text" else {"int_contents": [7]}
+        return tensor(*kind, **(contents if typed else {}))
+    message = tensor(draw(NAME), draw(SHAPE), draw(DATATYPE), **(draw(CONTENTS) if typed else {}))
+    for name, value in draw(PARAMETERS).items():
+        message.parameters[name].CopyFrom(value)
+    return message
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> Any:
+    """A message of any content."""
+    raw = draw(st.booleans())
+    given_inputs = draw(
+        st.lists(inputs(typed=not raw or draw(mostly(st.just(False), st.just(True)))), min_size=1, max_size=2)
+    )
+    fit = [pack("x") if each.name == "text" else b"\7\0\0\0" for each in given_inputs]
+    message = request(
+        *given_inputs,
+        raw=draw(mostly(st.just(fit), st.lists(RAW, max_size=3))) if raw else draw(mostly(st.just([]), st.lists(RAW))),
+        model=draw(mostly(st.sampled_from(["imdb-cnn", ""]), st.text(max_size=4))),
+        model_version=draw(mostly(st.sampled_from(["", "1"]), st.text(max_size=4))),
+        id=draw(st.text(max_size=4)),
+        outputs=[
+            pb.ModelInferRequest.InferRequestedOutputTensor(name=name, parameters=parameters)
+            for name, parameters in draw(
+                st.just([])
+                | st.lists(
+                    st.tuples(mostly(st.sampled_from(OUTPUTS), NAME), mostly(st.just({}), PARAMETERS)), max_size=2
+                )
+            )
+        ],
+    )
+    for name in draw(mostly(st.just([]), st.lists(st.sampled_from(["timeout", "priority", "x"]), max_size=2))):
+        message.parameters[name].CopyFrom(draw(PARAMETER))
+    return message
+
+
+@settings(max_examples=400)
+@given(message=messages())
+def test_any_message_over_grpc(oip: Any, message: Any) -> None:
+    """Any message: an answer, or a status that blames the request."""
+    try:
+        response = oip.ModelInfer(message, timeout=PATIENCE)
+    except grpc.RpcError as error:
+        assert error.code().name in BLAME and error.details(), error
+    else:
+        assert response.id == message.id
+        assert set(elements(response).get("label", [])) <= {"negative", "positive"}
+    assert oip.ModelInfer(text_request("x"), timeout=PATIENCE).outputs
+
+
+@settings(max_examples=50)
+@given(sent=st.lists(messages(), min_size=1, max_size=8))
+def test_any_messages_in_a_stream(oip: Any, sent: list[Any]) -> None:
+    """A stream of any messages: each is answered in its turn, as it would be alone, and the stream goes on."""
+    responses = list(oip.ModelStreamInfer(itertools.chain(sent, [text_request("x", id="last")]), timeout=PATIENCE))
+    assert [each.infer_response.id for each in responses] == [*(each.id for each in sent), "last"]
+    assert not responses[-1].error_message
+    for message, response in zip(sent, responses, strict=False):
+        assert bool(response.error_message) != bool(response.infer_response.outputs)
+        assert response.error_message != "internal error"
+        try:
+            alone = oip.ModelInfer(message, timeout=PATIENCE)
+        except grpc.RpcError as error:
+            assert error.details() == response.error_message
+        else:
+            assert alone == response.infer_response
+
+
+@given(message=st.binary(max_size=60))
+def test_any_bytes_over_grpc(server: ServerProcess, oip: Any, message: bytes) -> None:
+    """Bytes that are no message end their call, or their stream, and nothing else."""
+    with connect(server) as channel:
+        single: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError) as caught:
+            single(message, timeout=PATIENCE)
+        assert caught.value.code().name in BLAME
+        stream: Any = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        try:
+            list(stream(iter([message]), timeout=PATIENCE))
+        except grpc.RpcError as error:
+            assert error.code().name == "INVALID_ARGUMENT"
+    assert oip.ModelInfer(text_request("x"), timeout=PATIENCE).outputs

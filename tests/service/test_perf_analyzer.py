@@ -1,0 +1,132 @@
+"""Triton's load generator, unmodified: it runs against the service and finds no failure, whichever way it asks."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.processes import PATIENCE, ServerProcess, environment
+
+Analyze = Callable[..., str]
+
+TEXTS = ["A gripping, beautifully acted film.", "Dull, très long, and a waste of time.", "", "word " * 600]
+
+
+@pytest.fixture(scope="module")
+def binary() -> Path:
+    """The program itself: the package's own command forgets its exit status."""
+    package = importlib.util.find_spec("perf_analyzer")
+    if package is not None and package.origin is not None:
+        path = Path(package.origin).parent / "bin" / "perf_analyzer"
+        if path.is_file():
+            return path
+    here = (sys.platform, platform.machine())
+    assert os.environ.get("CI") != "true" or here != ("linux", "x86_64"), "perf-analyzer is not installed"
+    pytest.skip(f"perf-analyzer has no program for {' '.join(here)}")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of texts."""
+    path = tmp_path_factory.mktemp("data") / "texts.json"
+    path.write_text(json.dumps({"data": [{"text": [text]} for text in TEXTS]}))
+    return path
+
+
+@pytest.fixture
+def analyze(binary: Path, server: ServerProcess, tmp_path: Path) -> Analyze:
+    """Runs it, checks its status, its table and its report, and returns the report."""
+
+    def run(protocol: str, *flags: str, concurrency: Sequence[int] = (1, 32)) -> str:
+        port = server.port if protocol == "http" else server.grpc_port
+        table = tmp_path / "table.csv"
+        step = concurrency[1] - concurrency[0]
+        result = subprocess.run(
+            [
+                *(str(binary), "-m", "imdb-cnn", "-i", protocol, "-u", f"127.0.0.1:{port}", "-f", str(table)),
+                *("--concurrency-range", f"{concurrency[0]}:{concurrency[-1]}:{step}"),
+                # Three short windows a level, which may differ as much as they like.
+                *("-p", "200", "-r", "3", "-s", "1000", *flags),
+            ],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        report = result.stdout
+        assert result.returncode == 0, report
+        assert not re.search(r"fail|error|not valid|unable", report, re.IGNORECASE), report
+        with table.open() as lines:
+            rows = {int(row["Concurrency"]): float(row["Inferences/Second"]) for row in csv.DictReader(lines)}
+        assert sorted(rows) == list(concurrency) and min(rows.values()) > 0, report
+        levels = report.split("Request concurrency: ")[1:]
+        assert len(levels) == len(concurrency)
+        for level in levels:
+            [server_side] = re.findall(r"Server: \n(?: {4}.*\n)+", level)
+            counts = {name: int(count) for name, count in re.findall(r"(\w+(?: request)?) count: (\d+)", server_side)}
+            assert min(counts["Inference"], counts["Execution"], counts["Successful request"]) > 0, report
+        return report
+
+    return run
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_one_text(analyze: Analyze, protocol: str) -> None:
+    """One text again and again, by 8 to 32 callers at once."""
+    analyze(protocol, "--string-data", TEXTS[0], concurrency=range(8, 33, 8))
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_file_in_batches(analyze: Analyze, data: Path, protocol: str) -> None:
+    """Texts of a file, eight a request."""
+    report = analyze(protocol, "--input-data", str(data), "-b", "8")
+    assert "Batch size: 8" in report
+    for rows, runs in re.findall(r"Inference count: (\d+)\n *Execution count: (\d+)", report):
+        assert int(rows) == 8 * int(runs)
+
+
+def test_random_texts(analyze: Analyze) -> None:
+    """Random strings and random ids, which it sends when it is told nothing."""
+    analyze("http", "--string-length", "200")
+
+
+@pytest.mark.parametrize("forms", [("json", "json"), ("json", "binary"), ("binary", "json")])
+def test_json(analyze: Analyze, forms: tuple[str, str]) -> None:
+    """JSON in place of binary tensors, on either way or both."""
+    analyze("http", "--string-data", TEXTS[1], "--input-tensor-format", forms[0], "--output-tensor-format", forms[1])
+
+
+def test_asynchronous_callers(analyze: Analyze) -> None:
+    """One thread with many requests on their way."""
+    analyze("http", "--string-data", TEXTS[1], "--async")
+
+
+def test_stream(analyze: Analyze) -> None:
+    """gRPC streams."""
+    analyze("grpc", "--string-data", TEXTS[1], "--streaming")
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_compression(analyze: Analyze, algorithm: str) -> None:
+    """Compressed messages."""
+    analyze("grpc", "--string-data", TEXTS[1], "--grpc-compression-algorithm", algorithm)
+
+
+def test_an_unknown_model_is_noticed(binary: Path, server: ServerProcess) -> None:
+    """A failure is a status other than 0 and shows the service's reason: the tests above would see one."""
+    command = [str(binary), "-m", "other", "-u", f"127.0.0.1:{server.port}", "--string-data", "x"]
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert result.returncode != 0
+    assert "there is no model 'other'" in result.stdout + result.stderr

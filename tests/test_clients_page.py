@@ -1,0 +1,103 @@
+"""The page about clients: every example runs, and gets the answer below it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from service.settings import read_settings
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
+
+PAGE = (PROJECT / "docs" / "clients.md").read_text()
+
+#: Commands of the shell with the line below each, which is empty where the page only speaks of the answer.
+COMMANDS: list[tuple[str, str]] = [
+    pair
+    for block in re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    for pair in re.findall(r"^\$ (.*)\n(.*)", block, re.MULTILINE)
+]
+
+#: Programs with what they print.
+PROGRAMS: list[tuple[str, str]] = re.findall(
+    r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+)
+
+CONTAINERS: list[str] = re.findall(r"^docker run (.*)$", PAGE.replace("\\\n", ""), re.MULTILINE)
+
+
+def variables(container: str) -> dict[str, str]:
+    """The environment that a `docker run` gives its container."""
+    words = shlex.split(container)
+    return dict(words[number + 1].split("=", 1) for number, word in enumerate(words) if word == "-e")
+
+
+@pytest.fixture(scope="module")
+def page_server() -> Iterator[ServerProcess]:
+    """The shipped model at the routes that the page's containers have, but at free ports."""
+    routes = {name: value for each in CONTAINERS for name, value in variables(each).items() if name.endswith("_ROUTE")}
+    with ServerProcess(repository=MODEL_REPOSITORY, **routes) as server:
+        yield server
+
+
+def here(example: str, server: ServerProcess) -> str:
+    """An example with the ports of a server."""
+    for port in ("8000", "8080"):
+        example = example.replace(f"localhost:{port}", f"127.0.0.1:{server.port}")
+    return example.replace("localhost:8001", f"127.0.0.1:{server.grpc_port}")
+
+
+def rounded(text: str) -> str:
+    """A text with its numbers to five decimals: processors differ in the last digits, and NumPy in the spaces."""
+    numbers = re.sub(r"\d+\.\d+(e-?\d+)?", lambda match: f"{float(match[0]):.5f}", text.strip())
+    return re.sub(r"[ \t]+", " ", numbers)
+
+
+def test_everything_is_run() -> None:
+    """No example of the page is left out below."""
+    assert len(re.findall(r"^\$ ", PAGE, re.MULTILINE)) == len(COMMANDS) > 8
+    assert PAGE.count("```python") == len(PROGRAMS) > 6
+    assert PAGE.count("docker run ") == len(CONTAINERS) == 3
+
+
+@pytest.mark.parametrize(("command", "answer"), COMMANDS, ids=[command[:60] for command, _ in COMMANDS])
+def test_commands(page_server: ServerProcess, command: str, answer: str) -> None:
+    """A command of the shell gets the line below it."""
+    program, *arguments = shlex.split(here(command, page_server))
+    found = shutil.which(program, path=f"{sys.prefix}/bin") or shutil.which(program)
+    if found is None:
+        pytest.skip(f"this machine has no {program}")
+    result = subprocess.run([found, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    if answer:
+        assert rounded(result.stdout) == rounded(answer)
+    else:
+        assert re.search(r"Throughput: [1-9]", result.stdout), result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("program", "printed"), PROGRAMS, ids=lambda text: text.splitlines()[0][:40])
+def test_programs(page_server: ServerProcess, program: str, printed: str) -> None:
+    """A program prints what is below it, in a process of its own as a reader would run it."""
+    result = subprocess.run(
+        [sys.executable, "-c", here(program, page_server)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert rounded(result.stdout) == rounded(printed)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_containers_start(container: str) -> None:
+    """A container's variables are settings of the service, and its port is the one that is published."""
+    published = re.findall(r"-p (\d+):(\d+)", container)
+    settings = read_settings({}, variables(container))
+    assert [str(settings.port)] == [inside for _, inside in published]
+    assert container.endswith(("sentiment-conv1d", "sentiment-conv1d serve"))
