@@ -380,7 +380,7 @@ async def load_model(request: Request, model: str) -> Response:
 @router.post("/repository/models/{model}/unload", summary="Unload a model", responses=_REFUSED)
 async def unload_model(request: Request, model: str) -> Response:
     """Serve a model no more; requests that run are finished."""
-    _dataplane(request).repository.unload(model)
+    await _dataplane(request).unload(model)
     return Response()
 
 
@@ -396,7 +396,7 @@ def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
 async def _body(request: Request) -> bytes:
     settings = _dataplane(request).settings
     headers = dict(request.scope["headers"])
-    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout)
+    return await read_body(request.scope, headers, request.receive, settings.max_body_bytes, settings.body_timeout)
 
 
 def _object(body: bytes) -> dict[str, Any]:
