@@ -60,8 +60,9 @@ class Worker(uvicorn.Server):
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[str | None]] = {}
-        self._known_connections = 0
-        self._handed_out = 0
+        self._open: set[Any] = set()  # protocols of the connections that were handed to this worker
+        self._attending: set[asyncio.Task[None]] = set()
+        self._closed = 0  # since the supervisor was last told
         self._leave_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -123,8 +124,9 @@ class Worker(uvicorn.Server):
                 match message["kind"]:
                     case "connection":
                         assert connection is not None
-                        self._handed_out += 1
-                        asyncio.ensure_future(self._attend(connection))  # noqa: RUF006 - it is done in this tick
+                        task = self._loop.create_task(self._attend(connection))
+                        self._attending.add(task)
+                        task.add_done_callback(self._attending.discard)
                     case "order":
                         self._orders.put_nowait(message)
                     case "result":
@@ -140,7 +142,13 @@ class Worker(uvicorn.Server):
 
     async def _attend(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        await self._loop.connect_accepted_socket(self._protocol, connection)
+        try:
+            _, protocol = await self._loop.connect_accepted_socket(self._protocol, connection)
+        except OSError:
+            connection.close()
+            self._closed += 1
+        else:
+            self._open.add(protocol)
 
     def _protocol(self) -> asyncio.Protocol:
         return Protocol(self.config, self.server_state, {}, self._loop)
@@ -154,11 +162,13 @@ class Worker(uvicorn.Server):
 
     def _tell_closed(self) -> None:
         """Let the supervisor know how many of the connections it handed out are gone."""
-        gone = self._handed_out - len(self.server_state.connections)
-        if gone > 0:
+        gone = self._open - self.server_state.connections
+        self._open -= gone
+        self._closed += len(gone)
+        if self._closed:
             with contextlib.suppress(BlockingIOError, ChannelClosed):
-                self._channel.send("closed", count=gone)
-                self._handed_out -= gone
+                self._channel.send("closed", count=self._closed)
+                self._closed = 0
 
     def _leave(self, *, at_once: bool) -> None:
         if self._leave_at is not None:
