@@ -16,7 +16,7 @@ RUN /opt/venv/bin/python -m compileall -q model service
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="sentiment-conv1d" \
-      org.opencontainers.image.description="The classic Conv1D text classifier over REST, on ONNX Runtime" \
+      org.opencontainers.image.description="The classic Conv1D text classifier over REST and gRPC, on ONNX Runtime" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -25,7 +25,7 @@ COPY --from=build /opt/venv /opt/venv
 COPY --from=build /srv/sentiment /srv/sentiment
 WORKDIR /srv/sentiment
 USER 10001:10001
-EXPOSE 8000
+EXPOSE 8000 8001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["python", "-m", "service.probe"]
 ENTRYPOINT ["python", "-m", "service"]
 CMD ["serve"]

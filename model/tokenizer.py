@@ -14,7 +14,7 @@ import json
 import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,9 +119,7 @@ class Tokenizer:
         """The last `max_tokens` ids of a text. Never fails: an empty text is the start id alone."""
         words = split_words(text)
         tokens = len(words) + 1
-        ids = np.empty(tokens, np.int32)
-        ids[0] = START_ID
-        ids[1:] = np.fromiter(map(self._ids.get, words, repeat(UNKNOWN_ID)), np.int32, tokens - 1)
+        ids = np.fromiter(chain((START_ID,), map(self._ids.get, words, repeat(UNKNOWN_ID))), np.int32, tokens)
         unknown_tokens = int(np.count_nonzero(ids == UNKNOWN_ID))
         return Encoding(ids[-self.max_tokens :], tokens, unknown_tokens)
 

@@ -8,3 +8,6 @@ import os
 
 # ONNX Runtime reports its use to its makers unless told not to before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# NumPy's linear algebra is not used, and its threads would be in the way of forking workers.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

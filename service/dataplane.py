@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter_ns
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from model.artifact import ArtifactError
 from model.tokenizer import UNKNOWN_ID, Encoding
 from service.classifier import MAX_ROWS, Classifier, Prediction
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, TooLarge
-from service.metrics import Metrics
+from service.metrics import Metrics, TooManyModels
 from service.repository import Repository
 from service.settings import Settings
 
@@ -41,16 +41,30 @@ class _Work(NamedTuple):
     ended: int
 
 
+class Fleet(Protocol):
+    """The workers of the service, as one of them sees them."""
+
+    async def ask(self, action: str, name: str, *, standing: bool) -> str | None:
+        """Have all workers follow an order; returns the first error. A standing order holds for later workers too."""
+
+
 class DataPlane:
-    """The models, their limits and their counters. Belongs to one event loop."""
+    """The models, their limits and their counters. Belongs to one event loop.
+
+    `fleet` is set where there are other workers, which have to load and unload the same models.
+    """
 
     def __init__(self, repository: Repository, settings: Settings, metrics: Metrics) -> None:
         self.repository = repository
         self.settings = settings
         self.metrics = metrics
+        self.fleet: Fleet | None = None
         self.draining = False
+        self._prepared: dict[str, Classifier] = {}
         self._pending = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
+        for classifier in repository:
+            self._put(classifier)
 
     @property
     def ready(self) -> bool:
@@ -81,17 +95,48 @@ class DataPlane:
         return await self._answer(classifier, rows, size, _as_encodings, time_limit)
 
     async def load(self, name: str) -> None:
-        """Serve the newest version of a model in the repository. Raises `NotFound`, or `Invalid` for a broken one."""
+        """Serve the newest version of a model in the repository, in all workers or in none.
+
+        Raises `NotFound`, or `Invalid` for a broken one.
+        """
+        self.repository.check(name)
+        if (error := await self._ask("prepare", name, standing=False)) is not None:
+            await self._ask("abandon", name, standing=False)
+            raise Invalid(f"model {name!r} cannot be loaded: {error}")
+        await self._ask("commit", name, standing=True)
+
+    async def unload(self, name: str) -> None:
+        """Serve a model no more, in any worker; requests that run are finished. Raises `NotFound`."""
+        await self._ask("unload", self.repository.get(name).manifest.name, standing=True)
+
+    async def follow(self, action: str, name: str) -> str | None:
+        """One worker's part of `load` and `unload`; returns what went wrong, if something did."""
         try:
-            classifier = await asyncio.to_thread(self.repository.open, name)
-        except ArtifactError as error:
-            raise Invalid(f"model {name!r} cannot be loaded: {error}") from error
-        self.metrics.add_model(classifier.manifest)
-        self.repository.put(classifier)
+            if action == "prepare" or (action == "commit" and name not in self._prepared):
+                self._prepared[name] = await asyncio.to_thread(self.repository.open, name)
+            if action == "commit":
+                self._put(self._prepared.pop(name))
+            elif action == "abandon":
+                self._prepared.pop(name, None)
+            elif action == "unload":
+                self.repository.unload(name)
+                self.metrics.remove_model(name)
+        except (ArtifactError, RequestError, TooManyModels) as error:
+            return str(error)
+        return None
 
     def close(self) -> None:
         """Let the running piece finish and drop what waits."""
         self._thread.shutdown(cancel_futures=True)
+
+    async def _ask(self, action: str, name: str, *, standing: bool) -> str | None:
+        if self.fleet is None:
+            return await self.follow(action, name)
+        return await self.fleet.ask(action, name, standing=standing)
+
+    def _put(self, classifier: Classifier) -> None:
+        classifier.statistics = self.metrics.add_model(classifier.manifest)
+        self.repository.put(classifier)
 
     async def _answer(
         self,
@@ -121,7 +166,7 @@ class DataPlane:
             tokenize=sum(piece.encoded - piece.started for piece in pieces),
             infer=sum(piece.ended - piece.encoded for piece in pieces),
         )
-        self.metrics.predictions(classifier.manifest.name, predictions)
+        self.metrics.predictions(classifier, predictions)
         return predictions
 
     async def _run_apart(

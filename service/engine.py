@@ -66,6 +66,11 @@ class Engine:
         return probabilities
 
 
+def may_use_cuda(provider: ProviderChoice) -> bool:
+    """Whether an engine would try the GPU; ONNX Runtime knows without touching it."""
+    return provider != "cpu" and CUDA in onnxruntime.get_available_providers()
+
+
 def _open(graph: bytes, providers: list[Any], threads: int, severity: int | None = None) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -80,15 +80,18 @@ class Repository:
     def __iter__(self) -> Iterator[Classifier]:
         return iter(list(self._loaded.values()))
 
+    def check(self, name: str) -> None:
+        """Raise `NotFound` if no model of that name lies in the folder."""
+        if name not in self._names():
+            raise NotFound(f"there is no model {name!r} in the repository")
+
     def open(self, name: str) -> Classifier:
         """Verify, open and warm up the newest version of a model, which takes a moment.
 
         It does not answer requests before it is `put`. Raises `NotFound` or `ArtifactError`.
         """
-        known = versions(self.path, name) if name in self._names() else []
-        if not known:
-            raise NotFound(f"there is no model {name!r} in the repository")
-        artifact = read_artifact(self.path / name / str(known[-1]))
+        self.check(name)
+        artifact = read_artifact(self.path / name / str(versions(self.path, name)[-1]))
         manifest = artifact.manifest
         if (manifest.name, str(manifest.version)) != (name, artifact.path.name):
             raise ArtifactError(f"{artifact.path}: the manifest is that of {manifest.name} {manifest.version}")

@@ -54,6 +54,9 @@ class Settings(BaseModel):
         "auto", description="auto: CUDA where it works, else the CPU. cuda: CUDA or no start. cpu: the CPU."
     )
     device: int = Field(0, ge=0, description="Number of the CUDA device.")
+    workers: int = Field(
+        0, ge=0, le=256, description="Worker processes; 0: one for every processor, and one in all on a GPU."
+    )
     threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads inside one run.")
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes of a request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters of one text; more is a 413.")

@@ -1,44 +1,75 @@
-"""How often a model ran and how long its stages took, since it was loaded."""
+"""How often a model ran and how long its stages took, in all workers together."""
 
 from __future__ import annotations
 
 from time import time
 
+from service.counters import Counters
+
 
 class Duration:
-    """A number of events and the nanoseconds they took together."""
+    """A number of events and the nanoseconds they took together; takes two slots."""
 
-    __slots__ = ("count", "nanoseconds")
+    SLOTS = 2
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.nanoseconds = 0
+    def __init__(self, counters: Counters, slot: int) -> None:
+        self._counters = counters
+        self._slot = slot
 
     def add(self, nanoseconds: int) -> None:
         """One more event."""
-        self.count += 1
-        self.nanoseconds += nanoseconds
+        row = self._counters.row
+        row[self._slot] += 1
+        row[self._slot + 1] += nanoseconds
+
+    @property
+    def count(self) -> int:
+        """Events."""
+        return self._counters.total(self._slot)
+
+    @property
+    def nanoseconds(self) -> int:
+        """Their time."""
+        return self._counters.total(self._slot + 1)
 
 
 class Statistics:
-    """The counts of one model. Belongs to the event loop's thread."""
+    """The counts of one version of a model, in `SLOTS` slots from `first` on."""
 
-    def __init__(self) -> None:
-        self.rows = 0
-        self.runs = 0
-        self.last_inference = 0  # milliseconds since 1970, 0 before the first
-        self.success = Duration()
-        self.fail = Duration()
-        self.queue = Duration()
-        self.tokenize = Duration()
-        self.infer = Duration()
-        self.output = Duration()
+    _STAGES = ("success", "fail", "queue", "tokenize", "infer", "output")
+    _ROWS, _RUNS, _LAST, _FIRST_STAGE = range(4)
+    SLOTS = _FIRST_STAGE + len(_STAGES) * Duration.SLOTS
+
+    def __init__(self, counters: Counters | None = None, first: int = 0) -> None:
+        self._counters = counters or Counters(1, self.SLOTS)
+        self._first = first
+        stages = (
+            Duration(self._counters, first + self._FIRST_STAGE + number * Duration.SLOTS)
+            for number in range(len(self._STAGES))
+        )
+        self.success, self.fail, self.queue, self.tokenize, self.infer, self.output = stages
+
+    @property
+    def rows(self) -> int:
+        """Texts answered."""
+        return self._counters.total(self._first + self._ROWS)
+
+    @property
+    def runs(self) -> int:
+        """Runs of the graph."""
+        return self._counters.total(self._first + self._RUNS)
+
+    @property
+    def last_inference(self) -> int:
+        """Milliseconds since 1970, 0 before the first."""
+        return self._counters.largest(self._first + self._LAST)
 
     def succeeded(self, rows: int, runs: int, *, whole: int, queue: int, tokenize: int, infer: int) -> None:
         """A request of `rows` texts was answered in `runs` runs of the graph; times in nanoseconds."""
-        self.rows += rows
-        self.runs += runs
-        self.last_inference = int(time() * 1000)
+        row, first = self._counters.row, self._first
+        row[first + self._ROWS] += rows
+        row[first + self._RUNS] += runs
+        row[first + self._LAST] = int(time() * 1000)
         self.success.add(whole)
         self.queue.add(queue)
         self.tokenize.add(tokenize)

@@ -89,6 +89,11 @@ class ServerProcess:
         finally:
             self._kill()
 
+    def abandon(self) -> None:
+        """Let go of a server that a test has ended in its own way."""
+        self.client.close()
+        self._kill()
+
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Send a signal, if the process still runs, and wait for its exit status."""
         if self.process.poll() is None:

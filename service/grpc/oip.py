@@ -122,7 +122,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         """Stop to serve a model."""
 
         async def answer() -> pb.RepositoryModelUnloadResponse:
-            self._repository.unload(request.model_name)
+            await self._dataplane.unload(request.model_name)
             return pb.RepositoryModelUnloadResponse()
 
         return await self._caller.unary(REPOSITORY_MODEL_UNLOAD, context, answer)

@@ -53,8 +53,8 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
-                # Two processes on one port would share its calls without knowing of each other.
-                ("grpc.so_reuseport", 0),
+                # The workers share the port, which the supervisor keeps from anyone else.
+                ("grpc.so_reuseport", 1),
             ],
         )
         self._health = health.Health(HEALTH_NAMES)

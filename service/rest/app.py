@@ -171,7 +171,7 @@ class Application(FastAPI):
         try:
             if scope["method"] != "POST":
                 raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}", allowed="POST")
-            answer = await self._respond(match, headers, receive)
+            answer = await self._respond(match, scope, headers, receive)
             status = 200
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
@@ -198,9 +198,9 @@ class Application(FastAPI):
         await send({"type": "http.response.body", "body": answer.body})
         return status
 
-    async def _respond(self, match: Match, headers: dict[bytes, bytes], receive: Receive) -> Answer:
+    async def _respond(self, match: Match, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Answer:
         settings = self._dataplane.settings
-        body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout)
+        body = await read_body(scope, headers, receive, settings.max_body_bytes, settings.body_timeout)
         if (encoding := headers.get(b"content-encoding")) is not None:
             body = decompress(body, encoding, settings.max_body_bytes)
         answer = match.endpoint.respond(Call(body, headers, match.parameters))

@@ -373,17 +373,17 @@ async def repository_index(request: Request) -> list[ModelIndexEntry]:
     ]
 
 
-@router.post("/repository/models/{model}/load", summary="Load a model", responses=_REFUSED)
+@router.post("/repository/models/{model}/load", summary="Load a model", response_class=Response, responses=_REFUSED)
 async def load_model(request: Request, model: str) -> Response:
     """Serve the newest version of a model in the repository's folder."""
     await _dataplane(request).load(model)
     return Response()
 
 
-@router.post("/repository/models/{model}/unload", summary="Unload a model", responses=_REFUSED)
+@router.post("/repository/models/{model}/unload", summary="Unload a model", response_class=Response, responses=_REFUSED)
 async def unload_model(request: Request, model: str) -> Response:
     """Serve a model no more; requests that run are finished."""
-    _dataplane(request).repository.unload(model)
+    await _dataplane(request).unload(model)
     return Response()
 
 
@@ -399,7 +399,7 @@ def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
 async def _body(request: Request) -> bytes:
     settings = _dataplane(request).settings
     headers = dict(request.scope["headers"])
-    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout)
+    return await read_body(request.scope, headers, request.receive, settings.max_body_bytes, settings.body_timeout)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, RequestError
+from service.rest.body import WHOLE_BODY
 from service.rest.native import error_body
 
 #: Bytes of a request line and headers. Checked as they arrive, so what comes in one piece may be a little more.
@@ -59,9 +60,10 @@ class Protocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """The last byte of a request."""
+        """The last byte of a request. A body that came as one with its head is given along with the request."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
+            self.scope[WHOLE_BODY] = self.cycle.body  # type: ignore[literal-required]
 
     def _decline(self, rest: bytes) -> None:
         """Read the request again as if nothing had been offered: the parser takes its body for the new protocol."""

@@ -51,7 +51,7 @@ def test_counts(classifier: Classifier) -> None:
     metrics.request("rest", "/a", "200", 0.003)
     metrics.request("rest", "/a", "200", 0.3)
     metrics.request("rest", "/a", "422", 0.0)
-    metrics.predictions("imdb-cnn", [prediction(500, 2, True), prediction(7, 1, False)])
+    metrics.predictions(classifier, [prediction(500, 2, True), prediction(7, 1, False)])
     samples = read(metrics)
     assert value(samples, "sentiment_requests_total", protocol="rest", route="/a", status="200") == 2
     assert value(samples, "sentiment_requests_total", protocol="rest", route="/a", status="422") == 1

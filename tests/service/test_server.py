@@ -19,7 +19,7 @@ from model.artifact import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, ArtifactEr
 from service import server
 from service.errors import StartupError
 from service.settings import Settings
-from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, environment, run
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.service.artifacts import publish_table, shipped_copy
 
 FILES = (GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE)
@@ -159,13 +159,10 @@ def test_impossible_address(host: str) -> None:
 
 def test_port_taken_at_the_last_moment() -> None:
     """Two servers may bind before either listens; the slower one says so in a sentence."""
-    settings = Settings(model_repository=MODEL_REPOSITORY, execution_provider="cpu")
     with server.bind("127.0.0.1", 0) as first, server.bind("127.0.0.1", first.getsockname()[1]) as second:
-        first.listen()
-        dataplane = server.load(settings)
+        server.listen(first)
         with pytest.raises(StartupError, match="cannot listen: Address already in use"):
-            server.Server(settings, dataplane).run([second])
-        dataplane.close()
+            server.listen(second)
 
 
 def test_ipv6() -> None:

@@ -1,0 +1,309 @@
+"""The process that starts the workers, shares out connections among them, and keeps their number.
+
+It loads the models before it forks, so that the workers share their memory and start at once. It accepts every
+connection and hands it to the worker that holds the fewest: processes that accept from one socket, or from one port,
+get as many as chance has it. After that the connection is the worker's alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Callable
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from service.channel import Channel, ChannelClosed, pair
+
+logger = logging.getLogger(__name__)
+
+#: Seconds a worker may take to say that it is ready.
+START_TIMEOUT = 60.0
+
+#: A worker that dies sooner after its start is replaced only after a pause, or it would be forked without end.
+_STABLE_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
+
+#: Seconds beyond the workers' own time to shut down after which they are killed.
+_KILL_MARGIN = 5.0
+
+
+class _Member:
+    """One worker as the supervisor sees it."""
+
+    def __init__(self, number: int, pid: int, channel: Channel) -> None:
+        self.number = number
+        self.pid = pid
+        self.channel = channel
+        self.started = monotonic()
+        self.ready = False
+        self.connections = 0
+
+
+class Supervisor:
+    """`run` is the life of the service, from the first fork to the last worker's end."""
+
+    def __init__(
+        self,
+        work: Callable[[int, Channel, list[dict[str, Any]]], None],
+        workers: int,
+        listener: socket.socket,
+        *,
+        ready: Callable[[], None],
+        shutdown_seconds: float,
+        drain_seconds: float,
+    ) -> None:
+        self._work = work
+        self._workers = workers
+        self._listener = listener
+        self._ready = ready
+        self._shutdown_seconds = shutdown_seconds
+        self._drain_seconds = drain_seconds
+        self._members: dict[int, _Member] = {}
+        self._selector = selectors.DefaultSelector()
+        self._forks: list[tuple[float, int]] = []  # when to start which worker
+        self._standing: dict[str, dict[str, Any]] = {}  # orders that later workers have to follow, the last of a name
+        self._order: _Order | None = None
+        self._waiting_orders: list[tuple[_Member, dict[str, Any]]] = []
+        self._signals: list[int] = []
+        self._leave_at: float | None = None
+        self._kill_at: float | None = None
+        self._accept_again_at = 0.0
+        self._failed = False
+        self._was_ready = False
+        self._listening = False
+
+    def run(self) -> bool:
+        """Start, watch, stop. Returns whether all went well, which it did not where no worker would start."""
+        wake_reader, wake_writer = socket.socketpair()
+        wake_reader.setblocking(False)
+        wake_writer.setblocking(False)
+        signal.set_wakeup_fd(wake_writer.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, self._note)
+        self._selector.register(wake_reader, selectors.EVENT_READ)
+        # What is in memory now is never freed: leaving it alone keeps it shared.
+        gc.collect()
+        gc.freeze()
+        for worker in range(self._workers):
+            self._fork(worker)
+        while self._members or self._forks:
+            for key, _ in self._selector.select(self._seconds_to_wait()):
+                if key.fileobj is wake_reader:
+                    wake_reader.recv(4096)
+                elif key.fileobj is self._listener:
+                    self._accept()
+                else:
+                    self._hear(key.data)
+            self._handle_signals()
+            self._handle_time()
+            self._listen_or_not()
+        return not self._failed
+
+    def _fork(self, worker: int) -> None:
+        ours, theirs = pair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._become(worker, theirs)
+        theirs.close()
+        member = _Member(worker, pid, ours)
+        self._members[pid] = member
+        self._selector.register(ours, selectors.EVENT_READ, member)
+
+    def _become(self, worker: int, channel: Channel) -> None:
+        """The worker's whole life; nothing of the supervisor's may go on in it."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._selector.close()
+            for member in self._members.values():
+                member.channel.close()
+            self._work(worker, channel, list(self._standing.values()))
+            status = 0
+        except Exception:
+            logger.exception("worker %d failed", worker)
+        finally:
+            logging.shutdown()
+            os._exit(status)
+
+    def _accept(self) -> None:
+        """Hand every connection that waits to the worker with the fewest."""
+        while ready := [member for member in self._members.values() if member.ready]:
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    logger.error("cannot accept a connection: %s", error.strerror)
+                    self._accept_again_at = monotonic() + _PAUSE_SECONDS
+                    return
+                continue  # the caller was gone before it was accepted
+            with connection:
+                for member in sorted(ready, key=lambda member: member.connections):
+                    try:
+                        member.channel.send("connection", connection)
+                    except (BlockingIOError, ChannelClosed):
+                        continue
+                    member.connections += 1
+                    break
+
+    def _hear(self, member: _Member) -> None:
+        try:
+            while (received := member.channel.receive()) is not None:
+                message = received[0]
+                match message["kind"]:
+                    case "ready":
+                        member.ready = True
+                    case "closed":
+                        member.connections -= message["count"]
+                    case "ask":
+                        self._waiting_orders.append((member, message))
+                    case "done":
+                        self._answered(member, message)
+        except ChannelClosed:
+            member.ready = False
+            self._selector.unregister(member.channel)
+        self._next_order()
+
+    def _next_order(self) -> None:
+        """Orders go to all workers, one order after the other, so that all hear them in the same sequence."""
+        while self._order is None and self._waiting_orders:
+            asking, message = self._waiting_orders.pop(0)
+            order = {key: value for key, value in message.items() if key not in ("kind", "ticket")}
+            members = [member for member in self._members.values() if member.ready]
+            self._order = _Order(asking, message["ticket"], order, {member.pid for member in members})
+            for member in members:
+                self._tell(member, "order", **order)
+            if order["standing"]:
+                self._standing[order["name"]] = order
+            self._finish_order()
+
+    def _answered(self, member: _Member, message: dict[str, Any]) -> None:
+        if self._order is not None and member.pid in self._order.missing:
+            self._order.missing.discard(member.pid)
+            self._order.error = self._order.error or message["error"]
+            self._finish_order()
+
+    def _finish_order(self) -> None:
+        if self._order is not None and not self._order.missing:
+            order, self._order = self._order, None
+            self._tell(order.asking, "result", ticket=order.ticket, error=order.error)
+
+    def _tell(self, member: _Member, kind: str, **fields: Any) -> None:
+        try:
+            member.channel.send(kind, **fields)
+        except (BlockingIOError, ChannelClosed):
+            logger.warning("worker %d does not listen", member.number)
+
+    def _handle_signals(self) -> None:
+        noted, self._signals = self._signals, []
+        for number in noted:
+            if number != signal.SIGCHLD:
+                self._leave(number)
+        while self._members:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            self._buried(pid, status)
+
+    def _buried(self, pid: int, status: int) -> None:
+        member = self._members.pop(pid)
+        if member.channel in self._selector.get_map():
+            self._selector.unregister(member.channel)
+        member.channel.close()
+        if self._order is not None:
+            self._order.missing.discard(pid)
+            self._finish_order()
+            self._next_order()
+        if self._leave_at is not None:
+            return
+        reason = os.waitstatus_to_exitcode(status)
+        if not self._was_ready:
+            logger.error("worker %d ended with %d before the service was ready", member.number, reason)
+            self._failed = True
+            self._leave(signal.SIGINT)
+            return
+        logger.error("worker %d ended with %d and is replaced", member.number, reason)
+        stable = monotonic() - member.started > _STABLE_SECONDS
+        self._forks.append((monotonic() + (0 if stable else _PAUSE_SECONDS), member.number))
+
+    def _leave(self, number: int) -> None:
+        """Pass the wish on; a second one waits for nothing."""
+        self._forks.clear()
+        if self._leave_at is None:
+            logger.info("shutting down")
+            drain = self._drain_seconds if number == signal.SIGTERM else 0
+            self._leave_at = monotonic() + drain
+            self._kill_at = self._leave_at + self._shutdown_seconds + _KILL_MARGIN
+        else:
+            self._leave_at = monotonic()
+        for member in self._members.values():
+            self._tell(member, "leave", now=number != signal.SIGTERM)
+
+    def _handle_time(self) -> None:
+        now = monotonic()
+        if self._leave_at is None:
+            for due, worker in [fork for fork in self._forks if fork[0] <= now]:
+                self._forks.remove((due, worker))
+                self._fork(worker)
+            self._watch_start(now)
+        if self._kill_at is not None and now >= self._kill_at:
+            logger.error("killing %d workers that did not end", len(self._members))
+            self._kill_at = None
+            for pid in self._members:
+                os.kill(pid, signal.SIGKILL)
+
+    def _watch_start(self, now: float) -> None:
+        ready = [member for member in self._members.values() if member.ready]
+        if not self._was_ready and len(ready) == self._workers:
+            self._was_ready = True
+            self._ready()
+        for member in self._members.values():
+            if not member.ready and now - member.started > START_TIMEOUT:
+                logger.error("worker %d is not ready after %.0f s", member.number, START_TIMEOUT)
+                os.kill(member.pid, signal.SIGKILL)
+
+    def _listen_or_not(self) -> None:
+        """Accept while there is a worker to hand a connection to; until then they wait in the kernel's queue."""
+        now = monotonic()
+        leaving = self._leave_at is not None and now >= self._leave_at
+        able = now >= self._accept_again_at and any(member.ready for member in self._members.values())
+        wanted = self._was_ready and able and not leaving
+        if wanted and not self._listening:
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        elif self._listening and not wanted:
+            self._selector.unregister(self._listener)
+        self._listening = wanted
+        if leaving:
+            self._listener.close()
+
+    def _seconds_to_wait(self) -> float | None:
+        times = [due for due, _ in self._forks]
+        moments = (self._leave_at, self._kill_at, self._accept_again_at)
+        times += [moment for moment in moments if moment is not None and moment > monotonic()]
+        if any(not member.ready for member in self._members.values()) or not self._was_ready:
+            times.append(monotonic() + 1)
+        return max(0.0, min(times) - monotonic()) if times else None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+
+class _Order:
+    """An order on its way through the workers."""
+
+    def __init__(self, asking: _Member, ticket: int, order: dict[str, Any], missing: set[int]) -> None:
+        self.asking = asking
+        self.ticket = ticket
+        self.order = order
+        self.missing = missing
+        self.error: str | None = None

@@ -1,0 +1,191 @@
+"""Several workers as one service: even, exact, and whole again after one of them dies."""
+
+import os
+import re
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.processes import PATIENCE, ServerProcess
+from tests.service.artifacts import publish_table
+from tests.service.test_metrics import series, value
+
+
+@pytest.fixture
+def four() -> Iterator[ServerProcess]:
+    """A service of four workers."""
+    with ServerProcess("--workers", "4") as process:
+        yield process
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A service of three workers with a small model of its own."""
+    publish_table(tmp_path)
+    with ServerProcess("--workers", "3", repository=tmp_path) as process:
+        yield process
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()]
+
+
+def eventually(what: Callable[[], bool]) -> None:
+    """Wait for something that another process is about to do."""
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def connections(pid: int, port: int) -> int:
+    """The established connections on a port that a process holds."""
+    established = set()
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == "01":
+            established.add(fields[9])
+    held = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:
+            continue
+        held += bool((inode := re.fullmatch(r"socket:\[(\d+)\]", target)) and inode[1] in established)
+    return held
+
+
+def versions(process: ServerProcess, count: int) -> Counter[str]:
+    """Which version answers on each of so many connections, which all workers get their share of."""
+    found: Counter[str] = Counter()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(base_url=process.url, trust_env=False)) for _ in range(count)]
+        for client in clients:
+            answer = client.post("/v1/predict", json={"text": "praise"})
+            found[answer.json()["model"]["version"] if answer.status_code == 200 else str(answer.status_code)] += 1
+    return found
+
+
+def test_connections_are_spread_evenly(four: ServerProcess) -> None:
+    """Thirty-two connections are eight for each of four workers, and places that become free are taken again."""
+    workers = children(four.process.pid)
+    assert len(workers) == 4
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", four.port))) for _ in range(32)]
+        eventually(lambda: [connections(pid, four.port) for pid in workers] == [8] * 4)
+        for connection in held[:16:2]:
+            connection.close()
+        eventually(lambda: sum(connections(pid, four.port) for pid in workers) == 24)
+        with four.client as client:
+            client.get("/livez")  # two ticks of a worker tell the supervisor of the closed ones
+        eventually(lambda: sum(connections(pid, four.port) for pid in workers) == 24)
+
+
+def test_counts_are_those_of_all_workers(four: ServerProcess) -> None:
+    """Whichever worker is asked, the metrics are the sums, exact after requests over many connections."""
+
+    def work(number: int) -> None:
+        with httpx.Client(base_url=four.url, trust_env=False) as client:
+            for _ in range(25):
+                assert client.post("/v1/predict", json={"text": f"review {number}"}).status_code == 200
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(16)))
+    for _ in range(8):
+        with httpx.Client(base_url=four.url, trust_env=False) as client:
+            samples = series(client.get("/metrics").text)
+        key = {"protocol": "rest", "route": "/v1/predict"}
+        assert value(samples, "sentiment_requests_total", **key, status="200") == 400
+        assert value(samples, "sentiment_request_seconds_count", **key) == 400
+        assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 400
+        statistics = four.client.get("/v2/models/imdb-cnn/stats").json()["model_stats"][0]
+        assert statistics["inference_count"] == statistics["inference_stats"]["success"]["count"] == 400
+
+
+def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
+    """The others keep serving, a new one takes its place, and no count is lost."""
+    versions(four, 8)
+    before = children(four.process.pid)
+    os.kill(before[1], signal.SIGKILL)
+    four.wait_for_log(r"worker 1 ended with -9 and is replaced")
+    eventually(lambda: len(set(children(four.process.pid)) - set(before)) == 1)
+    assert versions(four, 16) == {"1": 16}
+    samples = series(four.client.get("/metrics").text)
+    assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 24
+
+
+def test_all_workers_killed(four: ServerProcess) -> None:
+    """Even with no worker left, connections wait and are answered by the new ones."""
+    for pid in children(four.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    assert versions(four, 8) == {"1": 8}
+
+
+def test_a_new_version_is_loaded_by_every_worker(tables: ServerProcess, tmp_path: Path) -> None:
+    """After a load every worker answers with it, a worker that is forked later too, and an unload holds for all."""
+    publish_table(tmp_path)
+    assert versions(tables, 6) == {"1": 6}
+    assert tables.client.post("/v2/repository/models/tickets/load").status_code == 200
+    assert versions(tables, 6) == {"2": 6}
+
+    old = set(children(tables.process.pid))
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    assert versions(tables, 6) == {"2": 6}
+
+    assert tables.client.post("/v2/repository/models/tickets/unload").status_code == 200
+    assert versions(tables, 6) == {"404": 6}
+
+
+def test_a_broken_version_is_loaded_by_none(tables: ServerProcess, tmp_path: Path) -> None:
+    """The load is refused with the file at fault, and every worker keeps what it has."""
+    broken = publish_table(tmp_path).path / "model.onnx"
+    broken.write_bytes(b"")
+    answer = tables.client.post("/v2/repository/models/tickets/load")
+    assert answer.status_code == 400 and str(broken) in answer.json()["error"]
+    assert versions(tables, 6) == {"1": 6}
+
+
+def test_loads_at_the_same_time(tables: ServerProcess, tmp_path: Path) -> None:
+    """Loads that cross each other all succeed, and all workers end with the newest version."""
+    for _ in range(3):
+        publish_table(tmp_path)
+
+    def load(_: int) -> int:
+        return httpx.post(
+            f"{tables.url}/v2/repository/models/tickets/load", trust_env=False, timeout=PATIENCE
+        ).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(load, range(6))) == {200}
+    assert versions(tables, 6) == {"4": 6}
+
+
+def test_no_process_outlives_the_supervisor() -> None:
+    """Workers end when the supervisor is killed."""
+    process = ServerProcess("--workers", "2")
+    workers = children(process.process.pid)
+    assert process.stop(signal.SIGKILL) == -signal.SIGKILL
+    process.abandon()
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_ctrl_c_of_a_terminal() -> None:
+    """SIGINT to the whole process group, as a terminal sends it, ends all with status 0."""
+    process = ServerProcess("--workers", "2")
+    workers = children(process.process.pid)
+    for pid in (*workers, process.process.pid):
+        os.kill(pid, signal.SIGINT)
+    assert process.process.wait(PATIENCE) == 0
+    process.abandon()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
