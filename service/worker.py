@@ -83,8 +83,8 @@ class Worker(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether it is time to leave."""
         self._tell_closed()
-        if self._dataplane.draining and self._grpc is not None:
-            await self._grpc.drain()
+        if self._grpc is not None:
+            self._grpc.tell(self._dataplane.ready)
         return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

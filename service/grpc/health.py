@@ -18,21 +18,24 @@ SERVICE = "grpc.health.v1.Health"
 
 
 class Health(HealthServicer):
-    """SERVING for every one of the services, until the server drains."""
+    """SERVING for every one of the services as long as the server says so."""
 
     def __init__(self, services: Collection[str]) -> None:
         self._services = services
-        self._draining = asyncio.Event()
-        self._leaving = asyncio.Event()
+        self._serving = True
+        self._leaving = False
+        self._changed = asyncio.Event()
 
-    def drain(self) -> None:
-        """Say NOT_SERVING from now on, to those who ask and to those who watch."""
-        self._draining.set()
+    def tell(self, serving: bool) -> None:
+        """What is so from now on, for those who ask and for those who watch."""
+        if serving != self._serving:
+            self._serving = serving
+            self._wake()
 
     def leave(self) -> None:
-        """Let go of those who watch."""
-        self._draining.set()
-        self._leaving.set()
+        """Say NOT_SERVING, and let go of those who watch."""
+        self._serving, self._leaving = False, True
+        self._wake()
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
         """The status now."""
@@ -42,15 +45,21 @@ class Health(HealthServicer):
 
     async def Watch(self, request: HealthCheckRequest, context: Context) -> AsyncIterator[HealthCheckResponse]:
         """The status now and after every change; a service that is not there may come, as the protocol has it."""
-        if request.service not in self._services:
-            yield HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
-        else:
-            if not self._draining.is_set():
-                yield self._status()
-                await self._draining.wait()
-            yield self._status()
-        await self._leaving.wait()
+        known = request.service in self._services
+        told: HealthCheckResponse | None = None
+        while True:
+            status = self._status() if known else HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
+            if status != told:
+                yield status
+                told = status
+            if self._leaving:
+                return
+            await self._changed.wait()
 
     def _status(self) -> HealthCheckResponse:
-        serving = not self._draining.is_set()
-        return HealthCheckResponse(status=HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING)
+        status = HealthCheckResponse.SERVING if self._serving else HealthCheckResponse.NOT_SERVING
+        return HealthCheckResponse(status=status)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

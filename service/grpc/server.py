@@ -74,9 +74,9 @@ class Server:
         await self._server.start()
         return bound
 
-    async def drain(self) -> None:
-        """Say NOT_SERVING from now on, to those who ask and to those who watch; once is enough, more do no harm."""
-        self._health.drain()
+    def tell(self, serving: bool) -> None:
+        """Whether health says SERVING, to those who ask and to those who watch."""
+        self._health.tell(serving)
 
     async def stop(self, grace: float) -> None:
         """Take no new calls and give the running ones `grace` seconds."""

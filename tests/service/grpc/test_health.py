@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.processes import PATIENCE, ServerProcess
+from tests.service.artifacts import publish_table
 from tests.service.grpc.channels import connect, refused
 
 SERVICES = ("", "sentiment.v1.Sentiment", "inference.GRPCInferenceService")
@@ -78,3 +80,16 @@ def test_watches_do_not_keep_the_server() -> None:
         assert next(watch).status == SERVING
         assert server.stop() == 0
         assert [answer.status for answer in watch] == [NOT_SERVING]
+
+
+def test_health_follows_the_default_model(tmp_path: Path) -> None:
+    """A service whose default model is unloaded says so, as /readyz does, and serves again after the load."""
+    publish_table(tmp_path)
+    with ServerProcess("--workers", "1", repository=tmp_path) as process, connect(process) as channel:
+        watching = health_of(channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
+        assert next(watching).status == SERVING
+        process.client.post("/v2/repository/models/tickets/unload")
+        assert next(watching).status == NOT_SERVING
+        process.client.post("/v2/repository/models/tickets/load")
+        assert next(watching).status == SERVING
+        watching.cancel()
