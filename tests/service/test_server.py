@@ -153,7 +153,7 @@ def test_port_taken(server: ServerProcess) -> None:
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a" * 70])
 def test_impossible_address(host: str) -> None:
     """An address that is none of ours, or none at all, is refused in a sentence."""
-    with pytest.raises(StartupError, match=rf"^cannot listen on {host}:0: \w+"):
+    with pytest.raises(StartupError, match=rf"^cannot listen on {host}:0: .*\w"):
         server.bind(host, 0)
 
 
