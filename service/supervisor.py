@@ -216,7 +216,9 @@ class Supervisor:
             self._buried(pid, status)
 
     def _buried(self, pid: int, status: int) -> None:
-        member = self._members.pop(pid)
+        member = self._members.pop(pid, None)
+        if member is None:
+            return  # the first process of a container inherits the orphans of all others
         if member.channel in self._selector.get_map():
             self._selector.unregister(member.channel)
         member.channel.close()

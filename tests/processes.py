@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -50,13 +51,14 @@ class ServerProcess:
     stays behind.
     """
 
-    def __init__(self, *flags: str, repository: Path = MODEL_REPOSITORY, **variables: str) -> None:
+    def __init__(self, *flags: str, repository: Path = MODEL_REPOSITORY, prefix: str = "", **variables: str) -> None:
         self.log: list[str] = []
         self._grown = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0"),
+                *(*shlex.split(prefix), sys.executable, "-m", "service", "serve"),
+                *("--host", "127.0.0.1", "--port", "0", "--grpc-port", "0"),
                 *("--execution-provider", "cpu", "--model-repository", str(repository), *flags),
             ],
             cwd=PROJECT,

@@ -189,3 +189,13 @@ def test_ctrl_c_of_a_terminal() -> None:
     assert process.process.wait(PATIENCE) == 0
     process.abandon()
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_a_strange_child_is_no_worker() -> None:
+    """The end of a process that is a child by inheritance, as in a container, changes nothing."""
+    with ServerProcess("--workers", "2", prefix="""sh -c 'true & exec "$@"' sh""") as process:
+        [*_, worker] = children(process.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        process.wait_for_log("is replaced")
+        eventually(lambda: len(children(process.process.pid)) == 2)
+        assert versions(process, 8) == {"1": 8}
