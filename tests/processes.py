@@ -26,9 +26,9 @@ _LISTENING = re.compile(r"listening on http://[^ ]*:(\d+)")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of this process without its settings of the service, and with `variables`."""
+    """The environment of this process without its settings of the service, with a free gRPC port and `variables`."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SENTIMENT_")}
-    return inherited | variables
+    return inherited | {"SENTIMENT_GRPC_PORT": "0"} | variables
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -86,16 +86,20 @@ def model_statistics(classifier: Classifier) -> dict[str, Any]:
 
 
 def _inference_stats(statistics: Statistics) -> dict[str, dict[str, int]]:
-    stages = {
-        name: {"count": duration.count, "ns": duration.nanoseconds}
-        for name, duration in (
-            ("success", statistics.success),
-            ("fail", statistics.fail),
-            ("queue", statistics.queue),
-            ("compute_input", statistics.tokenize),
-            ("compute_infer", statistics.infer),
-            ("compute_output", statistics.output),
+    # Every answered request goes through every stage, so one count stands for all. Read one by one, while another
+    # worker is counting, they could differ, which clients take for a broken server.
+    answered = statistics.success.count
+    return {
+        name: {"count": count, "ns": nanoseconds}
+        for name, count, nanoseconds in (
+            ("success", answered, statistics.success.nanoseconds),
+            ("fail", statistics.fail.count, statistics.fail.nanoseconds),
+            ("queue", answered, statistics.queue.nanoseconds),
+            ("compute_input", answered, statistics.tokenize.nanoseconds),
+            ("compute_infer", answered, statistics.infer.nanoseconds),
+            ("compute_output", answered, statistics.output.nanoseconds),
+            # There is no response cache; clients read its two entries without asking whether they are there.
+            ("cache_hit", 0, 0),
+            ("cache_miss", 0, 0),
         )
     }
-    # There is no response cache; clients read its two entries without asking whether they are there.
-    return stages | {name: {"count": 0, "ns": 0} for name in ("cache_hit", "cache_miss")}
