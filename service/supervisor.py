@@ -180,7 +180,7 @@ class Supervisor:
             asking, message = self._waiting_orders.pop(0)
             order = {key: value for key, value in message.items() if key not in ("kind", "ticket")}
             members = [member for member in self._members.values() if member.ready]
-            self._order = _Order(asking, message["ticket"], order, {member.pid for member in members})
+            self._order = _Order(asking, message["ticket"], {member.pid for member in members})
             for member in members:
                 self._tell(member, "order", **order)
             if order["standing"]:
@@ -303,9 +303,8 @@ class Supervisor:
 class _Order:
     """An order on its way through the workers."""
 
-    def __init__(self, asking: _Member, ticket: int, order: dict[str, Any], missing: set[int]) -> None:
+    def __init__(self, asking: _Member, ticket: int, missing: set[int]) -> None:
         self.asking = asking
         self.ticket = ticket
-        self.order = order
         self.missing = missing
         self.error: str | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import numpy as np
 from google.protobuf.json_format import ParseDict
 
 from service.dataplane import DataPlane
@@ -14,8 +13,7 @@ from service.grpc.call import Caller, Context, as_refusal
 from service.grpc.protos import inference_pb2 as pb
 from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceServicer
 from service.oip import description
-from service.oip.inference import Input, Output, Request, RequestedOutput, infer
-from service.oip.tensors import pack_bytes
+from service.oip.inference import Input, Request, RequestedOutput, infer
 from service.version import package_version
 
 SERVICE = "inference.GRPCInferenceService"
@@ -164,15 +162,8 @@ class OpenInference(GRPCInferenceServiceServicer):
                 for each in outputs
             ],
             # Triton's clients read nothing but the raw form.
-            raw_output_contents=[raw(each) for each in outputs],
+            raw_output_contents=[each.raw() for each in outputs],
         )
-
-
-def raw(output: Output) -> bytes:
-    """A tensor in binary form."""
-    if isinstance(output.data, np.ndarray):
-        return output.data.astype("<f4", copy=False).tobytes()
-    return pack_bytes(output.data)
 
 
 def _request(message: pb.ModelInferRequest, remaining: float | None) -> Request:

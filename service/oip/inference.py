@@ -12,7 +12,7 @@ import numpy.typing as npt
 from service.classifier import Classifier, Prediction
 from service.dataplane import DataPlane
 from service.errors import Invalid
-from service.oip.tensors import decode_text, element_count, flatten, unpack_bytes, unpack_int32
+from service.oip.tensors import decode_text, element_count, flatten, pack_bytes, unpack_bytes, unpack_int32
 
 TEXT, TOKENS = "text", "tokens"
 LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"
@@ -60,6 +60,12 @@ class Output:
     datatype: str
     shape: list[int]
     data: list[bytes] | npt.NDArray[np.float32]
+
+    def raw(self) -> bytes:
+        """The tensor in binary form."""
+        if isinstance(self.data, np.ndarray):
+            return self.data.astype("<f4", copy=False).tobytes()
+        return pack_bytes(self.data)
 
 
 async def infer(dataplane: DataPlane, request: Request) -> tuple[Classifier, list[Output]]:

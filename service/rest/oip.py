@@ -221,7 +221,7 @@ def _answer(head: dict[str, Any], outputs: list[Output], wishes: dict[str, bool]
     for output in outputs:
         tensor: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
         if wishes.get(output.name, binary):
-            tail.append(raw(output))
+            tail.append(output.raw())
             # Only a binary tensor may have parameters: Triton's C++ client takes any for the size.
             tensor["parameters"] = {"binary_data_size": len(tail[-1])}
         elif isinstance(output.data, np.ndarray):
@@ -243,13 +243,6 @@ def _compressed(answer: Answer, call: Call) -> Answer:
     if not encoding:
         return answer
     return Answer(body, answer.content_type, (*answer.headers, (b"content-encoding", encoding)))
-
-
-def raw(output: Output) -> bytes:
-    """A tensor in binary form."""
-    if isinstance(output.data, np.ndarray):
-        return output.data.astype("<f4", copy=False).tobytes()
-    return pack_bytes(output.data)
 
 
 router = APIRouter(prefix="/v2", tags=[Infer.tag])
