@@ -30,7 +30,7 @@ CASES: tuple[Case, ...] = (
     *((server, kind, 32) for kind in ("whole", "short") for server in (SERVICE, NAIVE)),
     *((server, "whole", 64) for server in (SERVICE, NAIVE)),
     *((server, kind, 1) for kind in ("whole", "short") for server in (SERVICE, FASTAPI)),
-    *((server, kind, 8) for kind in ("whole", "short") for server in (SERVICE, ASGI)),
+    *((ASGI, kind, 32) for kind in ("whole", "short")),
 )
 
 
@@ -140,7 +140,7 @@ def report(
         [ours.p99 / theirs.p99 for ours, theirs in pairs("whole", 64, SERVICE, NAIVE)],
     )
     for kind, each in stages.items():
-        costs = zip(pairs(kind, 8, SERVICE, ASGI), each["text to probabilities"], strict=True)
+        costs = zip(pairs(kind, 32, SERVICE, ASGI), each["text to probabilities"], strict=True)
         ratio(
             f"CPU a request, {kind}: service / (constant ASGI + in process)",
             [ours.cpu / (floor.cpu + inside) for (ours, floor), inside in costs],

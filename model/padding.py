@@ -8,9 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 
-def pad(rows: Sequence[npt.NDArray[np.int32]], time: int) -> npt.NDArray[np.int32]:
-    """Rows of at most `time` ids, int32 [n], right-aligned in int32 [rows, time]; the padding is on the left."""
-    matrix = np.zeros((len(rows), time), np.int32)  # the padding id is 0, and zeros come cheaper than anything else
+def pad(rows: Sequence[npt.NDArray[np.int32]], time: int, height: int = 0) -> npt.NDArray[np.int32]:
+    """Rows of at most `time` ids, int32 [n], right-aligned in int32 [rows, time]; the padding is on the left.
+
+    The matrix has at least `height` rows; those without ids are padding.
+    """
+    shape = max(len(rows), height), time
+    matrix = np.zeros(shape, np.int32)  # the padding id is 0, and zeros come cheaper than anything else
     for number, row in enumerate(rows):
         matrix[number, time - len(row) :] = row
     return matrix

@@ -11,10 +11,11 @@ from model.artifact import GRAPH_FILE, Artifact, ArtifactError
 from model.padding import pad, padded_length
 from model.tokenizer import Encoding
 from service.engine import Engine, GraphError, ProviderChoice
+from service.packing import CPU_PACKING, Packing, cuda_packing
 from service.statistics import Statistics
 
-#: Rows of one run. More would not be faster on a CPU and would hold the padded matrix of all of them in memory.
-MAX_ROWS = 32
+#: Rows of one run on a GPU, if nobody says.
+BATCH_ROWS = 64
 
 #: How far the golden answer may be off: other processors sum in another order.
 GOLDEN_TOLERANCE = 1e-4
@@ -31,15 +32,31 @@ class Prediction(NamedTuple):
     truncated: bool
 
 
+class Classification(NamedTuple):
+    """The answers for several texts, and how often the graph ran for them."""
+
+    predictions: list[Prediction]
+    runs: int
+
+
 class Classifier:
     """An artifact, its tokenizer and a session on its graph.
+
+    `batch_rows` are the texts of one run on a GPU; `packing` replaces what is good for the execution provider.
 
     Raises `ArtifactError` where the graph is not the one the manifest speaks of or does not give the golden answer,
     so that whoever holds a classifier may serve it.
     """
 
     def __init__(
-        self, artifact: Artifact, *, provider: ProviderChoice = "cpu", threads: int = 1, device: int = 0
+        self,
+        artifact: Artifact,
+        *,
+        provider: ProviderChoice = "cpu",
+        threads: int = 1,
+        device: int = 0,
+        batch_rows: int = BATCH_ROWS,
+        packing: Packing | None = None,
     ) -> None:
         self.manifest = artifact.manifest
         self.labels = artifact.manifest.labels
@@ -50,37 +67,37 @@ class Classifier:
         self.statistics = Statistics()
         try:
             self.engine = Engine(artifact.graph, provider=provider, threads=threads, device=device)
+            on_gpu = self.engine.device == "cuda"
+            self.packing = packing or (cuda_packing(batch_rows, self._max_tokens) if on_gpu else CPU_PACKING)
             self._warm_up(artifact)
         except GraphError as error:
             raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}") from error
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Predictions in the order of the texts."""
-        return self.classify(self.encode(texts))
+        return self.classify(self.encode(texts)).predictions
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """The ids of every text."""
         return [self._tokenizer.encode(text) for text in texts]
 
-    def classify(self, encodings: Sequence[Encoding]) -> list[Prediction]:
-        """Predictions in the order of the encodings, which must hold ids of the vocabulary.
-
-        Reviews of like length run together, so that padding costs little.
-        """
-        if len(encodings) == 1:
-            return self._run(encodings)
-        order = sorted(range(len(encodings)), key=lambda number: len(encodings[number].ids))
+    def classify(self, encodings: Sequence[Encoding]) -> Classification:
+        """Predictions in the order of the encodings, which must hold ids of the vocabulary."""
+        if len(encodings) == 1 and not self.packing.row_sizes:
+            encoding = encodings[0]
+            output = self.engine.run(pad((encoding.ids,), self._columns(encoding)))[0]
+            return Classification([self._prediction(encoding, output)], 1)
         predictions: dict[int, Prediction] = {}
-        for start in range(0, len(order), MAX_ROWS):
-            rows = order[start : start + MAX_ROWS]
-            predictions.update(zip(rows, self._run([encodings[row] for row in rows]), strict=True))
-        return [predictions[number] for number in range(len(encodings))]
+        runs = 0
+        for run in self.packing.pack([self._columns(encoding) for encoding in encodings]):
+            outputs = self.engine.run(pad([encodings[text].ids for text in run.texts], run.time, run.rows))
+            for text, output in zip(run.texts, outputs, strict=False):  # a run may have rows without a text
+                predictions[text] = self._prediction(encodings[text], output)
+            runs += 1
+        return Classification([predictions[text] for text in range(len(encodings))], runs)
 
-    def _run(self, encodings: Sequence[Encoding]) -> list[Prediction]:
-        longest = max(len(encoding.ids) for encoding in encodings)
-        time = padded_length(longest, self._max_tokens, self._leading_padding)
-        outputs = self.engine.run(pad([encoding.ids for encoding in encodings], time))
-        return [self._prediction(*pair) for pair in zip(encodings, outputs, strict=True)]
+    def _columns(self, encoding: Encoding) -> int:
+        return padded_length(len(encoding.ids), self._max_tokens, self._leading_padding)
 
     def _prediction(self, encoding: Encoding, output: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Prediction:
         if self._sigmoid:
@@ -103,12 +120,17 @@ class Classifier:
         """The golden answer, then the largest shapes and id, so that no request pays for allocations or fails."""
         golden = artifact.manifest.golden
         encoding = self._tokenizer.encode(golden.text)
-        time = padded_length(len(encoding.ids), self._max_tokens, self._leading_padding)
+        time = self._columns(encoding)
         if self.engine.time not in (None, time):
             raise GraphError(f"takes {self.engine.time} tokens, not {time}")
         answer = self.engine.run(pad([encoding.ids], time))[0]
         expected = np.array(golden.probabilities)
         if answer.shape != expected.shape or not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
             raise GraphError(f"answers the golden text with {answer.tolist()} instead of {expected.tolist()}")
-        longest = np.full(self._max_tokens, artifact.manifest.vocabulary_size - 1, np.int32)
-        self.engine.run(pad([longest] * MAX_ROWS, self._max_tokens))
+        largest_id = artifact.manifest.vocabulary_size - 1
+        many = (self.packing.max_rows, self._columns(self._tokenizer.encode("")))
+        shapes = self.packing.shapes()
+        for rows, time in shapes:
+            self.engine.bind(rows, time)
+        for rows, time in shapes or (many, (1, self._max_tokens)):
+            self.engine.run(np.full((rows, time), largest_id, np.int32))

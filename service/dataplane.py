@@ -1,44 +1,43 @@
 """What every protocol calls: limits, then the classifier, then the counters.
 
-Small requests run where they arrive: a run takes about 0.1 ms, and handing it to a thread would cost as much. Large
-ones go to a thread, a piece at a time, so that the event loop stays free and one large request does not keep
-the others waiting until all of it is done. A caller who leaves cancels its request, and no further piece of it runs.
+How rows run is the batchers' matter. Small requests run on the event loop; large ones go to a thread, a piece at a
+time, so that the event loop stays free and one large request does not keep the others waiting until all of it is done.
+A caller who leaves cancels its request, and no further piece of it runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic, perf_counter_ns
-from typing import NamedTuple, Protocol, TypeVar, cast
+from time import perf_counter_ns
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from model.artifact import ArtifactError
 from model.tokenizer import UNKNOWN_ID, Encoding
-from service.classifier import MAX_ROWS, Classifier, Prediction
+from service.batching import Done, Encode, ThreadBatcher, TurnBatcher
+from service.classifier import Classifier, Prediction
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, TooLarge
 from service.metrics import Metrics, TooManyModels
 from service.repository import Repository
 from service.settings import Settings
 
-#: Characters that are answered on the event loop if they fit into one run, about 2 ms of work.
+#: Characters that run on the event loop at once, about 2 ms of work.
 INLINE_CHARACTERS = 16_384
 
-Row = TypeVar("Row")
+#: Texts of one piece of a large request, and the most that run on the event loop at once.
+PIECE_ROWS = 32
 
 
-class _Work(NamedTuple):
-    """Some rows' predictions; its three moments are nanoseconds of `perf_counter_ns`."""
+class _Batchers(NamedTuple):
+    """Where the rows of a classifier go: small requests, and pieces of large ones."""
 
-    predictions: list[Prediction]
-    submitted: int
-    started: int
-    encoded: int
-    ended: int
+    small: TurnBatcher | None  # None: as the large ones
+    large: ThreadBatcher
 
 
 class Fleet(Protocol):
@@ -61,6 +60,7 @@ class DataPlane:
         self.fleet: Fleet | None = None
         self.draining = False
         self._prepared: dict[str, Classifier] = {}
+        self._batchers: dict[Classifier, _Batchers] = {}
         self._pending = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         for classifier in repository:
@@ -71,28 +71,28 @@ class DataPlane:
         """Whether traffic may come: the default model is loaded, and the service is not shutting down."""
         return not self.draining and self.repository.holds()
 
-    async def predict(
+    def predict(
         self, classifier: Classifier, texts: Sequence[str], time_limit: float | None = None
-    ) -> list[Prediction]:
+    ) -> Coroutine[Any, Any, list[Prediction]]:
         """Predictions in the order of the texts.
 
         `time_limit` is the caller's own, in seconds; that of the settings holds in any case. Raises `Invalid`,
         `TooLarge`, `Overloaded` or `DeadlineExceeded`.
         """
-        return await self._answer(classifier, texts, self._characters, classifier.encode, time_limit)
+        return self._answer(classifier, texts, self._characters, classifier.encode, time_limit)
 
-    async def predict_ids(
+    def predict_ids(
         self, classifier: Classifier, ids: npt.NDArray[np.int32], time_limit: float | None = None
-    ) -> list[Prediction]:
+    ) -> Coroutine[Any, Any, list[Prediction]]:
         """Predictions for ids that the caller made, int32 [batch, time]. Raises as `predict` does."""
 
-        def size(rows: Sequence[npt.NDArray[np.int32]]) -> int:
+        def measure(rows: Sequence[npt.NDArray[np.int32]]) -> int:
             self._check_count(len(rows))
             return _checked_ids(classifier, ids)
 
         # The matrix is its rows: a list of them would be millions of objects where the count is about to be refused.
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
-        return await self._answer(classifier, rows, size, _as_encodings, time_limit)
+        return self._answer(classifier, rows, measure, _as_encodings, time_limit)
 
     async def load(self, name: str) -> None:
         """Serve the newest version of a model in the repository, in all workers or in none.
@@ -120,13 +120,14 @@ class DataPlane:
                 self._prepared.pop(name, None)
             elif action == "unload":
                 self.repository.unload(name)
+                self._forget_batchers()
                 self.metrics.remove_model(name)
         except (ArtifactError, RequestError, TooManyModels) as error:
             return str(error)
         return None
 
     def close(self) -> None:
-        """Let the running piece finish and drop what waits."""
+        """Let the running batch finish and drop what waits."""
         self._thread.shutdown(cancel_futures=True)
 
     async def _ask(self, action: str, name: str, *, standing: bool) -> str | None:
@@ -137,62 +138,63 @@ class DataPlane:
     def _put(self, classifier: Classifier) -> None:
         classifier.statistics = self.metrics.add_model(classifier.manifest)
         self.repository.put(classifier)
+        self._batchers[classifier] = self._make_batchers(classifier)
+        self._forget_batchers()
+
+    def _forget_batchers(self) -> None:
+        """Those of classifiers that are served no more; requests that use one still keep it."""
+        self._batchers = {each: self._batchers[each] for each in self.repository}
+
+    def _make_batchers(self, classifier: Classifier) -> _Batchers:
+        settings = self.settings
+        if settings.batching == "on" or (settings.batching == "auto" and classifier.engine.device == "cuda"):
+            rows, delay = settings.batching_rows, settings.batching_delay
+            return _Batchers(None, ThreadBatcher(classifier, self._thread, rows, delay))
+        return _Batchers(
+            TurnBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS), ThreadBatcher(classifier, self._thread, PIECE_ROWS)
+        )
 
     async def _answer(
         self,
         classifier: Classifier,
-        rows: Sequence[Row],
-        size: Callable[[Sequence[Row]], int],
-        encode: Callable[[Sequence[Row]], list[Encoding]],
+        rows: Sequence[Any],
+        measure: Callable[[Sequence[Any]], int],
+        encode: Encode,
         time_limit: float | None,
     ) -> list[Prediction]:
         began = perf_counter_ns()
         try:
-            if size(rows) <= INLINE_CHARACTERS and len(rows) <= MAX_ROWS:
-                pieces = [_run(classifier, encode, rows, began)]
+            size = measure(rows)
+            batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
+            if batchers.small is not None and size <= INLINE_CHARACTERS and len(rows) <= PIECE_ROWS:
+                done = batchers.small.run_at_once(rows, encode)
+                pieces = [done or await batchers.small.submit(rows, encode, size)]
             else:
-                pieces = await self._run_apart(classifier, encode, rows, time_limit)
+                pieces = await self._in_pieces(batchers.large, rows, encode, size, time_limit)
         except RequestError:
             classifier.statistics.failed(perf_counter_ns() - began)
             raise
-        predictions = pieces[0].predictions
-        for piece in pieces[1:]:
-            predictions += piece.predictions
-        classifier.statistics.succeeded(
-            len(rows),
-            len(pieces),
-            whole=perf_counter_ns() - began,
-            queue=sum(piece.started - piece.submitted for piece in pieces),
-            tokenize=sum(piece.encoded - piece.started for piece in pieces),
-            infer=sum(piece.ended - piece.encoded for piece in pieces),
-        )
+        whole = perf_counter_ns() - began
+        predictions, queue, tokenize, infer = pieces[0] if len(pieces) == 1 else _sum(pieces)
+        classifier.statistics.succeeded(len(rows), whole=whole, queue=queue, tokenize=tokenize, infer=infer)
         self.metrics.predictions(classifier, predictions)
         return predictions
 
-    async def _run_apart(
-        self,
-        classifier: Classifier,
-        encode: Callable[[Sequence[Row]], list[Encoding]],
-        rows: Sequence[Row],
-        time_limit: float | None,
-    ) -> list[_Work]:
+    async def _in_pieces(
+        self, batcher: ThreadBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
+    ) -> list[Done]:
         if self._pending + len(rows) > self.settings.max_pending_texts:
             raise Overloaded(
                 f"{self._pending} texts are waiting and {len(rows)} more would pass the limit of "
                 f"{self.settings.max_pending_texts}"
             )
         seconds = min(self.settings.request_timeout, math.inf if time_limit is None else time_limit)
-        deadline = monotonic() + seconds
-        loop = asyncio.get_running_loop()
-        pieces: list[_Work] = []
+        pieces: list[Done] = []
         self._pending += len(rows)
         try:
-            for start in range(0, len(rows), MAX_ROWS):
-                piece = rows[start : start + MAX_ROWS]
-                async with asyncio.timeout(deadline - monotonic()):
-                    pieces.append(
-                        await loop.run_in_executor(self._thread, _run, classifier, encode, piece, perf_counter_ns())
-                    )
+            async with asyncio.timeout(seconds):
+                for start in range(0, len(rows), batcher.max_rows):
+                    pieces.append(await batcher.submit(rows[start : start + batcher.max_rows], encode, size))
         except TimeoutError:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
         finally:
@@ -218,14 +220,10 @@ class DataPlane:
             raise TooLarge(f"{count} texts in one request; the limit is {self.settings.max_batch_texts}")
 
 
-def _run(
-    classifier: Classifier, encode: Callable[[Sequence[Row]], list[Encoding]], rows: Sequence[Row], submitted: int
-) -> _Work:
-    started = perf_counter_ns()
-    encodings = encode(rows)
-    encoded = perf_counter_ns()
-    predictions = classifier.classify(encodings)
-    return _Work(predictions, submitted, started, encoded, perf_counter_ns())
+def _sum(pieces: Sequence[Done]) -> Done:
+    predictions = [prediction for piece in pieces for prediction in piece.predictions]
+    queue, tokenize, infer = (sum(times) for times in list(zip(*pieces, strict=True))[1:])
+    return Done(predictions, queue, tokenize, infer)
 
 
 def _checked_ids(classifier: Classifier, ids: npt.NDArray[np.int32]) -> int:

@@ -97,7 +97,11 @@ class Repository:
             raise ArtifactError(f"{artifact.path}: the manifest is that of {manifest.name} {manifest.version}")
         settings = self._settings
         return Classifier(
-            artifact, provider=settings.execution_provider, threads=settings.threads, device=settings.device
+            artifact,
+            provider=settings.execution_provider,
+            threads=settings.threads,
+            device=settings.device,
+            batch_rows=settings.batching_rows,
         )
 
     def put(self, classifier: Classifier) -> None:

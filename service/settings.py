@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from service.classifier import BATCH_ROWS
 from service.engine import ProviderChoice
 from service.errors import StartupError
 
@@ -58,6 +59,15 @@ class Settings(BaseModel):
         0, ge=0, le=256, description="Worker processes; 0: one for every processor, and one in all on a GPU."
     )
     threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads inside one run.")
+    batching: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Dynamic batching on a thread. auto: on CUDA; elsewhere what arrives at the same moment runs "
+        "together, and nothing waits.",
+    )
+    batching_rows: int = Field(BATCH_ROWS, ge=1, le=1024, description="Texts of one batch, and of one run on CUDA.")
+    batching_delay: float = Field(
+        0.001, ge=0, le=1, description="Seconds a text may wait for others under load; while the device idles, none."
+    )
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes of a request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters of one text; more is a 413.")
     max_batch_texts: int = Field(1024, ge=1, description="Texts of one request; more is a 413.")

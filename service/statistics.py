@@ -64,11 +64,14 @@ class Statistics:
         """Milliseconds since 1970, 0 before the first."""
         return self._counters.largest(self._first + self._LAST)
 
-    def succeeded(self, rows: int, runs: int, *, whole: int, queue: int, tokenize: int, infer: int) -> None:
-        """A request of `rows` texts was answered in `runs` runs of the graph; times in nanoseconds."""
+    def ran(self, runs: int) -> None:
+        """The graph ran, for one request or for several."""
+        self._counters.row[self._first + self._RUNS] += runs
+
+    def succeeded(self, rows: int, *, whole: int, queue: int, tokenize: int, infer: int) -> None:
+        """A request of `rows` texts was answered; times in nanoseconds."""
         row, first = self._counters.row, self._first
         row[first + self._ROWS] += rows
-        row[first + self._RUNS] += runs
         row[first + self._LAST] = int(time() * 1000)
         self.success.add(whole)
         self.queue.add(queue)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
 from typing import Any, TypeVar
@@ -16,11 +14,9 @@ from google.protobuf.message import DecodeError
 from service import logs
 from service.dataplane import DataPlane
 from service.errors import GRPC_STATUS, DeadlineExceeded, Malformed, RequestError
+from service.request_ids import HEADER, RequestIds
 
 logger = logging.getLogger(__name__)
-
-REQUEST_ID = "x-request-id"
-_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
 
 Message = TypeVar("Message")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -31,12 +27,13 @@ class Caller:
 
     def __init__(self, dataplane: DataPlane) -> None:
         self._dataplane = dataplane
+        self._request_ids = RequestIds()
 
     async def unary(self, route: str, context: Context, answer: Callable[[], Awaitable[Message]]) -> Message:
         """One request, one answer; a refusal becomes the status of the call."""
         started = perf_counter()
         status = "OK"
-        begin(context)
+        self._begin(context)
         try:
             if (remaining := context.time_remaining()) is not None and remaining <= 0:
                 raise DeadlineExceeded("the deadline had passed before the request was read")
@@ -56,7 +53,7 @@ class Caller:
         """As many answers as there are; a refusal ends the call with its status."""
         started = perf_counter()
         status = "OK"
-        begin(context)
+        self._begin(context)
         try:
             async for answer in answers:
                 yield answer
@@ -73,16 +70,14 @@ class Caller:
         finally:
             self._dataplane.metrics.request("grpc", route, status, perf_counter() - started)
 
-
-def begin(context: Context) -> None:
-    """Give the call an id, the caller's own where it is safe to log and send back."""
-    request_id = ""
-    for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID and isinstance(value, str) and _SANE_REQUEST_ID.fullmatch(value):
-            request_id = value
-    request_id = request_id or secrets.token_hex(8)
-    logs.request_id.set(request_id)
-    context.set_trailing_metadata(((REQUEST_ID, request_id),))
+    def _begin(self, context: Context) -> None:
+        given = None
+        for key, value in context.invocation_metadata() or ():
+            if key == HEADER and isinstance(value, str):
+                given = value
+        request_id = self._request_ids.choose(given)
+        logs.request_id.set(request_id)
+        context.set_trailing_metadata(((HEADER, request_id),))
 
 
 def as_refusal(error: Exception, route: str) -> RequestError:

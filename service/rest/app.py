@@ -7,8 +7,6 @@ busy routes (`endpoint.Endpoint`) are answered right here; everything else is or
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from time import perf_counter
@@ -35,8 +33,9 @@ from service.errors import (
     RequestTimeout,
     TooLarge,
 )
+from service.request_ids import HEADER, RequestIds
 from service.rest import cloud, huggingface, native, oip, operations, tfserving
-from service.rest.body import ClientDisconnected, read_body, while_connected
+from service.rest.body import WHOLE_ANSWER, ClientDisconnected, read_body, while_connected, whole_body
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
 from service.rest.routing import Match, Routes
@@ -66,13 +65,13 @@ _FORMS: dict[str, _Form] = {
     cloud.Invocations.tag: (tfserving.error_body, PLAIN_HTTP_STATUS),
 }
 
+_REQUEST_ID = HEADER.encode()
+
 #: Metrics label of every path that is no route.
 OTHER = "other"
 
 #: Counted for a caller who left before the answer; the number is nginx's, nobody receives it.
 CLIENT_CLOSED_REQUEST = 499
-
-_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 
 
 class Application(FastAPI):
@@ -94,6 +93,7 @@ class Application(FastAPI):
         )
         self.state.dataplane = dataplane
         self._dataplane = dataplane
+        self._request_ids = RequestIds()
         self._access_log = dataplane.settings.access_log
         self._busy = Routes(_endpoints(dataplane))
         if dataplane.settings.health_route:  # before the others: it may look like one of theirs
@@ -115,8 +115,9 @@ class Application(FastAPI):
             return
         started = perf_counter()
         headers = dict(scope["headers"])
-        request_id = _request_id(headers)
-        logs.request_id.set(request_id.decode())
+        given = headers.get(_REQUEST_ID)
+        request_id = self._request_ids.choose(None if given is None else given.decode("latin-1"))
+        logs.request_id.set(request_id)
         match = self._busy.find(scope["path"])
         # GET is not refused at the root: it belongs to browsers there.
         if match is not None and (match.path != "/" or scope["method"] not in ("GET", "HEAD")):
@@ -165,7 +166,7 @@ class Application(FastAPI):
         headers: dict[bytes, bytes],
         receive: Receive,
         send: Send,
-        request_id: bytes,
+        request_id: str,
     ) -> int:
         endpoint = match.endpoint
         try:
@@ -176,31 +177,31 @@ class Application(FastAPI):
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
         except RequestError as error:
-            body = endpoint.refusal(error, request_id.decode())
+            body = endpoint.refusal(error, request_id)
             answer = Answer(body, headers=tuple(_error_headers(error)))
             status = endpoint.statuses.get(error.code, HTTP_STATUS[error.code]).value
         except Exception:
             logger.exception("%s failed", match.path)
-            answer = Answer(endpoint.refusal(RequestError("internal error"), request_id.decode()))
+            answer = Answer(endpoint.refusal(RequestError("internal error"), request_id))
             status = HTTPStatus.INTERNAL_SERVER_ERROR.value
-        await send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", answer.content_type),
-                    (b"content-length", str(len(answer.body)).encode()),
-                    (b"x-request-id", request_id),
-                    *answer.headers,
-                ],
-            }
-        )
+        answer_headers = [
+            (b"content-type", answer.content_type),
+            (b"content-length", str(len(answer.body)).encode()),
+            (_REQUEST_ID, request_id.encode()),
+            *answer.headers,
+        ]
+        at_once = scope.get(WHOLE_ANSWER)
+        if status == HTTPStatus.OK and at_once is not None and at_once(answer_headers, answer.body):
+            return status
+        await send({"type": "http.response.start", "status": status, "headers": answer_headers})
         await send({"type": "http.response.body", "body": answer.body})
         return status
 
     async def _respond(self, match: Match, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Answer:
         settings = self._dataplane.settings
-        body = await read_body(scope, headers, receive, settings.max_body_bytes, settings.body_timeout)
+        body = whole_body(scope, settings.max_body_bytes)
+        if body is None:
+            body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout)
         if (encoding := headers.get(b"content-encoding")) is not None:
             body = decompress(body, encoding, settings.max_body_bytes)
         answer = match.endpoint.respond(Call(body, headers, match.parameters))
@@ -209,14 +210,14 @@ class Application(FastAPI):
         # Large enough to wait for a thread, so the caller may have left before its turn comes.
         return await while_connected(receive, answer)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> int:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         status = CLIENT_CLOSED_REQUEST
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                message["headers"] = [*message["headers"], (_REQUEST_ID, request_id.encode())]
             await send(message)
 
         try:
@@ -295,14 +296,6 @@ def _error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
         # The rest of the body may still be on its way, and must not be taken for the next request.
         headers.append((b"connection", b"close"))
     return headers
-
-
-def _request_id(headers: dict[bytes, bytes]) -> bytes:
-    """The caller's id where it is safe to log and send back, else a new one."""
-    given = headers.get(b"x-request-id")
-    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
-        return given
-    return secrets.token_hex(8).encode()
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:

@@ -18,26 +18,30 @@ DISCARD_SECONDS = 5.0
 
 Result = TypeVar("Result")
 
-
 #: Where the server leaves a body in the scope if all of it was there when the request began, which most are. Waiting
 #: for it within a time limit would cost as much as reading it.
 WHOLE_BODY = "sentiment.body"
+
+
+#: Where the server leaves a function that sends an answer as one: headers and body -> whether it was sent.
+WHOLE_ANSWER = "sentiment.answer"
 
 
 class ClientDisconnected(Exception):
     """The caller went away before the body was complete."""
 
 
-async def read_body(
-    scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float
-) -> bytes:
-    """The whole body.
+def whole_body(scope: Scope, limit: int) -> bytes | None:
+    """The body, if the server has all of it and it has no more than `limit` bytes."""
+    body = scope.get(WHOLE_BODY)
+    return bytes(body) if body is not None and len(body) <= limit else None
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float) -> bytes:
+    """The body as it arrives.
 
     Raises `TooLarge` over `limit` bytes, `RequestTimeout` after `seconds`, `ClientDisconnected`.
     """
-    whole = scope.get(WHOLE_BODY)
-    if whole is not None and len(whole) <= limit:
-        return bytes(whole)
     announced = _announcement(headers)
     if announced > limit:
         if headers.get(b"expect", b"").lower() != b"100-continue":  # such a caller has sent nothing yet

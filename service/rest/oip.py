@@ -392,7 +392,7 @@ def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
 async def _body(request: Request) -> bytes:
     settings = _dataplane(request).settings
     headers = dict(request.scope["headers"])
-    return await read_body(request.scope, headers, request.receive, settings.max_body_bytes, settings.body_timeout)
+    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout)
 
 
 def _object(body: bytes) -> dict[str, Any]:

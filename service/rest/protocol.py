@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Iterable
+from functools import partial
 from http import HTTPStatus
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, RequestError
-from service.rest.body import WHOLE_BODY
+from service.rest.body import WHOLE_ANSWER, WHOLE_BODY
 from service.rest.native import error_body
 
 #: Bytes of a request line and headers. Checked as they arrive, so what comes in one piece may be a little more.
@@ -64,6 +66,7 @@ class Protocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
             self.scope[WHOLE_BODY] = self.cycle.body  # type: ignore[literal-required]
+            self.scope[WHOLE_ANSWER] = partial(_answer, self.cycle)  # type: ignore[literal-required]
 
     def _decline(self, rest: bytes) -> None:
         """Read the request again as if nothing had been offered: the parser takes its body for the new protocol."""
@@ -92,3 +95,25 @@ class Protocol(HttpToolsProtocol):
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
         self.transport.close()
+
+
+def _answer(cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Write a whole answer with status 200 at once; False where it has to take the way of ASGI, for it cannot wait.
+
+    The headers must be our own, since nothing looks for line ends in them.
+    """
+    if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+        return False
+    content = [STATUS_LINE[200]]
+    for name, value in (*cycle.default_headers, *headers):
+        content += (name, b": ", value, b"\r\n")
+    content.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+    content.append(body)
+    cycle.transport.write(b"".join(content))
+    cycle.waiting_for_100_continue = False
+    cycle.response_started = cycle.response_complete = True
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True

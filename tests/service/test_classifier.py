@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.artifact import Artifact, ArtifactError
-from service.classifier import MAX_ROWS, Classifier, Prediction
+from service.classifier import Classifier, Prediction
 from service.engine import Engine
+from service.packing import cuda_packing
 from tests.service.artifacts import LABELS, MAX_TOKENS, WEIGHTS, WORDS, probabilities, publish_table, table_graph
 
 #: Any text, and texts of words that the shipped model knows.
@@ -25,7 +26,7 @@ def assert_same(first: Prediction, second: Prediction) -> None:
     np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-6)
 
 
-@given(texts=st.lists(TEXTS, max_size=2 * MAX_ROWS + 1))
+@given(texts=st.lists(TEXTS, max_size=65))
 def test_batch_equals_singles(classifier: Classifier, texts: list[str]) -> None:
     """A batch gets what its texts would get one by one, in their order."""
     together = classifier.predict(texts)
@@ -107,6 +108,37 @@ def test_graph_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     predictions = classifier.predict(["", "praise", "question " * 20])
     assert [prediction.label for prediction in predictions][1:] == ["thanks", "asks"]
     assert shapes == [(3, MAX_TOKENS)]
+
+
+@pytest.fixture(scope="module")
+def padded(artifact: Artifact) -> Classifier:
+    """The shipped model with the packing of a GPU."""
+    return Classifier(artifact, packing=cuda_packing(4, artifact.manifest.max_tokens))
+
+
+@given(texts=st.lists(TEXTS, max_size=20))
+def test_packing_of_a_gpu(padded: Classifier, classifier: Classifier, texts: list[str]) -> None:
+    """With few shapes, rows and columns of padding among them, the answers are the same."""
+    for prediction, expected in zip(padded.predict(texts), classifier.predict(texts), strict=True):
+        assert_same(prediction, expected)
+
+
+def test_shapes_of_a_gpu_are_warm(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are only certain shapes, each has memory and has run before the first request; no other ever runs."""
+    shapes = []
+    run = Engine.run
+
+    def recording(engine: Engine, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        shapes.append(tokens.shape)
+        return run(engine, tokens)
+
+    monkeypatch.setattr(Engine, "run", recording)
+    packing = cuda_packing(4, artifact.manifest.max_tokens)
+    classifier = Classifier(artifact, packing=packing)
+    assert set(shapes[1:]) == set(packing.shapes())
+    shapes.clear()
+    classifier.predict(["word " * number for number in range(0, 500, 30)])
+    assert set(shapes) <= set(packing.shapes())
 
 
 def refusal(artifact: Artifact) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from model.padding import pad
-from service.classifier import MAX_ROWS, Classifier, Prediction
-from service.dataplane import INLINE_CHARACTERS, DataPlane
+from service.classifier import Classification, Classifier, Prediction
+from service.dataplane import INLINE_CHARACTERS, PIECE_ROWS, DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
 from service.metrics import Metrics
 from service.repository import Repository
@@ -56,7 +56,7 @@ class Gate(Classifier):
         self.open = threading.Event()
         self.pieces = 0
 
-    def classify(self, encodings: Any) -> list[Prediction]:
+    def classify(self, encodings: Any) -> Classification:
         self.pieces += 1
         self.entered.set()
         assert self.open.wait(60)
@@ -79,7 +79,7 @@ def test_small_request(build: Build, classifier: Classifier) -> None:
     threads = []
 
     class Noting(Gate):
-        def classify(self, encodings: Any) -> list[Prediction]:
+        def classify(self, encodings: Any) -> Classification:
             threads.append(threading.current_thread())
             return super().classify(encodings)
 
@@ -88,9 +88,50 @@ def test_small_request(build: Build, classifier: Classifier) -> None:
     predictions = asyncio.run(ask(build(noting), ["A great film."]))
     assert predictions == classifier.predict(["A great film."])
     asyncio.run(ask(build(noting), [LONG]))
-    asyncio.run(ask(build(noting), ["a"] * (MAX_ROWS + 1)))
+    asyncio.run(ask(build(noting), ["a"] * (PIECE_ROWS + 1)))
     assert threads[0] is threading.current_thread()
     assert len(threads) == 4 and threading.current_thread() not in threads[1:]
+
+
+def test_requests_of_one_moment_run_together(build: Build, classifier: Classifier) -> None:
+    """Small requests that come together share a run and are answered as if alone, each with its statistics."""
+    texts = [f"{'great ' * (number % 3)}{'awful ' * (number % 2)}film" for number in range(8)]
+    dataplane = build()
+    statistics = dataplane.repository.get().statistics
+
+    async def together() -> list[list[Prediction]]:
+        return await asyncio.gather(*(ask(dataplane, [text]) for text in texts))
+
+    for text, [prediction] in zip(texts, asyncio.run(together()), strict=True):
+        assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
+    assert (statistics.rows, statistics.success.count, statistics.runs) == (8, 8, 1)
+
+
+def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
+    """With batching on, everything runs on the thread, in batches of the size of the settings, within all limits."""
+    gate = Gate(classifier)
+
+    async def story() -> None:
+        dataplane = build(gate, batching="on", batching_rows=4, max_batch_texts=9, max_pending_texts=9)
+        tasks = [asyncio.create_task(ask(dataplane, ["a great film"]))]
+        await gate.until_entered()
+        tasks += [asyncio.create_task(ask(dataplane, ["awful", "fine"])) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await ask(dataplane, ["one too many"])
+        with pytest.raises(DeadlineExceeded):
+            tasks.pop().cancel()
+            await asyncio.sleep(0)
+            await ask(dataplane, ["late"], 0.01)
+        gate.open.set()
+        assert [len(await task) for task in tasks] == [1, 2, 2, 2]
+        assert gate.pieces == 1 + 2
+        assert [each.score for each in await ask(dataplane, ["great", "bad"] * 4)] == pytest.approx(
+            [each.score for each in classifier.predict(["great", "bad"])] * 4, abs=1e-6
+        )
+        assert gate.pieces == 1 + 2 + 2
+
+    asyncio.run(story())
 
 
 def test_large_batch_keeps_order(build: Build, classifier: Classifier) -> None:
@@ -157,7 +198,7 @@ def test_cancelled_request(build: Build, gate: Gate) -> None:
             await task
         gate.open.set()
         assert len(await ask(dataplane, [LONG] * 100)) == 100
-        assert gate.pieces == 1 + -(-100 // MAX_ROWS)
+        assert gate.pieces == 1 + -(-100 // PIECE_ROWS)
 
     asyncio.run(story())
 
@@ -179,7 +220,7 @@ def test_deadline(build: Build, gate: Gate) -> None:
 def test_failure_gives_the_place_back(build: Build, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large request that fails does not count as waiting for ever."""
 
-    def fail(self: Gate, encodings: Any) -> list[Prediction]:
+    def fail(self: Gate, encodings: Any) -> Classification:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(Gate, "classify", fail)

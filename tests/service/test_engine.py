@@ -48,6 +48,17 @@ def test_run_from_several_threads(artifact: Artifact) -> None:
         assert all(pool.map(run, range(len(batches))))
 
 
+def test_bound_shapes(artifact: Artifact) -> None:
+    """A shape with memory of its own on the device answers as any other, also from several threads."""
+    free, bound = Engine(artifact.graph), Engine(artifact.graph)
+    bound.bind(4, 20)
+    batches = [np.full((4, 20), number, np.int32) for number in range(3, 43)]
+    with ThreadPoolExecutor(4) as pool:
+        for batch, answer in zip(batches, pool.map(bound.run, batches), strict=True):
+            np.testing.assert_array_equal(answer, free.run(batch))
+    np.testing.assert_array_equal(bound.run(batches[0][:2]), free.run(batches[0][:2]))
+
+
 @pytest.mark.parametrize(
     ("graph", "reason"),
     [

@@ -43,6 +43,8 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "access_log": "true",
         "max_pending_texts": "5000",
         "grpc": "false",
+        "batching": "on",
+        "batching_delay": "0.5",
         "predict_route": "/v1/endpoints/1/deployedModels/2:predict",
         "health_route": "/health/of/mine",
     }

@@ -1,0 +1,227 @@
+"""Dynamic batching: requests that arrive together run together.
+
+Two policies, one interface. On a processor a batch is what arrived in one turn of the event loop, and it runs right
+there: handing it to a thread would cost as much as the run, and waiting would gain nothing. Batches are worth it even
+so: code and tables that one text has brought into the caches serve the next. What is too large for the event loop, and
+everything on a GPU, runs on a thread, one batch at a time, while the next one gathers.
+
+A caller who leaves cancels its future, and what has not begun by then never runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from time import perf_counter_ns
+from typing import Any, NamedTuple
+
+from model.tokenizer import Encoding
+from service.classifier import Classifier, Prediction
+
+#: What turns the rows of a job, texts or ids, into encodings.
+Encode = Callable[[Sequence[Any]], list[Encoding]]
+
+
+#: Jobs that run at once after one that waited for company and found none.
+_AT_ONCE = 15
+
+
+class Job(NamedTuple):
+    """Rows of one request that run together."""
+
+    rows: Sequence[Any]
+    encode: Encode
+    size: int  # characters or ids
+    arrived: int  # nanoseconds of `perf_counter_ns`
+    done: asyncio.Future[Done]
+
+
+class Done(NamedTuple):
+    """What became of a job; times in nanoseconds. Those of a batch count for each of its jobs, as Triton has it."""
+
+    predictions: list[Prediction]
+    queue: int
+    tokenize: int
+    infer: int
+
+
+class Batch(NamedTuple):
+    """What became of several jobs that ran together."""
+
+    done: list[Done]
+    runs: int
+
+
+class Batcher(ABC):
+    """The jobs of one classifier that wait. Belongs to one event loop."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._waiting: deque[Job] = deque()
+
+    def submit(self, rows: Sequence[Any], encode: Encode, size: int) -> asyncio.Future[Done]:
+        """Have rows run with others; the future may be cancelled."""
+        loop = asyncio.get_running_loop()
+        job = Job(rows, encode, size, perf_counter_ns(), loop.create_future())
+        self._waiting.append(job)
+        self._added(loop)
+        return job.done
+
+    @abstractmethod
+    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
+        """There is one more job."""
+
+    def _take(self, max_rows: int, max_size: float) -> list[Job]:
+        """The oldest jobs up to these limits, but one at least if there is any that is still wanted."""
+        jobs: list[Job] = []
+        rows, size = 0, 0
+        while self._waiting:
+            job = self._waiting[0]
+            if not job.done.done():
+                rows += len(job.rows)
+                size += job.size
+                if jobs and (rows > max_rows or size > max_size):
+                    break
+                jobs.append(job)
+            self._waiting.popleft()
+        return jobs
+
+    def _deliver(self, jobs: list[Job], batch: Batch) -> None:
+        self._classifier.statistics.ran(batch.runs)
+        for job, done in zip(jobs, batch.done, strict=True):
+            if not job.done.done():
+                job.done.set_result(done)
+
+
+class TurnBatcher(Batcher):
+    """Runs what arrived in one turn of the event loop in the next, on the event loop's thread.
+
+    `max_size` bounds a batch, and so the time for which nothing else gets its turn. While requests come one by one,
+    which a look now and then shows, there is nothing to wait for and each may run at once.
+    """
+
+    def __init__(self, classifier: Classifier, max_rows: int, max_size: int) -> None:
+        super().__init__(classifier)
+        self._max_rows = max_rows
+        self._max_size = max_size
+        self._at_once = 0  # how many of the next jobs need not wait for company
+
+    def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done | None:
+        """The answer, if rows that come now would be alone in their turn as far as one can tell."""
+        if self._at_once == 0 or self._waiting:
+            return None
+        self._at_once -= 1
+        started = perf_counter_ns()
+        encodings = encode(rows)
+        encoded = perf_counter_ns()
+        predictions, runs = self._classifier.classify(encodings)
+        ended = perf_counter_ns()
+        self._classifier.statistics.ran(runs)
+        return Done(predictions, 0, encoded - started, ended - encoded)
+
+    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
+        if len(self._waiting) == 1:
+            loop.call_soon(self._run, loop)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        jobs = self._take(self._max_rows, self._max_size)
+        if self._waiting:
+            loop.call_soon(self._run, loop)
+        elif len(jobs) == 1:
+            self._at_once = _AT_ONCE
+        try:
+            self._deliver(jobs, run(self._classifier, jobs))
+        except Exception as error:
+            fail(jobs, error)
+
+
+class ThreadBatcher(Batcher):
+    """Runs batches on a thread, one at a time; with a device that is free, nothing waits.
+
+    Under load, rows gather for `max_delay` seconds at most, counted from the oldest: until there are as many as ran
+    last or `max_rows`. So callers who wait for their answers before they go on are served together, and one who is
+    alone is served at once.
+    """
+
+    def __init__(self, classifier: Classifier, executor: Executor, max_rows: int, max_delay: float = 0.0) -> None:
+        super().__init__(classifier)
+        self.max_rows = max_rows
+        self._executor = executor
+        self._max_delay = int(max_delay * 1e9)
+        self._running = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_rows = 0
+        self._free_since = perf_counter_ns()
+
+    def _added(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._start(loop)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run what waits, if it is time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting and self._waiting[0].done.done():
+            self._waiting.popleft()
+        if self._running or not self._waiting:
+            return
+        if (delay := self._delay()) > 0:
+            self._timer = loop.call_later(delay * 1e-9, self._start, loop)
+            return
+        jobs = self._take(self.max_rows, float("inf"))
+        self._last_rows = sum(len(job.rows) for job in jobs)
+        try:
+            running = loop.run_in_executor(self._executor, run, self._classifier, jobs)
+        except RuntimeError as error:  # the executor was shut down
+            fail(jobs, error)
+            return
+        self._running = True
+        running.add_done_callback(lambda future: self._ended(loop, jobs, future))
+
+    def _delay(self) -> int:
+        """Nanoseconds for which it is worth to let more rows come."""
+        now = perf_counter_ns()
+        if now - self._free_since >= self._max_delay:  # nothing ran lately, so there is no load
+            return 0
+        if sum(len(job.rows) for job in self._waiting) >= min(self._last_rows, self.max_rows):
+            return 0
+        return self._waiting[0].arrived + self._max_delay - now
+
+    def _ended(self, loop: asyncio.AbstractEventLoop, jobs: list[Job], running: asyncio.Future[Batch]) -> None:
+        self._running = False
+        self._free_since = perf_counter_ns()
+        try:
+            self._deliver(jobs, running.result())
+        except asyncio.CancelledError:  # by the executor, which was shut down
+            for job in jobs:
+                job.done.cancel()
+        except Exception as error:
+            fail(jobs, error)
+        finally:
+            self._start(loop)
+
+
+def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
+    """All rows of the jobs in as few runs as is good, and to every job what is its own."""
+    started = perf_counter_ns()
+    encodings = [job.encode(job.rows) for job in jobs]
+    encoded = perf_counter_ns()
+    predictions, runs = classifier.classify([each for job in encodings for each in job])
+    ended = perf_counter_ns()
+    done = []
+    first = 0
+    for job, each in zip(jobs, encodings, strict=True):
+        own = predictions[first : first + len(each)]
+        done.append(Done(own, started - job.arrived, encoded - started, ended - encoded))
+        first += len(each)
+    return Batch(done, runs)
+
+
+def fail(jobs: Sequence[Job], error: BaseException) -> None:
+    """Let everyone who waits know."""
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_exception(error)

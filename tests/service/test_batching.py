@@ -1,0 +1,292 @@
+"""Dynamic batching: who runs together, who waits, and that nobody is forgotten or gets another's answer."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.batching import Batcher, Done, ThreadBatcher, TurnBatcher
+from service.classifier import Classification, Classifier, Prediction
+from service.statistics import Statistics
+
+#: So long that a test would never wait for it.
+NEVER = 3600.0
+
+
+class Echo:
+    """In the place of a classifier: the prediction for a row is the row."""
+
+    def __init__(self) -> None:
+        self.statistics = Statistics()
+        self.batches: list[list[str]] = []
+        self.threads: set[threading.Thread] = set()
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Semaphore(0)
+        self.gated = False
+
+    def classify(self, encodings: Sequence[str]) -> Classification:
+        """Answers as soon as `open` says so, where it is gated; `fail` fails."""
+        self.batches.append(list(encodings))
+        self.threads.add(threading.current_thread())
+        if self.gated:
+            self.entered.release()
+            assert self.open.acquire(timeout=60)
+        if "fail" in encodings:
+            raise RuntimeError("broken")
+        return Classification(cast(list[Prediction], list(encodings)), 1)
+
+    async def until_entered(self) -> None:
+        assert await asyncio.to_thread(self.entered.acquire, timeout=60)
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    """One that lets everything through at the end."""
+    echo = Echo()
+    yield echo
+    echo.open.release(1000)
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    """One thread."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def in_turn(echo: Echo, max_rows: int = 32, max_size: int = 100) -> TurnBatcher:
+    return TurnBatcher(cast(Classifier, echo), max_rows, max_size)
+
+
+def on_thread(echo: Echo, executor: ThreadPoolExecutor, max_rows: int = 32, max_delay: float = 0.0) -> ThreadBatcher:
+    return ThreadBatcher(cast(Classifier, echo), executor, max_rows, max_delay)
+
+
+def submit(batcher: Batcher, *rows: str) -> asyncio.Future[Done]:
+    return batcher.submit(rows, as_they_are, sum(map(len, rows)))
+
+
+def as_they_are(rows: Sequence[Any]) -> list[Any]:
+    return list(rows)
+
+
+async def answers(*futures: asyncio.Future[Done]) -> list[Any]:
+    """The rows that came back for each, or the name of what was raised instead."""
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    return [result.predictions if isinstance(result, Done) else type(result).__name__ for result in results]
+
+
+def play(story: Coroutine[Any, Any, None]) -> None:
+    """Run a story that must not hang."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await story
+
+    asyncio.run(bounded())
+
+
+def test_one_turn_runs_together(echo: Echo) -> None:
+    """What was submitted in one turn of the event loop runs together, on its thread."""
+
+    async def story() -> None:
+        batcher = in_turn(echo)
+        assert await answers(submit(batcher, "a"), submit(batcher, "b", "c")) == [["a"], ["b", "c"]]
+        assert echo.batches == [["a", "b", "c"]]
+        assert echo.threads == {threading.current_thread()}
+        assert echo.statistics.runs == 1
+
+    play(story())
+
+
+def test_a_turn_has_limits(echo: Echo) -> None:
+    """Beyond the rows or the size of a batch the rest runs in the next turn; a large job runs alone."""
+
+    async def story() -> None:
+        batcher = in_turn(echo, max_rows=3, max_size=10)
+        rows = ["a", "b", "c", "d", "x" * 9, "e", "y" * 50, "f"]
+        assert await answers(*(submit(batcher, row) for row in rows)) == [[row] for row in rows]
+        assert echo.batches == [["a", "b", "c"], ["d", "x" * 9], ["e"], ["y" * 50], ["f"]]
+
+    play(story())
+
+
+def test_alone(echo: Echo) -> None:
+    """After a job that waited for company and found none, some run at once; with company that ends."""
+
+    async def story() -> None:
+        batcher = in_turn(echo)
+        assert batcher.run_at_once(["early"], as_they_are) is None
+        await submit(batcher, "alone")
+        done = batcher.run_at_once(["next"], as_they_are)
+        assert done is not None and cast(list[str], done.predictions) == ["next"]
+        assert echo.statistics.runs == 2
+        waiting = submit(batcher, "waiting")
+        assert batcher.run_at_once(["late"], as_they_are) is None
+        await waiting
+        at_once = 0
+        while batcher.run_at_once(["again"], as_they_are) is not None:
+            at_once += 1
+            assert at_once < 1000
+        assert await answers(submit(batcher, "a"), submit(batcher, "b")) == [["a"], ["b"]]
+        assert batcher.run_at_once(["company"], as_they_are) is None
+
+    play(story())
+
+
+def test_nothing_waits_for_an_idle_device(echo: Echo, executor: ThreadPoolExecutor) -> None:
+    """One caller after the other is served at once, whatever the delay."""
+
+    async def story() -> None:
+        batcher = on_thread(echo, executor, max_delay=NEVER)
+        for name in ("a", "b", "c"):
+            assert await answers(submit(batcher, name)) == [[name]]
+        assert echo.batches == [["a"], ["b"], ["c"]]
+        assert threading.current_thread() not in echo.threads
+
+    play(story())
+
+
+def test_gathering_while_the_device_is_busy(echo: Echo, executor: ThreadPoolExecutor) -> None:
+    """What arrives during a run is the next batch, up to the rows of a batch, the oldest first."""
+
+    async def story() -> None:
+        echo.gated = True
+        batcher = on_thread(echo, executor, max_rows=4)
+        futures = [submit(batcher, "first")]
+        await echo.until_entered()
+        futures += [submit(batcher, "a", "b"), submit(batcher, "c"), submit(batcher, "d", "e"), submit(batcher, "f")]
+        echo.open.release(10)
+        assert await answers(*futures) == [["first"], ["a", "b"], ["c"], ["d", "e"], ["f"]]
+        assert echo.batches == [["first"], ["a", "b", "c"], ["d", "e", "f"]]
+
+    play(story())
+
+
+def test_under_load_as_many_as_last_time_are_awaited(echo: Echo, executor: ThreadPoolExecutor) -> None:
+    """Callers who come back one by one run together again, without the whole delay."""
+
+    async def story() -> None:
+        echo.gated = True
+        batcher = on_thread(echo, executor, max_delay=NEVER)
+        first = submit(batcher, "first")
+        await echo.until_entered()
+        three = [submit(batcher, row) for row in "abc"]
+        echo.open.release(10)
+        await answers(first, *three)
+        again = [submit(batcher, "a"), submit(batcher, "b")]
+        await asyncio.sleep(0)
+        assert len(echo.batches) == 2
+        again.append(submit(batcher, "c"))
+        assert await answers(*again) == [["a"], ["b"], ["c"]]
+        assert echo.batches == [["first"], ["a", "b", "c"], ["a", "b", "c"]]
+
+    play(story())
+
+
+def test_the_oldest_row_waits_no_longer_than_the_delay(echo: Echo, executor: ThreadPoolExecutor) -> None:
+    """If fewer come back, the delay ends the waiting."""
+
+    async def story() -> None:
+        echo.gated = True
+        batcher = on_thread(echo, executor, max_delay=0.05)
+        first = submit(batcher, "first")
+        await echo.until_entered()
+        two = [submit(batcher, "a"), submit(batcher, "b")]
+        echo.open.release(10)
+        await answers(first, *two)
+        assert await answers(submit(batcher, "a")) == [["a"]]
+
+    play(story())
+
+
+def test_a_failed_batch_is_not_the_end(echo: Echo, executor: ThreadPoolExecutor) -> None:
+    """Everyone in a batch that failed hears of it, and the next batch runs."""
+
+    async def story() -> None:
+        for batcher in (in_turn(echo), on_thread(echo, executor)):
+            for _ in range(3):
+                assert await answers(submit(batcher, "fail")) == ["RuntimeError"]
+                assert await answers(submit(batcher, "fine")) == [["fine"]]
+
+    play(story())
+
+
+def test_who_left_does_not_run(echo: Echo, executor: ThreadPoolExecutor) -> None:
+    """A cancelled job that has not begun never runs; one that runs does not disturb the others."""
+
+    async def story() -> None:
+        echo.gated = True
+        batcher = on_thread(echo, executor)
+        running = submit(batcher, "running")
+        await echo.until_entered()
+        gone, stays = submit(batcher, "gone"), submit(batcher, "stays")
+        running.cancel()
+        gone.cancel()
+        echo.open.release(10)
+        assert await answers(stays) == [["stays"]]
+        assert await answers(submit(batcher, "later")) == [["later"]]
+        turn = in_turn(echo)
+        gone = submit(turn, "gone")
+        gone.cancel()
+        assert await answers(submit(turn, "stays")) == [["stays"]]
+        assert "gone" not in [row for batch in echo.batches for row in batch]
+
+    play(story())
+
+
+def test_closed_executor(echo: Echo) -> None:
+    """Without its thread a job fails instead of waiting for ever."""
+
+    async def story() -> None:
+        executor = ThreadPoolExecutor(1)
+        batcher = on_thread(echo, executor)
+        echo.gated = True
+        running = submit(batcher, "running")
+        await echo.until_entered()
+        waiting = submit(batcher, "waiting")
+        executor.shutdown(wait=False)
+        echo.open.release(10)
+        assert await answers(running, waiting) == [["running"], "RuntimeError"]
+        assert await answers(submit(batcher, "late")) == ["RuntimeError"]
+
+    play(story())
+
+
+@given(
+    jobs=st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["stay", "leave", "pause", "fail"])), max_size=40),
+    max_rows=st.integers(1, 8),
+    delay=st.sampled_from([0.0, 0.001]),
+)
+def test_everyone_gets_his_own(jobs: list[tuple[int, str]], max_rows: int, delay: float) -> None:
+    """However callers come, leave and break things, each gets the answer to what it asked, an error, or has left."""
+
+    async def story() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            echo = Echo()
+            for batcher in (in_turn(echo, max_rows), on_thread(echo, executor, max_rows, delay)):
+                futures = []
+                for number, (count, what) in enumerate(jobs):
+                    rows = [f"{number}.{row}" for row in range(count)] + (["fail"] if what == "fail" else [])
+                    futures.append(submit(batcher, *rows))
+                    if what == "leave":
+                        futures[-1].cancel()
+                    if what == "pause":
+                        await asyncio.sleep(0)
+                results = await answers(*futures)
+                for number, ((count, what), result) in enumerate(zip(jobs, results, strict=True)):
+                    if what == "leave":
+                        assert result == "CancelledError"
+                    elif what == "fail":
+                        assert result == "RuntimeError"
+                    elif result != "RuntimeError":  # of a neighbour in its batch
+                        assert result == [f"{number}.{row}" for row in range(count)]
+                for batch in echo.batches:
+                    assert len(batch) <= max(max_rows, 6)
+
+    play(story())
