@@ -44,10 +44,11 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra cpu --extra parquet --constraint requirements/runtime.txt \
 		--output-file requirements/parquet.txt
 
-PROTOS := service/grpc/protos
+PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=.
 
-stubs: $(VENV)/.dev  ## generate the gRPC stubs from the .proto files
-	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)/*.proto
+stubs: $(VENV)/.dev  ## generate the Python of the .proto files
+	$(PROTOC) --grpc_python_out=. service/grpc/protos/*.proto
+	$(PROTOC) service/explaining/*.proto
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

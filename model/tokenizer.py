@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
@@ -47,6 +48,7 @@ def _byte_table() -> bytes:
 
 
 _TO_WORDS = _byte_table()
+_WORD = re.compile(f"[^ {re.escape(PUNCTUATION)}]+")
 _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
 
 
@@ -69,6 +71,11 @@ def split_words(text: str) -> list[bytes]:
     # Python lower-cases a sigma by its place in the word, `tokenizers` character by character.
     lowered = text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}").lower()
     return lowered.encode("utf-8", "surrogatepass").translate(_TO_WORDS).split()
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Where the words of `split_words` lie in the text: first character and the one after the last."""
+    return list(map(re.Match.span, _WORD.finditer(text)))
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:

@@ -11,6 +11,7 @@ from model.artifact import GRAPH_FILE, Artifact, ArtifactError
 from model.padding import pad, padded_length
 from model.tokenizer import Encoding
 from service.engine import Engine, GraphError, ProviderChoice
+from service.explaining.explainer import Explainer
 from service.packing import CPU_PACKING, Packing, cuda_packing
 from service.statistics import Statistics
 
@@ -65,6 +66,7 @@ class Classifier:
         self._leading_padding = artifact.manifest.leading_padding
         self._sigmoid = artifact.manifest.activation == "sigmoid"
         self.statistics = Statistics()
+        self.explainer = Explainer(artifact)
         try:
             self.engine = Engine(artifact.graph, provider=provider, threads=threads, device=device)
             on_gpu = self.engine.device == "cuda"

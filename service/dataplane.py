@@ -11,8 +11,9 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import perf_counter_ns
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,13 @@ from model.tokenizer import UNKNOWN_ID, Encoding
 from service.batching import Done, Encode, ThreadBatcher, TurnBatcher
 from service.classifier import Classifier, Prediction
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, TooLarge
+from service.explaining.explainer import Explainer, Explanation
+from service.explaining.inspection import Inspection
 from service.metrics import Metrics, TooManyModels
 from service.repository import Repository
 from service.settings import Settings
+
+Result = TypeVar("Result")
 
 #: Characters that run on the event loop at once, about 2 ms of work.
 INLINE_CHARACTERS = 16_384
@@ -93,6 +98,28 @@ class DataPlane:
         # The matrix is its rows: a list of them would be millions of objects where the count is about to be refused.
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
         return self._answer(classifier, rows, measure, _as_encodings, time_limit)
+
+    async def explain(
+        self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None
+    ) -> tuple[Prediction, Explanation]:
+        """The prediction for a text and where it comes from, by default for the predicted label.
+
+        Raises as `predict` does, `NotExplainable`, and `Invalid` for what the model does not have.
+        """
+        explainer = self._explainer(classifier)
+        [prediction] = await self.predict(classifier, (text,), time_limit)
+        work = partial(explainer.explain, text, label or prediction.label, filters)
+        return prediction, await self._beside(text, work)
+
+    async def inspect(
+        self, classifier: Classifier, text: str, label: str | None, chosen: tuple[int, int] | None, feature_map: bool
+    ) -> tuple[Prediction, Explanation, Inspection]:
+        """As `explain`, with all numbers on the way; `chosen` is the width and index of the filter to show in full."""
+        explainer = self._explainer(classifier)
+        [prediction] = await self.predict(classifier, (text,))
+        work = partial(explainer.inspect, text, label or prediction.label, chosen, feature_map=feature_map)
+        explanation, inspection = await self._beside(text, work)
+        return prediction, explanation, inspection
 
     async def load(self, name: str) -> None:
         """Serve the newest version of a model in the repository, in all workers or in none.
@@ -200,6 +227,18 @@ class DataPlane:
         finally:
             self._pending -= len(rows)
         return pieces
+
+    def _explainer(self, classifier: Classifier) -> Explainer:
+        """Its explainer, if it can explain: a model that cannot is refused before any work is done."""
+        explainer = classifier.explainer
+        _ = explainer.network
+        return explainer
+
+    async def _beside(self, text: str, work: Callable[[], Result]) -> Result:
+        """Work on one text: on the event loop if it is short, else on the thread."""
+        if len(text) <= INLINE_CHARACTERS:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _characters(self, texts: Sequence[str]) -> int:
         """The characters of all texts, if no limit is passed."""

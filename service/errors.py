@@ -39,6 +39,12 @@ class Invalid(RequestError):
     code = "invalid"
 
 
+class NotExplainable(RequestError):
+    """The model is none whose decisions can be explained exactly."""
+
+    code = "not_explainable"
+
+
 class TooLarge(RequestError):
     """Over a limit on bytes, characters or texts."""
 
@@ -107,6 +113,7 @@ HTTP_STATUS: dict[str, HTTPStatus] = {
     TooLarge.code: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedEncoding.code: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Invalid.code: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotExplainable.code: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded.code: HTTPStatus.TOO_MANY_REQUESTS,
     HeadTooLarge.code: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     RequestError.code: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -123,6 +130,7 @@ GRPC_STATUS: dict[str, str] = {
     Invalid.code: "INVALID_ARGUMENT",
     TooLarge.code: "INVALID_ARGUMENT",
     NotFound.code: "NOT_FOUND",
+    NotExplainable.code: "FAILED_PRECONDITION",
     Overloaded.code: "RESOURCE_EXHAUSTED",
     Unavailable.code: "UNAVAILABLE",
     DeadlineExceeded.code: "DEADLINE_EXCEEDED",

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-
-import grpc
+from dataclasses import asdict
 
 from model.artifact import Manifest
 from service import classifier
 from service.dataplane import DataPlane
+from service.explaining.explainer import FILTERS
 from service.grpc.call import Caller, Context
 from service.grpc.protos import sentiment_pb2 as pb
 from service.grpc.protos.sentiment_pb2_grpc import SentimentServicer
 
 SERVICE = "sentiment.v1.Sentiment"
-PREDICT, PREDICT_BATCH, PREDICT_STREAM = (
-    f"/{SERVICE}/{method}" for method in ("Predict", "PredictBatch", "PredictStream")
+PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = tuple(
+    f"/{SERVICE}/{method}" for method in ("Predict", "PredictBatch", "PredictStream", "Explain")
 )
-ROUTES = (PREDICT, PREDICT_BATCH, PREDICT_STREAM)
 
 
 class Sentiment(SentimentServicer):
@@ -48,9 +47,8 @@ class Sentiment(SentimentServicer):
             yield answer
 
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.Explanation:
-        """Not there yet."""
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Explain is not implemented")
-        raise AssertionError("abort raises")
+        """The prediction with every word's share of it."""
+        return await self._caller.unary(EXPLAIN, context, lambda: self._explain(request, context))
 
     async def _predict(self, request: pb.PredictRequest, context: Context) -> pb.Prediction:
         model = self._dataplane.repository.get(request.model, request.version)
@@ -61,6 +59,21 @@ class Sentiment(SentimentServicer):
         model = self._dataplane.repository.get(request.model, request.version)
         predictions = await self._dataplane.predict(model, request.texts, context.time_remaining())
         return pb.PredictBatchResponse(predictions=[_message(model.manifest, each) for each in predictions])
+
+    async def _explain(self, request: pb.ExplainRequest, context: Context) -> pb.Explanation:
+        model = self._dataplane.repository.get(request.model, request.version)
+        prediction, explanation = await self._dataplane.explain(
+            model, request.text, request.label or None, FILTERS, context.time_remaining()
+        )
+        return pb.Explanation(
+            prediction=_message(model.manifest, prediction),
+            label=explanation.label,
+            logit=explanation.logit,
+            bias=explanation.bias,
+            padding=explanation.padding,
+            words=[pb.Explanation.Word(**asdict(word)) for word in explanation.words],
+            filters=[pb.Explanation.Filter(**asdict(each)) for each in explanation.filters],
+        )
 
 
 def _message(manifest: Manifest, prediction: classifier.Prediction) -> pb.Prediction:

@@ -34,7 +34,7 @@ from service.errors import (
     TooLarge,
 )
 from service.request_ids import HEADER, RequestIds
-from service.rest import cloud, huggingface, native, oip, operations, tfserving
+from service.rest import cloud, explain, huggingface, native, oip, operations, tfserving
 from service.rest.body import WHOLE_ANSWER, ClientDisconnected, read_body, while_connected, whole_body
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 _ENDPOINTS = (
     native.Predict,
     native.PredictBatch,
+    explain.Explain,
+    explain.Inspect,
     oip.Infer,
     tfserving.Predict,
     huggingface.TextClassification,

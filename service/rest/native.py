@@ -15,17 +15,19 @@ from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 from service.rest.tfserving import status
 
 
-class _Request(BaseModel):
+class StrictRequest(BaseModel):
+    """A body without unknown fields and without conversions."""
+
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class PredictRequest(_Request):
+class PredictRequest(StrictRequest):
     """One review."""
 
     text: str = Field(description="The review. An empty one is valid and read as its start id alone.")
 
 
-class PredictBatchRequest(_Request):
+class PredictBatchRequest(StrictRequest):
     """Several reviews."""
 
     texts: Annotated[list[str], FailFast()] = Field(
@@ -98,19 +100,21 @@ def error_body(error: RequestError, request_id: str) -> bytes:
     return to_json({"error": {"code": error.code, "message": error.message, "request_id": request_id}})
 
 
-class _NativeEndpoint(Endpoint):
+class NativeEndpoint(Endpoint):
+    """A busy route of our own."""
+
     tag = "native"
     error_model = ErrorResponse
     statuses = HTTP_STATUS
 
     def __init__(self, dataplane: DataPlane) -> None:
-        self._dataplane = dataplane
+        self.dataplane = dataplane
 
     def refusal(self, error: RequestError, request_id: str) -> bytes:
         return error_body(error, request_id)
 
 
-class Predict(_NativeEndpoint):
+class Predict(NativeEndpoint):
     """The label of one review, the probability of every label, and how much of the review the model could read."""
 
     paths = ("/v1/predict",)
@@ -120,12 +124,12 @@ class Predict(_NativeEndpoint):
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
     async def respond(self, call: Call) -> Answer:
-        classifier = self._dataplane.repository.get()
-        predictions = await self._dataplane.predict(classifier, (parse(PredictRequest, call.body).text,))
-        return Answer(to_json(_prediction(classifier.manifest, predictions[0])))
+        classifier = self.dataplane.repository.get()
+        predictions = await self.dataplane.predict(classifier, (parse(PredictRequest, call.body).text,))
+        return Answer(to_json(prediction_body(classifier.manifest, predictions[0])))
 
 
-class PredictBatch(_NativeEndpoint):
+class PredictBatch(NativeEndpoint):
     """The predictions for several reviews, in their order. All of them succeed or the request fails."""
 
     paths = ("/v1/predict_batch",)
@@ -137,9 +141,9 @@ class PredictBatch(_NativeEndpoint):
     }
 
     async def respond(self, call: Call) -> Answer:
-        classifier = self._dataplane.repository.get()
-        predictions = await self._dataplane.predict(classifier, parse(PredictBatchRequest, call.body).texts)
-        return Answer(to_json({"predictions": [_prediction(classifier.manifest, each) for each in predictions]}))
+        classifier = self.dataplane.repository.get()
+        predictions = await self.dataplane.predict(classifier, parse(PredictBatchRequest, call.body).texts)
+        return Answer(to_json({"predictions": [prediction_body(classifier.manifest, each) for each in predictions]}))
 
 
 router = APIRouter(tags=["native"])
@@ -160,7 +164,8 @@ async def describe_model(request: Request, name: str) -> ModelDescription:
     return _description(classifier.manifest, classifier.engine.provider)
 
 
-def _prediction(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
+def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
+    """The answer for one review, in the form of `PredictionBody`."""
     return {
         "label": prediction.label,
         "score": prediction.score,

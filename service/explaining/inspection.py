@@ -1,0 +1,102 @@
+"""Every number between a text and its answer, for those who want to see how the model reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from service.explaining.explanation import Attribution
+from service.explaining.forward import Pass
+from service.explaining.network import Floats, Network
+
+
+@dataclass(slots=True)
+class FilterView:
+    """One filter as it slides along the text."""
+
+    width: int
+    index: int
+    kernel: Floats  # [width, embedding]
+    bias: float
+    curve: Floats  # [time - width + 1]: the dot product at every position, without the bias
+    position: int  # where the curve is highest, the first such place
+    activation: float  # the pooled value: after bias and activation
+    weight: float  # what the logit gains with it
+
+
+@dataclass(slots=True)
+class BankView:
+    """The filters of one width, pooled."""
+
+    width: int
+    filters: int
+    positions: npt.NDArray[np.int64]  # [filters]
+    pooled: Floats  # [filters]
+    weights: Floats  # [filters]
+    feature_map: Floats | None  # [time - width + 1, filters], without the bias; None where nobody asked
+
+
+@dataclass(slots=True)
+class LayerView:
+    """One dense layer."""
+
+    units: int
+    activations: tuple[str, ...]  # ONNX operators
+    values: Floats  # [units]
+
+
+@dataclass(slots=True)
+class Inspection:
+    """The way of one text, padded to the full length of the model."""
+
+    ids: npt.NDArray[np.int32]  # [time]
+    first_word: int  # position of the first word
+    embedding: Floats  # [time, embedding]
+    filter: FilterView
+    banks: list[BankView]
+    layers: list[LayerView]  # the last one gives the logits
+    final: str  # the ONNX operator that makes probabilities of them
+
+
+def inspect(
+    network: Network, taken: Pass, attribution: Attribution, number: int, first_word: int, *, feature_map: bool
+) -> Inspection:
+    """What a pass computed, with the filter of that number over all banks in full."""
+    banks: list[BankView] = []
+    chosen: FilterView | None = None
+    first = 0
+    for pooled in taken.pooled:
+        bank = pooled.bank
+        filters = len(pooled.values)
+        weights = np.ascontiguousarray(attribution.weights[first : first + filters])
+        banks.append(
+            BankView(
+                bank.width,
+                filters,
+                pooled.positions.astype(np.int64),
+                pooled.values,
+                weights,
+                pooled.feature_map if feature_map else None,
+            )
+        )
+        index = number - first
+        if 0 <= index < filters:
+            chosen = FilterView(
+                bank.width,
+                index,
+                np.ascontiguousarray(bank.kernel[:, :, index]),
+                float(bank.bias[index]),
+                np.ascontiguousarray(pooled.feature_map[:, index]),
+                int(pooled.positions[index]),
+                float(pooled.values[index]),
+                float(weights[index]),
+            )
+        first += filters
+    assert chosen is not None, "the number is that of a filter"
+    layers = [
+        LayerView(len(layer.values), dense.activations, layer.values)
+        for dense, layer in zip(network.head, taken.layers, strict=True)
+    ]
+    return Inspection(taken.tokens, first_word, network.embedding[taken.tokens], chosen, banks, layers, network.final)

@@ -1,0 +1,172 @@
+"""Why: every word's share of the decision, and every number on the way to it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field
+
+from model.artifact import Manifest
+from service.classifier import Prediction
+from service.explaining.explainer import FILTERS, Explanation
+from service.rest.endpoint import Answer, Call, parse, to_json
+from service.rest.native import NativeEndpoint, PredictionBody, StrictRequest, prediction_body
+
+
+class ExplainRequest(StrictRequest):
+    """One review, and what to explain of it."""
+
+    text: str = Field(description="The review.")
+    label: str | None = Field(None, description="The label to explain; without it, the predicted one.")
+    filters: int = Field(FILTERS, ge=0, description="How many of the filters that moved the logit most.")
+
+
+class WordBody(BaseModel):
+    """A word that the model read."""
+
+    text: str
+    start: int = Field(description="Offset of its first character in the text that was sent.")
+    end: int = Field(description="Offset behind its last character.")
+    id: int
+    known: bool = Field(description="Whether the model knows the word.")
+    share: float = Field(description="What it adds to the logit.")
+
+
+class FilterBody(BaseModel):
+    """A filter, where it was highest."""
+
+    width: int
+    index: int = Field(description="Its number among the filters of its width.")
+    activation: float = Field(description="Its value after max pooling.")
+    weight: float = Field(description="What the logit gains with that value.")
+    start: int = Field(description="Characters of the words under it; 0 to 0 where there are none.")
+    end: int
+
+
+class ExplanationBody(BaseModel):
+    """`logit` = `bias` + `padding` + the shares of all words."""
+
+    prediction: PredictionBody
+    label: str = Field(description="The label that was asked for, or the predicted one.")
+    logit: float = Field(description="Of the second label in a model with a sigmoid, of `label` in one with a softmax.")
+    bias: float
+    padding: float = Field(description="The share of pad ids and start id, in front of the words.")
+    words: list[WordBody]
+    filters: list[FilterBody]
+
+
+class Explain(NativeEndpoint):
+    """Every word's exact share of the logit, and the filters that moved it most with the words under them.
+
+    A text longer than the model reads has shares for its last words only, the ones the model read.
+    """
+
+    paths = ("/v1/explain",)
+    summary = "Explain one decision"
+    request_model = ExplainRequest
+    response_model = ExplanationBody
+    request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
+
+    async def respond(self, call: Call) -> Answer:
+        classifier = self.dataplane.repository.get()
+        request = parse(ExplainRequest, call.body)
+        prediction, explanation = await self.dataplane.explain(classifier, request.text, request.label, request.filters)
+        return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
+
+
+class FilterChoice(StrictRequest):
+    """A filter of the model."""
+
+    width: int
+    index: int
+
+
+class InspectRequest(StrictRequest):
+    """One review, and what to show of it."""
+
+    text: str = Field(description="The review.")
+    label: str | None = Field(None, description="The label to explain; without it, the predicted one.")
+    filter: FilterChoice | None = Field(
+        None, description="The filter to show in full; without it, the one that moved the logit most."
+    )
+    feature_map: bool = Field(False, description="Whether to send the feature maps, a megabyte for the shipped model.")
+
+
+class FilterView(BaseModel):
+    """One filter as it slides along the text."""
+
+    width: int
+    index: int
+    kernel: list[list[float]] = Field(description="[width][embedding].")
+    bias: float
+    curve: list[float] = Field(description="The dot product at every position, without the bias.")
+    position: int = Field(description="Where the curve is highest, the first such place.")
+    activation: float = Field(description="The pooled value: after bias and activation.")
+    weight: float = Field(description="What the logit gains with it.")
+
+
+class BankView(BaseModel):
+    """The filters of one width after max pooling."""
+
+    width: int
+    filters: int
+    positions: list[int] = Field(description="Where each filter was highest.")
+    pooled: list[float]
+    weights: list[float] = Field(description="What the logit gains with each pooled value.")
+    feature_map: list[list[float]] | None = Field(description="[time - width + 1][filters], without the bias.")
+
+
+class LayerView(BaseModel):
+    """One dense layer."""
+
+    units: int
+    activations: list[str] = Field(description="ONNX operators.")
+    values: list[float]
+
+
+class InspectionBody(BaseModel):
+    """All numbers between the text and the answer, over the full length that the model reads."""
+
+    explanation: ExplanationBody
+    labels: list[str]
+    vocabulary_size: int
+    ids: list[int] = Field(description="[time], with the padding in front.")
+    first_word: int = Field(description="Position of the first word of `explanation.words`.")
+    embedding: list[list[float]] = Field(description="[time][embedding].")
+    filter: FilterView
+    banks: list[BankView]
+    layers: list[LayerView] = Field(description="The last one gives the logits.")
+    final: str = Field(description="The ONNX operator that makes probabilities of the logits.")
+
+
+class Inspect(NativeEndpoint):
+    """Every number between a text and its answer: ids, embedding, one filter's way, pooled values, dense layers."""
+
+    paths = ("/v1/inspect",)
+    summary = "Show how the model reads one review"
+    request_model = InspectRequest
+    response_model = InspectionBody
+    request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
+
+    async def respond(self, call: Call) -> Answer:
+        classifier = self.dataplane.repository.get()
+        request = parse(InspectRequest, call.body)
+        chosen = None if request.filter is None else (request.filter.width, request.filter.index)
+        prediction, explanation, inspection = await self.dataplane.inspect(
+            classifier, request.text, request.label, chosen, request.feature_map
+        )
+        manifest = classifier.manifest
+        document = {
+            "explanation": _explanation(manifest, prediction, explanation),
+            "labels": manifest.labels,
+            "vocabulary_size": manifest.vocabulary_size,
+            **{name: getattr(inspection, name) for name in type(inspection).__dataclass_fields__},
+        }
+        return Answer(to_json(document))
+
+
+def _explanation(manifest: Manifest, prediction: Prediction, explanation: Explanation) -> dict[str, Any]:
+    return {
+        "prediction": prediction_body(manifest, prediction),
+        **{name: getattr(explanation, name) for name in type(explanation).__dataclass_fields__},
+    }
