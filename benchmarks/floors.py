@@ -1,12 +1,22 @@
-"""Applications that answer with a constant: what the server and the framework cost by themselves."""
+"""Applications that answer with a constant: what the server and the framework cost by themselves.
+
+`python -m benchmarks.floors PORT GRPC_PORT` serves the constant of gRPC, and of HTTP to tell that it is ready.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import grpc
+import uvicorn
+import uvloop
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
+
+from service.grpc.protos import sentiment_pb2 as pb
+from service.grpc.protos.sentiment_pb2_grpc import SentimentServicer, add_SentimentServicer_to_server
 
 _BODY = b'{"label":"positive","score":0.99773777,"probabilities":{"negative":0.0022622347,"positive":0.99773777}}'
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(_BODY)).encode())]
@@ -39,3 +49,32 @@ async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
         pass
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await send({"type": "http.response.body", "body": _BODY})
+
+
+class Constant(SentimentServicer):
+    """A constant for `Predict`."""
+
+    async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.Prediction:
+        """A constant."""
+        probability = pb.Prediction.LabelProbability
+        return pb.Prediction(
+            label="positive",
+            score=0.99773777,
+            probabilities=[
+                probability(label="negative", probability=0.0022622347),
+                probability(label="positive", probability=0.99773777),
+            ],
+        )
+
+
+async def serve(port: int, grpc_port: int) -> None:
+    """Both constants, on the event loop that the service runs on."""
+    server = grpc.aio.server()
+    add_SentimentServicer_to_server(Constant(), server)
+    server.add_insecure_port(f"127.0.0.1:{grpc_port}")
+    await server.start()
+    await uvicorn.Server(uvicorn.Config(asgi_app, port=port, log_level="error")).serve()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(int(sys.argv[1]), int(sys.argv[2])))

@@ -24,8 +24,9 @@ class Server:
     def __init__(self, name: str, *arguments: str, probe: str = "/") -> None:
         self.name = name
         self.port = _free_port()
+        self.grpc_port = _free_port()
         self._probe = probe
-        self._arguments = [argument.format(port=self.port, grpc_port=_free_port()) for argument in arguments]
+        self._arguments = [argument.format(port=self.port, grpc_port=self.grpc_port) for argument in arguments]
 
     def __enter__(self) -> Self:
         started = time.perf_counter()
@@ -52,11 +53,6 @@ class Server:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-    @property
-    def url(self) -> str:
-        """Where it predicts."""
-        return f"http://127.0.0.1:{self.port}/v1/predict"
 
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far."""

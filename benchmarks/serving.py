@@ -5,32 +5,64 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import sys
+import tempfile
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import generator, texts
-from benchmarks.generator import Load, Script
+from benchmarks import rest, rpc, texts
 from benchmarks.naive import ARTIFACT, Naive
 from benchmarks.processes import Server
+from benchmarks.report import Measurements, print_ratios, print_table, save_plot
+from benchmarks.rest import Load, Script
 from model.artifact import read_artifact
 from service.classifier import Classifier
 
-SERVICE, NAIVE, ASGI, FASTAPI = "service", "naive", "constant ASGI", "constant FastAPI"
+SERVICE, ALONE, NAIVE = "service", "service, 1 worker", "naive"
+ASGI, FASTAPI, GRPC = "constant ASGI", "constant FastAPI", "constant gRPC"
+WHOLE, SHORT = "whole", "short"
 
-#: Server, kind of text, connections.
-Case = tuple[str, str, int]
+FORMS = {
+    "REST": rest.PREDICT,
+    "REST batch of 32": rest.batch(32),
+    "REST batch of 256": rest.batch(256),
+    "REST OIP": rest.INFER,
+}
+METHODS = {
+    "gRPC": "predict",
+    "gRPC OIP": "infer",
+    "gRPC batch of 32": "batch",
+    "gRPC stream": "stream",
+}
 
-CASES: tuple[Case, ...] = (
-    *((server, kind, 32) for kind in ("whole", "short") for server in (SERVICE, NAIVE)),
-    *((server, "whole", 64) for server in (SERVICE, NAIVE)),
-    *((server, kind, 1) for kind in ("whole", "short") for server in (SERVICE, FASTAPI)),
-    *((ASGI, kind, 32) for kind in ("whole", "short")),
+#: A short request while a client sends this without pause.
+DISTURBANCE = "REST batch of 256"
+DISTURBED = "REST, beside batches"
+
+
+class Case(NamedTuple):
+    """What is measured."""
+
+    server: str
+    protocol: str
+    kind: str  # of the texts
+    connections: int
+
+
+CASES = (
+    *(Case(server, "REST", kind, 32) for kind in (WHOLE, SHORT) for server in (SERVICE, NAIVE, ASGI)),
+    *(Case(server, "REST", WHOLE, 64) for server in (SERVICE, NAIVE)),
+    *(Case(server, "REST", kind, 1) for kind in (WHOLE, SHORT) for server in (SERVICE, FASTAPI)),
+    Case(ALONE, "REST", WHOLE, 32),
+    *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("REST batch of 32", "REST OIP")),
+    *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (SERVICE, GRPC)),
+    *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("gRPC OIP", "gRPC batch of 32", "gRPC stream")),
+    *(Case(SERVICE, protocol, SHORT, 4) for protocol in ("REST", DISTURBED)),
 )
 
 
@@ -40,121 +72,99 @@ def main() -> None:
     parser.add_argument(
         "--texts", type=Path, help="a file with a text a line (default: generated, with IMDB's lengths)"
     )
-    parser.add_argument("--seconds", type=float, default=3, help="of each run (default: 3)")
+    parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
     parser.add_argument("--rounds", type=int, default=5, help="of all runs (default: 5)")
     parser.add_argument("--workers", type=int, default=2, help="of the service and of the naive application")
     parser.add_argument("--json", type=Path, help="write every measurement to this file")
+    parser.add_argument("--plot", type=Path, help="write a plot of the medians to this file (.svg, .png)")
     options = parser.parse_args()
-    generator.require()
+    rest.require()
 
     artifact = read_artifact(ARTIFACT)
-    whole = texts.read(options.texts, 1000) if options.texts else texts.generate(artifact.tokenizer, 1000)
-    kinds = {"whole": whole, "short": texts.shorten(whole)}
-    scripts = {kind: Script(each) for kind, each in kinds.items()}
+    whole = texts.read(options.texts, 1024) if options.texts else texts.generate(artifact.tokenizer, 1024)
+    kinds = {WHOLE: whole, SHORT: texts.shorten(whole)}
     ids = np.mean([min(artifact.tokenizer.encode(text).tokens, 400) for text in whole])
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {len(whole)} texts,")
-    print(f"{ids:.0f} ids a text; {options.workers} workers; the load generator shares the processors\n")
+    print(f"{ids:.0f} ids a text; {options.workers} workers; the load generators share the processors\n")
 
-    measured: dict[Case, list[Load]] = defaultdict(list)
-    stages: dict[str, dict[str, list[float]]] = {kind: defaultdict(list) for kind in kinds}
+    measured = Measurements(defaultdict(list), {kind: defaultdict(list) for kind in kinds})
     classifier, naive = Classifier(artifact), Naive()
     with ExitStack() as stack:
+        generator = Generator(kinds, Path(stack.enter_context(tempfile.TemporaryDirectory())), options.seconds)
         servers = {server.name: stack.enter_context(server) for server in make_servers(options.workers)}
-        for round_number in range(options.rounds):
+        for number in range(options.rounds):
             for case in CASES:
-                name, kind, connections = case
-                measured[case].append(generator.run(servers[name], scripts[kind], connections, options.seconds))
-                print(f"\rround {round_number + 1} of {options.rounds}: {name}, {kind}, {connections} ", end="")
-                sys.stdout.flush()
+                print(f"\rround {number + 1} of {options.rounds}: {', '.join(map(str, case)):60}", end="", flush=True)
+                measured.loads[case].append(generator.run(servers[case.server], case))
             for kind, each in kinds.items():
-                measure_stages(stages[kind], classifier, naive, each)
-        memory = servers[SERVICE].pss_megabytes()
-        ready = servers[SERVICE].ready_seconds
-    print("\r" + " " * 60 + "\r", end="")
-    report(measured, stages, memory, ready)
+                measure_stages(measured.stages[kind], classifier, naive, each)
+        measured.memory = servers[SERVICE].pss_megabytes()
+        measured.ready = servers[SERVICE].ready_seconds
+    print("\r" + " " * 90 + "\r", end="")
+    print_table(measured)
+    print_ratios(measured)
+    if options.plot:
+        save_plot(measured, options.plot)
     if options.json:
-        document = {" ".join(map(str, case)): [load._asdict() for load in loads] for case, loads in measured.items()}
+        document = {
+            ", ".join(map(str, case)): [load._asdict() for load in loads] for case, loads in measured.loads.items()
+        }
         options.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def make_servers(workers: int) -> list[Server]:
     """Everything that is measured."""
     uvicorn = ("-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error")
+    service = (
+        *("-m", "service", "serve", "--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}"),
+        *("--execution-provider", "cpu", "--workers"),
+    )
     return [
-        Server(
-            SERVICE,
-            *("-m", "service", "serve", "--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}"),
-            *("--execution-provider", "cpu", "--workers", str(workers)),
-            probe="/readyz",
-        ),
+        Server(SERVICE, *service, str(workers), probe="/readyz"),
+        Server(ALONE, *service, "1", probe="/readyz"),
         Server(NAIVE, *uvicorn, "--workers", str(workers), "--factory", "benchmarks.naive:create_app"),
         Server(ASGI, *uvicorn, "benchmarks.floors:asgi_app"),
         Server(FASTAPI, *uvicorn, "benchmarks.floors:fastapi_app"),
+        Server(GRPC, "-m", "benchmarks.floors", "{port}", "{grpc_port}"),
     ]
 
 
-def measure_stages(stages: dict[str, list[float]], classifier: Classifier, naive: Naive, each: list[str]) -> None:
+class Generator:
+    """Sends the texts in every form."""
+
+    def __init__(self, kinds: Mapping[str, Sequence[str]], folder: Path, seconds: int) -> None:
+        self._seconds = seconds
+        self._scripts = {
+            (name, kind): Script(form, each) for name, form in FORMS.items() for kind, each in kinds.items()
+        }
+        self._files = {kind: folder / f"{kind}.json" for kind in kinds}
+        for kind, file in self._files.items():
+            file.write_text(json.dumps(list(kinds[kind])))
+
+    def run(self, server: Server, case: Case) -> Load:
+        """Measure a case."""
+        if case.protocol in METHODS:
+            method = METHODS[case.protocol]
+            return rpc.run(server, method, self._files[case.kind], case.connections, self._seconds)
+        if case.protocol == DISTURBED:
+            with rest.meanwhile(server, self._scripts[DISTURBANCE, WHOLE]):
+                return rest.run(server, self._scripts["REST", case.kind], case.connections, self._seconds)
+        return rest.run(server, self._scripts[case.protocol, case.kind], case.connections, self._seconds)
+
+
+def measure_stages(stages: dict[str, list[float]], classifier: Classifier, naive: Naive, each: Sequence[str]) -> None:
     """In this process, on one thread: seconds a text of every stage."""
-    for name, work in (
-        ("tokenize", lambda text: classifier.encode((text,))),
-        ("text to probabilities", lambda text: classifier.predict((text,))),
-        ("naive, text to probability", naive.predict),
+    for name, work, size in (
+        ("tokenize", classifier.encode, 1),
+        ("text to probabilities", classifier.predict, 1),
+        ("text to probabilities, 32 at a time", classifier.predict, 32),
+        ("naive, text to probability", lambda group: naive.predict(group[0]), 1),
     ):
+        groups = [each[start : start + size] for start in range(0, len(each), size)]
         started = perf_counter()
-        for text in each:
-            work(text)
+        for group in groups:
+            work(group)
         stages[name].append((perf_counter() - started) / len(each))
-
-
-def report(
-    measured: dict[Case, list[Load]], stages: dict[str, dict[str, list[float]]], memory: list[float], ready: float
-) -> None:
-    """Medians of all rounds, then the ratios that matter."""
-    print(f"{'':18} {'texts':6} {'conn.':>5} {'req/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU us':>7} {'errors':>6}")
-    for (name, kind, connections), loads in measured.items():
-        rate, p50, p99, cpu = (median(values) for values in list(zip(*loads, strict=True))[:4])
-        errors = sum(load.errors for load in loads)
-        print(
-            f"{name:18} {kind:6} {connections:5} {rate:8.0f} {p50 * 1e3:8.2f} {p99 * 1e3:8.2f} "
-            f"{cpu * 1e6:7.0f} {errors:6}"
-        )
-    print()
-    for kind, each in stages.items():
-        for name, values in each.items():
-            print(f"in process, {kind}: {name:28} {median(values) * 1e6:7.1f} us")
-    print()
-
-    def ratio(what: str, values: list[float]) -> None:
-        print(f"{what:75} {median(values):5.2f}  ({min(values):.2f} to {max(values):.2f})")
-
-    def pairs(kind: str, connections: int, one: str, other: str) -> list[tuple[Load, Load]]:
-        return list(zip(measured[one, kind, connections], measured[other, kind, connections], strict=True))
-
-    for kind in stages:
-        ratio(
-            f"requests/s at 32 connections, {kind}: service / naive",
-            [ours.rate / theirs.rate for ours, theirs in pairs(kind, 32, SERVICE, NAIVE)],
-        )
-    ratio(
-        "p99 at 64 connections, whole: service / naive",
-        [ours.p99 / theirs.p99 for ours, theirs in pairs("whole", 64, SERVICE, NAIVE)],
-    )
-    for kind, each in stages.items():
-        costs = zip(pairs(kind, 32, SERVICE, ASGI), each["text to probabilities"], strict=True)
-        ratio(
-            f"CPU a request, {kind}: service / (constant ASGI + in process)",
-            [ours.cpu / (floor.cpu + inside) for (ours, floor), inside in costs],
-        )
-        ratio(
-            f"p50 at 1 connection, {kind}: service / constant FastAPI",
-            [ours.p50 / floor.p50 for ours, floor in pairs(kind, 1, SERVICE, FASTAPI)],
-        )
-        inside_pairs = zip(each["text to probabilities"], each["naive, text to probability"], strict=True)
-        ratio(f"in process, {kind}: ours / naive", [ours / theirs for ours, theirs in inside_pairs])
-    print(
-        f"\nmemory (PSS): supervisor {memory[0]:.0f} MB, workers {', '.join(f'{size:.0f}' for size in memory[1:])} MB"
-    )
-    print(f"ready {ready:.2f} s after the start of the process")
 
 
 if __name__ == "__main__":
