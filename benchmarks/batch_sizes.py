@@ -1,0 +1,59 @@
+"""`python -m benchmarks.batch_sizes`: texts a second of the graph against the rows of a run, on the GPU if there is one."""
+
+from __future__ import annotations
+
+import argparse
+from statistics import median
+from time import perf_counter
+from typing import get_args
+
+import numpy as np
+
+from benchmarks.naive import ARTIFACT
+from model.artifact import read_artifact
+from service.engine import Engine, ProviderChoice
+
+_SECONDS = 0.05  # of each measurement
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--execution-provider", choices=get_args(ProviderChoice), default="auto")
+    parser.add_argument("--device", type=int, default=0, help="number of the CUDA device")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--max-rows", type=int, default=256)
+    options = parser.parse_args()
+
+    artifact = read_artifact(ARTIFACT)
+    manifest = artifact.manifest
+    engine = Engine(artifact.graph, provider=options.execution_provider, device=options.device)
+    sizes = [2**power for power in range(options.max_rows.bit_length()) if 2**power <= options.max_rows]
+    random = np.random.default_rng(0)
+    runs: dict[tuple[int, int], list[float]] = {}
+    for _ in range(options.rounds):
+        for time in (32, 128, manifest.max_tokens):
+            for rows in sizes:
+                tokens = random.integers(3, manifest.vocabulary_size, (rows, time), np.int32)
+                if (rows, time) not in runs and engine.device == "cuda":
+                    engine.bind(rows, time)
+                runs.setdefault((rows, time), []).append(measure(engine, tokens))
+    print(f"{engine.provider}, medians of {options.rounds} rounds; every run copies ids in and probabilities out\n")
+    print(f"{'ids':>5} {'rows':>5} {'us a run':>10} {'texts/s':>10}")
+    for (rows, time), seconds in sorted(runs.items(), key=lambda item: item[0][::-1]):
+        print(f"{time:5} {rows:5} {median(seconds) * 1e6:10.0f} {rows / median(seconds):10.0f}")
+
+
+def measure(engine: Engine, tokens: np.ndarray[tuple[int, int], np.dtype[np.int32]]) -> float:
+    """Seconds a run."""
+    engine.run(tokens)
+    started = perf_counter()
+    runs = 0
+    while (elapsed := perf_counter() - started) < _SECONDS or runs < 3:
+        engine.run(tokens)
+        runs += 1
+    return elapsed / runs
+
+
+if __name__ == "__main__":
+    main()

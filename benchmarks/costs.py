@@ -1,0 +1,124 @@
+"""`python -m benchmarks.costs`: what counting, request ids, limits and logging cost a request, each taken out in turn.
+
+One process drives the REST application without a network, so what is left is the application alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+from unittest.mock import patch
+
+import uvloop
+
+from benchmarks import texts
+from benchmarks.naive import ARTIFACT
+from model.artifact import read_artifact
+from service import logs
+from service.dataplane import DataPlane
+from service.metrics import Metrics
+from service.request_ids import RequestIds
+from service.rest.app import Application
+from service.rest.body import WHOLE_BODY
+from service.server import load
+from service.settings import Settings
+from service.statistics import Statistics
+
+_HEADERS = [(b"host", b"localhost:8000"), (b"content-type", b"application/json")]
+
+
+@contextmanager
+def without(*methods: tuple[type, str, Callable[..., Any]]) -> Iterator[None]:
+    """Methods replaced by others that do less."""
+    patches = [patch.object(owner, name, other) for owner, name, other in methods]
+    for each in patches:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in patches:
+            each.stop()
+
+
+def nothing(*arguments: Any, **keywords: Any) -> None:
+    """In the place of what is taken out."""
+
+
+#: What is taken out, by name.
+PARTS: dict[str, tuple[tuple[type, str, Callable[..., Any]], ...]] = {
+    "metrics": ((Metrics, "request", nothing), (Metrics, "predictions", nothing)),
+    "statistics": ((Statistics, "succeeded", nothing), (Statistics, "ran", nothing)),
+    "request ids": ((RequestIds, "choose", lambda ids, given: "0123456789abcdef"),),
+    "limits": ((DataPlane, "_characters", lambda plane, rows: 0),),
+}
+
+
+async def drive(application: Application, bodies: Sequence[bytes], headers: list[tuple[bytes, bytes]]) -> float:
+    """Seconds a request, one after the other."""
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body is there")
+
+    async def send(message: Any) -> None:
+        pass
+
+    started = perf_counter()
+    for body in bodies:
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/predict",
+            "raw_path": b"/v1/predict",
+            "headers": headers,
+            WHOLE_BODY: bytearray(body),
+        }
+        await application(scope, receive, send)
+    return (perf_counter() - started) / len(bodies)
+
+
+async def measure(bodies: Sequence[bytes], rounds: int) -> dict[str, list[float]]:
+    """Seconds a request, as it is and with each part taken out or added, in every round."""
+    plain, logging_all = (Application(load(Settings(access_log=on))) for on in (False, True))
+    squeezed = [gzip.compress(body, 1) for body in bodies]
+    seconds: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        seconds.setdefault("as it is", []).append(await drive(plain, bodies, _HEADERS))
+        for name, methods in PARTS.items():
+            with without(*methods):
+                seconds.setdefault(f"without {name}", []).append(await drive(plain, bodies, _HEADERS))
+        seconds.setdefault("with the access log", []).append(await drive(logging_all, bodies, _HEADERS))
+        encoded = [*_HEADERS, (b"content-encoding", b"gzip")]
+        seconds.setdefault("with a compressed body", []).append(await drive(plain, squeezed, encoded))
+    return seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    with Path("/dev/null").open("w") as sink:
+        handler = logging.StreamHandler(sink)
+        handler.setFormatter(logs.JsonFormatter())
+        logging.basicConfig(level="INFO", handlers=[handler])
+        whole = texts.generate(read_artifact(ARTIFACT).tokenizer, 500)
+        for kind, each in (("whole", whole), ("20 words", texts.shorten(whole))):
+            bodies = [json.dumps({"text": text}).encode() for text in each]
+            seconds = uvloop.run(measure(bodies, options.rounds))
+            base = seconds["as it is"]
+            print(f"{kind}: {median(base) * 1e6:.1f} us a request, without a network")
+            for name, values in list(seconds.items())[1:]:
+                difference = median(value - other for value, other in zip(values, base, strict=True))
+                print(f"  {name:24} {difference * 1e6:+6.1f} us")
+
+
+if __name__ == "__main__":
+    main()
