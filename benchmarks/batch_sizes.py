@@ -1,4 +1,4 @@
-"""`python -m benchmarks.batch_sizes`: texts a second of the graph against the rows of a run, on a GPU or without one."""
+"""`python -m benchmarks.batch_sizes`: texts a second of the graph against the rows of a run, with or without a GPU."""
 
 from __future__ import annotations
 
