@@ -1,0 +1,62 @@
+"""`python -m benchmarks.caches`: what the same work costs after other work has emptied the caches of the processor.
+
+A loop over nothing but the model finds code and tables in the caches. A request in the middle of network code, or
+after the process has slept, does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter, sleep
+
+import numpy as np
+
+from benchmarks import texts
+from benchmarks.naive import ARTIFACT
+from model.artifact import read_artifact
+from service.classifier import Classifier
+
+_MEGABYTE = 2**20
+
+
+def reading(megabytes: int) -> Callable[[], object]:
+    """Work that reads so much memory."""
+    memory = np.zeros(megabytes * _MEGABYTE // 8)
+    return memory.sum
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    artifact = read_artifact(ARTIFACT)
+    classifier = Classifier(artifact)
+    whole = texts.generate(artifact.tokenizer, 300)
+    between: dict[str, Callable[[], object]] = {
+        "nothing": lambda: None,
+        "20 us of sleep": lambda: sleep(20e-6),
+        "reading 1 MB": reading(1),
+        "reading 4 MB": reading(4),
+        "reading 16 MB": reading(16),
+    }
+    print(f"{'medians, us a text':24} {'tokenize':>10} {'graph':>10}")
+    for kind, each in (("whole", whole), ("20 words", texts.shorten(whole))):
+        for name, work in between.items():
+            tokenize, graph = [], []
+            for _ in range(options.rounds):
+                for text in each:
+                    work()
+                    started = perf_counter()
+                    encodings = classifier.encode((text,))
+                    encoded = perf_counter()
+                    classifier.classify(encodings)
+                    graph.append(perf_counter() - encoded)
+                    tokenize.append(encoded - started)
+            print(f"{kind}, {name:15} {median(tokenize) * 1e6:10.1f} {median(graph) * 1e6:10.1f}")
+
+
+if __name__ == "__main__":
+    main()
