@@ -62,6 +62,7 @@ def serve(settings: Settings) -> None:
             workers,
             listener,
             ready=ready,
+            worker_seconds=settings.worker_timeout,
             shutdown_seconds=settings.shutdown_timeout,
             drain_seconds=settings.drain_delay,
         )

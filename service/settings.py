@@ -58,6 +58,9 @@ class Settings(BaseModel):
     workers: int = Field(
         0, ge=0, le=256, description="Worker processes; 0: one for every processor, and one in all on a GPU."
     )
+    worker_timeout: float = Field(
+        10, ge=3, description="Seconds without a sign of life after which a worker is killed and replaced."
+    )
     threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads inside one run.")
     batching: Literal["auto", "on", "off"] = Field(
         "auto",

@@ -30,6 +30,15 @@ START_TIMEOUT = 60.0
 _STABLE_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 
+#: Workers say every half second that they live. One that is silent for so many seconds gets no new connections as long
+#: as there are others.
+_SILENT_SECONDS = 2.0
+
+#: The supervisor looks around at least this often, in seconds. If it comes much later, it was itself stopped for a
+#: while, as a container can be, and the workers with it.
+_LOOK_SECONDS = 1.0
+_STOPPED_SECONDS = 3.0
+
 #: Seconds beyond the workers' own time to shut down after which they are killed.
 _KILL_MARGIN = 5.0
 
@@ -42,8 +51,16 @@ class _Member:
         self.pid = pid
         self.channel = channel
         self.started = monotonic()
+        self.heard = self.started
         self.ready = False
+        self.killed = False
         self.connections = 0
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.ready = False
+        self.killed = True
+        os.kill(self.pid, signal.SIGKILL)
 
 
 class Supervisor:
@@ -56,6 +73,7 @@ class Supervisor:
         listener: socket.socket,
         *,
         ready: Callable[[], None],
+        worker_seconds: float,
         shutdown_seconds: float,
         drain_seconds: float,
     ) -> None:
@@ -63,6 +81,7 @@ class Supervisor:
         self._workers = workers
         self._listener = listener
         self._ready = ready
+        self._worker_seconds = worker_seconds
         self._shutdown_seconds = shutdown_seconds
         self._drain_seconds = drain_seconds
         self._members: dict[int, _Member] = {}
@@ -75,6 +94,7 @@ class Supervisor:
         self._leave_at: float | None = None
         self._kill_at: float | None = None
         self._accept_again_at = 0.0
+        self._looked = monotonic()
         self._failed = False
         self._was_ready = False
         self._listening = False
@@ -147,8 +167,9 @@ class Supervisor:
                     self._accept_again_at = monotonic() + _PAUSE_SECONDS
                     return
                 continue  # the caller was gone before it was accepted
+            silent_since = monotonic() - _SILENT_SECONDS
             with connection:
-                for member in sorted(ready, key=lambda member: member.connections):
+                for member in sorted(ready, key=lambda member: (member.heard < silent_since, member.connections)):
                     try:
                         member.channel.send("connection", connection)
                     except (BlockingIOError, ChannelClosed):
@@ -160,6 +181,7 @@ class Supervisor:
         try:
             while (received := member.channel.receive()) is not None:
                 message = received[0]
+                member.heard = monotonic()
                 match message["kind"]:
                     case "ready":
                         member.ready = True
@@ -258,11 +280,13 @@ class Supervisor:
                 self._forks.remove((due, worker))
                 self._fork(worker)
             self._watch_start(now)
+            self._watch_life(now)
+        self._looked = now
         if self._kill_at is not None and now >= self._kill_at:
             logger.error("killing %d workers that did not end", len(self._members))
             self._kill_at = None
-            for pid in self._members:
-                os.kill(pid, signal.SIGKILL)
+            for member in self._members.values():
+                member.kill()
 
     def _watch_start(self, now: float) -> None:
         ready = [member for member in self._members.values() if member.ready]
@@ -270,9 +294,19 @@ class Supervisor:
             self._was_ready = True
             self._ready()
         for member in self._members.values():
-            if not member.ready and now - member.started > START_TIMEOUT:
+            if not member.ready and not member.killed and now - member.started > START_TIMEOUT:
                 logger.error("worker %d is not ready after %.0f s", member.number, START_TIMEOUT)
-                os.kill(member.pid, signal.SIGKILL)
+                member.kill()
+
+    def _watch_life(self, now: float) -> None:
+        """Kill a worker that hangs; as one that died it is replaced."""
+        if now - self._looked > _STOPPED_SECONDS:
+            for member in self._members.values():
+                member.heard = now
+        for member in self._members.values():
+            if member.ready and now - member.heard > self._worker_seconds:
+                logger.error("worker %d gave no sign of life for %g s", member.number, self._worker_seconds)
+                member.kill()
 
     def _listen_or_not(self) -> None:
         """Accept while there is a worker to hand a connection to; until then they wait in the kernel's queue."""
@@ -288,13 +322,12 @@ class Supervisor:
         if leaving:
             self._listener.close()
 
-    def _seconds_to_wait(self) -> float | None:
+    def _seconds_to_wait(self) -> float:
         times = [due for due, _ in self._forks]
         moments = (self._leave_at, self._kill_at, self._accept_again_at)
         times += [moment for moment in moments if moment is not None and moment > monotonic()]
-        if any(not member.ready for member in self._members.values()) or not self._was_ready:
-            times.append(monotonic() + 1)
-        return max(0.0, min(times) - monotonic()) if times else None
+        times.append(monotonic() + _LOOK_SECONDS)
+        return max(0.0, min(times) - monotonic())
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(number)

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 #: Connections in one hand-out of the event loop, so that requests get their turn in between.
 _HANDOUT = 64
 
+#: Ticks of a tenth of a second between two signs of life.
+_LIFE_TICKS = 5
+
 
 class Worker(uvicorn.Server):
     """Uvicorn with connections from the supervisor, gRPC beside it, and our way out.
@@ -83,6 +86,8 @@ class Worker(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether it is time to leave."""
         self._tell_closed()
+        if counter % _LIFE_TICKS == 0:
+            self._tell("alive")
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
         return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
@@ -165,10 +170,16 @@ class Worker(uvicorn.Server):
         gone = self._open - self.server_state.connections
         self._open -= gone
         self._closed += len(gone)
-        if self._closed:
-            with contextlib.suppress(BlockingIOError, ChannelClosed):
-                self._channel.send("closed", count=self._closed)
-                self._closed = 0
+        if self._closed and self._tell("closed", count=self._closed):
+            self._closed = 0
+
+    def _tell(self, kind: str, **fields: Any) -> bool:
+        """Say something to the supervisor, if it listens."""
+        try:
+            self._channel.send(kind, **fields)
+        except (BlockingIOError, ChannelClosed):
+            return False
+        return True
 
     def _leave(self, *, at_once: bool) -> None:
         if self._leave_at is not None:

@@ -131,6 +131,34 @@ def test_all_workers_killed(four: ServerProcess) -> None:
     assert versions(four, 8) == {"1": 8}
 
 
+def test_a_worker_that_hangs_is_replaced() -> None:
+    """A stopped worker gets no new connections once it is silent, and is killed and replaced after its time."""
+    with ServerProcess("--workers", "3", "--worker-timeout", "3") as process:
+        before = children(process.process.pid)
+        os.kill(before[1], signal.SIGSTOP)
+        process.wait_for_log(r"worker 1 gave no sign of life for 3 s")
+        process.wait_for_log(r"worker 1 ended with -9 and is replaced")
+        eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
+        assert versions(process, 12) == {"1": 12}
+
+
+def test_a_service_that_was_stopped_goes_on() -> None:
+    """If all processes stood still, as in a container that was paused, none is taken for hanging."""
+    with ServerProcess("--workers", "2", "--worker-timeout", "3") as process:
+        workers = children(process.process.pid)
+        everyone = [process.process.pid, *workers]
+        for pid in everyone:
+            os.kill(pid, signal.SIGSTOP)
+        longer = time.monotonic() + 4
+        eventually(lambda: time.monotonic() > longer)
+        for pid in everyone:
+            os.kill(pid, signal.SIGCONT)
+        assert versions(process, 4) == {"1": 4}
+        longer = time.monotonic() + 1.5  # the supervisor looks around once a second
+        eventually(lambda: time.monotonic() > longer)
+        assert children(process.process.pid) == workers
+
+
 def test_a_new_version_is_loaded_by_every_worker(tables: ServerProcess, tmp_path: Path) -> None:
     """After a load every worker answers with it, a worker that is forked later too, and an unload holds for all."""
     publish_table(tmp_path)
