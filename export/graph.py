@@ -28,9 +28,9 @@ class Graph:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
-    def constant(self, name: str, value: npt.NDArray[Any]) -> str:
+    def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
         """A constant by its name; the first one of a name stays."""
-        self._constants.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._constants.setdefault(name, numpy_helper.from_array(np.asarray(value), name))
         return name
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
