@@ -1,7 +1,8 @@
 """From a trained Keras model to a versioned ONNX artifact that is proven equal to it.
 
-`family` recognises the Conv1D family, `folded` writes its graph, `reference` has Keras write its own, `parity` compares
-answers, `exporter` tells the story from start to end.
+`family` recognises the Conv1D family, `folded` writes its graph and `quantized` the 8-bit form, both with `graph`;
+`reference` has Keras write its own, `parity` compares answers, `rounding` measures what 8 bits cost, `exporter` tells
+the story from start to end.
 """
 
 import os

@@ -14,7 +14,9 @@ from model.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
     from export.exporter import Exported, Trained
-    from export.parity import Reviews
+    from export.parity import Ids, Reviews
+    from export.rounding import LabelledReviews
+    from model.artifact import Manifest
 
 #: Real reviews that parity is proven on; more would only repeat it.
 MAX_REVIEWS = 1000
@@ -31,6 +33,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--name", help="name of the model (default: that of the run's configuration)")
     top.add_argument(
         "--repository", type=Path, default=Path("model_repository"), help="where to (default: model_repository)"
+    )
+    top.add_argument(
+        "--quantize",
+        action="store_true",
+        help="publish the 8-bit form of a Conv1D model: faster on a CPU with VNNI, its accuracy measured on --data",
     )
     top.add_argument("--data", type=Path, help="real reviews to prove parity on, a file or folder as for training")
     top.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
@@ -67,8 +74,9 @@ def _export(options: argparse.Namespace) -> int:
         raise SentimentError(
             f"--name: {name!r} is no name of a model: lower-case letters, digits, '.', '_' and '-', 64 at most"
         )
-    reviews = [] if options.data is None else [_reviews(options, trained)]
-    _print_result(export(trained, name, options.repository, reviews))
+    labelled = None if options.data is None else _labelled(options, trained)
+    reviews = [] if labelled is None else [_thinned(labelled, options.data.name)]
+    _print_result(export(trained, name, options.repository, reviews, quantize=options.quantize, labelled=labelled))
     return 0
 
 
@@ -87,16 +95,26 @@ def _trained(options: argparse.Namespace) -> Trained:
     return from_run(options.source)
 
 
-def _reviews(options: argparse.Namespace, trained: Trained) -> Reviews:
-    from export.parity import Reviews
+def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
+    from export.rounding import LabelledReviews
     from model.data import load_examples
 
     examples = load_examples(
         options.data, trained.labels, text_column=options.text_column, label_column=options.label_column
     )
-    step = max(1, -(-len(examples.texts) // MAX_REVIEWS))
-    rows = [trained.tokenizer.encode(text).ids for text in examples.texts[::step]]
-    return Reviews(f"{len(rows):,} reviews of {options.data.name}", rows)
+    rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
+    return LabelledReviews(_source(rows, options.data.name), rows, examples.labels)
+
+
+def _thinned(reviews: Reviews, name: str) -> Reviews:
+    from export.parity import Reviews
+
+    rows = reviews.rows[:: max(1, -(-len(reviews.rows) // MAX_REVIEWS))]
+    return Reviews(_source(rows, name), rows)
+
+
+def _source(rows: list[Ids], name: str) -> str:
+    return f"{len(rows):,} reviews of {name}"
 
 
 def _print_result(exported: Exported) -> None:
@@ -105,14 +123,31 @@ def _print_result(exported: Exported) -> None:
     print(f"{'inputs':{width}}  {'against':19}  {'number':>6}  largest difference")
     for check in manifest.parity:
         print(f"{check.inputs:{width}}  {check.against:19}  {check.examples:6}  {check.largest_difference:.1e}")
-    print("no label changed")
+    print("no label changed" if manifest.precision == "float32" else "no label changed but by rounding")
     if exported.unfolded:
         print(f"served as Keras wrote it, every review padded to {manifest.max_tokens} ids: {exported.unfolded}")
-    else:
+    elif manifest.precision == "float32":
         print(f"folded: convolutions of width {', '.join(map(str, manifest.convolution_widths))} are table look-ups")
+    else:
+        _print_rounding(manifest)
     for name, file in manifest.files.items():
         print(f"{name}: {file.bytes:,} bytes")
     print(f"wrote {artifact.path}")
+
+
+def _print_rounding(manifest: Manifest) -> None:
+    print(f"int8: convolutions of width {', '.join(map(str, manifest.convolution_widths))} are of 8-bit integers")
+    width = max(len(each.inputs) for each in manifest.rounding)
+    print(f"{'inputs':{width}}  {'number':>6}  largest  mean     labels changed  accuracy  in float32")
+    for each in manifest.rounding:
+        accuracies = (each.accuracy, each.float32_accuracy)
+        shown = "".join(f"  {'-' if accuracy is None else f'{accuracy:.4f}':8}" for accuracy in accuracies).rstrip()
+        print(
+            f"{each.inputs:{width}}  {each.examples:6}  {each.largest_difference:.5f}  {each.mean_difference:.5f}  "
+            f"{each.changed_labels:14}{shown}"
+        )
+    if manifest.metrics is None:
+        print("the accuracy of the int8 graph was not measured: --data measures it")
 
 
 if __name__ == "__main__":

@@ -16,17 +16,19 @@ import onnxruntime
 import tensorflow
 from pydantic import ValidationError
 
-from export.family import recognise
+from export.family import Family, recognise
 from export.folded import folded_graph
-from export.parity import Answers, Ids, Reviews, compare, generated, session
+from export.parity import Answers, Ids, Reviews, compare, compare_forms, generated, session
+from export.quantized import quantized_graph
 from export.reference import ExportError, reference_graph
-from model.artifact import Artifact, Golden, Metrics, publish
+from export.rounding import Graphs, LabelledReviews, measure_accuracy, measure_difference
+from model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
 from model.configuration import Configuration
-from model.padding import pad
+from model.padding import pad, padded_length
 from model.run import first_fault, read_run
 from model.tokenizer import Tokenizer, TokenizerError
 
-#: Whoever loads the artifact must get Keras' answer for this text before serving anything.
+#: Whoever loads the artifact must get the answer to this text that the manifest states before serving anything.
 GOLDEN_TEXT = (
     "A quiet, beautifully acted film. The first hour takes its time, but the ending is one of the best I've seen, "
     "and I'd gladly watch it again!"
@@ -81,19 +83,33 @@ def from_keras_file(path: Path, tokenizer_file: Path, labels: tuple[str, ...]) -
     return Trained(_load(path), tokenizer, labels)
 
 
-def export(trained: Trained, name: str, repository: Path, reviews: Sequence[Reviews] = ()) -> Exported:
+def export(
+    trained: Trained,
+    name: str,
+    repository: Path,
+    reviews: Sequence[Reviews] = (),
+    *,
+    quantize: bool = False,
+    labelled: LabelledReviews | None = None,
+) -> Exported:
     """Write the graphs, prove that they answer as Keras does, and publish the next version of the artifact.
 
-    Raises `ExportError` for a model that is no classifier over the tokenizer's ids, `ParityError` where an answer
-    differs, `ArtifactError` where the repository cannot be written to. None of them leaves anything behind.
+    With `quantize` it is the int8 form of the proven graph that is published, if it is close enough: see
+    `export.rounding`. Its accuracy is measured on `labelled`.
+
+    Raises `ExportError` for a model that is no classifier over the tokenizer's ids or has no int8 form, `ParityError`
+    where an answer differs, `RoundingError` where 8 bits are too few, `ArtifactError` where the repository cannot be
+    written to. None of them leaves anything behind.
     """
     tokenizer = trained.tokenizer
     max_tokens = tokenizer.max_tokens
     made_up = generated(tokenizer.vocabulary_size, max_tokens)
     activation = _checked_activation(trained, made_up)
+    family, unfolded = recognise(trained.model)
+    if quantize and family is None:
+        raise ExportError(f"only a model of the Conv1D family has an int8 form: {unfolded}")
 
     reference = reference_graph(trained.model, max_tokens).SerializeToString()
-    family, unfolded = recognise(trained.model)
     graph = reference if family is None else folded_graph(family).SerializeToString()
     widths = () if family is None else tuple(bank.width for bank in family.banks)
     leading_padding = max(widths) if widths else None
@@ -101,7 +117,14 @@ def export(trained: Trained, name: str, repository: Path, reviews: Sequence[Revi
     checks = compare(
         trained.predict, session(reference), session(graph), [*reviews, made_up], max_tokens, leading_padding
     )
-    golden = trained.predict(pad([tokenizer.encode(GOLDEN_TEXT).ids], max_tokens))[0]
+    fields: dict[str, Any] = {
+        "metrics": trained.metrics,
+        "parity": tuple(checks),
+        "golden": _golden(trained.predict(pad([tokenizer.encode(GOLDEN_TEXT).ids], max_tokens))),
+    }
+    if quantize:
+        assert family is not None
+        graph, fields = _quantized(trained, family, graph, checks, reviews, made_up, labelled)
     artifact = publish(
         repository,
         {
@@ -114,15 +137,48 @@ def export(trained: Trained, name: str, repository: Path, reviews: Sequence[Revi
             "convolution_widths": widths,
             "leading_padding": leading_padding,
             "configuration": trained.configuration,
-            "metrics": trained.metrics,
-            "parity": tuple(checks),
-            "golden": Golden(text=GOLDEN_TEXT, probabilities=tuple(golden.tolist())),
             "libraries": _libraries(),
+            **fields,
         },
         graph,
         tokenizer,
     )
     return Exported(artifact, unfolded)
+
+
+def _quantized(
+    trained: Trained,
+    family: Family,
+    float32: bytes,
+    checks: Sequence[ParityCheck],
+    reviews: Sequence[Reviews],
+    made_up: Reviews,
+    labelled: LabelledReviews | None,
+) -> tuple[bytes, dict[str, Any]]:
+    """The int8 graph with what the manifest says of it; `float32` is the graph that `checks` have proven."""
+    tokenizer = trained.tokenizer
+    max_tokens, leading_padding = tokenizer.max_tokens, max(bank.width for bank in family.banks)
+    graph = quantized_graph(family).SerializeToString()
+    int8 = session(graph)
+    forms = compare_forms(int8, [*reviews, made_up], max_tokens, leading_padding)
+    graphs = Graphs(session(float32), int8, max_tokens, leading_padding)
+    rounding = [measure_difference(graphs, made_up)]
+    metrics = None
+    if labelled is not None:
+        measured, metrics = measure_accuracy(graphs, labelled, trained.labels)
+        rounding.append(measured)
+    golden = tokenizer.encode(GOLDEN_TEXT).ids
+    return graph, {
+        "precision": "int8",
+        "metrics": metrics,
+        "parity": (*checks, *forms),
+        "rounding": tuple(rounding),
+        "golden": _golden(int8(pad([golden], padded_length(len(golden), max_tokens, leading_padding)))),
+    }
+
+
+def _golden(answers: Answers) -> Golden:
+    return Golden(text=GOLDEN_TEXT, probabilities=tuple(answers[0].tolist()))
 
 
 def _load(path: Path) -> keras.Model:

@@ -1,4 +1,4 @@
-"""The proof that the exported graph answers as Keras does."""
+"""The proof that the exported graph answers as Keras does, and the same in every way of serving it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from model.errors import SentimentError
 from model.padding import pad, padded_length
 
 TOLERANCE = 1e-5
+
+#: Rows of a batch, as the service has them.
+_SERVED_ROWS = 32
 
 Ids = npt.NDArray[np.int32]
 Answers = npt.NDArray[np.float32]
@@ -79,30 +82,52 @@ def compare(
     for each in reviews:
         padded = pad(each.rows, max_tokens)
         truth = _in_blocks(keras_predict, padded)
-        count = len(each.rows)
-        single = padded[: min(count, 64)]
         checks += [
             _check("Keras' ONNX graph", each, "padded, batches", truth, _in_blocks(reference, padded)),
             _check("Keras", each, "padded, batches", truth, _in_blocks(served, padded)),
-            _check("Keras", each, "padded, one by one", truth[: len(single)], _in_blocks(served, single, 1)),
+            *_other_forms("Keras", each, truth, served, max_tokens, leading_padding),
         ]
-        if leading_padding is not None:
-            checks += [
-                _check(
-                    "Keras",
-                    each,
-                    "short, one by one",
-                    truth,
-                    _one_by_one(served, each.rows, max_tokens, leading_padding),
-                ),
-                _check(
-                    "Keras",
-                    each,
-                    "short, batches",
-                    truth,
-                    _short_batches(served, each.rows, max_tokens, leading_padding),
-                ),
-            ]
+    return checks
+
+
+def compare_forms(
+    served: Predict, reviews: Sequence[Reviews], max_tokens: int, leading_padding: int | None
+) -> list[ParityCheck]:
+    """A graph against itself: what it answers one by one and to short reviews, and what to padded ones in batches.
+
+    Raises `ParityError` as `compare` does.
+    """
+    checks = []
+    for each in reviews:
+        truth = _in_blocks(served, pad(each.rows, max_tokens))
+        checks += _other_forms("itself", each, truth, served, max_tokens, leading_padding)
+    return checks
+
+
+def answers_in_batches(served: Predict, rows: list[Ids], max_tokens: int, leading_padding: int | None) -> Answers:
+    """Batches as the service makes them: reviews of like length, padded to the longest of them."""
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    answers: dict[int, Answers] = {}
+    for start in range(0, len(order), _SERVED_ROWS):
+        batch = order[start : start + _SERVED_ROWS]
+        time = padded_length(len(rows[batch[-1]]), max_tokens, leading_padding)
+        answers.update(zip(batch, served(pad([rows[number] for number in batch], time)), strict=True))
+    return np.stack([answers[number] for number in range(len(rows))])
+
+
+def _other_forms(
+    against: str, reviews: Reviews, truth: Answers, served: Predict, max_tokens: int, leading_padding: int | None
+) -> list[ParityCheck]:
+    rows = reviews.rows
+    single = pad(rows[:64], max_tokens)
+    checks = [_check(against, reviews, "padded, one by one", truth[: len(single)], _in_blocks(served, single, 1))]
+    if leading_padding is not None:
+        one_by_one = _one_by_one(served, rows, max_tokens, leading_padding)
+        batches = answers_in_batches(served, rows, max_tokens, leading_padding)
+        checks += [
+            _check(against, reviews, "short, one by one", truth, one_by_one),
+            _check(against, reviews, "short, batches", truth, batches),
+        ]
     return checks
 
 
@@ -134,14 +159,3 @@ def _in_blocks(predict: Predict, tokens: Ids, size: int = 64) -> Answers:
 
 def _one_by_one(predict: Predict, rows: list[Ids], max_tokens: int, leading_padding: int) -> Answers:
     return np.concatenate([predict(pad([row], padded_length(len(row), max_tokens, leading_padding))) for row in rows])
-
-
-def _short_batches(predict: Predict, rows: list[Ids], max_tokens: int, leading_padding: int, size: int = 32) -> Answers:
-    """Batches as the service makes them: reviews of like length, padded to the longest of them."""
-    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    answers: dict[int, Answers] = {}
-    for start in range(0, len(order), size):
-        batch = order[start : start + size]
-        time = padded_length(len(rows[batch[-1]]), max_tokens, leading_padding)
-        answers.update(zip(batch, predict(pad([rows[number] for number in batch], time)), strict=True))
-    return np.stack([answers[number] for number in range(len(rows))])

@@ -51,7 +51,7 @@ class File(_Record):
 
 
 class Golden(_Record):
-    """A text and what Keras answered; a loader must get the same before it serves."""
+    """A text and its answer, Keras' or of an int8 graph its own; a loader must get the same before it serves."""
 
     text: str
     probabilities: tuple[float, ...] = Field(min_length=1, description="One for a sigmoid, else one a label.")
@@ -66,7 +66,7 @@ class Metrics(_Record):
 
 
 class ParityCheck(_Record):
-    """One comparison of the served graph with Keras, made before the artifact was written."""
+    """One comparison, made before the artifact was written."""
 
     against: str
     inputs: str
@@ -74,8 +74,20 @@ class ParityCheck(_Record):
     largest_difference: float = Field(ge=0)
 
 
+class Rounding(_Record):
+    """How far the answers of an int8 graph are from those of the float32 graph that it was rounded from."""
+
+    inputs: str
+    examples: int = Field(ge=1)
+    largest_difference: float = Field(ge=0)
+    mean_difference: float = Field(ge=0)
+    changed_labels: int = Field(ge=0)
+    accuracy: float | None = Field(description="Of the int8 graph; null where the labels are not known.")
+    float32_accuracy: float | None
+
+
 class Manifest(_Record):
-    """`manifest.json`."""
+    """`manifest.json`. A field of format version 1 that came later is not written where it says what was always so."""
 
     format_version: Literal[1] = 1
     name: Name
@@ -92,8 +104,14 @@ class Manifest(_Record):
         "null: pad to max_tokens.",
     )
     configuration: Configuration | None = Field(description="How it was trained; null for a model trained elsewhere.")
-    metrics: Metrics | None
-    parity: tuple[ParityCheck, ...]
+    precision: Literal["float32", "int8"] = Field(
+        "float32", exclude_if=lambda value: value == "float32", description="What the convolutions are computed in."
+    )
+    metrics: Metrics | None = Field(description="Measured on what is served; null where nothing was.")
+    parity: tuple[ParityCheck, ...] = Field(
+        description="Of the float32 graph against Keras, and of an int8 graph against itself."
+    )
+    rounding: tuple[Rounding, ...] = Field((), exclude_if=lambda value: not value, description="Of an int8 graph.")
     golden: Golden
     libraries: dict[str, str]
     files: dict[str, File]
@@ -109,6 +127,8 @@ class Manifest(_Record):
             raise ValueError("a sigmoid has two labels")
         if len(self.golden.probabilities) != self.outputs:
             raise ValueError(f"the golden answer must have {self.outputs} probabilities")
+        if (self.precision == "int8") != bool(self.rounding):
+            raise ValueError("an int8 graph, and no other, says how far it was rounded")
         return self
 
     @property

@@ -15,9 +15,11 @@ from keras import layers
 
 from export import exporter
 from export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
-from export.family import recognise
+from export.family import Family, recognise
 from export.parity import ParityError
+from export.quantized import quantized_graph
 from export.reference import ExportError
+from export.rounding import LabelledReviews, RoundingError
 from model.artifact import ArtifactError, read_artifact, versions
 from model.padding import pad
 from model.run import RunError, read_run
@@ -129,6 +131,65 @@ def test_a_graph_that_is_not_equal_leaves_nothing(
     monkeypatch.setattr(exporter, "recognise", tampered)
     with pytest.raises(ParityError, match="off by"):
         export(trained, "tiny", tmp_path / "repository")
+    assert list(tmp_path.iterdir()) == []
+
+
+def labelled(trained: Trained) -> LabelledReviews:
+    """Texts with the labels that the model gives them."""
+    texts = ["A lovely and moving story.", "Awful, dull, clumsy. " * 30, "", "the film", "superb warm", "noisy town"]
+    rows = [trained.tokenizer.encode(text).ids for text in texts]
+    answers = trained.predict(pad(rows, trained.tokenizer.max_tokens))[:, 0] >= 0.5
+    return LabelledReviews("six texts", rows, answers.astype(np.int64))
+
+
+def test_an_int8_artifact_says_what_rounding_cost(trained: Trained, tmp_path: Path) -> None:
+    """Its metrics and its golden answer are its own, and the service gives that answer."""
+    exported = export(trained, "tiny", tmp_path, quantize=True, labelled=labelled(trained))
+    manifest = read_artifact(exported.artifact.path).manifest
+    assert (manifest.precision, manifest.convolution_widths, manifest.leading_padding) == ("int8", (2, 3), 3)
+    assert [check.against for check in manifest.parity] == ["Keras' ONNX graph", *["Keras"] * 4, *["itself"] * 3]
+    made_up, six = manifest.rounding
+    assert (made_up.inputs, made_up.examples, made_up.accuracy) == ("generated ids", 256, None)
+    assert 0 < made_up.mean_difference < made_up.largest_difference < 0.1
+    assert (six.inputs, six.examples, six.accuracy, six.float32_accuracy) == ("six texts", 6, 1.0, 1.0)
+    assert manifest.metrics is not None
+    assert (manifest.metrics.measured_on, manifest.metrics.values["accuracy"]) == ("six texts", 1.0)
+    (prediction,) = Classifier(exported.artifact).predict([GOLDEN_TEXT])
+    assert prediction.probabilities[1] == pytest.approx(manifest.golden.probabilities[0], abs=1e-6)
+
+
+def test_what_was_not_measured_on_an_int8_graph_is_not_stated(trained: Trained, tmp_path: Path) -> None:
+    """The run's metrics are those of another graph."""
+    assert trained.metrics is not None
+    manifest = export(trained, "tiny", tmp_path, quantize=True).artifact.manifest
+    assert manifest.metrics is None
+    assert [each.inputs for each in manifest.rounding] == ["generated ids"]
+
+
+def test_an_int8_graph_that_is_less_accurate_leaves_nothing(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does one whose answers are far off where there are no labels."""
+
+    def turned(family: Family) -> onnx.ModelProto:
+        last = family.head[-1]
+        return quantized_graph(replace(family, head=(*family.head[:-1], replace(last, kernel=-last.kernel))))
+
+    monkeypatch.setattr(exporter, "quantized_graph", turned)
+    monkeypatch.setattr("export.rounding.MAX_DIFFERENCE", 1.0)
+    with pytest.raises(RoundingError, match=r"six texts: accuracy .* in 8 bits, 1.0000 in float32"):
+        export(trained, "tiny", tmp_path / "repository", quantize=True, labelled=labelled(trained))
+    monkeypatch.setattr("export.rounding.MAX_DIFFERENCE", 1e-6)
+    with pytest.raises(RoundingError, match="generated ids: 8 bits move a probability by"):
+        export(trained, "tiny", tmp_path / "repository", quantize=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_folded_has_no_int8_form(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
+    """The reason is that of the folded graph."""
+    other = Trained(averaging, trained.tokenizer, LABELS)
+    with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an int8 form: layer .* stands where"):
+        export(other, "averaging", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -45,6 +45,32 @@ def test_a_run_is_exported_under_its_own_name(
     assert [check.examples for check in manifest.parity] == [60] * 5 + [256, 256, 64, 256, 256]
 
 
+def test_the_int8_form_is_exported_with_what_it_costs(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Differences on made up ids, and accuracy on all of the reviews given."""
+    assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews), "--quantize"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    after = printed.index("no label changed but by rounding")
+    assert printed[after + 1] == "int8: convolutions of width 2, 3 are of 8-bit integers"
+    assert printed[after + 3].split()[:3] == ["generated", "ids", "256"]
+    assert printed[after + 3].split()[-2:] == ["-", "-"]
+    manifest = read_artifact(tmp_path / "tiny" / "1").manifest
+    assert manifest.metrics is not None
+    accuracy = f"{manifest.metrics.values['accuracy']:.4f}"
+    assert printed[after + 4].split()[:5] == ["60", "reviews", "of", "reviews.csv", "60"]
+    assert printed[after + 4].split()[-2] == accuracy
+    assert manifest.precision == "int8"
+
+
+def test_without_data_the_accuracy_of_the_int8_form_is_not_known(
+    run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that is said."""
+    assert main([str(run_path), "--repository", str(tmp_path), "--quantize"]) == 0
+    assert "the accuracy of the int8 graph was not measured: --data measures it" in capsys.readouterr().out
+
+
 def test_long_data_is_thinned(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +91,18 @@ def test_a_keras_file_is_exported_with_its_labels(
     printed = capsys.readouterr().out
     assert "served as Keras wrote it, every review padded to 12 ids: layer global_average_pooling1d" in printed
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
+
+
+def test_what_has_no_int8_form_is_refused(
+    averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the reason, and nothing is written."""
+    averaging.save(tmp_path / "other.keras")
+    reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no,yes"]
+    arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
+    assert main([*arguments, "--quantize"]) == 2
+    refused(capsys, "only a model of the Conv1D family has an int8 form: layer global_average_pooling1d")
+    assert not (tmp_path / "r").exists()
 
 
 def test_two_exports_at_once_get_two_versions(run_path: Path, tmp_path: Path) -> None:

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from export.exporter import Trained
 from export.family import recognise
 from export.folded import folded_graph
-from export.parity import TOLERANCE, Answers, Ids, ParityError, Predict, Reviews, compare, generated, session
+from export.parity import (
+    TOLERANCE,
+    Answers,
+    Ids,
+    ParityError,
+    Predict,
+    Reviews,
+    compare,
+    compare_forms,
+    generated,
+    session,
+)
 from export.reference import reference_graph
 
 REVIEWS = Reviews("three reviews", [np.array(ids, np.int32) for ids in ([1], [1, 5, 6], [1, 7, 8, 9])])
@@ -22,6 +33,11 @@ def truth(tokens: Ids) -> Answers:
     """A classifier of its own: two labels by the sum of the ids."""
     answers: Answers = (tokens.sum(axis=1, keepdims=True) / 100).astype(np.float32)
     return answers
+
+
+def counts_padding(tokens: Ids) -> Answers:
+    """Another one, which tells short reviews from padded ones."""
+    return truth(tokens) + np.float32(TIME - tokens.shape[1])
 
 
 def off_by(difference: float) -> Predict:
@@ -72,12 +88,20 @@ def test_a_difference_is_refused() -> None:
 
 def test_a_difference_in_short_reviews_alone_is_refused() -> None:
     """That padding may be left out is a claim to be proven."""
-
-    def counts_padding(tokens: Ids) -> Answers:
-        return truth(tokens) + np.float32(TIME - tokens.shape[1])
-
     with pytest.raises(ParityError, match="three reviews, short, one by one"):
         checked(counts_padding)
+
+
+def test_a_graph_is_compared_with_itself() -> None:
+    """One by one and short against padded batches; a graph that counts padding differs from itself."""
+    checks = compare_forms(truth, [REVIEWS], TIME, 2)
+    assert [(check.inputs, check.against, check.largest_difference) for check in checks] == [
+        ("three reviews, padded, one by one", "itself", 0),
+        ("three reviews, short, one by one", "itself", 0),
+        ("three reviews, short, batches", "itself", 0),
+    ]
+    with pytest.raises(ParityError, match=r"three reviews, short, one by one: off by .* from itself"):
+        compare_forms(counts_padding, [REVIEWS], TIME, 2)
 
 
 def test_nan_is_refused() -> None:

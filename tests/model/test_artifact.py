@@ -17,6 +17,7 @@ from model.artifact import (
     ArtifactError,
     Golden,
     Manifest,
+    Rounding,
     publish,
     read_artifact,
     versions,
@@ -25,6 +26,15 @@ from model.tokenizer import Tokenizer
 
 SHIPPED = Path(__file__).parents[2] / "model_repository" / "imdb-cnn" / "1"
 GRAPH = b"a graph, which this module never opens"
+ROUNDING = Rounding(
+    inputs="made up",
+    examples=4,
+    largest_difference=0.25,
+    mean_difference=0.125,
+    changed_labels=1,
+    accuracy=None,
+    float32_accuracy=None,
+)
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -175,6 +185,9 @@ def test_json_that_is_no_manifest_is_refused(tiny: Path, content: str) -> None:
         ({"golden": Golden(text="", probabilities=(0.5, 0.5))}, "golden answer must have 1"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"name": "../../etc"}, "name"),
+        ({"precision": "int4"}, "precision"),
+        ({"precision": "int8"}, "an int8 graph, and no other, says how far it was rounded"),
+        ({"rounding": (ROUNDING,)}, "an int8 graph, and no other, says how far it was rounded"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(tiny: Path, changes: dict[str, Any], place: str) -> None:
@@ -194,6 +207,19 @@ def test_the_shipped_artifact_is_the_classic_model() -> None:
     assert manifest.metrics.examples == 12_500 and "test.parquet" in manifest.metrics.measured_on
     assert manifest.metrics.values["accuracy"] >= 0.884
     assert max(check.largest_difference for check in manifest.parity) <= 1e-5
+
+
+def test_what_came_later_is_only_written_where_it_tells(tmp_path: Path) -> None:
+    """A float32 manifest reads as before there was anything else; an int8 one says so, and how far it was rounded."""
+    later = {"precision", "rounding"}
+    float32 = publish(tmp_path, fields(), GRAPH, tokenizer())
+    assert not later & json.loads((float32.path / MANIFEST_FILE).read_text()).keys()
+    assert (float32.manifest.precision, float32.manifest.rounding) == ("float32", ())
+
+    int8 = publish(tmp_path, fields(precision="int8", rounding=(ROUNDING,)), GRAPH, tokenizer())
+    assert later <= json.loads((int8.path / MANIFEST_FILE).read_text()).keys()
+    read = read_artifact(int8.path).manifest
+    assert (read.precision, read.rounding) == ("int8", (ROUNDING,))
 
 
 def test_a_copy_elsewhere_is_as_good(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""What rounding to 8 bits costs: how far the answers move, and how many of them stay right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from export.parity import Answers, Ids, Predict, Reviews, answers_in_batches
+from model.artifact import Metrics, Rounding
+from model.errors import SentimentError
+from model.evaluation import Evaluation, label_probabilities, predicted_labels
+
+#: How much less accurate than the float32 graph an int8 graph may be.
+MAX_ACCURACY_LOSS = 0.001
+
+#: How far a probability may move on ids of no meaning. The preset's move by 0.01; a graph at fault by far more.
+MAX_DIFFERENCE = 0.1
+
+
+class RoundingError(SentimentError):
+    """The int8 graph is too far from the float32 graph; no artifact is written."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledReviews(Reviews):
+    """Reviews whose labels are known."""
+
+    labels: npt.NDArray[np.int64]  # [rows], indices into the label names
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """A float32 graph, the int8 graph that was rounded from it, and how reviews are padded for both."""
+
+    float32: Predict
+    int8: Predict
+    max_tokens: int
+    leading_padding: int
+
+    def answers(self, rows: list[Ids]) -> tuple[Answers, Answers]:
+        """Of both graphs, in batches as the service makes them."""
+        float32, int8 = (
+            answers_in_batches(predict, rows, self.max_tokens, self.leading_padding)
+            for predict in (self.float32, self.int8)
+        )
+        return float32, int8
+
+
+def measure_difference(graphs: Graphs, reviews: Reviews) -> Rounding:
+    """Without labels. Raises `RoundingError` where a probability moves by more than `MAX_DIFFERENCE`."""
+    rounding = _rounding(reviews, *graphs.answers(reviews.rows))
+    if rounding.largest_difference > MAX_DIFFERENCE:
+        raise RoundingError(
+            f"{reviews.source}: 8 bits move a probability by {rounding.largest_difference:.3f}, "
+            f"more than {MAX_DIFFERENCE}"
+        )
+    return rounding
+
+
+def measure_accuracy(
+    graphs: Graphs, reviews: LabelledReviews, label_names: tuple[str, ...]
+) -> tuple[Rounding, Metrics]:
+    """With labels: the difference, and all metrics of the int8 graph.
+
+    Raises `RoundingError` where its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
+    """
+    answers = graphs.answers(reviews.rows)
+    float32, int8 = (Evaluation(label_names, reviews.labels, label_probabilities(each)) for each in answers)
+    rounding = _rounding(reviews, *answers, accuracy=int8.accuracy, float32_accuracy=float32.accuracy)
+    lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(int8.predicted == reviews.labels))
+    if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
+        raise RoundingError(
+            f"{reviews.source}: accuracy {int8.accuracy:.4f} in 8 bits, {float32.accuracy:.4f} in float32, "
+            f"which is a loss of more than {MAX_ACCURACY_LOSS}"
+        )
+    return rounding, Metrics(measured_on=reviews.source, examples=len(reviews.rows), values=int8.values())
+
+
+def _rounding(
+    reviews: Reviews,
+    float32: Answers,
+    int8: Answers,
+    accuracy: float | None = None,
+    float32_accuracy: float | None = None,
+) -> Rounding:
+    difference = np.abs(float32.astype(np.float64) - int8)
+    if not np.isfinite(difference).all():
+        raise RoundingError(f"{reviews.source}: the int8 graph answers with NaN or infinity")
+    changed = predicted_labels(label_probabilities(float32)) != predicted_labels(label_probabilities(int8))
+    return Rounding(
+        inputs=reviews.source,
+        examples=len(reviews.rows),
+        largest_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+        changed_labels=int(changed.sum()),
+        accuracy=accuracy,
+        float32_accuracy=float32_accuracy,
+    )
