@@ -73,11 +73,13 @@ class Statistics:
         row, first = self._counters.row, self._first
         row[first + self._ROWS] += rows
         row[first + self._LAST] = int(time() * 1000)
-        self.success.add(whole)
-        self.queue.add(queue)
-        self.tokenize.add(tokenize)
-        self.infer.add(infer)
-        self.output.add(max(0, whole - queue - tokenize - infer))
+        slot = first + self._FIRST_STAGE
+        # One loop and not one call a stage, since this runs for every request.
+        for nanoseconds in (whole, None, queue, tokenize, infer, max(0, whole - queue - tokenize - infer)):
+            if nanoseconds is not None:  # the stage that failed
+                row[slot] += 1
+                row[slot + 1] += nanoseconds
+            slot += Duration.SLOTS
 
     def failed(self, whole: int) -> None:
         """A request for this model was refused or failed after that many nanoseconds."""
