@@ -54,8 +54,8 @@ def nothing(*arguments: Any, **keywords: Any) -> None:
 
 #: What is taken out, by name.
 PARTS: dict[str, tuple[tuple[type, str, Callable[..., Any]], ...]] = {
-    "metrics": ((Metrics, "request", nothing), (Metrics, "predictions", nothing)),
-    "statistics": ((Statistics, "succeeded", nothing), (Statistics, "ran", nothing)),
+    "metrics of requests": ((Metrics, "began", nothing), (Metrics, "ended", nothing)),
+    "metrics of models": tuple((Statistics, name, nothing) for name in ("succeeded", "answered", "ran")),
     "request ids": ((RequestIds, "choose", lambda ids, given: "0123456789abcdef"),),
     "limits": ((DataPlane, "_characters", lambda plane, rows: 0),),
 }

@@ -19,7 +19,8 @@ from time import perf_counter_ns
 from typing import Any, NamedTuple
 
 from model.tokenizer import Encoding
-from service.classifier import Classifier, Prediction
+from service.classifier import Classifier
+from service.prediction import Prediction
 
 #: What turns the rows of a job, texts or ids, into encodings.
 Encode = Callable[[Sequence[Any]], list[Encoding]]
@@ -90,7 +91,7 @@ class Batcher(ABC):
         return jobs
 
     def _deliver(self, jobs: list[Job], batch: Batch) -> None:
-        self._classifier.statistics.ran(batch.runs)
+        self._classifier.statistics.ran(sum(len(done.predictions) for done in batch.done), batch.runs)
         for job, done in zip(jobs, batch.done, strict=True):
             if not job.done.done():
                 job.done.set_result(done)
@@ -119,7 +120,7 @@ class TurnBatcher(Batcher):
         encoded = perf_counter_ns()
         predictions, runs = self._classifier.classify(encodings)
         ended = perf_counter_ns()
-        self._classifier.statistics.ran(runs)
+        self._classifier.statistics.ran(len(encodings), runs)
         return Done(predictions, 0, encoded - started, ended - encoded)
 
     def _added(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -13,6 +13,7 @@ from model.tokenizer import Encoding
 from service.engine import Engine, GraphError, ProviderChoice
 from service.explaining.explainer import Explainer
 from service.packing import CPU_PACKING, Packing, cuda_packing
+from service.prediction import Prediction
 from service.statistics import Statistics
 
 #: Rows of one run on a GPU, if nobody says.
@@ -20,17 +21,6 @@ BATCH_ROWS = 64
 
 #: How far the golden answer may be off: other processors sum in another order.
 GOLDEN_TOLERANCE = 1e-4
-
-
-class Prediction(NamedTuple):
-    """The answer for one text."""
-
-    label: str
-    score: np.float32  # probability of `label`
-    probabilities: tuple[np.float32, ...]  # one a label, in the order of the model's labels
-    tokens: int  # ids before truncation, the start id included
-    unknown_tokens: int
-    truncated: bool
 
 
 class Classification(NamedTuple):
@@ -65,7 +55,7 @@ class Classifier:
         self._max_tokens = artifact.manifest.max_tokens
         self._leading_padding = artifact.manifest.leading_padding
         self._sigmoid = artifact.manifest.activation == "sigmoid"
-        self.statistics = Statistics()
+        self.statistics = Statistics(self.labels)
         self.explainer = Explainer(artifact)
         try:
             self.engine = Engine(artifact.graph, provider=provider, threads=threads, device=device)

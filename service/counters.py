@@ -52,7 +52,7 @@ class Directory:
     A name is at most `LENGTH` bytes of UTF-8.
     """
 
-    LENGTH = 126
+    LENGTH = 2046
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity

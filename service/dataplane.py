@@ -8,6 +8,7 @@ A caller who leaves cancels its request, and no further piece of it runs.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,13 +22,17 @@ import numpy.typing as npt
 from model.artifact import ArtifactError
 from model.tokenizer import UNKNOWN_ID, Encoding
 from service.batching import Done, Encode, ThreadBatcher, TurnBatcher
-from service.classifier import Classifier, Prediction
+from service.classifier import Classifier
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, TooLarge
 from service.explaining.explainer import Explainer, Explanation
 from service.explaining.inspection import Inspection
 from service.metrics import Metrics, TooManyModels
+from service.prediction import Prediction
+from service.record import current
 from service.repository import Repository
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -129,8 +134,11 @@ class DataPlane:
         self.repository.check(name)
         if (error := await self._ask("prepare", name, standing=False)) is not None:
             await self._ask("abandon", name, standing=False)
+            self.metrics.loaded(failed=True)
+            logger.error("model %s cannot be loaded: %s", name, error)
             raise Invalid(f"model {name!r} cannot be loaded: {error}")
         await self._ask("commit", name, standing=True)
+        self.metrics.loaded(failed=False)
 
     async def unload(self, name: str) -> None:
         """Serve a model no more, in any worker; requests that run are finished. Raises `NotFound`."""
@@ -190,6 +198,9 @@ class DataPlane:
         time_limit: float | None,
     ) -> list[Prediction]:
         began = perf_counter_ns()
+        if (record := current.get()) is not None:
+            record.classifier = classifier
+            record.decoded = began
         try:
             size = measure(rows)
             batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
@@ -201,10 +212,13 @@ class DataPlane:
         except RequestError:
             classifier.statistics.failed(perf_counter_ns() - began)
             raise
-        whole = perf_counter_ns() - began
+        ended = perf_counter_ns()
+        if record is not None:
+            record.predicted = ended
         predictions, queue, tokenize, infer = pieces[0] if len(pieces) == 1 else _sum(pieces)
-        classifier.statistics.succeeded(len(rows), whole=whole, queue=queue, tokenize=tokenize, infer=infer)
-        self.metrics.predictions(classifier, predictions)
+        classifier.statistics.succeeded(whole=ended - began, queue=queue, tokenize=tokenize, infer=infer)
+        for prediction in predictions:
+            classifier.statistics.answered(prediction)
         return predictions
 
     async def _in_pieces(
@@ -217,7 +231,7 @@ class DataPlane:
             )
         seconds = min(self.settings.request_timeout, math.inf if time_limit is None else time_limit)
         pieces: list[Done] = []
-        self._pending += len(rows)
+        self._wait(len(rows))
         try:
             async with asyncio.timeout(seconds):
                 for start in range(0, len(rows), batcher.max_rows):
@@ -225,8 +239,12 @@ class DataPlane:
         except TimeoutError:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
         finally:
-            self._pending -= len(rows)
+            self._wait(-len(rows))
         return pieces
+
+    def _wait(self, texts: int) -> None:
+        self._pending += texts
+        self.metrics.waiting(self._pending)
 
     def _explainer(self, classifier: Classifier) -> Explainer:
         """Its explainer, if it can explain: a model that cannot is refused before any work is done."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from contextvars import ContextVar
 from typing import Any, Literal
 
 import orjson
 
-#: The id of the request that is being answered, empty outside of one.
-request_id: ContextVar[str] = ContextVar("request_id", default="")
+from service.record import current_id
 
 #: Attributes of every record; what a caller passes as `extra` is the rest.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -55,7 +53,7 @@ def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
         "logger": record.name,
         "message": record.getMessage(),
     }
-    if identity := request_id.get():
+    if identity := current_id():
         fields["request_id"] = identity
     fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
     if record.exc_info:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from time import perf_counter_ns
 
+import numpy as np
+import numpy.typing as npt
+import orjson
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from model.artifact import Manifest
-from service.classifier import Classifier, Prediction
 from service.counters import Counters, Directory
 from service.errors import GRPC_STATUS, HTTP_STATUS
-from service.statistics import Statistics
+from service.histogram import Histogram
+from service.record import Record
+from service.statistics import MAX_LABELS, Statistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 #: From a tenth of the shortest request to the default request timeout, in seconds.
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-#: Slots of a histogram: its buckets, the last one without a bound, and the sum.
-_HISTOGRAM_SLOTS = len(_BOUNDS) + 2
 
 _COUNTS = {
     "texts": "Texts answered.",
@@ -40,7 +41,10 @@ _STATUSES = {
 
 #: Versions of models that can be counted between two starts of the service.
 MAX_MODELS = 64
-_MODEL_SLOTS = len(_COUNTS) + Statistics.SLOTS
+
+_NANOSECONDS = 1e-9
+
+_Totals = npt.NDArray[np.float64]
 
 
 class TooManyModels(Exception):
@@ -50,34 +54,50 @@ class TooManyModels(Exception):
 class Metrics(Collector):
     """The counters of all workers.
 
-    `routes` are the route labels there are, by protocol (`rest` or `grpc`); callers who try paths must not make series
-    without end. Made before the workers are forked, each of which says who it is with `use`.
+    `routes` are the route labels there are, by protocol (`rest` or `grpc`), and whether each asks a model; callers who
+    try paths must not make series without end. Made before the workers are forked, each of which says who it is with
+    `use`.
     """
 
-    def __init__(self, routes: Mapping[str, Iterable[str]], models: Iterable[Manifest] = (), workers: int = 1) -> None:
-        self._requests: dict[tuple[str, str, str], int] = {}
-        self._seconds: dict[tuple[str, str], int] = {}
+    def __init__(
+        self, routes: Mapping[str, Mapping[str, bool]], models: Iterable[Manifest] = (), workers: int = 1
+    ) -> None:
+        self._modelless: dict[tuple[str, str, str], int] = {}
+        self._of_model: dict[tuple[str, str, str], int] = {}  # within the slots of a model
         slots = 0
         for protocol, names in routes.items():
-            for route in names:
-                self._seconds[protocol, route] = slots
-                slots += _HISTOGRAM_SLOTS
+            for route, asks_model in names.items():
                 for status in (*_STATUSES[protocol], _OTHER):
-                    self._requests[protocol, route, status] = slots
+                    self._modelless[protocol, route, status] = slots
                     slots += 1
-        self._first_model = slots
+                    if asks_model:
+                        self._of_model[protocol, route, status] = len(self._of_model)
+        seconds = [(protocol, route) for protocol, names in routes.items() for route in names]
+        first_seconds = slots
+        slots += len(seconds) * Histogram.slots(_BOUNDS)
+        self._in_flight = {protocol: slots + number for number, protocol in enumerate(routes)}
+        slots += len(self._in_flight)
+        self._waiting, self._loads, self._failed_loads = range(slots, slots + 3)
+        self._first_model = slots + 3
+        self._model_slots = len(self._of_model) + Statistics.SLOTS
+        self._counters = Counters(workers, self._first_model + MAX_MODELS * self._model_slots)
+        self._seconds = {
+            key: Histogram(self._counters, first_seconds + number * Histogram.slots(_BOUNDS), _BOUNDS)
+            for number, key in enumerate(seconds)
+        }
         self._directory = Directory(MAX_MODELS)
-        self._models: dict[tuple[str, int], int] = {}
+        self._models: dict[tuple[str, int], int] = {}  # where the slots of each version begin
         self._loaded: set[tuple[str, int]] = set()
-        self._counters = Counters(workers, slots + MAX_MODELS * _MODEL_SLOTS)
         self._registry = CollectorRegistry()
         self._registry.register(self)
         for manifest in models:
             self.add_model(manifest)
 
     def use(self, worker: int) -> None:
-        """Count as that worker from now on."""
+        """Count as that worker from now on, with nothing left in flight of one that died in its place."""
         self._counters.use(worker)
+        for slot in (*self._in_flight.values(), self._waiting):
+            self._counters.row[slot] = 0
 
     def add_model(self, manifest: Manifest) -> Statistics:
         """Make the series of a version that is served from now on; returns its statistics.
@@ -85,36 +105,50 @@ class Metrics(Collector):
         Raises `TooManyModels`.
         """
         key = (manifest.name, manifest.version)
+        labels = manifest.labels[:MAX_LABELS]
         try:
-            self._models[key] = self._slot(self._directory.index(f"{manifest.name}/{manifest.version}"))
+            index = self._directory.index(orjson.dumps([*key, labels]).decode())
         except IndexError:
-            raise TooManyModels(f"{MAX_MODELS} versions were loaded since the start: restart the service") from None
+            raise TooManyModels(
+                f"{MAX_MODELS} versions were loaded since the start, or the labels are too long to be counted"
+            ) from None
+        self._models[key] = self._first_of(index)
         self.remove_model(manifest.name)
         self._loaded.add(key)
-        return Statistics(self._counters, self._models[key] + len(_COUNTS))
+        return self._statistics_of(index, labels)
 
     def remove_model(self, name: str) -> None:
         """A model that is served no more keeps its counts, but is not shown as loaded."""
         self._loaded = {other for other in self._loaded if other[0] != name}
 
-    def request(self, protocol: str, route: str, status: str, seconds: float) -> None:
-        """Count one answered request."""
-        row = self._counters.row
-        slot = self._requests.get((protocol, route, status))
-        row[self._requests[protocol, route, _OTHER] if slot is None else slot] += 1
-        first = self._seconds[protocol, route]
-        row[first + bisect_left(_BOUNDS, seconds)] += 1
-        row[first + _HISTOGRAM_SLOTS - 1] += seconds
+    def loaded(self, *, failed: bool) -> None:
+        """A version was loaded while the service runs, or refused."""
+        self._counters.row[self._failed_loads if failed else self._loads] += 1
 
-    def predictions(self, classifier: Classifier, predictions: Sequence[Prediction]) -> None:
-        """Count the texts of one answer."""
+    def began(self, protocol: str) -> None:
+        """A request is being answered."""
+        self._counters.row[self._in_flight[protocol]] += 1
+
+    def ended(self, protocol: str, route: str, status: str, seconds: float, record: Record) -> None:
+        """A request was answered."""
         row = self._counters.row
-        slot = self._models[classifier.manifest.name, classifier.manifest.version]
-        row[slot] += len(predictions)
-        for prediction in predictions:
-            row[slot + 1] += prediction.tokens
-            row[slot + 2] += prediction.unknown_tokens
-            row[slot + 3] += prediction.truncated
+        row[self._in_flight[protocol]] -= 1
+        key = (protocol, route, status if (protocol, route, status) in self._modelless else _OTHER)
+        self._seconds[protocol, route].observe(seconds)
+        classifier = record.classifier
+        if classifier is None or key not in self._of_model:
+            row[self._modelless[key]] += 1
+            return
+        manifest = classifier.manifest
+        row[self._models[manifest.name, manifest.version] + self._of_model[key]] += 1
+        if record.received and record.predicted:
+            stages = classifier.statistics.stages
+            stages["decode"].observe(record.decoded - record.received)
+            stages["encode"].observe(perf_counter_ns() - record.predicted)
+
+    def waiting(self, texts: int) -> None:
+        """So many texts of this worker wait or run."""
+        self._counters.row[self._waiting] = texts
 
     def expose(self) -> bytes:
         """All series in Prometheus' text format."""
@@ -123,40 +157,85 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """All series, summed over the workers."""
         totals = self._counters.totals()
-        requests = CounterMetricFamily(
-            "sentiment_requests", "Requests answered.", labels=("protocol", "route", "status")
-        )
-        for labels, slot in self._requests.items():
-            # The status that nobody foresaw is the one series that shows up only when there is something to show.
-            if labels[2] != _OTHER or totals[slot]:
-                requests.add_metric(labels, totals[slot])
-        yield requests
-
+        yield self._collect_requests(totals)
         seconds = HistogramMetricFamily(
             "sentiment_request_seconds",
             "From the head of the request to the last byte of the answer handed over.",
             labels=("protocol", "route"),
         )
-        for route, slot in self._seconds.items():
-            cumulated = totals[slot : slot + _HISTOGRAM_SLOTS - 1].cumsum()
-            buckets = list(zip([*map(str, map(float, _BOUNDS)), "+Inf"], cumulated.tolist(), strict=True))
-            seconds.add_metric(route, buckets, totals[slot + _HISTOGRAM_SLOTS - 1])
+        for key, histogram in self._seconds.items():
+            seconds.add_metric(key, *histogram.exposition(totals))
         yield seconds
+        in_flight = GaugeMetricFamily(
+            "sentiment_requests_in_flight", "Requests that are being answered.", labels=("protocol",)
+        )
+        for protocol, slot in self._in_flight.items():
+            in_flight.add_metric((protocol,), totals[slot])
+        yield in_flight
+        yield GaugeMetricFamily(
+            "sentiment_texts_waiting", "Texts that wait for the thread or run on it.", totals[self._waiting]
+        )
+        loads = CounterMetricFamily(
+            "sentiment_model_loads", "Versions loaded, or refused, while the service ran.", labels=("outcome",)
+        )
+        loads.add_metric(("loaded",), totals[self._loads])
+        loads.add_metric(("refused",), totals[self._failed_loads])
+        yield loads
+        yield from self._collect_models(totals)
 
-        for number, (name, help) in enumerate(_COUNTS.items()):
-            counts = CounterMetricFamily(f"sentiment_{name}", help, labels=("model",))
-            sums: dict[str, float] = {}
-            for index, key in enumerate(self._directory):
-                model = key.partition("/")[0]
-                sums[model] = sums.get(model, 0) + totals[self._slot(index) + number]
-            for model, total in sums.items():
-                counts.add_metric((model,), total)
+    def _collect_requests(self, totals: _Totals) -> Metric:
+        requests = CounterMetricFamily(
+            "sentiment_requests", "Requests answered.", labels=("protocol", "route", "model", "version", "status")
+        )
+
+        def add(key: tuple[str, str, str], model: str, version: str, slot: int) -> None:
+            protocol, route, status = key
+            # The status that nobody foresaw is the one series that shows up only when there is something to show.
+            if status != _OTHER or totals[slot]:
+                requests.add_metric((protocol, route, model, version, status), totals[slot])
+
+        for key, slot in self._modelless.items():
+            add(key, "", "", slot)
+        for (name, version), _, first in self._known():
+            for key, offset in self._of_model.items():
+                add(key, name, version, first + offset)
+        return requests
+
+    def _collect_models(self, totals: _Totals) -> Iterator[Metric]:
+        known = list(self._known())
+        labels = ("model", "version")
+        for name, help in _COUNTS.items():
+            counts = CounterMetricFamily(f"sentiment_{name}", help, labels=labels)
+            for version, statistics, _ in known:
+                counts.add_metric(version, totals[statistics.slot(name)])
             yield counts
+        stages = HistogramMetricFamily(
+            "sentiment_stage_seconds", "A request's time in each stage.", labels=(*labels, "stage")
+        )
+        batches = HistogramMetricFamily("sentiment_batch_texts", "Texts that ran together.", labels=labels)
+        scores = HistogramMetricFamily(
+            "sentiment_score", "Probability of the predicted label.", labels=(*labels, "label")
+        )
+        for version, statistics, _ in known:
+            for stage, histogram in statistics.stages.items():
+                stages.add_metric((*version, stage), *histogram.exposition(totals, _NANOSECONDS))
+            batches.add_metric(version, *statistics.batches.exposition(totals))
+            for label, histogram in statistics.scores.items():
+                scores.add_metric((*version, label), *histogram.exposition(totals))
+        yield from (stages, batches, scores)
+        info = GaugeMetricFamily("sentiment_model_info", "A loaded model.", labels=labels)
+        for model, number in sorted(self._loaded):
+            info.add_metric((model, str(number)), 1)
+        yield info
 
-        loaded = GaugeMetricFamily("sentiment_model_info", "A loaded model.", labels=("model", "version"))
-        for model, version in sorted(self._loaded):
-            loaded.add_metric((model, str(version)), 1)
-        yield loaded
+    def _known(self) -> Iterator[tuple[tuple[str, str], Statistics, int]]:
+        """The versions that any worker has loaded since the start, what they have counted, where their slots begin."""
+        for index, entry in enumerate(self._directory):
+            name, version, labels = orjson.loads(entry)
+            yield (name, str(version)), self._statistics_of(index, labels), self._first_of(index)
 
-    def _slot(self, index: int) -> int:
-        return self._first_model + index * _MODEL_SLOTS
+    def _first_of(self, index: int) -> int:
+        return self._first_model + index * self._model_slots
+
+    def _statistics_of(self, index: int, labels: Sequence[str]) -> Statistics:
+        return Statistics(labels, self._counters, self._first_of(index) + len(self._of_model))

@@ -1,86 +1,100 @@
-"""How often a model ran and how long its stages took, in all workers together."""
+"""What is counted of one version of a model, in all workers together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import time
 
 from service.counters import Counters
+from service.histogram import Histogram
+from service.prediction import Prediction
 
+#: Nanoseconds, from a stage of the shortest text to the default request timeout.
+STAGE_BOUNDS = tuple(
+    int(microseconds * 1e3)
+    for microseconds in (5, 10, 25, 50, 100, 250, 500, 1e3, 2.5e3, 5e3, 1e4, 2.5e4, 5e4, 1e5, 2.5e5, 1e6, 5e6, 3e7)
+)
 
-class Duration:
-    """A number of events and the nanoseconds they took together; takes two slots."""
+#: Texts of a batch.
+BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-    SLOTS = 2
+#: Probability of the predicted label.
+SCORE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
-    def __init__(self, counters: Counters, slot: int) -> None:
-        self._counters = counters
-        self._slot = slot
+#: Labels whose scores are counted apart; those of further ones are not.
+MAX_LABELS = 16
 
-    def add(self, nanoseconds: int) -> None:
-        """One more event."""
-        row = self._counters.row
-        row[self._slot] += 1
-        row[self._slot + 1] += nanoseconds
-
-    @property
-    def count(self) -> int:
-        """Events."""
-        return self._counters.total(self._slot)
-
-    @property
-    def nanoseconds(self) -> int:
-        """Their time."""
-        return self._counters.total(self._slot + 1)
+STAGES = ("decode", "queue", "tokenize", "infer", "encode")
 
 
 class Statistics:
-    """The counts of one version of a model, in `SLOTS` slots from `first` on."""
+    """The counts of one version of a model, in `SLOTS` slots from `first` on. Times are in nanoseconds."""
 
-    _STAGES = ("success", "fail", "queue", "tokenize", "infer", "output")
-    _ROWS, _RUNS, _LAST, _FIRST_STAGE = range(4)
-    SLOTS = _FIRST_STAGE + len(_STAGES) * Duration.SLOTS
+    _NAMES = (
+        *("texts", "tokens", "unknown_tokens", "truncated_texts"),
+        *("runs", "last_inference", "successes", "success_time", "failures", "failure_time", "output_time"),
+    )
+    COUNTS = _NAMES[:4]
+    _STAGE_SLOTS, _BATCH_SLOTS, _SCORE_SLOTS = map(Histogram.slots, (STAGE_BOUNDS, BATCH_BOUNDS, SCORE_BOUNDS))
+    SLOTS = len(_NAMES) + len(STAGES) * _STAGE_SLOTS + _BATCH_SLOTS + MAX_LABELS * _SCORE_SLOTS
 
-    def __init__(self, counters: Counters | None = None, first: int = 0) -> None:
+    def __init__(self, labels: Sequence[str], counters: Counters | None = None, first: int = 0) -> None:
         self._counters = counters or Counters(1, self.SLOTS)
         self._first = first
-        stages = (
-            Duration(self._counters, first + self._FIRST_STAGE + number * Duration.SLOTS)
-            for number in range(len(self._STAGES))
-        )
-        self.success, self.fail, self.queue, self.tokenize, self.infer, self.output = stages
+        slot = first + len(self._NAMES)
+        self.stages: dict[str, Histogram] = {}
+        for stage in STAGES:
+            self.stages[stage] = Histogram(self._counters, slot, STAGE_BOUNDS)
+            slot += self._STAGE_SLOTS
+        self._queue, self._tokenize, self._infer = (self.stages[name] for name in ("queue", "tokenize", "infer"))
+        self.batches = Histogram(self._counters, slot, BATCH_BOUNDS)
+        slot += self._BATCH_SLOTS
+        self.scores: dict[str, Histogram] = {}
+        for label in labels[:MAX_LABELS]:
+            self.scores[label] = Histogram(self._counters, slot, SCORE_BOUNDS)
+            slot += self._SCORE_SLOTS
 
-    @property
-    def rows(self) -> int:
-        """Texts answered."""
-        return self._counters.total(self._first + self._ROWS)
+    def __getitem__(self, name: str) -> int:
+        """A count by its name, summed over the workers; `last_inference` is the latest, in milliseconds since 1970."""
+        slot = self.slot(name)
+        return self._counters.largest(slot) if name == "last_inference" else self._counters.total(slot)
 
-    @property
-    def runs(self) -> int:
-        """Runs of the graph."""
-        return self._counters.total(self._first + self._RUNS)
+    def slot(self, name: str) -> int:
+        """Where a count lies."""
+        return self._first + self._NAMES.index(name)
 
-    @property
-    def last_inference(self) -> int:
-        """Milliseconds since 1970, 0 before the first."""
-        return self._counters.largest(self._first + self._LAST)
+    def stage_time(self, stage: str) -> int:
+        """Nanoseconds of a stage, summed over requests and workers."""
+        return int(self.stages[stage].sum)
 
-    def ran(self, runs: int) -> None:
-        """The graph ran, for one request or for several."""
-        self._counters.row[self._first + self._RUNS] += runs
+    def ran(self, texts: int, runs: int) -> None:
+        """A batch of so many texts, of one request or of several, took so many runs of the graph."""
+        self._counters.row[self._first + 4] += runs
+        self.batches.observe(texts)
 
-    def succeeded(self, rows: int, *, whole: int, queue: int, tokenize: int, infer: int) -> None:
-        """A request of `rows` texts was answered; times in nanoseconds."""
+    def succeeded(self, *, whole: int, queue: int, tokenize: int, infer: int) -> None:
+        """A request was answered."""
         row, first = self._counters.row, self._first
-        row[first + self._ROWS] += rows
-        row[first + self._LAST] = int(time() * 1000)
-        slot = first + self._FIRST_STAGE
-        # One loop and not one call a stage, since this runs for every request.
-        for nanoseconds in (whole, None, queue, tokenize, infer, max(0, whole - queue - tokenize - infer)):
-            if nanoseconds is not None:  # the stage that failed
-                row[slot] += 1
-                row[slot + 1] += nanoseconds
-            slot += Duration.SLOTS
+        row[first + 5] = int(time() * 1000)
+        row[first + 6] += 1
+        row[first + 7] += whole
+        row[first + 10] += max(0, whole - queue - tokenize - infer)
+        self._queue.observe(queue)
+        self._tokenize.observe(tokenize)
+        self._infer.observe(infer)
+
+    def answered(self, prediction: Prediction) -> None:
+        """A text was answered."""
+        row, first = self._counters.row, self._first
+        row[first] += 1
+        row[first + 1] += prediction.tokens
+        row[first + 2] += prediction.unknown_tokens
+        row[first + 3] += prediction.truncated
+        if (scores := self.scores.get(prediction.label)) is not None:
+            scores.observe(float(prediction.score))
 
     def failed(self, whole: int) -> None:
         """A request for this model was refused or failed after that many nanoseconds."""
-        self.fail.add(whole)
+        row, first = self._counters.row, self._first
+        row[first + 8] += 1
+        row[first + 9] += whole

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from service import logs
 from service.dataplane import DataPlane
 from service.errors import GRPC_STATUS, DeadlineExceeded, Malformed, RequestError
+from service.record import Record, current
 from service.request_ids import HEADER, RequestIds
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,11 @@ class Caller:
         """One request, one answer; a refusal becomes the status of the call."""
         started = perf_counter()
         status = "OK"
-        self._begin(context)
+        record = self._begin(context)
         try:
             if (remaining := context.time_remaining()) is not None and remaining <= 0:
                 raise DeadlineExceeded("the deadline had passed before the request was read")
+            record.received = perf_counter_ns()
             return await answer()
         except asyncio.CancelledError:
             status = "CANCELLED"
@@ -46,14 +47,14 @@ class Caller:
             status = GRPC_STATUS[refusal.code]
             await context.abort(grpc.StatusCode[status], refusal.message)
         finally:
-            self._dataplane.metrics.request("grpc", route, status, perf_counter() - started)
+            self._dataplane.metrics.ended("grpc", route, status, perf_counter() - started, record)
         raise AssertionError("abort raises")
 
     async def stream(self, route: str, context: Context, answers: AsyncIterator[Message]) -> AsyncIterator[Message]:
         """As many answers as there are; a refusal ends the call with its status."""
         started = perf_counter()
         status = "OK"
-        self._begin(context)
+        record = self._begin(context)
         try:
             async for answer in answers:
                 yield answer
@@ -68,16 +69,19 @@ class Caller:
             status = GRPC_STATUS[refusal.code]
             await context.abort(grpc.StatusCode[status], refusal.message)
         finally:
-            self._dataplane.metrics.request("grpc", route, status, perf_counter() - started)
+            self._dataplane.metrics.ended("grpc", route, status, perf_counter() - started, record)
 
-    def _begin(self, context: Context) -> None:
+    def _begin(self, context: Context) -> Record:
         given = None
         for key, value in context.invocation_metadata() or ():
             if key == HEADER and isinstance(value, str):
                 given = value
         request_id = self._request_ids.choose(given)
-        logs.request_id.set(request_id)
+        record = Record(request_id)
+        current.set(record)
+        self._dataplane.metrics.began("grpc")
         context.set_trailing_metadata(((HEADER, request_id),))
+        return record
 
 
 def as_refusal(error: Exception, route: str) -> RequestError:

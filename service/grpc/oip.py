@@ -38,6 +38,9 @@ SERVICE = "inference.GRPCInferenceService"
     )
 )
 
+#: Those that ask a model.
+MODEL_ROUTES = (MODEL_INFER, MODEL_STREAM_INFER)
+
 _MICROSECONDS = 1e-6
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 
 from model.artifact import Manifest
-from service import classifier
+from service import prediction as core
 from service.dataplane import DataPlane
 from service.explaining.explainer import FILTERS
 from service.grpc.call import Caller, Context
@@ -76,7 +76,7 @@ class Sentiment(SentimentServicer):
         )
 
 
-def _message(manifest: Manifest, prediction: classifier.Prediction) -> pb.Prediction:
+def _message(manifest: Manifest, prediction: core.Prediction) -> pb.Prediction:
     return pb.Prediction(
         label=prediction.label,
         score=float(prediction.score),

@@ -18,8 +18,8 @@ from service.grpc.protos import inference_pb2_grpc, sentiment_pb2_grpc
 #: Names under which health is asked for; the empty one is the whole server.
 HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE)
 
-#: The methods that are counted one by one.
-ROUTES = (*sentiment.ROUTES, *oip.ROUTES)
+#: The methods that are counted one by one, and whether they ask a model.
+ROUTES = dict.fromkeys(oip.ROUTES, False) | dict.fromkeys((*sentiment.ROUTES, *oip.MODEL_ROUTES), True)
 
 
 _Handler = Any  # grpc.RpcMethodHandler is generic for type checkers alone

@@ -77,9 +77,9 @@ def model_statistics(classifier: Classifier) -> dict[str, Any]:
     return {
         "name": classifier.manifest.name,
         "version": str(classifier.manifest.version),
-        "last_inference": statistics.last_inference,
-        "inference_count": statistics.rows,
-        "execution_count": statistics.runs,
+        "last_inference": statistics["last_inference"],
+        "inference_count": statistics["texts"],
+        "execution_count": statistics["runs"],
         "inference_stats": _inference_stats(statistics),
         "batch_stats": [],
     }
@@ -88,16 +88,16 @@ def model_statistics(classifier: Classifier) -> dict[str, Any]:
 def _inference_stats(statistics: Statistics) -> dict[str, dict[str, int]]:
     # Every answered request goes through every stage, so one count stands for all. Read one by one, while another
     # worker is counting, they could differ, which clients take for a broken server.
-    answered = statistics.success.count
+    answered = statistics["successes"]
     return {
         name: {"count": count, "ns": nanoseconds}
         for name, count, nanoseconds in (
-            ("success", answered, statistics.success.nanoseconds),
-            ("fail", statistics.fail.count, statistics.fail.nanoseconds),
-            ("queue", answered, statistics.queue.nanoseconds),
-            ("compute_input", answered, statistics.tokenize.nanoseconds),
-            ("compute_infer", answered, statistics.infer.nanoseconds),
-            ("compute_output", answered, statistics.output.nanoseconds),
+            ("success", answered, statistics["success_time"]),
+            ("fail", statistics["failures"], statistics["failure_time"]),
+            ("queue", answered, statistics.stage_time("queue")),
+            ("compute_input", answered, statistics.stage_time("tokenize")),
+            ("compute_infer", answered, statistics.stage_time("infer")),
+            ("compute_output", answered, statistics["output_time"]),
             # There is no response cache; clients read its two entries without asking whether they are there.
             ("cache_hit", 0, 0),
             ("cache_miss", 0, 0),

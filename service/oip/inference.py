@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.classifier import Classifier, Prediction
+from service.classifier import Classifier
 from service.dataplane import DataPlane
 from service.errors import Invalid
 from service.oip.tensors import decode_text, element_count, flatten, pack_bytes, unpack_bytes, unpack_int32
+from service.prediction import Prediction
 
 TEXT, TOKENS = "text", "tokens"
 LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"

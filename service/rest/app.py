@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -20,7 +20,6 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from service import logs
 from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
@@ -33,6 +32,7 @@ from service.errors import (
     RequestTimeout,
     TooLarge,
 )
+from service.record import Record, current, current_id
 from service.request_ids import HEADER, RequestIds
 from service.rest import cloud, explain, huggingface, native, oip, operations, tfserving
 from service.rest.body import WHOLE_ANSWER, ClientDisconnected, read_body, while_connected, whole_body
@@ -119,18 +119,20 @@ class Application(FastAPI):
         headers = dict(scope["headers"])
         given = headers.get(_REQUEST_ID)
         request_id = self._request_ids.choose(None if given is None else given.decode("latin-1"))
-        logs.request_id.set(request_id)
+        record = Record(request_id)
+        current.set(record)
+        self._dataplane.metrics.began("rest")
         match = self._busy.find(scope["path"])
         # GET is not refused at the root: it belongs to browsers there.
         if match is not None and (match.path != "/" or scope["method"] not in ("GET", "HEAD")):
             route = match.path
-            status = await self._answer(match, scope, headers, receive, send, request_id)
+            status = await self._answer(match, scope, headers, receive, send, record)
         else:
             status = await self._pass_on(scope, receive, send, request_id)
             route = getattr(scope.get("route"), "path", OTHER)
             route = route if route in self._routes else OTHER
         seconds = perf_counter() - started
-        self._dataplane.metrics.request("rest", route, str(status), seconds)
+        self._dataplane.metrics.ended("rest", route, str(status), seconds, record)
         if self._access_log or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log(scope, status, seconds)
 
@@ -168,13 +170,14 @@ class Application(FastAPI):
         headers: dict[bytes, bytes],
         receive: Receive,
         send: Send,
-        request_id: str,
+        record: Record,
     ) -> int:
         endpoint = match.endpoint
+        request_id = record.id
         try:
             if scope["method"] != "POST":
                 raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}", allowed="POST")
-            answer = await self._respond(match, scope, headers, receive)
+            answer = await self._respond(match, scope, headers, receive, record)
             status = 200
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
@@ -199,11 +202,14 @@ class Application(FastAPI):
         await send({"type": "http.response.body", "body": answer.body})
         return status
 
-    async def _respond(self, match: Match, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Answer:
+    async def _respond(
+        self, match: Match, scope: Scope, headers: dict[bytes, bytes], receive: Receive, record: Record
+    ) -> Answer:
         settings = self._dataplane.settings
         body = whole_body(scope, settings.max_body_bytes)
         if body is None:
             body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout)
+        record.received = perf_counter_ns()
         if (encoding := headers.get(b"content-encoding")) is not None:
             body = decompress(body, encoding, settings.max_body_bytes)
         answer = match.endpoint.respond(Call(body, headers, match.parameters))
@@ -230,12 +236,15 @@ class Application(FastAPI):
         return status
 
 
-def routes(settings: Settings) -> list[str]:
-    """The labels under which requests are counted: the routes there are, and one for every other path."""
+def routes(settings: Settings) -> dict[str, bool]:
+    """The labels under which requests are counted: the routes there are, and one for every other path.
+
+    The busy ones ask a model.
+    """
     ordinary = [route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     busy = [path for kind in _ENDPOINTS for path in kind.paths]
     given = [route for route in (settings.predict_route, settings.health_route) if route]
-    return [*dict.fromkeys([*busy, *ordinary, *given, OTHER])]
+    return dict.fromkeys([*ordinary, *given, OTHER], False) | dict.fromkeys(busy, True)
 
 
 def _endpoints(dataplane: DataPlane) -> list[Endpoint]:
@@ -249,7 +258,7 @@ async def _on_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     error_body, statuses = _form(request)
     return Response(
-        error_body(error, logs.request_id.get()),
+        error_body(error, current_id()),
         status_code=statuses[error.code],
         headers={name.decode(): value.decode() for name, value in _error_headers(error)},
         media_type="application/json",

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 from model.artifact import Manifest
-from service.classifier import Prediction
 from service.explaining.explainer import FILTERS, Explanation
+from service.prediction import Prediction
 from service.rest.endpoint import Answer, Call, parse, to_json
 from service.rest.native import NativeEndpoint, PredictionBody, StrictRequest, prediction_body
 

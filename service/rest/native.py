@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from model.artifact import Manifest, Metrics
-from service.classifier import Prediction
 from service.dataplane import DataPlane
 from service.errors import HTTP_STATUS, RequestError
+from service.prediction import Prediction
 from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 from service.rest.tfserving import status
 

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
-from service.classifier import Prediction
 from service.dataplane import DataPlane
 from service.errors import Invalid, RequestError
+from service.prediction import Prediction
 from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 
 SIGNATURE = "serving_default"

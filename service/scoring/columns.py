@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from service.classifier import Prediction
+from service.prediction import Prediction
 from service.scoring.errors import ScoringError
 
 

@@ -13,7 +13,7 @@ from pyarrow import compute, types
 from pyarrow.parquet import ParquetFile
 from pyarrow.parquet import ParquetWriter as ArrowWriter
 
-from service.classifier import Prediction
+from service.prediction import Prediction
 from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, Row
 from service.scoring.columns import check_columns, check_distinct, prediction_columns, prediction_values
 from service.scoring.errors import ScoringError

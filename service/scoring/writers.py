@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Protocol
 
 import orjson
 
-from service.classifier import Prediction
+from service.prediction import Prediction
 from service.scoring.chunks import Chunk, Row
 from service.scoring.columns import prediction_columns, prediction_values
 from service.scoring.errors import ScoringError

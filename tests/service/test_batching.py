@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batching import Batcher, Done, ThreadBatcher, TurnBatcher
-from service.classifier import Classification, Classifier, Prediction
+from service.classifier import Classification, Classifier
+from service.prediction import Prediction
 from service.statistics import Statistics
 
 #: So long that a test would never wait for it.
@@ -22,7 +23,7 @@ class Echo:
     """In the place of a classifier: the prediction for a row is the row."""
 
     def __init__(self) -> None:
-        self.statistics = Statistics()
+        self.statistics = Statistics(["label"])
         self.batches: list[list[str]] = []
         self.threads: set[threading.Thread] = set()
         self.entered = threading.Semaphore(0)
@@ -99,7 +100,7 @@ def test_one_turn_runs_together(echo: Echo) -> None:
         assert await answers(submit(batcher, "a"), submit(batcher, "b", "c")) == [["a"], ["b", "c"]]
         assert echo.batches == [["a", "b", "c"]]
         assert echo.threads == {threading.current_thread()}
-        assert echo.statistics.runs == 1
+        assert echo.statistics["runs"] == 1
 
     play(story())
 
@@ -125,7 +126,7 @@ def test_alone(echo: Echo) -> None:
         await submit(batcher, "alone")
         done = batcher.run_at_once(["next"], as_they_are)
         assert done is not None and cast(list[str], done.predictions) == ["next"]
-        assert echo.statistics.runs == 2
+        assert echo.statistics["runs"] == 2
         waiting = submit(batcher, "waiting")
         assert batcher.run_at_once(["late"], as_they_are) is None
         await waiting

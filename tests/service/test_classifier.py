@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.artifact import Artifact, ArtifactError
-from service.classifier import Classifier, Prediction
+from service.classifier import Classifier
 from service.engine import Engine
 from service.packing import cuda_packing
+from service.prediction import Prediction
 from tests.service.artifacts import LABELS, MAX_TOKENS, WEIGHTS, WORDS, probabilities, publish_table, table_graph
 
 #: Any text, and texts of words that the shipped model knows.

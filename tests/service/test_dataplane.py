@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from model.padding import pad
-from service.classifier import Classification, Classifier, Prediction
+from service.classifier import Classification, Classifier
 from service.dataplane import INLINE_CHARACTERS, PIECE_ROWS, DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
 from service.metrics import Metrics
+from service.prediction import Prediction
 from service.repository import Repository
 from service.settings import Settings
 from service.statistics import Statistics
@@ -104,7 +105,7 @@ def test_requests_of_one_moment_run_together(build: Build, classifier: Classifie
 
     for text, [prediction] in zip(texts, asyncio.run(together()), strict=True):
         assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
-    assert (statistics.rows, statistics.success.count, statistics.runs) == (8, 8, 1)
+    assert (statistics["texts"], statistics["successes"], statistics["runs"]) == (8, 8, 1)
 
 
 def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
@@ -294,13 +295,13 @@ def test_statistics(build: Build, classifier: Classifier) -> None:
     model = dataplane.repository.get()
     assert isinstance(model, Gate)
     model.open.set()
-    model.statistics = Statistics()
+    model.statistics = Statistics(model.labels)
     asyncio.run(ask(dataplane, ["one"]))
     asyncio.run(ask(dataplane, ["text"] * 40))
     with pytest.raises(TooLarge):
         asyncio.run(ask(dataplane, ["text"] * 41))
     statistics = model.statistics
-    assert (statistics.rows, statistics.runs) == (41, 3)
-    assert (statistics.success.count, statistics.fail.count, statistics.queue.count) == (2, 1, 2)
-    stages = (statistics.queue, statistics.tokenize, statistics.infer, statistics.output)
-    assert sum(stage.nanoseconds for stage in stages) == statistics.success.nanoseconds
+    assert (statistics["texts"], statistics["runs"]) == (41, 3)
+    assert (statistics["successes"], statistics["failures"]) == (2, 1)
+    stages = sum(statistics.stage_time(stage) for stage in ("queue", "tokenize", "infer"))
+    assert stages + statistics["output_time"] == statistics["success_time"]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import logs
+from service.record import Record, current
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
@@ -45,11 +46,11 @@ def test_console() -> None:
 @pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.ConsoleFormatter()])
 def test_request_id(formatter: logging.Formatter) -> None:
     """The id of the request is on its lines and on no other."""
-    token = logs.request_id.set("abc-1")
+    token = current.set(Record("abc-1"))
     try:
         assert "abc-1" in formatter.format(record("inside"))
     finally:
-        logs.request_id.reset(token)
+        current.reset(token)
     assert "request_id" not in formatter.format(record("outside"))
 
 

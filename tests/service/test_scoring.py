@@ -26,7 +26,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from service.classifier import Classifier, Prediction
+from service.classifier import Classifier
+from service.prediction import Prediction
 from service.scoring import Scorer, ScoringError, default_output, score_file
 from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS
 
@@ -644,7 +645,7 @@ import sys
 from pathlib import Path
 sys.modules["pyarrow"] = None
 import numpy as np
-from service.classifier import Prediction
+from service.prediction import Prediction
 from service.scoring import ScoringError, score_file
 
 class Scorer:

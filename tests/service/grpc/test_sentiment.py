@@ -12,7 +12,7 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from service import classifier as core
+from service import prediction as core
 from service.classifier import Classifier
 from service.dataplane import DataPlane
 from service.grpc.call import Caller, Context
@@ -207,7 +207,7 @@ def test_deadline_has_passed(server: ServerProcess, stub: SentimentStub) -> None
 
 def test_deadline_had_passed_on_arrival() -> None:
     """A call that arrives after its deadline is refused before its method runs, and counted as such."""
-    metrics = Metrics({"grpc": ["/method"]})
+    metrics = Metrics({"grpc": {"/method": False}})
     aborted: list[tuple[grpc.StatusCode, str]] = []
 
     class Aborted(Exception):
@@ -314,7 +314,7 @@ def test_cancelled_stream(server: ServerProcess, stub: SentimentStub) -> None:
 
 def test_abandoned_stream_is_counted_as_cancelled() -> None:
     """A stream whose last answer is never taken is no answered one."""
-    metrics = Metrics({"grpc": ["/method"]})
+    metrics = Metrics({"grpc": {"/method": False}})
     context = SimpleNamespace(invocation_metadata=lambda: (), set_trailing_metadata=lambda metadata: None)
 
     async def answers() -> AsyncIterator[int]:

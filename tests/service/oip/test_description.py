@@ -92,9 +92,12 @@ def test_statistics(tickets: Classifier) -> None:
 
 def test_statistics_after_requests(tickets: Classifier) -> None:
     """Rows and runs are counted apart, and a refused request is a failure only."""
-    tickets.statistics.ran(3)
-    tickets.statistics.succeeded(40, whole=100, queue=10, tokenize=20, infer=60)
-    tickets.statistics.succeeded(1, whole=50, queue=0, tokenize=10, infer=45)
+    [prediction] = tickets.predict(["praise"])
+    for _ in range(41):
+        tickets.statistics.answered(prediction)
+    tickets.statistics.ran(41, 3)
+    tickets.statistics.succeeded(whole=100, queue=10, tokenize=20, infer=60)
+    tickets.statistics.succeeded(whole=50, queue=0, tokenize=10, infer=45)
     tickets.statistics.failed(7)
     document = description.model_statistics(tickets)
     assert (document["inference_count"], document["execution_count"]) == (41, 3)

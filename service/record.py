@@ -1,0 +1,32 @@
+"""What is known of the request that is being answered, wherever in the code that is asked."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from service.classifier import Classifier
+
+
+class Record:
+    """One request or call. The moments are nanoseconds of `perf_counter_ns`, 0 for what has not been."""
+
+    __slots__ = ("classifier", "decoded", "id", "predicted", "received")
+
+    def __init__(self, identity: str) -> None:
+        self.id = identity
+        self.received = 0  # all of the body is there; of a stream of messages it never is
+        self.decoded = 0  # the texts are out of it
+        self.predicted = 0  # the predictions are there
+        self.classifier: Classifier | None = None  # the model that was asked
+
+
+#: None outside of a request.
+current: ContextVar[Record | None] = ContextVar("record", default=None)
+
+
+def current_id() -> str:
+    """The id of the request, empty outside of one."""
+    record = current.get()
+    return "" if record is None else record.id
