@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from model.artifact import ArtifactError
 from model.tokenizer import UNKNOWN_ID, Encoding
+from service.api_keys import ApiKeys
 from service.batching import Done, Encode, ThreadBatcher, TurnBatcher
 from service.classifier import Classifier
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, TooLarge
@@ -58,7 +59,9 @@ class Fleet(Protocol):
 
 
 class DataPlane:
-    """The models, their limits and their counters. Belongs to one event loop.
+    """The models, their limits, their counters and who may ask. Belongs to one event loop.
+
+    Raises `StartupError` if the API keys cannot be read.
 
     `fleet` is set where there are other workers, which have to load and unload the same models.
     """
@@ -67,6 +70,7 @@ class DataPlane:
         self.repository = repository
         self.settings = settings
         self.metrics = metrics
+        self.api_keys = ApiKeys.read_settings(settings)
         self.fleet: Fleet | None = None
         self.draining = False
         self._prepared: dict[str, Classifier] = {}

@@ -57,6 +57,12 @@ class HeadTooLarge(RequestError):
     code = "head_too_large"
 
 
+class Unauthorized(RequestError):
+    """No API key, or none that is known."""
+
+    code = "unauthorized"
+
+
 class NotFound(RequestError):
     """No such route, model or version."""
 
@@ -107,6 +113,7 @@ class DeadlineExceeded(RequestError):
 
 HTTP_STATUS: dict[str, HTTPStatus] = {
     Malformed.code: HTTPStatus.BAD_REQUEST,
+    Unauthorized.code: HTTPStatus.UNAUTHORIZED,
     NotFound.code: HTTPStatus.NOT_FOUND,
     MethodNotAllowed.code: HTTPStatus.METHOD_NOT_ALLOWED,
     RequestTimeout.code: HTTPStatus.REQUEST_TIMEOUT,
@@ -129,6 +136,7 @@ GRPC_STATUS: dict[str, str] = {
     Malformed.code: "INVALID_ARGUMENT",
     Invalid.code: "INVALID_ARGUMENT",
     TooLarge.code: "INVALID_ARGUMENT",
+    Unauthorized.code: "UNAUTHENTICATED",
     NotFound.code: "NOT_FOUND",
     NotExplainable.code: "FAILED_PRECONDITION",
     Overloaded.code: "RESOURCE_EXHAUSTED",

@@ -10,6 +10,7 @@ import os
 import sys
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
 TIMEOUT = 2.0
 
@@ -19,7 +20,7 @@ def main() -> int:
     try:
         # Not urllib: it would ask a proxy that the environment names.
         connection = HTTPConnection("127.0.0.1", _port(), timeout=TIMEOUT)
-        connection.request("GET", "/readyz")
+        connection.request("GET", "/readyz", headers=_headers())
         answer = connection.getresponse()
     except (OSError, ValueError, HTTPException) as error:
         print(f"not ready: {error}", file=sys.stderr)
@@ -28,6 +29,15 @@ def main() -> int:
         print(f"not ready: {answer.read().decode(errors='replace')}", file=sys.stderr)
         return 1
     return 0
+
+
+def _headers() -> dict[str, str]:
+    """The service's first API key, if it has any: health may be closed too."""
+    keys = os.environ.get("SENTIMENT_API_KEYS", "").split(",")
+    if path := os.environ.get("SENTIMENT_API_KEY_FILE"):
+        keys += [line for line in Path(path).read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
+    key = next(filter(None, map(str.strip, keys)), None)
+    return {} if key is None else {"X-API-Key": key}
 
 
 def _port() -> int:

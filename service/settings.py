@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from service.classifier import BATCH_ROWS
 from service.engine import ProviderChoice
@@ -71,6 +71,14 @@ class Settings(BaseModel):
     batching_delay: float = Field(
         0.001, ge=0, le=1, description="Seconds a text may wait for others under load; while the device idles, none."
     )
+    api_keys: SecretStr | None = Field(
+        None,
+        description="Keys, with commas between them; callers must send one as `Authorization: Bearer` or `X-API-Key`. "
+        "Better in the environment or a file than on a command line.",
+    )
+    api_key_file: Path | None = Field(None, description="A file with one API key a line.")
+    open_health: bool = Field(True, description="Whether health routes answer without an API key.")
+    open_metrics: bool = Field(False, description="Whether /metrics answers without an API key.")
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes of a request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters of one text; more is a 413.")
     max_batch_texts: int = Field(1024, ge=1, description="Texts of one request; more is a 413.")

@@ -10,8 +10,9 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from service.api_keys import ApiKeys
 from service.dataplane import DataPlane
-from service.errors import StartupError
+from service.errors import GRPC_STATUS, StartupError, Unauthorized
 from service.grpc import health, oip, sentiment
 from service.grpc.protos import inference_pb2_grpc, sentiment_pb2_grpc
 
@@ -21,6 +22,14 @@ HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE)
 #: The methods that are counted one by one, and whether they ask a model.
 ROUTES = dict.fromkeys(oip.ROUTES, False) | dict.fromkeys((*sentiment.ROUTES, *oip.MODEL_ROUTES), True)
 
+
+#: Where clients and platforms ask whether the service is well.
+HEALTH_METHODS = frozenset(
+    {
+        *(f"/{health.SERVICE}/{method}" for method in ("Check", "Watch", "List")),
+        *(f"/{oip.SERVICE}/{method}" for method in ("ServerLive", "ServerReady")),
+    }
+)
 
 _Handler = Any  # grpc.RpcMethodHandler is generic for type checkers alone
 
@@ -43,13 +52,44 @@ class _Reader(grpc.aio.ServerInterceptor):
         return handler
 
 
+class _Doorkeeper(grpc.aio.ServerInterceptor):
+    """Lets nobody in without an API key, but to health where that is open."""
+
+    def __init__(self, api_keys: ApiKeys, open_methods: frozenset[str]) -> None:
+        self._api_keys = api_keys
+        self._open = open_methods
+
+        async def refuse(request: Any, context: Any) -> Any:
+            error = Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
+            await context.abort(grpc.StatusCode[GRPC_STATUS[error.code]], error.message)
+
+        # Whatever a method takes and gives, a refusal is the same.
+        self._refusal: _Handler = grpc.stream_stream_rpc_method_handler(refuse)
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]], details: grpc.HandlerCallDetails
+    ) -> _Handler:
+        """The method's handler, or the refusal."""
+        if details.method in self._open:
+            return await continuation(details)
+        metadata = dict(details.invocation_metadata or ())
+        if self._api_keys.admit(_text(metadata.get("authorization")), _text(metadata.get("x-api-key"))):
+            return await continuation(details)
+        return self._refusal
+
+
 class Server:
     """Started once, stopped once."""
 
     def __init__(self, dataplane: DataPlane) -> None:
         settings = dataplane.settings
+        interceptors: list[grpc.aio.ServerInterceptor] = [_Reader()]
+        if dataplane.api_keys is not None:
+            interceptors.insert(
+                0, _Doorkeeper(dataplane.api_keys, HEALTH_METHODS if settings.open_health else frozenset())
+            )
         self._server = grpc.aio.server(
-            interceptors=[_Reader()],
+            interceptors=interceptors,
             options=[
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -82,6 +122,10 @@ class Server:
         """Take no new calls and give the running ones `grace` seconds."""
         self._health.leave()
         await self._server.stop(grace)
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def _reading(handler: _Handler) -> _Handler:

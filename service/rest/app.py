@@ -7,7 +7,7 @@ busy routes (`endpoint.Endpoint`) are answered right here; everything else is or
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from time import perf_counter, perf_counter_ns
 from typing import Any
@@ -18,6 +18,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
@@ -31,6 +32,7 @@ from service.errors import (
     RequestError,
     RequestTimeout,
     TooLarge,
+    Unauthorized,
 )
 from service.record import Record, current, current_id
 from service.request_ids import HEADER, RequestIds
@@ -72,6 +74,9 @@ _REQUEST_ID = HEADER.encode()
 #: Metrics label of every path that is no route.
 OTHER = "other"
 
+#: Where clients and platforms ask whether the service is well.
+_HEALTH_PATHS = ("/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready")
+
 #: Counted for a caller who left before the answer; the number is nginx's, nobody receives it.
 CLIENT_CLOSED_REQUEST = 499
 
@@ -96,6 +101,8 @@ class Application(FastAPI):
         self.state.dataplane = dataplane
         self._dataplane = dataplane
         self._request_ids = RequestIds()
+        self._api_keys = dataplane.api_keys
+        self._open = frozenset(_open_paths(dataplane.settings))
         self._access_log = dataplane.settings.access_log
         self._busy = Routes(_endpoints(dataplane))
         if dataplane.settings.health_route:  # before the others: it may look like one of theirs
@@ -123,6 +130,12 @@ class Application(FastAPI):
         current.set(record)
         self._dataplane.metrics.began("rest")
         match = self._busy.find(scope["path"])
+        if self._api_keys is not None and not self._admits(scope, headers):
+            refusal = Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
+            status = await self._turn_away(refusal, match, scope, send, request_id)
+            route = OTHER if match is None else match.path
+            self._dataplane.metrics.ended("rest", route, str(status), perf_counter() - started, record)
+            return
         # GET is not refused at the root: it belongs to browsers there.
         if match is not None and (match.path != "/" or scope["method"] not in ("GET", "HEAD")):
             route = match.path
@@ -189,17 +202,7 @@ class Application(FastAPI):
             logger.exception("%s failed", match.path)
             answer = Answer(endpoint.refusal(RequestError("internal error"), request_id))
             status = HTTPStatus.INTERNAL_SERVER_ERROR.value
-        answer_headers = [
-            (b"content-type", answer.content_type),
-            (b"content-length", str(len(answer.body)).encode()),
-            (_REQUEST_ID, request_id.encode()),
-            *answer.headers,
-        ]
-        at_once = scope.get(WHOLE_ANSWER)
-        if status == HTTPStatus.OK and at_once is not None and at_once(answer_headers, answer.body):
-            return status
-        await send({"type": "http.response.start", "status": status, "headers": answer_headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await _send(status, answer, scope, send, request_id)
         return status
 
     async def _respond(
@@ -217,6 +220,31 @@ class Application(FastAPI):
             return await answer
         # Large enough to wait for a thread, so the caller may have left before its turn comes.
         return await while_connected(receive, answer)
+
+    def _admits(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a request may come in: to an open path, or with a key."""
+        if scope["path"] in self._open and scope["method"] in ("GET", "HEAD"):
+            return True
+        authorization, key = (headers.get(name) for name in (b"authorization", b"x-api-key"))
+        assert self._api_keys is not None
+        return self._api_keys.admit(
+            *(None if each is None else each.decode("latin-1") for each in (authorization, key))
+        )
+
+    async def _turn_away(
+        self, error: RequestError, match: Match | None, scope: Scope, send: Send, request_id: str
+    ) -> int:
+        """Refuse a request before it gets anywhere, in the form of its route's protocol all the same."""
+        if match is not None:
+            form: _Form = (match.endpoint.refusal, match.endpoint.statuses)
+        else:
+            found = (route for route in self.router.routes if route.matches(scope)[0] is not RouteMatch.NONE)
+            form = _form(next(found, None), scope["path"])
+        error_body, statuses = form
+        status = statuses[error.code].value
+        answer = Answer(error_body(error, request_id), headers=tuple(_error_headers(error)))
+        await _send(status, answer, scope, send, request_id)
+        return status
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         status = CLIENT_CLOSED_REQUEST
@@ -254,9 +282,33 @@ def _endpoints(dataplane: DataPlane) -> list[Endpoint]:
     return endpoints
 
 
+async def _send(status: int, answer: Answer, scope: Scope, send: Send, request_id: str) -> None:
+    headers = [
+        (b"content-type", answer.content_type),
+        (b"content-length", str(len(answer.body)).encode()),
+        (_REQUEST_ID, request_id.encode()),
+        *answer.headers,
+    ]
+    at_once = scope.get(WHOLE_ANSWER)
+    if status == HTTPStatus.OK and at_once is not None and at_once(headers, answer.body):
+        return
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def _open_paths(settings: Settings) -> Iterator[str]:
+    """The paths that answer without an API key."""
+    if settings.open_health:
+        yield from _HEALTH_PATHS
+        if settings.health_route:
+            yield settings.health_route
+    if settings.open_metrics:
+        yield "/metrics"
+
+
 async def _on_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    error_body, statuses = _form(request)
+    error_body, statuses = _form(request.scope.get("route"), request.url.path)
     return Response(
         error_body(error, current_id()),
         status_code=statuses[error.code],
@@ -265,10 +317,10 @@ async def _on_request_error(request: Request, error: Exception) -> Response:
     )
 
 
-def _form(request: Request) -> _Form:
+def _form(route: object, path: str) -> _Form:
     """How the protocol of a route puts a refusal; that of no route is ours, but under /v2."""
-    tags = getattr(request.scope.get("route"), "tags", ())
-    fallback = _FORMS[oip.Infer.tag] if request.url.path.startswith("/v2") else (native.error_body, HTTP_STATUS)
+    tags = getattr(route, "tags", ())
+    fallback = _FORMS[oip.Infer.tag] if path.startswith("/v2") else (native.error_body, HTTP_STATUS)
     return next((_FORMS[tag] for tag in tags if tag in _FORMS), fallback)
 
 
@@ -301,6 +353,8 @@ def _error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
+    if isinstance(error, Unauthorized):
+        headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))
     if isinstance(error, TooLarge | RequestTimeout):

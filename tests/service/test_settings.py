@@ -44,12 +44,19 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "max_pending_texts": "5000",
         "grpc": "false",
         "batching": "on",
+        "open_health": "false",
+        "open_metrics": "true",
         "batching_delay": "0.5",
         "predict_route": "/v1/endpoints/1/deployedModels/2:predict",
         "health_route": "/health/of/mine",
     }
     value = examples.get(name, "7")
-    switches = {"access_log": "--access-log", "grpc": "--no-grpc"}
+    switches = {
+        "access_log": "--access-log",
+        "grpc": "--no-grpc",
+        "open_health": "--no-open-health",
+        "open_metrics": "--open-metrics",
+    }
     by_flag = flags(switches[name]) if name in switches else flags(flag(name), value)
     settings = read_settings(by_flag, {})
     assert settings == read_settings(flags(), {variable(name): value})

@@ -1,0 +1,170 @@
+"""API keys: with them on, no route and no method of any protocol answers a stranger, but health where it is open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.api_keys import ApiKeys
+from service.errors import StartupError
+from service.grpc.protos.sentiment_pb2 import PredictRequest
+from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from tests.processes import ServerProcess, run
+from tests.service.grpc.channels import connect, refused
+
+FIRST, SECOND = "first-key-0123456789", "second/key+0123456789="
+HEALTH = {"/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready"}
+OPEN_METHODS = {
+    *("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/List"),
+    *("/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady"),
+}
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[ServerProcess]:
+    """A server that knows two keys."""
+    with ServerProcess("--workers", "1", SENTIMENT_API_KEYS=f"{FIRST}, {SECOND}") as server:
+        yield server
+
+
+def test_reading(tmp_path: Path) -> None:
+    """Keys come from a list, from a file with comments, or from both."""
+    file = tmp_path / "keys"
+    file.write_text(f"# of the nightly job\n{SECOND}\n\n")
+    keys = ApiKeys.read(FIRST, file)
+    assert keys is not None
+    for key in (FIRST, SECOND):
+        assert keys.admit(None, key)
+        assert keys.admit(f"Bearer {key}", None)
+        assert keys.admit(f"bearer  {key} ", "another")
+    assert ApiKeys.read(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "reason"),
+    [
+        ("", "there is none"),
+        (" , ", "there is none"),
+        ("short", "API key 1 must be at least 16"),
+        (f"{FIRST},with space in the key", "API key 2 must be"),
+        ("schlüssel-0123456789", "API key 1 must be"),
+    ],
+)
+def test_bad_keys(listed: str, reason: str) -> None:
+    """A key that is none, or could be guessed, is refused at the start, and not shown."""
+    with pytest.raises(StartupError, match=reason) as error:
+        ApiKeys.read(listed, None)
+    assert not listed.strip(" ,") or listed not in str(error.value)
+
+
+def test_bad_file(tmp_path: Path) -> None:
+    """A file that is not there, or empty, ends the start with its name."""
+    result = run("-m", "service", "serve", "--port", "0", "--api-key-file", str(tmp_path / "missing"))
+    assert result.returncode == 2
+    assert "missing: the API keys cannot be read" in result.stderr and "Traceback" not in result.stderr
+
+
+@given(st.one_of(st.none(), st.text()), st.one_of(st.none(), st.text()))
+def test_strangers(authorization: str | None, key: str | None) -> None:
+    """Whatever else is presented opens nothing."""
+    assert not ApiKeys([FIRST, SECOND]).admit(authorization, key)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": f"Basic {FIRST}"}])
+def test_rest(guarded: ServerProcess, headers: dict[str, str]) -> None:
+    """Every path of the OpenAPI document, and every other one, is closed to strangers, in its protocol's own form."""
+    document = guarded.client.get("/openapi.json", headers={"x-api-key": FIRST}).json()
+    closed = [(method, path) for path, methods in document["paths"].items() for method in methods]
+    closed += [
+        ("get", path) for path in ("/", "/docs", "/openapi.json", "/docs/oauth2-redirect", "/no/such", "/metrics")
+    ]
+    assert len(closed) > 30
+    for method, path in closed:
+        answer = guarded.client.request(method, re.sub(r"\{\w+\}", "imdb-cnn", path), headers=headers)
+        if path in HEALTH and method == "get":
+            assert answer.status_code == 200
+        else:
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), (method, path)
+            assert "an API key is needed" in answer.text and "x-request-id" in answer.headers
+    assert set(guarded.client.get("/v2/models/imdb-cnn", headers=headers).json()) == {"error"}
+    assert guarded.client.post("/v1/predict", headers=headers).json()["error"]["code"] == "unauthorized"
+
+
+def test_rest_with_a_key(guarded: ServerProcess) -> None:
+    """Either key opens every route, in either header, and the connection goes on after a refusal."""
+    for headers in ({"x-api-key": FIRST}, {"authorization": f"Bearer {SECOND}"}):
+        with httpx.Client(base_url=guarded.url, trust_env=False) as client:
+            assert client.post("/v1/predict", json={"text": "great " * 1000}).status_code == 401
+            assert client.post("/v1/predict", json={"text": "great"}, headers=headers).status_code == 200
+            assert client.get("/metrics", headers=headers).status_code == 200
+
+
+def test_grpc(guarded: ServerProcess) -> None:
+    """Every method that reflection tells of is closed to strangers, reflection too."""
+    with connect(guarded) as opened:
+        channel: Any = opened
+        methods = [method for service in _services(channel) for method in _methods(channel, service)]
+        assert len(methods) > 15
+        for method in {*methods, "/no.such.Service/Method"} - OPEN_METHODS:
+            for strange in ((), (("x-api-key", "wrong"),)):
+                refusal = refused(partial(channel.unary_unary(method), b"", metadata=strange))
+                assert refusal.code == grpc.StatusCode.UNAUTHENTICATED, method
+        for method in OPEN_METHODS & set(methods):
+            if not method.endswith("Watch"):
+                channel.unary_unary(method)(b"")
+
+
+def test_grpc_with_a_key(guarded: ServerProcess) -> None:
+    """Either key opens a method, as a bearer token or by itself."""
+    with connect(guarded) as channel:
+        stub = SentimentStub(channel)
+        for metadata in ((("x-api-key", FIRST),), (("authorization", f"Bearer {SECOND}"),)):
+            assert stub.Predict(PredictRequest(text="great"), metadata=metadata).label
+            answers = list(stub.PredictStream(iter([PredictRequest(text="great")] * 3), metadata=metadata))
+            assert len(answers) == 3
+
+
+def test_closed_health_and_open_metrics() -> None:
+    """Settings close health and open the metrics; the container's probe has the key."""
+    flags = ("--workers", "1", "--no-open-health", "--open-metrics")
+    with ServerProcess(*flags, SENTIMENT_API_KEYS=FIRST) as server:
+        assert server.client.get("/readyz").status_code == 401
+        assert server.client.get("/metrics").status_code == 200
+        port = str(server.port)
+        assert run("-m", "service.probe", SENTIMENT_PORT=port).returncode == 1
+        assert run("-m", "service.probe", SENTIMENT_PORT=port, SENTIMENT_API_KEYS=FIRST).returncode == 0
+        with connect(server) as opened:
+            channel: Any = opened
+            refusal = refused(partial(channel.unary_unary("/grpc.health.v1.Health/Check"), b""))
+            assert refusal.code == grpc.StatusCode.UNAUTHENTICATED
+
+
+def _services(channel: Any) -> list[str]:
+    """All there are, by reflection with a key."""
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    [listed] = stub.ServerReflectionInfo(iter([request]), metadata=(("x-api-key", SECOND),))
+    return [service.name for service in listed.list_services_response.service]
+
+
+def _methods(channel: Any, service: str) -> list[str]:
+    """Of one service, by reflection with a key."""
+
+    class Keyed(grpc.StreamStreamClientInterceptor):
+        def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
+            return continuation(details._replace(metadata=[("x-api-key", FIRST)]), requests)
+
+    pool = DescriptorPool(ProtoReflectionDescriptorDatabase(grpc.intercept_channel(channel, Keyed())))
+    return [f"/{service}/{method.name}" for method in pool.FindServiceByName(service).methods]
