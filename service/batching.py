@@ -26,10 +26,6 @@ from service.prediction import Prediction
 Encode = Callable[[Sequence[Any]], list[Encoding]]
 
 
-#: Jobs that run at once after one that waited for company and found none.
-_AT_ONCE = 15
-
-
 class Job(NamedTuple):
     """Rows of one request that run together."""
 
@@ -100,21 +96,16 @@ class Batcher(ABC):
 class TurnBatcher(Batcher):
     """Runs what arrived in one turn of the event loop in the next, on the event loop's thread.
 
-    `max_size` bounds a batch, and so the time for which nothing else gets its turn. While requests come one by one,
-    which a look now and then shows, there is nothing to wait for and each may run at once.
+    `max_size` bounds a batch, and so the time for which nothing else gets its turn.
     """
 
     def __init__(self, classifier: Classifier, max_rows: int, max_size: int) -> None:
         super().__init__(classifier)
         self._max_rows = max_rows
         self._max_size = max_size
-        self._at_once = 0  # how many of the next jobs need not wait for company
 
-    def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done | None:
-        """The answer, if rows that come now would be alone in their turn as far as one can tell."""
-        if self._at_once == 0 or self._waiting:
-            return None
-        self._at_once -= 1
+    def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done:
+        """The answer for rows that need not wait for others, because there are none."""
         started = perf_counter_ns()
         encodings = encode(rows)
         encoded = perf_counter_ns()
@@ -131,8 +122,6 @@ class TurnBatcher(Batcher):
         jobs = self._take(self._max_rows, self._max_size)
         if self._waiting:
             loop.call_soon(self._run, loop)
-        elif len(jobs) == 1:
-            self._at_once = _AT_ONCE
         try:
             self._deliver(jobs, run(self._classifier, jobs))
         except Exception as error:

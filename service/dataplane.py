@@ -63,7 +63,8 @@ class DataPlane:
 
     Raises `StartupError` if the API keys cannot be read.
 
-    `fleet` is set where there are other workers, which have to load and unload the same models.
+    `fleet` is set where there are other workers, which have to load and unload the same models; `alone` where it can be
+    known that the request being answered is the only one there is.
     """
 
     def __init__(self, repository: Repository, settings: Settings, metrics: Metrics) -> None:
@@ -72,6 +73,7 @@ class DataPlane:
         self.metrics = metrics
         self.api_keys = ApiKeys.read_settings(settings)
         self.fleet: Fleet | None = None
+        self.alone: Callable[[], bool] = lambda: False
         self.draining = False
         self._prepared: dict[str, Classifier] = {}
         self._batchers: dict[Classifier, _Batchers] = {}
@@ -209,8 +211,10 @@ class DataPlane:
             size = measure(rows)
             batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
             if batchers.small is not None and size <= INLINE_CHARACTERS and len(rows) <= PIECE_ROWS:
-                done = batchers.small.run_at_once(rows, encode)
-                pieces = [done or await batchers.small.submit(rows, encode, size)]
+                if self.alone():
+                    pieces = [batchers.small.run_at_once(rows, encode)]
+                else:
+                    pieces = [await batchers.small.submit(rows, encode, size)]
             else:
                 pieces = await self._in_pieces(batchers.large, rows, encode, size, time_limit)
         except RequestError:

@@ -146,6 +146,10 @@ class Metrics(Collector):
             stages["decode"].observe(record.decoded - record.received)
             stages["encode"].observe(perf_counter_ns() - record.predicted)
 
+    def in_flight(self, protocol: str) -> int:
+        """Requests that this worker is answering."""
+        return int(self._counters.row[self._in_flight[protocol]])
+
     def waiting(self, texts: int) -> None:
         """So many texts of this worker wait or run."""
         self._counters.row[self._waiting] = texts

@@ -71,6 +71,7 @@ class Worker(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow the orders that are older than this worker, listen to gRPC and to the supervisor, say so."""
         self._dataplane.fleet = self
+        self._dataplane.alone = self._alone
         for order in self._standing_orders:
             await self._dataplane.follow(order["action"], order["name"])
         if self._grpc_port is not None:
@@ -157,6 +158,10 @@ class Worker(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         return Protocol(self.config, self.server_state, {}, self._loop)
+
+    def _alone(self) -> bool:
+        """Whether the request that asks this is the only one that is here. REST's count as soon as they are read."""
+        return len(self.server_state.tasks) + self._dataplane.metrics.in_flight("grpc") == 1
 
     async def _follow(self) -> None:
         """Follow orders one after the other."""

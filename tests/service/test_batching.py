@@ -117,27 +117,12 @@ def test_a_turn_has_limits(echo: Echo) -> None:
     play(story())
 
 
-def test_alone(echo: Echo) -> None:
-    """After a job that waited for company and found none, some run at once; with company that ends."""
-
-    async def story() -> None:
-        batcher = in_turn(echo)
-        assert batcher.run_at_once(["early"], as_they_are) is None
-        await submit(batcher, "alone")
-        done = batcher.run_at_once(["next"], as_they_are)
-        assert done is not None and cast(list[str], done.predictions) == ["next"]
-        assert echo.statistics["runs"] == 2
-        waiting = submit(batcher, "waiting")
-        assert batcher.run_at_once(["late"], as_they_are) is None
-        await waiting
-        at_once = 0
-        while batcher.run_at_once(["again"], as_they_are) is not None:
-            at_once += 1
-            assert at_once < 1000
-        assert await answers(submit(batcher, "a"), submit(batcher, "b")) == [["a"], ["b"]]
-        assert batcher.run_at_once(["company"], as_they_are) is None
-
-    play(story())
+def test_at_once(echo: Echo) -> None:
+    """A job that need not wait for others is answered without a turn of the event loop, and counted as a batch."""
+    done = in_turn(echo).run_at_once(["lone"], as_they_are)
+    assert cast(list[str], done.predictions) == ["lone"]
+    assert done.queue == 0
+    assert echo.statistics["runs"] == 1
 
 
 def test_nothing_waits_for_an_idle_device(echo: Echo, executor: ThreadPoolExecutor) -> None:
