@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks.inside import AMONG, AMONG_32, NAIVE, PREDICT, PREDICT_32
 from benchmarks.rest import Load
 
 #: As in `benchmarks.serving.Case`: server, protocol, kind of text, connections.
@@ -40,7 +41,7 @@ def print_table(measured: Measurements) -> None:
     print()
     for kind, stages in measured.stages.items():
         for name, values in stages.items():
-            print(f"in process, {kind}: {name:36} {median(values) * 1e6:7.1f} us")
+            print(f"in process, {kind}: {name:60} {median(values) * 1e6:7.1f} us")
     print()
 
 
@@ -63,27 +64,29 @@ def print_ratios(measured: Measurements) -> None:
     pairs = measured.pairs((*service, "whole", 64), (*naive, "whole", 64))
     show("p99 at 64 connections, whole: service / naive", (ours.p99 / theirs.p99 for ours, theirs in pairs))
     for kind, stages in measured.stages.items():
-        inside = stages["text to probabilities"]
+        inside = stages[AMONG]
         costs = zip(measured.pairs((*service, kind, 32), (*asgi, kind, 32)), inside, strict=True)
         show(
             f"CPU a request, {kind}: service / (constant ASGI + in process)",
             (ours.cpu / (floor.cpu + stage) for (ours, floor), stage in costs),
         )
         costs = zip(
-            measured.pairs(("service", "gRPC", kind, 8), ("constant gRPC", "gRPC", kind, 8)), inside, strict=True
+            measured.pairs(("service, 1 worker", "gRPC", kind, 8), ("constant gRPC", "gRPC", kind, 8)),
+            stages[PREDICT],
+            strict=True,
         )
         show(
-            f"CPU a call, {kind}: service / (constant gRPC + in process)",
+            f"CPU a call, {kind}: service of 1 worker / (constant gRPC + in process)",
             (ours.cpu / (floor.cpu + stage) for (ours, floor), stage in costs),
         )
         pairs = measured.pairs((*service, kind, 1), (*fastapi, kind, 1))
         show(
             f"p50 at 1 connection, {kind}: service / constant FastAPI", (ours.p50 / floor.p50 for ours, floor in pairs)
         )
-        for name in ("text to probabilities", "text to probabilities, 32 at a time"):
-            both = zip(stages[name], stages["naive, text to probability"], strict=True)
+        for name in (PREDICT, PREDICT_32):
+            both = zip(stages[name], stages[NAIVE], strict=True)
             show(f"in process, {kind}, {name}: ours / naive", (ours / theirs for ours, theirs in both))
-    together = measured.stages["whole"]["text to probabilities, 32 at a time"]
+    together = measured.stages["whole"][AMONG_32]
     for protocol in ("REST batch of 32", "gRPC batch of 32", "gRPC stream"):
         loads = zip(together, measured.loads["service", protocol, "whole", 8], strict=True)
         show(f"in process, 32 at a time / CPU a text of {protocol}, whole", (stage / load.cpu for stage, load in loads))

@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks import rest, rpc, texts
+from benchmarks.inside import measure_stages
 from benchmarks.naive import ARTIFACT, Naive
 from benchmarks.processes import Server
 from benchmarks.report import Measurements, print_ratios, print_table, save_plot
@@ -60,7 +60,7 @@ CASES = (
     *(Case(server, "REST", kind, 1) for kind in (WHOLE, SHORT) for server in (SERVICE, FASTAPI)),
     Case(ALONE, "REST", WHOLE, 32),
     *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("REST batch of 32", "REST OIP")),
-    *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (SERVICE, GRPC)),
+    *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (SERVICE, ALONE, GRPC)),
     *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("gRPC OIP", "gRPC batch of 32", "gRPC stream")),
     *(Case(SERVICE, protocol, SHORT, 4) for protocol in ("REST", DISTURBED)),
 )
@@ -97,7 +97,7 @@ def main() -> None:
                 print(f"\rround {number + 1} of {options.rounds}: {', '.join(map(str, case)):60}", end="", flush=True)
                 measured.loads[case].append(generator.run(servers[case.server], case))
             for kind, each in kinds.items():
-                measure_stages(measured.stages[kind], classifier, naive, each)
+                measure_stages(measured.stages[kind], classifier, naive, each, options.workers)
         measured.memory = servers[SERVICE].pss_megabytes()
         measured.ready = servers[SERVICE].ready_seconds
     print("\r" + " " * 90 + "\r", end="")
@@ -150,21 +150,6 @@ class Generator:
             with rest.meanwhile(server, self._scripts[DISTURBANCE, WHOLE]):
                 return rest.run(server, self._scripts["REST", case.kind], case.connections, self._seconds)
         return rest.run(server, self._scripts[case.protocol, case.kind], case.connections, self._seconds)
-
-
-def measure_stages(stages: dict[str, list[float]], classifier: Classifier, naive: Naive, each: Sequence[str]) -> None:
-    """In this process, on one thread: seconds a text of every stage."""
-    for name, work, size in (
-        ("tokenize", classifier.encode, 1),
-        ("text to probabilities", classifier.predict, 1),
-        ("text to probabilities, 32 at a time", classifier.predict, 32),
-        ("naive, text to probability", lambda group: naive.predict(group[0]), 1),
-    ):
-        groups = [each[start : start + size] for start in range(0, len(each), size)]
-        started = perf_counter()
-        for group in groups:
-            work(group)
-        stages[name].append((perf_counter() - started) / len(each))
 
 
 if __name__ == "__main__":

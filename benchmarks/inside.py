@@ -1,0 +1,61 @@
+"""What a text costs in process, on one thread: alone, and while other processes do the same.
+
+The processors of one machine share caches and memory, so a process among others is slower than one by itself. The
+workers of a server are among others; what they are compared with has to be as well.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+from benchmarks.naive import Naive
+from service.classifier import Classifier
+
+#: Names of what is measured.
+PREDICT, PREDICT_32 = "text to probabilities", "text to probabilities, 32 at a time"
+AMONG, AMONG_32 = f"{PREDICT}, every processor at it", f"{PREDICT_32}, every processor at it"
+NAIVE = "naive, text to probability"
+
+
+def measure_stages(
+    stages: dict[str, list[float]], classifier: Classifier, naive: Naive, texts: Sequence[str], processes: int
+) -> None:
+    """Add the seconds a text of every stage; those of `AMONG` are the mean of so many processes at the same time."""
+
+    def measure(work: Callable[[Sequence[str]], Any], size: int) -> float:
+        groups = [texts[start : start + size] for start in range(0, len(texts), size)]
+        started = perf_counter()
+        for group in groups:
+            work(group)
+        return (perf_counter() - started) / len(texts)
+
+    for name, work, size in (
+        ("tokenize", classifier.encode, 1),
+        (PREDICT, classifier.predict, 1),
+        (PREDICT_32, classifier.predict, 32),
+        (NAIVE, lambda group: naive.predict(group[0]), 1),
+    ):
+        stages[name].append(measure(work, size))
+    for name, size in ((AMONG, 1), (AMONG_32, 32)):
+        stages[name].append(_together(processes, lambda size=size: measure(classifier.predict, size)))
+
+
+def _together(processes: int, measure: Callable[[], float]) -> float:
+    """The mean of what so many processes measure at the same time."""
+    context = multiprocessing.get_context("fork")  # so that they share the session, as the service's workers do
+    barrier = context.Barrier(processes)
+    results: Any = context.SimpleQueue()
+
+    def run() -> None:
+        barrier.wait()
+        results.put(measure())
+
+    others = [context.Process(target=run) for _ in range(processes)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    return sum(results.get() for _ in others) / processes
