@@ -59,7 +59,7 @@ class Settings(BaseModel):
         0,
         ge=0,
         le=256,
-        description="Worker processes; 0: one for every processor that a container's limit allows, one in all on a GPU.",
+        description="Worker processes; 0: one for every processor a container's limit allows, one in all on a GPU.",
     )
     worker_timeout: float = Field(
         10, ge=3, description="Seconds without a sign of life after which a worker is killed and replaced."
