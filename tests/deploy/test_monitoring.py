@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,14 @@ RULES: list[dict[str, Any]] = [
 RECORDED: list[str] = [rule["record"] for rule in RULES if "record" in rule]
 ALERTS: dict[str, str] = {rule["alert"]: rule["expr"] for rule in RULES if "alert" in rule}
 
+#: Every series of the service, a histogram under the name that its parts have in common.
+DOCUMENTED: list[str] = re.findall(
+    r"^\| `(sentiment_\w+)` ", (PROJECT / "docs" / "metrics.md").read_text(), re.MULTILINE
+)
+
 TEXTS = ("A gripping, beautifully acted film.", "Two dull hours.", "zxqv " * 500)
 
-#: What is sent: requests by connection, so that both workers get some.
+#: What is sent over each connection. REST's are open at the same time, so that each worker has half of them.
 CONNECTIONS, REST_REQUESTS, REST_BATCHES, GRPC_REQUESTS, WRONG_REQUESTS = 4, 31, 5, 23, 3
 
 
@@ -53,17 +59,18 @@ class Watched:
 
     def send(self) -> None:
         """Send requests of every kind, over several connections of each protocol."""
-        for _ in range(CONNECTIONS):
-            with httpx.Client(base_url=self.server.url, trust_env=False) as client:
+        with ExitStack() as stack:
+            for _ in range(CONNECTIONS):
+                client = stack.enter_context(httpx.Client(base_url=self.server.url, trust_env=False))
                 for number in range(REST_REQUESTS):
                     client.post("/v1/predict", json={"text": TEXTS[number % len(TEXTS)]}).raise_for_status()
                 for _ in range(REST_BATCHES):
                     client.post("/v1/predict_batch", json={"texts": TEXTS}).raise_for_status()
                 for _ in range(WRONG_REQUESTS):
                     assert client.post("/v1/predict", json={"txt": ""}).status_code == 422
-            with connect(self.server, use_local_subchannel_pool=1) as channel:
+                stub = SentimentStub(stack.enter_context(connect(self.server, use_local_subchannel_pool=1)))
                 for number in range(GRPC_REQUESTS):
-                    SentimentStub(channel).Predict(PredictRequest(text=TEXTS[number % len(TEXTS)]))
+                    stub.Predict(PredictRequest(text=TEXTS[number % len(TEXTS)]))
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +113,8 @@ def test_no_series_is_late(watched: Watched) -> None:
     """Every series was there before the first request, so that no increase is missed."""
     watched.prometheus.scraped()
     assert watched.series_at_first == watched.series()
-    documented = re.findall(r"^\| `(sentiment_\w+)` ", (PROJECT / "docs" / "metrics.md").read_text(), re.MULTILINE)
     seen = {re.sub("_(bucket|sum|count)$", "", dict(labels)["__name__"]) for labels in watched.series_at_first}
-    assert seen == set(documented)
+    assert seen == set(DOCUMENTED)
 
 
 @pytest.mark.parametrize("series", RECORDED)
@@ -160,8 +166,7 @@ def test_dashboard_is_whole() -> None:
 def test_everything_is_shown() -> None:
     """Every series of docs/metrics.md is in the dashboard, by itself or through what is recorded of it."""
     shown = "\n".join((*QUERIES, *(rule["expr"] for rule in RULES if rule.get("record", "") in "".join(QUERIES))))
-    documented = re.findall(r"^\| `(sentiment_\w+)` ", (PROJECT / "docs" / "metrics.md").read_text(), re.MULTILINE)
-    assert [name for name in documented if name not in shown] == []
+    assert [name for name in DOCUMENTED if name not in shown] == []
 
 
 def test_promtool_accepts_everything() -> None:
