@@ -148,6 +148,14 @@ def test_dashboard_has_data(watched: Watched, query: str) -> None:
     assert watched.prometheus.eventually(expression)
 
 
+def test_autoscaler_has_data(watched: Watched) -> None:
+    """What prometheus-adapter asks for the autoscaler has one value for each pod, here for each instance."""
+    [rule] = yaml.safe_load((PROJECT / "deploy/kubernetes/prometheus-adapter.yaml").read_text())["rules"]["custom"]
+    query = rule["metricsQuery"].replace("<<.Series>>", rule["name"]["as"])
+    query = query.replace("<<.LabelMatchers>>", 'job="sentiment"').replace("<<.GroupBy>>", "instance")
+    assert len(watched.prometheus.eventually(query)) == 1
+
+
 def test_dashboard_is_whole() -> None:
     """Panels do not overlap and say what they show, and all of them ask the source that was chosen."""
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
