@@ -1,31 +1,60 @@
 # syntax=docker/dockerfile:1
+
+# One service, two images: `cpu`, the last stage and so the default, and `cuda`.
+#   docker build --tag sentiment-conv1d .
+#   docker build --tag sentiment-conv1d:cuda --target cuda .
 ARG PYTHON_IMAGE=python:3.13-slim
 
-FROM ${PYTHON_IMAGE} AS build
-COPY requirements/runtime.txt /tmp/runtime.txt
-# pip serves no purpose once the packages are in; without it there is nothing in the image that installs anything.
-RUN python3 -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/runtime.txt \
-    && /opt/venv/bin/pip uninstall --yes pip
+FROM ${PYTHON_IMAGE} AS code
 WORKDIR /srv/sentiment
 COPY model model
 COPY service service
 COPY model_repository model_repository
-# Bytecode is made here, because the service cannot write it: compiling at every start would cost a second.
-RUN /opt/venv/bin/python -m compileall -q model service
+COPY pyproject.toml ./
+# Bytecode is made here, because the service cannot write it: compiling at every start would cost a second. It is never
+# compared with its source again, which does not change in an image.
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash model service
 
-FROM ${PYTHON_IMAGE}
+FROM ${PYTHON_IMAGE} AS environment
+RUN python3 -m venv /opt/venv
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all:
+
+# pip serves no purpose once the packages are in: the environment of the service cannot install anything.
+FROM environment AS cpu-packages
+COPY requirements/runtime.txt /tmp/
+RUN /opt/venv/bin/pip install --requirement /tmp/runtime.txt && /opt/venv/bin/pip uninstall --yes pip
+
+FROM environment AS cuda-packages
+COPY requirements/cuda.txt /tmp/
+RUN /opt/venv/bin/pip install --requirement /tmp/cuda.txt && /opt/venv/bin/pip uninstall --yes pip
+
+FROM ${PYTHON_IMAGE} AS runtime
+ARG VERSION=development
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sentiment-conv1d" \
       org.opencontainers.image.description="The classic Conv1D text classifier over REST and gRPC, on ONNX Runtime" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.source="https://github.com/sentiment-conv1d/sentiment-conv1d" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-COPY --from=build /opt/venv /opt/venv
-COPY --from=build /srv/sentiment /srv/sentiment
 WORKDIR /srv/sentiment
+# A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 EXPOSE 8000 8001
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["python", "-m", "service.probe"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-m", "service.probe"]
 ENTRYPOINT ["python", "-m", "service"]
 CMD ["serve"]
+
+FROM runtime AS cuda
+# What NVIDIA's container toolkit brings in from the host: the driver's library for CUDA, and nvidia-smi.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=cuda-packages /opt/venv /opt/venv
+COPY --from=code /srv/sentiment /srv/sentiment
+
+FROM runtime AS cpu
+COPY --from=cpu-packages /opt/venv /opt/venv
+COPY --from=code /srv/sentiment /srv/sentiment

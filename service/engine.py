@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import threading
@@ -131,6 +133,7 @@ def _cuda_session(graph: bytes, threads: int, device: int) -> tuple[Any, str]:
     """A session on the GPU, or None and a sentence that says what is missing."""
     if CUDA not in onnxruntime.get_available_providers():
         return None, "this onnxruntime was built without CUDA; install onnxruntime-gpu in its place"
+    _preload_cuda()
     # A session that cannot load CUDA falls back to the CPU with a page of logs, so ask what it really uses.
     onnxruntime.set_default_logger_severity(_FATAL_ONLY)
     try:
@@ -144,3 +147,11 @@ def _cuda_session(graph: bytes, threads: int, device: int) -> tuple[Any, str]:
     if not os.path.exists("/dev/nvidia0"):  # noqa: PTH110 - one look at a device node
         return None, "onnxruntime-gpu is installed, but there is no NVIDIA GPU or its driver is not loaded"
     return None, "onnxruntime-gpu is installed, but the CUDA or cuDNN libraries it needs could not be loaded"
+
+
+def _preload_cuda() -> None:
+    """Load the CUDA libraries of pip's packages, which the dynamic loader does not find by itself, or the system's."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        onnxruntime.preload_dlls()
+    for line in printed.getvalue().splitlines():
+        logger.debug("%s", line)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from service.channel import Channel
@@ -77,7 +79,20 @@ def worker_count(settings: Settings) -> int:
     """The workers of the settings, or one for every processor that this process may use, or one on a GPU."""
     if settings.workers:
         return settings.workers
-    return 1 if may_use_cuda(settings.execution_provider) else len(os.sched_getaffinity(0))
+    return 1 if may_use_cuda(settings.execution_provider) else processors()
+
+
+def processors(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The processors that this process may use, or as many as a container's limit on their time comes to, rounded up.
+
+    The file is the kernel's, see cpu.max in its documentation of control groups, version 2.
+    """
+    bound = len(os.sched_getaffinity(0))
+    try:
+        allowed, period = quota.read_text("ascii").split()
+    except OSError:
+        return bound  # not in a container, or under version 1
+    return bound if allowed == "max" else min(bound, math.ceil(int(allowed) / int(period)))
 
 
 def make_metrics(settings: Settings, workers: int) -> Metrics:

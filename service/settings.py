@@ -56,7 +56,10 @@ class Settings(BaseModel):
     )
     device: int = Field(0, ge=0, description="Number of the CUDA device.")
     workers: int = Field(
-        0, ge=0, le=256, description="Worker processes; 0: one for every processor, and one in all on a GPU."
+        0,
+        ge=0,
+        le=256,
+        description="Worker processes; 0: one for every processor a container's limit allows, one in all on a GPU.",
     )
     worker_timeout: float = Field(
         10, ge=3, description="Seconds without a sign of life after which a worker is killed and replaced."

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 
 @cache
 def package_version() -> str:
-    """The version of the installed package, or a word for a checkout that is not installed."""
+    """The version of the installed package, or of the checkout or image that this file lies in."""
     try:
         return version("sentiment-conv1d")
     except PackageNotFoundError:
-        return "development"
+        return str(tomllib.loads(_PROJECT.read_text("utf-8"))["project"]["version"])

@@ -1,6 +1,7 @@
 """The server as a process: it starts whole or not at all, and leaves without dropping an answer."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -19,6 +20,7 @@ from model.artifact import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, ArtifactEr
 from service import server
 from service.errors import StartupError
 from service.settings import Settings
+from service.version import package_version
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.service.artifacts import publish_table, shipped_copy
 
@@ -371,3 +373,21 @@ def test_many_connections_at_once(server: ServerProcess) -> None:
 
         with ThreadPoolExecutor(16) as pool:
             assert list(pool.map(tokens, range(200))) == list(range(1, 201))
+
+
+@pytest.mark.parametrize(
+    ("limit", "workers"), [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("900000000 100000", None)]
+)
+def test_workers_of_a_container(tmp_path: Path, limit: str, workers: int | None) -> None:
+    """A container gets as many workers as its limit comes to, and never more than there are processors."""
+    file = tmp_path / "cpu.max"
+    file.write_text(limit + "\n")
+    bound = len(os.sched_getaffinity(0))
+    assert server.processors(file) == (workers or bound)
+    assert server.processors(tmp_path / "version 1") == bound
+
+
+def test_version() -> None:
+    """A server that is not installed, as in the container, tells the version of the project it lies in."""
+    [version] = re.findall(r'^version = "(.+)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert package_version() == version

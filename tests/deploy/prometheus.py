@@ -1,0 +1,107 @@
+"""Debian's Prometheus, with the project's own configuration, in a process of its own."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from tests.processes import PATIENCE, PROJECT
+from tests.programs import find
+
+MONITORING = PROJECT / "deploy" / "monitoring"
+
+#: Seconds between scrapes and between evaluations: often, so that tests do not take long.
+INTERVAL = 0.5
+
+_LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
+
+Labels = frozenset[tuple[str, str]]
+
+
+def configuration(port: int) -> dict[str, Any]:
+    """deploy/monitoring/prometheus.yml, but for a server at a port of this machine, and with shorter intervals."""
+    document: dict[str, Any] = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    interval = f"{INTERVAL * 1000:.0f}ms"
+    document["global"] = dict.fromkeys(document["global"], interval)
+    document["rule_files"] = [str(MONITORING / pattern) for pattern in document["rule_files"]]
+    [job] = document["scrape_configs"]
+    del job["dns_sd_configs"]
+    job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
+    return document
+
+
+class Prometheus:
+    """Scrapes a server at that port until the end of a `with` block; `folder` is for what it stores."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        file = folder / "prometheus.yml"
+        file.write_text(yaml.safe_dump(configuration(port)))
+        self._process = subprocess.Popen(
+            [
+                *(find("prometheus"), "--config.file", str(file), "--storage.tsdb.path", str(folder / "data")),
+                *("--web.listen-address", "127.0.0.1:0"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stderr is not None
+        log = ""
+        for line in self._process.stderr:
+            log += line
+            if "Server is ready" in line:
+                break
+        match = _LISTENING.search(log)
+        assert match, log
+        # What is not read would fill the pipe.
+        self._drain = threading.Thread(target=self._process.stderr.read, daemon=True)
+        self._drain.start()
+        self._client = httpx.Client(base_url=f"http://{match[1]}/api/v1", timeout=PATIENCE, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._client.close()
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._drain.join(PATIENCE)
+            assert self._process.stderr is not None
+            self._process.stderr.close()
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """The data of an answer of Prometheus' API, which must be a success."""
+        response = self._client.get(path, params=parameters)
+        assert response.status_code == httpx.codes.OK, f"{parameters}: {response.text}"
+        return response.json()["data"]
+
+    def query(self, expression: str) -> dict[Labels, float]:
+        """The samples of an expression now, by their labels; what is no number is left out."""
+        result = self.get("query", query=expression)["result"]
+        samples = {frozenset(each["metric"].items()): float(each["value"][1]) for each in result}
+        return {labels: value for labels, value in samples.items() if not math.isnan(value)}
+
+    def eventually(self, expression: str) -> dict[Labels, float]:
+        """The samples of an expression, as soon as there are any."""
+        deadline = time.monotonic() + PATIENCE
+        while not (samples := self.query(expression)):
+            assert time.monotonic() < deadline, f"no data: {expression}"
+        return samples
+
+    def scraped(self) -> None:
+        """Wait until everything that has happened by now was scraped."""
+        self.eventually(f"timestamp(up) > {time.time()}")

@@ -1,0 +1,84 @@
+"""docker-compose.yml, as Compose itself reads it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.settings import read_settings
+from tests.processes import PROJECT
+from tests.programs import output
+
+FILE = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+PROFILES: list[str] = sorted({name for service in FILE["services"].values() for name in service.get("profiles", ())})
+
+
+def resolved(*profiles: str) -> dict[str, Any]:
+    """The services of these profiles, with everything filled in."""
+    flags = [word for name in profiles for word in ("--profile", name)]
+    services: dict[str, Any] = yaml.safe_load(output("docker-compose", *flags, "config"))["services"]
+    return services
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """Every service there is."""
+    return resolved(*PROFILES)
+
+
+def test_default() -> None:
+    """Without a profile there is the service, and nothing else."""
+    assert set(resolved()) == {"sentiment"}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profiles(profile: str) -> None:
+    """Every profile is one that Compose accepts, and adds something."""
+    assert len(resolved(profile)) > 1
+
+
+def test_least_privilege(services: dict[str, Any]) -> None:
+    """No container may write to its own files, gain rights or take all of the machine."""
+    assert set(services) == set(FILE["services"])
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"]), name
+
+
+def test_only_the_service_is_open(services: dict[str, Any]) -> None:
+    """What watches the service can be reached from this machine alone."""
+    for name, service in services.items():
+        open_ports = [port for port in service.get("ports", ()) if "host_ip" not in port]
+        assert bool(open_ports) == name.startswith("sentiment"), name
+
+
+def test_settings(services: dict[str, Any]) -> None:
+    """The variables are settings, the image is built from the stage for the device, and there is time to drain."""
+    for name, target in (("sentiment", "cpu"), ("sentiment-gpu", "cuda")):
+        service = services[name]
+        settings = read_settings({}, service["environment"])
+        assert service["build"]["target"] == target
+        assert {port["target"] for port in service["ports"]} == {settings.port, settings.grpc_port}
+        grace = int(re.fullmatch(r"(\d+)s", service["stop_grace_period"])[1])  # type: ignore[index]
+        assert grace > settings.drain_delay + settings.shutdown_timeout + 5
+
+
+def test_gpu(services: dict[str, Any]) -> None:
+    """The GPU is reserved, and nothing but the GPU will do."""
+    [device] = services["sentiment-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["count"], device["capabilities"]) == ("nvidia", 1, ["gpu"])
+    assert services["sentiment-gpu"]["environment"]["SENTIMENT_EXECUTION_PROVIDER"] == "cuda"
+
+
+def test_what_is_mounted_exists(services: dict[str, Any]) -> None:
+    """Every folder and file that a container is given is there."""
+    sources = [volume["source"] for each in services.values() for volume in each.get("volumes", ())]
+    files = [Path(source) for source in sources if source.startswith("/")]
+    assert files
+    assert [str(file) for file in files if not file.exists()] == []

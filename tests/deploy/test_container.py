@@ -1,0 +1,93 @@
+"""The Dockerfile: two images of what the service needs and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess
+from tests.programs import output
+
+DOCKERFILE = (PROJECT / "Dockerfile").read_text().replace("\\\n", " ")
+
+#: The instructions of every stage, by its name.
+STAGES: dict[str, list[str]] = {
+    name: body.splitlines()
+    for name, body in re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
+}
+
+
+def instruction(stage: str, name: str) -> str:
+    """The argument of the only instruction of that name in a stage."""
+    [line] = [line for line in STAGES[stage] if line.startswith(f"{name} ")]
+    return line.removeprefix(f"{name} ")
+
+
+def test_lint() -> None:
+    """hadolint has nothing to say."""
+    assert output("hadolint", "Dockerfile") == ""
+
+
+def test_targets() -> None:
+    """The last stage, which is built by default, is the one for the processor; both begin with the same runtime."""
+    assert list(STAGES)[-1] == "cpu"
+    assert {"cpu", "cuda"} <= set(re.findall(r"^FROM runtime AS (\w+)$", DOCKERFILE, re.MULTILINE))
+    assert "ARG PYTHON_IMAGE=python:3.13-slim" in DOCKERFILE
+
+
+def test_signals_reach_the_service() -> None:
+    """SIGTERM reaches the service, without a shell in between, which starts with `serve` or with no word at all."""
+    assert json.loads(instruction("runtime", "ENTRYPOINT")) == ["python", "-m", "service"]
+    assert json.loads(instruction("runtime", "CMD")) == ["serve"]
+    assert re.search(r'CMD \["python", "-m", "service.probe"\]$', instruction("runtime", "HEALTHCHECK"))
+
+
+def test_user() -> None:
+    """The user is a fixed number, and not root."""
+    assert instruction("runtime", "USER") == "10001:10001"
+
+
+@pytest.mark.parametrize("stage", ["runtime", "cuda", "cpu"])
+def test_nothing_is_built_in_an_image(stage: str) -> None:
+    """The images only copy what other stages made."""
+    assert not [line for line in STAGES[stage] if line.startswith(("RUN", "ADD"))]
+
+
+@pytest.mark.parametrize(("stage", "pins"), [("cpu-packages", "runtime.txt"), ("cuda-packages", "cuda.txt")])
+def test_packages_are_pinned(stage: str, pins: str) -> None:
+    """Packages are installed with their hashes checked, and nothing is compiled."""
+    assert instruction(stage, "COPY") == f"requirements/{pins} /tmp/"
+    assert f"install --requirement /tmp/{pins} " in instruction(stage, "RUN")
+    assert {"PIP_REQUIRE_HASHES=1", "PIP_ONLY_BINARY=:all:"} <= set(instruction("environment", "ENV").split())
+
+
+@pytest.mark.parametrize("pins", ["runtime.txt", "cuda.txt"])
+def test_no_package_trains(pins: str) -> None:
+    """No image holds what only training needs."""
+    assert not re.findall(r"^(?:tensorflow|keras|pytest)\b.*", (PROJECT / "requirements" / pins).read_text(), re.M)
+
+
+def test_contents_suffice(tmp_path: Path) -> None:
+    """The service runs from the files that the images hold."""
+    for name in [line.split()[1] for line in STAGES["code"] if line.startswith("COPY ")]:
+        source = PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, tmp_path)
+    prefix = f"env --chdir={tmp_path} PYTHONDONTWRITEBYTECODE=1"
+    with ServerProcess("--workers", "1", repository=tmp_path / MODEL_REPOSITORY.name, prefix=prefix) as server:
+        answer = server.client.post("/v1/predict", json={"text": "A gripping, beautifully acted film."})
+        assert answer.json()["label"] == "positive"
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+def test_nothing_else_reaches_the_build() -> None:
+    """What is sent to the builder is what the stages copy."""
+    copied = re.findall(r"^COPY (?!--from)([^/\s]+)", DOCKERFILE, re.MULTILINE)
+    allowed = re.findall(r"^!(.*)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE)
+    assert set(copied) == set(allowed)

@@ -1,0 +1,34 @@
+"""Programs that are not Python's: from the development packages, unpacked by `make test`, or of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import PATIENCE, PROJECT
+
+_ENVIRONMENT = Path(sys.prefix)
+_PATH = os.pathsep.join((str(_ENVIRONMENT / "bin"), str(_ENVIRONMENT / "debian/usr/bin"), os.environ.get("PATH", "")))
+
+
+def find(name: str) -> str:
+    """Where a program is. Without it the test is skipped, or fails where CI is set and everything should be there."""
+    if (found := shutil.which(name, path=_PATH)) is not None:
+        return found
+    if os.environ.get("CI"):
+        pytest.fail(f"this machine has no {name}, and `make test` did not get it")
+    pytest.skip(f"this machine has no {name}")
+
+
+def output(name: str, *arguments: str) -> str:
+    """What a program prints, run in the project's folder; it must succeed."""
+    finished = subprocess.run(
+        [find(name), *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
