@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -40,7 +42,7 @@ def measure_stages(
     ):
         stages[name].append(measure(work, size))
     for name, size in ((AMONG, 1), (AMONG_32, 32)):
-        stages[name].append(_together(processes, lambda size=size: measure(classifier.predict, size)))
+        stages[name].append(_together(processes, partial(measure, classifier.predict, size)))
 
 
 def _together(processes: int, measure: Callable[[], float]) -> float:
@@ -58,4 +60,4 @@ def _together(processes: int, measure: Callable[[], float]) -> float:
         other.start()
     for other in others:
         other.join()
-    return sum(results.get() for _ in others) / processes
+    return fmean(results.get() for _ in others)
