@@ -32,6 +32,8 @@ _CUDA_OPTIONS = {
 
 _FATAL_ONLY = 4
 
+_OUTPUTS = ["probabilities"]
+
 
 class GraphError(Exception):
     """A graph that ONNX Runtime cannot open or run, or that is not of the artifact's contract."""
@@ -45,18 +47,12 @@ class Engine:
     """
 
     def __init__(self, graph: bytes, *, provider: ProviderChoice = "cpu", threads: int = 1, device: int = 0) -> None:
-        self.provider = CPU
         self._device_number = device
         self._bound: dict[tuple[int, ...], _Bound] = {}
-        if provider != "cpu":
-            self._session, problem = _cuda_session(graph, threads, device)
-            if self._session is not None:
-                self.provider = CUDA
-                return
-            if provider == "cuda":
-                raise StartupError(f"the CUDA execution provider was asked for and does not work here: {problem}")
-            logger.info("running on the CPU: %s", problem)
-        self._session = _open(graph, [CPU], threads)
+        self.provider, self._session = _choose(graph, provider, threads, device)
+        # `InferenceSession.run` wraps this in checks of what holds here by construction, which cost a short text 5 us,
+        # and in a fallback to another execution provider, of which nobody would know.
+        self._run = self._session._sess.run
 
     @property
     def device(self) -> str:
@@ -78,7 +74,7 @@ class Engine:
         try:
             if (bound := self._bound.get(tokens.shape)) is not None:
                 return bound.run(tokens)
-            probabilities: npt.NDArray[np.float32] = self._session.run(("probabilities",), {"tokens": tokens})[0]
+            probabilities: npt.NDArray[np.float32] = self._run(_OUTPUTS, {"tokens": tokens}, None)[0]
         except Exception as error:
             # ONNX Runtime raises a dozen unrelated classes, RuntimeError among them.
             raise GraphError(f"ONNX Runtime cannot run the graph: {error}") from error
@@ -108,6 +104,18 @@ class _Bound:
 def may_use_cuda(provider: ProviderChoice) -> bool:
     """Whether an engine would try the GPU; ONNX Runtime knows without touching it."""
     return provider != "cpu" and CUDA in onnxruntime.get_available_providers()
+
+
+def _choose(graph: bytes, provider: ProviderChoice, threads: int, device: int) -> tuple[str, Any]:
+    """The execution provider that is asked for, or the CPU where any will do and CUDA does not, and a session on it."""
+    if provider != "cpu":
+        session, problem = _cuda_session(graph, threads, device)
+        if session is not None:
+            return CUDA, session
+        if provider == "cuda":
+            raise StartupError(f"the CUDA execution provider was asked for and does not work here: {problem}")
+        logger.info("running on the CPU: %s", problem)
+    return CPU, _open(graph, [CPU], threads)
 
 
 def _open(graph: bytes, providers: list[Any], threads: int, severity: int | None = None) -> Any:
