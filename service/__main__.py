@@ -1,8 +1,9 @@
-"""`python -m service`: serve, predict and check."""
+"""`python -m service`: serve, predict, explain and check."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import get_args
@@ -30,6 +31,17 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--overwrite", action="store_true", help="replace an output that is there")
     add_flags(predict, _OFFLINE_SETTINGS)
 
+    explain = commands.add_parser("explain", help="show what every word of one text adds to the decision")
+    explain.add_argument("text", help="the text; - reads it from the standard input")
+    explain.add_argument("--label", help="label to explain (default: the predicted one)")
+    explain.add_argument(
+        "--colour",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: in a terminal, unless NO_COLOR is set (default: auto)",
+    )
+    add_flags(explain, _OFFLINE_SETTINGS)
+
     check = commands.add_parser("check", help="verify an artifact: digests, shapes, golden answer")
     check.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
     check.add_argument("--execution-provider", choices=get_args(ProviderChoice), default="cpu")
@@ -40,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
     options = parser().parse_args(arguments)
     try:
-        return {"serve": _serve, "predict": _predict, "check": _check}[options.command](options)
+        return {"serve": _serve, "predict": _predict, "explain": _explain, "check": _check}[options.command](options)
     except SentimentError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -70,6 +82,26 @@ def _predict(options: argparse.Namespace) -> int:
         options.file, out, classifier, text_column=options.text_column, overwrite=options.overwrite, progress=True
     )
     print(f"{rows:,} reviews scored into {out}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from service.errors import RequestError
+    from service.explaining.terminal import render
+    from service.repository import load_repository
+
+    text = sys.stdin.buffer.read().decode("utf-8", "replace") if options.text == "-" else options.text
+    classifier = load_repository(read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})).get()
+    [encoding] = classifier.encode((text,))
+    [prediction] = classifier.classify((encoding,)).predictions
+    try:
+        explanation = classifier.explainer.explain(text, encoding, options.label or prediction.label)
+    except RequestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colour = {"auto": colour, "always": True, "never": False}[options.colour]
+    sys.stdout.write(render(text, classifier.manifest, prediction, explanation, colour=colour))
     return 0
 
 

@@ -118,8 +118,8 @@ class DataPlane:
         Raises as `predict` does, `NotExplainable`, and `Invalid` for what the model does not have.
         """
         explainer = self._explainer(classifier)
-        [prediction] = await self.predict(classifier, (text,), time_limit)
-        work = partial(explainer.explain, text, label or prediction.label, filters)
+        prediction, encoding = await self._predict_and_encode(classifier, text, time_limit)
+        work = partial(explainer.explain, text, encoding, label or prediction.label, filters)
         return prediction, await self._beside(text, work)
 
     async def inspect(
@@ -127,8 +127,8 @@ class DataPlane:
     ) -> tuple[Prediction, Explanation, Inspection]:
         """As `explain`, with all numbers on the way; `chosen` is the width and index of the filter to show in full."""
         explainer = self._explainer(classifier)
-        [prediction] = await self.predict(classifier, (text,))
-        work = partial(explainer.inspect, text, label or prediction.label, chosen, feature_map=feature_map)
+        prediction, encoding = await self._predict_and_encode(classifier, text)
+        work = partial(explainer.inspect, text, encoding, label or prediction.label, chosen, feature_map=feature_map)
         explanation, inspection = await self._beside(text, work)
         return prediction, explanation, inspection
 
@@ -259,6 +259,19 @@ class DataPlane:
         explainer = classifier.explainer
         _ = explainer.network
         return explainer
+
+    async def _predict_and_encode(
+        self, classifier: Classifier, text: str, time_limit: float | None = None
+    ) -> tuple[Prediction, Encoding]:
+        """As `predict`, with the ids that it read the text as."""
+        encodings: list[Encoding] = []
+
+        def encode(texts: Sequence[str]) -> list[Encoding]:
+            encodings[:] = classifier.encode(texts)
+            return encodings
+
+        [prediction] = await self._answer(classifier, (text,), self._characters, encode, time_limit)
+        return prediction, encodings[0]
 
     async def _beside(self, text: str, work: Callable[[], Result]) -> Result:
         """Work on one text: on the event loop if it is short, else on the thread."""

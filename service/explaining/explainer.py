@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from model.artifact import Artifact
 from model.padding import pad, padded_length
-from model.tokenizer import UNKNOWN_ID, word_spans
+from model.tokenizer import UNKNOWN_ID, Encoding, word_spans
 from service.errors import Invalid, NotExplainable
 from service.explaining.explanation import Attribution, attribute, strongest
 from service.explaining.forward import Pass, forward
@@ -59,22 +60,19 @@ class Explanation:
     filters: list[Filter]
 
 
-@dataclass(frozen=True)
 class Reading:
     """What the model read of a text: a row of ids, and where its words lie."""
 
-    row: np.ndarray[tuple[int], np.dtype[np.int32]]  # [time]
-    spans: list[tuple[int, int]]  # of the words read, in the text
-
-    @property
-    def first(self) -> int:
-        """Position of the first word in the row; before it are pad ids and, unless the text was cut, the start id."""
-        return len(self.row) - len(self.spans)
+    def __init__(self, row: npt.NDArray[np.int32], spans: list[tuple[int, int]]) -> None:
+        self.row = row  # [time]
+        self.spans = spans  # of the words read, in the text
+        #: Position of the first word in the row; before it are pad ids and, unless the text was cut, the start id.
+        self.first = len(row) - len(spans)
 
     def span(self, position: int, width: int) -> tuple[int, int]:
         """The characters under a window of the row; (0, 0) if there are none."""
-        first, last = max(position - self.first, 0), position - self.first + width - 1
-        return (self.spans[first][0], self.spans[last][1]) if last >= first else (0, 0)
+        last = position - self.first + width - 1
+        return (self.spans[max(last - width + 1, 0)][0], self.spans[last][1]) if last >= 0 else (0, 0)
 
 
 class Explainer:
@@ -82,7 +80,6 @@ class Explainer:
 
     def __init__(self, artifact: Artifact) -> None:
         self.manifest = artifact.manifest
-        self._tokenizer = artifact.tokenizer
         self._network = read_network(artifact.graph)
 
     @property
@@ -95,15 +92,24 @@ class Explainer:
             )
         return self._network
 
-    def explain(self, text: str, label: str, filters: int = FILTERS) -> Explanation:
-        """Where the decision comes from. Raises `NotExplainable`, or `Invalid` for a label the model does not have."""
+    def explain(self, text: str, encoding: Encoding, label: str, filters: int = FILTERS) -> Explanation:
+        """Where the decision on a text comes from, whose encoding is given.
+
+        Raises `NotExplainable`, or `Invalid` for a label the model does not have.
+        """
         unit = self._unit(label)
-        reading = self._read(text)
+        reading = self._read(text, encoding)
         taken = forward(self.network, reading.row)
         return self._explanation(text, label, reading, taken, attribute(self.network, taken, unit), filters)
 
     def inspect(
-        self, text: str, label: str, chosen: tuple[int, int] | None = None, *, feature_map: bool = False
+        self,
+        text: str,
+        encoding: Encoding,
+        label: str,
+        chosen: tuple[int, int] | None = None,
+        *,
+        feature_map: bool = False,
     ) -> tuple[Explanation, Inspection]:
         """The explanation and all numbers behind it, over the full length of the model.
 
@@ -112,12 +118,12 @@ class Explainer:
         """
         unit = self._unit(label)
         number = None if chosen is None else self._number(*chosen)
-        reading = self._read(text, whole=True)
+        reading = self._read(text, encoding, whole=True)
         taken = forward(self.network, reading.row)
         attribution = attribute(self.network, taken, unit)
         explanation = self._explanation(text, label, reading, taken, attribution, FILTERS)
         if number is None:
-            number = next(iter(strongest(taken, attribution, 1)), 0)
+            number = next(iter(strongest(taken, attribution, 1).tolist()), 0)
         return explanation, inspect(self.network, taken, attribution, number, reading.first, feature_map=feature_map)
 
     def _unit(self, label: str) -> int:
@@ -154,15 +160,11 @@ class Explainer:
             attribution.bias,
             float(attribution.shares[:first].sum()),
             words,
-            [
-                self._filter(number, taken, float(attribution.weights[number]), reading)
-                for number in strongest(taken, attribution, filters)
-            ],
+            self._filters(taken, attribution, filters, reading),
         )
 
-    def _read(self, text: str, *, whole: bool = False) -> Reading:
+    def _read(self, text: str, encoding: Encoding, *, whole: bool = False) -> Reading:
         """The row of ids that stands for a text, padded as little as gives the same answer, or to its whole length."""
-        encoding = self._tokenizer.encode(text)
         ids = encoding.ids
         max_tokens = self.manifest.max_tokens
         time = max_tokens if whole else padded_length(len(ids), max_tokens, self.manifest.leading_padding)
@@ -170,12 +172,17 @@ class Explainer:
         spans = word_spans(text)
         return Reading(pad([ids], time)[0], spans[len(spans) - words :])
 
-    def _filter(self, number: int, taken: Pass, weight: float, reading: Reading) -> Filter:
-        index = number
-        for pooled in taken.pooled:
-            if index < len(pooled.values):
-                break
-            index -= len(pooled.values)
-        width = pooled.bank.width
-        start, end = reading.span(int(pooled.positions[index]), width)
-        return Filter(width, index, float(pooled.values[index]), weight, start, end)
+    def _filters(self, taken: Pass, attribution: Attribution, count: int, reading: Reading) -> list[Filter]:
+        numbers = strongest(taken, attribution, count)
+        places = [self.network.locate(number) for number in numbers.tolist()]
+        spans = [
+            reading.span(position, width)
+            for (width, _), position in zip(places, taken.positions[numbers].tolist(), strict=True)
+        ]
+        activations, weights = taken.features[numbers].tolist(), attribution.weights[numbers].tolist()
+        return [
+            Filter(width, index, activation, weight, start, end)
+            for (width, index), activation, weight, (start, end) in zip(
+                places, activations, weights, spans, strict=True
+            )
+        ]

@@ -12,7 +12,6 @@ shares add up to the logit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,51 +29,57 @@ class Attribution:
     bias: float
     shares: npt.NDArray[np.float64]  # [time]
     weights: Floats  # [filters of all banks]: what the logit gains with a pooled value
+    layers: tuple[Floats, ...]  # [units] of each dense layer: what the logit gains with its values
 
 
 def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
     """Where the logit of a unit of the last layer comes from."""
-    weights, constant = _linearize(network, taken, unit)
+    weights, layers, constant = _linearize(network, taken, unit)
     shares = np.zeros(len(taken.tokens))
     first = 0
     for pooled in taken.pooled:
         bank = pooled.bank
         own = weights[first : first + len(pooled.values)]
         first += len(own)
-        slopes, offsets = _line(bank.activations, pooled.sums)
-        factors = own * slopes
-        constant += float(own @ offsets + factors @ bank.bias)
+        factors, rest = _back(own, bank.activations, bank.bias, pooled.sums)
+        constant += rest
         active = np.flatnonzero(factors)
-        places = pooled.positions[active]
-        under = pooled.windows[places].reshape(len(active), bank.width, -1)
-        products = np.einsum("fkd,kdf->fk", under, bank.kernel[:, :, active]) * factors[active, np.newaxis]
-        shares += np.bincount((places[:, np.newaxis] + np.arange(bank.width)).ravel(), products.ravel(), len(shares))
-    return Attribution(float(taken.logits[unit]), constant, shares, weights)
+        taps = np.arange(bank.width)
+        places = pooled.positions[active, np.newaxis] + taps
+        products = pooled.table[taps, taken.tokens[places], active[:, np.newaxis]] * factors[active, np.newaxis]
+        shares += np.bincount(places.ravel(), products.ravel(), len(shares))
+    return Attribution(float(taken.logits[unit]), constant, shares, weights, layers)
 
 
-def _linearize(network: Network, taken: Pass, unit: int) -> tuple[Floats, float]:
-    """m and the constant, from the last layer back to the pooled values."""
-    weights: Floats = network.head[-1].kernel[:, unit]
-    constant = float(network.head[-1].bias[unit])
-    for dense, layer in zip(network.head[-2::-1], taken.layers[-2::-1], strict=True):
-        slopes, offsets = _line(dense.activations, layer.sums)
-        constant += float(weights @ offsets)
-        weights = weights * slopes
-        constant += float(weights @ dense.bias)
+def _linearize(network: Network, taken: Pass, unit: int) -> tuple[Floats, tuple[Floats, ...], float]:
+    """m, what the logit gains with the values of each dense layer, and the constant; from the last layer back."""
+    weights: Floats = np.zeros_like(taken.logits)
+    weights[unit] = 1
+    layers: list[Floats] = []
+    constant = 0.0
+    for dense, layer in zip(reversed(network.head), reversed(taken.layers), strict=True):
+        layers.insert(0, weights)
+        weights, rest = _back(weights, dense.activations, dense.bias, layer.sums)
+        constant += rest
         weights = dense.kernel @ weights
-    return weights, constant
+    return weights, tuple(layers), constant
 
 
-def _line(activations: tuple[str, ...], sums: Floats) -> tuple[Floats, Floats]:
-    """Slope and offset of the line from an activation's value at zero to its value at each sum."""
-    offsets = apply(activations, np.zeros_like(sums))
-    rises = apply(activations, sums) - offsets
-    slopes = np.divide(rises, sums, out=np.zeros_like(sums), where=sums != 0)
-    return slopes, offsets
+def _back(weights: Floats, activations: tuple[str, ...], bias: Floats, sums: Floats) -> tuple[Floats, float]:
+    """From the weights of activated sums to those of the sums without their bias, and what is constant in between."""
+    if not activations:
+        return weights, float(weights @ bias)
+    if activations == ("Relu",):  # nearly always, and a line through zero
+        factors: Floats = weights * (sums > 0)
+        return factors, float(factors @ bias)
+    at_zero = apply(activations, np.zeros_like(sums))
+    slopes = np.divide(apply(activations, sums) - at_zero, sums, out=np.zeros_like(sums), where=sums != 0)
+    factors = weights * slopes
+    return factors, float(factors @ bias + weights @ at_zero)
 
 
-def strongest(taken: Pass, attribution: Attribution, count: int) -> Sequence[int]:
-    """The filters that move the logit most, by their number over all banks."""
-    values = np.concatenate([pooled.values for pooled in taken.pooled])
-    moves = np.abs(attribution.weights * values)
-    return [int(number) for number in np.argsort(-moves, kind="stable")[:count] if moves[number] > 0]
+def strongest(taken: Pass, attribution: Attribution, count: int) -> npt.NDArray[np.intp]:
+    """The filters that move the logit most, by their number over all banks; of equal ones the first."""
+    moves = np.abs(attribution.weights * taken.features)
+    order: npt.NDArray[np.intp] = np.argsort(-moves, kind="stable")[:count]
+    return order[: np.count_nonzero(moves[order])]

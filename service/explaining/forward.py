@@ -25,7 +25,7 @@ class Pooled:
     """What one bank makes of a text."""
 
     bank: Bank
-    windows: Floats  # [time - width + 1, width * embedding], the vectors of the words under a filter
+    table: Floats  # [width, vocabulary, filters]: what a word adds under a tap
     feature_map: Floats  # [time - width + 1, filters], before bias and activation
     positions: npt.NDArray[np.intp]  # [filters]
     sums: Floats  # [filters], with the bias
@@ -46,7 +46,13 @@ class Pass:
 
     tokens: npt.NDArray[np.int32]  # [time]
     pooled: tuple[Pooled, ...]
+    features: Floats  # [filters of all banks]: the pooled values, which the dense layers read
     layers: tuple[Layer, ...]
+
+    @property
+    def positions(self) -> npt.NDArray[np.intp]:
+        """[filters of all banks]: where each is highest."""
+        return np.concatenate([pooled.positions for pooled in self.pooled])
 
     @property
     def logits(self) -> Floats:
@@ -56,15 +62,14 @@ class Pass:
 
 def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
     """The way of one row of ids int32 [time], padding included, which must be no shorter than the widest filter."""
-    embedded = network.embedding[tokens]
-    pooled = tuple(_pool(bank, embedded) for bank in network.banks)
-    value = np.concatenate([each.values for each in pooled])
+    pooled = tuple(_pool(bank, table, tokens) for bank, table in zip(network.banks, network.tables, strict=True))
+    features = value = np.concatenate([each.values for each in pooled])
     layers = []
     for dense in network.head:
         sums = value @ dense.kernel + dense.bias
         value = apply(dense.activations, sums)
         layers.append(Layer(sums, value))
-    return Pass(tokens, pooled, tuple(layers))
+    return Pass(tokens, pooled, features, tuple(layers))
 
 
 def apply(activations: tuple[str, ...], value: Floats) -> Floats:
@@ -74,11 +79,11 @@ def apply(activations: tuple[str, ...], value: Floats) -> Floats:
     return value
 
 
-def _pool(bank: Bank, embedded: Floats) -> Pooled:
-    width, dimensions, filters = bank.kernel.shape
-    count = len(embedded) - width + 1
-    windows = np.concatenate([embedded[tap : tap + count] for tap in range(width)], axis=1)
-    feature_map = windows @ bank.kernel.reshape(width * dimensions, filters)
+def _pool(bank: Bank, table: Floats, tokens: npt.NDArray[np.int32]) -> Pooled:
+    count = len(tokens) - bank.width + 1
+    feature_map: Floats = table[0].take(tokens[:count], axis=0)
+    for tap in range(1, bank.width):
+        feature_map += table[tap].take(tokens[tap : tap + count], axis=0)
     positions = feature_map.argmax(axis=0)
-    sums = feature_map[positions, np.arange(filters)] + bank.bias
-    return Pooled(bank, windows, feature_map, positions, sums, apply(bank.activations, sums))
+    sums = feature_map[positions, np.arange(len(positions))] + bank.bias
+    return Pooled(bank, table, feature_map, positions, sums, apply(bank.activations, sums))

@@ -45,6 +45,7 @@ class LayerView:
     units: int
     activations: tuple[str, ...]  # ONNX operators
     values: Floats  # [units]
+    weights: Floats  # [units]: what the logit gains with each value
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ def inspect(
         first += filters
     assert chosen is not None, "the number is that of a filter"
     layers = [
-        LayerView(len(layer.values), dense.activations, layer.values)
-        for dense, layer in zip(network.head, taken.layers, strict=True)
+        LayerView(len(layer.values), dense.activations, layer.values, weights)
+        for dense, layer, weights in zip(network.head, taken.layers, attribution.layers, strict=True)
     ]
     return Inspection(taken.tokens, first_word, network.embedding[taken.tokens], chosen, banks, layers, network.final)

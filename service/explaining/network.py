@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,23 @@ class Network:
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
     final: str  # what makes probabilities of the logits: Sigmoid or Softmax
+
+    @cached_property
+    def tables(self) -> tuple[Floats, ...]:
+        """What each word adds under each tap of each filter, [width, vocabulary, filters] of every bank.
+
+        The session holds the same products. They are made for the first explanation, so that a service that is never
+        asked for one has no memory for them.
+        """
+        return tuple(self.embedding @ bank.kernel for bank in self.banks)
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """Width and index in its bank of the filter with a number over all banks."""
+        for bank in self.banks:
+            if number < len(bank.bias):
+                break
+            number -= len(bank.bias)
+        return bank.width, number
 
 
 class _Stranger(Exception):

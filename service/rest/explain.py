@@ -122,6 +122,7 @@ class LayerView(BaseModel):
     units: int
     activations: list[str] = Field(description="ONNX operators.")
     values: list[float]
+    weights: list[float] = Field(description="What the logit gains with each value.")
 
 
 class InspectionBody(BaseModel):

@@ -6,6 +6,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from service.grpc.protos.sentiment_pb2 import (
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.metrics import Metrics
 from tests.processes import PATIENCE, ServerProcess
+from tests.service import artifacts
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.test_operations import scrape
 from tests.service.test_metrics import series, value
@@ -116,12 +118,36 @@ def test_stream_waits_for_its_reader(server: ServerProcess) -> None:
     assert texts_counted(server) - before == count
 
 
-def test_explain(server: ServerProcess, stub: SentimentStub) -> None:
-    """Explain is not there yet, says so, and is no defect in the log."""
-    refusal = refused(lambda: stub.Explain(ExplainRequest(text="x")))
-    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
-    assert "Explain" in refusal.message
-    assert "Traceback" not in "".join(server.log)
+def test_explain(stub: SentimentStub, classifier: Classifier) -> None:
+    """Explain answers with the prediction and the shares of the core."""
+    for text in (*TEXTS, "word " * 500):
+        answer = stub.Explain(ExplainRequest(text=text, model="imdb-cnn", version="1"))
+        [encoding] = classifier.encode((text,))
+        [prediction] = classifier.classify((encoding,)).predictions
+        expected = classifier.explainer.explain(text, encoding, prediction.label)
+        assert_answers_one(prediction, answer.prediction)
+        assert answer.label == prediction.label
+        total = answer.bias + answer.padding + sum(word.share for word in answer.words)
+        assert answer.logit == pytest.approx(total, abs=1e-4)
+        assert answer.logit == pytest.approx(expected.logit, abs=1e-5)
+        for word, right in zip(answer.words, expected.words, strict=True):
+            assert (word.text, word.start, word.end) == (right.text, right.start, right.end)
+            assert (word.id, word.known) == (right.id, right.known)
+            assert word.share == pytest.approx(right.share, abs=1e-6)
+        for each, other in zip(answer.filters, expected.filters, strict=True):
+            assert (each.width, each.index, each.start, each.end) == (other.width, other.index, other.start, other.end)
+            assert each.activation * each.weight == pytest.approx(other.activation * other.weight, abs=1e-5)
+
+
+def test_explain_refusals(stub: SentimentStub, tmp_path: Path) -> None:
+    """A label that is not there is an argument's fault; a model outside the family cannot be explained at all."""
+    refusal = refused(lambda: stub.Explain(ExplainRequest(text="x", label="other")))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT and "negative, positive" in refusal.message
+    artifacts.publish_table(tmp_path)
+    with ServerProcess("--workers", "1", repository=tmp_path) as server, connect(server) as channel:
+        refusal = refused(lambda: SentimentStub(channel).Explain(ExplainRequest(text="praise")))
+        assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+        assert "no exact explanation for model 'tickets'" in refusal.message
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid, Malformed
-from service.rest import cloud, huggingface, native, oip, tfserving
+from service.rest import cloud, explain, huggingface, native, oip, tfserving
 from service.rest.app import OTHER, routes
 from service.rest.endpoint import Endpoint
 from service.settings import Settings
@@ -15,6 +15,8 @@ from tests.processes import ServerProcess
 BUSY: list[type[Endpoint]] = [
     native.Predict,
     native.PredictBatch,
+    explain.Explain,
+    explain.Inspect,
     oip.Infer,
     tfserving.Predict,
     huggingface.TextClassification,
@@ -90,7 +92,7 @@ def test_example(server: ServerProcess, document: dict[str, Any], endpoint: type
         assert content["example"].keys() <= request["properties"].keys()
 
 
-@pytest.mark.parametrize("endpoint", [native.Predict, native.PredictBatch])
+@pytest.mark.parametrize("endpoint", [native.Predict, native.PredictBatch, explain.Explain, explain.Inspect])
 def test_native_shapes(server: ServerProcess, document: dict[str, Any], endpoint: type[Endpoint]) -> None:
     """A native answer has just the fields that are described, and no field but those may be sent."""
     operation = document["paths"][endpoint.paths[0]]["post"]

@@ -1,0 +1,77 @@
+"""Small networks of the Conv1D family, as artifacts that were folded by the exporter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from export.family import Bank, Dense, Family
+from export.folded import folded_graph
+from model.artifact import Artifact
+from tests.service import artifacts
+
+VOCABULARY = 6  # the reserved ids and the words of `artifacts.WORDS`
+EMBEDDING = 3
+
+
+def draw(
+    seed: int,
+    *,
+    banks: list[tuple[int, int, str]],
+    hidden: list[tuple[int, str]],
+    outputs: int,
+    bias: bool = True,
+) -> Family:
+    """A family of random weights. `banks` are widths, filters and Keras activations; `hidden` units and activations."""
+    random = np.random.default_rng(seed)
+
+    def weights(*shape: int) -> npt.NDArray[np.float32]:
+        return random.normal(size=shape).astype(np.float32)
+
+    units = sum(filters for _, filters, _ in banks)
+    head = []
+    for size, activation in [*hidden, (outputs, "sigmoid" if outputs == 1 else "softmax")]:
+        head.append(Dense(weights(units, size), weights(size) if bias else None, (activation,)))
+        units = size
+    return Family(
+        artifacts.MAX_TOKENS,
+        weights(VOCABULARY, EMBEDDING),
+        tuple(
+            Bank(weights(width, EMBEDDING, filters), weights(filters) if bias else None, (activation,))
+            for width, filters, activation in banks
+        ),
+        tuple(head),
+    )
+
+
+def several_widths(seed: int = 1) -> Family:
+    """Three widths, two dense layers and three labels."""
+    return draw(
+        seed,
+        banks=[(2, 4, "relu"), (3, 5, "relu"), (4, 3, "tanh")],
+        hidden=[(4, "relu"), (5, "sigmoid")],
+        outputs=len(artifacts.LABELS),
+    )
+
+
+def publish(repository: Path, family: Family, name: str = "tickets") -> Artifact:
+    """An artifact of a network with a softmax over `artifacts.LABELS`."""
+    graph = folded_graph(family).SerializeToString()
+    return artifacts.publish_table(
+        repository,
+        graph,
+        name=name,
+        leading_padding=max(bank.width for bank in family.banks),
+        convolution_widths=tuple(bank.width for bank in family.banks),
+        golden={"text": "praise", "probabilities": _answer(graph)},
+    )
+
+
+def _answer(graph: bytes) -> list[float]:
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    tokens = np.array([[0] * (artifacts.MAX_TOKENS - 2) + [1, 3]], np.int32)
+    answer: list[float] = session.run(["probabilities"], {"tokens": tokens})[0][0].tolist()
+    return answer
