@@ -82,6 +82,9 @@ class Settings(BaseModel):
     api_key_file: Path | None = Field(None, description="A file with one API key a line.")
     open_health: bool = Field(True, description="Whether health routes answer without an API key.")
     open_metrics: bool = Field(False, description="Whether /metrics answers without an API key.")
+    open_page: bool = Field(
+        False, description="Whether the page's own files answer without an API key; its requests need one all the same."
+    )
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes of a request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters of one text; more is a 413.")
     max_batch_texts: int = Field(1024, ge=1, description="Texts of one request; more is a 413.")

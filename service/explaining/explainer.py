@@ -83,6 +83,11 @@ class Explainer:
         self._network = read_network(artifact.graph)
 
     @property
+    def explainable(self) -> bool:
+        """Whether it is one of the family."""
+        return self._network is not None
+
+    @property
     def network(self) -> Network:
         """Its arrays. Raises `NotExplainable`."""
         if self._network is None:

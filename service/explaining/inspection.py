@@ -32,6 +32,7 @@ class BankView:
 
     width: int
     filters: int
+    activations: tuple[str, ...]  # ONNX operators, after the maximum and the bias
     positions: npt.NDArray[np.int64]  # [filters]
     pooled: Floats  # [filters]
     weights: Floats  # [filters]
@@ -76,6 +77,7 @@ def inspect(
             BankView(
                 bank.width,
                 filters,
+                bank.activations,
                 pooled.positions.astype(np.int64),
                 pooled.values,
                 weights,

@@ -36,7 +36,7 @@ from service.errors import (
 )
 from service.record import Record, current, current_id
 from service.request_ids import HEADER, RequestIds
-from service.rest import cloud, explain, huggingface, native, oip, operations, tfserving
+from service.rest import cloud, explain, huggingface, native, oip, operations, page, tfserving
 from service.rest.body import WHOLE_ANSWER, ClientDisconnected, read_body, while_connected, whole_body
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
@@ -57,7 +57,7 @@ _ENDPOINTS = (
     huggingface.TeiPredict,
     cloud.Invocations,
 )
-_ROUTERS = (native.router, oip.router, tfserving.router, huggingface.router, cloud.router, operations.router)
+_ROUTERS = (native.router, oip.router, tfserving.router, huggingface.router, cloud.router, operations.router, page.router)
 
 _Form = tuple[Callable[[RequestError, str], bytes], Mapping[str, HTTPStatus]]
 
@@ -304,6 +304,8 @@ def _open_paths(settings: Settings) -> Iterator[str]:
             yield settings.health_route
     if settings.open_metrics:
         yield "/metrics"
+    if settings.open_page:
+        yield from page.PATHS
 
 
 async def _on_request_error(request: Request, error: Exception) -> Response:

@@ -110,6 +110,7 @@ class BankView(BaseModel):
 
     width: int
     filters: int
+    activations: list[str] = Field(description="ONNX operators, after the maximum and the bias.")
     positions: list[int] = Field(description="Where each filter was highest.")
     pooled: list[float]
     weights: list[float] = Field(description="What the logit gains with each pooled value.")

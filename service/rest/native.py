@@ -7,7 +7,9 @@ from typing import Annotated, Any, ClassVar
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
-from model.artifact import Manifest, Metrics
+from model.artifact import Manifest, Metrics, ParityCheck
+from model.configuration import Configuration
+from service.classifier import Classifier
 from service.dataplane import DataPlane
 from service.errors import HTTP_STATUS, RequestError
 from service.prediction import Prediction
@@ -84,7 +86,14 @@ class ModelDescription(BaseModel):
     max_tokens: int
     vocabulary_size: int
     execution_provider: str
+    created: str = Field(description="UTC, ISO 8601.")
+    precision: str = Field(description="What the convolutions are computed in.")
+    convolution_widths: list[int] = Field(description="Empty where the model is not of the Conv1D family.")
+    configuration: Configuration | None = Field(description="How it was trained; null for a model trained elsewhere.")
     metrics: Metrics | None
+    parity: list[ParityCheck] = Field(description="Comparisons made before it was published.")
+    explainable: bool = Field(description="Whether `/v1/explain` and `/v1/inspect` can explain what it decides.")
+    libraries: dict[str, str] = Field(description="Those that it was made with, and their versions.")
     ready: bool = Field(description="As KServe has it.")
     model_version_status: list[dict[str, Any]] = Field(description="As TensorFlow Serving has it.")
 
@@ -153,15 +162,14 @@ router = APIRouter(tags=["native"])
 async def list_models(request: Request) -> ModelList:
     """Every loaded model, with the metrics of its manifest."""
     dataplane: DataPlane = request.app.state.dataplane
-    return ModelList(models=[_description(each.manifest, each.engine.provider) for each in dataplane.repository])
+    return ModelList(models=[_description(each) for each in dataplane.repository])
 
 
 @router.get("/v1/models/{name}", summary="One loaded model", responses={404: {"model": ErrorResponse}})
 async def describe_model(request: Request, name: str) -> ModelDescription:
     """One loaded model, with the metrics of its manifest."""
     dataplane: DataPlane = request.app.state.dataplane
-    classifier = dataplane.repository.get(name)
-    return _description(classifier.manifest, classifier.engine.provider)
+    return _description(dataplane.repository.get(name))
 
 
 def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
@@ -177,7 +185,8 @@ def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any
     }
 
 
-def _description(manifest: Manifest, provider: str) -> ModelDescription:
+def _description(classifier: Classifier) -> ModelDescription:
+    manifest = classifier.manifest
     return ModelDescription(
         name=manifest.name,
         version=str(manifest.version),
@@ -185,8 +194,15 @@ def _description(manifest: Manifest, provider: str) -> ModelDescription:
         activation=manifest.activation,
         max_tokens=manifest.max_tokens,
         vocabulary_size=manifest.vocabulary_size,
-        execution_provider=provider,
+        execution_provider=classifier.engine.provider,
+        created=manifest.created,
+        precision=manifest.precision,
+        convolution_widths=list(manifest.convolution_widths),
+        configuration=manifest.configuration,
         metrics=manifest.metrics,
+        parity=list(manifest.parity),
+        explainable=classifier.explainer.explainable,
+        libraries=manifest.libraries,
         ready=True,
         model_version_status=status(manifest.version),
     )

@@ -1,0 +1,40 @@
+// Elements by hand. What goes into them is text, never markup.
+
+export const byId = (id) => document.getElementById(id);
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element with attributes and children; a string among them is text. */
+export function make(name, attributes = {}, ...children) {
+  return dress(document.createElement(name), attributes, children);
+}
+
+/** The same in SVG. */
+export function draw(name, attributes = {}, ...children) {
+  return dress(document.createElementNS(SVG, name), attributes, children);
+}
+
+function dress(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** A table with a head; the columns at `quantities` are aligned as numbers. */
+export function fillTable(table, head, rows, quantities = []) {
+  const kind = (column) => (quantities.includes(column) ? { class: "quantity" } : {});
+  table.replaceChildren(
+    make("thead", {}, make("tr", {}, ...head.map((title, column) => make("th", { scope: "col", ...kind(column) }, title)))),
+    make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell, column) =>
+      cell instanceof HTMLTableCellElement ? cell : make("td", kind(column), cell))))),
+  );
+}
+
+/** A formula: strings, with { sub: "…" } below the line, { sup: "…" } above it and { size: "…" } beside it. */
+export function formula(element, ...parts) {
+  element.replaceChildren(...parts.map((part) => {
+    if (typeof part === "string") return part;
+    const [[kind, text]] = Object.entries(part);
+    return kind === "size" ? make("span", { class: "size" }, text) : make(kind, {}, text);
+  }));
+}

@@ -1,0 +1,27 @@
+// Numbers as people read them.
+
+const grouped = new Intl.NumberFormat("en");
+
+/** 5000 as 5,000. */
+export const count = (number) => grouped.format(number);
+
+/** With a sign and a true minus. */
+export const signed = (number, digits = 4) => (number < 0 ? "\u2212" : "+") + Math.abs(number).toFixed(digits);
+
+/** Without a plus. */
+export const plain = (number, digits = 4) => (number < 0 ? "\u2212" : "") + Math.abs(number).toFixed(digits);
+
+/** A probability as a percentage; never 100 % or 0 % unless it is just that. */
+export function percent(probability) {
+  for (let digits = 1; digits < 7; digits++) {
+    const text = (100 * probability).toFixed(digits);
+    if (probability === 0 || probability === 1 || (Number(text) !== 0 && Number(text) !== 100)) return `${text}\u2009%`;
+  }
+  return `${(100 * probability).toPrecision(3)}\u2009%`;
+}
+
+/** 1 word, 2 words. */
+export const several = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+
+/** The class of a number that speaks for or against. */
+export const side = (number) => (number < 0 ? "negative-number" : "positive-number");

@@ -1,0 +1,107 @@
+// Canvases: heat maps and bars, in the colours of the style sheet.
+
+/** The colours of the moment, as [red, green, blue]. */
+export function palette() {
+  const style = getComputedStyle(document.documentElement);
+  const read = (name) => {
+    const digits = style.getPropertyValue(name).trim().slice(1);
+    return [0, 2, 4].map((place) => parseInt(digits.slice(place, place + 2), 16));
+  };
+  const names = { ink: "--ink", muted: "--muted", line: "--line", card: "--card", positive: "--for", negative: "--against", neutral: "--neutral", frame: "--frame", halo: "--halo" };
+  return Object.fromEntries(Object.entries(names).map(([name, property]) => [name, read(property)]));
+}
+
+export const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blue} / ${alpha})`;
+
+/** A canvas made ready for its size on the screen. Coordinates are CSS pixels. */
+export function prepare(canvas) {
+  const { width, height } = canvas.getBoundingClientRect();
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.max(1, Math.round(width * ratio));
+  canvas.height = Math.max(1, Math.round(height * ratio));
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.imageSmoothingEnabled = false;
+  return { context, width, height };
+}
+
+/** The largest absolute value, but for the few that stand out: they would leave everything else pale. */
+export function scaleOf(values) {
+  const sizes = Float32Array.from(values, Math.abs).sort();
+  return sizes[Math.floor(0.995 * (sizes.length - 1))] || sizes.at(-1) || 1;
+}
+
+/** Between the colour of zero and that of the sign. */
+export function colour(colours, value, scale) {
+  const strength = Math.min(1, Math.abs(value) / scale) ** 0.75;
+  const end = value < 0 ? colours.negative : colours.positive;
+  return colours.neutral.map((channel, place) => Math.round(channel + (end[place] - channel) * strength));
+}
+
+/** A picture of a matrix, one pixel a number: `at(column, row)` gives it. */
+export function picture(columns, rows, at, scale, colours) {
+  const canvas = document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  const steps = 255;
+  const shades = new Uint8Array((2 * steps + 1) * 3);
+  for (let step = -steps; step <= steps; step++) shades.set(colour(colours, step, steps), (step + steps) * 3);
+  let place = 0;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++, place += 4) {
+      const step = Math.round(Math.max(-1, Math.min(1, at(column, row) / scale)) * steps) + steps;
+      image.data[place] = shades[step * 3];
+      image.data[place + 1] = shades[step * 3 + 1];
+      image.data[place + 2] = shades[step * 3 + 2];
+      image.data[place + 3] = 255;
+    }
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** A frame that is seen on any colour. */
+export function frame(context, colours, x, y, width, height) {
+  context.lineWidth = 4;
+  context.strokeStyle = css(colours.halo, 0.85);
+  context.strokeRect(x, y, width, height);
+  context.lineWidth = 2;
+  context.strokeStyle = css(colours.frame);
+  context.strokeRect(x, y, width, height);
+}
+
+/** Bars from a common zero line; `shade(index)` gives the colour, `marked` the index of one that is pointed at. */
+export function bars(canvas, values, shade, marked = -1) {
+  const { context, width, height } = prepare(canvas);
+  const colours = palette();
+  const top = Math.max(0, ...values);
+  const bottom = Math.min(0, ...values);
+  const room = height - 14;
+  const y = (value) => 12 + (room * (top - value)) / (top - bottom || 1);
+  const step = width / values.length;
+  values.forEach((value, index) => {
+    context.fillStyle = shade(index, colours);
+    const from = y(Math.max(value, 0));
+    context.fillRect(index * step, from, Math.max(step * 0.8, 0.75), Math.max(y(Math.min(value, 0)) - from, 0.5));
+  });
+  context.fillStyle = css(colours.line);
+  context.fillRect(0, y(0), width, 1);
+  if (marked >= 0) {
+    const x = (marked + 0.4) * step;
+    context.fillStyle = css(colours.frame);
+    context.beginPath();
+    context.moveTo(x, y(Math.max(values[marked], 0)) - 2);
+    context.lineTo(x - 5, y(Math.max(values[marked], 0)) - 11);
+    context.lineTo(x + 5, y(Math.max(values[marked], 0)) - 11);
+    context.fill();
+  }
+}
+
+/** Call `render` when a canvas changes its size or the colours change. */
+export function keepDrawn(elements, render) {
+  const observer = new ResizeObserver(() => render());
+  elements.forEach((element) => observer.observe(element));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => render());
+}

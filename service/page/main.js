@@ -1,0 +1,153 @@
+// The page: what is typed goes to the service, what comes back is shown.
+
+import { byId, make } from "./dom.js";
+import { percent } from "./format.js";
+import { showModels } from "./model.js";
+import { goToWord, show, showAnother, start } from "./reading.js";
+import { markWords, showExplanation, showFilters, showPrediction, walkWithKeys } from "./review.js";
+import { SAMPLES } from "./samples.js";
+import { get, Newest, post, rememberKey, Trouble } from "./service.js";
+
+const TYPING = 140; // milliseconds without a key before the service is asked
+const SETTLED = 450; // and before it is asked for everything
+const SPOKEN = 1000; // and before a screen reader hears of it
+
+const NO_EXPLANATION =
+  "There is no exact explanation for this model: it is no embedding with convolutions straight after it, max pooling and dense layers in float32. Its label and probability are above.";
+
+const explaining = new Newest();
+const inspecting = new Newest();
+const filtering = new Newest();
+
+let models = null; // that are loaded
+let answered = null; // the text that is explained on the page, and its explanation
+let inspected = null; // the text whose way is shown
+let spoken = 0;
+
+function ask(milliseconds = TYPING) {
+  const text = byId("text").value;
+  byId("verdict").classList.add("waiting");
+  inspecting.stop();
+  explaining.run(milliseconds, (signal) => explain(text, signal), ({ prediction, explanation }) => {
+    hideTrouble();
+    showPrediction(prediction);
+    announce(prediction);
+    byId("why").hidden = !explanation;
+    byId("steps").hidden = !explanation;
+    note(explanation ? "" : NO_EXPLANATION);
+    if (!explanation) return;
+    answered = { text, explanation };
+    const target = explained(explanation);
+    showExplanation(text, explanation, target, (index) => { goToWord(index); byId("step-slide").scrollIntoView(); byId("play").focus({ preventScroll: true }); });
+    showFilters(text, explanation, (filter) => { watch(filter); byId("step-slide").scrollIntoView(); byId("play").focus({ preventScroll: true }); });
+    inspectSoon(SETTLED);
+  }, (trouble) => showTrouble(trouble, () => ask(0)));
+}
+
+/** The explanation, or the bare prediction where the model has none. */
+async function explain(text, signal) {
+  if (!models) showModels(models = (await get("v1/models", signal)).models);
+  if (models.some((model) => model.explainable)) {
+    try {
+      const explanation = await post("v1/explain", { text }, signal);
+      return { prediction: explanation.prediction, explanation };
+    } catch (error) {
+      if (!(error instanceof Trouble) || error.code !== "not_explainable") throw error;
+    }
+  }
+  return { prediction: await post("v1/predict", { text }, signal), explanation: null };
+}
+
+/** The label whose logit an explanation is about. */
+function explained({ label, prediction }) {
+  const { name, version } = prediction.model;
+  const model = models.find((each) => each.name === name && each.version === version);
+  return model?.activation === "softmax" ? label : Object.keys(prediction.probabilities)[1];
+}
+
+/** Ask for all numbers, a megabyte of them, once somebody is there to see them. */
+function inspectSoon(milliseconds = 0) {
+  if (!answered || !nearReading || inspected === answered.text) return;
+  const { text } = answered;
+  inspecting.run(milliseconds, (signal) => post("v1/inspect", { text, feature_map: true }, signal), (inspection) => {
+    inspected = text;
+    byId("reads").removeAttribute("aria-busy");
+    show(inspection, explained(inspection.explanation));
+  }, (trouble) => showTrouble(trouble, () => inspectSoon()));
+}
+
+function watch(filter) {
+  const ready = inspected === answered?.text;
+  filtering.run(0, (signal) => post("v1/inspect", { text: answered.text, filter, feature_map: !ready }, signal), (inspection) => {
+    if (ready && inspected === answered.text) return showAnother(inspection);
+    inspecting.stop();
+    inspected = answered.text;
+    return show(inspection, explained(inspection.explanation));
+  }, (trouble) => showTrouble(trouble, () => watch(filter)));
+}
+
+function announce(prediction) {
+  clearTimeout(spoken);
+  spoken = setTimeout(() => { byId("announcement").textContent = `${prediction.label}, ${percent(prediction.score)}`; }, SPOKEN);
+}
+
+function note(text) {
+  byId("reads-note").hidden = !text;
+  byId("reads-note").textContent = text;
+}
+
+let waiting = 0;
+
+function showTrouble(trouble, again) {
+  clearTimeout(waiting);
+  byId("trouble").hidden = false;
+  byId("trouble-text").textContent = trouble.message + (trouble.retryAfter ? ` Trying again in ${trouble.retryAfter} s.` : "");
+  byId("key-form").hidden = trouble.status !== 401;
+  byId("retry").hidden = trouble.status === 401 || trouble.status === 413;
+  byId("retry").onclick = again;
+  if (trouble.status === 401) byId("key").focus();
+  if (trouble.retryAfter) waiting = setTimeout(again, 1000 * trouble.retryAfter);
+}
+
+function hideTrouble() {
+  clearTimeout(waiting);
+  byId("trouble").hidden = true;
+}
+
+byId("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  rememberKey(byId("key").value.trim());
+  byId("key").value = "";
+  ask(0);
+});
+
+byId("text").addEventListener("input", () => ask());
+
+byId("samples").append(...SAMPLES.map(({ name, text }) => {
+  const button = make("button", { type: "button" }, name);
+  button.addEventListener("click", () => { byId("text").value = text; ask(0); });
+  return button;
+}));
+
+let nearReading = false;
+new IntersectionObserver(([{ isIntersecting }]) => {
+  nearReading = isIntersecting;
+  inspectSoon();
+}, { rootMargin: "400px" }).observe(byId("reads"));
+
+const links = [...document.querySelectorAll("nav a")];
+const current = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    for (const link of links) {
+      if (link.hash === `#${target.id}`) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }
+}, { rootMargin: "-30% 0px -65% 0px" });
+for (const section of document.querySelectorAll("main > section")) current.observe(section);
+
+start(watch, markWords);
+walkWithKeys();
+if (!byId("text").value) byId("text").value = SAMPLES[0].text;
+ask(0);

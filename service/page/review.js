@@ -1,0 +1,124 @@
+// "Try it": the decision, the words with their shares, and the sum that they make.
+
+import { byId, fillTable, make } from "./dom.js";
+import { count, percent, plain, several, side, signed } from "./format.js";
+
+//: Characters of the part that was not read, of which there may be a million.
+const UNREAD = 400;
+
+let words = [];
+let taken = 0;
+
+/** Label, probabilities and counts. */
+export function showPrediction(prediction) {
+  byId("verdict").classList.remove("waiting");
+  byId("label").textContent = prediction.label;
+  byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([label, probability]) => {
+    const bar = make("i");
+    bar.style.setProperty("--part", probability);
+    return make("div", { class: "probability" }, make("span", {}, label), make("b", {}, percent(probability)),
+      make("div", { class: "meter", "aria-hidden": "true" }, bar));
+  }));
+  byId("answered-by").textContent = `${prediction.model.name}, version ${prediction.model.version}`;
+  const known = prediction.tokens - 1;
+  byId("counts").textContent = [
+    several(known, "word"),
+    prediction.unknown_tokens ? `${count(prediction.unknown_tokens)} unknown` : "",
+    prediction.truncated ? "longer than the model reads: only the end counts" : "",
+  ].filter(Boolean).join(" · ");
+}
+
+/** The text with its words, each as strong in colour as its share of the logit of `target`; `onTake(index)` when one is chosen. */
+export function showExplanation(text, explanation, target, onTake) {
+  const characters = Array.from(text); // offsets count characters, JavaScript's strings count halves of some
+  const largest = Math.max(...explanation.words.map((word) => Math.abs(word.share)), 1e-12);
+  byId("legend-for").textContent = `for ${target}`;
+  byId("legend-against").textContent = `against ${target}`;
+  const parts = [];
+  let end = explanation.words.length ? explanation.words[0].start : characters.length;
+  if (explanation.prediction.truncated) {
+    const shown = characters.slice(Math.max(0, end - UNREAD), end).join("").trim();
+    const omitted = end > UNREAD ? `… ` : "";
+    const unread = explanation.prediction.tokens - 1 - explanation.words.length;
+    if (unread > 0) parts.push(make("span", { class: "small" }, `Not read, ${several(unread, "word")}: `), make("span", { class: "unread" }, omitted + shown), " ");
+  } else {
+    parts.push(characters.slice(0, end).join(""));
+  }
+  words = explanation.words.map((word, index) => {
+    parts.push(characters.slice(end, word.start).join(""));
+    const button = make("button", {
+      type: "button",
+      class: `word ${word.share < 0 ? "against" : "for"}${word.known ? "" : " unknown"}`,
+      tabindex: -1,
+      "aria-label": `${word.text}${word.known ? "" : ", unknown"}: ${plain(word.share)}`,
+    }, word.text);
+    button.style.setProperty("--strength", (Math.abs(word.share) / largest).toFixed(4));
+    button.addEventListener("pointerenter", () => read(word, target));
+    button.addEventListener("focus", () => { take(index); read(word, target); });
+    button.addEventListener("click", () => onTake(index));
+    parts.push(button);
+    end = word.end;
+    return button;
+  });
+  parts.push(characters.slice(end).join(""));
+  byId("words").replaceChildren(...(words.length ? parts : ["There is no word here. The model reads its start mark alone."]));
+  taken = 0;
+  words[0]?.setAttribute("tabindex", 0);
+  const strongest = explanation.words.reduce((best, word) => (Math.abs(word.share) > Math.abs(best?.share ?? 0) ? word : best), null);
+  if (strongest) read(strongest, target); else byId("readout").replaceChildren();
+  showSum(explanation, target);
+  fillTable(byId("words-table"), ["word", "id", `share of the logit of ${target}`],
+    explanation.words.map((word) => [word.text, word.known ? count(word.id) : `${word.id} (unknown)`, signed(word.share)]), [1, 2]);
+}
+
+function read(word, target) {
+  const direction = word.share < 0 ? "against" : "for";
+  byId("readout").replaceChildren(
+    make("b", {}, `\u201c${word.text}\u201d`), " adds ", make("b", { class: side(word.share) }, signed(word.share)),
+    `: it speaks ${direction} ${target}. ${word.known ? `Its id is ${count(word.id)}.` : "The model does not know this word, only that a rare one stands here."}`);
+}
+
+function showSum(explanation, target) {
+  const sum = explanation.words.reduce((total, word) => total + word.share, 0);
+  const box = (number, name) => make("div", {}, make("b", { class: side(number) }, signed(number)), make("span", {}, name));
+  byId("sum").replaceChildren(
+    box(sum, "all words"), make("i", {}, "+"), box(explanation.padding, "padding and start"), make("i", {}, "+"),
+    box(explanation.bias, "constant"), make("i", {}, "="), box(explanation.logit, `logit of ${target}`));
+}
+
+/** The strongest filters with the words beneath them; `onWatch(filter)` shows one as it slides. */
+export function showFilters(text, explanation, onWatch) {
+  const characters = Array.from(text);
+  fillTable(byId("filters"), ["fits best on", "how well", "weight", "moves the logit by", "filter"],
+    explanation.filters.map((each) => {
+      const watch = make("button", { type: "button", "aria-label": `Watch filter ${each.index} of width ${each.width} slide` }, `${each.width} wide, no. ${each.index}`);
+      watch.addEventListener("click", () => onWatch(each));
+      const move = each.activation * each.weight;
+      const cell = make("td", { class: "quantity" }, make("span", { class: side(move) }, signed(move)));
+      return [
+        make("td", { class: "quote" }, each.end ? characters.slice(each.start, each.end).join("").replace(/\s+/g, " ") : "(before the first word)"),
+        plain(each.activation), plain(each.weight), cell, make("td", {}, watch),
+      ];
+    }), [1, 2, 3]);
+}
+
+/** Mark words as those beneath the filter. */
+export function markWords(first, last) {
+  words.forEach((word, index) => word.classList.toggle("marked", index >= first && index <= last));
+}
+
+function take(index) {
+  words[taken]?.setAttribute("tabindex", -1);
+  taken = index;
+  words[taken]?.setAttribute("tabindex", 0);
+}
+
+/** One stop for the tab key; arrows, Home and End walk through the words. */
+export function walkWithKeys() {
+  byId("words").addEventListener("keydown", (event) => {
+    const step = { ArrowRight: taken + 1, ArrowDown: taken + 1, ArrowLeft: taken - 1, ArrowUp: taken - 1, Home: 0, End: words.length - 1 }[event.key];
+    if (step === undefined || !words[step]) return;
+    event.preventDefault();
+    words[step].focus();
+  });
+}

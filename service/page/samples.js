@@ -1,0 +1,31 @@
+// Texts to begin with.
+
+const LONG = `I went in knowing nothing, and for the first quarter of an hour I was sure that I had made a mistake. The
+camera sits in a kitchen and watches a woman peel potatoes. Nobody speaks. A clock ticks, a dog barks somewhere down the
+road, and the light moves slowly over the table. Then her brother comes in, sits down, and says that he has sold the
+house. What follows is one of the finest scenes of the year: ten minutes, one shot, two people who have not talked for
+half of their lives and now have to. Neither of them raises a voice. She goes on peeling. He tells her about the man who
+bought it, about the price, about the garden that will be a car park. She asks him whether he has eaten. It is so well
+written that I forgot to breathe, and so well played that I forgot it was written. The rest of the film does not always
+live up to it. The middle part, in which the two of them drive to the coast with a box of letters, is too long by a
+third, and a chance meeting at a petrol station is the kind of thing that only happens in films. The music does not help
+either: whenever a feeling might come by itself, a piano has got there before. And there is a boy, the son of a
+neighbour, who is there to ask the questions that the script would like to answer. I did not believe a word he said. But
+then they reach the sea, in the rain, out of season, with every shop closed, and the film finds its way back to what it
+does best, which is to look at faces for as long as it takes. She reads one of the letters aloud. He laughs, and then he
+does not. I will not tell how it ends, only that it ends where it has to, and that the last picture, an empty kitchen
+with the clock still ticking, has stayed with me for days. The two leads are wonderful. Around them the small parts are
+cast with care, and the director, whose first film this is, knows already what many never learn: when to cut, and when
+to wait. It is a modest film about large things. It has its faults, and I have named them, but I would rather see one
+like it than ten without any. When the lights came on nobody in the row in front of me got up. An old man took out a
+handkerchief, a couple held hands, and somewhere at the back someone began to clap. If it is shown anywhere near you,
+go and see it, take your brother along, and do not talk about it until you are home. It is beautiful, sad and honest,
+and one of the best things I have seen this year.`.replaceAll("\n", " ");
+
+export const SAMPLES = [
+  { name: "Praise", text: "A quiet, beautifully acted film. The first hour takes its time, but the ending is one of the best I've seen, and I'd gladly watch it again!" },
+  { name: "Complaint", text: "Two dull hours that I will never get back. The plot is a mess, the jokes are awful, and not even the wonderful photography can save it." },
+  { name: "Both", text: "It is not bad, and the music is lovely, but the story never comes to life and the ending is a disappointment." },
+  { name: "Unknown words", text: "Flumberously zorptastic! The kwisatz plot wambles, yet the acting is superb." },
+  { name: "Too long", text: LONG },
+];

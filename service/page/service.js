@@ -1,0 +1,77 @@
+// The service's routes, what can go wrong on the way to them, and the one request that still counts.
+
+const KEY = "api-key";
+
+/** A request without an answer that can be used. `retryAfter` is in seconds, or null. */
+export class Trouble extends Error {
+  constructor(message, { status = 0, code = "", retryAfter = null } = {}) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** Keep an API key until the tab is closed. */
+export const rememberKey = (key) => sessionStorage.setItem(KEY, key);
+
+export const get = (path, signal) => ask(path, { signal });
+
+export const post = (path, body, signal) =>
+  ask(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" }, signal });
+
+async function ask(path, { headers = {}, ...request }) {
+  const key = sessionStorage.getItem(KEY);
+  let response;
+  let document;
+  try {
+    response = await fetch(path, { ...request, headers: key ? { ...headers, "x-api-key": key } : headers });
+    document = await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Trouble(response ? "The answer broke off on its way." : "The service cannot be reached.", { status: response?.status });
+  }
+  if (response.ok) return document;
+  const { code, message } = document.error ?? {};
+  throw new Trouble(explain(response.status, message), {
+    status: response.status,
+    code,
+    retryAfter: Number(response.headers.get("retry-after")) || null,
+  });
+}
+
+function explain(status, message) {
+  const said = message ? ` The service says: ${message}` : "";
+  if (status === 401) return sessionStorage.getItem(KEY) ? "The service does not know this API key." : "The service asks for an API key.";
+  if (status === 413) return `The text is longer than the service takes.${said}`;
+  if (status === 429 || status === 503) return `The service is busy at the moment.${said}`;
+  if (status === 504) return "The service took too long.";
+  return message ?? `The service answered with status ${status}.`;
+}
+
+/** Of several requests only the newest counts: the ones before it are called off, and their answers dropped. */
+export class Newest {
+  #controller = new AbortController();
+  #timer = 0;
+
+  /** Run `work(signal)` after a moment in which nothing newer came; its result goes to `done`, its trouble to `failed`. */
+  run(milliseconds, work, done, failed) {
+    this.stop();
+    const controller = (this.#controller = new AbortController());
+    this.#timer = setTimeout(async () => {
+      try {
+        const result = await work(controller.signal);
+        if (!controller.signal.aborted) done(result);
+      } catch (error) {
+        if (controller.signal.aborted) return;
+        if (!(error instanceof Trouble)) throw error;
+        failed(error);
+      }
+    }, milliseconds);
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.#controller.abort();
+  }
+}
