@@ -76,7 +76,8 @@ function inspectSoon(milliseconds = 0) {
   }, (trouble) => showTrouble(trouble, () => inspectSoon()));
 }
 
-function watch(filter) {
+function watch({ width, index }) {
+  const filter = { width, index };
   const ready = inspected === answered?.text;
   filtering.run(0, (signal) => post("v1/inspect", { text: answered.text, filter, feature_map: !ready }, signal), (inspection) => {
     if (ready && inspected === answered.text) return showAnother(inspection);

@@ -113,7 +113,9 @@ function play() {
     seen = -1;
     slide.seek(shown.filter.position);
   } else {
-    if (slide.place >= slide.last || slide.place === shown.filter.position) slide.seek(slide.first);
+    furthest = -1; // the curve grows anew
+    seen = -1;
+    slide.seek(slide.place >= slide.last || slide.place === shown.filter.position ? slide.first : slide.place);
     slide.play();
   }
 }

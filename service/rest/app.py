@@ -189,7 +189,8 @@ class Application(FastAPI):
         request_id = record.id
         try:
             if scope["method"] != "POST":
-                raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}", allowed="POST")
+                allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
+                raise MethodNotAllowed(f"{scope['path']} takes {allowed}, not {scope['method']}", allowed)
             answer = await self._respond(match, scope, headers, receive, record)
             status = 200
         except ClientDisconnected:

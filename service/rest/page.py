@@ -67,13 +67,14 @@ PATHS = ("/", *(f"/page/{name}" for name in _FILES if name != _INDEX))
 router = APIRouter(tags=["page"])
 
 
+@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
 @router.get("/", summary="The page", response_class=Response, responses={200: {"content": {"text/html": {}}}})
-@router.head("/", include_in_schema=False)
 async def page(request: Request) -> Response:
     """Try a text, see why, and watch the convolution read it."""
     return _answer(request, _FILES[_INDEX])
 
 
+@router.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
 @router.get(
     "/page/{name}",
     summary="A file of the page",
@@ -83,7 +84,6 @@ async def page(request: Request) -> Response:
         404: {"model": ErrorResponse},
     },
 )
-@router.head("/page/{name}", include_in_schema=False)
 async def file(request: Request, name: str) -> Response:
     """Style, script or icon."""
     if name not in _FILES or name == _INDEX:

@@ -46,6 +46,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "batching": "on",
         "open_health": "false",
         "open_metrics": "true",
+        "open_page": "true",
         "batching_delay": "0.5",
         "predict_route": "/v1/endpoints/1/deployedModels/2:predict",
         "health_route": "/health/of/mine",
@@ -56,6 +57,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "grpc": "--no-grpc",
         "open_health": "--no-open-health",
         "open_metrics": "--open-metrics",
+        "open_page": "--open-page",
     }
     by_flag = flags(switches[name]) if name in switches else flags(flag(name), value)
     settings = read_settings(by_flag, {})

@@ -91,15 +91,15 @@ def test_bad_classifications(server: ServerProcess, body: bytes, names: str) -> 
 
 
 def test_root(server: ServerProcess) -> None:
-    """POST at the root is Hugging Face's, GET is free for a page and nothing yet, and other methods are refused."""
+    """POST at the root is Hugging Face's, GET is the page for people, and other methods are refused."""
     assert server.client.post("/", json={"inputs": "x"}).status_code == 200
     response = server.client.get("/")
-    assert response.status_code == 404
-    assert response.json()["error"]["code"] == "not_found"
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
     for method in ("PUT", "DELETE", "TRACE"):
         response = server.client.request(method, "/")
         assert "POST" in refusal(response, 405)
-        assert response.headers["allow"] == "POST"
+        assert response.headers["allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.parametrize("wrap", [lambda text: text, lambda text: [text]])

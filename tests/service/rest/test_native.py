@@ -156,7 +156,12 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
         "max_tokens": 400,
         "vocabulary_size": 5000,
         "execution_provider": "CPUExecutionProvider",
-        "metrics": manifest.metrics.model_dump(mode="json"),
+        "precision": "float32",
+        "explainable": True,
+        **manifest.model_dump(
+            mode="json",
+            include={"created", "convolution_widths", "configuration", "metrics", "parity", "libraries"},
+        ),
         "ready": True,
         "model_version_status": [
             {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}

@@ -1,0 +1,79 @@
+"""Debian's Chromium without a window, and pages of it that notice every error and every request."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.processes import ServerProcess
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@dataclass
+class Opened:
+    """A page, what it wrote to the console, and what it asked for."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def texts(self, selector: str) -> list[str]:
+        """The text of every element."""
+        return self.page.locator(selector).all_inner_texts()
+
+
+Open = Callable[..., Opened]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser a module: as long as it is there, no other event loop can run in this thread."""
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        assert os.environ.get("CI") != "true", "there is no Chromium: make test installs Debian's where it may"
+        pytest.skip("there is no Chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: ServerProcess) -> Iterator[Open]:
+    """Opens the page of a server, the shipped model's if none is given, and waits for its first answer.
+
+    At the end of a test no page may have logged an error, but for those that the test has taken from `errors`, and none
+    may have asked another host for anything.
+    """
+    opened: list[tuple[str, Opened]] = []
+
+    def open_(of: ServerProcess = server, *, path: str = "/", answer: bool = True, **options: Any) -> Opened:
+        context = browser.new_context(**options)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        watched = Opened(page)
+        page.on("console", lambda message: watched.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: watched.errors.append(str(error)))
+        page.on("request", lambda request: watched.requests.append(request.url))
+        opened.append((of.url, watched))
+        page.goto(of.url + path)
+        if answer:
+            page.locator("#probabilities .probability").first.wait_for()
+        return watched
+
+    yield open_
+    for url, watched in opened:
+        watched.page.context.close()
+        assert watched.errors == []
+        assert [request for request in watched.requests if not request.startswith(url + "/")] == []

@@ -1,0 +1,526 @@
+"""The page in a real browser: what it shows is what the API says, whoever looks at it and however."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, Route, expect
+
+from tests.processes import ServerProcess
+from tests.service import artifacts
+from tests.service.explaining.families import publish, several_widths
+from tests.service.page.conftest import Open
+
+TEXTS = [
+    "Two dull hours that I will never get back.",
+    "A gripping \U0001f600, beautifully acted film; not bad, flumberous.",
+    "",
+]
+PHONE = {"width": 390, "height": 844}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+def type_text(page: Page, text: str) -> None:
+    """Put a text in and wait until its answer is there."""
+    page.get_by_label("Your text").fill(text)
+    expect(page.locator("#verdict")).not_to_have_class(re.compile("waiting"))
+
+
+def api(server: ServerProcess, route: str, **body: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = server.client.post(f"/v1/{route}", json=body).raise_for_status().json()
+    return answer
+
+
+def show_reading(page: Page) -> None:
+    """Scroll to how it reads, and wait until it is drawn."""
+    page.locator("#reads").scroll_into_view_if_needed()
+    page.locator("#rail li").first.wait_for()
+    expect(page.locator("#curve-line")).to_have_attribute("points", re.compile(r"\d"))
+
+
+def rail(page: Page) -> list[str]:
+    """The sizes from step to step, as they are shown, with an x for the sign of multiplication."""
+    return [
+        text.replace("\u2009\u00d7\u2009", "x").split("\n")[0] for text in page.locator("#rail a").all_inner_texts()
+    ]
+
+
+def shown_percent(text: str) -> float:
+    return float(text.replace("%", "").strip()) / 100
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A model of three widths, two dense layers and three labels."""
+    repository = tmp_path_factory.mktemp("repository")
+    publish(repository, several_widths())
+    with ServerProcess("--workers", "1", repository=repository) as process:
+        yield process
+
+
+def test_typing_gives_the_answer_of_the_api(open_page: Open, server: ServerProcess) -> None:
+    """Whatever is typed, label and probabilities are those of `/v1/predict`."""
+    page = open_page().page
+    for text in TEXTS:
+        type_text(page, text)
+        answer = api(server, "predict", text=text)
+        expect(page.locator("#label")).to_have_text(answer["label"])
+        rows = page.locator("#probabilities .probability")
+        for row, (label, probability) in zip(rows.all(), answer["probabilities"].items(), strict=True):
+            assert row.locator("span").inner_text() == label
+            assert shown_percent(row.locator("b").inner_text()) == pytest.approx(probability, abs=0.0005)
+
+
+def test_typing_key_by_key(open_page: Open, server: ServerProcess) -> None:
+    """The service is asked when the keys rest, and its answer for the whole text is what stays."""
+    opened = open_page()
+    field = opened.page.get_by_label("Your text")
+    field.fill("")
+    field.press_sequentially("It is awful", delay=20)
+    expect(opened.page.locator("#label")).to_have_text("negative")
+    expect(opened.page.locator("#counts")).to_have_text("3 words")
+    assert sum(request.endswith("/v1/explain") for request in opened.requests) < 8
+
+
+def test_late_answers_are_dropped(open_page: Open) -> None:
+    """An answer to an older text that arrives last changes nothing."""
+    page = open_page().page
+    held: list[Route] = []
+    page.route("**/v1/explain", lambda route: held.append(route) if not held else route.continue_())
+    with page.expect_request("**/v1/explain"):
+        page.get_by_label("Your text").fill("awful awful awful")
+    type_text(page, "wonderful wonderful wonderful")
+    expect(page.locator("#label")).to_have_text("positive")
+    held[0].continue_()
+    type_text(page, "wonderful wonderful")
+    expect(page.locator("#counts")).to_have_text("2 words")
+    expect(page.locator("#label")).to_have_text("positive")
+
+
+def test_tints_agree_with_the_explanation(open_page: Open, server: ServerProcess) -> None:
+    """Every word has the colour of its sign, as strong as its share, and its number to the last shown digit."""
+    page = open_page().page
+    text = "Not bad, but dull\n\U0001f600 and awful; flumberous! A superb, superb ending."
+    type_text(page, text)
+    explanation = api(server, "explain", text=text)
+    largest = max(abs(word["share"]) for word in explanation["words"])
+    buttons = page.locator("#words button")
+    expect(buttons).to_have_count(len(explanation["words"]))
+    strengths = []
+    for button, word in zip(buttons.all(), explanation["words"], strict=True):
+        assert button.inner_text() == word["text"]
+        classes = (button.get_attribute("class") or "").split()
+        assert ("against" in classes, "for" in classes) == (word["share"] < 0, word["share"] >= 0)
+        assert ("unknown" in classes) is not word["known"]
+        background = button.evaluate("element => getComputedStyle(element).backgroundColor")
+        alpha = float(re.findall(r"[\d.]+(?:e-?\d+)?", background)[-1])
+        strengths.append((abs(word["share"]), alpha))
+        assert alpha == pytest.approx(0.52 * abs(word["share"]) / largest, abs=0.005)
+        label = (button.get_attribute("aria-label") or "").replace("\u2212", "-")
+        assert label.endswith(f": {word['share']:.4f}")
+    assert sorted(strengths) == sorted(strengths, key=lambda pair: pair[1])
+    assert page.locator("#words").inner_text() == text
+    boxes = [float(number.replace("\u2212", "-")) for number in page.locator("#sum b").all_inner_texts()]
+    assert sum(boxes[:3]) == pytest.approx(boxes[3], abs=2e-4)
+    assert boxes[3] == pytest.approx(explanation["logit"], abs=1e-4)
+
+
+def test_filters_agree_with_the_explanation(open_page: Open, server: ServerProcess) -> None:
+    """The filters that decided are those of the explanation, with the words beneath them, and open in the slide."""
+    page = open_page().page
+    type_text(page, TEXTS[1])
+    explanation = api(server, "explain", text=TEXTS[1])
+    rows = page.locator("#filters tbody tr")
+    expect(rows).to_have_count(10)
+    for row, each in zip(rows.all(), explanation["filters"], strict=True):
+        cells = [text.replace("\u2212", "-") for text in row.locator("td").all_inner_texts()]
+        assert cells[0] == (TEXTS[1][each["start"] : each["end"]] or "(before the first word)")
+        numbers = [float(cell) for cell in cells[1:4]]
+        expected = [each["activation"], each["weight"], each["activation"] * each["weight"]]
+        assert numbers == pytest.approx(expected, abs=1e-4)
+    rows.nth(4).locator("button").click()
+    expect(page.locator("#filter-number")).to_have_value(str(explanation["filters"][4]["index"]))
+
+
+def test_exact_numbers_on_hover_and_focus(open_page: Open, server: ServerProcess) -> None:
+    """A pointer on a word or the keyboard's focus shows its exact share; Enter takes the filter to it."""
+    page = open_page().page
+    type_text(page, "A superb but flumberous film")
+    words = api(server, "explain", text="A superb but flumberous film")["words"]
+    readout = page.locator("#readout")
+
+    def number(share: float) -> str:
+        return f"{share:+.4f}".replace("-", "\u2212")
+
+    page.locator("#words button").nth(1).hover()
+    expect(readout).to_contain_text(f"\u201csuperb\u201d adds {number(words[1]['share'])}")
+    page.locator("#words button").first.focus()
+    for key, place in (("ArrowRight", 1), ("End", 4), ("ArrowLeft", 3), ("Home", 0)):
+        page.keyboard.press(key)
+        expect(page.locator("#words button").nth(place)).to_be_focused()
+        expect(readout).to_contain_text(f"\u201c{words[place]['text']}\u201d adds {number(words[place]['share'])}")
+    assert page.locator("#words button[tabindex='0']").count() == 1
+    show_reading(page)
+    page.locator("#words button").nth(2).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#play")).to_be_focused()
+    assert "but" in page.locator("#taps .name").all_inner_texts()
+
+
+def test_unknown_and_unread_words_are_seen(open_page: Open) -> None:
+    """What the model does not know is underlined, what it does not read is struck out and counted."""
+    page = open_page().page
+    type_text(page, "flumberous " + "unread " * 49 + "fine " * 400)
+    unread = page.locator("#words .unread")
+    assert unread.inner_text().endswith("unread unread")
+    assert "line-through" in unread.evaluate("element => getComputedStyle(element).textDecorationLine")
+    expect(page.locator("#words")).to_contain_text("Not read, 50 words")
+    expect(page.locator("#words button")).to_have_count(400)
+    type_text(page, "flumberous film")
+    unknown = page.locator("#words .unknown")
+    assert unknown.inner_text() == "flumberous"
+    assert "underline" in unknown.evaluate("element => getComputedStyle(element).textDecorationLine")
+    expect(page.locator("#counts")).to_have_text("2 words · 1 unknown")
+
+
+def test_markup_is_text(open_page: Open, server: ServerProcess) -> None:
+    """A review with a script in it is shown as it was typed, and nothing of it runs."""
+    text = "<script>window.harmed = 1</script><img src=x onerror='window.harmed = 2'><b>great</b> &lt;film&gt;"
+    opened = open_page()
+    page = opened.page
+    before = page.locator("script, img, b, iframe").count()
+    type_text(page, text)
+    assert page.locator("#words").inner_text() == text
+    expect(page.locator("#label")).to_have_text(api(server, "predict", text=text)["label"])
+    show_reading(page)
+    assert page.locator("#words script, #words img, #words b, #filters script, #chips script, #taps img").count() == 0
+    assert page.locator("script").count() == 1 and page.locator("img").count() == 1 and before
+    assert page.evaluate("window.harmed") is None
+    assert not any("/x" in request for request in opened.requests)
+
+
+def test_policy_stops_what_is_not_the_page(open_page: Open) -> None:
+    """A script that somehow got into the page is not run, and a style is not applied."""
+    opened = open_page()
+    page = opened.page
+    page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.harmed = 1";
+            document.body.append(script);
+            document.body.setAttribute("style", "opacity: 0");
+        }"""
+    )
+    assert page.evaluate("window.harmed") is None
+    assert page.evaluate("getComputedStyle(document.body).opacity") == "1"
+    assert len(opened.errors) >= 2 and all("Content Security Policy" in error for error in opened.errors)
+    opened.errors.clear()
+
+
+def curve(page: Page) -> list[tuple[float, float]]:
+    """The places and values of the drawn curve."""
+    points = page.locator("#curve-line").get_attribute("points") or ""
+    return [(float(x), -float(y)) for x, y in (point.split(",") for point in points.split())]
+
+
+@pytest.mark.parametrize("index", [None, 17])
+def test_sliding_draws_the_row_of_the_feature_map(open_page: Open, server: ServerProcess, index: int | None) -> None:
+    """While it plays, the curve grows place by place, and in the end it is the filter's row of the feature map."""
+    page = open_page().page
+    text = "Warm, funny and wise."
+    type_text(page, text)
+    show_reading(page)
+    if index is None:
+        index = api(server, "inspect", text=text)["filter"]["index"]
+    else:
+        page.get_by_role("spinbutton").fill(str(index))
+        page.get_by_role("spinbutton").press("Enter")
+        expect(page.locator("#close")).to_have_attribute("aria-label", re.compile("The filter over"))
+        expect(page.locator("#pooled-text")).to_contain_text(f"Filter no. {index} ")
+    feature_map = api(server, "inspect", text=text, feature_map=True)["banks"][0]["feature_map"]
+    row = [values[index] for values in feature_map]
+    page.evaluate(
+        """() => {
+            window.lengths = [];
+            const line = document.getElementById("curve-line");
+            new MutationObserver(() => window.lengths.push(line.getAttribute("points").split(" ").length))
+                .observe(line, { attributes: true });
+        }"""
+    )
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=20_000)
+    lengths = page.evaluate("window.lengths")
+    growing = lengths[lengths.index(min(lengths)) :]
+    assert growing == sorted(growing) and growing[-1] == len(row) and len(set(growing)) > 4
+    drawn = curve(page)
+    assert [x for x, _ in drawn] == [place + 1.5 for place in range(len(row))]
+    assert [value for _, value in drawn] == row
+
+
+def test_steps_show_their_numbers(open_page: Open, server: ServerProcess) -> None:
+    """At every place that is stepped or dragged to, the products add up to the value of the curve."""
+    page = open_page().page
+    text = "Warm, funny and wise."
+    type_text(page, text)
+    show_reading(page)
+    inspection = api(server, "inspect", text=text)
+    values = inspection["filter"]["curve"]
+    scrub = page.get_by_label("Place of the filter in the whole text")
+    scrub.focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#dot-place")).to_contain_text("place 0, over padding")
+    page.keyboard.press("End")
+    for place in range(len(values) - 1, len(values) - 6, -1):
+        expect(page.locator("#dot-place")).to_contain_text(f"place {place},")
+        number = page.locator("#dot").inner_text().replace("\u2212", "-")
+        assert float(number) == pytest.approx(values[place], abs=5.1e-5)
+        parts = [float(part.replace("\u2212", "-")) for part in page.locator("#taps .part").all_inner_texts()[1:]]
+        assert sum(parts) == pytest.approx(values[place], abs=2e-4)
+        page.get_by_role("button", name="One word back").click()
+    page.get_by_role("button", name="To the peak").click()
+    expect(page.locator("#dot-place")).to_contain_text(f"place {inspection['filter']['position']},")
+    expect(page.locator("#dot-sum")).to_contain_text(f"counts as {inspection['filter']['activation']:.4f}")
+    page.get_by_text("The curve as a table").click()
+    rows = page.locator("#curve-table tbody tr")
+    expect(rows).to_have_count(len(values))
+    table = [
+        float(text.replace("\u2212", "-")) for text in page.locator("#curve-table td:last-child").all_inner_texts()
+    ]
+    assert table == pytest.approx(values, abs=5.1e-7)
+
+
+def test_sizes_and_decision(open_page: Open, server: ServerProcess) -> None:
+    """The sizes are the model's, and the last numbers those of the answer."""
+    page = open_page().page
+    type_text(page, TEXTS[1])
+    show_reading(page)
+    sizes = rail(page)
+    assert sizes[:7] == ["9", "400", "400x50", "398x250", "250", "250", "1"]
+    logit = api(server, "explain", text=TEXTS[1])["logit"]
+    expect(page.locator("#logit")).to_have_text(f"{logit:+.4f}".replace("-", "\u2212"))
+    canvases = ("matrix", "close", "overview", "map", "pooled")
+    for canvas in canvases:
+        colours = page.locator(f"#{canvas}").evaluate(
+            """canvas => new Set(new Uint32Array(
+                canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"""
+        )
+        assert colours > 20, canvas
+
+
+def test_feature_map_and_bars_choose_a_filter(open_page: Open) -> None:
+    """A click on a row of the feature map, or on a bar, shows that filter."""
+    page = open_page().page
+    show_reading(page)
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    page.locator("#map").click(position={"x": 50, "y": box["height"] * 100.5 / 250})
+    expect(page.locator("#filter-number")).to_have_value("100")
+    box = page.locator("#pooled").bounding_box()
+    assert box is not None
+    page.locator("#pooled").click(position={"x": box["width"] * 42.5 / 250, "y": 60})
+    expect(page.locator("#filter-number")).to_have_value("42")
+
+
+def test_another_model_draws_itself(open_page: Open, several: ServerProcess) -> None:
+    """Shapes, labels and widths come from the model: three widths, two dense layers and a softmax."""
+    page = open_page(several).page
+    text = "praise question nothing"
+    type_text(page, text)
+    show_reading(page)
+    answer = api(several, "inspect", text=text)
+    expect(page.locator("#label")).to_have_text(answer["explanation"]["prediction"]["label"])
+    sizes = rail(page)
+    assert sizes[:8] == ["3", "8", "8x3", "7x4 + 6x5 + 5x3", "4 + 5 + 3", "4", "5", "3"]
+    for width, positions in ((4, 5), (2, 7), (3, 6)):
+        page.locator("#filter-width").select_option(str(width))
+        expect(page.locator("#patch-size")).to_have_text(f"{width}\u2009\u00d7\u20093")
+        assert len(curve(page)) == positions
+        assert page.locator("#taps .name").count() == width
+    expect(page.locator("#final-numbers tbody tr")).to_have_count(3)
+    expect(page.locator("#squash")).to_be_hidden()
+    label = answer["explanation"]["label"]
+    expect(page.locator("#legend-for")).to_have_text(f"for {label}")
+    expect(page.locator("#sum")).to_contain_text(f"logit of {label}")
+
+
+def test_model_without_explanation(open_page: Open, tmp_path: Path) -> None:
+    """A model outside the family is tried as well, and the page says that it has no exact explanation."""
+    artifacts.publish_table(tmp_path)
+    with ServerProcess("--workers", "1", repository=tmp_path) as server:
+        page = open_page(server).page
+        type_text(page, "complaint complaint")
+        expect(page.locator("#label")).to_have_text("complains")
+        expect(page.locator("#reads-note")).to_contain_text("no exact explanation for this model")
+        expect(page.locator("#steps")).to_be_hidden()
+        expect(page.locator("#why")).to_be_hidden()
+        page.context.close()
+
+
+def test_model_section(open_page: Open, server: ServerProcess) -> None:
+    """Name, version and every metric of the manifest are there, as numbers and as plots."""
+    page = open_page().page
+    [model] = server.client.get("/v1/models").json()["models"]
+    section = page.locator("#models")
+    expect(section).to_contain_text(f"{model['name']}, version {model['version']}")
+    expect(section).to_contain_text(model["metrics"]["measured_on"])
+    plots = " ".join(plot.get_attribute("aria-label") or "" for plot in section.locator("svg").all())
+    for number in model["metrics"]["values"].values():
+        assert f"{number:.4f}" in plots
+    assert "Embedding: 250,000; Filters 3 wide: 37,750; Dense: 62,750; Last layer: 251." in plots
+    for name, version in model["libraries"].items():
+        expect(section).to_contain_text(f"{name} {version}")
+
+
+def test_api_key(open_page: Open) -> None:
+    """Where keys are asked for, the page asks for one, says when it is wrong, and remembers a right one."""
+    key = "a-key-of-some-length"
+    with ServerProcess("--workers", "1", "--open-page", SENTIMENT_API_KEYS=key) as server:
+        opened = open_page(server, answer=False)
+        page = opened.page
+        expect(page.locator("#trouble-text")).to_have_text("The service asks for an API key.")
+        page.get_by_label("API key").fill("not-the-right-key")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#trouble-text")).to_have_text("The service does not know this API key.")
+        page.get_by_label("API key").fill(key)
+        page.get_by_label("API key").press("Enter")
+        expect(page.locator("#label")).to_have_text("positive")
+        expect(page.locator("#trouble")).to_be_hidden()
+        page.reload()
+        expect(page.locator("#label")).to_have_text("positive")
+        assert all("401" in error for error in opened.errors) and len(opened.errors) == 2
+        opened.errors.clear()
+        page.context.close()
+
+
+def test_troubles(open_page: Open) -> None:
+    """A text too long, a busy service and none at all are told apart, and end when they end."""
+    with ServerProcess("--workers", "1", "--max-text-characters", "200") as server:
+        opened = open_page(server)
+        page = opened.page
+        field, trouble = page.get_by_label("Your text"), page.locator("#trouble-text")
+        field.fill("long " * 50)
+        expect(trouble).to_contain_text("longer than the service takes. The service says: text 0: 250 characters")
+        type_text(page, "superb")
+        expect(page.locator("#trouble")).to_be_hidden()
+
+        refusal = {"error": {"code": "overloaded", "message": "8000 texts are waiting", "request_id": "x"}}
+        refusals = [429, 503]
+
+        def refuse(route: Route) -> None:
+            if refusals:
+                route.fulfill(status=refusals.pop(0), json=refusal, headers={"retry-after": "1"})
+            else:
+                route.continue_()
+
+        page.route("**/v1/explain", refuse)
+        field.fill("awful")
+        expect(trouble).to_contain_text("The service is busy at the moment. The service says: 8000 texts are waiting")
+        expect(page.locator("#label")).to_have_text("negative")
+        expect(page.locator("#trouble")).to_be_hidden()
+        assert refusals == []
+        page.unroute_all()
+
+        page.context.set_offline(True)
+        field.fill("superb")
+        expect(trouble).to_have_text("The service cannot be reached.")
+        page.context.set_offline(False)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("#label")).to_have_text("positive")
+        assert len(opened.errors) == 4 and all("Failed to load resource" in error for error in opened.errors)
+        opened.errors.clear()
+        page.context.close()
+
+
+def test_reduced_motion(open_page: Open) -> None:
+    """Who asks for reduced motion gets the whole curve at once, and is told so."""
+    page = open_page(reduced_motion="reduce").page
+    show_reading(page)
+    expect(page.locator("#motion-note")).to_be_visible()
+    page.get_by_role("button", name="One word on").click()
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    assert len(curve(page)) == 398
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    motions = page.evaluate("document.getAnimations().length")
+    assert motions == 0
+
+
+def test_keyboard_reaches_everything(open_page: Open) -> None:
+    """The tab key comes by every control in the order of the page, with a focus that is seen."""
+    page = open_page().page
+    show_reading(page)
+    page.evaluate("window.scrollTo(0, 0)")
+    reached = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            """() => {
+                const element = document.activeElement;
+                const name = element.id || element.className || element.textContent.trim();
+                return [name, getComputedStyle(element).outlineStyle];
+            }"""
+        )
+        assert outline != "none", name
+        reached.append(name)
+        if name == "crop":
+            break
+    order = ["skip", "text", "filter-choice", "filter-number", "back", "play", "forward", "peak", "scrub", "crop"]
+    assert [name for name in reached if name in order] == order
+
+
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 900}], ids=["phone", "desktop"])
+def test_accessibility(
+    open_page: Open, several: ServerProcess, server: ServerProcess, viewport: dict[str, int]
+) -> None:
+    """In light and in dark the rules of axe-core find nothing serious, for either model, with words of every kind."""
+    page = open_page(several if viewport == PHONE else server, viewport=viewport).page
+    type_text(page, "unread praise " * 4 + "A superb but flumberous film with an awful, boring question.")
+    show_reading(page)
+    page.get_by_text("All words as a table").click()
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        for broken in Axe().run(page).response["violations"]:
+            assert broken["impact"] not in ("serious", "critical"), [broken["id"], broken["nodes"][0]["html"]]
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_fits(open_page: Open, width: int) -> None:
+    """Nothing is wider than the screen, from the smallest phone on."""
+    page = open_page(viewport={"width": width, "height": 800}).page
+    type_text(page, "unbreakable" * 20 + " A superb, superb film, but an awful, boring ending. " * 30)
+    show_reading(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_colours_follow_the_system(open_page: Open) -> None:
+    """Light is light and dark is dark, the canvases too, also when the system changes while the page is open."""
+    page = open_page(color_scheme="light").page
+    show_reading(page)
+    brightness = []
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.locator("#rail li").first.wait_for()
+        brightness.append(
+            page.evaluate(
+                """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
+                    const canvas = document.getElementById("close");
+                    const data = canvas.getContext("2d").getImageData(0, 100, canvas.width, 100).data;
+                    done(data.reduce((sum, value) => sum + value, 0) / data.length);
+                })))"""
+            )
+        )
+    assert brightness[0] > brightness[1] + 30
+
+
+def test_under_a_path(open_page: Open, server: ServerProcess) -> None:
+    """No address on the page begins at the root, so that it works behind a path, too."""
+    opened = open_page()
+    for selector, attribute in (("link, a.brand", "href"), ("script, img", "src")):
+        for element in opened.page.locator(selector).all():
+            assert not (element.get_attribute(attribute) or "").startswith(("/", "http"))

@@ -1,0 +1,100 @@
+"""The page's files over HTTP: types, caching, the policy, and who may have them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from service.rest import page
+from tests.processes import PROJECT, ServerProcess
+
+FOLDER = PROJECT / "service" / "page"
+FILES = sorted(path for path in FOLDER.iterdir() if path.is_file())
+KEY = "a-key-of-some-length"
+
+
+def test_index(server: ServerProcess) -> None:
+    """The root is the page, as it lies in the package."""
+    response = server.client.get("/")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.content == (FOLDER / "index.html").read_bytes()
+    head = server.client.head("/")
+    assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", response.headers["etag"])
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name != "index.html"], ids=lambda path: path.name)
+def test_files(server: ServerProcess, path: Path) -> None:
+    """Every file is served with its type and the headers, and not again to those who have it."""
+    response = server.client.get(f"/page/{path.name}")
+    kinds = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+    assert response.status_code == 200
+    assert response.headers["content-type"].split(";")[0] == kinds[path.suffix]
+    assert response.content == path.read_bytes()
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    tag = response.headers["etag"]
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = server.client.get(f"/page/{path.name}", headers={"if-none-match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    other = server.client.get(f"/page/{path.name}", headers={"if-none-match": '"other"'})
+    assert other.status_code == 200
+
+
+def test_policy(server: ServerProcess) -> None:
+    """The policy allows what comes from the service, and neither markup with code in it nor anything else."""
+    policy = server.client.get("/").headers["content-security-policy"]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == rules["frame-ancestors"] == "'none'"
+    assert {rules[name] for name in ("script-src", "style-src", "img-src", "connect-src")} == {"'self'"}
+    assert "unsafe" not in policy and "*" not in policy
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/page/", "/page/index.html", "/page/none.js", "/page/..%2Fsettings.py", "/page/../settings.py", "/page/%00"],
+)
+def test_nothing_else_is_served(server: ServerProcess, path: str) -> None:
+    """No other path leads to a file."""
+    response = server.client.get(path)
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "not_found"
+
+
+def test_no_code_in_markup() -> None:
+    """No markup holds code or style, no script makes markup of text, and nothing names another host."""
+    for path in FILES:
+        content = path.read_text()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", content)
+        assert set(re.findall(r"https?://[^\s\"'`]+", content)) <= {"http://www.w3.org/2000/svg"}
+    markup = (FOLDER / "index.html").read_text()
+    assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=", markup)
+
+
+def test_imports_lead_somewhere() -> None:
+    """Every module that a script imports is there, and every id that it asks for is in the markup or made by itself."""
+    markup = (FOLDER / "index.html").read_text()
+    ids = set(re.findall(r'id="([\w-]+)"', markup))
+    for path in FILES:
+        if path.suffix == ".js":
+            script = path.read_text()
+            for module in re.findall(r'from "\./([\w.]+)"', script):
+                assert (FOLDER / module).is_file()
+            assert set(re.findall(r'byId\("([\w-]+)"\)', script)) <= ids, path
+
+
+def test_api_keys() -> None:
+    """With keys on, the page is closed as everything else; --open-page opens its files and nothing more."""
+    with ServerProcess("--workers", "1", SENTIMENT_API_KEYS=KEY) as server:
+        for path in page.PATHS:
+            assert server.client.get(path).status_code == 401
+            assert server.client.get(path, headers={"x-api-key": KEY}).status_code == 200
+    with ServerProcess("--workers", "1", "--open-page", SENTIMENT_API_KEYS=KEY) as server:
+        for path in page.PATHS:
+            assert server.client.get(path).status_code == 200
+            assert server.client.head(path).status_code == 200
+        assert server.client.post("/", json={"inputs": "x"}).status_code == 401
+        for path in ("/v1/models", "/page/none.js", "/docs"):
+            assert server.client.get(path).status_code == 401
