@@ -57,7 +57,15 @@ _ENDPOINTS = (
     huggingface.TeiPredict,
     cloud.Invocations,
 )
-_ROUTERS = (native.router, oip.router, tfserving.router, huggingface.router, cloud.router, operations.router, page.router)
+_ROUTERS = (
+    native.router,
+    oip.router,
+    tfserving.router,
+    huggingface.router,
+    cloud.router,
+    operations.router,
+    page.router,
+)
 
 _Form = tuple[Callable[[RequestError, str], bytes], Mapping[str, HTTPStatus]]
 

@@ -1,0 +1,113 @@
+"""docs/how-conv1d-works.md: every number in it is the shipped model's."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from model.artifact import read_artifact
+from service.classifier import Classifier
+from service.explaining.explainer import Explanation
+from service.explaining.inspection import Inspection
+from tests.processes import MODEL_REPOSITORY, PROJECT
+
+PAGE = (PROJECT / "docs" / "how-conv1d-works.md").read_text()
+TEXT = re.findall(r"^> (.*)$", PAGE, re.MULTILINE)[0]
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier(read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1"))
+
+
+@pytest.fixture(scope="module")
+def way(classifier: Classifier) -> tuple[Explanation, Inspection]:
+    """The text's explanation and all numbers behind it."""
+    [encoding] = classifier.encode((TEXT,))
+    return classifier.explainer.inspect(TEXT, encoding, "positive", feature_map=True)
+
+
+def signed(number: float) -> str:
+    return f"{number:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def test_numbers(classifier: Classifier, way: tuple[Explanation, Inspection]) -> None:
+    """Every number with four decimals is one of those of the text's way, and all of them are there."""
+    explanation, shown = way
+    each = shown.filter
+    parts = [float((shown.embedding[each.position + tap] * each.kernel[tap]).sum()) for tap in range(each.width)]
+    hidden = shown.layers[0]
+    weighed = float(hidden.values @ hidden.weights)
+    signs = [
+        *parts,
+        each.bias,
+        each.weight,
+        each.weight * each.activation,
+        weighed,
+        explanation.logit - weighed,
+        explanation.logit,
+        explanation.bias,
+        explanation.padding,
+        *(word.share for word in explanation.words),
+    ]
+    plain = [each.curve.max(), each.curve[0], each.activation, classifier.predict((TEXT,))[0].score]
+    expected = {signed(number) for number in signs} | {f"{number:.4f}" for number in plain}
+    without_formula = PAGE.replace(f"e^{signed(-explanation.logit)}", "")
+    assert without_formula != PAGE
+    assert set(re.findall(r"[+\N{MINUS SIGN}]?\d+\.\d{4}\b", without_formula)) == expected
+
+
+def test_shares(way: tuple[Explanation, Inspection]) -> None:
+    """The table of shares has every word with its share."""
+    explanation, _ = way
+    rows = dict(re.findall(r"^\| \**([^|*]+?)\** \| \**([+\N{MINUS SIGN}]\d\.\d{4})\** \|$", PAGE, re.MULTILINE))
+    assert rows == {
+        **{word.text: signed(word.share) for word in explanation.words},
+        "padding and the start": signed(explanation.padding),
+        "constant": signed(explanation.bias),
+        "logit": signed(explanation.logit),
+    }
+
+
+def test_sizes(classifier: Classifier, way: tuple[Explanation, Inspection]) -> None:
+    """Sizes, ids and counts are those of the model and the text."""
+    explanation, shown = way
+    network = classifier.explainer.network
+    [bank] = shown.banks
+    assert bank.feature_map is not None
+    time, size = shown.embedding.shape
+    places, filters = bank.feature_map.shape
+    rows = dict(re.findall(r"^\| ([\w ]+) \| ([\d \N{MULTIPLICATION SIGN}]+) \|", PAGE, re.MULTILINE))
+    assert rows == {
+        "words": str(len(explanation.words)),
+        "ids": str(time),
+        "matrix": f"{time} \N{MULTIPLICATION SIGN} {size}",
+        "feature map": f"{places} \N{MULTIPLICATION SIGN} {filters}",
+        "highest values": str(len(bank.pooled)),
+        "dense": str(shown.layers[0].units),
+        "logit": str(shown.layers[1].units),
+        "probability": "1",
+    }
+    for word in explanation.words:
+        assert re.search(rf"\*{word.text.lower()}\* (is )?{word.id}\b", PAGE)
+    kernel = network.banks[0].kernel
+    dense, last = network.head
+    dense_numbers = sum(each.kernel.size + len(each.bias) for each in network.head)
+    for sentence in (
+        f"{time - len(explanation.words) - 1} pads",
+        f"filter {shown.filter.index}, which moved the decision most. Its highest place is {shown.filter.position},",
+        f"{int((bank.pooled > 0).sum())} are above zero",
+        f"{int((shown.layers[0].values > 0).sum())} of them are above zero",
+        f"{kernel.size:,} numbers and a bias",
+        f"{network.embedding.size:,} in the embedding",
+        f"{kernel.size + filters:,} in the filters",
+        f"{dense.kernel.size:,} in all",
+        f"{dense.kernel.size + dense.bias.size:,} in the dense",
+        f"{last.kernel.size + last.bias.size} in the last",
+        f"{network.embedding.size + kernel.size + filters + dense_numbers:,} learned numbers",
+        f"{len(network.embedding) - 3:,} words",
+        f"its {len(network.embedding):,} ids",
+        f"{classifier.predict((TEXT,))[0].score:.1%}".replace("%", " %"),
+    ):
+        assert re.search(re.escape(sentence).replace(r"\ ", r"\s+"), PAGE), sentence
