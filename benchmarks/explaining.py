@@ -1,19 +1,23 @@
 """`python -m benchmarks.explaining`: what an explanation costs, against a prediction for the same text.
 
-Both in process on one thread, in turn, several rounds of all texts. An explanation holds the prediction, as the answer
-of `/v1/explain` does; an inspection holds both, over the full length of the model.
+As requests to the service, one after the other on one connection, and in process on one thread; in turn, several rounds
+of all texts. An explanation holds the prediction, as the answer of `/v1/explain` does; an inspection holds both, over
+the full length of the model.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 from benchmarks import texts
 from benchmarks.naive import ARTIFACT
+from benchmarks.processes import Server
 from model.artifact import read_artifact
 from model.tokenizer import Encoding
 from service.classifier import Classifier
@@ -47,7 +51,7 @@ def main() -> None:
         [encoding] = classifier.encode((text,))
         return encoding, classifier.classify((encoding,)).predictions[0].label
 
-    works: dict[str, Callable[[str], object]] = {
+    in_process: dict[str, Callable[[str], object]] = {
         "predict": predict,
         "explain": lambda text: classifier.explainer.explain(text, *predict(text)),
         "inspect": lambda text: classifier.explainer.inspect(text, *predict(text)),
@@ -55,9 +59,28 @@ def main() -> None:
     reviews = (
         texts.read(chosen.texts, chosen.count) if chosen.texts else texts.generate(artifact.tokenizer, chosen.count)
     )
-    print("| µs a text | whole | 20 words |\n|---|---|---|")
-    columns = [measure(works, each, chosen.rounds) for each in (reviews, texts.shorten(reviews))]
-    for name in works:
+    arguments = ("-m", "service", "serve", "--workers", "1", "--port", "{port}", "--grpc-port", "{grpc_port}")
+    repository = ("--model-repository", str(chosen.artifact.parent.parent), "--default-model", artifact.manifest.name)
+    with Server("service", *arguments, *repository, probe="/readyz") as server:
+        connection = HTTPConnection("127.0.0.1", server.port)
+
+        def post(path: str) -> Callable[[str], object]:
+            def request(text: str) -> bytes:
+                connection.request("POST", path, json.dumps({"text": text}))
+                return connection.getresponse().read()
+
+            return request
+
+        requests = {name: post(f"/v1/{name}") for name in in_process}
+        columns = [
+            measure(works, each, chosen.rounds)
+            for works in (requests, in_process)
+            for each in (reviews, texts.shorten(reviews))
+        ]
+        connection.close()
+    print("| µs a text | request, whole | request, 20 words | in process, whole | in process, 20 words |")
+    print("|---|---|---|---|---|")
+    for name in in_process:
         print(f"| {name} | " + " | ".join(f"{column[name]:.0f}" for column in columns) + " |")
     print("| explain / predict | " + " | ".join(f"{c['explain'] / c['predict']:.1f}" for c in columns) + " |")
 

@@ -8,9 +8,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
+from service.__main__ import main
 from service.classifier import Classifier
 from tests.processes import PATIENCE, PROJECT, environment, run
 from tests.service import artifacts
@@ -20,13 +22,25 @@ TEXT = "A gripping, beautifully acted film, qwertz."
 _CODES = re.compile("\x1b\\[[0-9;]*m")
 
 
-def explain(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return run("-m", "service", "explain", *arguments, **variables)
+class Explain(Protocol):
+    def __call__(self, *arguments: str) -> tuple[int, str, str]: ...
+
+
+@pytest.fixture
+def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
+    """Runs the command in this process; returns its exit status and what it wrote."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main(["explain", *arguments])
+        written = capsys.readouterr()
+        return status, written.out, written.err
+
+    return run
 
 
 def test_numbers(classifier: Classifier) -> None:
     """It prints the label, the sum, the text, and the largest shares and filters."""
-    finished = explain(TEXT)
+    finished = run("-m", "service", "explain", TEXT)
     assert (finished.returncode, finished.stderr) == (0, "")
     [encoding] = classifier.encode((TEXT,))
     explanation = classifier.explainer.explain(TEXT, encoding, "positive")
@@ -63,17 +77,21 @@ def test_colours() -> None:
     assert backgrounds[0][0] != backgrounds[1][0]
 
 
-def test_no_colour() -> None:
+def test_no_colour(explain: Explain, monkeypatch: pytest.MonkeyPatch) -> None:
     """The flag speaks louder than NO_COLOR, which speaks louder than a terminal."""
-    assert "\x1b" in explain(TEXT, "--colour", "always", NO_COLOR="1").stdout
-    assert "\x1b" not in explain(TEXT, "--colour", "never").stdout
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\x1b" in explain(TEXT)[1]
+    assert "\x1b" not in explain(TEXT, "--colour", "never")[1]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in explain(TEXT)[1]
+    assert "\x1b" in explain(TEXT, "--colour", "always")[1]
 
 
-def test_text_cannot_command_the_terminal() -> None:
+def test_text_cannot_command_the_terminal(explain: Explain) -> None:
     """Escape sequences in a text are shown as what they are."""
-    finished = explain("great \x1b]0;title\x07 \x1b[31mred", "--colour", "never")
-    assert "\x1b" not in finished.stdout and "\x07" not in finished.stdout
-    assert "\N{REPLACEMENT CHARACTER}[31mred" in finished.stdout
+    _, output, _ = explain("great \x1b]0;title\x07 \x1b[31mred", "--colour", "never")
+    assert "\x1b" not in output and "\x07" not in output
+    assert "\N{REPLACEMENT CHARACTER}[31mred" in output
 
 
 def test_standard_input() -> None:
@@ -92,26 +110,24 @@ def test_standard_input() -> None:
     assert b"(read: the last 400 of 402 words)" in finished.stdout
 
 
-def test_several_labels(tmp_path: Path) -> None:
+def test_several_labels(explain: Explain, tmp_path: Path) -> None:
     """Of several labels the one that is asked for is explained, and one that is not there is refused."""
     publish(tmp_path, several_widths())
-    finished = explain("praise question", "--label", "complains", "--model-repository", str(tmp_path))
-    assert "logit of complains " in finished.stdout
-    refused = explain("praise", "--label", "other", "--model-repository", str(tmp_path))
-    assert refused.returncode == 2
-    assert refused.stderr == "error: label: there is no 'other'; the labels are thanks, asks, complains\n"
+    _, output, _ = explain("praise question", "--label", "complains", "--model-repository", str(tmp_path))
+    assert "logit of complains " in output
+    status, _, error = explain("praise", "--label", "other", "--model-repository", str(tmp_path))
+    assert (status, error) == (2, "error: label: there is no 'other'; the labels are thanks, asks, complains\n")
 
 
-def test_no_exact_explanation(tmp_path: Path) -> None:
+def test_no_exact_explanation(explain: Explain, tmp_path: Path) -> None:
     """A model outside the family is refused in one line."""
     artifacts.publish_table(tmp_path)
-    finished = explain("praise", "--model-repository", str(tmp_path))
-    assert finished.returncode == 2
-    assert finished.stderr.startswith("error: there is no exact explanation for model 'tickets'")
-    assert finished.stderr.count("\n") == 1
+    status, output, error = explain("praise", "--model-repository", str(tmp_path))
+    assert (status, output, error.count("\n")) == (2, "", 1)
+    assert error.startswith("error: there is no exact explanation for model 'tickets'")
 
 
 @pytest.mark.parametrize("text", ["", " , ", "qqq"])
-def test_nothing_to_colour(text: str) -> None:
+def test_nothing_to_colour(explain: Explain, text: str) -> None:
     """A text without a word, or without one that counts, is explained as well."""
-    assert explain(text, "--colour", "always").returncode == 0
+    assert explain(text, "--colour", "always")[0] == 0
