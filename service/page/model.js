@@ -12,7 +12,7 @@ const NAMES = {
   expected_calibration_error: "Calibration error",
 };
 
-//: Metrics of which more is worse.
+// Metrics of which more is worse.
 const COSTS = new Set(["log_loss", "brier", "expected_calibration_error"]);
 
 /** Every loaded model. */

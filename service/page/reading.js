@@ -127,10 +127,10 @@ const name = (place) => {
   if (word) return word.text;
   return shown.ids[place] === 1 ? "start" : "pad";
 };
-const window_ = (place, width) => Array.from({ length: width }, (_, tap) => name(place + tap));
+const namesUnder = (place, width) => Array.from({ length: width }, (_, tap) => name(place + tap));
 
 function under(place, width) {
-  const words = window_(place, width);
+  const words = namesUnder(place, width);
   if (words.every((word, tap) => word === "pad" && place + tap < shown.first_word)) return "padding";
   return `\u201c${words.join(" ")}\u201d`;
 }

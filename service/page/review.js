@@ -3,7 +3,7 @@
 import { byId, fillTable, make } from "./dom.js";
 import { count, percent, plain, several, side, signed } from "./format.js";
 
-//: Characters of the part that was not read, of which there may be a million.
+// Characters of the part that was not read, of which there may be a million.
 const UNREAD = 400;
 
 let words = [];

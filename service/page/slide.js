@@ -1,6 +1,6 @@
 // Where the filter is: it plays, pauses, steps and is dragged. Knows no element.
 
-//: Seconds from the first word to the last, and words a second at least and at most.
+// Seconds from the first word to the last, and words a second at least and at most.
 const SECONDS = 10;
 const SLOWEST = 2.5;
 const FASTEST = 45;
