@@ -17,6 +17,7 @@ from model.artifact import Manifest
 from service.counters import Counters, Directory
 from service.errors import GRPC_STATUS, HTTP_STATUS
 from service.histogram import Histogram
+from service.processes import Processes
 from service.record import Record
 from service.statistics import MAX_LABELS, Statistics
 
@@ -90,6 +91,7 @@ class Metrics(Collector):
         self._loaded: set[tuple[str, int]] = set()
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        self._registry.register(Processes())
         for manifest in models:
             self.add_model(manifest)
 

@@ -11,6 +11,7 @@ from service.classifier import Classifier
 from service.errors import HTTP_STATUS
 from service.metrics import Metrics
 from service.prediction import Prediction
+from service.processes import Processes
 from service.record import Record
 from tests.processes import PROJECT
 
@@ -176,10 +177,11 @@ def test_sets_of_counters_do_not_share(classifier: Classifier) -> None:
 
 def test_documentation(metrics: Metrics) -> None:
     """docs/metrics.md has every series with its labels, and no other."""
-    rows = re.findall(r"^\| `(sentiment_\w+)` \| (.*?) \|", (PROJECT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    page = (PROJECT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `((?:sentiment|process)_\w+)` \| (.*?) \|", page, re.MULTILINE)
     documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     exposed = {}
-    for family in metrics.collect():
+    for family in (*metrics.collect(), *Processes().collect()):
         suffix = "_total" if family.type == "counter" else ""
         exposed[family.name + suffix] = set(family.samples[0].labels) - {"le"}
     assert documented == exposed

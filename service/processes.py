@@ -1,0 +1,56 @@
+"""What the processes of the service take of the machine, all together, under the names that Prometheus has for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+_PROC = Path("/proc")
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Processes(Collector):
+    """The process that makes this and its children: supervisor and workers. Linux only; elsewhere there are no series.
+
+    A worker that died has handed its processor time to the supervisor, so that the sum never falls.
+    """
+
+    def __init__(self) -> None:
+        self._supervisor = os.getpid()
+
+    def collect(self) -> Iterator[Metric]:
+        """All series."""
+        try:
+            workers = _children(self._supervisor)
+            own, reaped = _cpu_seconds(self._supervisor)
+            cpu = own + reaped + sum(_cpu_seconds(worker)[0] for worker in workers)
+            memory = sum(map(_resident_bytes, (self._supervisor, *workers)))
+        except (OSError, ValueError):
+            return  # no /proc, or a worker that ended in this moment
+        yield GaugeMetricFamily("sentiment_workers", "Worker processes.", len(workers))
+        yield CounterMetricFamily("process_cpu_seconds", "User and system time of all processes.", value=cpu)
+        yield GaugeMetricFamily(
+            "process_resident_memory_bytes", "Memory of all processes; what they share counts for each.", memory
+        )
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in (_PROC / f"{pid}/task/{pid}/children").read_text().split()]
+
+
+def _cpu_seconds(pid: int) -> tuple[float, float]:
+    """Of the process, and of those of its children that it has waited for; proc_pid_stat(5)."""
+    fields = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, waited_user, waited_system = map(int, fields[11:15])
+    return (user + system) * _TICK, (waited_user + waited_system) * _TICK
+
+
+def _resident_bytes(pid: int) -> int:
+    # Sharing out what processes share, as `smaps_rollup` does, would take milliseconds a process.
+    return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE
