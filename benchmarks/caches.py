@@ -13,8 +13,8 @@ from time import perf_counter, sleep
 
 import numpy as np
 
-from benchmarks import texts
 from benchmarks.naive import ARTIFACT
+from loadtest import texts
 from model.artifact import read_artifact
 from service.classifier import Classifier
 

@@ -19,8 +19,8 @@ from unittest.mock import patch
 
 import uvloop
 
-from benchmarks import texts
 from benchmarks.naive import ARTIFACT
+from loadtest import texts
 from model.artifact import read_artifact
 from service import logs
 from service.dataplane import DataPlane

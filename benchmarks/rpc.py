@@ -16,8 +16,8 @@ from typing import Any
 
 import grpc
 
-from benchmarks.processes import PROJECT, Server
 from benchmarks.rest import Load
+from loadtest.processes import PROJECT, Server
 from service.grpc.protos import inference_pb2
 from service.grpc.protos import sentiment_pb2 as pb
 from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub

@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import rest, rpc, texts
+from benchmarks import rest, rpc
 from benchmarks.inside import measure_stages
 from benchmarks.naive import ARTIFACT, Naive
-from benchmarks.processes import Server
 from benchmarks.report import Measurements, print_ratios, print_table, save_plot
 from benchmarks.rest import Load, Script
+from loadtest import texts
+from loadtest.processes import Server
 from model.artifact import read_artifact
 from service.classifier import Classifier
 

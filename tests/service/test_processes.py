@@ -50,4 +50,6 @@ def test_all_processes_count() -> None:
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGKILL)
         server.wait_for_log("is replaced")
-        assert read(server.client.get("/metrics").text)["process_cpu_seconds_total"] >= first["process_cpu_seconds_total"]
+        assert (
+            read(server.client.get("/metrics").text)["process_cpu_seconds_total"] >= first["process_cpu_seconds_total"]
+        )

@@ -1,21 +1,26 @@
-"""Servers to measure, as process trees: their start, their processor time, their memory."""
+"""Servers to measure, as process trees: their start, their end, their processor time, their memory."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from loadtest.errors import LoadTestError
+
 PROJECT = Path(__file__).parent.parent
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _PATIENCE = 60.0
+_LOG_LINES = 20
 
 
 class Server:
@@ -26,33 +31,38 @@ class Server:
         self.port = _free_port()
         self.grpc_port = _free_port()
         self._probe = probe
-        self._arguments = [argument.format(port=self.port, grpc_port=self.grpc_port) for argument in arguments]
+        self.arguments = [argument.format(port=self.port, grpc_port=self.grpc_port) for argument in arguments]
 
     def __enter__(self) -> Self:
         started = time.perf_counter()
-        self._process = subprocess.Popen(
-            [sys.executable, *self._arguments],
+        self._log = tempfile.TemporaryFile("a+b")
+        self._process = subprocess.Popen(  # noqa: S603 - this Python, with arguments of our own
+            [sys.executable, *self.arguments],
             cwd=PROJECT,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is for the one who started it, who stops it in turn
         )
-        while not self._answers():
-            if self._process.poll() is not None or time.perf_counter() - started > _PATIENCE:
-                raise SystemExit(f"{self.name} did not start: {' '.join(self._arguments)}")
-            time.sleep(0.005)
+        try:
+            while not self._answers():
+                if self._process.poll() is not None or time.perf_counter() - started > _PATIENCE:
+                    raise LoadTestError(f"{self.name} did not start: {' '.join(self.arguments)}\n{self.log()}")
+                time.sleep(0.005)
+        except BaseException:
+            self._stop()
+            raise
         self.ready_seconds = time.perf_counter() - started
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        os.killpg(self._process.pid, signal.SIGTERM)
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._stop()
+
+    def log(self) -> str:
+        """The last lines that it wrote to its standard error."""
+        self._log.seek(0)
+        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-_LOG_LINES:])
 
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far."""
@@ -70,6 +80,16 @@ class Server:
                 if line.startswith("Pss:"):
                     sizes.append(int(line.split()[1]) / 1024)
         return sizes
+
+    def _stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._log.close()
 
     def _pids(self) -> list[int]:
         pids = [self._process.pid]

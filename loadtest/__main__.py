@@ -1,0 +1,303 @@
+"""`python -m loadtest`: test a service and write a report; compare two reports."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from loadtest import comparison, machine, objective, probe, report, texts
+from loadtest.errors import LoadTestError
+from loadtest.fleet import Fleet
+from loadtest.plan import Plan
+from loadtest.processes import PROJECT, Server
+from loadtest.run import FORMAT, Run
+from loadtest.target import Endpoint, Target
+from loadtest.traffic import FORMS, make_requests, parse_mix
+
+_ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"
+
+#: Different requests of a kind; they are sent in turn.
+_REQUESTS = 2048
+
+MET, MISSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m loadtest", description="Load tests of the service.")
+    commands = top.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="test a service and write a report (what happens without a command)")
+    target = run.add_argument_group("what is tested")
+    target.add_argument("--url", help="REST address of a running service (default: start one on free ports)")
+    target.add_argument("--grpc-url", help="its gRPC address (default: the same host, port 8001; or `none`)")
+    target.add_argument("--model", default="imdb-cnn", help="name for the Open Inference Protocol (default: imdb-cnn)")
+    target.add_argument("--workers", type=_count, help="worker processes of the service that is started")
+    target.add_argument("--cores", type=_count, help="processors of a service elsewhere, to count a rate per core")
+    target.add_argument("--ca", type=Path, metavar="FILE", help="certificates to trust, for https and gRPC over TLS")
+
+    traffic = run.add_argument_group("what is sent", "an API key is taken from the variable LOADTEST_API_KEY")
+    traffic.add_argument(
+        "--traffic", default="rest", metavar="MIX", help=f"one of {', '.join(FORMS)}; or shares: rest=70,oip-grpc=30"
+    )
+    traffic.add_argument("--texts", default="imdb", help="imdb, short, mixed, or a file (.txt, .csv, .jsonl)")
+    traffic.add_argument("--batch", type=_count, default=32, help="texts of a request of rest-batch (default: 32)")
+
+    steps = run.add_argument_group("how it is sent")
+    steps.add_argument("--rates", type=_numbers(_rate), help="requests a second, such as 100,200,400 (default: found)")
+    steps.add_argument("--concurrency", type=_numbers(_count), help="of the closed loop (default: 1,2,4,8,16,32,64)")
+    steps.add_argument("--seconds", type=_seconds, help="of each step (default: 4)")
+    steps.add_argument("--only", choices=("open", "closed"), help="open: just the rates; closed: just the concurrency")
+    steps.add_argument("--no-protocols", action="store_true", help="leave out the comparison of protocols")
+    steps.add_argument("--poisson", action="store_true", help="arrivals by chance, as of many independent callers")
+    steps.add_argument("--connections", type=_count, default=32, help="opened before the start (default: 32)")
+    steps.add_argument("--max-connections", type=_count, default=1024, help="opened when needed (default: 1024)")
+    steps.add_argument("--timeout", type=_seconds, default=10.0, help="seconds to wait for an answer (default: 10)")
+    steps.add_argument("--processes", type=_count, default=1, help="that send (default: 1)")
+    steps.add_argument("--max-seconds", type=_seconds, default=180.0, help="of the whole test (default: 180)")
+    steps.add_argument("--max-requests", type=_count, default=2_000_000, help="of one step (default: 2,000,000)")
+    steps.add_argument("--smoke", action="store_true", help="a few steps of half a second: does everything work?")
+    steps.add_argument("--like", type=Path, metavar="REPORT", help="the rates and steps of an earlier test")
+
+    results = run.add_argument_group("what comes of it")
+    results.add_argument("--slo", help="an objective such as 'p99<20ms,errors<0.1%%'; missing it is exit status 1")
+    results.add_argument("--out", type=Path, help="folder of the report (default: runs/loadtest-DATE-TIME)")
+
+    compare = commands.add_parser("compare", help="put two reports side by side")
+    compare.add_argument("old", type=Path, help="report.json, or the folder that holds it")
+    compare.add_argument("new", type=Path)
+    compare.add_argument("--out", type=Path, help="folder of the comparison (default: NEW/comparison)")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    The exit status is 0, 1 where an objective is missed, 2 for what the caller can mend, 130 when interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
+        given.insert(0, "run")
+    options = parser().parse_args(given)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _compare(options) if options.command == "compare" else _run(options, given)
+    except LoadTestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
+    wanted = None if options.slo is None else objective.parse(options.slo)
+    mix = parse_mix(options.traffic)
+    plan = _plan(options)
+    for rate in plan.rates or ():
+        if rate * plan.seconds > plan.max_requests:
+            raise LoadTestError(f"{rate:g} a second for {plan.seconds:g} s are more than --max-requests")
+    if options.cores is not None and options.url is None:
+        raise LoadTestError("--cores is for a service elsewhere (--url)")
+    out = options.out or PROJECT / "runs" / f"loadtest-{datetime.now():%Y%m%d-%H%M%S}"
+    _make_folder(out)
+    each = texts.choose(options.texts, _tokenizer(), _REQUESTS)
+    with ExitStack() as stack:
+        service = None if options.url else stack.enter_context(_started(options.workers))
+        target = _target(options, service)
+        traffic = {options.traffic: make_requests(mix, each, target, options.batch)}
+        probe.check(target, traffic[options.traffic])
+        left_out = {}
+        for name in FORMS if plan.protocols else ():
+            requests = make_requests({name: 1.0}, each, target, options.batch)
+            try:
+                probe.check(target, requests)
+                traffic[name] = requests
+            except LoadTestError as error:
+                left_out[name] = str(error)
+        fleet = stack.enter_context(Fleet(target, traffic, options.processes))
+        run = Run(
+            plan,
+            target,
+            fleet,
+            objective=wanted,
+            texts=each,
+            traffic=traffic,
+            max_seconds=options.max_seconds,
+            memory=None if service is None else lambda: sum(service.pss_megabytes()) * 2**20,
+            about={
+                "command": f"python -m loadtest {shlex.join(given[1:] if given[0] == 'run' else given)}".strip(),
+                "target": {
+                    "rest": str(target.rest),
+                    "grpc": None if target.grpc is None else str(target.grpc),
+                    "started": None if service is None else shlex.join(["python", *service.arguments]),
+                },
+                "service_cores": machine.cores() if service is not None else options.cores,
+                "traffic_title": ", ".join(f"{FORMS[name].title} ({share:g})" for name, share in mix.items())
+                if len(mix) > 1
+                else FORMS[next(iter(mix))].title,
+                "texts": {"source": options.texts, "count": len(each), "words": _mean_words(each)},
+                "batch": options.batch,
+                "processes": options.processes,
+                "left_out": left_out,
+            },
+        )
+        run.execute()
+    _write(out, run.document)
+    print("\n".join(report.summary(run.document)))
+    print(f"\n{out / 'report.html'}")
+    if run.document["interrupted"] == "interrupted":
+        return INTERRUPTED
+    return MISSED if run.document["objective"] and not run.document["objective"]["met"] else MET
+
+
+def _compare(options: argparse.Namespace) -> int:
+    old, new = (_read(path) for path in (options.old, options.new))
+    compared = comparison.compare(old, new)
+    out = options.out or _folder_of(options.new) / "comparison"
+    _make_folder(out)
+    (out / "comparison.json").write_text(json.dumps(compared, indent=1) + "\n")
+    (out / "comparison.html").write_text(comparison.html(old, new, compared), encoding="utf-8")
+    print("\n".join(comparison.summary(compared)))
+    print(f"\n{out / 'comparison.html'}")
+    return MET
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    fixed = {
+        "traffic": options.traffic,
+        "poisson": options.poisson,
+        "connections": options.connections,
+        "max_connections": options.max_connections,
+        "timeout": options.timeout,
+        "max_requests": options.max_requests,
+    }
+    if options.connections > options.max_connections:
+        raise LoadTestError("--connections are more than --max-connections")
+    steps: dict[str, Any] = {}
+    if options.like is not None:
+        earlier = _read(options.like)
+        steps["rates"] = tuple(step["rate"] for step in earlier["open"]) or None
+        steps["concurrency"] = tuple(step["callers"] for step in earlier["closed"])
+        steps["seconds"] = earlier["plan"]["seconds"]
+    if options.smoke:
+        steps = {"concurrency": (1, 8), "rates": (50.0, 100.0), "seconds": 0.5, "second_opinions": False} | steps
+    for name in ("rates", "concurrency", "seconds"):
+        if getattr(options, name) is not None:
+            steps[name] = getattr(options, name)
+    if options.only == "open":
+        if steps.get("rates") is None:
+            raise LoadTestError("--only open needs --rates: without a closed loop nobody knows which to try")
+        steps["concurrency"] = ()
+    if options.only == "closed":
+        steps["rates"] = ()
+    if options.only or options.no_protocols:
+        steps |= {"protocols": False, "second_opinions": False}
+    return Plan(**fixed, **steps)
+
+
+@contextmanager
+def _started(workers: int | None) -> Iterator[Server]:
+    flags = ("--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}", "--execution-provider", "cpu")
+    count = () if workers is None else ("--workers", str(workers))
+    with Server("the service", "-m", "service", "serve", *flags, *count, probe="/readyz") as server:
+        yield server
+
+
+def _target(options: argparse.Namespace, service: Server | None) -> Target:
+    key = os.environ.get("LOADTEST_API_KEY") or None
+    if service is not None:
+        host = "127.0.0.1"
+        return Target(Endpoint(host, service.port), Endpoint(host, service.grpc_port), options.model, key)
+    rest = Endpoint.parse(options.url, 8000)
+    given = options.grpc_url
+    grpc = None if given == "none" else Endpoint.parse(given, 8001) if given else Endpoint(rest.host, 8001, rest.tls)
+    return Target(rest, grpc, options.model, key, options.ca)
+
+
+def _tokenizer() -> Any:
+    from model.artifact import read_artifact
+
+    return read_artifact(_ARTIFACT).tokenizer
+
+
+def _mean_words(each: Sequence[str]) -> float:
+    return round(sum(len(text.split()) for text in each) / len(each), 1)
+
+
+def _write(out: Path, document: dict[str, Any]) -> None:
+    (out / "report.json").write_text(json.dumps(document, indent=1) + "\n")
+    (out / "report.html").write_text(report.html(document), encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        document = json.loads(file.read_text())
+        form = document["format"]
+    except OSError as error:
+        raise LoadTestError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise LoadTestError(f"{file} is no report of a load test") from error
+    if form != FORMAT:
+        raise LoadTestError(f"{file} has format {form}, and this program reads format {FORMAT}")
+    assert isinstance(document, dict)
+    return document
+
+
+def _folder_of(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LoadTestError(f"cannot write to {path}: {error.strerror}") from error
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0.01 <= value <= 1e6:
+        raise argparse.ArgumentTypeError("must be between 0.01 and 1,000,000")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 86400:
+        raise argparse.ArgumentTypeError("must be between 0.1 and 86,400")
+    return value
+
+
+def _numbers(kind: Any) -> Any:
+    def numbers(text: str) -> tuple[Any, ...]:
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 10,20,40") from None
+
+    return numbers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""The processes that send. This one only waits, so that it takes nothing from them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from loadtest.errors import LoadTestError
+from loadtest.generator import Share, work
+from loadtest.load import Found, Load, merge
+from loadtest.target import Target
+from loadtest.traffic import Request
+
+#: Seconds between the last generator's word that it is ready and the start, so that all of them hear of it in time.
+_MARGIN = 0.05
+
+_PATIENCE = 60.0
+
+
+class Fleet:
+    """Generators, from `with` to the end of the block; none is left behind.
+
+    Raises `LoadTestError` where one of them ends by itself.
+    """
+
+    def __init__(self, target: Target, traffic: Mapping[str, Sequence[Request]], processes: int = 1) -> None:
+        self._target = target
+        self._traffic = traffic
+        self.processes = processes
+        self._members: list[multiprocessing.process.BaseProcess] = []
+        self._orders: list[Connection] = []
+        self._findings: list[Connection] = []
+
+    def __enter__(self) -> Self:
+        context = multiprocessing.get_context("spawn")
+        try:
+            for number in range(self.processes):
+                ordered, orders = context.Pipe(duplex=False)
+                findings, found = context.Pipe(duplex=False)
+                arguments = (ordered, found, Share(number, self.processes), self._target, self._traffic)
+                member = context.Process(target=work, args=arguments, daemon=True)
+                member.start()
+                ordered.close()
+                found.close()
+                self._members.append(member)
+                self._orders.append(orders)
+                self._findings.append(findings)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def run(self, load: Load, watch: Callable[[float, int], None] = lambda seconds, over: None) -> Found:
+        """One step. `watch` hears now and then how many seconds have passed and how many requests are over.
+
+        Ctrl-C ends the step early; what was found until then says that it was interrupted.
+        """
+        self._tell(load)
+        self._receive(load.timeout + _PATIENCE)
+        start = perf_counter() + _MARGIN + load.warmup
+        self._tell(start)
+        over = [0] * self.processes
+
+        def progress(number: int, count: int) -> None:
+            over[number] = count
+            watch(perf_counter() - start, sum(over))
+
+        limit = load.warmup + load.seconds + load.timeout + _PATIENCE
+        try:
+            found = self._receive(limit, progress)
+        except KeyboardInterrupt:
+            self._tell(False)
+            found = self._receive(_PATIENCE)
+        return merge(found)
+
+    def _tell(self, order: Load | float | bool | None) -> None:
+        try:
+            for pipe in self._orders:
+                pipe.send(order)
+        except OSError as error:
+            raise LoadTestError("a generator ended; its message is above") from error
+
+    def _receive(self, seconds: float, progress: Callable[[int, int], None] | None = None) -> list[Any]:
+        """What every generator has to say next, but for numbers, which are progress."""
+        deadline = perf_counter() + seconds
+        said: dict[Connection, Any] = {}
+        while len(said) < len(self._findings):
+            missing = [pipe for pipe in self._findings if pipe not in said]
+            ready = wait(missing, max(0.0, deadline - perf_counter()))
+            if not ready:
+                raise LoadTestError(f"a generator said nothing for {seconds:.0f} s")
+            for pipe in missing:
+                if pipe not in ready:
+                    continue
+                try:
+                    message = pipe.recv()
+                except EOFError as error:
+                    raise LoadTestError("a generator ended; its message is above") from error
+                if not isinstance(message, int):
+                    said[pipe] = message
+                elif progress is not None:
+                    progress(self._findings.index(pipe), message)
+        return [said[pipe] for pipe in self._findings]
+
+    def _end(self) -> None:
+        for pipe in (*self._orders, *self._findings):
+            pipe.close()
+        for member in self._members:
+            member.join(2)
+            if member.is_alive():
+                member.kill()
+                member.join()

@@ -1,0 +1,296 @@
+"""One process that sends: on a schedule that answers do not change (open loop), or a request for every answer (closed).
+
+Latency counts from the moment a request was due, not from when it could be sent. A server that stands still for a
+second is late with everything that was due in that second, although a client that waits for answers would have sent
+a single request. Leaving the others out is known as coordinated omission.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import signal
+from array import array
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from time import perf_counter, process_time
+from typing import NamedTuple
+
+import numpy as np
+import uvloop
+
+from loadtest.load import Floats, Found, Load
+from loadtest.rest import Pool
+from loadtest.rpc import Calls
+from loadtest.target import Target
+from loadtest.timer import Timer
+from loadtest.traffic import Request, Transport
+
+#: Requests sent before answers get their turn, when the generator is behind.
+_BURST = 32
+
+#: Seconds between two messages about how far a step is.
+_TELL_SECONDS = 0.25
+
+
+class Share(NamedTuple):
+    """Which of all generators this one is."""
+
+    number: int
+    of: int
+
+
+def schedule(load: Load, share: Share) -> Floats:
+    """Moments at which this generator's requests are due, in seconds after the start; the warm-up is before zero.
+
+    Together the generators keep one even distance, or one Poisson process.
+    """
+    assert load.rate is not None
+    warmup = int(load.warmup * load.rate)
+    count = warmup + max(1, min(round(load.seconds * load.rate), load.max_requests))
+    if load.poisson:
+        # Given how many there are in a time, the arrivals of a Poisson process lie anywhere in it.
+        random = np.random.default_rng(0)
+        moments = np.sort(random.uniform(-load.warmup, load.seconds, count))
+    else:
+        moments = np.arange(-warmup, count - warmup) / load.rate
+    return moments[share.number :: share.of]
+
+
+class Generator:
+    """One step, from `prepare` to `run`."""
+
+    def __init__(self, load: Load, share: Share, requests: Sequence[Request], target: Target) -> None:
+        self._load = load
+        self._share = share
+        # Each generator begins at another place.
+        start = share.number * len(requests) // share.of
+        self._requests = itertools.cycle([*requests[start:], *requests[:start]])
+        transports = {request.transport for request in requests}
+        self._http = self._rpc = None
+        if Transport.HTTP in transports:
+            limit = self._of(load.max_connections) if load.open else self._of(load.callers or 0)
+            self._http = Pool(target, self._ended, limit=limit, timeout=load.timeout)
+        if transports != {Transport.HTTP}:
+            self._rpc = Calls(target, self._ended, timeout=load.timeout)
+        self._forms: dict[str, int] = {}
+        self._outcomes: dict[str, int] = {}
+        self._due, self._latency, self._lag = array("d"), array("d"), array("d")
+        self._texts, self._form, self._outcome = array("q"), array("q"), array("q")
+        self._sent = self._over = 0
+        self._interrupted = False
+        self._stopped = False
+        self._finished = asyncio.Event()
+
+    async def prepare(self) -> None:
+        """Connect."""
+        connections = self._of(self._load.connections if self._load.open else self._load.callers or 0)
+        if self._http is not None:
+            await self._http.open(connections)
+        if self._rpc is not None:
+            await self._rpc.open(min(connections, 16))
+
+    async def run(self, start: float) -> Found:
+        """Send from `start` (of `perf_counter`) minus the warm-up on, wait for the answers, say what happened."""
+        self._start = start
+        self._end = start + self._load.seconds
+        gc.collect()
+        gc.freeze()  # a look through all the requests in the middle of a step would be taken for the server's time
+        timer = Timer(self._wake)
+        began = perf_counter()
+        usage = _Usage()
+        sampling = asyncio.get_running_loop().call_later(self._end - began, usage.stop)
+        if self._load.open:
+            self._moments = (schedule(self._load, self._share) + start).tolist()
+            self._next = 0
+        self._timer = timer
+        timer.set(start - self._load.warmup)
+        try:
+            # The last to be sent may take its time as well.
+            remaining = self._end - began + self._load.timeout + 1
+            await asyncio.wait_for(self._finished.wait(), remaining)
+        except TimeoutError:
+            pass
+        finally:
+            timer.close()
+            sampling.cancel()
+            usage.stop()
+            gc.unfreeze()
+        ended = perf_counter()
+        self._stopped = True
+        for transport in (self._http, self._rpc):
+            if transport is not None:
+                await transport.close()
+        return self._found(min(self._load.seconds, max(ended - start, 0.0)), usage.share)
+
+    def stop(self) -> None:
+        """End the step early, with what there is."""
+        self._interrupted = self._stopped = True
+        self._finished.set()
+
+    @property
+    def over(self) -> int:
+        """Requests that are over, for those who watch."""
+        return self._over
+
+    def _of(self, total: int) -> int:
+        """This generator's part of a number."""
+        return total // self._share.of + (self._share.number < total % self._share.of)
+
+    def _wake(self) -> None:
+        if self._stopped:
+            return
+        if self._load.open:
+            self._send_due()
+        else:
+            for _ in range(self._of(self._load.callers or 0)):
+                self._send(perf_counter())
+            self._finish_if_over()
+
+    def _send_due(self) -> None:
+        """Everything that is due, and then sleep until the next is."""
+        moments = self._moments
+        for due in moments[self._next : self._next + _BURST]:
+            lag = perf_counter() - due
+            if lag < 0:
+                break
+            self._next += 1
+            if due >= self._start:
+                self._lag.append(lag)
+            self._send(due)
+        if self._next < len(moments):
+            self._timer.set(moments[self._next])
+        else:
+            self._finish_if_over()
+
+    def _send(self, due: float) -> None:
+        request = next(self._requests)
+        self._sent += 1
+        transport = self._http if request.transport is Transport.HTTP else self._rpc
+        assert transport is not None
+        transport.send(request, due)
+
+    def _ended(self, request: Request, due: float, outcome: str) -> None:
+        """A request is over."""
+        if self._interrupted:
+            return  # what was on its way is neither answered nor failed
+        now = perf_counter()
+        self._over += 1
+        if due >= self._start:
+            self._due.append(due - self._start)
+            self._latency.append(now - due)
+            self._texts.append(request.texts)
+            self._form.append(self._forms.setdefault(request.form, len(self._forms)))
+            self._outcome.append(self._outcomes.setdefault(outcome, len(self._outcomes)))
+        if self._stopped:
+            return
+        if not self._load.open and now < self._end and self._sent < self._load.max_requests:
+            self._send(now)
+        else:
+            self._finish_if_over()
+
+    def _finish_if_over(self) -> None:
+        if self._over == self._sent and (not self._load.open or self._next == len(self._moments)):
+            self._finished.set()
+
+    def _found(self, seconds: float, cpu: float) -> Found:
+        return Found(
+            seconds=seconds,
+            due=np.array(self._due),
+            latency=np.array(self._latency),
+            texts=np.array(self._texts, np.int64),
+            form=np.array(self._form, np.int64),
+            outcome=np.array(self._outcome, np.int64),
+            lag=np.array(self._lag),
+            forms=list(self._forms),
+            outcomes=list(self._outcomes),
+            cpu=[cpu],
+            connections=self._http.most if self._http is not None else 0,
+            interrupted=self._interrupted,
+        )
+
+
+class Member:
+    """The life of a generator's process: steps, one after the other, as its parent orders them."""
+
+    def __init__(
+        self,
+        ordered: Connection,
+        findings: Connection,
+        share: Share,
+        target: Target,
+        traffic: Mapping[str, Sequence[Request]],
+    ) -> None:
+        self._ordered = ordered
+        self._findings = findings
+        self._share = share
+        self._target = target
+        self._traffic = traffic
+        self._orders: asyncio.Queue[Load | float | None] = asyncio.Queue()
+        self._generator: Generator | None = None
+
+    async def serve(self) -> None:
+        """Until the parent has no more orders, or is gone."""
+        asyncio.get_running_loop().add_reader(self._ordered.fileno(), self._hear)
+        while (load := await self._orders.get()) is not None:
+            assert isinstance(load, Load)
+            self._generator = Generator(load, self._share, self._traffic[load.traffic], self._target)
+            await self._generator.prepare()
+            self._findings.send(None)
+            start = await self._orders.get()
+            if start is None:
+                return
+            assert isinstance(start, float)
+            watching = asyncio.create_task(self._tell())
+            found = await self._generator.run(start)
+            watching.cancel()
+            self._generator = None
+            self._findings.send(found)
+
+    def _hear(self) -> None:
+        """An order: a load to prepare, the moment to start it, `False` to break off, `None` to leave."""
+        try:
+            order = self._ordered.recv()
+        except (EOFError, OSError):
+            asyncio.get_running_loop().remove_reader(self._ordered.fileno())
+            order = None
+        if order in (False, None) and self._generator is not None:
+            self._generator.stop()
+        if order is not False:
+            self._orders.put_nowait(order)
+
+    async def _tell(self) -> None:
+        """Let the parent know how many requests are over."""
+        while self._generator is not None:
+            await asyncio.sleep(_TELL_SECONDS)
+            self._findings.send(self._generator.over)
+
+
+def work(
+    ordered: Connection,
+    findings: Connection,
+    share: Share,
+    target: Target,
+    traffic: Mapping[str, Sequence[Request]],
+) -> None:
+    """The process of a generator. Ctrl-C reaches every process of a terminal, and is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(BrokenPipeError):
+        uvloop.run(Member(ordered, findings, share, target, traffic).serve())
+
+
+class _Usage:
+    """The share of a processor that this process takes, until it is first stopped."""
+
+    def __init__(self) -> None:
+        self._began = perf_counter()
+        self._cpu = process_time()
+        self._running = True
+        self.share = 0.0
+
+    def stop(self) -> None:
+        if self._running:
+            self._running = False
+            self.share = (process_time() - self._cpu) / (perf_counter() - self._began)

@@ -1,0 +1,58 @@
+"""Which steps a test takes, and how it goes on from what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtest.measurement import Step
+from loadtest.objective import Objective
+
+#: Rates to try, as shares of the throughput of the closed loop: sparse where nothing happens, dense around the knee.
+_SHARES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
+
+#: Searching ends when the highest rate that is good and the lowest that is not are so close.
+_CLOSE = 1.03
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the command line asks for."""
+
+    traffic: str = "rest"
+    rates: tuple[float, ...] | None = None  # None: found from the throughput of the closed loop
+    concurrency: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    seconds: float = 4.0  # of each step
+    searches: int = 4  # steps at most to narrow down the highest rate that meets the objective
+    protocols: bool = True  # whether every protocol is measured for comparison
+    second_opinions: bool = True  # whether wrk and perf_analyzer are asked
+    poisson: bool = False
+    connections: int = 32
+    max_connections: int = 1024
+    timeout: float = 10.0
+    max_requests: int = 2_000_000
+
+    def rates_for(self, throughput: float) -> tuple[float, ...]:
+        """The rates of the open loop, in ascending order."""
+        if self.rates is not None:
+            return tuple(sorted(self.rates))
+        return tuple(dict.fromkeys(readable(share * throughput) for share in _SHARES))
+
+
+def readable(rate: float) -> float:
+    """The rate with two or three digits, so that it can be asked for again."""
+    if rate < 10:
+        return max(round(rate, 1), 0.1)
+    step = 10 ** (len(str(int(rate))) - 2)
+    return float(round(rate / step * 2) * step / 2)
+
+
+def next_rate(objective: Objective, steps: Sequence[Step]) -> float | None:
+    """Halfway between the highest rate that meets the objective and the next that does not; None once that is close."""
+    best = objective.highest(steps)
+    if best is None:
+        return None
+    worse = [step["rate"] for step in steps if step["rate"] > best["rate"]]
+    if not worse or min(worse) / best["rate"] < _CLOSE:
+        return None
+    return float(round((best["rate"] + min(worse)) / 2))

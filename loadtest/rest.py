@@ -1,0 +1,207 @@
+"""Requests over raw HTTP/1.1 connections: as little work as a client can do, so that the server is what is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import cast
+
+from httptools import HttpParserError, HttpResponseParser
+
+from loadtest.target import Target
+from loadtest.traffic import Request
+
+#: Told of every request that is over: the request, when it was due, what came of it.
+Done = Callable[[Request, float, str], None]
+
+TIMEOUT = "no answer in time"
+CLOSED = "connection closed"
+UNREADABLE = "not HTTP"
+
+#: Requests are looked through this often, in seconds, for one that has waited too long.
+_LOOK_SECONDS = 0.05
+
+
+class Pool:
+    """Connections that are kept alive. A request that finds none free has a new one opened, up to a limit.
+
+    So requests are on their way side by side, as those of independent users are. At the limit they wait here, and the
+    time they wait counts.
+    """
+
+    def __init__(self, target: Target, done: Done, *, limit: int, timeout: float) -> None:
+        self._target = target
+        self._tls: ssl.SSLContext | None = target.tls_context()
+        self._done = done
+        self._limit = limit
+        self._timeout = timeout
+        self._idle: deque[_Connection] = deque()
+        self._busy: set[_Connection] = set()
+        self._waiting: deque[tuple[Request, float]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._watch: asyncio.TimerHandle | None = None
+        self._connections = 0
+        self.most = 0  # connections at once
+
+    async def open(self, count: int) -> None:
+        """Connect before there is anything to send; what fails will fail again, where it is counted."""
+        for _ in range(min(count, self._limit)):
+            self._connect()
+        await asyncio.gather(*self._tasks)
+        self._look()
+
+    def send(self, request: Request, due: float) -> None:
+        """Send now, or as soon as a connection is free."""
+        if self._idle:
+            # The one that was idle longest: all of them stay in use, and with them all workers of the server.
+            connection = self._idle.popleft()
+            self._busy.add(connection)
+            connection.send(request, due)
+            return
+        self._waiting.append((request, due))
+        if self._connections < self._limit and len(self._tasks) < len(self._waiting):
+            self._connect()
+
+    def free(self, connection: _Connection) -> None:
+        """The connection can take another request."""
+        if self._waiting:
+            self._busy.add(connection)
+            connection.send(*self._waiting.popleft())
+        else:
+            self._busy.discard(connection)
+            self._idle.append(connection)
+
+    def over(self, request: Request, due: float, outcome: str) -> None:
+        """A request has its outcome."""
+        self._done(request, due, outcome)
+
+    def lost(self, connection: _Connection) -> None:
+        """The connection is gone."""
+        self._connections -= 1
+        self._busy.discard(connection)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(connection)
+        if self._waiting and self._connections < self._limit:
+            self._connect()
+
+    async def close(self) -> None:
+        """Drop everything; what has no answer yet has none in time."""
+        if self._watch is not None:
+            self._watch.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        waiting, self._waiting = self._waiting, deque()
+        for request, due in waiting:
+            self._done(request, due, TIMEOUT)
+        for connection in [*self._busy, *self._idle]:
+            connection.abort(TIMEOUT)
+        await asyncio.sleep(0)
+
+    def _connect(self) -> None:
+        self._connections += 1
+        self.most = max(self.most, self._connections)
+        task = self._loop.create_task(self._connecting())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connecting(self) -> None:
+        rest = self._target.rest
+        try:
+            async with asyncio.timeout(self._timeout):
+                _, connection = await self._loop.create_connection(
+                    lambda: _Connection(self), rest.host, rest.port, ssl=self._tls
+                )
+        except OSError as error:
+            self._connections -= 1
+            # The request that asked for it, or the first of those that wait with it.
+            if self._waiting:
+                self._done(*self._waiting.popleft(), _reason(error))
+        else:
+            self.free(connection)
+
+    def _look(self) -> None:
+        """Give up what has waited too long."""
+        oldest = perf_counter() - self._timeout
+        for connection in [each for each in self._busy if each.due < oldest]:
+            connection.abort(TIMEOUT)
+        while self._waiting and self._waiting[0][1] < oldest:
+            self._done(*self._waiting.popleft(), TIMEOUT)
+        self._watch = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection with at most one request on its way."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._parser = HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._request: Request | None = None
+        self._kept = True
+        self.due = 0.0
+
+    def send(self, request: Request, due: float) -> None:
+        """Write it."""
+        self._request = request
+        self.due = due
+        assert self._transport is not None
+        self._transport.write(request.payload)
+
+    def abort(self, outcome: str) -> None:
+        """End the connection, and the request on it with that outcome."""
+        self._finish(outcome)
+        self._kept = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Of asyncio."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own, which is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        """Of asyncio."""
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError:
+            self.abort(UNREADABLE)
+
+    def on_message_complete(self) -> None:
+        """Of the parser: the whole answer is here."""
+        if self._request is None:
+            self.abort(UNREADABLE)  # an answer that nobody asked for
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            return  # an interim answer
+        self._kept = self._parser.should_keep_alive()
+        self._finish(str(status))
+        if self._kept:
+            self._pool.free(self)
+        elif self._transport is not None:
+            self._transport.close()
+
+    def connection_lost(self, exception: Exception | None) -> None:
+        """Of asyncio."""
+        self._finish(CLOSED)
+        self._pool.lost(self)
+
+    def _finish(self, outcome: str) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            self._pool.over(request, self.due, outcome)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "cannot connect: no answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "cannot connect: refused"
+    if isinstance(error, ssl.SSLError):
+        return f"cannot connect: {error.reason or 'TLS'}"
+    return f"cannot connect: {error.strerror or error}"

@@ -1,0 +1,239 @@
+"""A test from its first step to its document, which holds all that the report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from time import monotonic, perf_counter
+from typing import Any
+
+from loadtest import machine, saturation
+from loadtest.fleet import Fleet
+from loadtest.load import Load
+from loadtest.measurement import Step, knee, measure
+from loadtest.metrics import Snapshot, between
+from loadtest.objective import Objective
+from loadtest.plan import Plan, next_rate
+from loadtest.progress import Progress
+from loadtest.target import Target
+from loadtest.traffic import FORMS, Request
+
+#: Version of the document; readers refuse what is newer than they are.
+FORMAT = 1
+
+#: Callers of the comparison of protocols.
+_CALLERS = 16
+
+#: A rate that the service answers less of than this is beyond its capacity; after two of those there is no use in more.
+_KEPT_UP = 0.95
+
+
+class Interrupted(Exception):
+    """Ctrl-C, or the end of the time that the test may take."""
+
+
+class Run:
+    """One test. `execute` fills `document`, and what is there when it is interrupted is a report too."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        target: Target,
+        fleet: Fleet,
+        *,
+        objective: Objective | None,
+        texts: Sequence[str],
+        traffic: Mapping[str, Sequence[Request]],
+        max_seconds: float,
+        about: Mapping[str, Any],
+        memory: Callable[[], float] | None = None,
+    ) -> None:
+        """`about` goes into the document: what is tested, and how it was asked for.
+
+        `memory` says how many bytes the service has, if somebody knows better than its own metrics.
+        """
+        self._plan = plan
+        self._target = target
+        self._fleet = fleet
+        self._objective = objective
+        self._texts = texts
+        self._traffic = traffic
+        self._deadline = monotonic() + max_seconds
+        self._memory = memory
+        self._progress = Progress(self._expected())
+        self.document: dict[str, Any] = {
+            "format": FORMAT,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "interrupted": None,
+            "machine": machine.describe(),
+            "versions": machine.versions(),
+            "plan": asdict(plan),
+            **about,
+            "closed": [],
+            "open": [],
+            "protocols": [],
+            "second_opinions": [],
+        }
+
+    def execute(self) -> None:
+        """Every step of the plan, until Ctrl-C or the end of the time."""
+        began = perf_counter()
+        snapshot = Snapshot.take(self._target)
+        self.document |= {"workers": snapshot.workers, "models": snapshot.models}
+        try:
+            self._closed_loop()
+            self._open_loop()
+            self._search()
+            self._protocols()
+            self._second_opinions()
+        except Interrupted as reason:
+            self.document["interrupted"] = str(reason)
+        except KeyboardInterrupt:
+            self.document["interrupted"] = "interrupted"
+        self.document["seconds"] = round(perf_counter() - began, 1)
+        self._conclude()
+
+    def _closed_loop(self) -> None:
+        for callers in self._plan.concurrency:
+            self._step("closed", f"closed loop, {callers} at once", self._load(callers=callers))
+
+    def _open_loop(self) -> None:
+        throughput = max((step["throughput"] for step in self.document["closed"]), default=0.0)
+        rates = self._plan.rates_for(throughput) if throughput or self._plan.rates else ()
+        beyond = 0
+        for number, rate in enumerate(rates):
+            step = self._step("open", f"open loop, {rate:,g} a second", self._load(rate=rate))
+            beyond = beyond + 1 if step["throughput"] < _KEPT_UP * rate else 0
+            if beyond == 2 and self._plan.rates is None:
+                self._progress.more(number + 1 - len(rates))
+                return
+
+    def _search(self) -> None:
+        if self._objective is None or self._plan.rates is not None:
+            return
+        for _ in range(self._plan.searches):
+            rate = next_rate(self._objective, self.document["open"])
+            if rate is None:
+                break
+            self._step("open", f"open loop, {rate:,g} a second", self._load(rate=rate))
+        self.document["open"].sort(key=lambda step: step["rate"])
+
+    def _protocols(self) -> None:
+        if not self._plan.protocols:
+            return
+        for name, form in FORMS.items():
+            if name in self._traffic:
+                title = f"{form.title}, {_CALLERS} at once"
+                self._step("protocols", title, self._load(traffic=name, callers=_CALLERS))
+
+    def _second_opinions(self) -> None:
+        if not self._plan.second_opinions or not self.document["protocols"]:
+            return
+        seconds = max(1, round(self._plan.seconds))
+        opinions: list[tuple[str, Callable[[], dict[str, Any] | None]]] = [
+            ("wrk", lambda: saturation.wrk(self._target, self._traffic["rest"], _CALLERS, seconds)),
+            (
+                "perf_analyzer",
+                lambda: saturation.perf_analyzer(self._target, "grpc", self._texts, _CALLERS, seconds),
+            ),
+        ]
+        for tool, ask in opinions:
+            if saturation.find(tool) is None:
+                continue
+            self._check_time(2 * seconds)
+            self._progress.begin(f"{tool}, {_CALLERS} at once")
+            opinion = ask()
+            if opinion is None:
+                self._progress.say(f"{tool} did not work here and is left out")
+                continue
+            self.document["second_opinions"].append(opinion)
+            self._progress.end({"throughput": opinion["throughput"], "latency": opinion, "failed": opinion["failed"]})
+
+    def _load(self, *, traffic: str | None = None, rate: float | None = None, callers: int | None = None) -> Load:
+        plan = self._plan
+        return Load(
+            traffic=traffic or plan.traffic,
+            seconds=plan.seconds,
+            rate=rate,
+            callers=callers,
+            poisson=plan.poisson,
+            warmup=min(0.5, plan.seconds / 4),
+            timeout=plan.timeout,
+            connections=plan.connections,
+            max_connections=plan.max_connections,
+            max_requests=plan.max_requests,
+        )
+
+    def _step(self, kind: str, title: str, load: Load) -> Step:
+        self._check_time(load.seconds + load.warmup)
+        self._progress.begin(title)
+        before, busy = Snapshot.take(self._target), machine.Busy()
+        found = self._fleet.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
+        share = busy.share()
+        server = between(before, Snapshot.take(self._target))
+        if server is not None and self._memory is not None:
+            server["memory_bytes"] = self._memory()
+        step = measure(load, found) | {"title": title, "server": server, "machine_busy": share}
+        self.document[kind].append(step)
+        self._progress.end(step)
+        if found.interrupted:
+            raise Interrupted("interrupted")
+        return step
+
+    def _check_time(self, seconds: float) -> None:
+        if monotonic() + seconds > self._deadline:
+            raise Interrupted("out of time (--max-seconds)")
+
+    def _expected(self) -> int:
+        plan = self._plan
+        rates = len(plan.rates_for(1000.0))
+        searches = plan.searches if self._objective is not None and plan.rates is None else 0
+        protocols = sum(name in FORMS for name in self._traffic) if plan.protocols else 0
+        opinions = 2 if plan.second_opinions and plan.protocols else 0
+        return len(plan.concurrency) + rates + searches + protocols + opinions
+
+    def _conclude(self) -> None:
+        """What all steps say together."""
+        document = self.document
+        steps = [*document["closed"], *document["open"], *document["protocols"]]
+        document["knee"] = knee(document["open"])
+        document["best"] = max(document["closed"], key=lambda step: step["throughput"], default=None)
+        document["requests"] = sum(step["requests"] for step in steps)
+        document["failed"] = sum(step["failed"] for step in steps)
+        document["objective"] = self._judge(document["open"])
+        document["warnings"] = warnings(steps)
+
+    def _judge(self, steps: Sequence[Step]) -> dict[str, Any] | None:
+        objective = self._objective
+        if objective is None:
+            return None
+        best = objective.highest(steps)
+        rate = None if best is None else best["rate"]
+        workers = self.document["workers"]
+        # A worker keeps one core busy, so cores without a worker count for nothing.
+        cores = min(filter(None, (workers, self.document["service_cores"])), default=None)
+        return {
+            "text": objective.text,
+            "met": objective.verdict(steps, every=self._plan.rates is not None),
+            "rate": rate,
+            "rate_per_worker": rate / workers if rate and workers else None,
+            "rate_per_core": rate / cores if rate and cores else None,
+            "misses": {f"{step['rate']:g}": objective.misses(step) for step in steps},
+        }
+
+
+def warnings(steps: Sequence[Step]) -> list[str]:
+    """What a reader has to know before believing the numbers."""
+    found = []
+    limited = [step for step in steps if step["generator"]["bottleneck"]]
+    if limited:
+        titles = "; ".join(step["title"] for step in limited)
+        found.append(
+            f"The generator, not the server, was the bottleneck in {len(limited)} of {len(steps)} steps ({titles}). "
+            "There the server can do more than these numbers say: use more --processes, or send from another machine."
+        )
+    short = [step for step in steps if step["interrupted"]]
+    if short:
+        found.append(f"{short[0]['title']} was broken off after {short[0]['seconds']:.1f} s.")
+    return found
