@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 
-# One service, two images: `cpu`, the last stage and so the default, and `cuda`.
+# One service, two images: `cpu`, the last stage and so the default, and `cuda`. And `loadtest`, to test either with.
 #   docker build --tag sentiment-conv1d .
 #   docker build --tag sentiment-conv1d:cuda --target cuda .
 ARG PYTHON_IMAGE=python:3.13-slim
@@ -54,6 +54,15 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=cuda-packages /opt/venv /opt/venv
 COPY --from=code /srv/sentiment /srv/sentiment
+
+# What tests the service under load, which needs no library beyond the service's own: docker build --target loadtest .
+FROM runtime AS loadtest
+COPY --from=cpu-packages /opt/venv /opt/venv
+COPY --from=code /srv/sentiment /srv/sentiment
+COPY loadtest loadtest
+ENTRYPOINT ["python", "-m", "loadtest"]
+CMD ["run"]
+HEALTHCHECK NONE
 
 FROM runtime AS cpu
 COPY --from=cpu-packages /opt/venv /opt/venv

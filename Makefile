@@ -7,13 +7,16 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
-.PHONY: serve test debian lint format train export requirements stubs clean
+.PHONY: serve test loadtest debian lint format train export requirements stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
 
 test: lint debian $(VENV)/.programs  ## lint, check types and run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+loadtest: $(VENV)/.runtime  ## test the service under load: make loadtest ARGS="--url http://host:8000"
+	@$(BIN)/python -m loadtest $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .
@@ -55,6 +58,8 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra cuda --constraint requirements/runtime.txt --output-file requirements/cuda.txt
 	$(COMPILE) --upgrade --extra cpu --extra parquet --constraint requirements/runtime.txt \
 		--output-file requirements/parquet.txt
+	$(COMPILE) --upgrade --extra cpu --extra loadtest --constraint requirements/runtime.txt \
+		--output-file requirements/loadtest.txt
 
 PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=.
 

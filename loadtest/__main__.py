@@ -26,7 +26,7 @@ from loadtest.traffic import FORMS, make_requests, parse_mix
 _ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"
 
 #: Different requests of a kind; they are sent in turn.
-_REQUESTS = 2048
+_REQUESTS = 1024
 
 MET, MISSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     steps.add_argument("--processes", type=_count, default=1, help="that send (default: 1)")
     steps.add_argument("--max-seconds", type=_seconds, default=180.0, help="of the whole test (default: 180)")
     steps.add_argument("--max-requests", type=_count, default=2_000_000, help="of one step (default: 2,000,000)")
-    steps.add_argument("--smoke", action="store_true", help="a few steps of half a second: does everything work?")
+    steps.add_argument("--smoke", action="store_true", help="a few steps of a moment: does everything work?")
     steps.add_argument("--like", type=Path, metavar="REPORT", help="the rates and steps of an earlier test")
 
     results = run.add_argument_group("what comes of it")
@@ -189,7 +189,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         steps["concurrency"] = tuple(step["callers"] for step in earlier["closed"])
         steps["seconds"] = earlier["plan"]["seconds"]
     if options.smoke:
-        steps = {"concurrency": (1, 8), "rates": (50.0, 100.0), "seconds": 0.5, "second_opinions": False} | steps
+        steps = {"concurrency": (1, 8), "rates": (50.0, 100.0), "seconds": 0.3, "second_opinions": False} | steps
     for name in ("rates", "concurrency", "seconds"):
         if getattr(options, name) is not None:
             steps[name] = getattr(options, name)

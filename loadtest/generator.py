@@ -123,7 +123,7 @@ class Generator:
         for transport in (self._http, self._rpc):
             if transport is not None:
                 await transport.close()
-        return self._found(min(self._load.seconds, max(ended - start, 0.0)), usage.share)
+        return self._found(self._counted(ended - start), usage.share)
 
     def stop(self) -> None:
         """End the step early, with what there is."""
@@ -194,6 +194,13 @@ class Generator:
     def _finish_if_over(self) -> None:
         if self._over == self._sent and (not self._load.open or self._next == len(self._moments)):
             self._finished.set()
+
+    def _counted(self, passed: float) -> float:
+        """Seconds that the step's requests stand for, when so many have passed since the start."""
+        if self._load.open and not self._interrupted:
+            assert self._load.rate is not None
+            return min(self._load.seconds, self._load.max_requests / self._load.rate)
+        return min(self._load.seconds, max(passed, 0.0))
 
     def _found(self, seconds: float, cpu: float) -> Found:
         return Found(

@@ -62,6 +62,7 @@ def measure(load: Load, found: Found) -> Step:
         "throughput": round(float(in_time.sum() / seconds), 3),
         "texts_per_second": round(float(found.texts[in_time].sum() / seconds), 3),
         "latency": _latency(latency),
+        "percentiles": _distribution(latency),
         "histogram": _histogram(latency),
         "failed": failed,
         "failed_share": failed / requests if requests else 0.0,
@@ -100,14 +101,23 @@ def knee(steps: Sequence[Step]) -> Step | None:
 def _latency(seconds: Floats) -> dict[str, float]:
     if not len(seconds):
         return {}
-    values = {name: float(value) for name, value in zip(PERCENTILES, _percentiles(seconds), strict=True)}
+    values = dict(zip(PERCENTILES, _percentiles(seconds, list(PERCENTILES.values())), strict=True))
     values |= {"mean": float(seconds.mean()), "min": float(seconds.min()), "max": float(seconds.max())}
     return {name: round(value, 7) for name, value in values.items()}
 
 
-def _percentiles(seconds: Floats) -> Floats:
+def _distribution(seconds: Floats) -> dict[str, float]:
+    """Every whole percentile from 1 to 99, and those beyond that matter."""
+    if not len(seconds):
+        return {}
+    wanted = [*range(1, 100), 99.5, 99.9, 99.99]
+    return {f"{at:g}": round(value, 7) for at, value in zip(wanted, _percentiles(seconds, wanted), strict=True)}
+
+
+def _percentiles(seconds: Floats, wanted: Sequence[float]) -> list[float]:
     # The smallest latency that so many requests do not exceed: one that was measured, never one in between.
-    return np.percentile(seconds, list(PERCENTILES.values()), method="inverted_cdf")
+    values: list[float] = np.percentile(seconds, wanted, method="inverted_cdf").tolist()
+    return values
 
 
 def _histogram(seconds: Floats) -> list[dict[str, float]]:
@@ -134,7 +144,7 @@ def _slices(found: Found, good: np.ndarray[Any, Any], counted: np.ndarray[Any, A
     for number in range(_SLICES):
         latency = found.latency[counted & (due == number)]
         if len(latency):
-            p50, p99 = np.percentile(latency, (50, 99), method="inverted_cdf").tolist()
+            p50, p99 = _percentiles(latency, (50, 99))
             throughput = float((good & (came == number)).sum() / length)
             slices.append({"throughput": round(throughput, 3), "p50": round(p50, 7), "p99": round(p99, 7)})
     return slices

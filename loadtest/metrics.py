@@ -11,6 +11,11 @@ from loadtest.errors import LoadTestError
 from loadtest.probe import get
 from loadtest.target import Target
 
+_CPU = "process_cpu_seconds_total"
+
+#: Snapshots in a row to learn what one costs: a kernel counts processor time in hundredths of a second.
+_COST_SNAPSHOTS = 5
+
 Labels = frozenset[tuple[str, str]]
 
 
@@ -55,8 +60,16 @@ class Snapshot:
         return sorted(f"{info.get('model')} {info.get('version')}" for info in infos)
 
 
-def between(before: Snapshot, after: Snapshot) -> dict[str, Any] | None:
-    """What the service did meanwhile, or None where it does not count.
+def cost(target: Target) -> float:
+    """Seconds of the service's processor time that a snapshot takes."""
+    first = Snapshot.take(target).total(_CPU)
+    for _ in range(_COST_SNAPSHOTS):
+        last = Snapshot.take(target).total(_CPU)
+    return 0.0 if first is None or last is None else (last - first) / _COST_SNAPSHOTS
+
+
+def between(before: Snapshot, after: Snapshot, overhead: float = 0.0) -> dict[str, Any] | None:
+    """What the service did meanwhile, or None where it does not count; `overhead` is what a snapshot costs.
 
     `stages` are the mean seconds of a request, `cpu_per_text` the processor time of all processes for one text, in
     seconds, both over everything that the service answered between the two snapshots.
@@ -73,8 +86,10 @@ def between(before: Snapshot, after: Snapshot) -> dict[str, Any] | None:
         for stages in [after.by("sentiment_stage_seconds_count", "stage")]
         for series in ("sentiment_stage_seconds_sum", "sentiment_stage_seconds_count")
     )
-    cpu_before, cpu_after = (each.total("process_cpu_seconds_total") for each in (before, after))
-    cpu = None if cpu_before is None or cpu_after is None or texts <= 0 else (cpu_after - cpu_before) / texts
+    cpu_before, cpu_after = (each.total(_CPU) for each in (before, after))
+    cpu = None
+    if cpu_before is not None and cpu_after is not None and texts > 0:
+        cpu = max(0.0, cpu_after - cpu_before - overhead) / texts
     return {
         "texts": int(texts),
         "statuses": {status: count for status, count in sorted(statuses.items()) if count},

@@ -79,7 +79,7 @@ def parse(text: str) -> Objective:
         if name == "rate":
             valid, bound = unit in (None, "/s") and comparison in (">", ">="), float(number)
         elif name == "errors":
-            valid, bound = unit in (None, "%"), float(number) / (100 if unit else 1)
+            valid, bound = unit in (None, "%") and comparison in ("<", "<="), float(number) / (100 if unit else 1)
         else:
             valid, bound = unit in _SECONDS and comparison in ("<", "<="), float(number) * _SECONDS.get(unit, 1)
             if name.startswith("p") and name not in PERCENTILES:

@@ -12,7 +12,7 @@ from loadtest import machine, saturation
 from loadtest.fleet import Fleet
 from loadtest.load import Load
 from loadtest.measurement import Step, knee, measure
-from loadtest.metrics import Snapshot, between
+from loadtest.metrics import Snapshot, between, cost
 from loadtest.objective import Objective
 from loadtest.plan import Plan, next_rate
 from loadtest.progress import Progress
@@ -81,6 +81,7 @@ class Run:
         began = perf_counter()
         snapshot = Snapshot.take(self._target)
         self.document |= {"workers": snapshot.workers, "models": snapshot.models}
+        self._overhead = cost(self._target)
         try:
             self._closed_loop()
             self._open_loop()
@@ -171,7 +172,7 @@ class Run:
         before, busy = Snapshot.take(self._target), machine.Busy()
         found = self._fleet.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
         share = busy.share()
-        server = between(before, Snapshot.take(self._target))
+        server = between(before, Snapshot.take(self._target), self._overhead)
         if server is not None and self._memory is not None:
             server["memory_bytes"] = self._memory()
         step = measure(load, found) | {"title": title, "server": server, "machine_busy": share}

@@ -19,6 +19,7 @@ from model.tokenizer import Tokenizer
 _MU, _SIGMA = 5.256, 0.646
 _SHIFT, _EXPONENT = 2.7, 1.05
 _KNOWN = 0.900
+_SENTENCE = 13  # words
 
 #: Words of a short text.
 SHORT_WORDS = 20
@@ -47,14 +48,15 @@ def generate(tokenizer: Tokenizer, count: int, seed: int = 0) -> list[str]:
     ranks = np.arange(1, len(tokenizer.words) + 1)
     weights = 1 / (ranks + _SHIFT) ** _EXPONENT
     weights /= weights.sum()
+    lengths = np.exp(random.normal(_MU, _SIGMA, count)).astype(int).clip(10, 2500)
+    ends = np.cumsum(lengths)
+    chosen = np.array(tokenizer.words, object)[random.choice(len(ranks), ends[-1], p=weights)]
+    unknown = np.flatnonzero(random.random(ends[-1]) > _KNOWN)
+    chosen[unknown] = [f"unheard{place % 1000}" for place in unknown]
     texts = []
-    for length in np.exp(random.normal(_MU, _SIGMA, count)).astype(int).clip(10, 2500).tolist():
-        words = random.choice(tokenizer.words, length, p=weights).tolist()
-        for place in np.flatnonzero(random.random(length) > _KNOWN):
-            words[place] = f"unheard{place}"
-        for end in range(12, length, 13):
-            words[end] += "."
-        texts.append(" ".join(words).capitalize() + ".")
+    for words in np.split(chosen, ends[:-1]):
+        sentences = [" ".join(words[start : start + _SENTENCE]) for start in range(0, len(words), _SENTENCE)]
+        texts.append(". ".join(sentences).capitalize() + ".")
     return texts
 
 

@@ -10,10 +10,13 @@ from tests.processes import PROJECT
 
 LIGHT = {"errors", "configuration", "tokenizer", "artifact", "padding"}
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib"}
+PROTOS = "service.grpc.protos."
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}
 
 FILES = sorted(
-    path.relative_to(PROJECT) for room in ("model", "export", "service") for path in (PROJECT / room).rglob("*.py")
+    path.relative_to(PROJECT)
+    for room in ("model", "export", "service", "loadtest")
+    for path in (PROJECT / room).rglob("*.py")
 )
 
 
@@ -65,6 +68,22 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     "export does not know service": (
         lambda path: room_of(path) == "export",
         lambda module: room(module) == "service",
+    ),
+    "loadtest knows of the service only its messages": (
+        lambda path: room_of(path) == "loadtest",
+        lambda module: (
+            (room(module) == "service" and not f"{module}.".startswith(PROTOS))
+            or room(module) in TRAINING | {"export", "benchmarks"}
+            or is_heavy(module)
+        ),
+    ),
+    "nothing that is tested knows its tests": (
+        lambda path: room_of(path) != "loadtest",
+        lambda module: room(module) in {"loadtest", "benchmarks"},
+    ),
+    "only the scenarios need Locust": (
+        lambda path: path != Path("loadtest/locustfile.py"),
+        lambda module: room(module) in {"locust", "gevent"},
     ),
     "nothing imports the tests": (lambda path: True, lambda module: room(module) == "tests"),
 }

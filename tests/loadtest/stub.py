@@ -118,8 +118,8 @@ def running(delay: float = 0.0, pause: float = 0.0, period: float = 1.0, fail_ev
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--delay", type=float)
-    parser.add_argument("--pause", type=float)
-    parser.add_argument("--period", type=float)
-    parser.add_argument("--fail-every", type=int)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--period", type=float, default=1.0)
+    parser.add_argument("--fail-every", type=int, default=0)
     uvloop.run(_serve(parser.parse_args()))

@@ -1,0 +1,244 @@
+"""The same traffic as Locust scenarios (https://locust.io): web UI, headless, or on several machines.
+
+`locust -f loadtest/locustfile.py --host http://127.0.0.1:8000`, see docs/load-testing.md. Locust is an extra:
+requirements/loadtest.txt. A user sends about one request a second, so that users are requests a second as long as the
+service keeps up. Users wait for their answers, so that a slow
+service gets fewer requests: where latency at a given rate matters, use `python -m loadtest`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from typing import Any
+
+import grpc
+import grpc.experimental.gevent
+from locust import FastHttpUser, LoadTestShape, User, constant_throughput, events, task
+from locust.env import Environment
+
+from loadtest import texts
+from loadtest.processes import PROJECT
+from loadtest.rpc import metadata
+from loadtest.target import Endpoint, Target
+from loadtest.traffic import FORMS, Form
+from model.artifact import read_artifact
+
+grpc.experimental.gevent.init_gevent()
+
+_TEXTS = 1024
+_BATCH = 32
+
+
+@events.init_command_line_parser.add_listener
+def _add_flags(parser: ArgumentParser) -> None:
+    group: Any = parser.add_argument_group("the service")
+    group.add_argument("--grpc-host", default="", help="host:port of gRPC (default: that of --host, port 8001)")
+    group.add_argument("--model", default="imdb-cnn", help="name for the Open Inference Protocol")
+    group.add_argument("--texts", default="imdb", help="imdb, short, mixed, or a file")
+    group.add_argument("--scenario", choices=("", *SCENARIOS), default="", help="in place of --users and --spawn-rate")
+    group.add_argument("--peak-users", type=int, default=100, help="users of the scenario at its highest")
+    group.add_argument("--scenario-seconds", type=float, default=0, help="its length, if not the usual one")
+
+
+@events.init.add_listener
+def _prepare(environment: Environment, **_: Any) -> None:
+    options: Any = environment.parsed_options
+    tokenizer = read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").tokenizer
+    Traffic.texts = itertools.cycle(texts.choose(options.texts, tokenizer, _TEXTS))
+    rest = Endpoint.parse(environment.host or "http://127.0.0.1:8000", 8000)
+    rpc = Endpoint.parse(options.grpc_host, 8001) if options.grpc_host else Endpoint(rest.host, 8001, rest.tls)
+    Traffic.target = Target(rest, rpc, options.model, os.environ.get("LOADTEST_API_KEY") or None)
+    if options.scenario:
+        length, shape = SCENARIOS[options.scenario]
+        environment.shape_class = Scenario(shape, options.scenario_seconds or length, options.peak_users)
+
+
+class Traffic:
+    """What all users share."""
+
+    texts: Iterator[str]
+    target: Target
+
+    @classmethod
+    def body(cls, form: Form) -> bytes:
+        """The next request of a form."""
+        size = _BATCH if form.batched else 1
+        return form.body([next(cls.texts) for _ in range(size)], cls.target.model)
+
+
+class _RestUser(FastHttpUser):
+    """Sends requests of one form over a connection of its own."""
+
+    abstract = True
+    wait_time = constant_throughput(1)
+    form = ""
+
+    @task
+    def ask(self) -> None:
+        """One request."""
+        form = FORMS[self.form]
+        headers = {"Content-Type": "application/json"}
+        if Traffic.target.api_key is not None:
+            headers["Authorization"] = f"Bearer {Traffic.target.api_key}"
+        path = form.path.format(model=Traffic.target.model)
+        self.client.post(path, data=Traffic.body(form).decode(), headers=headers, name=self.form)
+
+
+class _GrpcUser(User):
+    """Makes calls over a channel of its own."""
+
+    abstract = True
+    wait_time = constant_throughput(1)
+    form = ""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        address = str(Traffic.target.grpc)
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        tls = Traffic.target.grpc is not None and Traffic.target.grpc.tls
+        self._channel: grpc.Channel = (
+            grpc.secure_channel(address, grpc.ssl_channel_credentials(), options)
+            if tls
+            else grpc.insecure_channel(address, options)
+        )
+
+    def on_stop(self) -> None:
+        """Of Locust."""
+        self._channel.close()
+
+    @task
+    def ask(self) -> None:
+        """One request."""
+        form = FORMS[self.form]
+        method: Any = self._channel.unary_unary(form.path)
+        self.record(lambda: method(Traffic.body(form), timeout=30, metadata=metadata(Traffic.target)))
+
+    def record(self, call: Callable[[], bytes]) -> None:
+        """Make a call and tell Locust of it."""
+        started = perf_counter()
+        answer, error = b"", None
+        try:
+            answer = call()
+        except grpc.RpcError as failed:
+            error = failed
+        self.environment.events.request.fire(
+            request_type="gRPC",
+            name=self.form,
+            response_time=(perf_counter() - started) * 1e3,
+            response_length=len(answer),
+            exception=error,
+            context={},
+        )
+
+
+class RestUser(_RestUser):
+    """One text a request, the most frequent kind of user."""
+
+    weight = 6
+    form = "rest"
+
+
+class BatchUser(_RestUser):
+    """Several texts a request."""
+
+    weight = 1
+    form = "rest-batch"
+
+
+class OpenInferenceRestUser(_RestUser):
+    """The Open Inference Protocol over REST."""
+
+    weight = 2
+    form = "oip-rest"
+
+
+class OpenInferenceGrpcUser(_GrpcUser):
+    """The Open Inference Protocol over gRPC."""
+
+    weight = 2
+    form = "oip-grpc"
+
+
+class GrpcUser(_GrpcUser):
+    """Typed calls."""
+
+    weight = 1
+    form = "grpc"
+
+
+class StreamUser(_GrpcUser):
+    """A typed stream that stays open; every message waits for its answer."""
+
+    weight = 1
+    form = "grpc-stream"
+
+    def on_start(self) -> None:
+        """Of Locust."""
+        self._open()
+
+    @task
+    def ask(self) -> None:
+        """One message."""
+        self.record(self._exchange)
+
+    def _open(self) -> None:
+        self._messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        method: Any = self._channel.stream_stream(FORMS[self.form].path)
+        self._answers = method(iter(self._messages.get, b""), metadata=metadata(Traffic.target))
+
+    def _exchange(self) -> bytes:
+        self._messages.put(Traffic.body(FORMS[self.form]))
+        try:
+            answer: bytes = next(self._answers)
+        except grpc.RpcError:
+            self._open()
+            raise
+        return answer
+
+
+def _steady(share: float) -> float:
+    return 1.0
+
+
+def _ramp(share: float) -> float:
+    """Ever more users, in twenty steps: where does throughput stop to follow?"""
+    return (int(share * 20) + 1) / 20
+
+
+def _spike(share: float) -> float:
+    """Few users, then ten times as many from one moment to the next, then few: does latency come back?"""
+    return 1.0 if 0.4 <= share < 0.6 else 0.1
+
+
+#: The usual length in seconds, and the share of the highest number of users at every share of it.
+SCENARIOS: dict[str, tuple[float, Callable[[float], float]]] = {
+    "steady": (120.0, _steady),
+    "ramp": (300.0, _ramp),
+    "spike": (180.0, _spike),
+    "soak": (4 * 3600.0, _steady),
+}
+
+
+class Scenario(LoadTestShape):
+    """How many users there are at which time. Not picked up by Locust on its own, so that the flags of it work."""
+
+    abstract = True
+
+    def __init__(self, shape: Callable[[float], float], seconds: float, peak: int) -> None:
+        super().__init__()
+        self._shape = shape
+        self._seconds = seconds
+        self._peak = peak
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users, and how many of them may start a second; None at the end."""
+        share = self.get_run_time() / self._seconds
+        if share >= 1:
+            return None
+        users = max(1, round(self._peak * self._shape(share)))
+        return users, float(self._peak)

@@ -1,0 +1,256 @@
+"""The command: a test of the real service from start to end, its report, and what becomes of it when disturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from loadtest.traffic import FORMS
+from tests.loadtest import stub
+from tests.processes import PATIENCE, PROJECT, environment, run
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the output of the shortest test of the real service."""
+    out = tmp_path_factory.mktemp("smoke")
+    finished = run("-m", "loadtest", "--smoke", "--slo", "p99<5s,errors<50%", "--workers", "1", "--out", str(out))
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return out, finished.stdout
+
+
+def document(folder: Path) -> Document:
+    found: Document = json.loads((folder / "report.json").read_text())
+    return found
+
+
+def test_summary(smoke: tuple[Path, str]) -> None:
+    """The output is five lines and the path of the report."""
+    folder, output = smoke
+    *lines, empty, path = output.splitlines()
+    assert [line.split()[0] for line in lines] == ["Throughput", "Knee", "Objective", "Failures", "Cost"]
+    assert (empty, path) == ("", str(folder / "report.html"))
+    assert re.search(r"met, highest rate 100 requests/s \(100 a worker, 100 a core\)", output)
+
+
+def test_every_protocol_answers(smoke: tuple[Path, str]) -> None:
+    """Every protocol is measured, and nothing fails."""
+    found = document(smoke[0])
+    assert [step["traffic"] for step in found["protocols"]] == list(FORMS)
+    assert found["left_out"] == {}
+    assert found["failed"] == 0
+    for step in (*found["closed"], *found["open"], *found["protocols"]):
+        assert step["answered"] == step["requests"] > 0, step["title"]
+        assert step["latency"]["p50"] <= step["latency"]["p99"] <= step["latency"]["max"]
+        assert sum(bucket["count"] for bucket in step["histogram"]) == step["requests"]
+
+
+def test_the_service_speaks_for_itself(smoke: tuple[Path, str]) -> None:
+    """Stages, processor time, memory, workers and models come from the service's own metrics."""
+    found = document(smoke[0])
+    assert found["workers"] == 1
+    assert found["models"] == ["imdb-cnn 1"]
+    for step in found["open"]:
+        assert {"tokenize", "infer"} <= set(step["server"]["stages"])
+        assert step["server"]["texts"] >= step["answered"]
+        assert step["server"]["memory_bytes"] > 2**20
+    assert any(step["server"]["cpu_per_text"] > 0 for step in found["closed"])
+
+
+class _Resources(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str | None]] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.found += [pair for pair in attributes if pair[0] in ("src", "href", "srcset", "data", "action")]
+
+
+def test_the_page_stands_alone(smoke: tuple[Path, str]) -> None:
+    """The page needs no other file and runs no script, and its plots are well-formed."""
+    page = (smoke[0] / "report.html").read_text(encoding="utf-8")
+    reader = _Resources()
+    reader.feed(page)
+    assert reader.found == []
+    assert "script" not in reader.tags and "link" not in reader.tags
+    assert "url(" not in page and "@import" not in page
+    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(plots) >= 7
+    for plot in plots:
+        ElementTree.fromstring(plot)
+    for words in ("knee", "Failures and refusals", "The generator", "Circumstances", "python -m loadtest --smoke"):
+        assert words in page
+
+
+def test_comparison(smoke: tuple[Path, str], tmp_path: Path) -> None:
+    """A report beside itself has the ratio one everywhere; beside one that is twice as slow, two."""
+    folder, _ = smoke
+    slower = document(folder)
+    for step in (*slower["closed"], *slower["open"], *slower["protocols"]):
+        for part in step["slices"]:
+            part["p99"] *= 2
+    (tmp_path / "report.json").write_text(json.dumps(slower))
+    finished = run("-m", "loadtest", "compare", str(folder), str(tmp_path))
+    assert finished.returncode == 0, finished.stderr
+    compared = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
+    assert len(compared["steps"]) == 10
+    assert sum(step["ratios"]["p99"] is not None for step in compared["steps"]) >= 8
+    for step in compared["steps"]:
+        for name, ratio in step["ratios"].items():
+            if ratio is None:
+                continue  # too few requests to be in most of the slices
+            assert ratio["ratio"] == pytest.approx(2 if name == "p99" else 1)
+            assert ratio["low"] <= ratio["ratio"] <= ratio["high"]
+    page = (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
+    assert "Side by side" in page
+
+
+def test_the_steps_of_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) -> None:
+    """`--like` repeats rates, concurrency and length, so that both can be compared."""
+    with stub.running() as url:
+        flags = ("--url", url, "--grpc-url", "none", "--like", str(smoke[0]), "--out", str(tmp_path), "--no-protocols")
+        finished = run("-m", "loadtest", *flags)
+    assert finished.returncode == 0, finished.stderr
+    found = document(tmp_path)
+    assert [step["rate"] for step in found["open"]] == [50, 100]
+    assert [step["callers"] for step in found["closed"]] == [1, 8]
+    assert {step["seconds"] for step in found["open"]} == {0.3}
+    assert found["workers"] is None and found["open"][0]["server"] is None
+    assert "showed no metrics" in (tmp_path / "report.html").read_text()
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """All processes below one."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield int(child)
+        yield from descendants(int(child))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and not just waiting to be counted."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_interruption(tmp_path: Path) -> None:
+    """Ctrl-C ends the test with a partial report, and leaves no process behind."""
+    flags = ("--concurrency", "2,2", "--rates", "20", "--seconds", "1", "--workers", "1", "--no-protocols")
+    with subprocess.Popen(
+        [sys.executable, "-m", "loadtest", *flags, "--out", str(tmp_path)],
+        cwd=PROJECT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        first = process.stderr.readline()
+        assert "closed loop, 2 at once" in first, first
+        below = list(descendants(process.pid))
+        assert len(below) >= 3, "a supervisor, a worker, a generator"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        output, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 130
+    assert not [pid for pid in below if alive(pid)]
+    found = document(tmp_path)
+    assert found["interrupted"] == "interrupted"
+    assert found["closed"][0]["answered"] > 0
+    assert "This report is partial: interrupted." in (tmp_path / "report.html").read_text()
+    assert str(tmp_path / "report.html") in output
+
+
+def test_out_of_time(tmp_path: Path) -> None:
+    """A test that takes longer than it may ends with what it has."""
+    flags = ("--rates", "20,30", "--only", "open", "--seconds", "1", "--max-seconds", "2")
+    with stub.running() as url:
+        began = time.monotonic()
+        finished = run("-m", "loadtest", "--url", url, "--out", str(tmp_path), *flags)
+    assert finished.returncode == 0, finished.stderr
+    assert [step["rate"] for step in document(tmp_path)["open"]] == [20]
+    assert "out of time" in (tmp_path / "report.html").read_text()
+    assert time.monotonic() - began < PATIENCE
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--slo", "fast"), "'fast' is no condition"),
+        (("--traffic", "carrier-pigeon"), "there is no traffic 'carrier-pigeon'"),
+        (("--traffic", "rest=0"), "the share must be above 0"),
+        (("--url", "ftp://x"), "is no URL"),
+        (("--url", "http://127.0.0.1:1/predict"), "a host and a port only"),
+        (("--only", "open"), "needs --rates"),
+        (("--rates", "1000000", "--seconds", "3"), "more than --max-requests"),
+        (("--rates", "0"), "must be between"),
+        (("--concurrency", "1,x"), "no list of numbers"),
+        (("--seconds", "nan"), "must be between"),
+        (("--texts", "missing.txt"), "cannot read texts from missing.txt"),
+        (("--like", "missing"), "cannot read missing"),
+        (("--cores", "2"), "--cores is for a service elsewhere"),
+        (("--connections", "9", "--max-connections", "8"), "more than --max-connections"),
+    ],
+)
+def test_what_cannot_be_run(
+    tmp_path: Path, flags: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip of the pen is status 2 and a sentence."""
+    from loadtest.__main__ import main
+
+    try:
+        status = main(["run", "--out", str(tmp_path), *flags])
+    except SystemExit as error:
+        status = int(str(error.code))
+    assert status == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    """An address where nothing listens is status 2 and a sentence."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        finished = run("-m", "loadtest", "--url", f"http://{address}", "--out", str(tmp_path))
+    assert finished.returncode == 2
+    assert finished.stderr == f"error: cannot reach {address}: Connection refused\n"
+
+
+def test_a_server_that_vanishes(tmp_path: Path) -> None:
+    """Requests to a server that goes away are failures in the report, by kind, and not the end of it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.loadtest.stub"], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        flags = ("--rates", "50,60", "--only", "open", "--seconds", "0.5", "--out", str(tmp_path))
+        with subprocess.Popen(
+            [sys.executable, "-m", "loadtest", "--url", url, *flags], cwd=PROJECT, stderr=subprocess.PIPE, text=True
+        ) as test:
+            assert test.stderr is not None
+            assert "50 a second" in test.stderr.readline()
+            server.kill()
+            test.communicate(timeout=PATIENCE)
+    assert test.returncode == 0
+    second = document(tmp_path)["open"][1]
+    assert second["failed"] > 0
+    assert "cannot connect: refused" in second["outcomes"]

@@ -1,0 +1,80 @@
+"""What the tool says is what happened: servers whose delays and failures are known are reported as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.loadtest import stub
+from tests.processes import run
+
+#: The delays are long beside the noise of a busy machine, and the pauses take 15.5 % of the time, so that no whole
+#: percentile lies on the step between the two kinds of requests.
+DELAYS: dict[str, Any] = {"delay": 0.6, "pause": 1.24, "period": 8.0}
+RATE, SECONDS = 100.0, 8.0
+
+#: Where the generator was later than this for one request in a hundred, something else had the machine, and neither it
+#: nor the server could keep to what they are known for. The test is repeated then, but not for ever.
+LATE_SECONDS = 0.01
+ATTEMPTS = 3
+
+
+def report(url: str, out: Path, *flags: str, status: int = 0) -> dict[str, Any]:
+    """The report of a test of that server."""
+    finished = run("-m", "loadtest", "--url", url, "--grpc-url", "none", "--out", str(out), "--no-protocols", *flags)
+    assert finished.returncode == status, finished.stdout + finished.stderr
+    document: dict[str, Any] = json.loads((out / "report.json").read_text())
+    return document
+
+
+def test_delays(tmp_path: Path) -> None:
+    """Every percentile of a server that pauses is reported within 5 % in an open loop."""
+    for _ in range(ATTEMPTS):
+        with stub.running(**DELAYS) as url:
+            document = report(url, tmp_path, "--only", "open", "--rates", f"{RATE:g}", "--seconds", f"{SECONDS:g}")
+        [step] = document["open"]
+        if step["generator"]["lag_p99"] < LATE_SECONDS:
+            break
+    true = stub.true_latencies(RATE, SECONDS, **DELAYS)
+    assert step["requests"] == step["answered"] == len(true)
+    assert step["throughput"] == pytest.approx(RATE, rel=0.2)
+    wrong = {
+        at: (value, expected)
+        for at, value in step["percentiles"].items()
+        if value != pytest.approx(expected := np.percentile(true, float(at), method="inverted_cdf"), rel=0.05)
+    }
+    assert not wrong
+    assert step["latency"]["p99"] > 1.5, "a client that waits for answers would have seen a hundredth of the pause"
+    assert not step["generator"]["bottleneck"] and document["warnings"] == []
+
+
+def test_failures(tmp_path: Path) -> None:
+    """A server that fails one request in a hundred is reported so, in both loops, and misses its objective."""
+    flags = ("--rates", "400", "--concurrency", "4", "--seconds", "2", "--slo", "p99<5s,errors<0.5%")
+    with stub.running(delay=0.002, fail_every=100) as url:
+        document = report(url, tmp_path, *flags, status=1)
+    for step in (*document["open"], *document["closed"]):
+        assert step["failed_share"] == pytest.approx(0.01, rel=0.2), step["title"]
+        assert set(step["outcomes"]) == {"200", "503"}
+        assert step["outcomes"]["503"] == step["failed"]
+    [step] = document["open"]
+    assert 7 <= step["failed"] <= 9, "of 800"
+    assert not document["objective"]["met"]
+    assert document["objective"]["misses"]["400"] == [f"errors {step['failed_share']:.3%}"]
+    page = (tmp_path / "report.html").read_text()
+    assert "503" in page and "refused: too much to do" in page
+
+
+def test_a_generator_at_its_limit(tmp_path: Path) -> None:
+    """A rate that no client could send is reported as the generator's limit, not as the server's."""
+    flags = ("--only", "open", "--rates", "200000", "--seconds", "0.1")
+    with stub.running() as url:
+        document = report(url, tmp_path, *flags)
+    [step] = document["open"]
+    assert step["generator"]["bottleneck"]
+    assert step["generator"]["cpu"] > 0
+    assert "The generator, not the server, was the bottleneck in 1 of 1 steps" in document["warnings"][0]
