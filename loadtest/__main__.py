@@ -83,9 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     The exit status is 0, 1 where an objective is missed, 2 for what the caller can mend, 130 when interrupted.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
-        given.insert(0, "run")
+    given = complete(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -96,6 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def complete(arguments: Sequence[str]) -> list[str]:
+    """The arguments with their command: without one, a test is meant."""
+    named = bool(arguments) and (not arguments[0].startswith("-") or arguments[0] in ("-h", "--help"))
+    return [*arguments] if named else ["run", *arguments]
 
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
@@ -134,7 +138,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
             max_seconds=options.max_seconds,
             memory=None if service is None else lambda: sum(service.pss_megabytes()) * 2**20,
             about={
-                "command": f"python -m loadtest {shlex.join(given[1:] if given[0] == 'run' else given)}".strip(),
+                "command": f"python -m loadtest {shlex.join(given[1:])}".strip(),
                 "target": {
                     "rest": str(target.rest),
                     "grpc": None if target.grpc is None else str(target.grpc),

@@ -58,7 +58,8 @@ figcaption h3 { color: var(--text); }
 .plot .box { fill: var(--page); stroke: var(--line); }
 .plot .tip text { fill: var(--text); }
 COLOURS
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin-bottom: .75rem; }
+.figures + .scroll { margin-top: 1.75rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .925rem;
   overflow-wrap: normal; }
 th, td { text-align: left; padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }

@@ -199,7 +199,7 @@ def _latency(document: Document) -> list[str]:
         figure("Throughput", "Where the lines part, the service no longer keeps up.", answered),
         *histograms,
     )
-    return [plots, "<br>" if plots else "", table(head, rows, here=here)]
+    return [plots, table(head, rows, here=here)]
 
 
 def _verdict_at(objective: Mapping[str, Any], step: Step) -> str:
@@ -258,7 +258,7 @@ def _throughput(document: Document) -> list[str]:
         figure("Throughput", "Closed loop: every answer sends the next request.", throughput),
         figure("Latency", "From sending to the answer; nobody waits outside in a closed loop.", latency),
     )
-    return [plots, "<br>" if plots else "", table(["At once", "answers/s", *_SHOWN, "max", "failed"], rows, here=here)]
+    return [plots, table(["At once", "answers/s", *_SHOWN, "max", "failed"], rows, here=here)]
 
 
 def _inside(document: Document) -> list[str]:
@@ -315,7 +315,6 @@ def _inside(document: Document) -> list[str]:
             ),
             figure("Processors", "Processor time over the time of the step.", cores),
         ),
-        "<br>",
         table(head, rows),
         paragraph(
             "A batch of requests counts its whole time for each of them, and streams have no decode and encode. "
@@ -362,14 +361,13 @@ def _protocols(document: Document) -> list[str]:
     callers = steps[0]["callers"]
     return [
         figures(figure("Texts a second", f"{callers} requests at once, one after the other protocol.", plot)),
-        "<br>",
         table(
             ["Protocol", "requests/s", "texts/s", "p50", "p99", "CPU a text", "generator's CPU"],
             rows,
         ),
         paragraph(
-            "A mark ! says that the generator was the bottleneck there. gRPC costs a Python client more than the "
-            "service needs for an answer.",
+            "A mark ! says that the generator was the bottleneck there. A gRPC call costs it about ten times what a "
+            "REST request does.",
             "muted",
         ),
         *(
@@ -413,7 +411,6 @@ def _failures(document: Document) -> list[str]:
     ]
     return [
         table(["Kind", "what it is", "meaning", "requests", "of all"], rows, words=3),
-        "<br>",
         table(["Step", "requests", "failed", "share"], steps),
     ]
 

@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from export.__main__ import parser as export_command
+from loadtest.__main__ import complete
+from loadtest.__main__ import parser as loadtest_commands
 from model.__main__ import parser as training_commands
 from service.__main__ import parser as service_commands
 from tests.processes import PROJECT, ServerProcess, run
@@ -57,9 +59,16 @@ def test_requests_get_the_answers_shown(readme_server: httpx.Client, command: st
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_exist(page: Path) -> None:
     """Every command of a page is one that the programs take, and every make target is there."""
-    parsers = {"model": training_commands(), "export": export_command(), "service": service_commands()}
+    parsers = {
+        "model": training_commands(),
+        "export": export_command(),
+        "service": service_commands(),
+        "loadtest": loadtest_commands(),
+    }
     for line in re.findall(r"^(?:\.venv/bin/)?python -m (.*)$", page.read_text(), re.MULTILINE):
         program, *arguments = shlex.split(line, comments=True)
+        if program == "loadtest":
+            arguments = complete(arguments)
         if program in parsers:
             parsers[program].parse_args(arguments)
     for target in re.findall(r"^make (\w+)", page.read_text(), re.MULTILINE):
