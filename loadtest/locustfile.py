@@ -46,16 +46,23 @@ def _add_flags(parser: ArgumentParser) -> None:
 
 
 @events.init.add_listener
+def _choose(environment: Environment, **_: Any) -> None:
+    """What the process that leads decides."""
+    options: Any = environment.parsed_options
+    if options.scenario:
+        length, shape = SCENARIOS[options.scenario]
+        environment.shape_class = Scenario(shape, options.scenario_seconds or length, options.peak_users)
+
+
+@events.test_start.add_listener
 def _prepare(environment: Environment, **_: Any) -> None:
+    """What every process needs, now that the flags of the leading one, or the address of the page, are here."""
     options: Any = environment.parsed_options
     tokenizer = read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").tokenizer
     Traffic.texts = itertools.cycle(texts.choose(options.texts, tokenizer, _TEXTS))
     rest = Endpoint.parse(environment.host or "http://127.0.0.1:8000", 8000)
     rpc = Endpoint.parse(options.grpc_host, 8001) if options.grpc_host else Endpoint(rest.host, 8001, rest.tls)
     Traffic.target = Target(rest, rpc, options.model, os.environ.get("LOADTEST_API_KEY") or None)
-    if options.scenario:
-        length, shape = SCENARIOS[options.scenario]
-        environment.shape_class = Scenario(shape, options.scenario_seconds or length, options.peak_users)
 
 
 class Traffic:

@@ -129,9 +129,8 @@ def _cards(document: Document) -> list[tuple[str, str, str, bool]]:
         )
     if objective:
         value = _NONE if objective["rate"] is None else number(round(objective["rate"]))
-        words = (
-            f"{objective['text']} {'is met' if objective['met'] else 'is missed'}; highest rate a second that meets it"
-        )
+        conditions = objective["text"].replace(",", ", ")
+        words = f"{conditions} is {'met' if objective['met'] else 'missed'}; the highest rate that meets it"
         shown.append(("Objective", value, words, not objective["met"]))
     words = f"of {document['requests']:,} requests failed or were refused"
     shown.append(("Failures", f"{document['failed']:,}", words, bool(document["failed"])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,10 @@ USERS = 13
 
 
 def test_every_user(tmp_path: Path) -> None:
-    """Without its web page, a scenario runs through all protocols without a failure and ends by itself."""
+    """A scenario in a process that another one leads: all protocols, no failure, and an end by itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
     with ServerProcess("--workers", "1") as server:
         finished = subprocess.run(
             [
@@ -23,6 +27,7 @@ def test_every_user(tmp_path: Path) -> None:
                 *("--host", server.url, "--grpc-host", f"127.0.0.1:{server.grpc_port}"),
                 *("--scenario", "steady", "--scenario-seconds", "2", "--peak-users", str(USERS)),
                 *("--csv", str(tmp_path / "locust"), "--only-summary"),
+                *("--processes", "1", "--master-port", port, "--master-bind-port", port),
             ],
             cwd=PROJECT,
             env=environment(),
