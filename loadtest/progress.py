@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from time import monotonic
 
@@ -46,8 +47,10 @@ class Progress:
         done = self._number - 1 + share
         left = (monotonic() - self._began) / done * (self._steps - done) if done > 0.5 else None
         remaining = "" if left is None else f", about {int(left) // 60}:{int(left) % 60:02} left"
+        line = f"{self._head()} {bar:░<{_BAR}} {over:,} answers{remaining}"
         self._clear()
-        print(f"{self._head()} {bar:░<{_BAR}} {over:,} answers{remaining}", end="", file=sys.stderr, flush=True)
+        # A line that wraps could not be written over.
+        print(line[: shutil.get_terminal_size().columns - 1], end="", file=sys.stderr, flush=True)
 
     def end(self, step: Step) -> None:
         """A step is over."""
