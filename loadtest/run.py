@@ -132,15 +132,16 @@ class Run:
         if not self._plan.second_opinions or not self.document["protocols"]:
             return
         seconds = max(1, round(self._plan.seconds))
-        opinions: list[tuple[str, Callable[[], dict[str, Any] | None]]] = [
-            ("wrk", lambda: saturation.wrk(self._target, self._traffic["rest"], _CALLERS, seconds)),
+        opinions: list[tuple[str, str, Callable[[], dict[str, Any] | None]]] = [
+            ("wrk", "rest", lambda: saturation.wrk(self._target, self._traffic["rest"], _CALLERS, seconds)),
             (
                 "perf_analyzer",
+                "oip-grpc",
                 lambda: saturation.perf_analyzer(self._target, "grpc", self._texts, _CALLERS, seconds),
             ),
         ]
-        for tool, ask in opinions:
-            if saturation.find(tool) is None:
+        for tool, form, ask in opinions:
+            if form not in self._traffic or saturation.find(tool) is None:
                 continue
             self._check_time(2 * seconds)
             self._progress.begin(f"{tool}, {_CALLERS} at once")
