@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from benchmarks import texts
 from benchmarks.naive import ARTIFACT
-from benchmarks.processes import Server
+from loadtest import texts
+from loadtest.processes import Server
 from model.artifact import read_artifact
 from model.tokenizer import Encoding
 from service.classifier import Classifier
