@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from model.artifact import ArtifactError
 from model.tokenizer import UNKNOWN_ID, Encoding
-from service.admission import Queue
+from service.admission import Admission
 from service.api_keys import ApiKeys
 from service.batching import Done, Encode, ThreadBatcher, TurnBatcher
 from service.classifier import Classifier
@@ -78,10 +78,7 @@ class DataPlane:
         self.draining = False
         self._prepared: dict[str, Classifier] = {}
         self._batchers: dict[Classifier, _Batchers] = {}
-        # Large requests, which may hold a thread for long, must not keep small ones out.
-        self._small, self._large = (
-            Queue(settings.max_concurrent_requests, settings.max_pending_texts, metrics) for _ in range(2)
-        )
+        self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         for classifier in repository:
             self._put(classifier)
@@ -116,7 +113,7 @@ class DataPlane:
 
     def expect_large(self) -> None:
         """Raise `Overloaded` if a large request would find no place, which saves reading it first."""
-        self._large.check(PIECE_ROWS)
+        self._admission.check(PIECE_ROWS, large=True)
 
     async def explain(
         self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None
@@ -240,14 +237,14 @@ class DataPlane:
     async def _in_turn(
         self, batcher: TurnBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
     ) -> Done:
-        self._small.enter(len(rows))
+        self._admission.enter(len(rows), large=False)
         try:
             waiting = batcher.submit(rows, encode, size, self._seconds(time_limit))
             if (record := current.get()) is not None:
                 record.waiting = waiting
             return await waiting
         finally:
-            self._small.leave(len(rows))
+            self._admission.leave(len(rows), large=False)
 
     async def _in_pieces(
         self, batcher: ThreadBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
@@ -262,14 +259,14 @@ class DataPlane:
     async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
         """A place among the large requests, for as long as there is time."""
         seconds = self._seconds(time_limit)
-        self._large.enter(texts)
+        self._admission.enter(texts, large=True)
         try:
             async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
         finally:
-            self._large.leave(texts)
+            self._admission.leave(texts, large=True)
 
     def _seconds(self, time_limit: float | None) -> float:
         limit = self.settings.request_timeout
