@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter, perf_counter_ns
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -83,12 +83,9 @@ class Caller:
         except Exception as error:
             refusal = as_refusal(error, route)
             status = GRPC_STATUS[refusal.code]
-            if refusal.retry_after is not None:
-                context.set_trailing_metadata(((HEADER, record.id), (_PUSHBACK, str(refusal.retry_after * 1000))))
-            await context.abort(grpc.StatusCode[status], refusal.message)
+            await self._refuse(context, record, refusal)
         finally:
             self._dataplane.metrics.ended("grpc", route, status, perf_counter() - started, record)
-        raise AssertionError("abort raises")
 
     async def stream(self, route: str, context: Context, answers: AsyncIterator[Message]) -> AsyncIterator[Message]:
         """As many answers as there are; a refusal ends the call with its status."""
@@ -107,11 +104,15 @@ class Caller:
         except Exception as error:
             refusal = as_refusal(error, route)
             status = GRPC_STATUS[refusal.code]
-            if refusal.retry_after is not None:
-                context.set_trailing_metadata(((HEADER, record.id), (_PUSHBACK, str(refusal.retry_after * 1000))))
-            await context.abort(grpc.StatusCode[status], refusal.message)
+            await self._refuse(context, record, refusal)
         finally:
             self._dataplane.metrics.ended("grpc", route, status, perf_counter() - started, record)
+
+    async def _refuse(self, context: Context, record: Record, refusal: RequestError) -> NoReturn:
+        if refusal.retry_after is not None:
+            context.set_trailing_metadata(((HEADER, record.id), (_PUSHBACK, str(refusal.retry_after * 1000))))
+        await context.abort(grpc.StatusCode[GRPC_STATUS[refusal.code]], refusal.message)
+        raise AssertionError("abort raises")
 
     def _begin(self, context: Context) -> Record:
         given = None
