@@ -1,0 +1,14 @@
+"""Every fault in its short form; `make faults` runs the long one."""
+
+import asyncio
+
+import pytest
+
+from tests.faults.scenarios import SCENARIOS
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_fault(name: str) -> None:
+    """Whatever goes wrong, a request that was accepted is answered right, and what was not is counted."""
+    report = asyncio.run(SCENARIOS[name](True))
+    print("\n".join([*report.tally.lines(), *report.notes]))
