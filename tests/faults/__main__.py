@@ -1,4 +1,4 @@
-"""`python -m tests.faults [SCENARIO ...]`: every fault in its long form, with a table of what became of the requests."""
+"""`python -m tests.faults [SCENARIO ...]`: every fault in its long form, with a table of what became of requests."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -16,11 +16,9 @@ import orjson
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.prediction import Prediction
+from service.request_ids import HEADER
 from tests.faults.http import Connection, Reply, post
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally
-
-#: gRPC's statuses of a call whose connection broke, whatever the words.
-_BROKEN = ("Socket closed", "Connection reset", "Connection refused", "Broken pipe", "GOAWAY", "failed to connect")
 
 _OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 
@@ -161,7 +159,7 @@ class Load:
         try:
             answer = await call
         except grpc.aio.AioRpcError as error:
-            return _of_error(error)
+            return _ended(error.code(), error.trailing_metadata())
         return self._answers.verdict(numbers, [(each.version, each.label, each.score) for each in answer.predictions])
 
     async def _streams(self) -> None:
@@ -182,16 +180,17 @@ class Load:
                         each = await stream.read()
                         outcome = self._answers.verdict([number], [(each.version, each.label, each.score)])
                     except grpc.aio.AioRpcError as error:
-                        outcome = _of_error(error)
+                        outcome = _ended(error.code(), error.trailing_metadata())
                     except asyncio.InvalidStateError:  # writing found the stream at its end; reading tells which
-                        outcome = f"{REFUSED}{(await stream.code()).name}"
+                        outcome = _ended(await stream.code(), await stream.trailing_metadata())
                     await self._note("gRPC message", outcome, started)
                     if outcome != RIGHT or self._ending:
                         break
                 stream.cancel()
 
 
-def _of_error(error: grpc.aio.AioRpcError) -> str:
-    if any(words in (error.details() or "") for words in _BROKEN):
+def _ended(code: grpc.StatusCode, metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """The outcome of a call without an answer. What the server itself refuses has a request id."""
+    if code is grpc.StatusCode.UNAVAILABLE and HEADER not in dict(metadata or ()):
         return LOST
-    return f"{REFUSED}{error.code().name}"
+    return f"{REFUSED}{code.name}"

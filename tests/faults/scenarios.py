@@ -8,7 +8,7 @@ import random
 import re
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -25,7 +25,6 @@ from tests.faults.load import Answers, Load
 from tests.faults.overload import closed_loop, open_loop
 from tests.faults.services import (
     deaf_service,
-    kill,
     publish,
     resident_megabytes,
     shipped_answers,
@@ -45,7 +44,7 @@ class Report(NamedTuple):
     notes: list[str]
 
 
-Scenario = Callable[[bool], Awaitable[Report]]
+Scenario = Callable[[bool], Coroutine[Any, Any, Report]]
 
 
 async def killed_worker(short: bool) -> Report:
@@ -58,8 +57,8 @@ async def killed_worker(short: bool) -> Report:
                 await load.go_on(200)
                 [victim, _] = workers(server.process.pid)
                 kills.append(load.moment)
-                kill(victim, signal.SIGKILL)
-                await _until(lambda gone=victim: len(set(workers(server.process.pid)) - {gone}) == 2)
+                os.kill(victim, signal.SIGKILL)
+                await _until_replaced(server, victim)
                 await load.go_on(400)
         _check(load.tally, lost=_CALLERS * len(kills))
         for name in load.tally.names:
@@ -70,19 +69,19 @@ async def killed_worker(short: bool) -> Report:
 
 async def stopped_worker(short: bool) -> Report:
     """(b) SIGSTOP a worker for a while: what it had is answered when it goes on, everyone else at once."""
-    seconds = 2.5 if short else 10
+    seconds = 1.5 if short else 10
     with ServerProcess("--workers", "2", "--worker-timeout", "60") as server:
         load = _load(server)
         async with load.running():
             await load.go_on(200)
             [victim, _] = workers(server.process.pid)
-            kill(victim, signal.SIGSTOP)
+            os.kill(victim, signal.SIGSTOP)
             try:
                 await asyncio.sleep(seconds)
                 before = load.tally.counts.total()
                 await load.go_on(20)
             finally:
-                kill(victim, signal.SIGCONT)
+                os.kill(victim, signal.SIGCONT)
             await load.go_on(400)
         _check(load.tally)
         return Report(load.tally, [f"{before} requests had ended before the worker went on after {seconds} s"])
@@ -95,9 +94,8 @@ async def hanging_worker(short: bool) -> Report:
         async with load.running():
             await load.go_on(200)
             [victim, _] = workers(server.process.pid)
-            kill(victim, signal.SIGSTOP)
-            await _until(lambda: victim not in workers(server.process.pid))
-            await _until(lambda: len(workers(server.process.pid)) == 2)
+            os.kill(victim, signal.SIGSTOP)
+            await _until_replaced(server, victim)
             await load.go_on(400)
         _check(load.tally, lost=_CALLERS)
         return Report(load.tally, [])
@@ -118,7 +116,9 @@ async def new_version(short: bool) -> Report:
                     await load.go_on(400)
                 _check(load.tally)
                 tallies.append(load.tally)
-        return Report(_together(tallies), [f"{len(tallies)} versions swapped in"])
+            now = server.client.get("/v1/models/tickets").json()["version"]
+            assert now == str(1 + len(tallies))
+        return Report(_together(tallies), [f"versions 2 to {now} were swapped in"])
 
 
 async def corrupt_version(short: bool) -> Report:
@@ -200,10 +200,11 @@ async def overload(short: bool) -> Report:
     for kind in (_rest_batches, _grpc_batches):
         with ServerProcess("--workers", "1") as server:
             ask, close = await kind(server)
-            most = await closed_loop(ask, 64, 2)
-            rate = most.counts[RIGHT] / 2
-            at_capacity = await open_loop(ask, rate, 3 if short else 30)
-            over = await open_loop(ask, 10 * rate, 3 if short else 30)
+            measured = 1 if short else 4
+            most = await closed_loop(ask, 64, measured)
+            rate = most.counts[RIGHT] / measured
+            at_capacity = await open_loop(ask, rate, 1 if short else 30)
+            over = await open_loop(ask, 10 * rate, 1 if short else 30)
             await close()
         for tally in (most, at_capacity, over):
             _check(tally, refused=True)
@@ -228,7 +229,7 @@ async def slowloris(short: bool) -> Report:
             slow = [await Connection.to(server.port) for _ in range(count)]
             for connection in slow:
                 connection.send(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-            end = load.moment + (2 if short else 90)
+            end = load.moment + (1 if short else 90)
             while load.moment < end:
                 for connection in slow:
                     if connection.open:
@@ -257,37 +258,37 @@ async def full_disk(short: bool) -> Report:
     """(i) The log's disk is full, or its pipe is read by nobody: answers come all the same, and exit 0."""
     tallies = []
     answers = shipped_answers()
-    with Path("/dev/full").open("wb") as full, tempfile.TemporaryFile() as unread:
-        reader, writer = os.pipe()
-        try:
-            for log in (full, writer):
-                with deaf_service(log) as (_, port, grpc_port):
-                    load = Load(port, grpc_port, answers, pause=0.002)
-                    async with load.running():
-                        await load.go_on(2000 if short else 20_000)  # the pipe holds some 600 lines
-                _check(load.tally)
-                tallies.append(load.tally)
-        finally:
-            os.close(reader)
-            os.close(writer)
-        del unread
+    reader, unread = os.pipe()
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        for log in (full, unread):
+            with deaf_service(log) as (port, grpc_port):
+                load = Load(port, grpc_port, answers, pause=0.002)
+                async with load.running(rest=24):
+                    await load.go_on(1000 if short else 20_000)  # the pipe holds some 600 lines
+            _check(load.tally)
+            tallies.append(load.tally)
+    finally:
+        for descriptor in (reader, unread, full):
+            os.close(descriptor)
     return Report(_together(tallies), ["/dev/full and a pipe that nobody reads"])
 
 
 async def soak(short: bool, minutes: float = 10) -> Report:
-    """(j) Hours of load in small: memory stays what it was after the warm-up."""
+    """(j) A long load, some of whose callers leave: memory stays what it was after the warm-up."""
     with ServerProcess("--workers", "2") as server:
         load = _load(server, pause=0.004, leaving=0.02)
         async with load.running(rest=16, calls=8, streams=4):
-            await load.go_on(2000 if short else 40_000)
+            await load.go_on(3000 if short else 40_000)
             before = resident_megabytes(server.process.pid)
             end = load.moment + (4 if short else 60 * minutes)
             while load.moment < end:
                 await load.go_on(500)
             after = resident_megabytes(server.process.pid)
         _check(load.tally)
-        assert after < 1.05 * before
-        return Report(load.tally, [f"memory {before:.1f} MB after the warm-up, {after:.1f} MB at the end"])
+        memory = f"memory {before:.1f} MB after the warm-up, {after:.1f} MB at the end"
+        assert after < 1.05 * before, memory
+        return Report(load.tally, [memory])
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -329,9 +330,9 @@ def _together(tallies: list[Tally]) -> Tally:
     return together
 
 
-async def _until(what: Callable[[], bool]) -> None:
+async def _until_replaced(server: ServerProcess, victim: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not what():
+        while len(set(workers(server.process.pid)) - {victim}) < 2:  # noqa: ASYNC110 - nothing tells of another's child
             await asyncio.sleep(0.01)
 
 

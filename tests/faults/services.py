@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import signal
 import socket
 import subprocess
@@ -12,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import httpx
 import numpy as np
@@ -86,8 +84,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def deaf_service(log: int | IO[bytes]) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
-    """A service with an access log that goes where nobody reads it: its process and its ports."""
+def deaf_service(log: int) -> Iterator[tuple[int, int]]:
+    """A service with an access log that goes where nobody reads it: its REST and its gRPC port."""
     port, grpc_port = free_port(), free_port()
     command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--execution-provider", "cpu"]
     flags = ["--port", str(port), "--grpc-port", str(grpc_port), "--workers", "2", "--access-log"]
@@ -100,14 +98,9 @@ def deaf_service(log: int | IO[bytes]) -> Iterator[tuple[subprocess.Popen[bytes]
                     break
             except httpx.TransportError:
                 assert process.poll() is None and time.monotonic() < deadline, "the service did not start"
-        yield process, port, grpc_port
+        yield port, grpc_port
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.wait()
-
-
-def kill(pid: int, number: int) -> None:
-    """Send a signal to a process of ours."""
-    os.kill(pid, number)

@@ -133,7 +133,7 @@ def test_stages(metrics: Metrics, classifier: Classifier) -> None:
 
 
 def test_what_is_going_on(metrics: Metrics) -> None:
-    """Requests in flight, requests that wait and their texts are what they are now; of a worker that died, nothing is left."""
+    """What is in flight, waits or runs is what it is now; of a worker that died, nothing is left."""
     metrics.began("rest")
     metrics.began("rest")
     metrics.waiting(1, 7)
