@@ -7,13 +7,19 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
-.PHONY: serve test debian lint format train export requirements stubs clean
+.PHONY: serve test faults fuzz debian lint format train export requirements stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
 
 test: lint debian $(VENV)/.programs  ## lint, check types and run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/.dev  ## every fault under load, a quarter of an hour: make faults ARGS="overload soak"
+	$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: $(VENV)/.dev  ## whatever is read from outside, for some minutes
+	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .

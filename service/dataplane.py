@@ -239,10 +239,7 @@ class DataPlane:
     ) -> Done:
         self._admission.enter(len(rows), large=False)
         try:
-            waiting = batcher.submit(rows, encode, size, self._seconds(time_limit))
-            if (record := current.get()) is not None:
-                record.waiting = waiting
-            return await waiting
+            return await _noted(batcher.submit(rows, encode, size, self._seconds(time_limit)))
         finally:
             self._admission.leave(len(rows), large=False)
 
@@ -252,7 +249,7 @@ class DataPlane:
         pieces: list[Done] = []
         async with self._place(len(rows), time_limit):
             for start in range(0, len(rows), batcher.max_rows):
-                pieces.append(await batcher.submit(rows[start : start + batcher.max_rows], encode, size))
+                pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
         return pieces
 
     @asynccontextmanager
@@ -315,6 +312,13 @@ class DataPlane:
             raise Invalid("texts: at least one text is needed")
         if count > self.settings.max_batch_texts:
             raise TooLarge(f"{count} texts in one request; the limit is {self.settings.max_batch_texts}")
+
+
+def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
+    """Let it be known what the request waits for."""
+    if (record := current.get()) is not None:
+        record.waiting = waiting
+    return waiting
 
 
 def _sum(pieces: Sequence[Done]) -> Done:

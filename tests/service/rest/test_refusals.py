@@ -13,6 +13,8 @@ from service.rest.protocol import MAX_HEAD_BYTES
 from service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.rest.raw import Answer, Connection, chunked, error, request
+from tests.service.rest.test_operations import scrape
+from tests.service.test_metrics import value
 
 GOOD = b'{"text": "A great film."}'
 MEGABYTE = 1024 * 1024
@@ -446,6 +448,24 @@ def test_overload_and_deadline() -> None:
             assert error(Answer(status, dict(response.headers), response.content)).code == code
         assert int(by_status[429].headers["retry-after"]) > 0
         assert_works(process)
+
+
+def test_caller_who_leaves_a_batch() -> None:
+    """A small request whose caller leaves while it waits is never run, and counted as such."""
+    body = json.dumps({"texts": ["a " * 2_000] * 1000}).encode()
+    with ServerProcess("--workers", "1", "--batching", "on") as process, Connection(process.port) as busy:
+        busy.post("/v1/predict_batch", body)
+        while value(scrape(process), "sentiment_requests_waiting") < 1:
+            pass
+        with Connection(process.port) as leaving:
+            leaving.post("/v1/predict", GOOD)
+            while value(scrape(process), "sentiment_requests_waiting") < 2:
+                pass
+        counted = {"protocol": "rest", "route": "/v1/predict", "status": "499"}
+        while not value(scrape(process), "sentiment_requests_total", **counted):
+            pass
+        assert busy.answer().status == 200
+        assert value(scrape(process), "sentiment_texts_total", model="imdb-cnn") == 1000
 
 
 @pytest.mark.parametrize("identity", ["a", "0af7651916cd43dd8448eb211c80319c", "A.b_c~d+e/f=g:h-i", "x" * 128])
