@@ -113,7 +113,7 @@ class DataPlane:
 
     def expect_large(self) -> None:
         """Raise `Overloaded` if a large request would find no place, which saves reading it first."""
-        self._admission.check(PIECE_ROWS, large=True)
+        self._admission.check(min(PIECE_ROWS, self.settings.max_pending_texts), large=True)
 
     async def explain(
         self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None

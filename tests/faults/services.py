@@ -98,6 +98,7 @@ def deaf_service(log: int) -> Iterator[tuple[int, int]]:
                     break
             except httpx.TransportError:
                 assert process.poll() is None and time.monotonic() < deadline, "the service did not start"
+                time.sleep(0.05)
         yield port, grpc_port
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
