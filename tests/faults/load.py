@@ -191,6 +191,6 @@ class Load:
 
 def _ended(code: grpc.StatusCode, metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
     """The outcome of a call without an answer. What the server itself refuses has a request id."""
-    if code is grpc.StatusCode.UNAVAILABLE and HEADER not in dict(metadata or ()):
+    if HEADER not in dict(metadata or ()):
         return LOST
     return f"{REFUSED}{code.name}"

@@ -207,6 +207,7 @@ async def overload(short: bool) -> Report:
             over = await open_loop(ask, 10 * rate, 1 if short else 30)
             await close()
         for tally in (most, at_capacity, over):
+            assert not tally.counts[LOST], "".join(server.log)
             _check(tally, refused=True)
         p99, p99_over = (quantile(tally.seconds[RIGHT], 0.99) for tally in (at_capacity, over))
         notes.append(
@@ -376,7 +377,10 @@ async def _rest_batches(server: ServerProcess) -> tuple[Callable[[], Awaitable[s
 
     async def ask() -> str:
         connection = idle.pop() if idle else await Connection.to(server.port)
-        reply = await connection.ask(request)
+        try:
+            reply = await connection.ask(request)
+        except ConnectionError:
+            return LOST
         idle.append(connection)
         if reply.status != 200:
             assert reply.status == 429 and int(reply.headers[b"retry-after"]) > 0
