@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
-.PHONY: serve test loadtest debian lint format train export requirements stubs clean
+.PHONY: serve test loadtest faults fuzz debian lint format train export requirements stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -17,6 +17,12 @@ test: lint debian $(VENV)/.programs  ## lint, check types and run every test
 
 loadtest: $(VENV)/.runtime  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
+
+faults: $(VENV)/.dev  ## every fault under load, a quarter of an hour: make faults ARGS="overload soak"
+	$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: $(VENV)/.dev  ## whatever is read from outside, for some minutes
+	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .

@@ -148,7 +148,7 @@ class Tokenizer:
             vocabulary = document["model"].pop("vocab")
             ordered = sorted(vocabulary, key=vocabulary.__getitem__)
             ids = [vocabulary[word] for word in ordered]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise TokenizerError(f"not a tokenizer in the format of this project ({error!r})") from error
         expected = _document(max_tokens)
         del expected["model"]["vocab"]

@@ -5,12 +5,14 @@ there: handing it to a thread would cost as much as the run, and waiting would g
 so: code and tables that one text has brought into the caches serve the next. What is too large for the event loop, and
 everything on a GPU, runs on a thread, one batch at a time, while the next one gathers.
 
-A caller who leaves cancels its future, and what has not begun by then never runs.
+A caller who leaves cancels its future, and what has not begun by then never runs. Neither does a job whose deadline
+passed while it waited.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +22,7 @@ from typing import Any, NamedTuple
 
 from model.tokenizer import Encoding
 from service.classifier import Classifier
+from service.errors import DeadlineExceeded
 from service.prediction import Prediction
 
 #: What turns the rows of a job, texts or ids, into encodings.
@@ -33,6 +36,7 @@ class Job(NamedTuple):
     encode: Encode
     size: int  # characters or ids
     arrived: int  # nanoseconds of `perf_counter_ns`
+    seconds: float  # for which it may wait
     done: asyncio.Future[Done]
 
 
@@ -59,10 +63,10 @@ class Batcher(ABC):
         self._classifier = classifier
         self._waiting: deque[Job] = deque()
 
-    def submit(self, rows: Sequence[Any], encode: Encode, size: int) -> asyncio.Future[Done]:
-        """Have rows run with others; the future may be cancelled."""
+    def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
+        """Have rows run with others, unless they wait for more than `seconds`; the future may be cancelled."""
         loop = asyncio.get_running_loop()
-        job = Job(rows, encode, size, perf_counter_ns(), loop.create_future())
+        job = Job(rows, encode, size, perf_counter_ns(), seconds, loop.create_future())
         self._waiting.append(job)
         self._added(loop)
         return job.done
@@ -75,9 +79,14 @@ class Batcher(ABC):
         """The oldest jobs up to these limits, but one at least if there is any that is still wanted."""
         jobs: list[Job] = []
         rows, size = 0, 0
+        now = perf_counter_ns()
         while self._waiting:
             job = self._waiting[0]
-            if not job.done.done():
+            if job.done.done():
+                pass  # nobody wants it any more
+            elif (now - job.arrived) * 1e-9 > job.seconds:
+                job.done.set_exception(DeadlineExceeded(f"no answer within {job.seconds:g} s"))
+            else:
                 rows += len(job.rows)
                 size += job.size
                 if jobs and (rows > max_rows or size > max_size):

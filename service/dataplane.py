@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
@@ -21,10 +21,11 @@ import numpy.typing as npt
 
 from model.artifact import ArtifactError
 from model.tokenizer import UNKNOWN_ID, Encoding
+from service.admission import Admission
 from service.api_keys import ApiKeys
 from service.batching import Done, Encode, ThreadBatcher, TurnBatcher
 from service.classifier import Classifier
-from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, TooLarge
+from service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
 from service.explaining.explainer import Explainer, Explanation
 from service.explaining.inspection import Inspection
 from service.metrics import Metrics, TooManyModels
@@ -77,7 +78,7 @@ class DataPlane:
         self.draining = False
         self._prepared: dict[str, Classifier] = {}
         self._batchers: dict[Classifier, _Batchers] = {}
-        self._pending = 0
+        self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         for classifier in repository:
             self._put(classifier)
@@ -110,6 +111,10 @@ class DataPlane:
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
         return self._answer(classifier, rows, measure, _as_encodings, time_limit)
 
+    def expect_large(self) -> None:
+        """Raise `Overloaded` if a large request would find no place, which saves reading it first."""
+        self._admission.check(min(PIECE_ROWS, self.settings.max_pending_texts), large=True)
+
     async def explain(
         self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None
     ) -> tuple[Prediction, Explanation]:
@@ -120,7 +125,7 @@ class DataPlane:
         explainer = self._explainer(classifier)
         prediction, encoding = await self._predict_and_encode(classifier, text, time_limit)
         work = partial(explainer.explain, text, encoding, label or prediction.label, filters)
-        return prediction, await self._beside(text, work)
+        return prediction, await self._beside(text, work, time_limit)
 
     async def inspect(
         self, classifier: Classifier, text: str, label: str | None, chosen: tuple[int, int] | None, feature_map: bool
@@ -214,7 +219,7 @@ class DataPlane:
                 if self.alone():
                     pieces = [batchers.small.run_at_once(rows, encode)]
                 else:
-                    pieces = [await batchers.small.submit(rows, encode, size)]
+                    pieces = [await self._in_turn(batchers.small, rows, encode, size, time_limit)]
             else:
                 pieces = await self._in_pieces(batchers.large, rows, encode, size, time_limit)
         except RequestError:
@@ -229,30 +234,40 @@ class DataPlane:
             classifier.statistics.answered(prediction)
         return predictions
 
+    async def _in_turn(
+        self, batcher: TurnBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
+    ) -> Done:
+        self._admission.enter(len(rows), large=False)
+        try:
+            return await _noted(batcher.submit(rows, encode, size, self._seconds(time_limit)))
+        finally:
+            self._admission.leave(len(rows), large=False)
+
     async def _in_pieces(
         self, batcher: ThreadBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
     ) -> list[Done]:
-        if self._pending + len(rows) > self.settings.max_pending_texts:
-            raise Overloaded(
-                f"{self._pending} texts are waiting and {len(rows)} more would pass the limit of "
-                f"{self.settings.max_pending_texts}"
-            )
-        seconds = min(self.settings.request_timeout, math.inf if time_limit is None else time_limit)
         pieces: list[Done] = []
-        self._wait(len(rows))
+        async with self._place(len(rows), time_limit):
+            for start in range(0, len(rows), batcher.max_rows):
+                pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
+        return pieces
+
+    @asynccontextmanager
+    async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
+        """A place among the large requests, for as long as there is time."""
+        seconds = self._seconds(time_limit)
+        self._admission.enter(texts, large=True)
         try:
             async with asyncio.timeout(seconds):
-                for start in range(0, len(rows), batcher.max_rows):
-                    pieces.append(await batcher.submit(rows[start : start + batcher.max_rows], encode, size))
+                yield
         except TimeoutError:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
         finally:
-            self._wait(-len(rows))
-        return pieces
+            self._admission.leave(texts, large=True)
 
-    def _wait(self, texts: int) -> None:
-        self._pending += texts
-        self.metrics.waiting(self._pending)
+    def _seconds(self, time_limit: float | None) -> float:
+        limit = self.settings.request_timeout
+        return limit if time_limit is None or time_limit > limit else time_limit
 
     def _explainer(self, classifier: Classifier) -> Explainer:
         """Its explainer, if it can explain: a model that cannot is refused before any work is done."""
@@ -273,11 +288,12 @@ class DataPlane:
         [prediction] = await self._answer(classifier, (text,), self._characters, encode, time_limit)
         return prediction, encodings[0]
 
-    async def _beside(self, text: str, work: Callable[[], Result]) -> Result:
+    async def _beside(self, text: str, work: Callable[[], Result], time_limit: float | None = None) -> Result:
         """Work on one text: on the event loop if it is short, else on the thread."""
         if len(text) <= INLINE_CHARACTERS:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        async with self._place(1, time_limit):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _characters(self, texts: Sequence[str]) -> int:
         """The characters of all texts, if no limit is passed."""
@@ -296,6 +312,13 @@ class DataPlane:
             raise Invalid("texts: at least one text is needed")
         if count > self.settings.max_batch_texts:
             raise TooLarge(f"{count} texts in one request; the limit is {self.settings.max_batch_texts}")
+
+
+def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
+    """Let it be known what the request waits for."""
+    if (record := current.get()) is not None:
+        record.waiting = waiting
+    return waiting
 
 
 def _sum(pieces: Sequence[Done]) -> Done:

@@ -1,15 +1,21 @@
-"""Log lines, as text for people or as JSON for machines, each with the id of the request it belongs to."""
+"""Log lines, as text for people or as JSON for machines, each with the id of the request it belongs to.
+
+A line that cannot be written is left out: neither a full disk nor a pipe that nobody reads may stop the service.
+"""
 
 from __future__ import annotations
 
 import logging
-import sys
+import os
+import select
 import time
 from typing import Any, Literal
 
 import orjson
 
 from service.record import current_id
+
+_STANDARD_ERROR = 2
 
 #: Attributes of every record; what a caller passes as `extra` is the rest.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -37,9 +43,45 @@ class ConsoleFormatter(logging.Formatter):
         return line if exception is None else f"{line}\n{exception}"
 
 
+class Descriptor(logging.Handler):
+    """Writes lines to a file descriptor, as long as it takes them, and says how many it did not."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
+        self._left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or leave it out."""
+        line = self.format(record) + "\n"
+        if self._left_out:
+            note = logging.makeLogRecord(
+                {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "created": record.created}
+                | {"msg": "%d lines before this one could not be written", "args": (self._left_out,)}
+            )
+            line = f"{self.format(note)}\n{line}"
+        if self._write(line.encode("utf-8", "backslashreplace")):
+            self._left_out = 0
+        else:
+            self._left_out += 1
+
+    def _write(self, content: bytes) -> bool:
+        try:
+            while content:
+                # A pipe that is ready takes so many bytes without a wait.
+                if not self._writable.poll(0):
+                    return False
+                content = content[os.write(self._descriptor, content[: select.PIPE_BUF]) :]
+        except OSError:
+            return False
+        return True
+
+
 def configure(style: Literal["console", "json"], level: str) -> None:
     """Send every log line to standard error in one format."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Descriptor(_STANDARD_ERROR)
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its lines about starting and stopping say again what the server says itself.

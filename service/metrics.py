@@ -78,8 +78,8 @@ class Metrics(Collector):
         slots += len(seconds) * Histogram.slots(_BOUNDS)
         self._in_flight = {protocol: slots + number for number, protocol in enumerate(routes)}
         slots += len(self._in_flight)
-        self._waiting, self._loads, self._failed_loads = range(slots, slots + 3)
-        self._first_model = slots + 3
+        self._requests_waiting, self._texts_waiting, self._loads, self._failed_loads = range(slots, slots + 4)
+        self._first_model = slots + 4
         self._model_slots = len(self._of_model) + Statistics.SLOTS
         self._counters = Counters(workers, self._first_model + MAX_MODELS * self._model_slots)
         self._seconds = {
@@ -98,7 +98,7 @@ class Metrics(Collector):
     def use(self, worker: int) -> None:
         """Count as that worker from now on, with nothing left in flight of one that died in its place."""
         self._counters.use(worker)
-        for slot in (*self._in_flight.values(), self._waiting):
+        for slot in (*self._in_flight.values(), self._requests_waiting, self._texts_waiting):
             self._counters.row[slot] = 0
 
     def add_model(self, manifest: Manifest) -> Statistics:
@@ -152,9 +152,11 @@ class Metrics(Collector):
         """Requests that this worker is answering."""
         return int(self._counters.row[self._in_flight[protocol]])
 
-    def waiting(self, texts: int) -> None:
-        """So many texts of this worker wait or run."""
-        self._counters.row[self._waiting] = texts
+    def waiting(self, requests: int, texts: int) -> None:
+        """So many requests more than before, and texts of theirs, wait or run; or less, below 0."""
+        row = self._counters.row
+        row[self._requests_waiting] += requests
+        row[self._texts_waiting] += texts
 
     def expose(self) -> bytes:
         """All series in Prometheus' text format."""
@@ -179,8 +181,9 @@ class Metrics(Collector):
             in_flight.add_metric((protocol,), totals[slot])
         yield in_flight
         yield GaugeMetricFamily(
-            "sentiment_texts_waiting", "Texts that wait for the thread or run on it.", totals[self._waiting]
+            "sentiment_requests_waiting", "Requests that wait for a run or run.", totals[self._requests_waiting]
         )
+        yield GaugeMetricFamily("sentiment_texts_waiting", "Texts of these requests.", totals[self._texts_waiting])
         loads = CounterMetricFamily(
             "sentiment_model_loads", "Versions loaded, or refused, while the service ran.", labels=("outcome",)
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from service.classifier import Classifier
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 class Record:
     """One request or call. The moments are nanoseconds of `perf_counter_ns`, 0 for what has not been."""
 
-    __slots__ = ("classifier", "decoded", "id", "predicted", "received")
+    __slots__ = ("classifier", "decoded", "id", "predicted", "received", "waiting")
 
     def __init__(self, identity: str) -> None:
         self.id = identity
@@ -20,6 +21,7 @@ class Record:
         self.decoded = 0  # the texts are out of it
         self.predicted = 0  # the predictions are there
         self.classifier: Classifier | None = None  # the model that was asked
+        self.waiting: asyncio.Future[Any] | None = None  # its place in a batch
 
 
 #: None outside of a request.

@@ -88,8 +88,11 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes of a request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters of one text; more is a 413.")
     max_batch_texts: int = Field(1024, ge=1, description="Texts of one request; more is a 413.")
+    max_concurrent_requests: int = Field(
+        256, ge=1, description="Requests that may wait or run at once in one worker; more is a 429."
+    )
     max_pending_texts: int = Field(
-        8192, ge=1, description="Texts of large requests that may wait or run at once; more is a 429."
+        2048, ge=1, description="Texts of these requests, those of small and of large ones apart; more is a 429."
     )
     body_timeout: float = Field(30, gt=0, description="Seconds a caller may take to send a body; more is a 408.")
     request_timeout: float = Field(30, gt=0, description="Seconds from the whole body to the answer; more is a 504.")

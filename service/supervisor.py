@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 #: Seconds a worker may take to say that it is ready.
 START_TIMEOUT = 60.0
 
+#: Seconds until a connection that no worker can take now is offered again.
+_OFFER_SECONDS = 0.01
+
 #: A worker that dies sooner after its start is replaced only after a pause, or it would be forked without end.
 _STABLE_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
@@ -97,6 +100,7 @@ class Supervisor:
         self._leave_at: float | None = None
         self._kill_at: float | None = None
         self._accept_again_at = 0.0
+        self._connection: socket.socket | None = None  # accepted, but not handed out yet
         self._looked = monotonic()
         self._failed = False
         self._was_ready = False
@@ -163,7 +167,7 @@ class Supervisor:
         """Hand every connection that waits to the worker with the fewest."""
         while ready := [member for member in self._members.values() if member.ready]:
             try:
-                connection, _ = self._listener.accept()
+                connection = self._connection or self._listener.accept()[0]
             except BlockingIOError:
                 return
             except OSError as error:
@@ -172,15 +176,25 @@ class Supervisor:
                     self._accept_again_at = monotonic() + _PAUSE_SECONDS
                     return
                 continue  # the caller was gone before it was accepted
-            silent_since = monotonic() - _SILENT_SECONDS
-            with connection:
-                for member in sorted(ready, key=lambda member: (member.heard < silent_since, member.connections)):
-                    try:
-                        member.channel.send("connection", connection)
-                    except (BlockingIOError, ChannelClosed):
-                        continue
-                    member.connections += 1
-                    break
+            if not self._hand_out(connection, ready):
+                # All workers have more than they can take in: this one waits here, the others in the kernel's queue.
+                self._connection = connection
+                self._accept_again_at = monotonic() + _OFFER_SECONDS
+                return
+            self._connection = None
+            connection.close()  # it is the worker's
+
+    def _hand_out(self, connection: socket.socket, ready: list[_Member]) -> bool:
+        """Whether a worker takes a connection."""
+        silent_since = monotonic() - _SILENT_SECONDS
+        for member in sorted(ready, key=lambda member: (member.heard < silent_since, member.connections)):
+            try:
+                member.channel.send("connection", connection)
+            except (BlockingIOError, ChannelClosed):
+                continue
+            member.connections += 1
+            return True
+        return False
 
     def _hear(self, member: _Member) -> None:
         try:

@@ -129,7 +129,9 @@ class Worker(uvicorn.Server):
                 message, connection = received
                 match message["kind"]:
                     case "connection":
-                        assert connection is not None
+                        if connection is None:  # there was no file descriptor left for it
+                            self._closed += 1
+                            continue
                         task = self._loop.create_task(self._attend(connection))
                         self._attending.add(task)
                         task.add_done_callback(self._attending.discard)

@@ -47,10 +47,10 @@ _MICROSECONDS = 1e-6
 class OpenInference(GRPCInferenceServiceServicer):
     """`inference.GRPCInferenceService`."""
 
-    def __init__(self, dataplane: DataPlane) -> None:
+    def __init__(self, dataplane: DataPlane, caller: Caller) -> None:
         self._dataplane = dataplane
         self._repository = dataplane.repository
-        self._caller = Caller(dataplane)
+        self._caller = caller
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
         """Always, as long as the process answers."""
@@ -138,7 +138,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         """Infer requests answered in order. One that fails is answered with its message, and the stream goes on."""
 
         async def answers() -> AsyncIterator[pb.ModelStreamInferResponse]:
-            async for request in request_iterator:
+            async for request in self._caller.messages(request_iterator):
                 yield await self._stream_answer(request, context)
 
         async for answer in self._caller.stream(MODEL_STREAM_INFER, context, answers()):

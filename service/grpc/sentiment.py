@@ -22,9 +22,9 @@ PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = tuple(
 class Sentiment(SentimentServicer):
     """`sentiment.v1.Sentiment`."""
 
-    def __init__(self, dataplane: DataPlane) -> None:
+    def __init__(self, dataplane: DataPlane, caller: Caller) -> None:
         self._dataplane = dataplane
-        self._caller = Caller(dataplane)
+        self._caller = caller
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.Prediction:
         """One text."""
@@ -40,7 +40,7 @@ class Sentiment(SentimentServicer):
         """Texts answered in order. The next one is read only when the answer before it was taken."""
 
         async def answers() -> AsyncIterator[pb.Prediction]:
-            async for request in request_iterator:
+            async for request in self._caller.messages(request_iterator):
                 yield await self._predict(request, context)
 
         async for answer in self._caller.stream(PREDICT_STREAM, context, answers()):

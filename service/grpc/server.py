@@ -14,6 +14,7 @@ from service.api_keys import ApiKeys
 from service.dataplane import DataPlane
 from service.errors import GRPC_STATUS, StartupError, Unauthorized
 from service.grpc import health, oip, sentiment
+from service.grpc.call import Caller
 from service.grpc.protos import inference_pb2_grpc, sentiment_pb2_grpc
 
 #: Names under which health is asked for; the empty one is the whole server.
@@ -95,12 +96,17 @@ class Server:
                 ("grpc.max_send_message_length", -1),
                 # The workers share the port, which the supervisor keeps from anyone else.
                 ("grpc.so_reuseport", 1),
+                # Calls that wait until the event loop lets them in, one a turn; beyond these gRPC itself ends calls.
+                ("grpc.server.max_pending_requests", settings.max_concurrent_requests),
+                ("grpc.server.max_pending_requests_hard_limit", 2 * settings.max_concurrent_requests),
             ],
         )
         self._health = health.Health(HEALTH_NAMES)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(oip.OpenInference(dataplane), self._server)
-        sentiment_pb2_grpc.add_SentimentServicer_to_server(sentiment.Sentiment(dataplane), self._server)
+        self._caller = Caller(dataplane)
+        open_inference = oip.OpenInference(dataplane, self._caller)
+        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(open_inference, self._server)
+        sentiment_pb2_grpc.add_SentimentServicer_to_server(sentiment.Sentiment(dataplane, self._caller), self._server)
         names = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
@@ -119,8 +125,9 @@ class Server:
         self._health.tell(serving)
 
     async def stop(self, grace: float) -> None:
-        """Take no new calls and give the running ones `grace` seconds."""
+        """Take no new calls, end the streams that only wait, and give the running calls `grace` seconds."""
         self._health.leave()
+        self._caller.leave()
         await self._server.stop(grace)
 
 

@@ -37,7 +37,7 @@ from service.errors import (
 from service.record import Record, current, current_id
 from service.request_ids import HEADER, RequestIds
 from service.rest import cloud, explain, huggingface, native, oip, operations, page, tfserving
-from service.rest.body import WHOLE_ANSWER, ClientDisconnected, read_body, while_connected, whole_body
+from service.rest.body import RECORD, WHOLE_ANSWER, ClientDisconnected, read_body, while_connected, whole_body
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
 from service.rest.routing import Match, Routes
@@ -84,6 +84,9 @@ OTHER = "other"
 
 #: Where clients and platforms ask whether the service is well.
 _HEALTH_PATHS = ("/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready")
+
+#: What is answered often: requests that are answered, and those that are one too many.
+_AT_ONCE = (HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS)
 
 #: Counted for a caller who left before the answer; the number is nginx's, nobody receives it.
 CLIENT_CLOSED_REQUEST = 499
@@ -136,6 +139,7 @@ class Application(FastAPI):
         request_id = self._request_ids.choose(None if given is None else given.decode("latin-1"))
         record = Record(request_id)
         current.set(record)
+        scope[RECORD] = record
         self._dataplane.metrics.began("rest")
         match = self._busy.find(scope["path"])
         if self._api_keys is not None and not self._admits(scope, headers):
@@ -224,9 +228,10 @@ class Application(FastAPI):
         record.received = perf_counter_ns()
         if (encoding := headers.get(b"content-encoding")) is not None:
             body = decompress(body, encoding, settings.max_body_bytes)
-        answer = match.endpoint.respond(Call(body, headers, match.parameters))
         if len(body) <= INLINE_CHARACTERS:
-            return await answer
+            return await match.endpoint.respond(Call(body, headers, match.parameters))
+        self._dataplane.expect_large()
+        answer = match.endpoint.respond(Call(body, headers, match.parameters))
         # Large enough to wait for a thread, so the caller may have left before its turn comes.
         return await while_connected(receive, answer)
 
@@ -299,7 +304,7 @@ async def _send(status: int, answer: Answer, scope: Scope, send: Send, request_i
         *answer.headers,
     ]
     at_once = scope.get(WHOLE_ANSWER)
-    if status == HTTPStatus.OK and at_once is not None and at_once(headers, answer.body):
+    if status in _AT_ONCE and at_once is not None and at_once(status, headers, answer.body):
         return
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

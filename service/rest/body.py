@@ -23,12 +23,15 @@ Result = TypeVar("Result")
 WHOLE_BODY = "sentiment.body"
 
 
-#: Where the server leaves a function that sends an answer as one: headers and body -> whether it was sent.
+#: Where the server leaves a function that sends an answer as one: status, headers and body -> whether it was sent.
 WHOLE_ANSWER = "sentiment.answer"
+
+#: Where the application leaves its record of the request, for the server to say that the caller has gone.
+RECORD = "sentiment.record"
 
 
 class ClientDisconnected(Exception):
-    """The caller went away before the body was complete."""
+    """The caller went away before the answer."""
 
 
 def whole_body(scope: Scope, limit: int) -> bytes | None:

@@ -214,7 +214,7 @@ async def info(request: Request) -> dict[str, Any]:
                 "label2id": labels,
             }
         },
-        "max_concurrent_requests": settings.max_pending_texts,
+        "max_concurrent_requests": settings.max_concurrent_requests,
         "max_input_length": manifest.max_tokens,
         "max_batch_tokens": settings.max_batch_texts * manifest.max_tokens,
         "max_client_batch_size": settings.max_batch_texts,

@@ -11,12 +11,14 @@ import secrets
 from collections.abc import Iterable
 from functools import partial
 from http import HTTPStatus
+from typing import cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, RequestError
-from service.rest.body import WHOLE_ANSWER, WHOLE_BODY
+from service.record import Record
+from service.rest.body import RECORD, WHOLE_ANSWER, WHOLE_BODY, ClientDisconnected
 from service.rest.native import error_body
 
 #: Bytes of a request line and headers. Checked as they arrive, so what comes in one piece may be a little more.
@@ -34,6 +36,13 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = False
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of a request that waits for a run: nobody is there to read its answer."""
+        super().connection_lost(exc)
+        record = None if self.scope is None else cast(Record | None, self.scope.get(RECORD))
+        if record is not None and record.waiting is not None and not record.waiting.done():
+            record.waiting.set_exception(ClientDisconnected())
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived, if it is HTTP."""
@@ -97,14 +106,14 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _answer(cycle: RequestResponseCycle, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-    """Write a whole answer with status 200 at once; False where it has to take the way of ASGI, for it cannot wait.
+def _answer(cycle: RequestResponseCycle, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Write a whole answer at once; False where it has to take the way of ASGI, for it cannot wait.
 
     The headers must be our own, since nothing looks for line ends in them.
     """
     if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
         return False
-    content = [STATUS_LINE[200]]
+    content = [STATUS_LINE[status]]
     for name, value in (*cycle.default_headers, *headers):
         content += (name, b": ", value, b"\r\n")
     content.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")

@@ -180,6 +180,7 @@ def change(document: dict[str, Any], path: str, value: object) -> None:
         ("model.vocab", {"<pad>": 0, "<start>": 1, "<unk>": 2, "a": 4}, "without a gap"),
         ("model.vocab", {"<start>": 0, "<pad>": 1, "<unk>": 2}, "start with"),
         ("model.vocab", {"<pad>": 0, "<start>": 1, "<unk>": "2"}, "not a tokenizer"),
+        ("model.vocab", [True], "not a tokenizer"),
         ("truncation", None, "not a tokenizer"),
         ("truncation.max_length", 0, "at least one token"),
         ("truncation.max_length", "400", "not a tokenizer"),

@@ -105,6 +105,18 @@ def test_one_turn_runs_together(echo: Echo) -> None:
     play(story())
 
 
+def test_a_deadline_that_passed(echo: Echo) -> None:
+    """A job that waited for longer than it may does not run, and its caller hears so; its neighbours run."""
+
+    async def story() -> None:
+        batcher = in_turn(echo)
+        late = batcher.submit(["late"], as_they_are, 4, 0.0)
+        assert await answers(late, submit(batcher, "a")) == ["DeadlineExceeded", ["a"]]
+        assert echo.batches == [["a"]]
+
+    play(story())
+
+
 def test_a_turn_has_limits(echo: Echo) -> None:
     """Beyond the rows or the size of a batch the rest runs in the next turn; a large job runs alone."""
 

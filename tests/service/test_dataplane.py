@@ -187,6 +187,38 @@ def test_overload(build: Build, gate: Gate) -> None:
     asyncio.run(story())
 
 
+def test_too_many_small_requests(build: Build) -> None:
+    """Of the small requests of one moment, those beyond the limit are refused and the others answered."""
+
+    async def story() -> None:
+        dataplane = build(max_concurrent_requests=5)
+        for _ in range(2):
+            results = await asyncio.gather(*(ask(dataplane, ["film"]) for _ in range(8)), return_exceptions=True)
+            refused = [each for each in results if isinstance(each, Overloaded)]
+            assert len(refused) == 3 and len([each for each in results if isinstance(each, list)]) == 5
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.gather(ask(dataplane, ["film"], 0.0), ask(dataplane, ["film"]))
+
+    asyncio.run(story())
+
+
+def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
+    """Before a large request is read it is known whether there is a place; with nothing waiting there always is."""
+
+    async def story() -> None:
+        dataplane = build(gate, max_batch_texts=4, max_pending_texts=4)
+        dataplane.expect_large()
+        running = asyncio.create_task(ask(dataplane, [LONG]))
+        await gate.until_entered()
+        with pytest.raises(Overloaded):
+            dataplane.expect_large()
+        gate.open.set()
+        await running
+        dataplane.expect_large()
+
+    asyncio.run(story())
+
+
 def test_cancelled_request(build: Build, gate: Gate) -> None:
     """A caller who leaves gives the place back, and what was not begun is not done."""
 

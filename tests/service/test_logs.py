@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -82,12 +84,36 @@ def test_json_of_anything() -> None:
     assert json.loads(logs.JsonFormatter().format(record("x", path=sys)))["path"] == str(sys)
 
 
-def test_configure(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> None:
     """One handler writes every line of the level or above to standard error."""
     logs.configure("json", "warning")
     logs.configure("json", "warning")
     logging.getLogger("a.logger").info("too quiet")
     logging.getLogger("a.logger").warning("loud enough")
-    output = capsys.readouterr()
+    output = capfd.readouterr()
     assert output.out == ""
     assert json.loads(output.err)["message"] == "loud enough"
+
+
+def test_a_pipe_that_nobody_reads() -> None:
+    """Once a pipe is full, lines are left out without a wait; when there is room again, a line tells how many."""
+    reader, writer = os.pipe()
+    try:
+        handler = logs.Descriptor(writer)
+        for _ in range(3000):
+            handler.emit(record("x" * 100))
+        written = os.read(reader, 1_000_000)
+        handler.emit(record("last"))
+        written += os.read(reader, 1_000_000)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    [note] = [line for line in written.decode().splitlines() if "could not be written" in line]
+    assert int(note.split()[0]) == 3000 - written.count(b"x" * 100) > 0
+    assert written.endswith(b"last\n")
+
+
+def test_a_full_disk() -> None:
+    """Where nothing can be written, a line is left out, and no exception comes of it."""
+    with Path("/dev/full").open("wb") as full:
+        logs.Descriptor(full.fileno()).emit(record("lost"))

@@ -134,15 +134,17 @@ def test_stages(metrics: Metrics, classifier: Classifier) -> None:
 
 
 def test_what_is_going_on(metrics: Metrics) -> None:
-    """Requests in flight and texts that wait are what they are now; of a worker that died, nothing is left."""
+    """What is in flight, waits or runs is what it is now; of a worker that died, nothing is left."""
     metrics.began("rest")
     metrics.began("rest")
-    metrics.waiting(7)
+    metrics.waiting(1, 7)
     assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 2
+    assert value(read(metrics), "sentiment_requests_waiting") == 1
     assert value(read(metrics), "sentiment_texts_waiting") == 7
     metrics.ended("rest", "/a", "200", 0.1, Record("id"))
-    metrics.waiting(0)
+    metrics.waiting(-1, -7)
     assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 1
+    assert value(read(metrics), "sentiment_requests_waiting") == 0
     assert value(read(metrics), "sentiment_texts_waiting") == 0
     metrics.use(0)
     assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 0

@@ -142,6 +142,19 @@ def test_a_worker_that_hangs_is_replaced() -> None:
         assert versions(process, 12) == {"1": 12}
 
 
+def test_more_connections_than_a_worker_can_hear_of() -> None:
+    """While no worker takes connections they wait; none is dropped."""
+    with ServerProcess("--workers", "1") as process, ExitStack() as stack:
+        [worker] = children(process.process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        address = ("127.0.0.1", process.port)
+        held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
+        for connection in held:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        os.kill(worker, signal.SIGCONT)
+        assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
+
+
 def test_a_service_that_was_stopped_goes_on() -> None:
     """If all processes stood still, as in a container that was paused, none is taken for hanging."""
     with ServerProcess("--workers", "2", "--worker-timeout", "3") as process:

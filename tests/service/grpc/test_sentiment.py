@@ -295,8 +295,9 @@ def test_overloaded() -> None:
         assert stub.Predict(PredictRequest(text="x")).tokens == 2
         codes = sorted(call.code().name for call in calls)
         assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
-        [message, *_] = [call.details() for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED]
-        assert "limit of 1024" in message
+        [refused, *_] = [call for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED]
+        assert "limit of 1024" in refused.details()
+        assert dict(refused.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
 
 
 def test_cancelled_batch(server: ServerProcess, stub: SentimentStub) -> None:

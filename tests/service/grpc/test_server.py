@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import signal
 import socket
+from collections import deque
+from typing import Any
 
 import grpc
 import pytest
 
+from service.grpc.oip import MODEL_STREAM_INFER
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from service.grpc.sentiment import PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.test_operations import scrape
@@ -77,10 +82,10 @@ def test_running_calls_are_finished() -> None:
         batch = stub.PredictBatch.future(PredictBatchRequest(texts=["word " * 1600] * 1000), timeout=PATIENCE)
         texts.put(PredictRequest(text="x y"))
         assert next(answers).tokens == 3
+        for number in range(3, 9):
+            texts.put(PredictRequest(text="x " * number))
         server.process.send_signal(signal.SIGTERM)
-        server.wait_for_log("shutting down")
-        texts.put(PredictRequest(text="x y z"))
-        assert next(answers).tokens == 4
+        assert [next(answers).tokens for _ in range(3, 9)] == list(range(4, 10))
         texts.put(None)
         assert list(answers) == []
         assert [each.tokens for each in batch.result().predictions] == [1601] * 1000
@@ -88,17 +93,32 @@ def test_running_calls_are_finished() -> None:
         assert refused(lambda: stub.Predict(PredictRequest(text="x"))).code is grpc.StatusCode.UNAVAILABLE
 
 
-def test_idle_stream_is_ended() -> None:
-    """A stream that goes on and on gets the shutdown timeout and no more, and the status is 0."""
-    with ServerProcess("--shutdown-timeout", "1") as server, connect(server) as channel:
-        texts: queue.SimpleQueue[PredictRequest | None] = queue.SimpleQueue()
-        answers = SentimentStub(channel).PredictStream(iter(texts.get, None), timeout=PATIENCE)
-        texts.put(PredictRequest(text="x"))
-        assert next(answers).tokens == 2
+@pytest.mark.parametrize("method", [PREDICT_STREAM, MODEL_STREAM_INFER])
+def test_idle_stream_is_ended(method: str) -> None:
+    """A stream that waits for nothing but the caller is ended when the server leaves, which does not wait for it."""
+    with ServerProcess("--shutdown-timeout", str(2 * int(PATIENCE))) as server, connect(server) as channel:
+        messages: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        stream: Any = channel.stream_stream(method)
+        answers = stream(iter(messages.get, None), timeout=PATIENCE)
+        messages.put(b"")
+        assert next(answers)
         assert server.stop() == 0
-        assert refused(lambda: next(answers)).code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-        texts.put(None)
+        refusal = refused(lambda: next(answers))
+        assert refusal.code is grpc.StatusCode.UNAVAILABLE
+        assert refusal.message == "the server is shutting down; every message before was answered"
+        assert refusal.metadata["grpc-retry-pushback-ms"] == "1000"
+        messages.put(None)
         assert "Traceback" not in "".join(server.log)
+
+
+def test_stream_that_goes_on() -> None:
+    """A stream whose caller never rests is ended as well, all its messages before answered."""
+    with ServerProcess("--shutdown-timeout", str(2 * int(PATIENCE))) as server, connect(server) as channel:
+        answers = SentimentStub(channel).PredictStream(PredictRequest(text="x") for _ in itertools.count())
+        assert next(answers).tokens == 2
+        server.process.send_signal(signal.SIGTERM)
+        assert refused(lambda: deque(answers, maxlen=0)).code is grpc.StatusCode.UNAVAILABLE
+        assert server.stop() == 0
 
 
 def test_body_limit_holds() -> None:

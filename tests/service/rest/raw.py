@@ -58,6 +58,18 @@ class Connection:
             return Answer(status, headers, b"")
         return Answer(status, headers, self._received.read(int(headers["content-length"])))
 
+    def end(self) -> None:
+        """Say that nothing more will be sent."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def status(self) -> int | None:
+        """The status of the next answer, None where the server hangs up without one."""
+        try:
+            line = self._received.readline()
+        except ConnectionResetError:
+            return None
+        return int(line.split()[1]) if line else None
+
     def is_closed(self) -> bool:
         """Whether the server has hung up, or does so now."""
         try:

@@ -13,6 +13,8 @@ from service.rest.protocol import MAX_HEAD_BYTES
 from service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.rest.raw import Answer, Connection, chunked, error, request
+from tests.service.rest.test_operations import scrape
+from tests.service.test_metrics import value
 
 GOOD = b'{"text": "A great film."}'
 MEGABYTE = 1024 * 1024
@@ -446,6 +448,28 @@ def test_overload_and_deadline() -> None:
             assert error(Answer(status, dict(response.headers), response.content)).code == code
         assert int(by_status[429].headers["retry-after"]) > 0
         assert_works(process)
+
+
+def test_callers_who_leave_while_they_wait() -> None:
+    """Small requests whose callers leave while they wait for the thread are not run, and counted as such."""
+    large = json.dumps({"texts": ["a " * 2_000] * 1000}).encode()
+    with ServerProcess("--workers", "1", "--batching", "on") as process, Connection(process.port) as busy:
+
+        def counted(status: str) -> float:
+            labels = {"protocol": "rest", "route": "/v1/predict", "status": status}
+            return sum(
+                value(scrape(process), "sentiment_requests_total", model=model, **labels) for model in ("", "imdb-cnn")
+            )
+
+        busy.post("/v1/predict_batch", large)
+        for _ in range(200):
+            with Connection(process.port) as leaving:
+                leaving.post("/v1/predict", GOOD)
+        assert busy.answer().status == 200
+        while (left := counted("499")) + (answered := counted("200")) < 200:
+            pass
+        assert left > 0
+        assert value(scrape(process), "sentiment_texts_total", model="imdb-cnn") == 1000 + answered
 
 
 @pytest.mark.parametrize("identity", ["a", "0af7651916cd43dd8448eb211c80319c", "A.b_c~d+e/f=g:h-i", "x" * 128])

@@ -1,0 +1,419 @@
+"""The faults, one function each: what goes wrong under load, what may come of it, and what became of every request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import grpc
+import httpx
+import orjson
+
+from model.artifact import GRAPH_FILE
+from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from tests.faults.http import Connection, post
+from tests.faults.load import Answers, Load
+from tests.faults.overload import closed_loop, open_loop
+from tests.faults.services import (
+    deaf_service,
+    publish,
+    resident_megabytes,
+    shipped_answers,
+    workers,
+)
+from tests.faults.tally import LOST, REFUSED, RIGHT, WRONG, Tally, quantile
+from tests.processes import PATIENCE, ServerProcess
+
+#: Requests of one caller that can be on the way at once: none of the load's callers has two.
+_CALLERS = 14
+
+
+class Report(NamedTuple):
+    """What became of the requests of one scenario, and what else was seen."""
+
+    tally: Tally
+    notes: list[str]
+
+
+Scenario = Callable[[bool], Coroutine[Any, Any, Report]]
+
+
+async def killed_worker(short: bool) -> Report:
+    """(a) kill -9 a worker: only what it was at work on is lost, and another takes its place."""
+    with ServerProcess("--workers", "2") as server:
+        load = _load(server)
+        kills = []
+        async with load.running():
+            for _ in range(1 if short else 5):
+                await load.go_on(200)
+                [victim, _] = workers(server.process.pid)
+                kills.append(load.moment)
+                os.kill(victim, signal.SIGKILL)
+                await _until_replaced(server, victim)
+                await load.go_on(400)
+        _check(load.tally, lost=_CALLERS * len(kills))
+        for name in load.tally.names:
+            sent, gone = map(float, re.findall(r"at ([\d.]+) s", name))
+            assert any(sent <= moment + 0.1 and gone >= moment for moment in kills), f"not in a killed worker: {name}"
+        return Report(load.tally, [f"killed at {', '.join(f'{moment:.3f} s' for moment in kills)}"])
+
+
+async def stopped_worker(short: bool) -> Report:
+    """(b) SIGSTOP a worker for a while: what it had is answered when it goes on, everyone else at once."""
+    seconds = 1.5 if short else 10
+    with ServerProcess("--workers", "2", "--worker-timeout", "60") as server:
+        load = _load(server)
+        async with load.running():
+            await load.go_on(200)
+            [victim, _] = workers(server.process.pid)
+            os.kill(victim, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(seconds)
+                before = load.tally.counts.total()
+                await load.go_on(20)
+            finally:
+                os.kill(victim, signal.SIGCONT)
+            await load.go_on(400)
+        _check(load.tally)
+        return Report(load.tally, [f"{before} requests had ended before the worker went on after {seconds} s"])
+
+
+async def hanging_worker(short: bool) -> Report:
+    """(b) SIGSTOP a worker for longer than --worker-timeout: it is replaced, and only what it had is lost."""
+    with ServerProcess("--workers", "2", "--worker-timeout", "3" if short else "5") as server:
+        load = _load(server)
+        async with load.running():
+            await load.go_on(200)
+            [victim, _] = workers(server.process.pid)
+            os.kill(victim, signal.SIGSTOP)
+            await _until_replaced(server, victim)
+            await load.go_on(400)
+        _check(load.tally, lost=_CALLERS)
+        return Report(load.tally, [])
+
+
+async def new_version(short: bool) -> Report:
+    """(c) A new good version: every answer is wholly that of one version, and nobody is refused."""
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder)
+        publish(repository)
+        with ServerProcess("--workers", "2", repository=repository) as server:
+            tallies = []
+            for _ in range(1 if short else 5):
+                load = _load(server, publish(repository))
+                async with load.running():
+                    await load.go_on(200)
+                    await _ask_to_load(server, 200)
+                    await load.go_on(400)
+                _check(load.tally)
+                tallies.append(load.tally)
+            now = server.client.get("/v1/models/tickets").json()["version"]
+            assert now == str(1 + len(tallies))
+        return Report(_together(tallies), [f"versions 2 to {now} were swapped in"])
+
+
+async def corrupt_version(short: bool) -> Report:
+    """(d) A new version that is corrupt: it is refused by the name of its file, and the old one keeps serving."""
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder)
+        answers = publish(repository)
+        with ServerProcess("--workers", "2", repository=repository) as server:
+            load = _load(server, answers)
+            async with load.running():
+                await load.go_on(200)
+                publish(repository)
+                graph = repository / "tickets" / "2" / GRAPH_FILE
+                whole = graph.read_bytes()
+                for content in (b"", whole[: len(whole) // 2], whole[:-1] + b"\0" * (len(whole) > 0)):
+                    graph.write_bytes(content)
+                    refusal = await _ask_to_load(server, 400)
+                    assert str(graph) in refusal.json()["error"]
+                await load.go_on(400)
+            _check(load.tally)
+        return Report(load.tally, [f"refused: {refusal.json()['error']}"])
+
+
+async def terminated(short: bool) -> Report:
+    """(e) SIGTERM with 64 requests in flight over REST, gRPC and streams: all are answered, then exit 0."""
+    tally = Tally()
+    answers = shipped_answers()
+    numbers = list(range(50))
+    texts = [answers.texts[number] for number in numbers]
+    request = post("/v1/predict_batch", orjson.dumps({"texts": texts}))
+    with ServerProcess("--workers", "2") as server:
+
+        async def rest() -> str:
+            connection = await Connection.to(server.port)
+            reply = await connection.ask(request)
+            given = orjson.loads(reply.body).get("predictions", ())
+            return answers.verdict(numbers, [(e["model"]["version"], e["label"], e["score"]) for e in given])
+
+        async def call() -> str:
+            given = (await stub.PredictBatch(PredictBatchRequest(texts=texts))).predictions
+            return answers.verdict(numbers, [(each.version, each.label, each.score) for each in given])
+
+        async def stream() -> str:
+            messages = stub.PredictStream()
+            for text in texts:
+                await messages.write(PredictRequest(text=text))
+            given = [await messages.read() for _ in texts]
+            outcome = answers.verdict(numbers, [(each.version, each.label, each.score) for each in given])
+            # It stays open, and is ended by the server.
+            assert await messages.code() is grpc.StatusCode.UNAVAILABLE, await messages.details()
+            return outcome
+
+        async def timed(work: Awaitable[str]) -> None:
+            started = perf_counter()
+            tally.add(await work, perf_counter() - started)
+
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            stub: Any = SentimentStub(channel)
+            await channel.channel_ready()
+            async with asyncio.TaskGroup() as group:
+                for kind in (rest, call, rest, stream) * 16:
+                    group.create_task(timed(kind()))
+                flying = await _until_in_flight(server, 60)
+                server.process.send_signal(signal.SIGTERM)
+                told = perf_counter()
+        status = await asyncio.to_thread(server.process.wait, PATIENCE)
+        took = perf_counter() - told
+        assert status == 0
+        assert took < 25, "longer than the time to shut down"
+    _check(tally)
+    assert tally.counts[RIGHT] == 64
+    return Report(tally, [f"{flying:.0f} in flight at SIGTERM, exit {status} after {took:.2f} s"])
+
+
+async def overload(short: bool) -> Report:
+    """(f) Ten times what it can do: what is accepted is answered soon, the rest is refused at once."""
+    notes = []
+    tallies = []
+    for kind in (_rest_batches, _grpc_batches):
+        with ServerProcess("--workers", "1") as server:
+            ask, close = await kind(server)
+            measured = 0.5 if short else 4
+            most = await closed_loop(ask, 64, measured)
+            rate = most.counts[RIGHT] / measured
+            at_capacity = await open_loop(ask, rate, 0.5 if short else 30)
+            over = await open_loop(ask, 10 * rate, 1 if short else 30)
+            await close()
+        for tally in (most, at_capacity, over):
+            assert not tally.counts[LOST], "".join(server.log)
+            _check(tally, refused=True)
+        p99, p99_over = (quantile(tally.seconds[RIGHT], 0.99) for tally in (at_capacity, over))
+        notes.append(
+            f"{kind.__name__.strip('_')}: capacity {rate:.0f}/s; at capacity p99 {1000 * p99:.0f} ms; "
+            f"at 10 x: {over.counts[RIGHT]} right, p99 {1000 * p99_over:.0f} ms ({p99_over / p99:.1f} x); "
+            f"{len(over.refused)} refused, median {1000 * quantile(over.refused, 0.5):.1f} ms, "
+            f"p99 {1000 * quantile(over.refused, 0.99):.1f} ms"
+        )
+        assert over.counts[RIGHT] and over.refused
+        tallies.append(over)
+    return Report(_together(tallies), notes)
+
+
+async def slowloris(short: bool) -> Report:
+    """(g) A thousand connections that send a byte now and then: the others do not notice."""
+    count = 1000
+    with ServerProcess("--workers", "2") as server:
+        load = _load(server)
+        async with load.running():
+            slow = [await Connection.to(server.port) for _ in range(count)]
+            for connection in slow:
+                connection.send(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            end = load.moment + (1 if short else 90)
+            while load.moment < end:
+                for connection in slow:
+                    if connection.open:
+                        connection.send(b"a")
+                await load.go_on(100)
+        closed = sum(not connection.open for connection in slow)
+        for connection in slow:
+            connection.leave()
+        _check(load.tally)
+        return Report(load.tally, [f"{closed} of the {count} slow ones were closed by the server"])
+
+
+async def leaving_callers(short: bool) -> Report:
+    """(h) Three of ten callers leave: the others get their answers, and nothing of the leavers stays."""
+    with ServerProcess("--workers", "2") as server:
+        load = _load(server, leaving=0.3, pause=0.005)
+        async with load.running(rest=16, calls=16, streams=8):
+            await load.go_on(1000 if short else 30_000)
+        _check(load.tally)
+        await _until_in_flight(server, 0, exactly=True)
+        gone = await _counted(server, 'status="(499|CANCELLED)"')
+        return Report(load.tally, [f"counted as 499 or CANCELLED: {gone:.0f}; in flight afterwards: 0"])
+
+
+async def full_disk(short: bool) -> Report:
+    """(i) The log's disk is full, or its pipe is read by nobody: answers come all the same, and exit 0."""
+    tallies = []
+    answers = shipped_answers()
+    reader, unread = os.pipe()
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        for log in (full, unread):
+            with deaf_service(log) as (port, grpc_port):
+                load = Load(port, grpc_port, answers, pause=0.002)
+                async with load.running(rest=28, calls=1, streams=1):
+                    await load.go_on(800 if short else 20_000)  # the pipe holds some 600 lines
+            _check(load.tally)
+            tallies.append(load.tally)
+    finally:
+        for descriptor in (reader, unread, full):
+            os.close(descriptor)
+    return Report(_together(tallies), ["/dev/full and a pipe that nobody reads"])
+
+
+async def soak(short: bool, minutes: float = 10) -> Report:
+    """(j) A long load, some of whose callers leave: memory stays what it was after the warm-up."""
+    with ServerProcess("--workers", "2") as server:
+        load = _load(server, pause=0.004, leaving=0.02)
+        async with load.running(rest=16, calls=8, streams=4):
+            await load.go_on(1500 if short else 40_000)
+            before = resident_megabytes(server.process.pid)
+            end = load.moment + (2 if short else 60 * minutes)
+            while load.moment < end:
+                await load.go_on(500)
+            after = resident_megabytes(server.process.pid)
+        _check(load.tally)
+        memory = f"memory {before:.1f} MB after the warm-up, {after:.1f} MB at the end"
+        assert after < (1.25 if short else 1.05) * before, memory  # seconds are no warm-up
+        return Report(load.tally, [memory])
+
+
+SCENARIOS: dict[str, Scenario] = {
+    function.__name__: function
+    for function in (
+        killed_worker,
+        stopped_worker,
+        hanging_worker,
+        new_version,
+        corrupt_version,
+        terminated,
+        overload,
+        slowloris,
+        leaving_callers,
+        full_disk,
+        soak,
+    )
+}
+
+
+def _load(server: ServerProcess, answers: Answers | None = None, *, pause: float = 0.02, leaving: float = 0) -> Load:
+    return Load(server.port, server.grpc_port, answers or shipped_answers(), pause=pause, leaving=leaving)
+
+
+def _check(tally: Tally, *, lost: int = 0, refused: bool = False) -> None:
+    """Every request was answered right, but for what may have happened."""
+    assert not tally.counts[WRONG], "\n".join(tally.lines())
+    assert tally.counts[LOST] <= lost, "\n".join(tally.lines())
+    assert refused or not tally.refused, "\n".join(tally.lines())
+    assert tally.counts[RIGHT]
+
+
+def _together(tallies: list[Tally]) -> Tally:
+    together = Tally()
+    for tally in tallies:
+        for outcome, taken in tally.seconds.items():
+            together.seconds[outcome] += taken
+        together.names += tally.names
+    return together
+
+
+async def _until_replaced(server: ServerProcess, victim: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while len(set(workers(server.process.pid)) - {victim}) < 2:  # noqa: ASYNC110 - nothing tells of another's child
+            await asyncio.sleep(0.01)
+
+
+async def _metrics(server: ServerProcess) -> str:
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=PATIENCE) as client:
+        return (await client.get("/metrics")).text
+
+
+async def _counted(server: ServerProcess, labels: str) -> float:
+    """All requests of a label, as a pattern."""
+    lines = (await _metrics(server)).splitlines()
+    found = [line for line in lines if line.startswith("sentiment_requests_total") and re.search(labels, line)]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+async def _until_in_flight(server: ServerProcess, wanted: int, *, exactly: bool = False) -> float:
+    """Wait until so many requests, but for the one that asks, are being answered; returns how many there are."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            lines = (await _metrics(server)).splitlines()
+            flying = (
+                sum(float(line.split()[1]) for line in lines if line.startswith("sentiment_requests_in_flight")) - 1
+            )
+            if flying == wanted or (flying > wanted and not exactly):
+                return flying
+
+
+async def _ask_to_load(server: ServerProcess, status: int) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=PATIENCE) as client:
+        answer = await client.post("/v2/repository/models/tickets/load")
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+async def _rest_batches(server: ServerProcess) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[None]]]:
+    """One request of 32 reviews over REST, and the end of its connections."""
+    answers = shipped_answers()
+    numbers = list(range(32))
+    request = post("/v1/predict_batch", orjson.dumps({"texts": [answers.texts[number] for number in numbers]}))
+    idle: list[Connection] = []
+
+    async def ask() -> str:
+        connection = idle.pop() if idle else await Connection.to(server.port)
+        try:
+            reply = await connection.ask(request)
+        except ConnectionError:
+            return LOST
+        idle.append(connection)
+        if reply.status != 200:
+            assert reply.status == 429 and int(reply.headers[b"retry-after"]) > 0
+            return f"{REFUSED}{reply.status}"
+        given = orjson.loads(reply.body)["predictions"]
+        return answers.verdict(numbers, [(each["model"]["version"], each["label"], each["score"]) for each in given])
+
+    async def close() -> None:
+        for connection in idle:
+            connection.leave()
+
+    return ask, close
+
+
+async def _grpc_batches(server: ServerProcess) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[None]]]:
+    """The same over gRPC."""
+    answers = shipped_answers()
+    numbers = list(range(32))
+    message = PredictBatchRequest(texts=[answers.texts[number] for number in numbers])
+    options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}", options=options) for _ in range(4)]
+    stubs: list[Any] = [SentimentStub(channel) for channel in channels]
+    chance = random.Random(0)
+
+    async def ask() -> str:
+        try:
+            given = (await chance.choice(stubs).PredictBatch(message)).predictions
+        except grpc.aio.AioRpcError as error:
+            return f"{REFUSED}{error.code().name}"
+        return answers.verdict(numbers, [(each.version, each.label, each.score) for each in given])
+
+    async def close() -> None:
+        for channel in channels:
+            await channel.close()
+
+    return ask, close

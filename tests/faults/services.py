@@ -1,0 +1,107 @@
+"""Services to hurt: processes, their memory, and the answers that are right."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from model.artifact import read_artifact
+from service.classifier import Classifier
+from tests.faults.load import Answers
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment
+from tests.service.artifacts import WEIGHTS, publish_table, table_graph
+from tests.service.reviews import reviews
+
+#: Half as sure as the first version, so that nobody takes one's answer for the other's.
+_SECOND_WEIGHTS = (WEIGHTS / 2).astype(np.float32)
+
+
+@functools.cache
+def shipped_answers() -> Answers:
+    """What the shipped model says to some reviews, computed in this process."""
+    texts = reviews(64, seed=5)
+    return Answers(texts, {"1": Classifier(read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1")).predict(texts)})
+
+
+def publish(repository: Path) -> Answers:
+    """Publish the next version of a small model; returns the right answers of every version so far."""
+    folder = repository / "tickets"
+    version = 1 + (len(list(folder.iterdir())) if folder.exists() else 0)
+    if version == 1:
+        publish_table(repository)
+    else:
+        words = np.array([2, 1, 0], np.float32)
+        shares = np.exp(words) / np.exp(words).sum()
+        golden = {"text": "praise praise question", "probabilities": shares.tolist()}
+        publish_table(repository, table_graph(_SECOND_WEIGHTS), golden=golden)
+    return table_answers(repository)
+
+
+def table_answers(repository: Path) -> Answers:
+    """The right answers of every version of the small model."""
+    words = ("praise", "question", "complaint")
+    texts = [f"{words[n % 3]} {words[n // 3 % 3]} {words[n // 9]}" for n in range(27)]
+    return Answers(
+        texts,
+        {
+            path.name: Classifier(read_artifact(path)).predict(texts)
+            for path in (repository / "tickets").iterdir()
+            if path.name.isdigit()
+        },
+    )
+
+
+def workers(supervisor: int) -> list[int]:
+    """The worker processes of a service."""
+    return [int(child) for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
+
+
+def resident_megabytes(supervisor: int) -> float:
+    """The memory of a service's processes, what they share divided among them."""
+    total = 0.0
+    for pid in (supervisor, *workers(supervisor)):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        total += next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def deaf_service(log: int) -> Iterator[tuple[int, int]]:
+    """A service with an access log that goes where nobody reads it: its REST and its gRPC port."""
+    port, grpc_port = free_port(), free_port()
+    command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--execution-provider", "cpu"]
+    flags = ["--port", str(port), "--grpc-port", str(grpc_port), "--workers", "2", "--access-log"]
+    process = subprocess.Popen([*command, *flags], cwd=PROJECT, env=environment(), stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200:
+                    break
+            except httpx.TransportError:
+                assert process.poll() is None and time.monotonic() < deadline, "the service did not start"
+                time.sleep(0.05)
+        yield port, grpc_port
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,17 @@
+"""Every fault in its short form; `make faults` runs the long one."""
+
+import asyncio
+
+import pytest
+
+from tests.faults.scenarios import SCENARIOS
+
+#: A worker that hangs takes its time; tests/service/test_supervisor.py has one without load.
+LONG = {"hanging_worker"}
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in LONG])
+def test_fault(name: str) -> None:
+    """Whatever goes wrong, a request that was accepted is answered right, and what was not is counted."""
+    report = asyncio.run(SCENARIOS[name](True))
+    print("\n".join([*report.tally.lines(), *report.notes]))

@@ -1,0 +1,5 @@
+"""The shipped model in this process."""
+
+from tests.service.conftest import artifact, classifier
+
+__all__ = ["artifact", "classifier"]
