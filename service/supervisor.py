@@ -42,6 +42,9 @@ _STOPPED_SECONDS = 3.0
 #: Objects after which Python looks for cycles.
 _GC_THRESHOLD = 20_000
 
+#: Connections that are handed out before the supervisor looks after its workers again.
+_HANDOUT = 64
+
 #: Seconds beyond the workers' own time to shut down after which they are killed.
 _KILL_MARGIN = 5.0
 
@@ -160,8 +163,11 @@ class Supervisor:
             os._exit(status)
 
     def _accept(self) -> None:
-        """Hand every connection that waits to the worker with the fewest."""
-        while ready := [member for member in self._members.values() if member.ready]:
+        """Hand connections that wait to the worker with the fewest."""
+        for _ in range(_HANDOUT):
+            ready = [member for member in self._members.values() if member.ready]
+            if not ready:
+                return
             try:
                 connection, _ = self._listener.accept()
             except BlockingIOError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import itertools
 import logging
 import signal
@@ -16,9 +17,11 @@ import uvicorn
 
 from service.channel import Channel, ChannelClosed
 from service.dataplane import DataPlane
+from service.errors import Unavailable
 from service.grpc.server import Server as GrpcServer
 from service.rest.app import Application
-from service.rest.protocol import Protocol
+from service.rest.protocol import MAX_HEAD_BYTES, Protocol, refusal
+from service.tls import Certificates
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,13 @@ _HANDOUT = 64
 #: Ticks of a tenth of a second between two signs of life.
 _LIFE_TICKS = 5
 
+#: The same, between two looks at the connections and at the files of the certificates.
+_WATCH_TICKS = 10
+
+#: Where there are too many connections, this part of them is closed at once, so that not every new one has to look for
+#: an idle one.
+_EVICTED = 64
+
 
 class Worker(uvicorn.Server):
     """Uvicorn with connections from the supervisor, gRPC beside it, and our way out.
@@ -36,7 +46,13 @@ class Worker(uvicorn.Server):
     """
 
     def __init__(
-        self, number: int, dataplane: DataPlane, channel: Channel, grpc_port: int | None, orders: list[dict[str, Any]]
+        self,
+        number: int,
+        dataplane: DataPlane,
+        channel: Channel,
+        grpc_port: int | None,
+        orders: list[dict[str, Any]],
+        certificates: Certificates | None = None,
     ) -> None:
         settings = dataplane.settings
         super().__init__(
@@ -58,13 +74,14 @@ class Worker(uvicorn.Server):
         self._settings = settings
         self._channel = channel
         self._grpc_port = grpc_port
+        self._certificates = certificates
         self._grpc: GrpcServer | None = None
         self._standing_orders = orders
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[str | None]] = {}
-        self._open: set[Any] = set()  # protocols of the connections that were handed to this worker
-        self._attending: set[asyncio.Task[None]] = set()
+        self._open: set[Protocol] = set()  # of the connections that were handed to this worker
+        self._attending: dict[asyncio.Task[None], None] = {}  # the longest first
         self._closed = 0  # since the supervisor was last told
         self._leave_at: float | None = None
 
@@ -75,7 +92,7 @@ class Worker(uvicorn.Server):
         for order in self._standing_orders:
             await self._dataplane.follow(order["action"], order["name"])
         if self._grpc_port is not None:
-            self._grpc = GrpcServer(self._dataplane)
+            self._grpc = GrpcServer(self._dataplane, self._certificates)
             await self._grpc.start(self._settings.host, self._grpc_port)
         self.servers = []
         self._loop = asyncio.get_running_loop()
@@ -89,6 +106,12 @@ class Worker(uvicorn.Server):
         self._tell_closed()
         if counter % _LIFE_TICKS == 0:
             self._tell("alive")
+        if counter % _WATCH_TICKS == 0:
+            now = self._loop.time()
+            for protocol in self._open:
+                protocol.watch(now)
+            if self._certificates is not None:
+                self._certificates.refresh()
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
         return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
@@ -129,10 +152,7 @@ class Worker(uvicorn.Server):
                 message, connection = received
                 match message["kind"]:
                     case "connection":
-                        assert connection is not None
-                        task = self._loop.create_task(self._attend(connection))
-                        self._attending.add(task)
-                        task.add_done_callback(self._attending.discard)
+                        self._receive(connection)
                     case "order":
                         self._orders.put_nowait(message)
                     case "result":
@@ -146,18 +166,72 @@ class Worker(uvicorn.Server):
             self._leave(at_once=True)
         self._tell_closed()
 
+    def _receive(self, connection: socket.socket | None) -> None:
+        if connection is None:  # this process has no file descriptor left for it
+            self._closed += 1
+        elif self._has_room():
+            task = self._loop.create_task(self._attend(connection))
+            self._attending[task] = None
+            task.add_done_callback(self._attending.pop)
+        else:
+            self._turn_away(connection)
+
+    def _has_room(self) -> bool:
+        """Whether one more connection may come; where there are too many, idle ones are closed to make room."""
+        limit = self._settings.max_connections
+        if len(self._open) + len(self._attending) < limit:
+            return True
+        waiting = ((until, id(each), each) for each in self._open if (until := each.idle_until) is not None)
+        soonest = heapq.nsmallest(1 + limit // _EVICTED, waiting)
+        for _, _, protocol in soonest:
+            protocol.transport.abort()
+            self._open.discard(protocol)
+            self._closed += 1
+        if not soonest and self._certificates is not None and self._attending:
+            next(iter(self._attending)).cancel()  # the handshake that takes longest
+            return True
+        if soonest:
+            logger.warning("there are too many connections: closed %d idle ones", len(soonest))
+        return bool(soonest)
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        """Say why, where that takes no handshake."""
+        error = Unavailable("there are too many connections")
+        with connection, contextlib.suppress(OSError):
+            connection.setblocking(False)
+            if self._certificates is None:
+                connection.send(refusal(error, self.server_state.default_headers))
+                connection.shutdown(socket.SHUT_WR)
+                # Unread bytes would turn the end of the connection into a reset, which may overtake the refusal.
+                connection.recv(MAX_HEAD_BYTES)
+        self._closed += 1
+
     async def _attend(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        tls: dict[str, Any] = {}
+        if self._certificates is not None:
+            tls = {
+                "ssl": self._certificates.context,
+                "ssl_handshake_timeout": self._settings.handshake_timeout,
+                "ssl_shutdown_timeout": self._settings.write_timeout,
+            }
         try:
-            _, protocol = await self._loop.connect_accepted_socket(self._protocol, connection)
-        except OSError:
+            _, protocol = await self._loop.connect_accepted_socket(self._protocol, connection, **tls)
+        except (OSError, asyncio.CancelledError):  # a handshake may fail, take too long, or have to make room
             connection.close()
             self._closed += 1
         else:
             self._open.add(protocol)
 
-    def _protocol(self) -> asyncio.Protocol:
-        return Protocol(self.config, self.server_state, {}, self._loop)
+    def _protocol(self) -> Protocol:
+        settings = self._settings
+        return Protocol(
+            self.config,
+            self.server_state,
+            self._loop,
+            header_timeout=settings.header_timeout,
+            write_timeout=settings.write_timeout,
+        )
 
     def _alone(self) -> bool:
         """Whether the request that asks this is the only one that is here. REST's count as soon as they are read."""

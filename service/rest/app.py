@@ -25,6 +25,7 @@ from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
     PLAIN_HTTP_STATUS,
+    Forbidden,
     Invalid,
     Malformed,
     MethodNotAllowed,
@@ -37,9 +38,18 @@ from service.errors import (
 from service.record import Record, current, current_id
 from service.request_ids import HEADER, RequestIds
 from service.rest import cloud, explain, huggingface, native, oip, operations, page, tfserving
-from service.rest.body import WHOLE_ANSWER, ClientDisconnected, read_body, while_connected, whole_body
+from service.rest.body import (
+    CERTIFIED,
+    WHOLE_ANSWER,
+    Buffers,
+    ClientDisconnected,
+    read_body,
+    while_connected,
+    whole_body,
+)
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
+from service.rest.protocol import PIECE_BYTES, SECURITY_HEADERS
 from service.rest.routing import Match, Routes
 from service.settings import Settings
 from service.version import package_version
@@ -107,9 +117,12 @@ class Application(FastAPI):
             redirect_slashes=False,
         )
         self.state.dataplane = dataplane
+        self.state.buffers = self._buffers = Buffers(dataplane.settings.max_buffered_bytes)
         self._dataplane = dataplane
         self._request_ids = RequestIds()
         self._api_keys = dataplane.api_keys
+        self._needs_certificate = dataplane.settings.tls_client_ca is not None
+        self._guarded = self._api_keys is not None or self._needs_certificate
         self._open = frozenset(_open_paths(dataplane.settings))
         self._access_log = dataplane.settings.access_log
         self._busy = Routes(_endpoints(dataplane))
@@ -138,8 +151,7 @@ class Application(FastAPI):
         current.set(record)
         self._dataplane.metrics.began("rest")
         match = self._busy.find(scope["path"])
-        if self._api_keys is not None and not self._admits(scope, headers):
-            refusal = Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
+        if self._guarded and (refusal := self._objection(scope, headers)) is not None:
             status = await self._turn_away(refusal, match, scope, send, request_id)
             route = OTHER if match is None else match.path
             self._dataplane.metrics.ended("rest", route, str(status), perf_counter() - started, record)
@@ -195,11 +207,14 @@ class Application(FastAPI):
     ) -> int:
         endpoint = match.endpoint
         request_id = record.id
+        held = 0
         try:
             if scope["method"] != "POST":
                 allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
                 raise MethodNotAllowed(f"{scope['path']} takes {allowed}, not {scope['method']}", allowed)
             answer = await self._respond(match, scope, headers, receive, record)
+            if len(answer.body) > PIECE_BYTES:
+                held = self._buffers.hold(len(answer.body))
             status = 200
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
@@ -211,7 +226,11 @@ class Application(FastAPI):
             logger.exception("%s failed", match.path)
             answer = Answer(endpoint.refusal(RequestError("internal error"), request_id))
             status = HTTPStatus.INTERNAL_SERVER_ERROR.value
-        await _send(status, answer, scope, send, request_id)
+        try:
+            await _send(status, answer, scope, send, request_id)
+        finally:
+            if held:
+                self._buffers.release(held)
         return status
 
     async def _respond(
@@ -220,7 +239,7 @@ class Application(FastAPI):
         settings = self._dataplane.settings
         body = whole_body(scope, settings.max_body_bytes)
         if body is None:
-            body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout)
+            body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout, self._buffers)
         record.received = perf_counter_ns()
         if (encoding := headers.get(b"content-encoding")) is not None:
             body = decompress(body, encoding, settings.max_body_bytes)
@@ -230,15 +249,19 @@ class Application(FastAPI):
         # Large enough to wait for a thread, so the caller may have left before its turn comes.
         return await while_connected(receive, answer)
 
-    def _admits(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a request may come in: to an open path, or with a key."""
+    def _objection(self, scope: Scope, headers: Mapping[bytes, bytes]) -> RequestError | None:
+        """Why a request may not come in, if it may not: to a path that is not open, without certificate or key."""
         if scope["path"] in self._open and scope["method"] in ("GET", "HEAD"):
-            return True
+            return None
+        if self._needs_certificate and not scope["state"].get(CERTIFIED):
+            return Forbidden("a client certificate is needed")
+        if self._api_keys is None:
+            return None
         authorization, key = (headers.get(name) for name in (b"authorization", b"x-api-key"))
-        assert self._api_keys is not None
-        return self._api_keys.admit(
-            *(None if each is None else each.decode("latin-1") for each in (authorization, key))
-        )
+        presented = (None if each is None else each.decode("latin-1") for each in (authorization, key))
+        if self._api_keys.admit(*presented):
+            return None
+        return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 
     async def _turn_away(
         self, error: RequestError, match: Match | None, scope: Scope, send: Send, request_id: str
@@ -262,7 +285,7 @@ class Application(FastAPI):
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (_REQUEST_ID, request_id.encode())]
+                message["headers"] = [*message["headers"], (_REQUEST_ID, request_id.encode()), *SECURITY_HEADERS]
             await send(message)
 
         try:
@@ -301,8 +324,13 @@ async def _send(status: int, answer: Answer, scope: Scope, send: Send, request_i
     at_once = scope.get(WHOLE_ANSWER)
     if status == HTTPStatus.OK and at_once is not None and at_once(headers, answer.body):
         return
+    headers += SECURITY_HEADERS
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    body = answer.body
+    # The next piece waits until the caller has read most of the one before it.
+    for start in range(0, len(body) or 1, PIECE_BYTES):
+        end = start + PIECE_BYTES
+        await send({"type": "http.response.body", "body": body[start:end], "more_body": end < len(body)})
 
 
 def _open_paths(settings: Settings) -> Iterator[str]:
