@@ -115,7 +115,7 @@ class Settings(BaseModel):
         description="Bytes of unfinished bodies, and of large answers under way, in one worker; more is a 429.",
     )
     max_connections: int = Field(
-        4096,
+        2048,
         ge=1,
         description="REST connections of one worker. Further ones take the place of idle ones; where there are none, "
         "they get a 503.",
@@ -129,7 +129,9 @@ class Settings(BaseModel):
     request_timeout: float = Field(30, gt=0, description="Seconds from the whole body to the answer; more is a 504.")
     keep_alive_timeout: int = Field(75, ge=1, description="Seconds an idle connection is kept open.")
     grpc_max_connections: int = Field(1024, ge=1, description="gRPC connections of one worker; more are turned away.")
-    grpc_max_streams: int = Field(256, ge=1, description="Calls at once on one gRPC connection; more wait.")
+    grpc_max_streams: int = Field(
+        1024, ge=1, description="Calls at once on one gRPC connection; more wait or are refused."
+    )
     grpc_idle_timeout: float = Field(300, gt=0, description="Seconds a gRPC connection without a call is kept open.")
     grpc_max_age: float = Field(
         3600,

@@ -42,6 +42,9 @@ _STOPPED_SECONDS = 3.0
 #: Objects after which Python looks for cycles.
 _GC_THRESHOLD = 20_000
 
+#: Where workers have been given so many connections that they have to catch up, the next ones wait that long.
+_FULL_SECONDS = 0.01
+
 #: Connections that are handed out before the supervisor looks after its workers again.
 _HANDOUT = 64
 
@@ -100,6 +103,7 @@ class Supervisor:
         self._leave_at: float | None = None
         self._kill_at: float | None = None
         self._accept_again_at = 0.0
+        self._in_hand: socket.socket | None = None  # accepted, while no worker could take one more
         self._looked = monotonic()
         self._failed = False
         self._was_ready = False
@@ -168,25 +172,34 @@ class Supervisor:
             ready = [member for member in self._members.values() if member.ready]
             if not ready:
                 return
-            try:
-                connection, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    logger.error("cannot accept a connection: %s", error.strerror)
-                    self._accept_again_at = monotonic() + _PAUSE_SECONDS
+            if self._in_hand is None:
+                try:
+                    self._in_hand, _ = self._listener.accept()
+                except BlockingIOError:
                     return
-                continue  # the caller was gone before it was accepted
-            silent_since = monotonic() - _SILENT_SECONDS
-            with connection:
-                for member in sorted(ready, key=lambda member: (member.heard < silent_since, member.connections)):
-                    try:
-                        member.channel.send("connection", connection)
-                    except (BlockingIOError, ChannelClosed):
-                        continue
-                    member.connections += 1
-                    break
+                except OSError as error:
+                    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                        logger.error("cannot accept a connection: %s", error.strerror)
+                        self._accept_again_at = monotonic() + _PAUSE_SECONDS
+                        return
+                    continue  # the caller was gone before it was accepted
+            if not self._hand_over(self._in_hand, ready):
+                self._accept_again_at = monotonic() + _FULL_SECONDS
+                return
+            self._in_hand.close()
+            self._in_hand = None
+
+    def _hand_over(self, connection: socket.socket, ready: list[_Member]) -> bool:
+        """Give a connection to a worker; whether one of them could take it."""
+        silent_since = monotonic() - _SILENT_SECONDS
+        for member in sorted(ready, key=lambda member: (member.heard < silent_since, member.connections)):
+            try:
+                member.channel.send("connection", connection)
+            except (BlockingIOError, ChannelClosed):
+                continue
+            member.connections += 1
+            return True
+        return False
 
     def _hear(self, member: _Member) -> None:
         try:
@@ -327,6 +340,8 @@ class Supervisor:
         wanted = self._was_ready and able and not leaving
         if wanted and not self._listening:
             self._selector.register(self._listener, selectors.EVENT_READ)
+            if self._in_hand is not None:
+                self._accept()
         elif self._listening and not wanted:
             self._selector.unregister(self._listener)
         self._listening = wanted

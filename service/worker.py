@@ -215,8 +215,9 @@ class Worker(uvicorn.Server):
                 "ssl_handshake_timeout": self._settings.handshake_timeout,
                 "ssl_shutdown_timeout": self._settings.write_timeout,
             }
+        protocol = self._protocol()  # under TLS, uvloop returns another one
         try:
-            _, protocol = await self._loop.connect_accepted_socket(self._protocol, connection, **tls)
+            await self._loop.connect_accepted_socket(lambda: protocol, connection, **tls)
         except (OSError, asyncio.CancelledError):  # a handshake may fail, take too long, or have to make room
             connection.close()
             self._closed += 1

@@ -140,12 +140,14 @@ def _limits(settings: Settings) -> dict[str, int]:
     """The limits in gRPC's own terms."""
     milliseconds = {
         "grpc.server_handshake_timeout_ms": settings.handshake_timeout,
+        "grpc.http2.settings_timeout": settings.handshake_timeout,
         "grpc.max_connection_idle_ms": settings.grpc_idle_timeout,
         "grpc.max_connection_age_ms": settings.grpc_max_age,
         "grpc.max_connection_age_grace_ms": settings.grpc_max_age,
         # A caller who does not answer a ping for so long is gone, or reads nothing any more.
         "grpc.keepalive_time_ms": settings.write_timeout,
         "grpc.keepalive_timeout_ms": settings.write_timeout,
+        "grpc.http2.ping_timeout_ms": settings.write_timeout,
         # Pings of callers that keep their own connections alive are welcome, but not many.
         "grpc.http2.min_ping_interval_without_data_ms": _PING_SECONDS,
     }

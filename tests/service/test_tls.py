@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from service.tls import Certificates
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.certificates import Authority, Issued
 from tests.service.grpc.channels import refused
+from tests.service.rest.raw import request
 
 TEXT = {"text": "A gripping, beautifully acted film."}
 
@@ -180,6 +183,30 @@ def test_handshake_that_never_ends(secure: ServerProcess, authority: Authority) 
     finally:
         for connection in half_open:
             connection.close()
+
+
+def test_limits(own: Issued, authority: Authority) -> None:
+    """Limits hold under TLS: idle connections and half handshakes make room, and who does not read is left."""
+    flags_of_limits = ("--workers", "1", "--max-connections", "3", "--write-timeout", "1")
+    with ServerProcess(*flags_of_limits, *flags(own)) as server, ExitStack() as stack:
+
+        def connect(trusting: ssl.SSLContext | None = None) -> socket.socket:
+            connection = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+            if trusting is not None:
+                connection = trusting.wrap_socket(connection, server_hostname="127.0.0.1")
+            return stack.enter_context(connection)
+
+        half = [connect() for _ in range(5)]
+        predicts(server, authority)
+        idle = [connect(context(authority)) for _ in range(5)]
+        predicts(server, authority)
+        assert {connection.recv(1) for connection in (half[0], idle[0])} == {b""}
+        reader = connect(context(authority))
+        batch = json.dumps({"texts": ["a"] * 1024}).encode()
+        for _ in range(60):
+            reader.sendall(request("/v1/predict_batch", f"Content-Length: {len(batch)}") + batch)
+        server.wait_for_log("a caller did not read its answer")
+        predicts(server, authority)
 
 
 def test_client_certificate(mutual: ServerProcess, authority: Authority) -> None:
