@@ -60,6 +60,8 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 		--output-file requirements/parquet.txt
 	$(COMPILE) --upgrade --extra cpu --extra loadtest --constraint requirements/runtime.txt \
 		--output-file requirements/loadtest.txt
+	$(COMPILE) --upgrade --extra cpu --extra tracing --constraint requirements/runtime.txt \
+		--output-file requirements/tracing.txt
 
 PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=.
 

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     certificates = Certificates.read_settings(settings)
     settings = make_room(settings)
+    if settings.tracing:
+        import_module("service.tracing")  # which tells now what is missing
     with bind(settings.host, settings.port) as listener:
         grpc_socket = reserve(settings.host, settings.grpc_port) if settings.grpc else None
         grpc_port = None if grpc_socket is None else grpc_socket.getsockname()[1]

@@ -11,17 +11,22 @@ import signal
 import socket
 from collections.abc import Generator
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import uvicorn
 
 from service.channel import Channel, ChannelClosed
 from service.dataplane import DataPlane
 from service.errors import Unavailable
+from service.grpc.server import ROUTES
 from service.grpc.server import Server as GrpcServer
 from service.rest.app import Application
 from service.rest.protocol import MAX_HEAD_BYTES, Protocol, refusal
 from service.tls import Certificates
+
+if TYPE_CHECKING:
+    from service.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +60,17 @@ class Worker(uvicorn.Server):
         certificates: Certificates | None = None,
     ) -> None:
         settings = dataplane.settings
+        application: Any = Application(dataplane)
+        self._tracer: Tracer | None = None
+        if settings.tracing:
+            from service.rest.traced import Traced
+            from service.tracing import Tracer
+
+            self._tracer = Tracer()
+            application = Traced(application, self._tracer)
         super().__init__(
             uvicorn.Config(
-                Application(dataplane),
+                application,
                 http=Protocol,
                 lifespan="off",
                 ws="none",
@@ -92,7 +105,7 @@ class Worker(uvicorn.Server):
         for order in self._standing_orders:
             await self._dataplane.follow(order["action"], order["name"])
         if self._grpc_port is not None:
-            self._grpc = GrpcServer(self._dataplane, self._certificates)
+            self._grpc = GrpcServer(self._dataplane, self._certificates, self._grpc_tracing())
             await self._grpc.start(self._settings.host, self._grpc_port)
         self.servers = []
         self._loop = asyncio.get_running_loop()
@@ -124,6 +137,8 @@ class Worker(uvicorn.Server):
         if self._grpc is not None:
             closing.append(self._grpc.stop(self._settings.shutdown_timeout))
         await asyncio.gather(*closing)
+        if self._tracer is not None:
+            self._tracer.close()
 
     async def ask(self, action: str, name: str, *, standing: bool) -> str | None:
         """Have all workers follow an order; returns the first error. A standing order holds for later workers too."""
@@ -141,6 +156,13 @@ class Worker(uvicorn.Server):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: self._leave(at_once=False))
         yield
+
+    def _grpc_tracing(self) -> grpc.aio.ServerInterceptor | None:
+        if self._tracer is None:
+            return None
+        from service.grpc.traced import Traced
+
+        return Traced(self._tracer, frozenset(ROUTES))
 
     def _hear(self) -> None:
         """What the supervisor sent. Without a supervisor there is no one left to work for."""

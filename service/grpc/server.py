@@ -90,10 +90,17 @@ class _Doorkeeper(grpc.aio.ServerInterceptor):
 class Server:
     """Started once, stopped once."""
 
-    def __init__(self, dataplane: DataPlane, certificates: Certificates | None = None) -> None:
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        certificates: Certificates | None = None,
+        tracing: grpc.aio.ServerInterceptor | None = None,
+    ) -> None:
         self._certificates = certificates
         settings = dataplane.settings
         interceptors: list[grpc.aio.ServerInterceptor] = [_Reader()]
+        if tracing is not None:
+            interceptors.insert(0, tracing)
         if dataplane.api_keys is not None:
             interceptors.insert(
                 0, _Doorkeeper(dataplane.api_keys, HEALTH_METHODS if settings.open_health else frozenset())

@@ -124,6 +124,7 @@ class Application(FastAPI):
         self._needs_certificate = dataplane.settings.tls_client_ca is not None
         self._guarded = self._api_keys is not None or self._needs_certificate
         self._open = frozenset(_open_paths(dataplane.settings))
+        self.operational_paths = frozenset({*_health_paths(dataplane.settings), "/metrics"})
         self._access_log = dataplane.settings.access_log
         self._busy = Routes(_endpoints(dataplane))
         if dataplane.settings.health_route:  # before the others: it may look like one of theirs
@@ -168,6 +169,14 @@ class Application(FastAPI):
         self._dataplane.metrics.ended("rest", route, str(status), seconds, record)
         if self._access_log or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log(scope, status, seconds)
+
+    def route_of(self, scope: Scope) -> str:
+        """The declared path of the route that answered a request, `other` where there was none."""
+        match = self._busy.find(scope["path"])
+        if match is not None and (match.path != "/" or scope["method"] not in ("GET", "HEAD")):
+            return match.path
+        route = getattr(scope.get("route"), "path", OTHER)
+        return route if route in self._routes else OTHER
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document and the busy routes."""
@@ -336,13 +345,17 @@ async def _send(status: int, answer: Answer, scope: Scope, send: Send, request_i
 def _open_paths(settings: Settings) -> Iterator[str]:
     """The paths that answer without an API key."""
     if settings.open_health:
-        yield from _HEALTH_PATHS
-        if settings.health_route:
-            yield settings.health_route
+        yield from _health_paths(settings)
     if settings.open_metrics:
         yield "/metrics"
     if settings.open_page:
         yield from page.PATHS
+
+
+def _health_paths(settings: Settings) -> Iterator[str]:
+    yield from _HEALTH_PATHS
+    if settings.health_route:
+        yield settings.health_route
 
 
 async def _on_request_error(request: Request, error: Exception) -> Response:

@@ -1,0 +1,93 @@
+"""The REST application with a span around every request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from service.record import current
+from service.rest.app import CLIENT_CLOSED_REQUEST, Application
+from service.rest.body import WHOLE_ANSWER
+from service.tracing import FIELDS, Trace, Tracer
+
+_FIELDS = frozenset(name.encode() for name in FIELDS)
+
+
+class Traced:
+    """Pure ASGI, around the application; health checks and metrics leave no trace."""
+
+    def __init__(self, application: Application, tracer: Tracer) -> None:
+        self._application = application
+        self._tracer = tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or scope["path"] in self._application.operational_paths:
+            await self._application(scope, receive, send)
+            return
+        trace = self._begin(scope)
+        fields = [(name.encode(), value.encode()) for name, value in trace.fields]
+        status = CLIENT_CLOSED_REQUEST
+
+        def watch() -> None:
+            """The server leaves its way of answering at once in the scope as soon as the body is there."""
+            at_once = scope.get(WHOLE_ANSWER)
+            if at_once is not None and not isinstance(at_once, _AtOnce):
+                scope[WHOLE_ANSWER] = _AtOnce(at_once, fields)
+
+        async def receive_and_watch() -> Message:
+            message = await receive()
+            watch()
+            return message
+
+        async def send_with_fields(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *fields]
+            await send(message)
+
+        watch()
+        try:
+            await self._application(scope, receive_and_watch, send_with_fields)
+        finally:
+            at_once = scope.get(WHOLE_ANSWER)
+            if isinstance(at_once, _AtOnce) and at_once.answered:
+                status = HTTPStatus.OK.value
+            self._end(trace, scope, status)
+
+    def _begin(self, scope: Scope) -> Trace:
+        given = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _FIELDS}
+        attributes = {
+            "http.request.method": scope["method"],
+            "url.scheme": scope["scheme"],
+            "url.path": scope["path"],
+            "network.protocol.version": scope["http_version"],
+        }
+        if client := scope.get("client"):
+            attributes["client.address"] = client[0]
+        return self._tracer.begin(scope["method"], given, attributes)
+
+    def _end(self, trace: Trace, scope: Scope, status: int) -> None:
+        route = self._application.route_of(scope)
+        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
+        if failed:
+            attributes["error.type"] = str(status)
+        trace.end(f"{scope['method']} {route}", attributes, current.get(), failed=failed)
+
+
+class _AtOnce:
+    """The server's way of answering at once, with the fields of a trace, and whether it was taken."""
+
+    def __init__(self, send: Callable[..., bool], fields: list[tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self._fields = fields
+        self.answered = False
+
+    def __call__(self, headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
+        self.answered = self._send([*headers, *self._fields], body)
+        return self.answered
