@@ -22,6 +22,7 @@ from service.errors import Unavailable
 from service.grpc.server import ROUTES
 from service.grpc.server import Server as GrpcServer
 from service.rest.app import Application
+from service.rest.cors import Cors
 from service.rest.protocol import MAX_HEAD_BYTES, Protocol, refusal
 from service.tls import Certificates
 
@@ -68,6 +69,8 @@ class Worker(uvicorn.Server):
 
             self._tracer = Tracer()
             application = Traced(application, self._tracer)
+        if settings.cors_origins is not None:
+            application = Cors(application, settings.cors_origins)
         super().__init__(
             uvicorn.Config(
                 application,

@@ -95,6 +95,24 @@ OTHER = "other"
 #: Where clients and platforms ask whether the service is well.
 _HEALTH_PATHS = ("/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready")
 
+#: Of pages: they are shown in no frame, and tell nobody where their reader comes from.
+_PAGE_HEADERS = (
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+_PAGE_POLICY = (
+    b"content-security-policy",
+    b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+)
+#: FastAPI's page loads Swagger UI from a content delivery network, and starts it in a script of its own.
+_DOCS_POLICY = (
+    b"content-security-policy",
+    b"default-src 'self'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; "
+    b"base-uri 'none'; frame-ancestors 'none'; object-src 'none'",
+)
+
 #: Counted for a caller who left before the answer; the number is nginx's, nobody receives it.
 CLIENT_CLOSED_REQUEST = 499
 
@@ -294,7 +312,8 @@ class Application(FastAPI):
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (_REQUEST_ID, request_id.encode()), *SECURITY_HEADERS]
+                given = message["headers"]
+                message["headers"] = [*given, (_REQUEST_ID, request_id.encode()), *_protection(scope, dict(given))]
             await send(message)
 
         try:
@@ -340,6 +359,16 @@ async def _send(status: int, answer: Answer, scope: Scope, send: Send, request_i
     for start in range(0, len(body) or 1, PIECE_BYTES):
         end = start + PIECE_BYTES
         await send({"type": "http.response.body", "body": body[start:end], "more_body": end < len(body)})
+
+
+def _protection(scope: Scope, given: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """What keeps browsers from making more of an answer than it is, where the route has not said so itself."""
+    wanted = [*SECURITY_HEADERS]
+    if scope["scheme"] == "https":
+        wanted.append((b"strict-transport-security", b"max-age=31536000"))
+    if given.get(b"content-type", b"").startswith(b"text/html"):
+        wanted += (*_PAGE_HEADERS, _DOCS_POLICY if scope["path"] == "/docs" else _PAGE_POLICY)
+    return ((name, value) for name, value in wanted if name not in given)
 
 
 def _open_paths(settings: Settings) -> Iterator[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from service.record import current
 from service.rest.app import CLIENT_CLOSED_REQUEST, Application
-from service.rest.body import WHOLE_ANSWER
+from service.rest.fields import Answering
 from service.tracing import FIELDS, Trace, Tracer
 
 _FIELDS = frozenset(name.encode() for name in FIELDS)
@@ -30,34 +28,11 @@ class Traced:
             return
         trace = self._begin(scope)
         fields = [(name.encode(), value.encode()) for name, value in trace.fields]
-        status = CLIENT_CLOSED_REQUEST
-
-        def watch() -> None:
-            """The server leaves its way of answering at once in the scope as soon as the body is there."""
-            at_once = scope.get(WHOLE_ANSWER)
-            if at_once is not None and not isinstance(at_once, _AtOnce):
-                scope[WHOLE_ANSWER] = _AtOnce(at_once, fields)
-
-        async def receive_and_watch() -> Message:
-            message = await receive()
-            watch()
-            return message
-
-        async def send_with_fields(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *fields]
-            await send(message)
-
-        watch()
+        answering = Answering(scope, receive, send, fields)
         try:
-            await self._application(scope, receive_and_watch, send_with_fields)
+            await self._application(scope, answering.receive, answering.send)
         finally:
-            at_once = scope.get(WHOLE_ANSWER)
-            if isinstance(at_once, _AtOnce) and at_once.answered:
-                status = HTTPStatus.OK.value
-            self._end(trace, scope, status)
+            self._end(trace, scope, answering.status or CLIENT_CLOSED_REQUEST)
 
     def _begin(self, scope: Scope) -> Trace:
         given = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _FIELDS}
@@ -78,16 +53,3 @@ class Traced:
         if failed:
             attributes["error.type"] = str(status)
         trace.end(f"{scope['method']} {route}", attributes, current.get(), failed=failed)
-
-
-class _AtOnce:
-    """The server's way of answering at once, with the fields of a trace, and whether it was taken."""
-
-    def __init__(self, send: Callable[..., bool], fields: list[tuple[bytes, bytes]]) -> None:
-        self._send = send
-        self._fields = fields
-        self.answered = False
-
-    def __call__(self, headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
-        self.answered = self._send([*headers, *self._fields], body)
-        return self.answered
