@@ -122,6 +122,7 @@ def test_answers(secure: ServerProcess, authority: Authority) -> None:
         answer = rest.post("/v1/predict_batch", json={"texts": ["word " * number for number in range(1024)]})
         assert answer.status_code == 200 and len(answer.content) > 2 * PIECE_BYTES
         assert [each["tokens"] for each in answer.json()["predictions"]] == list(range(1, 1025))
+        assert int(rest.get("/docs").headers["strict-transport-security"].removeprefix("max-age=")) > 0
 
 
 def test_tritonclient(secure: ServerProcess, authority: Authority) -> None:

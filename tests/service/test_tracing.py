@@ -259,6 +259,8 @@ def test_no_collector() -> None:
     with ServerProcess("--tracing", "--workers", "1", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9") as server:
         for _ in range(100):
             assert server.client.post("/v1/predict", json={"text": "x"}).status_code == 200
+        assert server.stop() == 0
+        assert [line for line in server.log if "opentelemetry" in line]
 
 
 def test_not_installed() -> None:
