@@ -144,7 +144,6 @@ GRPC_STATUS: dict[str, str] = {
     Invalid.code: "INVALID_ARGUMENT",
     TooLarge.code: "INVALID_ARGUMENT",
     Unauthorized.code: "UNAUTHENTICATED",
-    Forbidden.code: "PERMISSION_DENIED",
     NotFound.code: "NOT_FOUND",
     NotExplainable.code: "FAILED_PRECONDITION",
     Overloaded.code: "RESOURCE_EXHAUSTED",

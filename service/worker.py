@@ -7,6 +7,7 @@ import contextlib
 import heapq
 import itertools
 import logging
+import secrets
 import signal
 import socket
 from collections.abc import Generator
@@ -97,7 +98,8 @@ class Worker(uvicorn.Server):
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[str | None]] = {}
         self._open: set[Protocol] = set()  # of the connections that were handed to this worker
-        self._attending: dict[asyncio.Task[None], None] = {}  # the longest first
+        self._attending: dict[asyncio.Task[None], socket.socket] = {}  # the longest first
+        self._evicted = self._turned_away = 0  # since the log was last told
         self._closed = 0  # since the supervisor was last told
         self._leave_at: float | None = None
 
@@ -123,11 +125,7 @@ class Worker(uvicorn.Server):
         if counter % _LIFE_TICKS == 0:
             self._tell("alive")
         if counter % _WATCH_TICKS == 0:
-            now = self._loop.time()
-            for protocol in self._open:
-                protocol.watch(now)
-            if self._certificates is not None:
-                self._certificates.refresh()
+            self._watch()
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
         return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
@@ -159,6 +157,17 @@ class Worker(uvicorn.Server):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: self._leave(at_once=False))
         yield
+
+    def _watch(self) -> None:
+        now = self._loop.time()
+        for protocol in self._open:
+            protocol.watch(now)
+        if self._certificates is not None:
+            self._certificates.refresh()
+        if self._evicted or self._turned_away:
+            told = {"closed": self._evicted, "turned_away": self._turned_away}
+            logger.warning("there are too many connections", extra=told)
+            self._evicted = self._turned_away = 0
 
     def _grpc_tracing(self) -> grpc.aio.ServerInterceptor | None:
         if self._tracer is None:
@@ -196,8 +205,8 @@ class Worker(uvicorn.Server):
             self._closed += 1
         elif self._has_room():
             task = self._loop.create_task(self._attend(connection))
-            self._attending[task] = None
-            task.add_done_callback(self._attending.pop)
+            self._attending[task] = connection
+            task.add_done_callback(lambda task: self._attending.pop(task, None))
         else:
             self._turn_away(connection)
 
@@ -211,25 +220,28 @@ class Worker(uvicorn.Server):
         for _, _, protocol in soonest:
             protocol.transport.abort()
             self._open.discard(protocol)
-            self._closed += 1
-        if not soonest and self._certificates is not None and self._attending:
-            next(iter(self._attending)).cancel()  # the handshake that takes longest
-            return True
-        if soonest:
-            logger.warning("there are too many connections: closed %d idle ones", len(soonest))
-        return bool(soonest)
+        evicted = len(soonest)
+        if not soonest and self._attending:
+            task = next(iter(self._attending))  # mostly the handshake that takes longest
+            task.cancel()
+            self._attending.pop(task).close()
+            evicted = 1
+        self._closed += evicted
+        self._evicted += evicted
+        return bool(evicted)
 
     def _turn_away(self, connection: socket.socket) -> None:
         """Say why, where that takes no handshake."""
-        error = Unavailable("there are too many connections")
         with connection, contextlib.suppress(OSError):
             connection.setblocking(False)
             if self._certificates is None:
-                connection.send(refusal(error, self.server_state.default_headers))
+                error = Unavailable("there are too many connections")
+                connection.send(refusal(error, secrets.token_hex(8), self.server_state.default_headers))
                 connection.shutdown(socket.SHUT_WR)
                 # Unread bytes would turn the end of the connection into a reset, which may overtake the refusal.
                 connection.recv(MAX_HEAD_BYTES)
         self._closed += 1
+        self._turned_away += 1
 
     async def _attend(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -243,7 +255,7 @@ class Worker(uvicorn.Server):
         protocol = self._protocol()  # under TLS, uvloop returns another one
         try:
             await self._loop.connect_accepted_socket(lambda: protocol, connection, **tls)
-        except (OSError, asyncio.CancelledError):  # a handshake may fail, take too long, or have to make room
+        except OSError:  # of TLS too, whose handshake may fail or take too long
             connection.close()
             self._closed += 1
         else:

@@ -181,8 +181,7 @@ class Application(FastAPI):
             status = await self._answer(match, scope, headers, receive, send, record)
         else:
             status = await self._pass_on(scope, receive, send, request_id)
-            route = getattr(scope.get("route"), "path", OTHER)
-            route = route if route in self._routes else OTHER
+            route = self.route_of(scope)
         seconds = perf_counter() - started
         self._dataplane.metrics.ended("rest", route, str(status), seconds, record)
         if self._access_log or status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -153,16 +153,17 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, error: RequestError) -> None:
         """Answer what never became a request, and hang up."""
-        self.transport.write(refusal(error, self.server_state.default_headers))
+        request_id = secrets.token_hex(8)
+        status = HTTP_STATUS[error.code].value
+        logger.warning("%s", error.message, extra={"request_id": request_id, "status": status})
+        self.transport.write(refusal(error, request_id, self.server_state.default_headers))
         self.transport.close()
 
 
-def refusal(error: RequestError, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A whole answer to what never became a request, and its line in the log. The connection has to be closed then."""
+def refusal(error: RequestError, request_id: str, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A whole answer to what never became a request. The connection has to be closed after it."""
     status: HTTPStatus = HTTP_STATUS[error.code]
-    request_id = secrets.token_hex(8)
     body = error_body(error, request_id)
-    logger.warning("%s", error.message, extra={"request_id": request_id, "status": status.value})
     headers = [
         *default_headers,
         *SECURITY_HEADERS,

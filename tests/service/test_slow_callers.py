@@ -87,7 +87,7 @@ def test_idle_connections_make_room() -> None:
                 connection.post("/v1/predict", GOOD)
                 assert connection.answer().status == 200
         assert_works(server)
-        server.wait_for_log("there are too many connections: closed")
+        server.wait_for_log(r"there are too many connections closed=\d+ turned_away=0")
 
 
 def test_no_room() -> None:
@@ -102,6 +102,7 @@ def test_no_room() -> None:
             assert (answer.status, error(answer).code) == (503, "unavailable")
             assert int(answer.headers["retry-after"]) > 0
             assert further.is_closed()
+        server.wait_for_log("there are too many connections closed=0 turned_away=1")
         busy[0].send(GOOD)
         assert busy[0].answer().status == 200
         assert_works(server)
