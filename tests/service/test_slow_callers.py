@@ -124,10 +124,9 @@ def reader(port: int) -> socket.socket:
     "ask",
     [
         request("/v1/predict_batch", f"Content-Length: {len(BATCH)}") + BATCH,
-        request("/metrics", method="GET"),
         request("/openapi.json", method="GET"),
     ],
-    ids=["predict_batch", "metrics", "openapi"],
+    ids=["predict_batch", "openapi"],
 )
 def test_answers_that_nobody_reads(ask: bytes) -> None:
     """A caller who asks and asks and reads nothing is left after a while, with all that waits for it."""
