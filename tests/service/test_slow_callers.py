@@ -199,7 +199,8 @@ def test_few_file_descriptors() -> None:
         with sockets(server.port, 400), sockets(server.grpc_port, 100):
             assert_works(server)
         with connect(server) as channel:
-            assert SentimentStub(channel).Predict(PredictRequest(text="x"), timeout=PATIENCE).tokens == 2
+            stub = SentimentStub(channel)
+            assert stub.Predict(PredictRequest(text="x"), timeout=PATIENCE, wait_for_ready=True).tokens == 2
         assert not [line for line in server.log if " ERROR " in line]
 
 
