@@ -180,6 +180,8 @@ class Worker(uvicorn.Server):
         """What the supervisor sent. Without a supervisor there is no one left to work for."""
         try:
             for _ in range(_HANDOUT):
+                if self._certificates is None and len(self._attending) >= _HANDOUT:
+                    break  # they take a turn or two
                 received = self._channel.receive()
                 if received is None:
                     break
@@ -222,7 +224,9 @@ class Worker(uvicorn.Server):
             self._open.discard(protocol)
         evicted = len(soonest)
         if not soonest and self._attending:
-            task = next(iter(self._attending))  # mostly the handshake that takes longest
+            if self._certificates is None:
+                return True  # those are idle in a moment, and make room for the next one
+            task = next(iter(self._attending))  # the handshake that takes longest
             task.cancel()
             self._attending.pop(task).close()
             evicted = 1
