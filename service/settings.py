@@ -99,7 +99,7 @@ class Settings(BaseModel):
     open_health: bool = Field(
         True, description="Whether health routes answer without an API key, and over REST without a client certificate."
     )
-    open_metrics: bool = Field(False, description="Whether /metrics does.")
+    open_metrics: bool = Field(False, description="Whether /metrics does the same.")
     open_page: bool = Field(
         False, description="Whether the page's own files answer without an API key; its requests need one all the same."
     )

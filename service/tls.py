@@ -43,7 +43,7 @@ class Certificates:
         if settings.tls_certificate is None or settings.tls_key is None:
             return None
         # Orchestrators ask for health without a certificate, as they do without an API key.
-        optional = settings.open_health or settings.open_metrics
+        optional = settings.open_health or settings.open_metrics or settings.open_page
         return cls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, optional=optional)
 
     def refresh(self) -> None:
