@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
-.PHONY: serve test loadtest faults fuzz debian lint format train export requirements stubs clean
+.PHONY: serve test loadtest faults fuzz debian lint format train export requirements audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -66,6 +66,17 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 		--output-file requirements/parquet.txt
 	$(COMPILE) --upgrade --extra cpu --extra loadtest --constraint requirements/runtime.txt \
 		--output-file requirements/loadtest.txt
+	$(COMPILE) --upgrade --extra cpu --extra tracing --constraint requirements/runtime.txt \
+		--output-file requirements/tracing.txt
+
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --upgrade --group pyproject.toml:audit --output-file requirements/audit.txt
+
+# Every set that runs in production. A package that cannot be looked up is a failure too.
+AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt tracing.txt)
+
+audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
+	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
 
 PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=.
 
@@ -83,6 +94,11 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: requirements/runtime.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
+	@touch $@
+
+$(VENV)/audit/.installed: requirements/audit.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 # The development set holds the runtime set, at the same versions.

@@ -228,6 +228,7 @@ class DataPlane:
         ended = perf_counter_ns()
         if record is not None:
             record.predicted = ended
+            record.pieces = pieces
         predictions, queue, tokenize, infer = pieces[0] if len(pieces) == 1 else _sum(pieces)
         classifier.statistics.succeeded(whole=ended - began, queue=queue, tokenize=tokenize, infer=infer)
         for prediction in predictions:

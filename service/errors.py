@@ -63,6 +63,12 @@ class Unauthorized(RequestError):
     code = "unauthorized"
 
 
+class Forbidden(RequestError):
+    """No client certificate, where one is needed."""
+
+    code = "forbidden"
+
+
 class NotFound(RequestError):
     """No such route, model or version."""
 
@@ -114,6 +120,7 @@ class DeadlineExceeded(RequestError):
 HTTP_STATUS: dict[str, HTTPStatus] = {
     Malformed.code: HTTPStatus.BAD_REQUEST,
     Unauthorized.code: HTTPStatus.UNAUTHORIZED,
+    Forbidden.code: HTTPStatus.FORBIDDEN,
     NotFound.code: HTTPStatus.NOT_FOUND,
     MethodNotAllowed.code: HTTPStatus.METHOD_NOT_ALLOWED,
     RequestTimeout.code: HTTPStatus.REQUEST_TIMEOUT,

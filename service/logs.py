@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
-from service.record import current_id
+from service.record import current_id, current_trace
 
 _STANDARD_ERROR = 2
 
@@ -22,7 +22,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, request_id, what was passed as `extra`, exception."""
+    """One JSON object a line: time, level, logger, message, ids of request and trace, what is `extra`, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
@@ -97,6 +97,8 @@ def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
     }
     if identity := current_id():
         fields["request_id"] = identity
+    if (trace := current_trace.get()) is not None:
+        fields["trace_id"], fields["span_id"] = trace
     fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
     if record.exc_info:
         fields["exception"] = formatter.formatException(record.exc_info)

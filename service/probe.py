@@ -1,15 +1,16 @@
 """`python -m service.probe`: exit status 0 while the service on this machine is ready.
 
-For container health checks, where no curl is at hand. It reads the port from the same variables as the service, and
-imports nothing but the standard library, so that a check costs little.
+For container health checks, where no curl is at hand. It reads port, keys and certificate from the same variables as
+the service, and imports nothing but the standard library, so that a check costs little.
 """
 
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
 TIMEOUT = 2.0
@@ -19,7 +20,7 @@ def main() -> int:
     """Ask `/readyz`; returns 0 if it says ready, else 1 with the reason on standard error."""
     try:
         # Not urllib: it would ask a proxy that the environment names.
-        connection = HTTPConnection("127.0.0.1", _port(), timeout=TIMEOUT)
+        connection = _connection()
         connection.request("GET", "/readyz", headers=_headers())
         answer = connection.getresponse()
     except (OSError, ValueError, HTTPException) as error:
@@ -29,6 +30,25 @@ def main() -> int:
         print(f"not ready: {answer.read().decode(errors='replace')}", file=sys.stderr)
         return 1
     return 0
+
+
+def _connection() -> HTTPConnection:
+    """To the service, over TLS if it speaks that. Then it must have the very certificate that lies in its file."""
+    certificate = os.environ.get("SENTIMENT_TLS_CERTIFICATE")
+    if not certificate:
+        return HTTPConnection("127.0.0.1", _port(), timeout=TIMEOUT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # it is not made for this address
+    context.load_verify_locations(certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it need not be its own authority
+    if os.environ.get("SENTIMENT_TLS_CLIENT_CA") and not _is_true(os.environ.get("SENTIMENT_OPEN_HEALTH") or "true"):
+        context.load_cert_chain(certificate, os.environ.get("SENTIMENT_TLS_KEY"))
+    return HTTPSConnection("127.0.0.1", _port(), timeout=TIMEOUT, context=context)
+
+
+def _is_true(value: str) -> bool:
+    """As pydantic reads it."""
+    return value.strip().lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def _headers() -> dict[str, str]:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from service.engine import may_use_cuda
 from service.errors import StartupError
 from service.grpc import server as grpc
 from service.metrics import Metrics
+from service.open_files import make_room
 from service.repository import load_repository
 from service.rest import app
 from service.settings import Settings
 from service.supervisor import Supervisor
+from service.tls import Certificates
 from service.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,10 @@ def serve(settings: Settings) -> None:
     """
     # For a signal while loading, which the first process of a container would not even notice.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    certificates = Certificates.read_settings(settings)
+    settings = make_room(settings)
+    if settings.tracing:
+        import_module("service.tracing")  # which tells now what is missing
     with bind(settings.host, settings.port) as listener:
         grpc_socket = reserve(settings.host, settings.grpc_port) if settings.grpc else None
         grpc_port = None if grpc_socket is None else grpc_socket.getsockname()[1]
@@ -48,15 +55,16 @@ def serve(settings: Settings) -> None:
             metrics.use(worker)
             dataplane = shared or load(settings, metrics)
             try:
-                Worker(worker, dataplane, channel, grpc_port, orders).run()
+                Worker(worker, dataplane, channel, grpc_port, orders, certificates).run()
             finally:
                 dataplane.close()
 
         def ready() -> None:
             shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+            secure = "" if certificates is None else "s"
             if grpc_port is not None:
-                logger.info("listening on grpc://%s:%d", shown, grpc_port)
-            logger.info("listening on http://%s:%d", shown, listener.getsockname()[1])
+                logger.info("listening on grpc%s://%s:%d", secure, shown, grpc_port)
+            logger.info("listening on http%s://%s:%d", secure, shown, listener.getsockname()[1])
 
         listen(listener)
         supervisor = Supervisor(

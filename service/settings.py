@@ -19,6 +19,9 @@ ENVIRONMENT_PREFIX = "SENTIMENT_"
 #: A path of literal segments.
 _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
 
+#: A star, or origins as browsers write them.
+_ORIGINS = r"^(\*|https?://[a-z0-9.:\[\]-]+( *, *https?://[a-z0-9.:\[\]-]+)*)$"
+
 
 class Settings(BaseModel):
     """A flag wins over the environment, the environment over the default."""
@@ -39,6 +42,19 @@ class Settings(BaseModel):
     )
     grpc: bool = Field(True, description="Whether to answer gRPC as well.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 takes a free one and logs it.")
+    tls_certificate: Path | None = Field(
+        None, description="A PEM file with the server's certificate chain: REST and gRPC speak TLS alone."
+    )
+    tls_key: Path | None = Field(None, description="A PEM file with the certificate's private key.")
+    tls_client_ca: Path | None = Field(
+        None, description="A PEM file with authorities: callers must show a certificate signed by one of them."
+    )
+    cors_origins: str | None = Field(
+        None,
+        pattern=_ORIGINS,
+        description="Origins whose web pages may call the service, with commas between them; `*` for all. None: "
+        "only those of its own.",
+    )
     predict_route: str | None = Field(
         None,
         pattern=_ROUTE,
@@ -80,8 +96,10 @@ class Settings(BaseModel):
         "Better in the environment or a file than on a command line.",
     )
     api_key_file: Path | None = Field(None, description="A file with one API key a line.")
-    open_health: bool = Field(True, description="Whether health routes answer without an API key.")
-    open_metrics: bool = Field(False, description="Whether /metrics answers without an API key.")
+    open_health: bool = Field(
+        True, description="Whether health routes answer without an API key, and over REST without a client certificate."
+    )
+    open_metrics: bool = Field(False, description="Whether /metrics does the same.")
     open_page: bool = Field(
         False, description="Whether the page's own files answer without an API key; its requests need one all the same."
     )
@@ -94,9 +112,36 @@ class Settings(BaseModel):
     max_pending_texts: int = Field(
         2048, ge=1, description="Texts of these requests, those of small and of large ones apart; more is a 429."
     )
+    max_buffered_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1,
+        description="Bytes of unfinished bodies, and of large answers under way, in one worker; more is a 429.",
+    )
+    max_connections: int = Field(
+        2048,
+        ge=1,
+        description="REST connections of one worker. Further ones take the place of idle ones; where there are none, "
+        "they get a 503.",
+    )
+    handshake_timeout: float = Field(10, gt=0, description="Seconds a caller may take for a TLS or HTTP/2 handshake.")
+    header_timeout: float = Field(10, gt=0, description="Seconds a caller may take to send the head of a request.")
     body_timeout: float = Field(30, gt=0, description="Seconds a caller may take to send a body; more is a 408.")
+    write_timeout: float = Field(
+        30, gt=0, description="Seconds a caller may take to read an answer before its connection is cut."
+    )
     request_timeout: float = Field(30, gt=0, description="Seconds from the whole body to the answer; more is a 504.")
     keep_alive_timeout: int = Field(75, ge=1, description="Seconds an idle connection is kept open.")
+    grpc_max_connections: int = Field(1024, ge=1, description="gRPC connections of one worker; more are turned away.")
+    grpc_max_streams: int = Field(
+        1024, ge=1, description="Calls at once on one gRPC connection; more wait or are refused."
+    )
+    grpc_idle_timeout: float = Field(300, gt=0, description="Seconds a gRPC connection without a call is kept open.")
+    grpc_max_age: float = Field(
+        3600,
+        gt=0,
+        description="Seconds after which a gRPC caller is asked to connect anew, which also spreads callers over new "
+        "workers; running calls get as long again.",
+    )
     drain_delay: float = Field(
         0, ge=0, description="Seconds between SIGTERM, when /readyz turns 503, and the end of listening."
     )
@@ -104,9 +149,18 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = Field("console", description="Log lines for people or for machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     access_log: bool = Field(False, description="One log line for every request; failures are logged in any case.")
+    tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry traces; the standard `OTEL_` variables say where to and how many. Needs the "
+        "`tracing` extra.",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key: without TLS nobody shows a certificate")
         if self.max_pending_texts < self.max_batch_texts:
             raise ValueError("max_pending_texts must not be below max_batch_texts: such a batch could never run")
         return self

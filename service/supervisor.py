@@ -26,9 +26,6 @@ logger = logging.getLogger(__name__)
 #: Seconds a worker may take to say that it is ready.
 START_TIMEOUT = 60.0
 
-#: Seconds until a connection that no worker can take now is offered again.
-_OFFER_SECONDS = 0.01
-
 #: A worker that dies sooner after its start is replaced only after a pause, or it would be forked without end.
 _STABLE_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
@@ -44,6 +41,12 @@ _STOPPED_SECONDS = 3.0
 
 #: Objects after which Python looks for cycles.
 _GC_THRESHOLD = 20_000
+
+#: Where workers have been given so many connections that they have to catch up, the next ones wait that long.
+_FULL_SECONDS = 0.01
+
+#: Connections that are handed out before the supervisor looks after its workers again.
+_HANDOUT = 64
 
 #: Seconds beyond the workers' own time to shut down after which they are killed.
 _KILL_MARGIN = 5.0
@@ -100,7 +103,7 @@ class Supervisor:
         self._leave_at: float | None = None
         self._kill_at: float | None = None
         self._accept_again_at = 0.0
-        self._connection: socket.socket | None = None  # accepted, but not handed out yet
+        self._in_hand: socket.socket | None = None  # accepted, while no worker could take one more
         self._looked = monotonic()
         self._failed = False
         self._was_ready = False
@@ -164,28 +167,30 @@ class Supervisor:
             os._exit(status)
 
     def _accept(self) -> None:
-        """Hand every connection that waits to the worker with the fewest."""
-        while ready := [member for member in self._members.values() if member.ready]:
-            try:
-                connection = self._connection or self._listener.accept()[0]
-            except BlockingIOError:
+        """Hand connections that wait to the worker with the fewest."""
+        for _ in range(_HANDOUT):
+            ready = [member for member in self._members.values() if member.ready]
+            if not ready:
                 return
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    logger.error("cannot accept a connection: %s", error.strerror)
-                    self._accept_again_at = monotonic() + _PAUSE_SECONDS
+            if self._in_hand is None:
+                try:
+                    self._in_hand, _ = self._listener.accept()
+                except BlockingIOError:
                     return
-                continue  # the caller was gone before it was accepted
-            if not self._hand_out(connection, ready):
-                # All workers have more than they can take in: this one waits here, the others in the kernel's queue.
-                self._connection = connection
-                self._accept_again_at = monotonic() + _OFFER_SECONDS
+                except OSError as error:
+                    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                        logger.error("cannot accept a connection: %s", error.strerror)
+                        self._accept_again_at = monotonic() + _PAUSE_SECONDS
+                        return
+                    continue  # the caller was gone before it was accepted
+            if not self._hand_over(self._in_hand, ready):
+                self._accept_again_at = monotonic() + _FULL_SECONDS
                 return
-            self._connection = None
-            connection.close()  # it is the worker's
+            self._in_hand.close()
+            self._in_hand = None
 
-    def _hand_out(self, connection: socket.socket, ready: list[_Member]) -> bool:
-        """Whether a worker takes a connection."""
+    def _hand_over(self, connection: socket.socket, ready: list[_Member]) -> bool:
+        """Give a connection to a worker; whether one of them could take it."""
         silent_since = monotonic() - _SILENT_SECONDS
         for member in sorted(ready, key=lambda member: (member.heard < silent_since, member.connections)):
             try:
@@ -335,6 +340,8 @@ class Supervisor:
         wanted = self._was_ready and able and not leaving
         if wanted and not self._listening:
             self._selector.register(self._listener, selectors.EVENT_READ)
+            if self._in_hand is not None:
+                self._accept()
         elif self._listening and not wanted:
             self._selector.unregister(self._listener)
         self._listening = wanted

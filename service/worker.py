@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import itertools
 import logging
+import secrets
 import signal
 import socket
 from collections.abc import Generator
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import uvicorn
 
 from service.channel import Channel, ChannelClosed
 from service.dataplane import DataPlane
+from service.errors import Unavailable
+from service.grpc.server import ROUTES
 from service.grpc.server import Server as GrpcServer
 from service.rest.app import Application
-from service.rest.protocol import Protocol
+from service.rest.cors import Cors
+from service.rest.protocol import MAX_HEAD_BYTES, Protocol, refusal
+from service.tls import Certificates
+
+if TYPE_CHECKING:
+    from service.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +38,13 @@ _HANDOUT = 64
 #: Ticks of a tenth of a second between two signs of life.
 _LIFE_TICKS = 5
 
+#: The same, between two looks at the connections and at the files of the certificates.
+_WATCH_TICKS = 10
+
+#: Where there are too many connections, this part of them is closed at once, so that not every new one has to look for
+#: an idle one.
+_EVICTED = 64
+
 
 class Worker(uvicorn.Server):
     """Uvicorn with connections from the supervisor, gRPC beside it, and our way out.
@@ -36,12 +53,28 @@ class Worker(uvicorn.Server):
     """
 
     def __init__(
-        self, number: int, dataplane: DataPlane, channel: Channel, grpc_port: int | None, orders: list[dict[str, Any]]
+        self,
+        number: int,
+        dataplane: DataPlane,
+        channel: Channel,
+        grpc_port: int | None,
+        orders: list[dict[str, Any]],
+        certificates: Certificates | None = None,
     ) -> None:
         settings = dataplane.settings
+        application: Any = Application(dataplane)
+        self._tracer: Tracer | None = None
+        if settings.tracing:
+            from service.rest.traced import Traced
+            from service.tracing import Tracer
+
+            self._tracer = Tracer()
+            application = Traced(application, self._tracer)
+        if settings.cors_origins is not None:
+            application = Cors(application, settings.cors_origins)
         super().__init__(
             uvicorn.Config(
-                Application(dataplane),
+                application,
                 http=Protocol,
                 lifespan="off",
                 ws="none",
@@ -58,13 +91,15 @@ class Worker(uvicorn.Server):
         self._settings = settings
         self._channel = channel
         self._grpc_port = grpc_port
+        self._certificates = certificates
         self._grpc: GrpcServer | None = None
         self._standing_orders = orders
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[str | None]] = {}
-        self._open: set[Any] = set()  # protocols of the connections that were handed to this worker
-        self._attending: set[asyncio.Task[None]] = set()
+        self._open: set[Protocol] = set()  # of the connections that were handed to this worker
+        self._attending: dict[asyncio.Task[None], socket.socket] = {}  # the longest first
+        self._evicted = self._turned_away = 0  # since the log was last told
         self._closed = 0  # since the supervisor was last told
         self._leave_at: float | None = None
 
@@ -75,7 +110,7 @@ class Worker(uvicorn.Server):
         for order in self._standing_orders:
             await self._dataplane.follow(order["action"], order["name"])
         if self._grpc_port is not None:
-            self._grpc = GrpcServer(self._dataplane)
+            self._grpc = GrpcServer(self._dataplane, self._certificates, self._grpc_tracing())
             await self._grpc.start(self._settings.host, self._grpc_port)
         self.servers = []
         self._loop = asyncio.get_running_loop()
@@ -89,6 +124,8 @@ class Worker(uvicorn.Server):
         self._tell_closed()
         if counter % _LIFE_TICKS == 0:
             self._tell("alive")
+        if counter % _WATCH_TICKS == 0:
+            self._watch()
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
         return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
@@ -101,6 +138,8 @@ class Worker(uvicorn.Server):
         if self._grpc is not None:
             closing.append(self._grpc.stop(self._settings.shutdown_timeout))
         await asyncio.gather(*closing)
+        if self._tracer is not None:
+            self._tracer.close()
 
     async def ask(self, action: str, name: str, *, standing: bool) -> str | None:
         """Have all workers follow an order; returns the first error. A standing order holds for later workers too."""
@@ -119,22 +158,37 @@ class Worker(uvicorn.Server):
         signal.signal(signal.SIGTERM, lambda number, frame: self._leave(at_once=False))
         yield
 
+    def _watch(self) -> None:
+        now = self._loop.time()
+        for protocol in self._open:
+            protocol.watch(now)
+        if self._certificates is not None:
+            self._certificates.refresh()
+        if self._evicted or self._turned_away:
+            told = {"closed": self._evicted, "turned_away": self._turned_away}
+            logger.warning("there are too many connections", extra=told)
+            self._evicted = self._turned_away = 0
+
+    def _grpc_tracing(self) -> grpc.aio.ServerInterceptor | None:
+        if self._tracer is None:
+            return None
+        from service.grpc.traced import Traced
+
+        return Traced(self._tracer, frozenset(ROUTES))
+
     def _hear(self) -> None:
         """What the supervisor sent. Without a supervisor there is no one left to work for."""
         try:
             for _ in range(_HANDOUT):
+                if self._certificates is None and len(self._attending) >= _HANDOUT:
+                    break  # they take a turn or two
                 received = self._channel.receive()
                 if received is None:
                     break
                 message, connection = received
                 match message["kind"]:
                     case "connection":
-                        if connection is None:  # there was no file descriptor left for it
-                            self._closed += 1
-                            continue
-                        task = self._loop.create_task(self._attend(connection))
-                        self._attending.add(task)
-                        task.add_done_callback(self._attending.discard)
+                        self._receive(connection)
                     case "order":
                         self._orders.put_nowait(message)
                     case "result":
@@ -148,18 +202,78 @@ class Worker(uvicorn.Server):
             self._leave(at_once=True)
         self._tell_closed()
 
+    def _receive(self, connection: socket.socket | None) -> None:
+        if connection is None:  # this process has no file descriptor left for it
+            self._closed += 1
+        elif self._has_room():
+            task = self._loop.create_task(self._attend(connection))
+            self._attending[task] = connection
+            task.add_done_callback(lambda task: self._attending.pop(task, None))
+        else:
+            self._turn_away(connection)
+
+    def _has_room(self) -> bool:
+        """Whether one more connection may come; where there are too many, idle ones are closed to make room."""
+        limit = self._settings.max_connections
+        if len(self._open) + len(self._attending) < limit:
+            return True
+        waiting = ((until, id(each), each) for each in self._open if (until := each.idle_until) is not None)
+        soonest = heapq.nsmallest(1 + limit // _EVICTED, waiting)
+        for _, _, protocol in soonest:
+            protocol.transport.abort()
+            self._open.discard(protocol)
+        evicted = len(soonest)
+        if not soonest and self._attending:
+            if self._certificates is None:
+                return True  # those are idle in a moment, and make room for the next one
+            task = next(iter(self._attending))  # the handshake that takes longest
+            task.cancel()
+            self._attending.pop(task).close()
+            evicted = 1
+        self._closed += evicted
+        self._evicted += evicted
+        return bool(evicted)
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        """Say why, where that takes no handshake."""
+        with connection, contextlib.suppress(OSError):
+            connection.setblocking(False)
+            if self._certificates is None:
+                error = Unavailable("there are too many connections")
+                connection.send(refusal(error, secrets.token_hex(8), self.server_state.default_headers))
+                connection.shutdown(socket.SHUT_WR)
+                # Unread bytes would turn the end of the connection into a reset, which may overtake the refusal.
+                connection.recv(MAX_HEAD_BYTES)
+        self._closed += 1
+        self._turned_away += 1
+
     async def _attend(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        tls: dict[str, Any] = {}
+        if self._certificates is not None:
+            tls = {
+                "ssl": self._certificates.context,
+                "ssl_handshake_timeout": self._settings.handshake_timeout,
+                "ssl_shutdown_timeout": self._settings.write_timeout,
+            }
+        protocol = self._protocol()  # under TLS, uvloop returns another one
         try:
-            _, protocol = await self._loop.connect_accepted_socket(self._protocol, connection)
-        except OSError:
+            await self._loop.connect_accepted_socket(lambda: protocol, connection, **tls)
+        except OSError:  # of TLS too, whose handshake may fail or take too long
             connection.close()
             self._closed += 1
         else:
             self._open.add(protocol)
 
-    def _protocol(self) -> asyncio.Protocol:
-        return Protocol(self.config, self.server_state, {}, self._loop)
+    def _protocol(self) -> Protocol:
+        settings = self._settings
+        return Protocol(
+            self.config,
+            self.server_state,
+            self._loop,
+            header_timeout=settings.header_timeout,
+            write_timeout=settings.write_timeout,
+        )
 
     def _alone(self) -> bool:
         """Whether the request that asks this is the only one that is here. REST's count as soon as they are read."""

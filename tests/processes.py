@@ -21,8 +21,8 @@ MODEL_REPOSITORY = PROJECT / "model_repository"
 #: Seconds after which a process that should have started, stopped or logged something is given up.
 PATIENCE = 60.0
 
-_LISTENING_GRPC = re.compile(r"listening on grpc://[^ ]*:(\d+)")
-_LISTENING = re.compile(r"listening on http://[^ ]*:(\d+)")
+_LISTENING_GRPC = re.compile(r"listening on grpcs?://[^ ]*:(\d+)")
+_LISTENING = re.compile(r"listening on https?://[^ ]*:(\d+)")
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from service.errors import GRPC_STATUS, StartupError, Unauthorized
 from service.grpc import health, oip, sentiment
 from service.grpc.call import Caller
 from service.grpc.protos import inference_pb2_grpc, sentiment_pb2_grpc
+from service.settings import Settings
+from service.tls import Certificates, Pem
 
 #: Names under which health is asked for; the empty one is the whole server.
 HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE)
@@ -31,6 +34,12 @@ HEALTH_METHODS = frozenset(
         *(f"/{oip.SERVICE}/{method}" for method in ("ServerLive", "ServerReady")),
     }
 )
+
+#: Seconds that have to be between two pings of a caller without a call.
+_PING_SECONDS = 10.0
+
+#: gRPC's options are of 32 bits.
+_MAX_INT = 2**31 - 1
 
 _Handler = Any  # grpc.RpcMethodHandler is generic for type checkers alone
 
@@ -82,9 +91,17 @@ class _Doorkeeper(grpc.aio.ServerInterceptor):
 class Server:
     """Started once, stopped once."""
 
-    def __init__(self, dataplane: DataPlane) -> None:
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        certificates: Certificates | None = None,
+        tracing: grpc.aio.ServerInterceptor | None = None,
+    ) -> None:
+        self._certificates = certificates
         settings = dataplane.settings
         interceptors: list[grpc.aio.ServerInterceptor] = [_Reader()]
+        if tracing is not None:
+            interceptors.insert(0, tracing)
         if dataplane.api_keys is not None:
             interceptors.insert(
                 0, _Doorkeeper(dataplane.api_keys, HEALTH_METHODS if settings.open_health else frozenset())
@@ -92,8 +109,7 @@ class Server:
         self._server = grpc.aio.server(
             interceptors=interceptors,
             options=[
-                ("grpc.max_receive_message_length", settings.max_body_bytes),
-                ("grpc.max_send_message_length", -1),
+                *_limits(settings).items(),
                 # The workers share the port, which the supervisor keeps from anyone else.
                 ("grpc.so_reuseport", 1),
                 # Calls that wait until the event loop lets them in, one a turn; beyond these gRPC itself ends calls.
@@ -114,7 +130,10 @@ class Server:
         """Listen; returns the port, which is a free one where 0 was asked for. Raises `StartupError`."""
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = self._server.add_insecure_port(address)
+            if self._certificates is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, _credentials(self._certificates))
         except RuntimeError as error:
             raise StartupError(f"cannot listen on {address} for gRPC: the port is taken or not ours") from error
         await self._server.start()
@@ -129,6 +148,50 @@ class Server:
         self._health.leave()
         self._caller.leave()
         await self._server.stop(grace)
+
+
+def _limits(settings: Settings) -> dict[str, int]:
+    """The limits in gRPC's own terms."""
+    milliseconds = {
+        "grpc.server_handshake_timeout_ms": settings.handshake_timeout,
+        "grpc.http2.settings_timeout": settings.handshake_timeout,
+        "grpc.max_connection_idle_ms": settings.grpc_idle_timeout,
+        "grpc.max_connection_age_ms": settings.grpc_max_age,
+        "grpc.max_connection_age_grace_ms": settings.grpc_max_age,
+        # A caller who does not answer a ping for so long is gone, or reads nothing any more.
+        "grpc.keepalive_time_ms": settings.write_timeout,
+        "grpc.keepalive_timeout_ms": settings.write_timeout,
+        "grpc.http2.ping_timeout_ms": settings.write_timeout,
+        # Pings of callers that keep their own connections alive are welcome, but not many.
+        "grpc.http2.min_ping_interval_without_data_ms": _PING_SECONDS,
+    }
+    return {
+        "grpc.max_receive_message_length": settings.max_body_bytes,
+        "grpc.max_send_message_length": -1,
+        "grpc.max_allowed_incoming_connections": settings.grpc_max_connections,
+        "grpc.max_concurrent_streams": settings.grpc_max_streams,
+        "grpc.keepalive_permit_without_calls": 1,
+        **{name: min(math.ceil(seconds * 1000), _MAX_INT) for name, seconds in milliseconds.items()},
+    }
+
+
+def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
+    """What is in the files, asked for again at every handshake, so that new files need no new server."""
+    told = certificates.pem
+
+    def configuration(pem: Pem) -> Any:
+        return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)
+
+    def fetch() -> Any:
+        nonlocal told
+        if certificates.pem is told:
+            return None
+        told = certificates.pem
+        return configuration(told)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(told), fetch, require_client_authentication=told.client_ca is not None
+    )
 
 
 def _text(value: str | bytes | None) -> str | None:

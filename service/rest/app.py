@@ -25,6 +25,7 @@ from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
     PLAIN_HTTP_STATUS,
+    Forbidden,
     Invalid,
     Malformed,
     MethodNotAllowed,
@@ -37,9 +38,19 @@ from service.errors import (
 from service.record import Record, current, current_id
 from service.request_ids import HEADER, RequestIds
 from service.rest import cloud, explain, huggingface, native, oip, operations, page, tfserving
-from service.rest.body import RECORD, WHOLE_ANSWER, ClientDisconnected, read_body, while_connected, whole_body
+from service.rest.body import (
+    CERTIFIED,
+    RECORD,
+    WHOLE_ANSWER,
+    Buffers,
+    ClientDisconnected,
+    read_body,
+    while_connected,
+    whole_body,
+)
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
+from service.rest.protocol import PIECE_BYTES, SECURITY_HEADERS
 from service.rest.routing import Match, Routes
 from service.settings import Settings
 from service.version import package_version
@@ -87,6 +98,23 @@ _HEALTH_PATHS = ("/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v
 
 #: What is answered often: requests that are answered, and those that are one too many.
 _AT_ONCE = (HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS)
+#: Of pages: they are shown in no frame, and tell nobody where their reader comes from.
+_PAGE_HEADERS = (
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+_PAGE_POLICY = (
+    b"content-security-policy",
+    b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+)
+#: FastAPI's page loads Swagger UI from a content delivery network, and starts it in a script of its own.
+_DOCS_POLICY = (
+    b"content-security-policy",
+    b"default-src 'self'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; "
+    b"base-uri 'none'; frame-ancestors 'none'; object-src 'none'",
+)
 
 #: Counted for a caller who left before the answer; the number is nginx's, nobody receives it.
 CLIENT_CLOSED_REQUEST = 499
@@ -110,10 +138,14 @@ class Application(FastAPI):
             redirect_slashes=False,
         )
         self.state.dataplane = dataplane
+        self.state.buffers = self._buffers = Buffers(dataplane.settings.max_buffered_bytes)
         self._dataplane = dataplane
         self._request_ids = RequestIds()
         self._api_keys = dataplane.api_keys
+        self._needs_certificate = dataplane.settings.tls_client_ca is not None
+        self._guarded = self._api_keys is not None or self._needs_certificate
         self._open = frozenset(_open_paths(dataplane.settings))
+        self.operational_paths = frozenset({*_health_paths(dataplane.settings), "/metrics"})
         self._access_log = dataplane.settings.access_log
         self._busy = Routes(_endpoints(dataplane))
         if dataplane.settings.health_route:  # before the others: it may look like one of theirs
@@ -142,8 +174,7 @@ class Application(FastAPI):
         scope[RECORD] = record
         self._dataplane.metrics.began("rest")
         match = self._busy.find(scope["path"])
-        if self._api_keys is not None and not self._admits(scope, headers):
-            refusal = Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
+        if self._guarded and (refusal := self._objection(scope, headers)) is not None:
             status = await self._turn_away(refusal, match, scope, send, request_id)
             route = OTHER if match is None else match.path
             self._dataplane.metrics.ended("rest", route, str(status), perf_counter() - started, record)
@@ -154,12 +185,19 @@ class Application(FastAPI):
             status = await self._answer(match, scope, headers, receive, send, record)
         else:
             status = await self._pass_on(scope, receive, send, request_id)
-            route = getattr(scope.get("route"), "path", OTHER)
-            route = route if route in self._routes else OTHER
+            route = self.route_of(scope)
         seconds = perf_counter() - started
         self._dataplane.metrics.ended("rest", route, str(status), seconds, record)
         if self._access_log or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log(scope, status, seconds)
+
+    def route_of(self, scope: Scope) -> str:
+        """The declared path of the route that answered a request, `other` where there was none."""
+        match = self._busy.find(scope["path"])
+        if match is not None and (match.path != "/" or scope["method"] not in ("GET", "HEAD")):
+            return match.path
+        route = getattr(scope.get("route"), "path", OTHER)
+        return route if route in self._routes else OTHER
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document and the busy routes."""
@@ -199,11 +237,14 @@ class Application(FastAPI):
     ) -> int:
         endpoint = match.endpoint
         request_id = record.id
+        held = 0
         try:
             if scope["method"] != "POST":
                 allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
                 raise MethodNotAllowed(f"{scope['path']} takes {allowed}, not {scope['method']}", allowed)
             answer = await self._respond(match, scope, headers, receive, record)
+            if len(answer.body) > PIECE_BYTES:
+                held = self._buffers.hold(len(answer.body))
             status = 200
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
@@ -215,7 +256,11 @@ class Application(FastAPI):
             logger.exception("%s failed", match.path)
             answer = Answer(endpoint.refusal(RequestError("internal error"), request_id))
             status = HTTPStatus.INTERNAL_SERVER_ERROR.value
-        await _send(status, answer, scope, send, request_id)
+        try:
+            await _send(status, answer, scope, send, request_id)
+        finally:
+            if held:
+                self._buffers.release(held)
         return status
 
     async def _respond(
@@ -224,7 +269,7 @@ class Application(FastAPI):
         settings = self._dataplane.settings
         body = whole_body(scope, settings.max_body_bytes)
         if body is None:
-            body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout)
+            body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout, self._buffers)
         record.received = perf_counter_ns()
         if (encoding := headers.get(b"content-encoding")) is not None:
             body = decompress(body, encoding, settings.max_body_bytes)
@@ -235,15 +280,19 @@ class Application(FastAPI):
         # Large enough to wait for a thread, so the caller may have left before its turn comes.
         return await while_connected(receive, answer)
 
-    def _admits(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a request may come in: to an open path, or with a key."""
+    def _objection(self, scope: Scope, headers: Mapping[bytes, bytes]) -> RequestError | None:
+        """Why a request may not come in, if it may not: to a path that is not open, without certificate or key."""
         if scope["path"] in self._open and scope["method"] in ("GET", "HEAD"):
-            return True
+            return None
+        if self._needs_certificate and not scope["state"].get(CERTIFIED):
+            return Forbidden("a client certificate is needed")
+        if self._api_keys is None:
+            return None
         authorization, key = (headers.get(name) for name in (b"authorization", b"x-api-key"))
-        assert self._api_keys is not None
-        return self._api_keys.admit(
-            *(None if each is None else each.decode("latin-1") for each in (authorization, key))
-        )
+        presented = (None if each is None else each.decode("latin-1") for each in (authorization, key))
+        if self._api_keys.admit(*presented):
+            return None
+        return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 
     async def _turn_away(
         self, error: RequestError, match: Match | None, scope: Scope, send: Send, request_id: str
@@ -267,7 +316,8 @@ class Application(FastAPI):
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (_REQUEST_ID, request_id.encode())]
+                given = message["headers"]
+                message["headers"] = [*given, (_REQUEST_ID, request_id.encode()), *_protection(scope, dict(given))]
             await send(message)
 
         try:
@@ -306,20 +356,39 @@ async def _send(status: int, answer: Answer, scope: Scope, send: Send, request_i
     at_once = scope.get(WHOLE_ANSWER)
     if status in _AT_ONCE and at_once is not None and at_once(status, headers, answer.body):
         return
+    headers += SECURITY_HEADERS
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    body = answer.body
+    # The next piece waits until the caller has read most of the one before it.
+    for start in range(0, len(body) or 1, PIECE_BYTES):
+        end = start + PIECE_BYTES
+        await send({"type": "http.response.body", "body": body[start:end], "more_body": end < len(body)})
+
+
+def _protection(scope: Scope, given: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """What keeps browsers from making more of an answer than it is, where the route has not said so itself."""
+    wanted = [*SECURITY_HEADERS]
+    if scope["scheme"] == "https":
+        wanted.append((b"strict-transport-security", b"max-age=31536000"))
+    if given.get(b"content-type", b"").startswith(b"text/html"):
+        wanted += (*_PAGE_HEADERS, _DOCS_POLICY if scope["path"] == "/docs" else _PAGE_POLICY)
+    return ((name, value) for name, value in wanted if name not in given)
 
 
 def _open_paths(settings: Settings) -> Iterator[str]:
     """The paths that answer without an API key."""
     if settings.open_health:
-        yield from _HEALTH_PATHS
-        if settings.health_route:
-            yield settings.health_route
+        yield from _health_paths(settings)
     if settings.open_metrics:
         yield "/metrics"
     if settings.open_page:
         yield from page.PATHS
+
+
+def _health_paths(settings: Settings) -> Iterator[str]:
+    yield from _HEALTH_PATHS
+    if settings.health_route:
+        yield settings.health_route
 
 
 async def _on_request_error(request: Request, error: Exception) -> Response:

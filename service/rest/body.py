@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope
 
-from service.errors import Malformed, RequestTimeout, TooLarge
+from service.errors import Malformed, Overloaded, RequestTimeout, TooLarge
 
 #: Seconds for which the rest of an oversized body is read and thrown away. A caller that writes before it reads would
 #: otherwise find its connection reset and never see the refusal.
@@ -28,6 +28,8 @@ WHOLE_ANSWER = "sentiment.answer"
 
 #: Where the application leaves its record of the request, for the server to say that the caller has gone.
 RECORD = "sentiment.record"
+#: Where, in the state of the connection, the server leaves whether the caller has shown a certificate.
+CERTIFIED = "sentiment.certified"
 
 
 class ClientDisconnected(Exception):
@@ -40,10 +42,32 @@ def whole_body(scope: Scope, limit: int) -> bytes | None:
     return bytes(body) if body is not None and len(body) <= limit else None
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float) -> bytes:
+class Buffers:
+    """Bytes that wait in memory for slow callers: unfinished bodies, and large answers that are being read."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+
+    def hold(self, count: int) -> int:
+        """Count so many more; returns the number. Raises `Overloaded` beyond the limit."""
+        if self._held + count > self._limit:
+            raise Overloaded(f"slow callers take up the {self._limit} bytes that there are for them")
+        self._held += count
+        return count
+
+    def release(self, count: int) -> None:
+        """Count so many less."""
+        self._held -= count
+
+
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float, buffers: Buffers
+) -> bytes:
     """The body as it arrives.
 
-    Raises `TooLarge` over `limit` bytes, `RequestTimeout` after `seconds`, `ClientDisconnected`.
+    Raises `TooLarge` over `limit` bytes, `Overloaded` where `buffers` are full, `RequestTimeout` after `seconds`,
+    `ClientDisconnected`.
     """
     announced = _announcement(headers)
     if announced > limit:
@@ -52,7 +76,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         raise TooLarge(f"the body has {announced} bytes; the limit is {limit}")
     try:
         async with asyncio.timeout(seconds):
-            return await _read(receive, limit)
+            return await _read(receive, limit, buffers)
     except TimeoutError:
         raise RequestTimeout(f"the body was not complete after {seconds:g} s") from None
 
@@ -77,14 +101,20 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
+async def _read(receive: Receive, limit: int, buffers: Buffers) -> bytes:
     body, more = await _chunk(receive)
     if more:
-        buffer = bytearray(body)
-        while more and len(buffer) <= limit:
-            body, more = await _chunk(receive)
-            buffer += body
-        body = bytes(buffer)
+        held = 0
+        try:
+            held += buffers.hold(len(body))
+            buffer = bytearray(body)
+            while more and len(buffer) <= limit:
+                body, more = await _chunk(receive)
+                held += buffers.hold(len(body))
+                buffer += body
+            body = bytes(buffer)
+        finally:
+            buffers.release(held)
     if len(body) > limit:
         if more:
             await _discard(receive)

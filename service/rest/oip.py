@@ -19,7 +19,7 @@ from service.errors import Invalid, Malformed, RequestError, Unavailable
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
 from service.oip.tensors import pack_bytes
-from service.rest.body import read_body
+from service.rest.body import Buffers, read_body
 from service.rest.compression import compress
 from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 from service.version import package_version
@@ -392,7 +392,8 @@ def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
 async def _body(request: Request) -> bytes:
     settings = _dataplane(request).settings
     headers = dict(request.scope["headers"])
-    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout)
+    buffers: Buffers = request.app.state.buffers
+    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, buffers)
 
 
 def _object(body: bytes) -> dict[str, Any]:

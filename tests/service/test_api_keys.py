@@ -23,6 +23,7 @@ from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.processes import ServerProcess, run
 from tests.service.grpc.channels import connect, refused
+from tests.service.rest.raw import Connection, request
 
 FIRST, SECOND = "first-key-0123456789", "second/key+0123456789="
 HEALTH = {"/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready"}
@@ -100,6 +101,39 @@ def test_rest(guarded: ServerProcess, headers: dict[str, str]) -> None:
             assert "an API key is needed" in answer.text and "x-request-id" in answer.headers
     assert set(guarded.client.get("/v2/models/imdb-cnn", headers=headers).json()) == {"error"}
     assert guarded.client.post("/v1/predict", headers=headers).json()["error"]["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "PURGE"])
+def test_other_methods(guarded: ServerProcess, method: str) -> None:
+    """No method opens a path, and health is open to those alone who only read."""
+    document = guarded.client.get("/openapi.json", headers={"x-api-key": FIRST}).json()
+    for path in document["paths"]:
+        answer = guarded.client.request(method, re.sub(r"\{\w+\}", "imdb-cnn", path))
+        is_open = path in HEALTH and method == "HEAD"
+        assert answer.status_code == (405 if is_open else 401), (method, path)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//livez",
+        "/livez/",
+        "/livez/../v1/models",
+        "/livez%2f..%2fv1%2fmodels",
+        "/livez;/v1/models",
+        "/./v1/models",
+        "/V1/models",
+        "/%76%31/models",
+        "http://test/v1/models",
+        "/v1/models?/livez",
+        "*",
+    ],
+)
+def test_odd_targets(guarded: ServerProcess, target: str) -> None:
+    """No way of writing a path gets round the door."""
+    with Connection(guarded.port) as connection:
+        connection.send(request(target, method="GET"))
+        assert connection.answer().status == 401
 
 
 def test_rest_with_a_key(guarded: ServerProcess) -> None:

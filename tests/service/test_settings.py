@@ -47,21 +47,29 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "open_health": "false",
         "open_metrics": "true",
         "open_page": "true",
+        "tracing": "true",
+        "cors_origins": "https://a.example, http://localhost:3000",
         "batching_delay": "0.5",
         "predict_route": "/v1/endpoints/1/deployedModels/2:predict",
         "health_route": "/health/of/mine",
     }
     value = examples.get(name, "7")
+    together = {
+        "tls_certificate": {"SENTIMENT_TLS_KEY": "key.pem"},
+        "tls_key": {"SENTIMENT_TLS_CERTIFICATE": "certificate.pem"},
+        "tls_client_ca": {"SENTIMENT_TLS_CERTIFICATE": "certificate.pem", "SENTIMENT_TLS_KEY": "key.pem"},
+    }.get(name, {})
     switches = {
         "access_log": "--access-log",
         "grpc": "--no-grpc",
         "open_health": "--no-open-health",
         "open_metrics": "--open-metrics",
         "open_page": "--open-page",
+        "tracing": "--tracing",
     }
     by_flag = flags(switches[name]) if name in switches else flags(flag(name), value)
-    settings = read_settings(by_flag, {})
-    assert settings == read_settings(flags(), {variable(name): value})
+    settings = read_settings(by_flag, together)
+    assert settings == read_settings(flags(), {variable(name): value} | together)
     assert settings != Settings()
 
 
@@ -104,6 +112,11 @@ def test_variables_of_clouds() -> None:
         ("execution_provider", "tpu"),
         ("body_timeout", "0"),
         ("body_timeout", "nan"),
+        ("header_timeout", "0"),
+        ("max_connections", "0"),
+        ("cors_origins", "example.org"),
+        ("cors_origins", "https://example.org/"),
+        ("cors_origins", "*, https://example.org"),
         ("drain_delay", "inf"),
         ("drain_delay", "-1"),
         ("log_format", "xml"),

@@ -24,7 +24,7 @@ LIMITS = Settings()
 @pytest.fixture(scope="module")
 def strict() -> Iterator[ServerProcess]:
     """A server that is soon impatient."""
-    flags = "--max-text-characters 100000 --body-timeout 0.3 --keep-alive-timeout 1"
+    flags = "--max-text-characters 100000 --body-timeout 0.3 --keep-alive-timeout 1 --header-timeout 1"
     with ServerProcess(*flags.split()) as process:
         yield process
 

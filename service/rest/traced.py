@@ -1,0 +1,55 @@
+"""The REST application with a span around every request."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.types import Receive, Scope, Send
+
+from service.record import current
+from service.rest.app import CLIENT_CLOSED_REQUEST, Application
+from service.rest.fields import Answering
+from service.tracing import FIELDS, Trace, Tracer
+
+_FIELDS = frozenset(name.encode() for name in FIELDS)
+
+
+class Traced:
+    """Pure ASGI, around the application; health checks and metrics leave no trace."""
+
+    def __init__(self, application: Application, tracer: Tracer) -> None:
+        self._application = application
+        self._tracer = tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or scope["path"] in self._application.operational_paths:
+            await self._application(scope, receive, send)
+            return
+        trace = self._begin(scope)
+        fields = [(name.encode(), value.encode()) for name, value in trace.fields]
+        answering = Answering(scope, receive, send, fields)
+        try:
+            await self._application(scope, answering.receive, answering.send)
+        finally:
+            self._end(trace, scope, answering.status or CLIENT_CLOSED_REQUEST)
+
+    def _begin(self, scope: Scope) -> Trace:
+        given = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _FIELDS}
+        attributes = {
+            "http.request.method": scope["method"],
+            "url.scheme": scope["scheme"],
+            "url.path": scope["path"],
+            "network.protocol.version": scope["http_version"],
+        }
+        if client := scope.get("client"):
+            attributes["client.address"] = client[0]
+        return self._tracer.begin(scope["method"], given, attributes)
+
+    def _end(self, trace: Trace, scope: Scope, status: int) -> None:
+        route = self._application.route_of(scope)
+        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
+        if failed:
+            attributes["error.type"] = str(status)
+        trace.end(f"{scope['method']} {route}", attributes, current.get(), failed=failed)

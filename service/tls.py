@@ -1,0 +1,113 @@
+"""TLS: the server's certificate, read anew when its files change, and the authority of its clients' certificates."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+from typing import NamedTuple, NoReturn, Self
+
+from service.errors import StartupError
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Pem(NamedTuple):
+    """What is in the files."""
+
+    certificate: bytes  # the chain, the server's own first
+    key: bytes
+    client_ca: bytes | None
+
+
+class Certificates:
+    """A certificate chain with its key and, where clients must show a certificate, who has to have signed it.
+
+    `context` is for new connections; with `optional`, a caller without a certificate gets through the handshake all the
+    same, and what it may ask is for others to decide. `pem` is the same for whoever makes contexts in another way.
+
+    Raises `StartupError`, which names the file that will not do.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None, *, optional: bool = False) -> None:
+        self._files = [file for file in (certificate, key, client_ca) if file is not None]
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        self._optional = optional
+        self._stamp = self._look()
+        self.context, self.pem = self._load()
+
+    @classmethod
+    def read_settings(cls, settings: Settings) -> Self | None:
+        """The certificates of the settings; None where TLS is not asked for. Raises `StartupError`."""
+        if settings.tls_certificate is None or settings.tls_key is None:
+            return None
+        # Orchestrators ask for health without a certificate, as they do without an API key.
+        optional = settings.open_health or settings.open_metrics or settings.open_page
+        return cls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, optional=optional)
+
+    def refresh(self) -> None:
+        """Use the files for new connections if they changed; where they will not do, go on with the old ones."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self.context, self.pem = self._load()
+        except StartupError as error:
+            logger.error("the certificates changed, and the old ones stay in use: %s", error)
+        else:
+            logger.info("the certificates changed, and new connections use the new ones")
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        """What changes when a file does, also where a link leads to another one, as in Kubernetes."""
+        stamp: list[tuple[int, int, int] | None] = []
+        for file in self._files:
+            try:
+                status = file.stat()
+            except OSError:
+                stamp.append(None)
+            else:
+                stamp.append((status.st_ino, status.st_mtime_ns, status.st_size))
+        return stamp
+
+    def _load(self) -> tuple[ssl.SSLContext, Pem]:
+        certificate = _read(self._certificate, "certificate")
+        key = _read(self._key, "key")
+        client_ca = None if self._client_ca is None else _read(self._client_ca, "certificate authority of clients")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        _check_certificate(self._certificate, certificate)
+        try:
+            context.load_cert_chain(self._certificate, self._key, password=_no_password)
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                raise StartupError(f"{self._key}: the key does not belong to {self._certificate}") from error
+            raise StartupError(f"{self._key}: there is no private key in PEM in it") from error
+        except (OSError, ValueError) as error:
+            raise StartupError(f"{self._key}: {error}") from error
+        if self._client_ca is not None and client_ca is not None:
+            _check_certificate(self._client_ca, client_ca)
+            context.load_verify_locations(cadata=client_ca.decode("ascii", "replace"))
+            context.verify_mode = ssl.CERT_OPTIONAL if self._optional else ssl.CERT_REQUIRED
+        return context, Pem(certificate, key, client_ca)
+
+
+def _read(file: Path, what: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise StartupError(f"{file}: the {what} cannot be read: {error.strerror}") from error
+
+
+def _check_certificate(file: Path, content: bytes) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode("ascii", "replace"))
+    except (ssl.SSLError, ValueError) as error:
+        raise StartupError(f"{file}: there is no certificate in PEM in it") from error
+
+
+def _no_password() -> NoReturn:
+    """OpenSSL would ask for it on the terminal."""
+    raise ValueError("the key is encrypted, and there is nobody to ask for its password")

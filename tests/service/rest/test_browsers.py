@@ -1,0 +1,122 @@
+"""What browsers are told: which pages may call the service, and what not to make of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.processes import ServerProcess
+from tests.service.rest.raw import Connection
+
+PAGE, OTHER_PAGE, STRANGE_PAGE = "https://reviews.example", "http://localhost:3000", "https://elsewhere.example"
+KEY = "a-key-of-some-length"
+TEXT = {"text": "A great film."}
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[ServerProcess]:
+    """A server that two pages may call, who need a key all the same."""
+    flags = ("--workers", "1", "--cors-origins", f"{PAGE}, {OTHER_PAGE}")
+    with ServerProcess(*flags, SENTIMENT_API_KEYS=KEY) as server:
+        yield server
+
+
+def preflight(server: ServerProcess, origin: str, path: str = "/v1/predict") -> httpx.Response:
+    """What a browser asks before it lets a page send JSON and a key."""
+    headers = {
+        "origin": origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type,x-api-key",
+    }
+    return server.client.options(path, headers=headers)
+
+
+@pytest.mark.parametrize("origin", [PAGE, OTHER_PAGE])
+def test_preflight(opened: ServerProcess, origin: str) -> None:
+    """A page that may call gets leave without a key, which browsers do not send when they ask."""
+    answer = preflight(opened, origin)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
+    assert {"content-type", "x-api-key", "authorization"} <= allowed
+    assert int(answer.headers["access-control-max-age"]) > 0
+    assert "access-control-allow-credentials" not in answer.headers
+    assert answer.headers["vary"] == "Origin"
+
+
+@pytest.mark.parametrize("origin", [PAGE, OTHER_PAGE])
+def test_call(opened: ServerProcess, origin: str) -> None:
+    """Its call is answered, of every size and on every route, and so is what is refused."""
+    headers = {"origin": origin, "x-api-key": KEY}
+    for answer, status in (
+        (opened.client.post("/v1/predict", json=TEXT, headers=headers), 200),
+        (opened.client.post("/v1/predict_batch", json={"texts": ["a"] * 1024}, headers=headers), 200),
+        (opened.client.post("/v1/predict", json={}, headers=headers), 422),
+        (opened.client.post("/v1/predict", json=TEXT, headers={"origin": origin}), 401),
+        (opened.client.get("/v1/models", headers=headers), 200),
+        (opened.client.get("/no/such", headers=headers), 404),
+    ):
+        assert answer.status_code == status
+        assert answer.headers["access-control-allow-origin"] == origin
+        assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
+        assert answer.headers["vary"] == "Origin"
+
+
+@pytest.mark.parametrize(
+    "origin", [STRANGE_PAGE, "null", PAGE + ".evil.example", PAGE.upper(), PAGE + ":8443", "http://reviews.example"]
+)
+def test_strange_page(opened: ServerProcess, origin: str) -> None:
+    """Any other page gets no leave, however much its origin looks like one that may call."""
+    answer = preflight(opened, origin)
+    assert answer.status_code == 401
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    answer = opened.client.post("/v1/predict", json=TEXT, headers={"origin": origin, "x-api-key": KEY})
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert answer.headers["vary"] == "Origin"
+
+
+def test_everyone() -> None:
+    """With a star every page may call."""
+    with ServerProcess("--workers", "1", "--cors-origins", "*") as server:
+        assert preflight(server, STRANGE_PAGE).headers["access-control-allow-origin"] == "*"
+        answer = server.client.post("/v1/predict", json=TEXT, headers={"origin": STRANGE_PAGE})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+
+
+def test_off(server: ServerProcess) -> None:
+    """By default no page of another origin may call, and answers say nothing of it."""
+    answer = preflight(server, PAGE)
+    assert answer.status_code == 405
+    answers = [answer, server.client.post("/v1/predict", json=TEXT, headers={"origin": PAGE})]
+    assert not [name for each in answers for name in each.headers if name.startswith("access-control-")]
+
+
+def test_content_is_what_it_is_called(server: ServerProcess) -> None:
+    """No answer may be taken for something else than its type says, however it came to be."""
+    for answer in (
+        server.client.post("/v1/predict", json=TEXT),
+        server.client.post("/v1/predict_batch", json={"texts": ["a"] * 1024}),
+        server.client.post("/v1/predict", json={}),
+        server.client.get("/livez"),
+        server.client.get("/metrics"),
+        server.client.get("/docs"),
+        server.client.get("/no/such"),
+    ):
+        assert answer.headers.get_list("x-content-type-options") == ["nosniff"], answer.request.url
+    with Connection(server.port) as connection:
+        connection.send(b"nonsense\r\n\r\n")
+        assert connection.answer().headers["x-content-type-options"] == "nosniff"
+
+
+def test_page_headers(server: ServerProcess) -> None:
+    """A page is shown in no frame and runs only the scripts that are its own."""
+    headers = server.client.get("/docs").headers
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "strict-transport-security" not in headers
+    assert "content-security-policy" not in server.client.get("/livez").headers

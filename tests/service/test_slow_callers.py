@@ -1,0 +1,241 @@
+"""Callers who are slow to send, slow to read or just there: they get no more than their share, and nobody waits."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+
+import grpc
+import httpx
+import pytest
+
+from service.grpc.protos.sentiment_pb2 import PredictRequest
+from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
+from tests.processes import PATIENCE, ServerProcess
+from tests.service.grpc.channels import connect, refused
+from tests.service.rest.raw import Connection, error, request
+
+GOOD = b'{"text": "A great film."}'
+BATCH = json.dumps({"texts": ["a"] * 1024}).encode()
+
+
+@contextmanager
+def sockets(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """So many connections."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(count)]
+
+
+def assert_works(server: ServerProcess) -> None:
+    """A new connection gets an answer."""
+    answer = httpx.post(f"{server.url}/v1/predict", content=GOOD, timeout=PATIENCE, trust_env=False)
+    assert answer.status_code == 200, answer.text
+
+
+def wait_until_closed(server: ServerProcess, connections: Sequence[socket.socket], drip: bytes) -> int:
+    """Send a byte on every connection again and again until all are closed; returns the requests answered meanwhile."""
+    answered = 0
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            connection.setblocking(False)
+            selector.register(connection, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select(0):
+                selector.unregister(key.fileobj)
+            for key in list(selector.get_map().values()):
+                with suppress(OSError):
+                    socket.socket.send(key.fileobj, drip)  # type: ignore[arg-type]
+            assert_works(server)
+            answered += 1
+    return answered
+
+
+def test_a_thousand_slow_heads() -> None:
+    """A thousand connections on which heads come a byte at a time are closed in the end, and hold up nobody before."""
+    with (
+        ServerProcess("--header-timeout", "1") as server,
+        sockets(server.port, 1000) as connections,
+    ):
+        for connection in connections:
+            connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: test\r\nX: ")
+        assert wait_until_closed(server, connections, b"x") > 0
+
+
+def test_slow_bodies() -> None:
+    """So are those on which bodies do."""
+    with (
+        ServerProcess("--body-timeout", "1", "--workers", "1") as server,
+        sockets(server.port, 200) as connections,
+    ):
+        for connection in connections:
+            connection.sendall(request("/v1/predict", "Content-Length: 100000"))
+        assert wait_until_closed(server, connections, b"x") > 0
+
+
+def test_idle_connections_make_room() -> None:
+    """Beyond the limit a new connection takes the place of idle ones, whether they have asked already or never."""
+    with ServerProcess("--max-connections", "20", "--workers", "1") as server, ExitStack() as stack:
+        for number in range(60):
+            connection = stack.enter_context(Connection(server.port))
+            connection.send(b"" if number % 3 else b"GET /livez HTTP/1.1\r\n")
+            if number % 3 == 1:
+                connection.post("/v1/predict", GOOD)
+                assert connection.answer().status == 200
+        assert_works(server)
+        server.wait_for_log(r"there are too many connections closed=\d+ turned_away=0")
+
+
+def test_no_room() -> None:
+    """Where no connection is idle, a further one is told to come again, and it may once there is room."""
+    with ServerProcess("--max-connections", "3", "--workers", "1") as server, ExitStack() as stack:
+        busy = [stack.enter_context(Connection(server.port)) for _ in range(3)]
+        for connection in busy:
+            connection.send(request("/v1/predict", "Expect: 100-continue", f"Content-Length: {len(GOOD)}"))
+            assert connection.answer().status == 100
+        with Connection(server.port) as further:
+            answer = further.answer()
+            assert (answer.status, error(answer).code) == (503, "unavailable")
+            assert int(answer.headers["retry-after"]) > 0
+            assert further.is_closed()
+        server.wait_for_log("there are too many connections closed=0 turned_away=1")
+        busy[0].send(GOOD)
+        assert busy[0].answer().status == 200
+        assert_works(server)
+        for connection in busy[1:]:
+            connection.send(GOOD)
+            assert connection.answer().status == 200
+
+
+def reader(port: int) -> socket.socket:
+    """A connection of somebody who takes little at a time."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(PATIENCE)
+    connection.connect(("127.0.0.1", port))
+    return connection
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        request("/v1/predict_batch", f"Content-Length: {len(BATCH)}") + BATCH,
+        request("/openapi.json", method="GET"),
+    ],
+    ids=["predict_batch", "openapi"],
+)
+def test_answers_that_nobody_reads(ask: bytes) -> None:
+    """A caller who asks and asks and reads nothing is left after a while, with all that waits for it."""
+    with ServerProcess("--write-timeout", "1", "--workers", "1") as server, reader(server.port) as connection:
+        connection.setblocking(False)
+        with suppress(BlockingIOError):
+            for _ in range(100):
+                connection.sendall(ask)
+        assert_works(server)
+        server.wait_for_log("a caller did not read its answer")
+        assert_works(server)
+
+
+def test_answer_that_is_read_slowly(server: ServerProcess) -> None:
+    """A large answer that is read piece by piece arrives whole."""
+    with reader(server.port) as connection:
+        connection.sendall(request("/v1/predict_batch", "Connection: close", f"Content-Length: {len(BATCH)}") + BATCH)
+        received = bytearray()
+        while piece := connection.recv(1500):
+            received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(json.loads(body)["predictions"]) == 1024
+
+
+def test_memory_for_slow_bodies() -> None:
+    """What unfinished bodies may hold in memory is limited; who does not fit is refused, and the others go on."""
+    size = 400_000
+    with ServerProcess("--max-buffered-bytes", "1000000", "--workers", "1") as server, ExitStack() as stack:
+        slow = [stack.enter_context(Connection(server.port)) for _ in range(2)]
+        for connection in slow:
+            connection.post("/v1/predict", GOOD + b" " * size, length=len(GOOD) + size + 1)
+        with Connection(server.port) as further:
+            further.post("/v1/predict", GOOD + b" " * size, length=len(GOOD) + size + 1)
+            answer = further.answer()
+            assert (answer.status, error(answer).code) == (429, "overloaded")
+        for connection in slow:
+            connection.send(b" ")
+            assert connection.answer().status == 200
+        with Connection(server.port) as again:
+            again.post("/v1/predict", GOOD + b" " * size)
+            assert again.answer().status == 200
+
+
+def test_trailers_without_end(server: ServerProcess) -> None:
+    """Fields behind a body, which nothing asks for, are not collected for ever."""
+    with Connection(server.port) as connection:
+        connection.send(request("/v1/predict", "Transfer-Encoding: chunked"), b"2\r\n{}\r\n0\r\n")
+        connection.send(b"a:b\r\n" * (MAX_HEAD_BYTES + 1))
+        assert connection.is_closed()
+    assert_works(server)
+
+
+def test_requests_in_advance(server: ServerProcess) -> None:
+    """A hundred requests sent at once get a hundred answers; a caller who sends thousands is left."""
+    ask = request("/livez", method="GET")
+    with Connection(server.port) as connection:
+        connection.send(ask * (MAX_PIPELINED - 20))
+        assert [connection.answer().status for _ in range(MAX_PIPELINED - 20)] == [200] * (MAX_PIPELINED - 20)
+    with Connection(server.port) as connection:
+        connection.send(ask * 5000)
+        assert connection.is_closed()
+    assert_works(server)
+
+
+def test_few_file_descriptors() -> None:
+    """Where the system allows few open files, the service says so and lives with it."""
+    with ServerProcess("--workers", "1", prefix="prlimit --nofile=300:300") as server:
+        server.wait_for_log(r"the system allows 300 open files: .* max_connections=114 grpc_max_connections=57")
+        with sockets(server.port, 400), sockets(server.grpc_port, 100):
+            assert_works(server)
+        with connect(server) as channel:
+            stub = SentimentStub(channel)
+            assert stub.Predict(PredictRequest(text="x"), timeout=PATIENCE, wait_for_ready=True).tokens == 2
+        assert not [line for line in server.log if " ERROR " in line]
+
+
+def test_soft_limit_of_file_descriptors() -> None:
+    """A soft limit is raised as far as it has to be."""
+    with ServerProcess("--workers", "1", prefix="prlimit --nofile=256:20000") as server:
+        assert not [line for line in server.log if "open files" in line]
+        with sockets(server.port, 400):
+            assert_works(server)
+
+
+def test_grpc_connections() -> None:
+    """Over gRPC, connections beyond the limit are turned away, and those that are not begun make room."""
+    flags = ("--grpc-max-connections", "3", "--handshake-timeout", "1", "--workers", "1")
+    with ServerProcess(*flags) as server, connect(server, use_local_subchannel_pool=1) as channel:
+        stub = SentimentStub(channel)
+        assert stub.Predict(PredictRequest(text="x")).tokens == 2
+        with sockets(server.grpc_port, 2) as silent:
+            with connect(server, use_local_subchannel_pool=1) as further:
+                call = partial(SentimentStub(further).Predict, PredictRequest(text="x"), timeout=PATIENCE)
+                assert refused(call).code is grpc.StatusCode.UNAVAILABLE
+            assert stub.Predict(PredictRequest(text="x")).tokens == 2
+            for connection in silent:  # they say nothing, and so the handshake takes too long
+                while connection.recv(1000):
+                    pass
+        with connect(server, use_local_subchannel_pool=1) as further:
+            assert SentimentStub(further).Predict(PredictRequest(text="x"), wait_for_ready=True).tokens == 2
+
+
+def test_grpc_caller_who_is_gone() -> None:
+    """A gRPC connection whose other end answers no ping any more is closed, whatever it once asked for."""
+    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+    with ServerProcess("--write-timeout", "1", "--workers", "1") as server, sockets(server.grpc_port, 1) as [silent]:
+        silent.sendall(hello)
+        while silent.recv(1000):
+            pass
+        with connect(server) as channel:
+            assert SentimentStub(channel).Predict(PredictRequest(text="x")).tokens == 2
