@@ -15,6 +15,7 @@ from service.dataplane import DataPlane
 from service.errors import GRPC_STATUS, StartupError, Unauthorized
 from service.grpc import health, oip, sentiment
 from service.grpc.protos import inference_pb2_grpc, sentiment_pb2_grpc
+from service.keeper import Keeper
 
 #: Names under which health is asked for; the empty one is the whole server.
 HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE)
@@ -81,7 +82,7 @@ class _Doorkeeper(grpc.aio.ServerInterceptor):
 class Server:
     """Started once, stopped once."""
 
-    def __init__(self, dataplane: DataPlane) -> None:
+    def __init__(self, dataplane: DataPlane, keeper: Keeper) -> None:
         settings = dataplane.settings
         interceptors: list[grpc.aio.ServerInterceptor] = [_Reader()]
         if dataplane.api_keys is not None:
@@ -99,7 +100,8 @@ class Server:
         )
         self._health = health.Health(HEALTH_NAMES)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(oip.OpenInference(dataplane), self._server)
+        open_inference = oip.OpenInference(dataplane, keeper)
+        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(open_inference, self._server)
         sentiment_pb2_grpc.add_SentimentServicer_to_server(sentiment.Sentiment(dataplane), self._server)
         names = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
