@@ -60,7 +60,6 @@ class Keeper:
         self._dataplane = dataplane
         self._repository = dataplane.repository
         self._folder = dataplane.repository.folder
-        self._metrics = dataplane.metrics
         self._fleet = fleet
         self._prepared: Classifier | None = None
         self._turn = asyncio.Lock()
@@ -87,7 +86,6 @@ class Keeper:
         """Serve a model no more, in any worker; requests that run are finished. Raises `NotFound`."""
         name = self._repository.get(name).manifest.name
         await self._fleet.ask(Order("unload", name))
-        logger.info("unloaded %s", name)
 
     async def index(self) -> list[Entry]:
         """Every version in the repository, loaded or not."""
@@ -144,8 +142,6 @@ class Keeper:
                 if refusal is not None:
                     raise StartupError(f"version {order.version} of {order.name} cannot be opened: {refusal.reason}")
             await self.follow(order)
-            if order.action == "serve":
-                logger.info("serving %s", order.name, extra={"version": order.version})
 
     async def _watch(self, before: _Look | None) -> _Look | None:
         """One look, and what follows from it and the one before."""
@@ -203,9 +199,7 @@ class Keeper:
                         problem = await self._load(name, version, there[version])
                         problems += [problem] if problem else []
                     case Drop(version, last):
-                        outcome = await self._fleet.ask(Order("drop", name, version, last=last))
-                        if not outcome.declined:
-                            logger.info("dropped %s", name, extra={"version": version})
+                        await self._fleet.ask(Order("drop", name, version, last=last))
                     case Forget(version):
                         await self._fleet.ask(Order("forget", name, version))
 
@@ -216,9 +210,8 @@ class Keeper:
         except ArtifactError as error:
             problem = str(error)
             if await asyncio.to_thread(self._folder.mark, name, version) == mark:  # else it is being written
-                order = Order("refuse", name, version, mark, fault=error.fault, reason=problem[:MAX_MESSAGE_CHARACTERS])
-                await self._fleet.ask(order)
-                self._refused(order)
+                reason = problem[:MAX_MESSAGE_CHARACTERS]
+                await self._fleet.ask(Order("refuse", name, version, mark, fault=error.fault, reason=reason))
             return problem
         try:
             if digest == self._repository.digest(name, version):
@@ -227,18 +220,7 @@ class Keeper:
             outcome = await self._fleet.ask(Order("load", name, version, mark, digest), descriptor)
         finally:
             os.close(descriptor)
-        if outcome.refusal is not None:
-            self._refused(outcome.refusal)
-            return outcome.refusal.reason
-        if not outcome.declined:
-            self._metrics.loaded(failed=False)
-            logger.info("serving %s", name, extra={"version": version})
-        return outcome.declined
-
-    def _refused(self, order: Order) -> None:
-        self._metrics.loaded(failed=True)
-        extra = {"version": order.version, "fault": order.fault}
-        logger.error("refused a version of %s: %s", order.name, order.reason, extra=extra)
+        return outcome.declined if outcome.refusal is None else outcome.refusal.reason
 
     def _read(self, name: str, version: int) -> tuple[str, int]:
         """The digest of a version's manifest, and its files in a descriptor. Raises `ArtifactError`."""

@@ -88,7 +88,8 @@ class Repository:
                     if strict:
                         raise
                     self.refuse(name, version, Refusal(mark, error.fault, str(error)))
-                    logger.error("refused version %d of %s: %s", version, name, error, extra={"fault": error.fault})
+                    extra = {"version": version, "fault": error.fault}
+                    logger.error("refused a version of %s: %s", name, error, extra=extra)
                 else:
                     served[version] = mark
             if name == self.default and not served:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 from model.artifact import Artifact
@@ -41,7 +42,8 @@ def serve(settings: Settings) -> None:
         grpc_socket = reserve(settings.host, settings.grpc_port) if settings.grpc else None
         grpc_port = None if grpc_socket is None else grpc_socket.getsockname()[1]
         workers = worker_count(settings)
-        metrics = make_metrics(settings, workers)
+        metrics = make_metrics(settings, workers + 1)
+        metrics.use(workers)  # the last row is the supervisor's
         repository = Repository(settings)
         ledger = begin(repository, shared=not may_use_cuda(settings.execution_provider))
         dataplane = DataPlane(repository, settings, metrics)
@@ -67,6 +69,7 @@ def serve(settings: Settings) -> None:
             listener,
             ledger,
             ready=ready,
+            followed=partial(note, metrics),
             worker_seconds=settings.worker_timeout,
             shutdown_seconds=settings.shutdown_timeout,
             drain_seconds=settings.drain_delay,
@@ -164,6 +167,22 @@ def begin(repository: Repository, *, shared: bool) -> Ledger:
     for fact in facts:
         ledger.record(*fact)
     return ledger
+
+
+def note(metrics: Metrics, order: Order) -> None:
+    """Count and log what all workers have followed."""
+    extra: dict[str, object] = {"version": order.version}
+    match order.action:
+        case "serve":
+            metrics.loaded(failed=False)
+            logger.info("serving %s", order.name, extra=extra)
+        case "refuse":
+            metrics.loaded(failed=True)
+            logger.error("refused a version of %s: %s", order.name, order.reason, extra=extra | {"fault": order.fault})
+        case "drop":
+            logger.info("serving a version of %s no more", order.name, extra=extra)
+        case "unload":
+            logger.info("unloaded %s", order.name)
 
 
 def fact_of(artifact: Artifact, mark: str) -> Fact:

@@ -82,6 +82,7 @@ class Supervisor:
         ledger: Ledger,
         *,
         ready: Callable[[], None],
+        followed: Callable[[Order], None],
         worker_seconds: float,
         shutdown_seconds: float,
         drain_seconds: float,
@@ -91,6 +92,7 @@ class Supervisor:
         self._listener = listener
         self._ledger = ledger
         self._ready = ready
+        self._followed = followed
         self._worker_seconds = worker_seconds
         self._shutdown_seconds = shutdown_seconds
         self._drain_seconds = drain_seconds
@@ -246,6 +248,7 @@ class Supervisor:
             transaction.declined = objection
             self._finish()
             return
+        transaction.announced = order
         self._ask({pid: member for pid, member in self._members.items() if not member.killed}, order)
         if order.action == "serve":
             descriptor, transaction.descriptor = transaction.descriptor, None
@@ -282,8 +285,7 @@ class Supervisor:
         """Have all workers know that a version is bad and why."""
         transaction = self._transaction
         assert transaction is not None
-        transaction.refusal = transaction.order._replace(action="refuse", fault=fault, reason=reason)
-        self._announce(transaction.refusal)
+        self._announce(transaction.order._replace(action="refuse", fault=fault, reason=reason))
 
     def _go_on(self) -> None:
         transaction = self._transaction
@@ -297,10 +299,14 @@ class Supervisor:
     def _finish(self) -> None:
         transaction, self._transaction = self._transaction, None
         assert transaction is not None
-        refusal = None if transaction.refusal is None else transaction.refusal._asdict()
-        self._tell(
-            transaction.asking, "result", ticket=transaction.ticket, refusal=refusal, declined=transaction.declined
-        )
+        announced = transaction.announced
+        if announced is not None:
+            self._followed(announced)
+        if transaction.asking.pid in self._members:
+            refusal = announced._asdict() if announced is not None and announced.action == "refuse" else None
+            self._tell(
+                transaction.asking, "result", ticket=transaction.ticket, refusal=refusal, declined=transaction.declined
+            )
         if transaction.descriptor is not None:
             os.close(transaction.descriptor)
 
@@ -448,5 +454,5 @@ class _Transaction:
         self.prepared: set[int] = set()
         self.lost = 0  # workers that ended while they prepared
         self.give_up_at: float | None = None  # while workers prepare
-        self.refusal: Order | None = None
+        self.announced: Order | None = None  # what all workers follow in the end
         self.declined = ""

@@ -152,11 +152,9 @@ def test_several_versions(tmp_path: Path, versions: str, served: list[int]) -> N
             assert repository.holds(name, str(version)) == (version in served)
     assert [each.manifest.version for each in repository.select("tickets")] == served
     assert [each.manifest.version for each in repository.select("tickets", str(served[-1]))] == [served[-1]]
-    for version, state, reason in states(repository):
-        assert state == ("READY" if int(version) in served else "UNAVAILABLE")
-        assert reason == (
-            "" if state == "READY" else f"not among the versions to serve: {repository.policy.rule('tickets')}"
-        )
+    unserved = f"not among the versions to serve: {repository.policy.rule('tickets')}"
+    for number, state, reason in states(repository):
+        assert (state, reason) == (("READY", "") if int(number) in served else ("UNAVAILABLE", unserved))
 
 
 def test_put_and_drop(tmp_path: Path) -> None:
