@@ -50,8 +50,9 @@ class Ledger:
         self._unloaded: set[str] = set()
         for name, version, digest in served:
             self._served[name, version] = Fact(Order("serve", name, version, digest=digest))
-        self._inherited = {*self._served, *refused}
-        self._past: set[tuple[str, int]] = set()  # of what was inherited, what is no more
+        # What is no more of that which every worker has from its fork on.
+        self._inherited_served, self._inherited_refused = frozenset(self._served), frozenset(refused)
+        self._past: set[Order] = set()
 
     def needless(self, order: Order) -> bool:
         """Whether everything is so already: loads that cross each other are one."""
@@ -73,39 +74,39 @@ class Ledger:
         key = (order.name, order.version)
         match order.action:
             case "serve":
-                self._end(key)
-                self._refused.pop(key, None)
+                self._drop(key)
+                self._forget(key)
                 self._served[key] = Fact(order, descriptor)
             case "refuse":
                 self._refused[key] = order
             case "forget":
-                self._refused.pop(key, None)
-                if key not in self._served:
-                    self._past |= {key} & self._inherited
+                self._forget(key)
             case "drop":
-                self._end(key)
+                self._drop(key)
             case "unload":
                 self._unloaded.add(order.name)
                 for each in [each for each in self._served if each[0] == order.name]:
-                    self._end(each)
+                    self._drop(each)
             case "release":
                 self._unloaded.discard(order.name)
 
     def facts(self) -> list[Fact]:
         """What a worker has to follow that knows only what was there before the first fork."""
         return [
-            *(Fact(Order(action, name, version)) for name, version in sorted(self._past) for action in _GONE),
+            *(Fact(order) for order in sorted(self._past)),
             *(Fact(Order("unload", name)) for name in sorted(self._unloaded)),
             *(fact for fact in self._served.values() if fact.descriptor is not None),
             *(Fact(order) for order in self._refused.values()),
         ]
 
-    def _end(self, key: tuple[str, int]) -> None:
+    def _drop(self, key: tuple[str, int]) -> None:
         fact = self._served.pop(key, None)
         if fact is not None and fact.descriptor is not None:
             os.close(fact.descriptor)
-        self._past |= {key} & self._inherited
+        if key in self._inherited_served:
+            self._past.add(Order("drop", *key))
 
-
-#: How a worker forgets what it has from its fork.
-_GONE: tuple[Action, ...] = ("drop", "forget")
+    def _forget(self, key: tuple[str, int]) -> None:
+        self._refused.pop(key, None)
+        if key in self._inherited_refused:
+            self._past.add(Order("forget", *key))

@@ -17,7 +17,7 @@ from service.dataplane import DataPlane
 from service.errors import Invalid, RequestError
 from service.prediction import Prediction
 from service.repository import Repository, State
-from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.endpoint import Answer, Call, Endpoint, model_headers, parse, to_json
 
 SIGNATURE = "serving_default"
 
@@ -92,7 +92,8 @@ async def predict(dataplane: DataPlane, call: Call) -> Answer:
         [_text("instances", each, n) for n, each in enumerate(body.instances or ())] if rows else _column(body.inputs)
     )
     predictions = await dataplane.predict(classifier, texts)
-    return Answer(to_json({"predictions": _rows(predictions)} if rows else {"outputs": _columns(predictions)}))
+    answer = {"predictions": _rows(predictions)} if rows else {"outputs": _columns(predictions)}
+    return Answer(to_json(answer), headers=model_headers(classifier.manifest))
 
 
 def _column(inputs: Any) -> list[str]:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,22 @@ def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path
     assert "Traceback" not in "".join(server.log)
 
 
+def test_unload_lets_requests_finish(repository: Path) -> None:
+    """Who was being answered when a model is unloaded gets the whole answer, and the next one is told it is gone."""
+    body = {"texts": ["praise " * 5000] * 1000, "model": "calls"}
+    flags = ("--workers", "2", "--default-model", "tickets", "--max-body-bytes", str(10**8))
+    with ServerProcess(*flags, repository=repository) as server, ThreadPoolExecutor(1) as pool:
+        url = f"{server.url}/v1/predict_batch"
+        running = pool.submit(httpx.post, url, json=body, timeout=PATIENCE, trust_env=False)
+        eventually(lambda: value(series(server.client.get("/metrics").text), "sentiment_texts_waiting") > 0)
+        assert server.client.post("/v2/repository/models/calls/unload").status_code == 200
+        assert not running.done(), "the request was too small to be overtaken"
+        answer = running.result()
+        assert answer.status_code == 200
+        assert Counter(each["model"]["version"] for each in answer.json()["predictions"]) == {"1": 1000}
+        assert asked(server, "calls") == {"404": 8}
+
+
 def asked(server: ServerProcess, model: str, version: str = "") -> Counter[str]:
     """Which version of a model answers on each of eight connections, or the status of the refusal."""
     found: Counter[str] = Counter()
@@ -386,13 +403,23 @@ def test_versions_side_by_side(both: ServerProcess, repository: Path) -> None:
         scores = by_version(both, "tickets", version)
         assert scores == pytest.approx(dict.fromkeys(scores, answers(answering)), abs=1e-6)
     client = both.client
+    for path, body in (
+        ("/v1/models/tickets/versions/2:predict", {"instances": ["praise"]}),
+        ("/v1/models/tickets:predict", {"instances": ["praise"]}),
+        ("/", {"inputs": "praise"}),
+        ("/predict", {"inputs": "praise"}),
+        ("/invocations", {"inputs": "praise"}),
+    ):
+        headers = client.post(path, json=body).headers
+        expected = "2" if "versions/2" in path else "3"
+        assert (headers["x-model-name"], headers["x-model-version"]) == ("tickets", expected)
     assert client.get("/v2/models/tickets").json()["versions"] == ["2", "3"]
     assert [each["version"] for each in client.get("/v1/models").json()["models"]] == ["1", "3", "2"]
     assert [each["version"] for each in client.get("/v1/models/tickets").json()["model_version_status"]] == ["3", "2"]
     assert [each["version"] for each in client.get("/v2/models/tickets/stats").json()["model_stats"]] == ["3", "2"]
     samples = series(client.get("/metrics").text)
-    assert value(samples, "sentiment_texts_total", model="tickets", version="3") == 16
-    assert value(samples, "sentiment_texts_total", model="tickets", version="2") == 8
+    assert value(samples, "sentiment_texts_total", model="tickets", version="3") == 2 * 8 + 4
+    assert value(samples, "sentiment_texts_total", model="tickets", version="2") == 8 + 1
     assert state(both, 1) == ("UNAVAILABLE", "not among the versions to serve: newest:2")
     assert client.post("/v1/predict", json={"text": "x", "version": "1"}).status_code == 404
     publish(repository, 4)
