@@ -199,6 +199,7 @@ class Supervisor:
                 match message["kind"]:
                     case "ready":
                         member.ready = True
+                        self._go_on()
                     case "closed":
                         member.connections -= message["count"]
                     case "ask":
@@ -233,11 +234,12 @@ class Supervisor:
         # One that is starting hears it as soon as it is up: it was not told of this version when it was forked.
         missing = (member for member in self._members.values() if member.pid not in transaction.prepared)
         member = next((member for member in missing if not member.killed), None)
-        if member is None:
+        if member is not None:
+            transaction.give_up_at = monotonic() + START_TIMEOUT
+            self._ask({member.pid: member}, order._replace(action="prepare"))
+        elif transaction.prepared:
             self._announce(order._replace(action="serve"))
-            return
-        transaction.give_up_at = monotonic() + START_TIMEOUT
-        self._ask({member.pid: member}, order._replace(action="prepare"))
+        # Else the only worker ended. The one that takes its place opens it next, once it is up.
 
     def _announce(self, order: Order) -> None:
         """Have all workers follow an order at once, unless it came too late."""

@@ -504,13 +504,14 @@ def patched(folder: Path, **variables: str) -> dict[str, str]:
     return {"PYTHONPATH": f"{folder}{os.pathsep}{PROJECT}"} | variables
 
 
-def test_a_version_that_brings_workers_down(repository: Path, tmp_path: Path) -> None:
-    """It is refused after it has ended two workers, one after the other, while the third one answers."""
-    flags = ("--workers", "3", "--default-model", "tickets", *WATCH)
-    with ServerProcess(*flags, repository=repository, **patched(tmp_path / "patch")) as server, Traffic(server):
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_version_that_brings_workers_down(repository: Path, tmp_path: Path, workers: int) -> None:
+    """It is refused after it has ended two workers, one after the other; others answer, and so do their successors."""
+    flags = ("--workers", str(workers), "--default-model", "tickets", *WATCH)
+    with ServerProcess(*flags, repository=repository, **patched(tmp_path / "patch")) as server:
         publish(repository, 2)
         server.wait_for_log(r"refused a version of tickets: 2 workers ended while they opened it .*fault=crashed")
-        eventually(lambda: len(children(server.process.pid)) == 3)
+        eventually(lambda: len(children(server.process.pid)) == workers)
         assert versions(server, 9) == {"1": 9}
         assert len([line for line in server.log if "is replaced" in line]) == 2
         assert ("tickets", "2", "refused", "crashed") in gauge(server)
