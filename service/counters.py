@@ -63,8 +63,10 @@ class Directory:
     #: Before every name: its place in the sequence of all that were given a number, from 1.
     _AGE = struct.Struct("<Q")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, spare: int) -> None:
+        """For `capacity` names, of which no more than `spare` are kept that may go."""
         self._capacity = capacity
+        self._spare = spare
         self._entry = self._AGE.size + self.LENGTH
         # A lock on a file is given back by the kernel if its holder dies; the file lies in memory.
         self._file = os.memfd_create("directory")
@@ -72,8 +74,8 @@ class Directory:
         self._memory = mmap.mmap(self._file, capacity * self._entry)
 
     def index(self, name: str, free: Callable[[str], bool], clear: Callable[[int], None]) -> int:
-        """The number of a name. If it is new that is the next one, and once all are taken that of the oldest name
-        that is `free`, whose number is cleared before anybody is told of it.
+        """The number of a name. If it is new that is the next one, or that of the oldest of the names that are `free`,
+        if they are too many or no other place is left; it is cleared before anybody is told of it.
 
         Raises `IndexError` if there is no place left.
         """
@@ -86,12 +88,12 @@ class Directory:
                 if entry == wanted:
                     return number
             number = len(entries)
-            if number == self._capacity:
-                ages = [(age, number) for number, (age, entry) in enumerate(entries) if free(entry.decode())]
-                if not ages:
-                    raise IndexError("no place is left")
-                _, number = min(ages)
+            past = [(age, number) for number, (age, entry) in enumerate(entries) if free(entry.decode())]
+            if past and (len(past) >= self._spare or number == self._capacity):
+                _, number = min(past)
                 clear(number)
+            elif number == self._capacity:
+                raise IndexError("no place is left")
             age = 1 + max((age for age, _ in entries), default=0)
             start = number * self._entry
             self._memory[start : start + self._entry] = self._AGE.pack(age) + wanted.ljust(self.LENGTH, b"\0")

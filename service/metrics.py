@@ -41,8 +41,9 @@ _STATUSES = {
     "grpc": sorted({"OK", "CANCELLED", *GRPC_STATUS.values()}),
 }
 
-#: Versions of models that are counted at once; the oldest that is served no more makes room for a new one.
+#: Versions that are counted at once, and those of them that are served no more: each is hundreds of series.
 MAX_MODELS = 64
+MAX_PAST_MODELS = 8
 
 _NANOSECONDS = 1e-9
 
@@ -87,7 +88,7 @@ class Metrics(Collector):
             key: Histogram(self._counters, first_seconds + number * Histogram.slots(_BOUNDS), _BOUNDS)
             for number, key in enumerate(seconds)
         }
-        self._directory = Directory(MAX_MODELS)
+        self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
         self._models: dict[tuple[str, int], int] = {}  # where the slots of each version begin
         self.states: Callable[[], Iterable[State]] = tuple  # of what is served or refused
         self._registry = CollectorRegistry()

@@ -183,6 +183,11 @@ class Worker(uvicorn.Server):
             message, descriptor = await self._orders.get()
             try:
                 refusal = await self._keeper.follow(Order(**message["order"]), descriptor)
+            except Exception:
+                # It would serve other versions than the rest, so another one has to take its place.
+                logger.exception("worker %d failed to follow an order", self._number)
+                self._leave(at_once=True)
+                return
             finally:
                 if descriptor is not None:
                     os.close(descriptor)

@@ -55,7 +55,7 @@ def number(directory: Directory, name: str, free: str = "") -> int:
 
 def test_names_have_the_same_number_everywhere() -> None:
     """Whichever process comes first with a name gives it its number, and all see it."""
-    directory = Directory(4)
+    directory = Directory(4, 4)
     assert number(directory, "a/1") == 0
     in_child(lambda: number(directory, "b/1"))
     assert list(directory) == ["a/1", "b/1"]
@@ -64,7 +64,7 @@ def test_names_have_the_same_number_everywhere() -> None:
 
 def test_the_oldest_name_that_may_go_makes_room() -> None:
     """Once all numbers are taken, a new name gets that of the oldest name that is free, cleared before it is told."""
-    directory = Directory(3)
+    directory = Directory(3, 3)
     for name in ("a", "b", "c"):
         number(directory, name)
     cleared: list[int] = []
@@ -81,9 +81,17 @@ def test_the_oldest_name_that_may_go_makes_room() -> None:
     assert number(directory, "g", free="def") == 1
 
 
+def test_no_more_than_some_that_may_go_are_kept() -> None:
+    """Where there are places left, a new name takes that of an old one all the same if there are too many of those."""
+    directory = Directory(9, 2)
+    for name in ("a", "b", "c", "d", "e"):
+        number(directory, name, free="abde")
+    assert list(directory) == ["c", "e", "d"]
+
+
 def test_no_place_left() -> None:
     """A name too many, or one too long, is refused."""
-    directory = Directory(1)
+    directory = Directory(1, 1)
     number(directory, "a")
     assert number(directory, "a") == 0
     for name in ("b", "x" * 127):

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.classifier import Classifier
 from service.errors import HTTP_STATUS
-from service.metrics import MAX_MODELS, Metrics, TooManyModels
+from service.metrics import MAX_MODELS, MAX_PAST_MODELS, Metrics, TooManyModels
 from service.prediction import Prediction
 from service.processes import Processes
 from service.record import Record
@@ -175,24 +175,28 @@ def test_versions(metrics: Metrics, classifier: Classifier) -> None:
     assert {dict(labels)["version"] for name, labels in samples if name == "sentiment_model_info"} == {"1"}
 
 
-def test_more_versions_than_are_counted_at_once(metrics: Metrics, classifier: Classifier) -> None:
-    """The series of the oldest version that is served no more make room, those of the served ones stay."""
+def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
+    """Of the versions that are served no more only the last few keep their series; the served ones do in any case."""
+    manifest = classifier.manifest
     classifier.statistics.answered(prediction(3, 0, False))
-    for number in range(2, MAX_MODELS + 2):
-        statistics = metrics.add_model(classifier.manifest.model_copy(update={"version": number}))
-        statistics.answered(prediction(number, 0, False))
+    for number in range(2, 100):
+        metrics.add_model(manifest.model_copy(update={"version": number})).answered(prediction(number, 0, False))
     samples = read(metrics)
-    versions = {dict(labels)["version"] for name, labels in samples if name == "sentiment_tokens_total"}
-    assert versions == {str(number) for number in range(1, MAX_MODELS + 2) if number != 2}
-    for number in (3, MAX_MODELS + 1):
-        assert value(samples, "sentiment_tokens_total", version=str(number)) == number
-    assert value(samples, "sentiment_tokens_total", version="1") == 3
-    assert value(samples, "sentiment_requests_total", version=str(MAX_MODELS + 1)) == 0
-    metrics.states = lambda: [State("imdb-cnn", number, True, None) for number in range(1, MAX_MODELS + 2)]
-    with pytest.raises(TooManyModels, match="64 versions are served at once"):
-        metrics.add_model(classifier.manifest.model_copy(update={"version": 99}))
+    key = "sentiment_tokens_total"
+    tokens = {int(dict(labels)["version"]): count for (name, labels), count in samples.items() if name == key}
+    assert tokens == {1: 3} | {number: number for number in range(100 - MAX_PAST_MODELS, 100)}
+    assert value(samples, "sentiment_requests_total", version="99") == 0
     answer(metrics, "200", 0.1, Old(classifier))
     assert value(read(metrics), "sentiment_requests_total", status="200", model="") == 1
+
+
+def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classifier) -> None:
+    """So many versions cannot be served at once."""
+    metrics.states = lambda: [State("imdb-cnn", number, True, None) for number in range(1, 100)]
+    for number in range(2, MAX_MODELS + 1):
+        metrics.add_model(classifier.manifest.model_copy(update={"version": number}))
+    with pytest.raises(TooManyModels, match="64 versions are served at once"):
+        metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}))
 
 
 class Old(Classifier):
