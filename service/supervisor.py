@@ -160,6 +160,9 @@ class Supervisor:
             self._selector.close()
             for member in self._members.values():
                 member.channel.close()
+            for transaction in (self._transaction, *self._waiting):
+                if transaction is not None and transaction.descriptor is not None:
+                    os.close(transaction.descriptor)
             self._work(worker, channel, self._ledger.facts())
             status = 0
         except Exception:
@@ -216,12 +219,14 @@ class Supervisor:
         """Orders are carried out one after the other, so that all workers hear them in the same sequence."""
         while self._transaction is None and self._waiting:
             transaction = self._transaction = self._waiting.pop(0)
-            if transaction.order.action != "load":
-                self._announce(transaction.order)
-            elif self._ledger.needless(transaction.order):
+            order = transaction.order
+            transaction.declined = self._ledger.objection(order)
+            if transaction.declined or self._ledger.needless(order):
                 self._finish()
-            else:
+            elif order.action == "load":
                 self._prepare()
+            else:
+                self._announce(order)
 
     def _prepare(self) -> None:
         """Have the next worker open the version beside those that it serves; when all have, have them serve it.
@@ -242,14 +247,10 @@ class Supervisor:
         # Else the only worker ended. The one that takes its place opens it next, once it is up.
 
     def _announce(self, order: Order) -> None:
-        """Have all workers follow an order at once, unless it came too late."""
+        """Have all workers follow an order at once."""
         transaction = self._transaction
         assert transaction is not None
         transaction.give_up_at = None
-        if objection := self._ledger.objection(transaction.order):
-            transaction.declined = objection
-            self._finish()
-            return
         transaction.announced = order
         self._ask({pid: member for pid, member in self._members.items() if not member.killed}, order)
         if order.action == "serve":

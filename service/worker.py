@@ -80,6 +80,9 @@ class Worker(uvicorn.Server):
         """Follow what all others have followed, listen to gRPC and to the supervisor, say so."""
         self._dataplane.alone = self._alone
         await self._keeper.catch_up(self._facts)
+        for _, descriptor in self._facts:
+            if descriptor is not None:
+                os.close(descriptor)
         if self._grpc_port is not None:
             self._grpc = GrpcServer(self._dataplane, self._keeper)
             await self._grpc.start(self._settings.host, self._grpc_port)

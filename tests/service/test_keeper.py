@@ -281,7 +281,15 @@ def test_versions_come_and_go_under_traffic(server: ServerProcess, repository: P
     for pid in old:
         os.kill(pid, signal.SIGKILL)
     assert versions(server, 8) == {"3": 8}, "workers that are forked later serve the same"
+    assert snapshots(server.process.pid) == 1, "of what is served and came later"
+    assert [snapshots(pid) for pid in children(server.process.pid)] == [0, 0]
     assert gauge(server) == {("calls", "1", "ready", ""), ("tickets", "3", "ready", "")}
+
+
+def snapshots(pid: int) -> int:
+    """The versions whose files a process holds in memory."""
+    links = [str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum("memfd:artifact" in link for link in links)
 
 
 def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path) -> None:
