@@ -279,7 +279,7 @@ def test_versions_come_and_go_under_traffic(server: ServerProcess, repository: P
     replace_workers(server)
     assert versions(server, 8) == {"3": 8}, "workers that are forked later serve the same"
     assert snapshots(server.process.pid) == 1, "of what is served and came later"
-    assert [snapshots(pid) for pid in children(server.process.pid)] == [0, 0]
+    eventually(lambda: [snapshots(pid) for pid in children(server.process.pid)] == [0, 0])
     assert gauge(server) == {("calls", "1", "ready", ""), ("tickets", "3", "ready", "")}
 
 
