@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,15 +29,25 @@ from model.errors import SentimentError
 from model.tokenizer import Tokenizer, TokenizerError
 
 FORMAT_VERSION: Literal[1] = 1
-GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
+FILES = GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _NO_DIGEST = "0" * 64
 _SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
 
 
+#: What can be wrong with an artifact, in one word: a file is missing or has another size than the manifest says; its
+#: bytes are not those of its digest; it cannot be read; it contradicts itself or this program; ONNX Runtime does not
+#: open the graph or gets another golden answer.
+Fault = Literal["incomplete", "damaged", "unreadable", "invalid", "graph"]
+
+
 class ArtifactError(SentimentError):
     """An artifact that is missing, changed, truncated, too new or inconsistent; the message names the file."""
+
+    def __init__(self, message: str, fault: Fault = "invalid") -> None:
+        super().__init__(message)
+        self.fault: Fault = fault
 
 
 class _Record(BaseModel):
@@ -145,23 +156,38 @@ class Manifest(_Record):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified artifact in memory: the bytes are those whose digests were checked."""
+    """A verified artifact in memory: the contents, by file, are the bytes whose digests were checked."""
 
     path: Path
     manifest: Manifest
-    graph: bytes
+    contents: Mapping[str, bytes]
     tokenizer: Tokenizer
+
+    @property
+    def graph(self) -> bytes:
+        """The ONNX graph."""
+        return self.contents[GRAPH_FILE]
 
 
 def read_artifact(path: Path) -> Artifact:
     """Read and verify the artifact in folder `path`. Raises `ArtifactError`, which names the file at fault."""
+    return verify(path, read_contents(path))
+
+
+def read_contents(path: Path) -> dict[str, bytes]:
+    """The bytes of every file of an artifact, unchecked, by its name. Raises `ArtifactError`."""
     if not path.is_dir():
-        raise ArtifactError(f"{path}: there is no such artifact folder")
-    manifest = _read_manifest(path / MANIFEST_FILE)
-    graph = _read_checked(path / GRAPH_FILE, manifest.files[GRAPH_FILE])
-    tokenizer_json = _read_checked(path / TOKENIZER_FILE, manifest.files[TOKENIZER_FILE])
+        raise ArtifactError(f"{path}: there is no such artifact folder", "incomplete")
+    return {name: _read(path / name) for name in FILES}
+
+
+def verify(path: Path, contents: Mapping[str, bytes]) -> Artifact:
+    """The artifact of these files, which errors say to lie in `path`. Raises `ArtifactError`."""
+    manifest = _check_manifest(path / MANIFEST_FILE, contents[MANIFEST_FILE])
+    for name, file in manifest.files.items():
+        _check(path / name, contents[name], file)
     try:
-        tokenizer = Tokenizer.from_json(tokenizer_json)
+        tokenizer = Tokenizer.from_json(contents[TOKENIZER_FILE])
     except TokenizerError as error:
         raise ArtifactError(f"{path / TOKENIZER_FILE}: {error}") from error
     declared = (manifest.max_tokens, manifest.vocabulary_size)
@@ -170,7 +196,7 @@ def read_artifact(path: Path) -> Artifact:
             f"{path / TOKENIZER_FILE}: {tokenizer.max_tokens} tokens and {tokenizer.vocabulary_size} ids, "
             f"while {MANIFEST_FILE} says {declared[0]} and {declared[1]}"
         )
-    return Artifact(path, manifest, graph, tokenizer)
+    return Artifact(path, manifest, contents, tokenizer)
 
 
 def versions(repository: Path, name: str) -> list[int]:
@@ -178,7 +204,12 @@ def versions(repository: Path, name: str) -> list[int]:
     folder = repository / name
     if not folder.is_dir():
         return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if _is_version(entry.name) and entry.is_dir())
+    return sorted(int(entry.name) for entry in folder.iterdir() if is_version(entry.name) and entry.is_dir())
+
+
+def is_version(name: str) -> bool:
+    """Whether a folder's name is a version: a positive integer of at most 18 digits, without leading zeros."""
+    return name.isascii() and name.isdigit() and not name.startswith("0") and len(name) <= 18
 
 
 def publish(repository: Path, manifest: Mapping[str, Any], graph: bytes, tokenizer: Tokenizer) -> Artifact:
@@ -220,10 +251,6 @@ def publish(repository: Path, manifest: Mapping[str, Any], graph: bytes, tokeniz
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdigit() and not name.startswith("0")
-
-
 def _write_through(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
@@ -233,28 +260,27 @@ def _write_through(path: Path, content: bytes) -> None:
 
 def _read(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise ArtifactError(f"{path}: cannot be read (not a file)", "unreadable")
         return path.read_bytes()
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: the file is missing") from None
+        raise ArtifactError(f"{path}: the file is missing", "incomplete") from None
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror})", "unreadable") from error
 
 
-def _read_checked(path: Path, expected: File) -> bytes:
-    content = _read(path)
+def _check(path: Path, content: bytes, expected: File) -> None:
     if len(content) != expected.bytes:
-        raise ArtifactError(f"{path}: {len(content)} bytes, while {MANIFEST_FILE} says {expected.bytes}")
+        raise ArtifactError(f"{path}: {len(content)} bytes, while {MANIFEST_FILE} says {expected.bytes}", "incomplete")
     if hashlib.sha256(content).hexdigest() != expected.sha256:
-        raise ArtifactError(f"{path}: its SHA-256 is not the one in {MANIFEST_FILE}: the file was changed")
-    return content
+        raise ArtifactError(f"{path}: its SHA-256 is not the one in {MANIFEST_FILE}: the file was changed", "damaged")
 
 
-def _read_manifest(path: Path) -> Manifest:
-    content = _read(path)
+def _check_manifest(path: Path, content: bytes) -> Manifest:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not valid JSON ({error})") from error
+        raise ArtifactError(f"{path}: not valid JSON ({error})", "damaged") from error
     format_version = document.get("format_version") if isinstance(document, dict) else None
     if not isinstance(format_version, int):
         raise ArtifactError(f"{path}: not a manifest: it has no format_version")
@@ -266,7 +292,7 @@ def _read_manifest(path: Path) -> Manifest:
     digests = _SELF_DIGEST.findall(content)
     unsigned = _with_digest(content, _NO_DIGEST)
     if len(digests) != 1 or hashlib.sha256(unsigned).hexdigest() != digests[0].decode():
-        raise ArtifactError(f"{path}: its SHA-256 is not the one it states: the file was changed")
+        raise ArtifactError(f"{path}: its SHA-256 is not the one it states: the file was changed", "damaged")
     try:
         return Manifest.model_validate(document)
     except ValidationError as error:

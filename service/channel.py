@@ -1,6 +1,6 @@
 """What the supervisor and a worker tell each other, over a pair of Unix sockets.
 
-Every message is one packet of JSON. With a connection comes its file descriptor.
+Every message is one packet of JSON. A file descriptor may come with it: of a connection, or of a version's files.
 """
 
 from __future__ import annotations
@@ -29,18 +29,21 @@ class Channel:
         """For selectors and event loops."""
         return self._end.fileno()
 
-    def send(self, kind: str, connection: socket.socket | None = None, **fields: Any) -> None:
-        """Send a message, a connection with it if there is one. Raises `ChannelClosed`, `BlockingIOError` if full."""
+    def send(self, kind: str, descriptor: int | None = None, **fields: Any) -> None:
+        """Send a message, a descriptor with it if there is one. Raises `ChannelClosed`, `BlockingIOError` if full."""
         packet = orjson.dumps({"kind": kind} | fields)
         try:
-            socket.send_fds(self._end, [packet], [] if connection is None else [connection.fileno()])
+            socket.send_fds(self._end, [packet], [] if descriptor is None else [descriptor])
         except BlockingIOError:
             raise
         except OSError as error:
             raise ChannelClosed from error
 
-    def receive(self) -> tuple[dict[str, Any], socket.socket | None] | None:
-        """The next message and its connection, None if there is none yet. Raises `ChannelClosed`."""
+    def receive(self) -> tuple[dict[str, Any], int | None] | None:
+        """The next message and its descriptor, which is the caller's to close, None if there is no message yet.
+
+        Raises `ChannelClosed`.
+        """
         try:
             packet, descriptors, _, _ = socket.recv_fds(self._end, _MAX_BYTES, 1)
         except BlockingIOError:
@@ -49,9 +52,8 @@ class Channel:
             raise ChannelClosed from error
         if not packet:
             raise ChannelClosed
-        connection = socket.socket(fileno=descriptors[0]) if descriptors else None
         message: dict[str, Any] = orjson.loads(packet)
-        return message, connection
+        return message, descriptors[0] if descriptors else None
 
     def close(self) -> None:
         """Let go of this end, which the other notices."""

@@ -63,7 +63,7 @@ class Classifier:
             self.packing = packing or (cuda_packing(batch_rows, self._max_tokens) if on_gpu else CPU_PACKING)
             self._warm_up(artifact)
         except GraphError as error:
-            raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}") from error
+            raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}", "graph") from error
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Predictions in the order of the texts."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,10 @@ class Counters:
         """Add to the row of that worker from now on, for which its process is the only one to write."""
         self.row = self._rows[worker]
 
+    def clear(self, first: int, count: int) -> None:
+        """Set so many slots from `first` on to zero for all workers, none of which may be adding to them."""
+        self._table[:, first : first + count] = 0
+
     def totals(self) -> npt.NDArray[np.float64]:
         """Every slot summed over the workers, float64 [slots]."""
         totals: npt.NDArray[np.float64] = self._table.sum(axis=0)
@@ -52,40 +58,66 @@ class Directory:
     A name is at most `LENGTH` bytes of UTF-8.
     """
 
-    LENGTH = 2046
+    LENGTH = 2040
 
-    def __init__(self, capacity: int) -> None:
+    #: Before every name: its place in the sequence of all that were given a number, from 1.
+    _AGE = struct.Struct("<Q")
+
+    def __init__(self, capacity: int, spare: int) -> None:
+        """For `capacity` names, of which no more than `spare` are kept that may go."""
         self._capacity = capacity
-        self._entry = self.LENGTH + 2
+        self._spare = spare
+        self._entry = self._AGE.size + self.LENGTH
         # A lock on a file is given back by the kernel if its holder dies; the file lies in memory.
         self._file = os.memfd_create("directory")
         os.ftruncate(self._file, capacity * self._entry)
         self._memory = mmap.mmap(self._file, capacity * self._entry)
 
-    def index(self, name: str) -> int:
-        """The number of a name, which is the next one if it is new. Raises `IndexError` if there is no place left."""
+    def index(self, name: str, free: Callable[[str], bool], clear: Callable[[int], None]) -> int:
+        """The number of a name. If it is new that is the next one, or that of the oldest of the names that are `free`,
+        if they are too many or no other place is left; it is cleared before anybody is told of it.
+
+        Raises `IndexError` if there is no place left.
+        """
         wanted = name.encode()
         if len(wanted) > self.LENGTH:
             raise IndexError(f"{name!r} is too long")
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
-        try:
-            for number in range(self._capacity):
-                entry = self._read(number)
+        with self._locked():
+            entries = self._entries()
+            for number, (_, entry) in enumerate(entries):
                 if entry == wanted:
                     return number
-                if not entry:
-                    self._memory[number * self._entry : number * self._entry + len(wanted)] = wanted
-                    return number
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
-        raise IndexError("no place is left")
+            number = len(entries)
+            past = [(age, number) for number, (age, entry) in enumerate(entries) if free(entry.decode())]
+            if past and (len(past) >= self._spare or number == self._capacity):
+                _, number = min(past)
+                clear(number)
+            elif number == self._capacity:
+                raise IndexError("no place is left")
+            age = 1 + max((age for age, _ in entries), default=0)
+            start = number * self._entry
+            self._memory[start : start + self._entry] = self._AGE.pack(age) + wanted.ljust(self.LENGTH, b"\0")
+            return number
 
     def __iter__(self) -> Iterator[str]:
-        for number in range(self._capacity):
-            entry = self._read(number)
-            if not entry:
-                return
-            yield entry.decode()
+        with self._locked():
+            entries = self._entries()
+        return iter([entry.decode() for _, entry in entries])
 
-    def _read(self, number: int) -> bytes:
-        return self._memory[number * self._entry : (number + 1) * self._entry].rstrip(b"\0")
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+    def _entries(self) -> list[tuple[int, bytes]]:
+        """The age and name of every number that is given."""
+        entries = []
+        for start in range(0, self._capacity * self._entry, self._entry):
+            entry = self._memory[start : start + self._entry]
+            if not any(entry[: self._AGE.size]):
+                break
+            entries.append((self._AGE.unpack_from(entry)[0], entry[self._AGE.size :].rstrip(b"\0")))
+        return entries

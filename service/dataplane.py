@@ -8,18 +8,16 @@ A caller who leaves cancels its request, and no further piece of it runs.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from model.artifact import ArtifactError
 from model.tokenizer import UNKNOWN_ID, Encoding
 from service.admission import Admission
 from service.api_keys import ApiKeys
@@ -28,13 +26,11 @@ from service.classifier import Classifier
 from service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
 from service.explaining.explainer import Explainer, Explanation
 from service.explaining.inspection import Inspection
-from service.metrics import Metrics, TooManyModels
+from service.metrics import Metrics
 from service.prediction import Prediction
 from service.record import current
 from service.repository import Repository
 from service.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -52,20 +48,12 @@ class _Batchers(NamedTuple):
     large: ThreadBatcher
 
 
-class Fleet(Protocol):
-    """The workers of the service, as one of them sees them."""
-
-    async def ask(self, action: str, name: str, *, standing: bool) -> str | None:
-        """Have all workers follow an order; returns the first error. A standing order holds for later workers too."""
-
-
 class DataPlane:
     """The models, their limits, their counters and who may ask. Belongs to one event loop.
 
-    Raises `StartupError` if the API keys cannot be read.
+    Raises `StartupError` if the API keys cannot be read or the versions are too many to be counted.
 
-    `fleet` is set where there are other workers, which have to load and unload the same models; `alone` where it can be
-    known that the request being answered is the only one there is.
+    `alone` is set where it can be known that the request being answered is the only one there is.
     """
 
     def __init__(self, repository: Repository, settings: Settings, metrics: Metrics) -> None:
@@ -73,15 +61,15 @@ class DataPlane:
         self.settings = settings
         self.metrics = metrics
         self.api_keys = ApiKeys.read_settings(settings)
-        self.fleet: Fleet | None = None
         self.alone: Callable[[], bool] = lambda: False
         self.draining = False
-        self._prepared: dict[str, Classifier] = {}
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
+        metrics.states = repository.states
         for classifier in repository:
-            self._put(classifier)
+            self.count(classifier)
+        self.arrange()
 
     @property
     def ready(self) -> bool:
@@ -137,59 +125,17 @@ class DataPlane:
         explanation, inspection = await self._beside(text, work)
         return prediction, explanation, inspection
 
-    async def load(self, name: str) -> None:
-        """Serve the newest version of a model in the repository, in all workers or in none.
+    def count(self, classifier: Classifier) -> None:
+        """Give a classifier that is about to be served its statistics. Raises `TooManyModels`."""
+        classifier.statistics = self.metrics.add_model(classifier.manifest)
 
-        Raises `NotFound`, or `Invalid` for a broken one.
-        """
-        self.repository.check(name)
-        if (error := await self._ask("prepare", name, standing=False)) is not None:
-            await self._ask("abandon", name, standing=False)
-            self.metrics.loaded(failed=True)
-            logger.error("model %s cannot be loaded: %s", name, error)
-            raise Invalid(f"model {name!r} cannot be loaded: {error}")
-        await self._ask("commit", name, standing=True)
-        self.metrics.loaded(failed=False)
-
-    async def unload(self, name: str) -> None:
-        """Serve a model no more, in any worker; requests that run are finished. Raises `NotFound`."""
-        await self._ask("unload", self.repository.get(name).manifest.name, standing=True)
-
-    async def follow(self, action: str, name: str) -> str | None:
-        """One worker's part of `load` and `unload`; returns what went wrong, if something did."""
-        try:
-            if action == "prepare" or (action == "commit" and name not in self._prepared):
-                self._prepared[name] = await asyncio.to_thread(self.repository.open, name)
-            if action == "commit":
-                self._put(self._prepared.pop(name))
-            elif action == "abandon":
-                self._prepared.pop(name, None)
-            elif action == "unload":
-                self.repository.unload(name)
-                self._forget_batchers()
-                self.metrics.remove_model(name)
-        except (ArtifactError, RequestError, TooManyModels) as error:
-            return str(error)
-        return None
+    def arrange(self) -> None:
+        """After a change of what is served: requests that use a classifier which is served no more still keep it."""
+        self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in self.repository}
 
     def close(self) -> None:
         """Let the running batch finish and drop what waits."""
         self._thread.shutdown(cancel_futures=True)
-
-    async def _ask(self, action: str, name: str, *, standing: bool) -> str | None:
-        if self.fleet is None:
-            return await self.follow(action, name)
-        return await self.fleet.ask(action, name, standing=standing)
-
-    def _put(self, classifier: Classifier) -> None:
-        classifier.statistics = self.metrics.add_model(classifier.manifest)
-        self.repository.put(classifier)
-        self._batchers[classifier] = self._make_batchers(classifier)
-        self._forget_batchers()
-
-    def _forget_batchers(self) -> None:
-        """Those of classifiers that are served no more; requests that use one still keep it."""
-        self._batchers = {each: self._batchers[each] for each in self.repository}
 
     def _make_batchers(self, classifier: Classifier) -> _Batchers:
         settings = self.settings

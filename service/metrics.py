@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import perf_counter_ns
 
 import numpy as np
@@ -15,10 +15,11 @@ from prometheus_client.registry import Collector
 
 from model.artifact import Manifest
 from service.counters import Counters, Directory
-from service.errors import GRPC_STATUS, HTTP_STATUS
+from service.errors import GRPC_STATUS, HTTP_STATUS, StartupError
 from service.histogram import Histogram
 from service.processes import Processes
 from service.record import Record
+from service.repository import State
 from service.statistics import MAX_LABELS, Statistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -40,16 +41,17 @@ _STATUSES = {
     "grpc": sorted({"OK", "CANCELLED", *GRPC_STATUS.values()}),
 }
 
-#: Versions of models that can be counted between two starts of the service.
+#: Versions that are counted at once, and those of them that are served no more: each is hundreds of series.
 MAX_MODELS = 64
+MAX_PAST_MODELS = 8
 
 _NANOSECONDS = 1e-9
 
 _Totals = npt.NDArray[np.float64]
 
 
-class TooManyModels(Exception):
-    """More versions were loaded since the start than can be counted."""
+class TooManyModels(StartupError):
+    """More versions are served than can be counted."""
 
 
 class Metrics(Collector):
@@ -86,9 +88,9 @@ class Metrics(Collector):
             key: Histogram(self._counters, first_seconds + number * Histogram.slots(_BOUNDS), _BOUNDS)
             for number, key in enumerate(seconds)
         }
-        self._directory = Directory(MAX_MODELS)
+        self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
         self._models: dict[tuple[str, int], int] = {}  # where the slots of each version begin
-        self._loaded: set[tuple[str, int]] = set()
+        self.states: Callable[[], Iterable[State]] = tuple  # of what is served or refused
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self._registry.register(Processes())
@@ -102,26 +104,26 @@ class Metrics(Collector):
             self._counters.row[slot] = 0
 
     def add_model(self, manifest: Manifest) -> Statistics:
-        """Make the series of a version that is served from now on; returns its statistics.
+        """Make the series of a version that is about to be served; returns its statistics.
 
         Raises `TooManyModels`.
         """
         key = (manifest.name, manifest.version)
         labels = manifest.labels[:MAX_LABELS]
+        served = {(each.name, each.version) for each in self.states() if each.served}
         try:
-            index = self._directory.index(orjson.dumps([*key, labels]).decode())
+            index = self._directory.index(
+                orjson.dumps([*key, labels]).decode(),
+                free=lambda entry: tuple(orjson.loads(entry)[:2]) not in served,
+                clear=lambda index: self._counters.clear(self._first_of(index), self._model_slots),
+            )
         except IndexError:
             raise TooManyModels(
-                f"{MAX_MODELS} versions were loaded since the start, or the labels are too long to be counted"
+                f"{MAX_MODELS} versions are served at once, or the labels are too long to be counted"
             ) from None
-        self._models[key] = self._first_of(index)
-        self.remove_model(manifest.name)
-        self._loaded.add(key)
+        first = self._first_of(index)
+        self._models = {other: slot for other, slot in self._models.items() if slot != first} | {key: first}
         return self._statistics_of(index, labels)
-
-    def remove_model(self, name: str) -> None:
-        """A model that is served no more keeps its counts, but is not shown as loaded."""
-        self._loaded = {other for other in self._loaded if other[0] != name}
 
     def loaded(self, *, failed: bool) -> None:
         """A version was loaded while the service runs, or refused."""
@@ -142,7 +144,11 @@ class Metrics(Collector):
             row[self._modelless[key]] += 1
             return
         manifest = classifier.manifest
-        row[self._models[manifest.name, manifest.version] + self._of_model[key]] += 1
+        first = self._models.get((manifest.name, manifest.version))
+        if first is None:  # so long ago that its place was taken
+            row[self._modelless[key]] += 1
+            return
+        row[first + self._of_model[key]] += 1
         if record.received and record.predicted:
             stages = classifier.statistics.stages
             stages["decode"].observe(record.decoded - record.received)
@@ -232,10 +238,20 @@ class Metrics(Collector):
             for label, histogram in statistics.scores.items():
                 scores.add_metric((*version, label), *histogram.exposition(totals))
         yield from (stages, batches, scores)
-        info = GaugeMetricFamily("sentiment_model_info", "A loaded model.", labels=labels)
-        for model, number in sorted(self._loaded):
-            info.add_metric((model, str(number)), 1)
-        yield info
+        info = GaugeMetricFamily("sentiment_model_info", "A version that is served.", labels=labels)
+        state = GaugeMetricFamily(
+            "sentiment_model_state",
+            "1 for a version that is ready, and for one that was refused.",
+            labels=(*labels, "state", "reason"),
+        )
+        for each in self.states():
+            version = (each.name, str(each.version))
+            if each.served:
+                info.add_metric(version, 1)
+                state.add_metric((*version, "ready", ""), 1)
+            if each.refusal is not None:
+                state.add_metric((*version, "refused", each.refusal.fault), 1)
+        yield from (info, state)
 
     def _known(self) -> Iterator[tuple[tuple[str, str], Statistics, int]]:
         """The versions that any worker has loaded since the start, what they have counted, where their slots begin."""

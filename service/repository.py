@@ -1,18 +1,25 @@
-"""The models that are served: the newest version of each in a model repository."""
+"""The models that are served: of each, the versions that its policy chooses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, NoReturn, TypeVar
 
-from model.artifact import ArtifactError, read_artifact, versions
+from model.artifact import Artifact, ArtifactError, verify
 from service.classifier import Classifier
 from service.errors import NotFound, StartupError
+from service.folder import Folder, Look
 from service.settings import Settings
+from service.version_policy import Load, VersionPolicy, next_step
+
+logger = logging.getLogger(__name__)
+
+Kept = TypeVar("Kept")
 
 
 class Entry(NamedTuple):
-    """A version that lies in the repository's folder."""
+    """A version in the repository's folder, or one that is served though it left it."""
 
     name: str
     version: str
@@ -20,81 +27,153 @@ class Entry(NamedTuple):
     reason: str
 
 
-class Repository:
-    """A folder of models, and a classifier for the newest version of each that is loaded.
+class Refusal(NamedTuple):
+    """Why a version is not served, or not what lies in its place now."""
 
-    Empty names and versions stand for the default model and its loaded version, as clients send them.
+    mark: str
+    fault: str  # in one word
+    reason: str
+
+
+class State(NamedTuple):
+    """What is to be said of one version; both of it where what is served lies no more in its place."""
+
+    name: str
+    version: int
+    served: bool
+    refusal: Refusal | None
+
+
+class _Served(NamedTuple):
+    classifier: Classifier
+    mark: str
+
+
+class Repository:
+    """A folder of models, a classifier for every version that is served, and what was refused.
+
+    Empty names and versions stand for the default model and its newest version that is served, as clients send them.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.path = settings.model_repository
+        self.folder = Folder(settings.model_repository)
+        self.policy = VersionPolicy(settings.versions)
         self.default = settings.default_model
+        self.unloaded: set[str] = set()
         self._settings = settings
-        self._loaded: dict[str, Classifier] = {}
+        self._served: dict[str, dict[int, _Served]] = {}
+        self._refusals: dict[str, dict[int, Refusal]] = {}
+        self._table: dict[tuple[str, str], Classifier] = {}  # by everything that a request may say
 
-    def load_all(self) -> None:
-        """Verify, open and warm up the newest version of every model in the folder.
+    def choose(self, admit: Callable[[Artifact, str], None], *, strict: bool = False) -> None:
+        """Hand the versions that are to be served to `admit`, with their marks: what the service begins with.
 
-        Raises `StartupError` if there is none, or no telling which is the default; `ArtifactError` if one is broken.
+        A version that is broken, or that `admit` finds to be, is refused and leaves its place to the next; with
+        `strict` its error is raised instead. Raises `StartupError` if there is no model or no telling which is the
+        default, and `ArtifactError` if nothing of the default model can be served.
         """
-        if not self.path.is_dir():
-            raise StartupError(f"{self.path}: there is no such model repository")
-        names = self._names()
-        if not names:
-            raise StartupError(
-                f"{self.path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)"
-            )
-        if self.default is None:
-            if len(names) > 1:
-                raise StartupError(f"{self.path} holds several models ({', '.join(names)}): say which is the default")
-            self.default = names[0]
-        elif self.default not in names:
-            raise StartupError(f"{self.path} holds no model {self.default!r}; there are: {', '.join(names)}")
-        for name in names:
-            self.put(self.open(name))
+        look = self._first_look()
+        for name, present in look.items():
+            served: dict[int, str] = {}
+            while True:
+                refused = self.refused(name)
+                match next_step(self.policy, name, present, served, refused, keep=False):
+                    case Load(version):
+                        mark = present[version]
+                    case _:
+                        break
+                try:
+                    admit(self.read(name, version), mark)
+                except ArtifactError as error:
+                    if strict:
+                        raise
+                    self.refuse(name, version, Refusal(mark, error.fault, str(error)))
+                    extra = {"version": version, "fault": error.fault}
+                    logger.error("refused a version of %s: %s", name, error, extra=extra)
+                else:
+                    served[version] = mark
+            if name == self.default and not served:
+                self._raise_for(name, present)
+
+    def open_all(self, *, strict: bool = False) -> None:
+        """Serve what is to be served. Raises as `choose` does."""
+        self.choose(lambda artifact, mark: self.put(self.open(artifact), mark), strict=strict)
 
     def get(self, name: str = "", version: str = "") -> Classifier:
         """The classifier of that name and version. Raises `NotFound`."""
-        classifier = self._loaded.get(name or self.default or "")
+        classifier = self._table.get((name, version))
         if classifier is None:
-            raise NotFound(f"there is no model {name or self.default!r}; loaded: {', '.join(self._loaded) or 'none'}")
-        if version and version != str(classifier.manifest.version):
-            raise NotFound(
-                f"version {version!r} of model {classifier.manifest.name!r} is not loaded; "
-                f"loaded: {classifier.manifest.version}"
-            )
+            raise self._not_found(name or self.default or "", version)
         return classifier
 
     def holds(self, name: str = "", version: str = "") -> bool:
         """Whether that model and version answers."""
-        try:
-            self.get(name, version)
-        except NotFound:
-            return False
-        return True
+        return (name, version) in self._table
 
     def select(self, name: str = "", version: str = "") -> list[Classifier]:
-        """One classifier by name, or all of them where none is named. Raises `NotFound`."""
-        return [self.get(name, version)] if name else list(self)
+        """One version, or all that are served of a model, or all of all models. Raises `NotFound`."""
+        if not name:
+            return list(self)
+        chosen = self.get(name, version)
+        return [chosen] if version else [each for each in self if each.manifest.name == name]
 
     def __iter__(self) -> Iterator[Classifier]:
-        return iter(list(self._loaded.values()))
+        """By name, the newest version first."""
+        return iter(
+            [
+                versions[version].classifier
+                for _, versions in sorted(self._served.items())
+                for version in sorted(versions, reverse=True)
+            ]
+        )
 
-    def check(self, name: str) -> None:
-        """Raise `NotFound` if no model of that name lies in the folder."""
-        if name not in self._names():
-            raise NotFound(f"there is no model {name!r} in the repository")
+    def names(self) -> set[str]:
+        """The models of which something is served or refused."""
+        return self._served.keys() | self._refusals.keys()
 
-    def open(self, name: str) -> Classifier:
-        """Verify, open and warm up the newest version of a model, which takes a moment.
+    def versions(self, name: str) -> list[int]:
+        """The versions of a model that are served, oldest first."""
+        return sorted(self._served.get(name, ()))
 
-        It does not answer requests before it is `put`. Raises `NotFound` or `ArtifactError`.
-        """
-        self.check(name)
-        artifact = read_artifact(self.path / name / str(versions(self.path, name)[-1]))
+    def served(self, name: str) -> dict[int, str]:
+        """The versions of a model that are served, and the marks of what they were opened from."""
+        return {version: each.mark for version, each in self._served.get(name, {}).items()}
+
+    def refused(self, name: str) -> dict[int, str]:
+        """The versions of a model that were refused, and the marks of what was refused."""
+        return {version: each.mark for version, each in self._refusals.get(name, {}).items()}
+
+    def refusal(self, name: str, version: int) -> Refusal | None:
+        """Why a version was refused, if it was."""
+        return self._refusals.get(name, {}).get(version)
+
+    def digest(self, name: str, version: int) -> str:
+        """The digest of the manifest of a version that is served, empty for any other."""
+        served = self._served.get(name, {}).get(version)
+        return "" if served is None else served.classifier.manifest.manifest_sha256
+
+    def states(self, *names: str) -> list[State]:
+        """Every version that is served or was refused, of these models or of all."""
+        return [
+            State(name, version, version in self._served.get(name, {}), self.refusal(name, version))
+            for name in sorted(names or self.names())
+            for version in sorted(self._served.get(name, {}).keys() | self._refusals.get(name, {}).keys())
+        ]
+
+    def read(self, name: str, version: int) -> Artifact:
+        """Read and verify a version. Raises `ArtifactError`."""
+        return self.verify(name, version, self.folder.read(name, version))
+
+    def verify(self, name: str, version: int, contents: Mapping[str, bytes]) -> Artifact:
+        """The artifact of these files, if it is that of this version. Raises `ArtifactError`."""
+        artifact = verify(self.folder.place(name, version), contents)
         manifest = artifact.manifest
-        if (manifest.name, str(manifest.version)) != (name, artifact.path.name):
+        if (manifest.name, manifest.version) != (name, version):
             raise ArtifactError(f"{artifact.path}: the manifest is that of {manifest.name} {manifest.version}")
+        return artifact
+
+    def open(self, artifact: Artifact) -> Classifier:
+        """Open and warm up a version, which takes a moment; it answers once it is `put`. Raises `ArtifactError`."""
         settings = self._settings
         return Classifier(
             artifact,
@@ -104,33 +183,120 @@ class Repository:
             batch_rows=settings.batching_rows,
         )
 
-    def put(self, classifier: Classifier) -> None:
+    def put(self, classifier: Classifier, mark: str = "") -> None:
         """Answer with this classifier from now on; requests that run keep the one they have."""
-        self._loaded[classifier.manifest.name] = classifier
+        manifest = classifier.manifest
+        self._served.setdefault(manifest.name, {})[manifest.version] = _Served(classifier, mark)
+        self.forget(manifest.name, manifest.version)
+        self._index_names()
+
+    def remark(self, name: str, version: int, mark: str) -> None:
+        """What lies in the place of a version now is what is served."""
+        self._served[name][version] = self._served[name][version]._replace(mark=mark)
+
+    def drop(self, name: str, version: int) -> None:
+        """Answer no more requests for a version."""
+        _remove(self._served, name, version)
+        self._index_names()
+
+    def refuse(self, name: str, version: int, refusal: Refusal) -> None:
+        """Remember what is not served, and why."""
+        self._refusals.setdefault(name, {})[version] = refusal
+
+    def forget(self, name: str, version: int) -> None:
+        """Nothing is to be said against a version any more."""
+        _remove(self._refusals, name, version)
 
     def unload(self, name: str) -> None:
-        """Answer no more requests for a model. Raises `NotFound`."""
-        del self._loaded[self.get(name).manifest.name]
+        """Answer no more requests for a model, until it is released and put again."""
+        self.unloaded.add(name)
+        self._served.pop(name, None)
+        self._index_names()
 
-    def index(self) -> list[Entry]:
-        """Every version in the folder, and every loaded one whose folder is gone."""
-        loaded = {(each.manifest.name, each.manifest.version) for each in self}
-        present = {(name, version) for name in self._names() for version in versions(self.path, name)}
-        return [
-            Entry(name, str(version), "READY", "")
-            if (name, version) in loaded
-            else Entry(name, str(version), "UNAVAILABLE", "not loaded")
-            for name, version in sorted(loaded | present)
-        ]
+    def index(self, look: Look) -> list[Entry]:
+        """Every version of a look at the folder, and every other that is served or was refused."""
+        entries = []
+        for name in sorted(look.keys() | self.names()):
+            present = look.get(name, {})
+            for version in sorted(present.keys() | self.served(name).keys() | self.refused(name).keys()):
+                if version in self.served(name):
+                    entries.append(Entry(name, str(version), "READY", self._remark(name, version, present)))
+                else:
+                    entries.append(Entry(name, str(version), "UNAVAILABLE", self._why_not(name, version, present)))
+        return entries
 
-    def _names(self) -> list[str]:
-        if not self.path.is_dir():
-            return []
-        return sorted(entry.name for entry in self.path.iterdir() if entry.is_dir() and versions(self.path, entry.name))
+    def _remark(self, name: str, version: int, present: Mapping[int, str]) -> str:
+        refusal = self.refusal(name, version)
+        if refusal is not None:
+            return f"what lies in its place now was refused: {refusal.reason}"
+        return "" if version in present else "its folder is gone"
+
+    def _why_not(self, name: str, version: int, present: Mapping[int, str]) -> str:
+        refusal = self.refusal(name, version)
+        if refusal is not None:
+            return refusal.reason
+        if name in self.unloaded:
+            return "unloaded"
+        refused = self.refused(name)
+        if version not in self.policy.choose(
+            name, (each for each, mark in present.items() if refused.get(each) != mark)
+        ):
+            return f"not among the versions to serve: {self.policy.rule(name)}"
+        return "not loaded yet"
+
+    def _first_look(self) -> Look:
+        path = self.folder.path
+        if not path.is_dir():
+            raise StartupError(f"{path}: there is no such model repository")
+        try:
+            look = self.folder.look()
+        except OSError as error:
+            raise StartupError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        names = ", ".join(look)
+        if not look:
+            raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
+        if self.default is None:
+            if len(look) > 1:
+                raise StartupError(f"{path} holds several models ({names}): say which is the default")
+            [self.default] = look
+        elif self.default not in look:
+            raise StartupError(f"{path} holds no model {self.default!r}; there are: {names}")
+        return look
+
+    def _raise_for(self, name: str, present: Iterable[int]) -> NoReturn:
+        refusals = self._refusals.get(name)
+        if refusals:
+            raise ArtifactError(refusals[max(refusals)].reason)
+        there = ", ".join(map(str, present))
+        raise StartupError(f"no version of {name!r} fits --versions {self.policy.rule(name)}; there are: {there}")
+
+    def _index_names(self) -> None:
+        table: dict[tuple[str, str], Classifier] = {}
+        for name, versions in self._served.items():
+            for key in (name, "") if name == self.default else (name,):
+                table[key, ""] = versions[max(versions)].classifier
+                table |= {(key, str(version)): each.classifier for version, each in versions.items()}
+        self._table = table
+
+    def _not_found(self, name: str, version: str) -> NotFound:
+        versions = self._served.get(name)
+        if versions is None:
+            return NotFound(f"there is no model {name!r}; loaded: {', '.join(sorted(self._served)) or 'none'}")
+        loaded = ", ".join(map(str, sorted(versions)))
+        return NotFound(f"version {version!r} of model {name!r} is not loaded; loaded: {loaded}")
+
+
+def _remove(table: dict[str, dict[int, Kept]], name: str, version: int) -> None:
+    versions = table.get(name, {})
+    versions.pop(version, None)
+    if not versions:
+        table.pop(name, None)
 
 
 def load_repository(settings: Settings) -> Repository:
-    """The repository of the settings with everything loaded. Raises as `Repository.load_all` does."""
+    """The repository of the settings, opened. Raises as `Repository.choose` does, and `ArtifactError` for anything
+    that is broken.
+    """
     repository = Repository(settings)
-    repository.load_all()
+    repository.open_all(strict=True)
     return repository

@@ -8,18 +8,21 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+from model.artifact import Artifact
+from service import snapshot
 from service.channel import Channel
 from service.dataplane import DataPlane
 from service.engine import may_use_cuda
 from service.errors import StartupError
 from service.grpc import server as grpc
+from service.ledger import Fact, Ledger, Order
 from service.metrics import Metrics
 from service.open_files import make_room
-from service.repository import load_repository
+from service.repository import Repository
 from service.rest import app
 from service.settings import Settings
 from service.supervisor import Supervisor
@@ -46,16 +49,17 @@ def serve(settings: Settings) -> None:
         grpc_socket = reserve(settings.host, settings.grpc_port) if settings.grpc else None
         grpc_port = None if grpc_socket is None else grpc_socket.getsockname()[1]
         workers = worker_count(settings)
-        metrics = make_metrics(settings, workers)
-        # A process cannot use a GPU that its parent has used, so there every worker loads for itself.
-        shared = None if may_use_cuda(settings.execution_provider) else load(settings, metrics)
+        metrics = make_metrics(settings, workers + 1)
+        metrics.use(workers)  # the last row is the supervisor's
+        repository = Repository(settings)
+        ledger = begin(repository, shared=not may_use_cuda(settings.execution_provider))
+        dataplane = DataPlane(repository, settings, metrics)
 
-        def work(worker: int, channel: Channel, orders: list[dict[str, Any]]) -> None:
+        def work(worker: int, channel: Channel, facts: list[Fact]) -> None:
             listener.close()
             metrics.use(worker)
-            dataplane = shared or load(settings, metrics)
             try:
-                Worker(worker, dataplane, channel, grpc_port, orders, certificates).run()
+                Worker(worker, dataplane, channel, grpc_port, facts, certificates).run()
             finally:
                 dataplane.close()
 
@@ -71,7 +75,9 @@ def serve(settings: Settings) -> None:
             work,
             workers,
             listener,
+            ledger,
             ready=ready,
+            followed=partial(note, metrics),
             worker_seconds=settings.worker_timeout,
             shutdown_seconds=settings.shutdown_timeout,
             drain_seconds=settings.drain_delay,
@@ -148,14 +154,54 @@ def _bind(host: str, port: int, option: int, purpose: str = "") -> socket.socket
     return bound
 
 
-def load(settings: Settings, metrics: Metrics | None = None) -> DataPlane:
-    """Every model verified, warmed up and true to its golden answer."""
-    repository = load_repository(settings)
+def begin(repository: Repository, *, shared: bool) -> Ledger:
+    """What all workers serve when they begin.
+
+    With `shared` it is opened here, before they are forked. A process cannot use a GPU that its parent has used, so
+    there every worker opens for itself what was read here. Raises as `Repository.choose` does.
+    """
+    facts: list[Fact] = []
+    if shared:
+        repository.open_all()
+    else:
+        repository.choose(lambda artifact, mark: facts.append(fact_of(artifact, mark)))
     for classifier in repository:
         manifest = classifier.manifest
-        logger.info(
-            "serving %s",
-            manifest.name,
-            extra={"version": manifest.version, "execution_provider": classifier.engine.provider},
-        )
-    return DataPlane(repository, settings, metrics or make_metrics(settings, 1))
+        extra = {"version": manifest.version, "execution_provider": classifier.engine.provider}
+        logger.info("serving %s", manifest.name, extra=extra)
+    opened = [(each.manifest.name, each.manifest.version, each.manifest.manifest_sha256) for each in repository]
+    refused = [(each.name, each.version) for each in repository.states() if each.refusal is not None]
+    ledger = Ledger(opened, refused)
+    for fact in facts:
+        ledger.record(*fact)
+    return ledger
+
+
+def note(metrics: Metrics, order: Order) -> None:
+    """Count and log what all workers have followed."""
+    extra: dict[str, object] = {"version": order.version}
+    match order.action:
+        case "serve":
+            metrics.loaded(failed=False)
+            logger.info("serving %s", order.name, extra=extra)
+        case "refuse":
+            metrics.loaded(failed=True)
+            logger.error("refused a version of %s: %s", order.name, order.reason, extra=extra | {"fault": order.fault})
+        case "drop":
+            logger.info("serving a version of %s no more", order.name, extra=extra)
+        case "unload":
+            logger.info("unloaded %s", order.name)
+
+
+def fact_of(artifact: Artifact, mark: str) -> Fact:
+    """That an artifact is served."""
+    manifest = artifact.manifest
+    order = Order("serve", manifest.name, manifest.version, mark, manifest.manifest_sha256)
+    return Fact(order, snapshot.take(artifact.contents))
+
+
+def load(settings: Settings) -> DataPlane:
+    """Every model verified, warmed up and true to its golden answer."""
+    repository = Repository(settings)
+    begin(repository, shared=True)
+    return DataPlane(repository, settings, make_metrics(settings, 1))

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from service.classifier import BATCH_ROWS
 from service.engine import ProviderChoice
 from service.errors import StartupError
+from service.version_policy import VersionPolicy
 
 ENVIRONMENT_PREFIX = "SENTIMENT_"
 
@@ -31,6 +32,14 @@ class Settings(BaseModel):
     model_repository: Path = Field(Path("model_repository"), description="Folder of the models: <name>/<version>/.")
     default_model: str | None = Field(
         None, description="Model of the routes that name none; needed where the repository holds several."
+    )
+    versions: str = Field(
+        "newest:1",
+        description="Versions of a model that are served: newest:N, all or only:A,B; with NAME= in front for one model "
+        "apart from the others, as in `newest:2 imdb-cnn=only:3,4`.",
+    )
+    watch_interval: float = Field(
+        2, ge=0, le=3600, description="Seconds between two looks at the model repository for what is new; 0: none."
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
     port: int = Field(
@@ -154,6 +163,12 @@ class Settings(BaseModel):
         description="Send OpenTelemetry traces; the standard `OTEL_` variables say where to and how many. Needs the "
         "`tracing` extra.",
     )
+
+    @field_validator("versions")
+    @classmethod
+    def _is_policy(cls, text: str) -> str:
+        VersionPolicy(text)
+        return text
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

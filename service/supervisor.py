@@ -1,4 +1,4 @@
-"""The process that starts the workers, shares out connections among them, and keeps their number.
+"""The process that starts the workers, shares out connections among them, keeps their number and passes on orders.
 
 It loads the models before it forks, so that the workers share their memory and start at once. It accepts every
 connection and hands it to the worker that holds the fewest: processes that accept from one socket, or from one port,
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import logging
 import os
 import selectors
@@ -20,11 +21,15 @@ from types import FrameType
 from typing import Any
 
 from service.channel import Channel, ChannelClosed, pair
+from service.ledger import Fact, Ledger, Order
 
 logger = logging.getLogger(__name__)
 
-#: Seconds a worker may take to say that it is ready.
+#: Seconds a worker may take to say that it is ready, or that it has opened a new version.
 START_TIMEOUT = 60.0
+
+#: Workers that may end while they open a version before it is taken for the cause. One may have ended for another.
+_MAX_LOST = 2
 
 #: A worker that dies sooner after its start is replaced only after a pause, or it would be forked without end.
 _STABLE_SECONDS = 5.0
@@ -77,11 +82,13 @@ class Supervisor:
 
     def __init__(
         self,
-        work: Callable[[int, Channel, list[dict[str, Any]]], None],
+        work: Callable[[int, Channel, list[Fact]], None],
         workers: int,
         listener: socket.socket,
+        ledger: Ledger,
         *,
         ready: Callable[[], None],
+        followed: Callable[[Order], None],
         worker_seconds: float,
         shutdown_seconds: float,
         drain_seconds: float,
@@ -89,16 +96,18 @@ class Supervisor:
         self._work = work
         self._workers = workers
         self._listener = listener
+        self._ledger = ledger
         self._ready = ready
+        self._followed = followed
         self._worker_seconds = worker_seconds
         self._shutdown_seconds = shutdown_seconds
         self._drain_seconds = drain_seconds
         self._members: dict[int, _Member] = {}
         self._selector = selectors.DefaultSelector()
         self._forks: list[tuple[float, int]] = []  # when to start which worker
-        self._standing: dict[str, dict[str, Any]] = {}  # orders that later workers have to follow, the last of a name
-        self._order: _Order | None = None
-        self._waiting_orders: list[tuple[_Member, dict[str, Any]]] = []
+        self._transaction: _Transaction | None = None
+        self._waiting: list[_Transaction] = []
+        self._rounds = itertools.count()
         self._signals: list[int] = []
         self._leave_at: float | None = None
         self._kill_at: float | None = None
@@ -158,7 +167,10 @@ class Supervisor:
             self._selector.close()
             for member in self._members.values():
                 member.channel.close()
-            self._work(worker, channel, list(self._standing.values()))
+            for transaction in (self._transaction, *self._waiting):
+                if transaction is not None and transaction.descriptor is not None:
+                    os.close(transaction.descriptor)
+            self._work(worker, channel, self._ledger.facts())
             status = 0
         except Exception:
             logger.exception("worker %d failed", worker)
@@ -194,7 +206,7 @@ class Supervisor:
         silent_since = monotonic() - _SILENT_SECONDS
         for member in sorted(ready, key=lambda member: (member.heard < silent_since, member.connections)):
             try:
-                member.channel.send("connection", connection)
+                member.channel.send("connection", connection.fileno())
             except (BlockingIOError, ChannelClosed):
                 continue
             member.connections += 1
@@ -204,45 +216,121 @@ class Supervisor:
     def _hear(self, member: _Member) -> None:
         try:
             while (received := member.channel.receive()) is not None:
-                message = received[0]
+                message, descriptor = received
                 member.heard = monotonic()
                 match message["kind"]:
                     case "ready":
                         member.ready = True
+                        self._go_on()
                     case "closed":
                         member.connections -= message["count"]
                     case "ask":
-                        self._waiting_orders.append((member, message))
+                        order = Order(**message["order"])
+                        self._waiting.append(_Transaction(member, message["ticket"], order, descriptor))
                     case "done":
                         self._answered(member, message)
         except ChannelClosed:
             member.ready = False
             self._selector.unregister(member.channel)
-        self._next_order()
+        self._next_transaction()
 
-    def _next_order(self) -> None:
-        """Orders go to all workers, one order after the other, so that all hear them in the same sequence."""
-        while self._order is None and self._waiting_orders:
-            asking, message = self._waiting_orders.pop(0)
-            order = {key: value for key, value in message.items() if key not in ("kind", "ticket")}
-            members = [member for member in self._members.values() if member.ready]
-            self._order = _Order(asking, message["ticket"], {member.pid for member in members})
-            for member in members:
-                self._tell(member, "order", **order)
-            if order["standing"]:
-                self._standing[order["name"]] = order
-            self._finish_order()
+    def _next_transaction(self) -> None:
+        """Orders are carried out one after the other, so that all workers hear them in the same sequence."""
+        while self._transaction is None and self._waiting:
+            transaction = self._transaction = self._waiting.pop(0)
+            order = transaction.order
+            transaction.declined = self._ledger.objection(order)
+            if transaction.declined or self._ledger.needless(order):
+                self._finish()
+            elif order.action == "load":
+                self._prepare()
+            else:
+                self._announce(order)
+
+    def _prepare(self) -> None:
+        """Have the next worker open the version beside those that it serves; when all have, have them serve it.
+
+        One at a time, so that the others answer undisturbed, and a graph that brings a process down brings down one.
+        """
+        transaction = self._transaction
+        assert transaction is not None
+        order = transaction.order
+        # One that is starting hears it as soon as it is up: it was not told of this version when it was forked.
+        missing = (member for member in self._members.values() if member.pid not in transaction.prepared)
+        member = next((member for member in missing if not member.killed), None)
+        if member is not None:
+            transaction.give_up_at = monotonic() + START_TIMEOUT
+            self._ask({member.pid: member}, order._replace(action="prepare"))
+        elif transaction.prepared:
+            self._announce(order._replace(action="serve"))
+        # Else the only worker ended. The one that takes its place opens it next, once it is up.
+
+    def _announce(self, order: Order) -> None:
+        """Have all workers follow an order at once."""
+        transaction = self._transaction
+        assert transaction is not None
+        transaction.give_up_at = None
+        transaction.announced = order
+        self._ask({pid: member for pid, member in self._members.items() if not member.killed}, order)
+        if order.action == "serve":
+            descriptor, transaction.descriptor = transaction.descriptor, None
+            self._ledger.record(order, descriptor)
+        else:
+            self._ledger.record(order)
+        self._go_on()
+
+    def _ask(self, members: dict[int, _Member], order: Order) -> None:
+        transaction = self._transaction
+        assert transaction is not None
+        transaction.round = next(self._rounds)
+        transaction.missing = set(members)
+        for member in members.values():
+            try:
+                member.channel.send("order", transaction.descriptor, round=transaction.round, order=order._asdict())
+            except (BlockingIOError, ChannelClosed):
+                # It would serve other versions than the rest.
+                logger.error("worker %d takes no orders and is replaced", member.number)
+                member.kill()
 
     def _answered(self, member: _Member, message: dict[str, Any]) -> None:
-        if self._order is not None and member.pid in self._order.missing:
-            self._order.missing.discard(member.pid)
-            self._order.error = self._order.error or message["error"]
-            self._finish_order()
+        transaction = self._transaction
+        if transaction is None or message["round"] != transaction.round:
+            return  # it comes too late
+        transaction.missing.discard(member.pid)
+        transaction.prepared.add(member.pid)
+        if message["fault"]:
+            self._refuse(message["fault"], message["reason"])
+        else:
+            self._go_on()
 
-    def _finish_order(self) -> None:
-        if self._order is not None and not self._order.missing:
-            order, self._order = self._order, None
-            self._tell(order.asking, "result", ticket=order.ticket, error=order.error)
+    def _refuse(self, fault: str, reason: str) -> None:
+        """Have all workers know that a version is bad and why."""
+        transaction = self._transaction
+        assert transaction is not None
+        self._announce(transaction.order._replace(action="refuse", fault=fault, reason=reason))
+
+    def _go_on(self) -> None:
+        transaction = self._transaction
+        if transaction is None or transaction.missing:
+            return
+        if transaction.give_up_at is None:
+            self._finish()
+        else:
+            self._prepare()
+
+    def _finish(self) -> None:
+        transaction, self._transaction = self._transaction, None
+        assert transaction is not None
+        announced = transaction.announced
+        if announced is not None:
+            self._followed(announced)
+        if transaction.asking.pid in self._members:
+            refusal = announced._asdict() if announced is not None and announced.action == "refuse" else None
+            self._tell(
+                transaction.asking, "result", ticket=transaction.ticket, refusal=refusal, declined=transaction.declined
+            )
+        if transaction.descriptor is not None:
+            os.close(transaction.descriptor)
 
     def _tell(self, member: _Member, kind: str, **fields: Any) -> None:
         try:
@@ -268,10 +356,7 @@ class Supervisor:
         if member.channel in self._selector.get_map():
             self._selector.unregister(member.channel)
         member.channel.close()
-        if self._order is not None:
-            self._order.missing.discard(pid)
-            self._finish_order()
-            self._next_order()
+        self._lost(pid)
         if self._leave_at is not None:
             return
         reason = os.waitstatus_to_exitcode(status)
@@ -283,6 +368,20 @@ class Supervisor:
         logger.error("worker %d ended with %d and is replaced", member.number, reason)
         stable = monotonic() - member.started > _STABLE_SECONDS
         self._forks.append((monotonic() + (0 if stable else _PAUSE_SECONDS), member.number))
+
+    def _lost(self, pid: int) -> None:
+        """A worker ended, which the order on its way must not wait for."""
+        transaction = self._transaction
+        if transaction is None or pid not in transaction.missing:
+            return
+        transaction.missing.discard(pid)
+        if transaction.give_up_at is not None:
+            transaction.lost += 1
+        if transaction.lost == _MAX_LOST:
+            self._refuse("crashed", f"{_MAX_LOST} workers ended while they opened it")
+        else:
+            self._go_on()
+        self._next_transaction()
 
     def _leave(self, number: int) -> None:
         """Pass the wish on; a second one waits for nothing."""
@@ -305,6 +404,7 @@ class Supervisor:
                 self._fork(worker)
             self._watch_start(now)
             self._watch_life(now)
+            self._watch_transaction(now)
         self._looked = now
         if self._kill_at is not None and now >= self._kill_at:
             logger.error("killing %d workers that did not end", len(self._members))
@@ -331,6 +431,12 @@ class Supervisor:
             if member.ready and now - member.heard > self._worker_seconds:
                 logger.error("worker %d gave no sign of life for %g s", member.number, self._worker_seconds)
                 member.kill()
+
+    def _watch_transaction(self, now: float) -> None:
+        transaction = self._transaction
+        if transaction is not None and transaction.give_up_at is not None and now > transaction.give_up_at:
+            self._refuse("timeout", f"a worker took more than {START_TIMEOUT:.0f} s to open it")
+            self._next_transaction()
 
     def _listen_or_not(self) -> None:
         """Accept while there is a worker to hand a connection to; until then they wait in the kernel's queue."""
@@ -359,11 +465,18 @@ class Supervisor:
         self._signals.append(number)
 
 
-class _Order:
-    """An order on its way through the workers."""
+class _Transaction:
+    """An order on its way through the workers; it owns its descriptor."""
 
-    def __init__(self, asking: _Member, ticket: int, missing: set[int]) -> None:
+    def __init__(self, asking: _Member, ticket: int, order: Order, descriptor: int | None) -> None:
         self.asking = asking
         self.ticket = ticket
-        self.missing = missing
-        self.error: str | None = None
+        self.order = order
+        self.descriptor = descriptor
+        self.round = -1
+        self.missing: set[int] = set()  # who has not answered in this round
+        self.prepared: set[int] = set()
+        self.lost = 0  # workers that ended while they prepared
+        self.give_up_at: float | None = None  # while workers prepare
+        self.announced: Order | None = None  # what all workers follow in the end
+        self.declined = ""

@@ -7,6 +7,7 @@ import contextlib
 import heapq
 import itertools
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -19,9 +20,11 @@ import uvicorn
 
 from service.channel import Channel, ChannelClosed
 from service.dataplane import DataPlane
-from service.errors import Unavailable
+from service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
 from service.grpc.server import ROUTES
 from service.grpc.server import Server as GrpcServer
+from service.keeper import Keeper, Outcome
+from service.ledger import Fact, Order
 from service.rest.app import Application
 from service.rest.cors import Cors
 from service.rest.protocol import MAX_HEAD_BYTES, Protocol, refusal
@@ -58,11 +61,13 @@ class Worker(uvicorn.Server):
         dataplane: DataPlane,
         channel: Channel,
         grpc_port: int | None,
-        orders: list[dict[str, Any]],
+        facts: list[Fact],
         certificates: Certificates | None = None,
     ) -> None:
         settings = dataplane.settings
+        self._keeper = Keeper(dataplane, self)
         application: Any = Application(dataplane)
+        application.state.keeper = self._keeper
         self._tracer: Tracer | None = None
         if settings.tracing:
             from service.rest.traced import Traced
@@ -93,10 +98,11 @@ class Worker(uvicorn.Server):
         self._grpc_port = grpc_port
         self._certificates = certificates
         self._grpc: GrpcServer | None = None
-        self._standing_orders = orders
-        self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._facts = facts
+        self._orders: asyncio.Queue[tuple[dict[str, Any], int | None]] = asyncio.Queue()
         self._tickets = itertools.count()
-        self._results: dict[int, asyncio.Future[str | None]] = {}
+        self._results: dict[int, asyncio.Future[Outcome]] = {}
+        self._keeping: list[asyncio.Task[None]] = []
         self._open: set[Protocol] = set()  # of the connections that were handed to this worker
         self._attending: dict[asyncio.Task[None], socket.socket] = {}  # the longest first
         self._evicted = self._turned_away = 0  # since the log was last told
@@ -104,18 +110,21 @@ class Worker(uvicorn.Server):
         self._leave_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Follow the orders that are older than this worker, listen to gRPC and to the supervisor, say so."""
-        self._dataplane.fleet = self
+        """Follow what all others have followed, listen to gRPC and to the supervisor, say so."""
         self._dataplane.alone = self._alone
-        for order in self._standing_orders:
-            await self._dataplane.follow(order["action"], order["name"])
+        await self._keeper.catch_up(self._facts)
+        for _, descriptor in self._facts:
+            if descriptor is not None:
+                os.close(descriptor)
         if self._grpc_port is not None:
-            self._grpc = GrpcServer(self._dataplane, self._certificates, self._grpc_tracing())
+            self._grpc = GrpcServer(self._dataplane, self._keeper, self._certificates, self._grpc_tracing())
             await self._grpc.start(self._settings.host, self._grpc_port)
         self.servers = []
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._channel.fileno(), self._hear)
-        self._following = asyncio.create_task(self._follow())
+        self._keeping.append(asyncio.create_task(self._follow()))
+        if self._number == 0 and self._settings.watch_interval:
+            self._keeping.append(asyncio.create_task(self._keeper.watch(self._settings.watch_interval)))
         self._channel.send("ready")
         self.started = True
 
@@ -133,7 +142,8 @@ class Worker(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new requests, of either kind, and finish those that run."""
         self._loop.remove_reader(self._channel.fileno())
-        self._following.cancel()
+        for task in self._keeping:
+            task.cancel()
         closing = [super().shutdown(sockets)]
         if self._grpc is not None:
             closing.append(self._grpc.stop(self._settings.shutdown_timeout))
@@ -141,13 +151,17 @@ class Worker(uvicorn.Server):
         if self._tracer is not None:
             self._tracer.close()
 
-    async def ask(self, action: str, name: str, *, standing: bool) -> str | None:
-        """Have all workers follow an order; returns the first error. A standing order holds for later workers too."""
+    async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
+        """Have all workers follow an order. Raises `Unavailable` while the service shuts down."""
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
-            self._channel.send("ask", ticket=ticket, action=action, name=name, standing=standing)
+            if self._leave_at is not None:
+                raise Unavailable("shutting down")
+            self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
             return await self._results[ticket]
+        except (BlockingIOError, ChannelClosed):
+            raise Unavailable("the supervisor takes no orders") from None
         finally:
             del self._results[ticket]
 
@@ -185,15 +199,16 @@ class Worker(uvicorn.Server):
                 received = self._channel.receive()
                 if received is None:
                     break
-                message, connection = received
+                message, descriptor = received
                 match message["kind"]:
                     case "connection":
-                        self._receive(connection)
+                        self._receive(None if descriptor is None else socket.socket(fileno=descriptor))
                     case "order":
-                        self._orders.put_nowait(message)
+                        self._orders.put_nowait((message, descriptor))
                     case "result":
                         if (result := self._results.get(message["ticket"])) is not None and not result.done():
-                            result.set_result(message["error"])
+                            refused = message["refusal"]
+                            result.set_result(Outcome(refused and Order(**refused), message["declined"]))
                     case "leave":
                         self._leave(at_once=message["now"])
         except ChannelClosed:
@@ -282,9 +297,19 @@ class Worker(uvicorn.Server):
     async def _follow(self) -> None:
         """Follow orders one after the other."""
         while True:
-            order = await self._orders.get()
-            error = await self._dataplane.follow(order["action"], order["name"])
-            self._channel.send("done", error=error)
+            message, descriptor = await self._orders.get()
+            try:
+                refusal = await self._keeper.follow(Order(**message["order"]), descriptor)
+            except Exception:
+                # It would serve other versions than the rest, so another one has to take its place.
+                logger.exception("worker %d failed to follow an order", self._number)
+                self._leave(at_once=True)
+                return
+            finally:
+                if descriptor is not None:
+                    os.close(descriptor)
+            fault, reason = ("", "") if refusal is None else (refusal.fault, refusal.reason)
+            self._channel.send("done", round=message["round"], fault=fault, reason=reason[:MAX_MESSAGE_CHARACTERS])
 
     def _tell_closed(self) -> None:
         """Let the supervisor know how many of the connections it handed out are gone."""
@@ -307,4 +332,7 @@ class Worker(uvicorn.Server):
             self.should_exit = self.force_exit = True
             return
         self._dataplane.draining = True
+        for result in self._results.values():
+            if not result.done():
+                result.set_exception(Unavailable("shutting down"))
         self._leave_at = monotonic() + (0 if at_once else self._settings.drain_delay)

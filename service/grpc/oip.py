@@ -12,6 +12,7 @@ from service.errors import Invalid
 from service.grpc.call import Caller, Context, as_refusal
 from service.grpc.protos import inference_pb2 as pb
 from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceServicer
+from service.keeper import Keeper
 from service.oip import description
 from service.oip.inference import Input, Request, RequestedOutput, infer
 from service.version import package_version
@@ -23,6 +24,7 @@ SERVICE = "inference.GRPCInferenceService"
     MODEL_METADATA,
     MODEL_CONFIG,
     MODEL_STATISTICS,
+    REPOSITORY_INDEX,
     REPOSITORY_MODEL_LOAD,
     REPOSITORY_MODEL_UNLOAD,
 ) = ROUTES = tuple(
@@ -33,6 +35,7 @@ SERVICE = "inference.GRPCInferenceService"
         "ModelMetadata",
         "ModelConfig",
         "ModelStatistics",
+        "RepositoryIndex",
         "RepositoryModelLoad",
         "RepositoryModelUnload",
     )
@@ -47,8 +50,9 @@ _MICROSECONDS = 1e-6
 class OpenInference(GRPCInferenceServiceServicer):
     """`inference.GRPCInferenceService`."""
 
-    def __init__(self, dataplane: DataPlane, caller: Caller) -> None:
+    def __init__(self, dataplane: DataPlane, keeper: Keeper, caller: Caller) -> None:
         self._dataplane = dataplane
+        self._keeper = keeper
         self._repository = dataplane.repository
         self._caller = caller
 
@@ -74,7 +78,7 @@ class OpenInference(GRPCInferenceServiceServicer):
 
         async def answer() -> pb.ModelMetadataResponse:
             classifier = self._repository.get(request.name, request.version)
-            document = description.model_metadata(classifier, [classifier.manifest.version])
+            document = description.model_metadata(classifier, self._repository.versions(classifier.manifest.name))
             return ParseDict(document, pb.ModelMetadataResponse())
 
         return await self._caller.unary(MODEL_METADATA, context, answer)
@@ -101,18 +105,22 @@ class OpenInference(GRPCInferenceServiceServicer):
 
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
         """Every version in the repository, loaded or not."""
-        entries = [entry for entry in self._repository.index() if entry.state == "READY" or not request.ready]
-        return pb.RepositoryIndexResponse(
-            models=[pb.RepositoryIndexResponse.ModelIndex(**entry._asdict()) for entry in entries]
-        )
+
+        async def answer() -> pb.RepositoryIndexResponse:
+            entries = [each for each in await self._keeper.index() if each.state == "READY" or not request.ready]
+            return pb.RepositoryIndexResponse(
+                models=[pb.RepositoryIndexResponse.ModelIndex(**each._asdict()) for each in entries]
+            )
+
+        return await self._caller.unary(REPOSITORY_INDEX, context, answer)
 
     async def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, context: Context
     ) -> pb.RepositoryModelLoadResponse:
-        """Load a model anew from its folder."""
+        """Serve what is to be served of a model as it lies in its folder now."""
 
         async def answer() -> pb.RepositoryModelLoadResponse:
-            await self._dataplane.load(request.model_name)
+            await self._keeper.load(request.model_name)
             return pb.RepositoryModelLoadResponse()
 
         return await self._caller.unary(REPOSITORY_MODEL_LOAD, context, answer)
@@ -123,7 +131,7 @@ class OpenInference(GRPCInferenceServiceServicer):
         """Stop to serve a model."""
 
         async def answer() -> pb.RepositoryModelUnloadResponse:
-            await self._dataplane.unload(request.model_name)
+            await self._keeper.unload(request.model_name)
             return pb.RepositoryModelUnloadResponse()
 
         return await self._caller.unary(REPOSITORY_MODEL_UNLOAD, context, answer)

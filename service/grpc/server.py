@@ -17,6 +17,7 @@ from service.errors import GRPC_STATUS, StartupError, Unauthorized
 from service.grpc import health, oip, sentiment
 from service.grpc.call import Caller
 from service.grpc.protos import inference_pb2_grpc, sentiment_pb2_grpc
+from service.keeper import Keeper
 from service.settings import Settings
 from service.tls import Certificates, Pem
 
@@ -94,6 +95,7 @@ class Server:
     def __init__(
         self,
         dataplane: DataPlane,
+        keeper: Keeper,
         certificates: Certificates | None = None,
         tracing: grpc.aio.ServerInterceptor | None = None,
     ) -> None:
@@ -120,7 +122,7 @@ class Server:
         self._health = health.Health(HEALTH_NAMES)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._caller = Caller(dataplane)
-        open_inference = oip.OpenInference(dataplane, self._caller)
+        open_inference = oip.OpenInference(dataplane, keeper, self._caller)
         inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(open_inference, self._server)
         sentiment_pb2_grpc.add_SentimentServicer_to_server(sentiment.Sentiment(dataplane, self._caller), self._server)
         names = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, reflection.SERVICE_NAME)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, RootModel
 from service.dataplane import DataPlane
 from service.errors import Invalid, Malformed, RequestError, Unavailable
 from service.rest import huggingface, tfserving
-from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.endpoint import Answer, Call, Endpoint, parse
 
 
 class InvocationRequest(BaseModel):
@@ -52,8 +52,7 @@ class Invocations(Endpoint):
             return await tfserving.predict(self._dataplane, call)
         if body.inputs is None:
             raise Invalid("the body: inputs or instances is needed")
-        answers = await huggingface.classify(self._dataplane, body.inputs, body.parameters)
-        return Answer(to_json(answers[0] if isinstance(body.inputs, str) else answers))
+        return await huggingface.classify(self._dataplane, body.inputs, body.parameters, flat=True)
 
     def refusal(self, error: RequestError, request_id: str) -> bytes:
         return tfserving.error_body(error, request_id)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from model.artifact import Manifest
 from service.errors import (
     PLAIN_HTTP_STATUS,
     DeadlineExceeded,
@@ -123,6 +124,11 @@ def parse(model: type[Body], body: bytes) -> Body:
 def to_json(document: Any) -> bytes:
     """Compact JSON. Probabilities are float32 and keep the shortest digits that read back as the same float32."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def model_headers(manifest: Manifest) -> tuple[tuple[bytes, bytes], ...]:
+    """Which version answered, for protocols whose answers have no place for it."""
+    return ((b"x-model-name", manifest.name.encode()), (b"x-model-version", str(manifest.version).encode()))
 
 
 def _content(model: type[BaseModel]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from model.artifact import Manifest
 from service.explaining.explainer import FILTERS, Explanation
 from service.prediction import Prediction
 from service.rest.endpoint import Answer, Call, parse, to_json
-from service.rest.native import NativeEndpoint, PredictionBody, StrictRequest, prediction_body
+from service.rest.native import ModelRequest, NativeEndpoint, PredictionBody, StrictRequest, prediction_body
 
 
-class ExplainRequest(StrictRequest):
+class ExplainRequest(ModelRequest):
     """One review, and what to explain of it."""
 
     text: str = Field(description="The review.")
@@ -68,8 +68,8 @@ class Explain(NativeEndpoint):
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
     async def respond(self, call: Call) -> Answer:
-        classifier = self.dataplane.repository.get()
         request = parse(ExplainRequest, call.body)
+        classifier = self.dataplane.repository.get(request.model, request.version)
         prediction, explanation = await self.dataplane.explain(classifier, request.text, request.label, request.filters)
         return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
 
@@ -81,7 +81,7 @@ class FilterChoice(StrictRequest):
     index: int
 
 
-class InspectRequest(StrictRequest):
+class InspectRequest(ModelRequest):
     """One review, and what to show of it."""
 
     text: str = Field(description="The review.")
@@ -151,8 +151,8 @@ class Inspect(NativeEndpoint):
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
     async def respond(self, call: Call) -> Answer:
-        classifier = self.dataplane.repository.get()
         request = parse(InspectRequest, call.body)
+        classifier = self.dataplane.repository.get(request.model, request.version)
         chosen = None if request.filter is None else (request.filter.width, request.filter.index)
         prediction, explanation, inspection = await self.dataplane.inspect(
             classifier, request.text, request.label, chosen, request.feature_map

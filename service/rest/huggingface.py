@@ -16,7 +16,7 @@ from service.classifier import Classifier
 from service.dataplane import DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
 from service.prediction import Prediction
-from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.endpoint import Answer, Call, Endpoint, model_headers, parse, to_json
 from service.version import package_version
 
 #: Checked by hand, up to the first fault: of a million pydantic would tell them all, which takes seconds.
@@ -111,7 +111,7 @@ class TextClassification(_HuggingFace):
 
     async def respond(self, call: Call) -> Answer:
         body = parse(ClassificationRequest, call.body)
-        return Answer(to_json(await classify(self._dataplane, body.inputs, body.parameters)))
+        return await classify(self._dataplane, body.inputs, body.parameters)
 
 
 class TeiPredict(_HuggingFace):
@@ -142,6 +142,7 @@ class TeiPredict(_HuggingFace):
         return Answer(
             to_json(answers[0] if single else answers),
             headers=(
+                *model_headers(classifier.manifest),
                 (b"x-compute-type", classifier.engine.device.encode()),
                 (b"x-compute-characters", str(sum(map(len, texts))).encode()),
                 (b"x-compute-tokens", str(sum(each.tokens for each in predictions)).encode()),
@@ -151,16 +152,21 @@ class TeiPredict(_HuggingFace):
 
 
 async def classify(
-    dataplane: DataPlane, inputs: Any, parameters: ClassificationParameters | None
-) -> list[list[dict[str, Any]]]:
-    """For every text its labels, the most probable first. Raises `RequestError`."""
+    dataplane: DataPlane, inputs: Any, parameters: ClassificationParameters | None, *, flat: bool = False
+) -> Answer:
+    """For every text its labels, the most probable first; with `flat` those of a text on its own are no list of one.
+
+    Raises `RequestError`.
+    """
     parameters = parameters or ClassificationParameters()
     classifier = dataplane.repository.get()
     # A sigmoid over two labels is a softmax as well; over more it would need other scores than ours.
     if parameters.function_to_apply == "sigmoid" and len(classifier.labels) > 2:
         raise Invalid("parameters.function_to_apply: this model ends in a softmax, not in a sigmoid")
     predictions = await dataplane.predict(classifier, _texts(inputs))
-    return [scored(classifier, each)[: parameters.top_k] for each in predictions]
+    answers = [scored(classifier, each)[: parameters.top_k] for each in predictions]
+    document = answers[0] if flat and isinstance(inputs, str) else answers
+    return Answer(to_json(document), headers=model_headers(classifier.manifest))
 
 
 def scored(classifier: Classifier, prediction: Prediction) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from service.classifier import Classifier
 from service.dataplane import DataPlane
 from service.errors import HTTP_STATUS, RequestError
 from service.prediction import Prediction
+from service.repository import Repository
 from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 from service.rest.tfserving import status
 
@@ -23,13 +24,20 @@ class StrictRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class PredictRequest(StrictRequest):
+class ModelRequest(StrictRequest):
+    """A body that may name the model that is to answer, and its version."""
+
+    model: str = Field("", description="A model by its name; without it, the default one.")
+    version: str = Field("", description="One of its versions that are served; without it, the newest of them.")
+
+
+class PredictRequest(ModelRequest):
     """One review."""
 
     text: str = Field(description="The review. An empty one is valid and read as its start id alone.")
 
 
-class PredictBatchRequest(StrictRequest):
+class PredictBatchRequest(ModelRequest):
     """Several reviews."""
 
     texts: Annotated[list[str], FailFast()] = Field(
@@ -133,8 +141,9 @@ class Predict(NativeEndpoint):
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
     async def respond(self, call: Call) -> Answer:
-        classifier = self.dataplane.repository.get()
-        predictions = await self.dataplane.predict(classifier, (parse(PredictRequest, call.body).text,))
+        request = parse(PredictRequest, call.body)
+        classifier = self.dataplane.repository.get(request.model, request.version)
+        predictions = await self.dataplane.predict(classifier, (request.text,))
         return Answer(to_json(prediction_body(classifier.manifest, predictions[0])))
 
 
@@ -150,8 +159,9 @@ class PredictBatch(NativeEndpoint):
     }
 
     async def respond(self, call: Call) -> Answer:
-        classifier = self.dataplane.repository.get()
-        predictions = await self.dataplane.predict(classifier, parse(PredictBatchRequest, call.body).texts)
+        request = parse(PredictBatchRequest, call.body)
+        classifier = self.dataplane.repository.get(request.model, request.version)
+        predictions = await self.dataplane.predict(classifier, request.texts)
         return Answer(to_json({"predictions": [prediction_body(classifier.manifest, each) for each in predictions]}))
 
 
@@ -160,16 +170,16 @@ router = APIRouter(tags=["native"])
 
 @router.get("/v1/models", summary="What is loaded")
 async def list_models(request: Request) -> ModelList:
-    """Every loaded model, with the metrics of its manifest."""
-    dataplane: DataPlane = request.app.state.dataplane
-    return ModelList(models=[_description(each) for each in dataplane.repository])
+    """Every version that is served, with the metrics of its manifest."""
+    repository: Repository = request.app.state.dataplane.repository
+    return ModelList(models=[_description(repository, each) for each in repository])
 
 
 @router.get("/v1/models/{name}", summary="One loaded model", responses={404: {"model": ErrorResponse}})
 async def describe_model(request: Request, name: str) -> ModelDescription:
-    """One loaded model, with the metrics of its manifest."""
-    dataplane: DataPlane = request.app.state.dataplane
-    return _description(dataplane.repository.get(name))
+    """The newest version of a model that is served, with the metrics of its manifest."""
+    repository: Repository = request.app.state.dataplane.repository
+    return _description(repository, repository.get(name))
 
 
 def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
@@ -185,7 +195,7 @@ def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any
     }
 
 
-def _description(classifier: Classifier) -> ModelDescription:
+def _description(repository: Repository, classifier: Classifier) -> ModelDescription:
     manifest = classifier.manifest
     return ModelDescription(
         name=manifest.name,
@@ -204,5 +214,5 @@ def _description(classifier: Classifier) -> ModelDescription:
         explainable=classifier.explainer.explainable,
         libraries=manifest.libraries,
         ready=True,
-        model_version_status=status(manifest.version),
+        model_version_status=status(repository.states(manifest.name)),
     )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, FailFast
 from service.classifier import Classifier
 from service.dataplane import DataPlane
 from service.errors import Invalid, Malformed, RequestError, Unavailable
+from service.keeper import Keeper
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
 from service.oip.tensors import pack_bytes
@@ -325,7 +326,7 @@ async def model_metadata(request: Request, model: str, version: str = "") -> Mod
     """Inputs and outputs with their datatypes and shapes."""
     repository = _dataplane(request).repository
     classifier = repository.get(model, version)
-    return ModelMetadata(**description.model_metadata(classifier, [classifier.manifest.version]))
+    return ModelMetadata(**description.model_metadata(classifier, repository.versions(classifier.manifest.name)))
 
 
 @router.get("/models/{model}/ready", summary="Does a model answer?", responses=_REFUSED)
@@ -361,28 +362,33 @@ async def repository_index(request: Request) -> list[ModelIndexEntry]:
     only_ready = _flag(body, "ready", False)
     return [
         ModelIndexEntry(**entry._asdict())
-        for entry in _dataplane(request).repository.index()
+        for entry in await _keeper(request).index()
         if entry.state == "READY" or not only_ready
     ]
 
 
 @router.post("/repository/models/{model}/load", summary="Load a model", response_class=Response, responses=_REFUSED)
 async def load_model(request: Request, model: str) -> Response:
-    """Serve the newest version of a model in the repository's folder."""
-    await _dataplane(request).load(model)
+    """Serve what is to be served of a model as it lies in the repository's folder now."""
+    await _keeper(request).load(model)
     return Response()
 
 
 @router.post("/repository/models/{model}/unload", summary="Unload a model", response_class=Response, responses=_REFUSED)
 async def unload_model(request: Request, model: str) -> Response:
     """Serve a model no more; requests that run are finished."""
-    await _dataplane(request).unload(model)
+    await _keeper(request).unload(model)
     return Response()
 
 
 def _dataplane(request: Request) -> DataPlane:
     dataplane: DataPlane = request.app.state.dataplane
     return dataplane
+
+
+def _keeper(request: Request) -> Keeper:
+    keeper: Keeper = request.app.state.keeper
+    return keeper
 
 
 def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:

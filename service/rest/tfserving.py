@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from service.dataplane import DataPlane
 from service.errors import Invalid, RequestError
 from service.prediction import Prediction
-from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.repository import Repository, State
+from service.rest.endpoint import Answer, Call, Endpoint, model_headers, parse, to_json
 
 SIGNATURE = "serving_default"
 
@@ -91,7 +92,8 @@ async def predict(dataplane: DataPlane, call: Call) -> Answer:
         [_text("instances", each, n) for n, each in enumerate(body.instances or ())] if rows else _column(body.inputs)
     )
     predictions = await dataplane.predict(classifier, texts)
-    return Answer(to_json({"predictions": _rows(predictions)} if rows else {"outputs": _columns(predictions)}))
+    answer = {"predictions": _rows(predictions)} if rows else {"outputs": _columns(predictions)}
+    return Answer(to_json(answer), headers=model_headers(classifier.manifest))
 
 
 def _column(inputs: Any) -> list[str]:
@@ -152,13 +154,27 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
 @router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version", responses=_REFUSED)
 async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
     """The state of one version."""
-    dataplane: DataPlane = request.app.state.dataplane
-    return {"model_version_status": status(dataplane.repository.get(model, version).manifest.version)}
+    repository: Repository = request.app.state.dataplane.repository
+    number = repository.get(model, version).manifest.version
+    return {"model_version_status": status(each for each in repository.states(model) if each.version == number)}
 
 
-def status(version: int) -> list[dict[str, Any]]:
-    """The states of the loaded versions, of which there is one."""
-    return [{"version": str(version), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}]
+def status(states: Iterable[State]) -> list[dict[str, Any]]:
+    """The states of versions that are served, or were refused, newest first."""
+    return [
+        _status(each, "AVAILABLE", "OK", "")
+        if each.served or each.refusal is None
+        else _status(each, "END", "INVALID_ARGUMENT", each.refusal.reason)
+        for each in sorted(states, key=lambda each: -each.version)
+    ]
+
+
+def _status(state: State, name: str, code: str, message: str) -> dict[str, Any]:
+    return {
+        "version": str(state.version),
+        "state": name,
+        "status": {"error_code": code, "error_message": message},
+    }
 
 
 def _signature(labels: int) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def table_graph(
     return content
 
 
-def probabilities(words: Sequence[str]) -> npt.NDArray[np.float32]:
-    """What `table_graph()` answers to words of `WORDS`."""
-    sums = np.array([2 * words.count(word) for word in WORDS], np.float32)
+def probabilities(words: Sequence[str], strength: float = 2) -> npt.NDArray[np.float32]:
+    """What `table_graph()`, or one whose words weigh `strength`, answers to words of `WORDS`."""
+    sums = np.array([strength * words.count(word) for word in WORDS], np.float32)
     exponentials: npt.NDArray[np.float32] = np.exp(sums)
     shares: npt.NDArray[np.float32] = exponentials / exponentials.sum()
     return shares
@@ -78,6 +78,13 @@ def publish_table(repository: Path, graph: bytes | None = None, **changes: Any) 
     }
     tokenizer = Tokenizer(WORDS, MAX_TOKENS)
     return publish(repository, manifest | changes, table_graph() if graph is None else graph, tokenizer)
+
+
+def publish_strength(repository: Path, strength: float, **changes: Any) -> Artifact:
+    """Write a model whose words weigh `strength`, by which its answers tell it from others."""
+    golden = probabilities(["praise", "praise", "question"], strength)
+    changes = {"golden": {"text": "praise praise question", "probabilities": golden.tolist()}} | changes
+    return publish_table(repository, table_graph((WEIGHTS / 2 * strength).astype(np.float32)), **changes)
 
 
 def shipped_copy(repository: Path) -> Path:

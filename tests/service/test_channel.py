@@ -25,10 +25,10 @@ def test_a_connection_is_handed_over() -> None:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            first.send("connection", theirs)
+            first.send("connection", theirs.fileno())
         received = second.receive()
         assert received is not None and received[1] is not None
-        with received[1] as connection:
+        with socket.socket(fileno=received[1]) as connection:
             connection.sendall(b"hello")
         assert ours.recv(16) == b"hello"
     first.close()

@@ -159,7 +159,7 @@ def test_wrong_golden_answer(artifact: Artifact) -> None:
 def test_graph_of_another_model(artifact: Artifact) -> None:
     """A graph that answers with another number of probabilities is refused."""
     many = np.zeros((artifact.manifest.vocabulary_size, 3), np.float32)
-    assert "golden text" in refusal(replace(artifact, graph=table_graph(many)))
+    assert "golden text" in refusal(replace(artifact, contents={"model.onnx": table_graph(many)}))
 
 
 def test_graph_of_another_length(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.classifier import Classifier
 from service.errors import HTTP_STATUS
-from service.metrics import Metrics
+from service.metrics import MAX_MODELS, MAX_PAST_MODELS, Metrics, TooManyModels
 from service.prediction import Prediction
 from service.processes import Processes
 from service.record import Record
+from service.repository import Refusal, State
 from tests.processes import PROJECT
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -53,11 +54,15 @@ def answer(metrics: Metrics, status: str, seconds: float, classifier: Classifier
     metrics.ended("rest", "/a", status, seconds, record)
 
 
+SECOND = State("imdb-cnn", 2, False, Refusal("", "incomplete", "…"))
+
+
 @pytest.fixture
 def metrics(classifier: Classifier) -> Metrics:
     """Of one route that asks a model and one that does not; the shipped model counts there."""
     metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, [classifier.manifest])
     classifier.statistics = metrics.add_model(classifier.manifest)
+    metrics.states = lambda: [State("imdb-cnn", 1, True, Refusal("", "damaged", "…")), SECOND]
     return metrics
 
 
@@ -84,6 +89,8 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
     for outcome in ("loaded", "refused"):
         assert value(samples, "sentiment_model_loads_total", outcome=outcome) == 0
     assert value(samples, "sentiment_model_info", **model) == 1
+    assert value(samples, "sentiment_model_state", **model, state="ready", reason="") == 1
+    assert value(samples, "sentiment_model_state", **model, state="refused", reason="damaged") == 1
 
 
 def test_requests(metrics: Metrics, classifier: Classifier) -> None:
@@ -160,14 +167,45 @@ def test_unforeseen_status(metrics: Metrics, classifier: Classifier) -> None:
 
 
 def test_versions(metrics: Metrics, classifier: Classifier) -> None:
-    """A new version counts apart from the old one, whose counts stay; the loaded one is told."""
+    """A new version counts apart from the old one, whose counts stay; the one that is served is told."""
     classifier.statistics.answered(prediction(3, 0, False))
     second = metrics.add_model(classifier.manifest.model_copy(update={"version": 2}))
     second.answered(prediction(4, 0, False))
     samples = read(metrics)
     assert value(samples, "sentiment_tokens_total", version="1") == 3
     assert value(samples, "sentiment_tokens_total", version="2") == 4
-    assert {dict(labels)["version"] for name, labels in samples if name == "sentiment_model_info"} == {"2"}
+    assert {dict(labels)["version"] for name, labels in samples if name == "sentiment_model_info"} == {"1"}
+
+
+def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
+    """Of the versions that are served no more only the last few keep their series; the served ones do in any case."""
+    manifest = classifier.manifest
+    classifier.statistics.answered(prediction(3, 0, False))
+    for number in range(2, 100):
+        metrics.add_model(manifest.model_copy(update={"version": number})).answered(prediction(number, 0, False))
+    samples = read(metrics)
+    key = "sentiment_tokens_total"
+    tokens = {int(dict(labels)["version"]): count for (name, labels), count in samples.items() if name == key}
+    assert tokens == {1: 3} | {number: number for number in range(100 - MAX_PAST_MODELS, 100)}
+    assert value(samples, "sentiment_requests_total", version="99") == 0
+    answer(metrics, "200", 0.1, Old(classifier))
+    assert value(read(metrics), "sentiment_requests_total", status="200", model="") == 1
+
+
+def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classifier) -> None:
+    """So many versions cannot be served at once."""
+    metrics.states = lambda: [State("imdb-cnn", number, True, None) for number in range(1, 100)]
+    for number in range(2, MAX_MODELS + 1):
+        metrics.add_model(classifier.manifest.model_copy(update={"version": number}))
+    with pytest.raises(TooManyModels, match="64 versions are served at once"):
+        metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}))
+
+
+class Old(Classifier):
+    """A classifier whose place among the counters another has taken, and that still answers a request."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        vars(self).update(vars(classifier), manifest=classifier.manifest.model_copy(update={"version": 2}))
 
 
 def test_sets_of_counters_do_not_share(classifier: Classifier) -> None:

@@ -1,18 +1,24 @@
 """The repository: which models and versions are served, and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from model.artifact import ArtifactError
 from service.errors import NotFound, StartupError
-from service.repository import Repository, load_repository
+from service.repository import Refusal, Repository, load_repository
 from service.settings import Settings
 from tests.service.artifacts import publish_table, shipped_copy
 
 
 def load(path: Path, default: str | None = None) -> Repository:
     return load_repository(Settings(model_repository=path, default_model=default, execution_provider="cpu"))
+
+
+def states(repository: Repository) -> list[tuple[str, str, str]]:
+    """The index: version, state and reason."""
+    return [(each.version, each.state, each.reason) for each in repository.index(repository.folder.look())]
 
 
 def test_newest_version_wins(tmp_path: Path) -> None:
@@ -29,14 +35,34 @@ def test_older_versions_are_not_opened(tmp_path: Path) -> None:
     assert load(tmp_path).get().manifest.version == 2
 
 
-def test_broken_newest_version_is_refused(tmp_path: Path) -> None:
-    """Nothing falls back to an older version in silence."""
+def test_broken_newest_version(tmp_path: Path) -> None:
+    """Whoever loads offline gets the error; a service serves the next version and says what it refused."""
     publish_table(tmp_path)
     broken = publish_table(tmp_path).path / "model.onnx"
     broken.unlink()
     with pytest.raises(ArtifactError) as error:
         load(tmp_path)
     assert str(broken) in str(error.value)
+    repository = Repository(Settings(model_repository=tmp_path, execution_provider="cpu"))
+    repository.open_all()
+    assert repository.get().manifest.version == 1
+    refusal = repository.refusal("tickets", 2)
+    assert refusal is not None and refusal.fault == "incomplete" and str(broken) in refusal.reason
+    assert states(repository) == [("1", "READY", ""), ("2", "UNAVAILABLE", refusal.reason)]
+
+
+def test_nothing_to_serve(tmp_path: Path) -> None:
+    """A service does not start without a version of its default model, and says what is wrong with the newest."""
+    first, second = publish_table(tmp_path), publish_table(tmp_path)
+    publish_table(tmp_path, name="calls")
+    settings = Settings(model_repository=tmp_path, default_model="tickets", execution_provider="cpu")
+    with pytest.raises(StartupError, match=r"no version of 'tickets' fits --versions only:3; there are: 1, 2"):
+        Repository(settings.model_copy(update={"versions": "only:3"})).open_all()
+    for artifact in (first, second):
+        (artifact.path / "tokenizer.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"tickets/2/tokenizer\.json"):
+        Repository(settings).open_all()
+    Repository(settings.model_copy(update={"default_model": "calls"})).open_all()
 
 
 def test_several_models(tmp_path: Path) -> None:
@@ -102,27 +128,55 @@ def test_shipped_model(tmp_path: Path) -> None:
     assert load(tmp_path).get().labels == ("negative", "positive")
 
 
-def test_load_and_unload(tmp_path: Path) -> None:
-    """A new version answers once it is put, an unloaded model no more, and the index tells both."""
+@pytest.mark.parametrize(
+    ("versions", "served"),
+    [
+        ("newest:1", [3]),
+        ("newest:2", [3, 2]),
+        ("all", [3, 2, 1]),
+        ("only:1,2", [2, 1]),
+        ("all tickets=newest:2", [3, 2]),
+    ],
+)
+def test_several_versions(tmp_path: Path, versions: str, served: list[int]) -> None:
+    """The versions of the policy answer, each by its number, and the newest of them where none is named."""
+    for _ in range(3):
+        publish_table(tmp_path)
+    repository = Repository(Settings(model_repository=tmp_path, versions=versions, execution_provider="cpu"))
+    repository.open_all()
+    assert [each.manifest.version for each in repository] == served
+    assert repository.versions("tickets") == served[::-1]
+    for name in ("", "tickets"):
+        assert repository.get(name).manifest.version == served[0]
+        for version in (1, 2, 3):
+            assert repository.holds(name, str(version)) == (version in served)
+    assert [each.manifest.version for each in repository.select("tickets")] == served
+    assert [each.manifest.version for each in repository.select("tickets", str(served[-1]))] == [served[-1]]
+    unserved = f"not among the versions to serve: {repository.policy.rule('tickets')}"
+    for number, state, reason in states(repository):
+        assert (state, reason) == (("READY", "") if int(number) in served else ("UNAVAILABLE", unserved))
+
+
+def test_put_and_drop(tmp_path: Path) -> None:
+    """A version answers once it is put and until it is dropped, the newest of those that are left for the model."""
     publish_table(tmp_path)
     repository = load(tmp_path)
-    publish_table(tmp_path)
-    assert [(entry.version, entry.state) for entry in repository.index()] == [("1", "READY"), ("2", "UNAVAILABLE")]
-    repository.put(repository.open("tickets"))
+    second = publish_table(tmp_path)
+    repository.refuse("tickets", 2, Refusal("mark", "damaged", "broken"))
+    assert states(repository)[1] == ("2", "UNAVAILABLE", "broken")
+    repository.put(repository.open(repository.read("tickets", 2)))
     assert repository.get().manifest.version == 2
-    assert repository.holds("tickets", "2") and not repository.holds("tickets", "1")
-    assert [(entry.version, entry.state) for entry in repository.index()] == [("1", "UNAVAILABLE"), ("2", "READY")]
+    assert [state for _, state, _ in states(repository)] == ["READY", "READY"]
+    shutil.rmtree(second.path)
+    assert states(repository)[1] == ("2", "READY", "its folder is gone")
+    repository.drop("tickets", 2)
+    assert repository.get().manifest.version == 1
+    assert [version for version, _, _ in states(repository)] == ["1"]
+    repository.refuse("tickets", 1, Refusal("mark", "damaged", "broken"))
+    assert states(repository) == [("1", "READY", "what lies in its place now was refused: broken")]
+    repository.forget("tickets", 1)
     repository.unload("tickets")
     assert not repository.holds()
+    assert states(repository) == [("1", "UNAVAILABLE", "unloaded")]
     with pytest.raises(NotFound, match="no model 'tickets'; loaded: none"):
         repository.get()
-    with pytest.raises(NotFound):
-        repository.unload("tickets")
-
-
-@pytest.mark.parametrize("name", ["nothing", "..", "../tickets", "", ".", "tickets/1"])
-def test_only_models_of_the_folder_are_opened(tmp_path: Path, name: str) -> None:
-    """A name is one of the folder's own, never a path."""
-    publish_table(tmp_path)
-    with pytest.raises(NotFound):
-        load(tmp_path).open(name)

@@ -35,6 +35,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
     examples = {
         "model_repository": "models",
         "default_model": "tickets",
+        "versions": "newest:2 tickets=all",
         "host": "127.0.0.1",
         "execution_provider": "cpu",
         "body_timeout": "2.5",

@@ -30,7 +30,7 @@ def four() -> Iterator[ServerProcess]:
 def tables(tmp_path: Path) -> Iterator[ServerProcess]:
     """A service of three workers with a small model of its own."""
     publish_table(tmp_path)
-    with ServerProcess("--workers", "3", repository=tmp_path) as process:
+    with ServerProcess("--workers", "3", "--watch-interval", "0", repository=tmp_path) as process:
         yield process
 
 
