@@ -26,6 +26,7 @@ from service.classifier import Classifier
 from service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
 from service.explaining.explainer import Explainer, Explanation
 from service.explaining.inspection import Inspection
+from service.heap import Heap
 from service.metrics import Metrics
 from service.prediction import Prediction
 from service.record import current
@@ -65,6 +66,7 @@ class DataPlane:
         self.draining = False
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
+        self.heap = Heap()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         metrics.states = repository.states
         for classifier in repository:
@@ -194,9 +196,12 @@ class DataPlane:
         self, batcher: ThreadBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
     ) -> list[Done]:
         pieces: list[Done] = []
-        async with self._place(len(rows), time_limit):
-            for start in range(0, len(rows), batcher.max_rows):
-                pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
+        try:
+            async with self._place(len(rows), time_limit):
+                for start in range(0, len(rows), batcher.max_rows):
+                    pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
+        finally:
+            self.heap.used(size)
         return pieces
 
     @asynccontextmanager

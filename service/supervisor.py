@@ -167,6 +167,8 @@ class Supervisor:
             self._selector.close()
             for member in self._members.values():
                 member.channel.close()
+            if self._in_hand is not None:
+                self._in_hand.close()
             for transaction in (self._transaction, *self._waiting):
                 if transaction is not None and transaction.descriptor is not None:
                     os.close(transaction.descriptor)

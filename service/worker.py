@@ -135,6 +135,7 @@ class Worker(uvicorn.Server):
             self._tell("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()
+            self._dataplane.heap.tidy()
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
         return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from functools import partial
 from http import HTTPStatus
 from typing import cast
+from weakref import ref
 
 import httptools
 from uvicorn import Config
@@ -76,6 +77,7 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of a request that waits for a run: nobody is there to read its answer."""
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]  # another circle: it knows whom to tell of its end
         record = None if self.scope is None else cast(Record | None, self.scope.get(RECORD))
         if record is not None and record.waiting is not None and not record.waiting.done():
             record.waiting.set_exception(ClientDisconnected())
@@ -118,7 +120,8 @@ class Protocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
             self.scope[WHOLE_BODY] = self.cycle.body  # type: ignore[literal-required]
-            self.scope[WHOLE_ANSWER] = partial(_answer, self.cycle)  # type: ignore[literal-required]
+            # Not the cycle itself, which holds the scope: large bodies would wait until Python looks for such circles.
+            self.scope[WHOLE_ANSWER] = partial(_answer, ref(self.cycle))  # type: ignore[literal-required]
 
     @property
     def idle_until(self) -> float | None:
@@ -187,13 +190,17 @@ def refusal(error: RequestError, request_id: str, default_headers: Iterable[tupl
     return STATUS_LINE[status] + lines + b"\r\n" + body
 
 
-def _answer(cycle: RequestResponseCycle, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+def _answer(
+    reference: ref[RequestResponseCycle], status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
+) -> bool:
     """Write a whole answer at once; False where it has to take the way of ASGI, for it cannot wait.
 
     A large one does as well: under TLS, what has been handed over does not count as waiting.
 
     The headers must be our own, since nothing looks for line ends in them.
     """
+    cycle = reference()
+    assert cycle is not None, "it runs the application"
     if cycle.flow.write_paused or cycle.disconnected or cycle.response_started or len(body) > PIECE_BYTES:
         return False
     content = [STATUS_LINE[status], _SECURITY_LINES]
