@@ -94,6 +94,8 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -
         working.cancel()
         leaving.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
+        # A failed task holds its exception, that this frame, and this the task: with all that was read of the request.
+        del working, leaving
 
 
 async def _disconnect(receive: Receive) -> None:

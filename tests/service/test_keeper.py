@@ -23,11 +23,11 @@ from service.grpc.protos import inference_pb2 as oip
 from service.grpc.protos import sentiment_pb2 as pb
 from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
-from tests.processes import PATIENCE, PROJECT, ServerProcess
+from tests.processes import PATIENCE, PROJECT, ServerProcess, eventually
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.grpc.channels import connect
 from tests.service.test_metrics import series, value
-from tests.service.test_supervisor import children, eventually, versions
+from tests.service.test_supervisor import children, versions
 
 #: Looks at the repository a second: often, since the tests wait for them.
 WATCH = ("--watch-interval", "0.1")

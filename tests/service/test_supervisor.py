@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import PATIENCE, ServerProcess
+from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.artifacts import publish_table
 from tests.service.test_metrics import series, value
 
@@ -38,14 +38,6 @@ def children(pid: int) -> list[int]:
     """The processes that a process has started and that still run."""
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in path.read_text().split()]
-
-
-def eventually(what: Callable[[], bool]) -> None:
-    """Wait for something that another process is about to do."""
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline
-        os.sched_yield()
 
 
 def connections(pid: int, port: int) -> int:
