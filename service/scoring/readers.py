@@ -118,7 +118,6 @@ class CsvReader(_LineReader):
     columns: tuple[str, ...]
 
     def _read_header(self) -> None:
-        csv.field_size_limit(_FIELD_LIMIT)
         # Strict, or the module would take `"a"b` for ab and the rest of the file for a field without its last quote.
         self._records = csv.reader(self._lines, strict=True)
         number, header = next(self._numbered(), (0, []))
@@ -141,10 +140,14 @@ class CsvReader(_LineReader):
         """Records that are not blank, each with the number of its first line."""
         while True:
             number = self._lines.number + 1
+            # The limit belongs to the whole process, so others find it as they left it.
+            limit = csv.field_size_limit(_FIELD_LIMIT)
             try:
                 fields = next(self._records, None)
             except csv.Error as error:
                 raise ScoringError(f"{self._lines.place(number)}: not valid CSV ({error})") from error
+            finally:
+                csv.field_size_limit(limit)
             if fields is None:
                 return
             if fields:
