@@ -183,11 +183,13 @@ def test_lines_of_a_text_file(tmp_path: Path, content: bytes, texts: list[str]) 
 
 def test_csv_as_others_write_it(tmp_path: Path) -> None:
     """A byte order mark, quoted newlines, blank lines, a huge field and a missing last line end are all read."""
+    limit = csv.field_size_limit(1_000_000)  # for what this test reads itself
     huge = "long " * 100_000
     source = tmp_path / "in.csv"
     source.write_bytes(f'\ufefftext,id\r\n"two\nlines, ""quoted""",1\r\n\r\n{huge},2\r\n\n"",3'.encode())
     rows = score(source, tmp_path / "out.csv")
     assert [(row["text"], row["id"]) for row in rows] == [('two\nlines, "quoted"', "1"), (huge, "2"), ("", "3")]
+    assert csv.field_size_limit(limit) == 1_000_000
 
 
 def test_csv_output_is_plain(tmp_path: Path) -> None:
