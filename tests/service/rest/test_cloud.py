@@ -142,7 +142,7 @@ def test_vertex_keeps_the_other_routes(vertex: ServerProcess) -> None:
     assert "post" in paths[PREDICT_ROUTE] and "get" in paths[HEALTH_ROUTE]
     metrics = vertex.client.get("/metrics").text
     for route in (PREDICT_ROUTE, HEALTH_ROUTE):
-        assert re.search(rf'sentiment_requests_total{{.*route="{route}",status="200"}} [1-9]', metrics)
+        assert re.search(rf'sentiment_requests_total{{.*route="{route}",status="200",version="[^"]*"}} [1-9]', metrics)
 
 
 def test_vertex_route_comes_first() -> None:
@@ -205,8 +205,10 @@ def test_port_variables_in_order(server: ServerProcess) -> None:
 def test_container_serves() -> None:
     """The image runs `serve` on its own and with SageMaker's argument, without a shell that would keep signals."""
     dockerfile = (PROJECT / "Dockerfile").read_text()
-    entrypoint = json.loads(re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[-1])
-    command = json.loads(re.findall(r"^CMD (.*)$", dockerfile, re.MULTILINE)[-1])
+    [stage] = re.findall(r"^FROM \S+ AS runtime$(.*?)^FROM ", dockerfile, re.MULTILINE | re.DOTALL)
+    assert dockerfile.rpartition("\nFROM ")[2].startswith("runtime AS cpu\n")
+    [entrypoint] = map(json.loads, re.findall(r"^ENTRYPOINT (.*)$", stage, re.MULTILINE))
+    [command] = map(json.loads, re.findall(r"^CMD (.*)$", stage, re.MULTILINE))
     assert entrypoint == ["python", "-m", "service"]
     assert command == ["serve"]
     assert parser().parse_args(["serve"]).command == "serve"
