@@ -42,7 +42,7 @@ def test_large_requests_leave_no_memory(max_pending: int, expected: set[int]) ->
 
 def test_little_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only after much was used does it look for pages to return, and then once."""
-    returned = []
+    returned: list[int] = []
     monkeypatch.setattr(heap, "_trim", returned.append)
     used = Heap()
     used.used(1000)
