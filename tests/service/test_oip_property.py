@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from tests.fuzz.documents import places
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect
 from tests.service.grpc.messages import elements, request, tensor, text_request
@@ -186,14 +187,6 @@ def good_requests(draw: st.DrawFn) -> tuple[dict[str, Any], list[bytes]]:
         if "probabilities" in wishes and draw(st.booleans()):
             document["outputs"][wishes.index("probabilities")]["parameters"]["classification"] = 1
     return document, tensors
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths to everything in a document but itself."""
-    keys: Any = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    for key in keys:
-        yield (*path, key)
-        yield from places(value[key], (*path, key))
 
 
 @st.composite
