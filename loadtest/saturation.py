@@ -71,8 +71,9 @@ def wrk(target: Target, requests: Sequence[Request], connections: int, seconds: 
 def perf_analyzer(
     target: Target, protocol: str, texts: Sequence[str], concurrency: int, seconds: float
 ) -> dict[str, Any] | None:
-    """The Open Inference Protocol (https://github.com/triton-inference-server/perf_analyzer); None where it is missing or fails.
+    """The Open Inference Protocol, by Triton's perf_analyzer; None where it is missing or fails.
 
+    See https://github.com/triton-inference-server/perf_analyzer.
     `protocol` is `http` or `grpc`. It knows neither our keys nor our certificates, so it is left out where one is
     needed.
     """
