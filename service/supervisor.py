@@ -44,9 +44,6 @@ _SILENT_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _STOPPED_SECONDS = 3.0
 
-#: Objects after which Python looks for cycles.
-_GC_THRESHOLD = 20_000
-
 #: Where workers have been given so many connections that they have to catch up, the next ones wait that long.
 _FULL_SECONDS = 0.01
 
@@ -130,8 +127,6 @@ class Supervisor:
         # What is in memory now is never freed: leaving it alone keeps it shared.
         gc.collect()
         gc.freeze()
-        # A request leaves hardly any cycles, and looking for them every 700 objects takes a hundredth of its time.
-        gc.set_threshold(_GC_THRESHOLD)
         for worker in range(self._workers):
             self._fork(worker)
         while self._members or self._forks:
