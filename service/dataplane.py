@@ -32,6 +32,8 @@ from service.prediction import Prediction
 from service.record import current
 from service.repository import Repository
 from service.settings import Settings
+from service.statistics import Statistics
+from service.turn import Turns
 
 Result = TypeVar("Result")
 
@@ -53,8 +55,6 @@ class DataPlane:
     """The models, their limits, their counters and who may ask. Belongs to one event loop.
 
     Raises `StartupError` if the API keys cannot be read or the versions are too many to be counted.
-
-    `alone` is set where it can be known that the request being answered is the only one there is.
     """
 
     def __init__(self, repository: Repository, settings: Settings, metrics: Metrics) -> None:
@@ -62,7 +62,7 @@ class DataPlane:
         self.settings = settings
         self.metrics = metrics
         self.api_keys = ApiKeys.read_settings(settings)
-        self.alone: Callable[[], bool] = lambda: False
+        self._turns = Turns()
         self.draining = False
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
@@ -164,7 +164,7 @@ class DataPlane:
             size = measure(rows)
             batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
             if batchers.small is not None and size <= INLINE_CHARACTERS and len(rows) <= PIECE_ROWS:
-                if self.alone():
+                if self._turns.enter() and self.metrics.in_flight("grpc") <= 1:
                     pieces = [batchers.small.run_at_once(rows, encode)]
                 else:
                     pieces = [await self._in_turn(batchers.small, rows, encode, size, time_limit)]
@@ -177,11 +177,9 @@ class DataPlane:
         if record is not None:
             record.predicted = ended
             record.pieces = pieces
-        predictions, queue, tokenize, infer = pieces[0] if len(pieces) == 1 else _sum(pieces)
-        classifier.statistics.succeeded(whole=ended - began, queue=queue, tokenize=tokenize, infer=infer)
-        for prediction in predictions:
-            classifier.statistics.answered(prediction)
-        return predictions
+        done = pieces[0] if len(pieces) == 1 else _sum(pieces)
+        self._turns.leave(partial(_count, classifier.statistics, done, ended - began))
+        return done.predictions
 
     async def _in_turn(
         self, batcher: TurnBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
@@ -208,6 +206,7 @@ class DataPlane:
     async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
         """A place among the large requests, for as long as there is time."""
         seconds = self._seconds(time_limit)
+        await asyncio.sleep(0)  # for the time limit needs a task
         self._admission.enter(texts, large=True)
         try:
             async with asyncio.timeout(seconds):
@@ -264,6 +263,12 @@ class DataPlane:
             raise Invalid("texts: at least one text is needed")
         if count > self.settings.max_batch_texts:
             raise TooLarge(f"{count} texts in one request; the limit is {self.settings.max_batch_texts}")
+
+
+def _count(statistics: Statistics, done: Done, whole: int) -> None:
+    statistics.succeeded(whole=whole, queue=done.queue, tokenize=done.tokenize, infer=done.infer)
+    for prediction in done.predictions:
+        statistics.answered(prediction)
 
 
 def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:

@@ -72,6 +72,8 @@ class Worker(uvicorn.Server):
         settings = dataplane.settings
         self._keeper = Keeper(dataplane, self)
         application: Any = Application(dataplane)
+        #: For small requests, which need not come over ASGI unless something is in between there.
+        self._application: Application | None = application
         application.state.keeper = self._keeper
         self._tracer: Tracer | None = None
         if settings.tracing:
@@ -80,8 +82,10 @@ class Worker(uvicorn.Server):
 
             self._tracer = Tracer()
             application = Traced(application, self._tracer)
+            self._application = None
         if settings.cors_origins is not None:
             application = Cors(application, settings.cors_origins)
+            self._application = None
         super().__init__(
             uvicorn.Config(
                 application,
@@ -117,7 +121,6 @@ class Worker(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow what all others have followed, listen to gRPC and to the supervisor, say so."""
         sys.setswitchinterval(_SWITCH_SECONDS)
-        self._dataplane.alone = self._alone
         await self._keeper.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
@@ -293,13 +296,10 @@ class Worker(uvicorn.Server):
             self.config,
             self.server_state,
             self._loop,
+            application=self._application,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )
-
-    def _alone(self) -> bool:
-        """Whether the request that asks this is the only one that is here. REST's count as soon as they are read."""
-        return len(self.server_state.tasks) + self._dataplane.metrics.in_flight("grpc") == 1
 
     async def _follow(self) -> None:
         """Follow orders one after the other."""

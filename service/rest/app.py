@@ -7,10 +7,10 @@ busy routes (`endpoint.Endpoint`) are answered right here; everything else is or
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from http import HTTPStatus
 from time import perf_counter, perf_counter_ns
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -38,18 +38,10 @@ from service.errors import (
 from service.record import Record, current, current_id
 from service.request_ids import HEADER, RequestIds
 from service.rest import cloud, explain, huggingface, native, oip, operations, page, tfserving
-from service.rest.body import (
-    CERTIFIED,
-    RECORD,
-    WHOLE_ANSWER,
-    Buffers,
-    ClientDisconnected,
-    read_body,
-    while_connected,
-    whole_body,
-)
+from service.rest.body import CERTIFIED, RECORD, Buffers, ClientDisconnected, read_body, while_connected
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
+from service.rest.exchange import Exchange
 from service.rest.protocol import PIECE_BYTES, SECURITY_HEADERS
 from service.rest.routing import Match, Routes
 from service.settings import Settings
@@ -78,6 +70,8 @@ _ROUTERS = (
     page.router,
 )
 
+Result = TypeVar("Result")
+
 _Form = tuple[Callable[[RequestError, str], bytes], Mapping[str, HTTPStatus]]
 
 #: How refusals are put by the protocols that are not our own, by the tag of their routes.
@@ -90,14 +84,14 @@ _FORMS: dict[str, _Form] = {
 
 _REQUEST_ID = HEADER.encode()
 
+_SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
+
 #: Metrics label of every path that is no route.
 OTHER = "other"
 
 #: Where clients and platforms ask whether the service is well.
 _HEALTH_PATHS = ("/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready")
 
-#: What is answered often: requests that are answered, and those that are one too many.
-_AT_ONCE = (HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS)
 #: Of pages: they are shown in no frame, and tell nobody where their reader comes from.
 _PAGE_HEADERS = (
     (b"x-frame-options", b"DENY"),
@@ -147,6 +141,7 @@ class Application(FastAPI):
         self._open = frozenset(_open_paths(dataplane.settings))
         self.operational_paths = frozenset({*_health_paths(dataplane.settings), "/metrics"})
         self._access_log = dataplane.settings.access_log
+        self._small_bytes = min(INLINE_CHARACTERS, dataplane.settings.max_body_bytes)
         self._busy = Routes(_endpoints(dataplane))
         if dataplane.settings.health_route:  # before the others: it may look like one of theirs
             self.add_api_route(
@@ -165,31 +160,36 @@ class Application(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        started = perf_counter()
-        headers = dict(scope["headers"])
-        given = headers.get(_REQUEST_ID)
-        request_id = self._request_ids.choose(None if given is None else given.decode("latin-1"))
-        record = Record(request_id)
-        current.set(record)
-        scope[RECORD] = record
-        self._dataplane.metrics.began("rest")
         match = self._busy.find(scope["path"])
-        if self._guarded and (refusal := self._objection(scope, headers)) is not None:
-            status = await self._turn_away(refusal, match, scope, send, request_id)
-            route = OTHER if match is None else match.path
-            self._dataplane.metrics.ended("rest", route, str(status), perf_counter() - started, record)
-            return
         # GET is not refused at the root: it belongs to browsers there.
         if match is not None and (match.path != "/" or scope["method"] not in ("GET", "HEAD")):
-            route = match.path
-            status = await self._answer(match, scope, headers, receive, send, record)
+            await self.serve(match, _Asgi(scope, receive, send))
+            return
+        started = perf_counter()
+        headers = dict(scope["headers"])
+        record = scope[RECORD] = self._begin(headers)
+        if self._guarded and (refusal := self._objection(scope["method"], scope["path"], headers, _certified(scope))):
+            status = await self._turn_away(refusal, scope, send, record.id)
+            route = OTHER
         else:
-            status = await self._pass_on(scope, receive, send, request_id)
+            status = await self._pass_on(scope, receive, send, record.id)
             route = self.route_of(scope)
-        seconds = perf_counter() - started
-        self._dataplane.metrics.ended("rest", route, str(status), seconds, record)
-        if self._access_log or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log(scope, status, seconds)
+        self._end(route, status, started, record, scope["method"], scope["raw_path"], _client(scope))
+
+    def small(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
+        """The busy route of a POST request with that target and head, if its body is small and needs no unpacking."""
+        match = self._busy.find_target(target)
+        if match is None or b"content-encoding" in headers:
+            return None
+        length = headers.get(b"content-length")
+        return match if length is not None and int(length) <= self._small_bytes else None
+
+    async def serve(self, match: Match, exchange: Exchange) -> None:
+        """A request of a busy route from its head to the last byte of its answer."""
+        started = perf_counter()
+        record = exchange.record = self._begin(exchange.headers)
+        status = await self._answer(match, exchange, record)
+        self._end(match.path, status, started, record, exchange.method, exchange.target, exchange.client)
 
     def route_of(self, scope: Scope) -> str:
         """The declared path of the route that answered a request, `other` where there was none."""
@@ -226,65 +226,75 @@ class Application(FastAPI):
                 document["components"]["schemas"].pop(name, None)
         return self.openapi_schema or {}
 
-    async def _answer(
-        self,
-        match: Match,
-        scope: Scope,
-        headers: dict[bytes, bytes],
-        receive: Receive,
-        send: Send,
-        record: Record,
-    ) -> int:
+    def _begin(self, headers: Mapping[bytes, bytes]) -> Record:
+        given = headers.get(_REQUEST_ID)
+        record = Record(self._request_ids.choose(None if given is None else given.decode("latin-1")))
+        current.set(record)
+        self._dataplane.metrics.began("rest")
+        return record
+
+    def _end(
+        self, route: str, status: int, started: float, record: Record, method: str, target: bytes, client: str | None
+    ) -> None:
+        seconds = perf_counter() - started
+        self._dataplane.metrics.ended("rest", route, str(status), seconds, record)
+        if self._access_log or status >= _SERVER_ERROR:
+            _log(method, target, client, status, seconds)
+
+    async def _answer(self, match: Match, exchange: Exchange, record: Record) -> int:
         endpoint = match.endpoint
-        request_id = record.id
         held = 0
         try:
-            if scope["method"] != "POST":
+            if self._guarded:
+                self._admit(exchange)
+            if exchange.method != "POST":
                 allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
-                raise MethodNotAllowed(f"{scope['path']} takes {allowed}, not {scope['method']}", allowed)
-            answer = await self._respond(match, scope, headers, receive, record)
+                raise MethodNotAllowed(f"{exchange.path} takes {allowed}, not {exchange.method}", allowed)
+            answer = await self._respond(match, exchange, record)
             if len(answer.body) > PIECE_BYTES:
                 held = self._buffers.hold(len(answer.body))
             status = 200
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
         except RequestError as error:
-            body = endpoint.refusal(error, request_id)
-            answer = Answer(body, headers=tuple(_error_headers(error)))
+            answer = Answer(endpoint.refusal(error, record.id), headers=_error_headers(error))
             status = endpoint.statuses.get(error.code, HTTP_STATUS[error.code]).value
         except Exception:
             logger.exception("%s failed", match.path)
-            answer = Answer(endpoint.refusal(RequestError("internal error"), request_id))
-            status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+            answer = Answer(endpoint.refusal(RequestError("internal error"), record.id))
+            status = _SERVER_ERROR
         try:
-            await _send(status, answer, scope, send, request_id)
+            await exchange.send(status, answer, record.id)
         finally:
             if held:
                 self._buffers.release(held)
         return status
 
-    async def _respond(
-        self, match: Match, scope: Scope, headers: dict[bytes, bytes], receive: Receive, record: Record
-    ) -> Answer:
+    async def _respond(self, match: Match, exchange: Exchange, record: Record) -> Answer:
         settings = self._dataplane.settings
-        body = whole_body(scope, settings.max_body_bytes)
-        if body is None:
-            body = await read_body(headers, receive, settings.max_body_bytes, settings.body_timeout, self._buffers)
+        headers = exchange.headers
+        body = await exchange.body(settings.max_body_bytes, settings.body_timeout, self._buffers)
         record.received = perf_counter_ns()
         if (encoding := headers.get(b"content-encoding")) is not None:
             body = decompress(body, encoding, settings.max_body_bytes)
         if len(body) <= INLINE_CHARACTERS:
             return await match.endpoint.respond(Call(body, headers, match.parameters))
         self._dataplane.expect_large()
-        answer = match.endpoint.respond(Call(body, headers, match.parameters))
         # Large enough to wait for a thread, so the caller may have left before its turn comes.
-        return await while_connected(receive, answer)
+        return await exchange.while_connected(match.endpoint.respond(Call(body, headers, match.parameters)))
 
-    def _objection(self, scope: Scope, headers: Mapping[bytes, bytes]) -> RequestError | None:
+    def _admit(self, exchange: Exchange) -> None:
+        refusal = self._objection(exchange.method, exchange.path, exchange.headers, exchange.certified)
+        if refusal is not None:
+            raise refusal
+
+    def _objection(
+        self, method: str, path: str, headers: Mapping[bytes, bytes], certified: bool
+    ) -> RequestError | None:
         """Why a request may not come in, if it may not: to a path that is not open, without certificate or key."""
-        if scope["path"] in self._open and scope["method"] in ("GET", "HEAD"):
+        if path in self._open and method in ("GET", "HEAD"):
             return None
-        if self._needs_certificate and not scope["state"].get(CERTIFIED):
+        if self._needs_certificate and not certified:
             return Forbidden("a client certificate is needed")
         if self._api_keys is None:
             return None
@@ -294,19 +304,12 @@ class Application(FastAPI):
             return None
         return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 
-    async def _turn_away(
-        self, error: RequestError, match: Match | None, scope: Scope, send: Send, request_id: str
-    ) -> int:
+    async def _turn_away(self, error: RequestError, scope: Scope, send: Send, request_id: str) -> int:
         """Refuse a request before it gets anywhere, in the form of its route's protocol all the same."""
-        if match is not None:
-            form: _Form = (match.endpoint.refusal, match.endpoint.statuses)
-        else:
-            found = (route for route in self.router.routes if route.matches(scope)[0] is not RouteMatch.NONE)
-            form = _form(next(found, None), scope["path"])
-        error_body, statuses = form
+        found = (route for route in self.router.routes if route.matches(scope)[0] is not RouteMatch.NONE)
+        error_body, statuses = _form(next(found, None), scope["path"])
         status = statuses[error.code].value
-        answer = Answer(error_body(error, request_id), headers=tuple(_error_headers(error)))
-        await _send(status, answer, scope, send, request_id)
+        await _send(status, Answer(error_body(error, request_id), headers=_error_headers(error)), request_id, send)
         return status
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
@@ -346,19 +349,77 @@ def _endpoints(dataplane: DataPlane) -> list[Endpoint]:
     return endpoints
 
 
-async def _send(status: int, answer: Answer, scope: Scope, send: Send, request_id: str) -> None:
+class _Asgi(Exchange):
+    """A request that came over ASGI."""
+
+    __slots__ = ("_receive", "_scope", "_send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.headers = dict(scope["headers"])
+
+    @property
+    def record(self) -> Record | None:
+        return self._scope.get(RECORD)
+
+    @record.setter
+    def record(self, record: Record | None) -> None:
+        self._scope[RECORD] = record
+
+    @property
+    def method(self) -> str:
+        method: str = self._scope["method"]
+        return method
+
+    @property
+    def path(self) -> str:
+        path: str = self._scope["path"]
+        return path
+
+    @property
+    def target(self) -> bytes:
+        target: bytes = self._scope["raw_path"]
+        return target
+
+    @property
+    def client(self) -> str | None:
+        return _client(self._scope)
+
+    @property
+    def certified(self) -> bool:
+        return _certified(self._scope)
+
+    async def body(self, limit: int, seconds: float, buffers: Buffers) -> bytes:
+        return await read_body(self.headers, self._receive, limit, seconds, buffers)
+
+    async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return await while_connected(self._receive, work)
+
+    async def send(self, status: int, answer: Answer, request_id: str) -> None:
+        await _send(status, answer, request_id, self._send)
+
+
+def _certified(scope: Scope) -> bool:
+    return bool(scope["state"].get(CERTIFIED))
+
+
+def _client(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
+
+
+async def _send(status: int, answer: Answer, request_id: str, send: Send) -> None:
+    body = answer.body
     headers = [
         (b"content-type", answer.content_type),
-        (b"content-length", str(len(answer.body)).encode()),
+        (b"content-length", str(len(body)).encode()),
         (_REQUEST_ID, request_id.encode()),
         *answer.headers,
+        *SECURITY_HEADERS,
     ]
-    at_once = scope.get(WHOLE_ANSWER)
-    if status in _AT_ONCE and at_once is not None and at_once(status, headers, answer.body):
-        return
-    headers += SECURITY_HEADERS
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    body = answer.body
     # The next piece waits until the caller has read most of the one before it.
     for start in range(0, len(body) or 1, PIECE_BYTES):
         end = start + PIECE_BYTES
@@ -434,7 +495,7 @@ async def _on_exception(request: Request, error: Exception) -> Response:
     return await _on_request_error(request, RequestError("internal error"))
 
 
-def _error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
+def _error_headers(error: RequestError) -> tuple[tuple[bytes, bytes], ...]:
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
@@ -445,20 +506,15 @@ def _error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
     if isinstance(error, TooLarge | RequestTimeout):
         # The rest of the body may still be on its way, and must not be taken for the next request.
         headers.append((b"connection", b"close"))
-    return headers
+    return tuple(headers)
 
 
-def _log(scope: Scope, status: int, seconds: float) -> None:
-    level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
-    client = scope.get("client")
+def _log(method: str, target: bytes, client: str | None, status: int, seconds: float) -> None:
+    level = logging.ERROR if status >= _SERVER_ERROR else logging.INFO
     logger.log(
         level,
         "%s %s",
-        scope["method"],
-        scope["raw_path"].decode(),  # as it was sent: unquoted, it could hold the end of this line and a forged one
-        extra={
-            "status": status,
-            "milliseconds": round(seconds * 1000, 3),
-            "client": client[0] if client else None,
-        },
+        method,
+        target.decode(),  # as it was sent: unquoted, it could hold the end of this line and a forged one
+        extra={"status": status, "milliseconds": round(seconds * 1000, 3), "client": client},
     )

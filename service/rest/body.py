@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from service.errors import Malformed, Overloaded, RequestTimeout, TooLarge
 
@@ -18,14 +18,6 @@ DISCARD_SECONDS = 5.0
 
 Result = TypeVar("Result")
 
-#: Where the server leaves a body in the scope if all of it was there when the request began, which most are. Waiting
-#: for it within a time limit would cost as much as reading it.
-WHOLE_BODY = "sentiment.body"
-
-
-#: Where the server leaves a function that sends an answer as one: status, headers and body -> whether it was sent.
-WHOLE_ANSWER = "sentiment.answer"
-
 #: Where the application leaves its record of the request, for the server to say that the caller has gone.
 RECORD = "sentiment.record"
 #: Where, in the state of the connection, the server leaves whether the caller has shown a certificate.
@@ -34,12 +26,6 @@ CERTIFIED = "sentiment.certified"
 
 class ClientDisconnected(Exception):
     """The caller went away before the answer."""
-
-
-def whole_body(scope: Scope, limit: int) -> bytes | None:
-    """The body, if the server has all of it and it has no more than `limit` bytes."""
-    body = scope.get(WHOLE_BODY)
-    return bytes(body) if body is not None and len(body) <= limit else None
 
 
 class Buffers:

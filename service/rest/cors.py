@@ -38,8 +38,8 @@ class Cors:
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers and len(fields) > 1:
             await _give_leave(send, fields)
             return
-        answering = Answering(scope, receive, send, fields)
-        await self._application(scope, answering.receive, answering.send)
+        answering = Answering(send, fields)
+        await self._application(scope, receive, answering.send)
 
     def _fields(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
         """What an answer to that origin has: more than one field if it has leave."""

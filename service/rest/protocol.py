@@ -3,6 +3,9 @@
 Here what is no HTTP is refused in JSON like everything else, the head of a request is limited in size and time, a
 caller who does not read its answers is left, and an offer to change to HTTP/2, which Java's client and `curl --http2`
 send with a body, is declined without losing the body.
+
+Small requests of busy routes take no way over ASGI, whose messages and tasks would cost as much as a short text does:
+from the last byte of the body the application is called, and what it answers is written.
 """
 
 from __future__ import annotations
@@ -10,11 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Coroutine, Iterable, Mapping
 from http import HTTPStatus
-from typing import cast
-from weakref import ref
+from typing import Any, NamedTuple, cast
+from typing import Protocol as Interface
 
 import httptools
 from uvicorn import Config
@@ -24,8 +26,12 @@ from uvicorn.server import ServerState
 
 from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, RequestError
 from service.record import Record
-from service.rest.body import CERTIFIED, RECORD, WHOLE_ANSWER, WHOLE_BODY, ClientDisconnected
+from service.rest.body import CERTIFIED, RECORD, Buffers, ClientDisconnected
+from service.rest.eager import Eager
+from service.rest.endpoint import Answer
+from service.rest.exchange import Exchange, Result
 from service.rest.native import error_body
+from service.rest.routing import Match
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +50,32 @@ SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
 
 _OFFER = {b"connection", b"upgrade", b"http2-settings"}
 
-_SECURITY_LINES = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS)
+
+class Application(Interface):
+    """What answers small requests of busy routes."""
+
+    def small(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
+        """The busy route of a POST request with that target and head, if its body is small and needs no unpacking."""
+
+    async def serve(self, match: Match, exchange: Exchange) -> None:
+        """Answer it. Never raises what has to do with the request."""
+
+
+class _Small(NamedTuple):
+    """A small request as far as it has come."""
+
+    match: Match
+    headers: dict[bytes, bytes]
+    pieces: list[bytes]
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. `header_timeout` and `write_timeout` are seconds for the head of a request and for an answer."""
+    """One connection.
+
+    `application` answers small requests, if there is one to be asked directly; `header_timeout` and `write_timeout` are
+    seconds for the head of a request and for an answer. They and the time of an idle connection are looked at by
+    `watch`.
+    """
 
     def __init__(
         self,
@@ -56,10 +83,17 @@ class Protocol(HttpToolsProtocol):
         server_state: ServerState,
         loop: asyncio.AbstractEventLoop,
         *,
+        application: Application | None = None,
         header_timeout: float,
         write_timeout: float,
     ) -> None:
         super().__init__(config, server_state, {}, loop)
+        self._application = application
+        self._small: _Small | None = None  # the request that is being read
+        self._begun: tuple[Match, Direct] | None = None  # the one that has been read
+        self._until: float | None = None
+        self._common_of: object = None
+        self._common = b""
         self._header_timeout = header_timeout
         self._write_timeout = write_timeout
         self._unread: RequestResponseCycle | None = None  # the request whose answer the caller does not read
@@ -76,14 +110,25 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of a request that waits for a run: nobody is there to read its answer."""
+        cycle: RequestResponseCycle | Direct | None = self.cycle
         super().connection_lost(exc)
         self.cycle = None  # type: ignore[assignment]  # another circle: it knows whom to tell of its end
-        record = None if self.scope is None else cast(Record | None, self.scope.get(RECORD))
+        if isinstance(cycle, Direct):
+            record = cycle.record
+        else:
+            record = None if cycle is None else cast(Record | None, cycle.scope.get(RECORD))
         if record is not None and record.waiting is not None and not record.waiting.done():
             record.waiting.set_exception(ClientDisconnected())
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived, if it is HTTP."""
+        """Take what arrived, and begin the request that it is the end of."""
+        self._read(data)
+        if self._begun is not None:
+            (match, exchange), self._begun = self._begun, None
+            if not self.transport.is_closing():  # what came behind the request may have been no HTTP
+                Eager(self._serve(match, exchange), self.loop, self.tasks)
+
+    def _read(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -95,33 +140,102 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(Malformed("what arrived is not HTTP/1.1"))
         else:
             if self._in_head:
-                if self._head_bytes == 0 and (self.cycle is None or self.cycle.response_complete):
+                if self._head_bytes == 0 and self._idle:
                     self._wait(self._header_timeout)
                 self._head_bytes += len(data)
                 if self._head_bytes > MAX_HEAD_BYTES:
                     self._refuse(HeadTooLarge(f"the headers have more than {MAX_HEAD_BYTES} bytes, which is the limit"))
 
+    async def _serve(self, match: Match, exchange: Direct) -> None:
+        assert self._application is not None
+        try:
+            await self._application.serve(match, exchange)
+        except Exception:
+            logger.exception("%s failed", match.path)
+            self.transport.abort()
+
     def on_message_begin(self) -> None:
         """The first byte of a request."""
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._head_bytes, self._in_head = 0, True
 
     def on_headers_complete(self) -> None:
-        """Start the request, unless it has to be read again without its offer."""
+        """Start the request, unless it has to be read again without its offer, or is small and not complete yet."""
         self._in_head = False
-        self._unset_keepalive_if_required()
-        if not self.parser.should_upgrade():
-            super().on_headers_complete()
-            if self.pipeline and len(self.pipeline) > MAX_PIPELINED:
-                raise httptools.HttpParserError("too many requests in advance")
+        self._until = None
+        if self.parser.should_upgrade():
+            return
+        if self._application is not None and self._idle and self.parser.get_method() == b"POST":
+            headers = dict(self.headers)
+            if not self.expect_100_continue and (match := self._application.small(self.url, headers)) is not None:
+                self._small = _Small(match, headers, [])
+                return
+        self._start()
+
+    def on_body(self, body: bytes) -> None:
+        """Some bytes of a body."""
+        if self._small is not None:
+            self._small.pieces.append(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The last byte of a request. A body that came as one with its head is given along with the request."""
-        if not self.parser.should_upgrade():
+        """The last byte of a request."""
+        if self.parser.should_upgrade():
+            return
+        if self._small is None:
             super().on_message_complete()
-            self.scope[WHOLE_BODY] = self.cycle.body  # type: ignore[literal-required]
-            # Not the cycle itself, which holds the scope: large bodies would wait until Python looks for such circles.
-            self.scope[WHOLE_ANSWER] = partial(_answer, ref(self.cycle))  # type: ignore[literal-required]
+            return
+        (match, headers, pieces), self._small = self._small, None
+        exchange = Direct(self, headers, b"".join(pieces))
+        self.cycle = exchange  # type: ignore[assignment]  # it is all of a cycle that uvicorn asks for
+        self._begun = match, exchange
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, or begin it if it is here. As uvicorn does, but for a timer in each request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._wait(self.timeout_keep_alive)
+
+    def shutdown(self) -> None:
+        """Finish what has begun and close."""
+        self._give_up_waiting()
+        super().shutdown()
+
+    def lines(self) -> bytes:
+        """The header lines of every answer."""
+        fields = self.server_state.default_headers  # a new list every second, for it has the date
+        if fields is not self._common_of:
+            self._common_of, self._common = fields, _lines(fields) + _lines(SECURITY_HEADERS)
+        return self._common
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _start(self) -> None:
+        """Hand the request over to ASGI, as uvicorn does."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+        if self.pipeline and len(self.pipeline) > MAX_PIPELINED:
+            raise httptools.HttpParserError("too many requests in advance")
+
+    def _give_up_waiting(self) -> None:
+        """Let a request whose body does not come have the limits of slow callers, which the application sets."""
+        if self._small is not None:
+            pieces, self._small = self._small.pieces, None
+            self._start()
+            for piece in pieces:
+                super().on_body(piece)
 
     @property
     def idle_until(self) -> float | None:
@@ -129,14 +243,17 @@ class Protocol(HttpToolsProtocol):
 
         In seconds of the event loop's clock.
         """
-        timer = self.timeout_keep_alive_task
-        return None if timer is None or self.transport.is_closing() else timer.when()
+        return None if self.transport.is_closing() else self._until
 
     def watch(self, now: float) -> None:
-        """Leave a caller who does not read its answer; to be called now and then with the event loop's time.
+        """Leave a caller who does not go on; to be called every second or so with the event loop's time.
 
-        Also where the connection was closed, since what is in its buffer would keep it open until it is read.
+        One who does not read its answer is left where the connection was closed as well, since what is in its buffer
+        would keep it open until it is read.
         """
+        self._give_up_waiting()
+        if self._until is not None and now >= self._until:
+            self.transport.close()
         if self.headers is not None and len(self.headers) > MAX_HEAD_BYTES:
             self.transport.abort()  # they come behind the body, where nothing else counts them
         elif not self.transport.get_write_buffer_size():
@@ -149,8 +266,7 @@ class Protocol(HttpToolsProtocol):
 
     def _wait(self, seconds: float) -> None:
         """Close the connection unless the head of a request is complete by then."""
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+        self._until = self.loop.time() + seconds
 
     def _decline(self, rest: bytes) -> None:
         """Read the request again as if nothing had been offered: the parser takes its body for the new protocol."""
@@ -186,33 +302,86 @@ def refusal(error: RequestError, request_id: str, default_headers: Iterable[tupl
     ]
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
-    lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-    return STATUS_LINE[status] + lines + b"\r\n" + body
+    return STATUS_LINE[status] + _lines(headers) + b"\r\n" + body
 
 
-def _answer(
-    reference: ref[RequestResponseCycle], status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
-) -> bool:
-    """Write a whole answer at once; False where it has to take the way of ASGI, for it cannot wait.
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([name + b": " + value + b"\r\n" for name, value in headers])
 
-    A large one does as well: under TLS, what has been handed over does not count as waiting.
 
-    The headers must be our own, since nothing looks for line ends in them.
-    """
-    cycle = reference()
-    assert cycle is not None, "it runs the application"
-    if cycle.flow.write_paused or cycle.disconnected or cycle.response_started or len(body) > PIECE_BYTES:
-        return False
-    content = [STATUS_LINE[status], _SECURITY_LINES]
-    for name, value in (*cycle.default_headers, *headers):
-        content += (name, b": ", value, b"\r\n")
-    content.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-    content.append(body)
-    cycle.transport.write(b"".join(content))
-    cycle.waiting_for_100_continue = False
-    cycle.response_started = cycle.response_complete = True
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
-    return True
+class Direct(Exchange):
+    """A small request that was read from a connection, and its answer. In uvicorn's eyes it is a cycle."""
+
+    __slots__ = ("_body", "_protocol", "_target", "disconnected", "keep_alive", "message_event", "response_complete")
+
+    def __init__(self, protocol: Protocol, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        self._protocol = protocol
+        self._target = protocol.url
+        self._body = body
+        self.headers = headers
+        self.record = None
+        parser = protocol.parser
+        self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+        self.response_complete = self.disconnected = False
+        self.message_event = _NOBODY_WAITS
+
+    @property
+    def method(self) -> str:
+        return "POST"
+
+    @property
+    def path(self) -> str:
+        return self.target.decode()
+
+    @property
+    def target(self) -> bytes:
+        return self._target
+
+    @property
+    def client(self) -> str | None:
+        client = self._protocol.client
+        return None if client is None else client[0]
+
+    @property
+    def certified(self) -> bool:
+        return bool(self._protocol.app_state.get(CERTIFIED))
+
+    async def body(self, limit: int, seconds: float, buffers: Buffers) -> bytes:
+        return self._body
+
+    async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return await work
+
+    async def send(self, status: int, answer: Answer, request_id: str) -> None:
+        protocol = self._protocol
+        transport, flow = protocol.transport, protocol.flow
+        body, content_type, headers = answer
+        lines = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
+            content_type,
+            len(body),
+            request_id.encode(),
+        )
+        if headers:
+            lines += _lines(headers)
+            self.keep_alive = self.keep_alive and (b"connection", b"close") not in headers
+        if not self.keep_alive and (b"connection", b"close") not in headers:
+            lines += b"connection: close\r\n"
+        head = b"%b%b%b\r\n" % (STATUS_LINE[status], protocol.lines(), lines)
+        if len(body) <= PIECE_BYTES and not flow.write_paused:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            # The next piece waits until the caller has read most of the one before it.
+            for start in range(0, len(body), PIECE_BYTES):
+                await flow.drain()
+                if transport.is_closing():
+                    return
+                transport.write(body[start : start + PIECE_BYTES])
+        self.response_complete = True
+        if not self.keep_alive:
+            transport.close()
+        protocol.on_response_complete()
+
+
+#: In the place of the event on which uvicorn's cycles wait for more of a body.
+_NOBODY_WAITS = asyncio.Event()

@@ -31,6 +31,12 @@ class Routes:
                 self.declared.setdefault(path, endpoint)
         self._patterns = [(_pattern(path), path, endpoint) for path, endpoint in self.declared.items()]
         self.find = lru_cache(maxsize=1024)(self._find)
+        self.find_target = lru_cache(maxsize=1024)(self._find_target)
+
+    def _find_target(self, target: bytes) -> Match | None:
+        """As `find`, where what follows the method in a request is nothing but a path."""
+        plain = target.startswith(b"/") and target.isascii() and not any(mark in target for mark in b"%?#")
+        return self._find(target.decode()) if plain else None
 
     def _find(self, path: str) -> Match | None:
         for pattern, declared, endpoint in self._patterns:

@@ -28,9 +28,9 @@ class Traced:
             return
         trace = self._begin(scope)
         fields = [(name.encode(), value.encode()) for name, value in trace.fields]
-        answering = Answering(scope, receive, send, fields)
+        answering = Answering(send, fields)
         try:
-            await self._application(scope, answering.receive, answering.send)
+            await self._application(scope, receive, answering.send)
         finally:
             self._end(trace, scope, answering.status or CLIENT_CLOSED_REQUEST)
 

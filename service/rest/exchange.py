@@ -1,0 +1,59 @@
+"""A request of a busy route and its answer, whichever way they travel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+from service.record import Record
+from service.rest.body import Buffers
+from service.rest.endpoint import Answer
+
+Result = TypeVar("Result")
+
+
+class Exchange(ABC):
+    """What the application has to know of a request, how it gets the body, and how it answers."""
+
+    __slots__ = ("headers", "record")
+
+    headers: Mapping[bytes, bytes]  # by lower-case name
+    record: Record | None  # what the application keeps of it, for the server to say that the caller has gone
+
+    @property
+    @abstractmethod
+    def method(self) -> str:
+        """In upper case."""
+
+    @property
+    @abstractmethod
+    def path(self) -> str:
+        """What it asks for."""
+
+    @property
+    @abstractmethod
+    def target(self) -> bytes:
+        """The path as it was sent."""
+
+    @property
+    @abstractmethod
+    def client(self) -> str | None:
+        """The caller's address, where it has one."""
+
+    @property
+    @abstractmethod
+    def certified(self) -> bool:
+        """Whether the caller has shown a certificate."""
+
+    @abstractmethod
+    async def body(self, limit: int, seconds: float, buffers: Buffers) -> bytes:
+        """All of it. Raises as `read_body` does."""
+
+    @abstractmethod
+    async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of the work. Raises `ClientDisconnected` where the caller goes away first."""
+
+    @abstractmethod
+    async def send(self, status: int, answer: Answer, request_id: str) -> None:
+        """Answer. What the headers say must be our own, since nothing looks for line ends in them."""

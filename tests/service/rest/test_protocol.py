@@ -1,0 +1,93 @@
+"""Small requests, which are answered without ASGI, on real connections."""
+
+import json
+import signal
+
+import pytest
+
+from tests.processes import ServerProcess
+from tests.service.rest.raw import Connection, request
+
+GOOD = json.dumps({"text": "A great film."}).encode()
+
+ROUTES = {
+    "/v1/predict": GOOD,
+    "/v1/predict_batch": b'{"texts": ["A great film."]}',
+    "/v2/models/imdb-cnn/infer": b'{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["film"]}]}',
+    "/v1/models/imdb-cnn:predict": b'{"instances": ["film"]}',
+    "/": b'{"inputs": "film"}',
+}
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_the_same_answer_on_every_way(server: ServerProcess, path: str) -> None:
+    """In one packet, in two, in chunks and with a query: the same answer and headers."""
+    body = ROUTES[path]
+    length = f"Content-Length: {len(body)}"
+    chunk = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+    ways = {
+        "one packet": [request(path, length) + body],
+        "two packets": [request(path, length), body],
+        "chunks": [request(path, "Transfer-Encoding: chunked") + chunk],
+        "a query": [request(f"{path}?a=b", length) + body],
+    }
+    answers = {}
+    with Connection(server.port) as connection:
+        for way, packets in ways.items():
+            connection.send(*packets)
+            answers[way] = connection.answer()
+    bodies = {answer.body for answer in answers.values()}
+    assert len(bodies) == 1, answers
+    assert {answer.status for answer in answers.values()} == {200}
+    names = {tuple(sorted(answer.headers)) for answer in answers.values()}
+    assert len(names) == 1, names
+
+
+def test_an_answer_larger_than_its_request(server: ServerProcess) -> None:
+    """A small request with a large answer gets all of it."""
+    texts = ["a"] * 1_000
+    body = json.dumps({"texts": texts}, separators=(",", ":")).encode()
+    with Connection(server.port) as connection:
+        for _ in range(3):
+            connection.post("/v1/predict_batch", body)
+            answer = connection.answer()
+            assert len(answer.body) > 100_000
+            assert len(json.loads(answer.body)["predictions"]) == len(texts)
+
+
+def test_the_end_of_a_connection(server: ServerProcess) -> None:
+    """Who asks for the end of the connection gets it after the answer, as does who speaks HTTP/1.0."""
+    length = f"Content-Length: {len(GOOD)}"
+    for head in (
+        request("/v1/predict", length, "Connection: close"),
+        request("/v1/predict", length).replace(b"HTTP/1.1", b"HTTP/1.0"),
+    ):
+        with Connection(server.port) as connection:
+            connection.send(head + GOOD)
+            answer = connection.answer()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            assert connection.is_closed()
+
+
+def test_a_request_behind_a_small_one(server: ServerProcess) -> None:
+    """What comes in the same packet as a small request, or in the middle of another, is answered after it."""
+    post = request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD
+    get = request("/livez", method="GET")
+    with Connection(server.port) as connection:
+        connection.send(post + get + post + post[:-5], post[-5:] + get[:10], get[10:])
+        answers = [connection.answer() for _ in range(5)]
+    assert [answer.status for answer in answers] == [200] * 5
+    assert [b"label" in answer.body for answer in answers] == [True, False, True, True, False]
+
+
+def test_a_request_that_is_half_here_at_the_end() -> None:
+    """A small request whose body is on its way when the service is told to leave is answered."""
+    flags = ("--workers", "1", "--drain-delay", "0")
+    with ServerProcess(*flags) as server, Connection(server.port) as idle, Connection(server.port) as connection:
+        connection.post("/v1/predict", GOOD[:5], length=len(GOOD))
+        idle.send(request("/livez", method="GET"))
+        assert idle.answer().status == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert idle.is_closed()
+        connection.send(GOOD[5:])
+        assert connection.answer().status == 200
