@@ -33,7 +33,6 @@ from service.record import current
 from service.repository import Repository
 from service.settings import Settings
 from service.statistics import Statistics
-from service.turn import Turns
 
 Result = TypeVar("Result")
 
@@ -55,6 +54,8 @@ class DataPlane:
     """The models, their limits, their counters and who may ask. Belongs to one event loop.
 
     Raises `StartupError` if the API keys cannot be read or the versions are too many to be counted.
+
+    `alone` is set where it can be known that the request being answered is the only one there is.
     """
 
     def __init__(self, repository: Repository, settings: Settings, metrics: Metrics) -> None:
@@ -62,7 +63,7 @@ class DataPlane:
         self.settings = settings
         self.metrics = metrics
         self.api_keys = ApiKeys.read_settings(settings)
-        self._turns = Turns()
+        self.alone: Callable[[], bool] = lambda: False
         self.draining = False
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
@@ -164,7 +165,7 @@ class DataPlane:
             size = measure(rows)
             batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
             if batchers.small is not None and size <= INLINE_CHARACTERS and len(rows) <= PIECE_ROWS:
-                if self._turns.enter() and self.metrics.in_flight("grpc") <= 1:
+                if self.alone():
                     pieces = [batchers.small.run_at_once(rows, encode)]
                 else:
                     pieces = [await self._in_turn(batchers.small, rows, encode, size, time_limit)]
@@ -178,7 +179,8 @@ class DataPlane:
             record.predicted = ended
             record.pieces = pieces
         done = pieces[0] if len(pieces) == 1 else _sum(pieces)
-        self._turns.leave(partial(_count, classifier.statistics, done, ended - began))
+        # In the next turn of the event loop: the caller need not wait for it.
+        asyncio.get_running_loop().call_soon(_count, classifier.statistics, done, ended - began)
         return done.predictions
 
     async def _in_turn(
@@ -206,7 +208,6 @@ class DataPlane:
     async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
         """A place among the large requests, for as long as there is time."""
         seconds = self._seconds(time_limit)
-        await asyncio.sleep(0)  # for the time limit needs a task
         self._admission.enter(texts, large=True)
         try:
             async with asyncio.timeout(seconds):

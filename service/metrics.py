@@ -155,9 +155,8 @@ class Metrics(Collector):
             stages["encode"].observe(perf_counter_ns() - record.predicted)
 
     def in_flight(self, protocol: str) -> int:
-        """Requests that this worker is answering, by a protocol that it may not speak."""
-        slot = self._in_flight.get(protocol)
-        return 0 if slot is None else int(self._counters.row[slot])
+        """Requests that this worker is answering."""
+        return int(self._counters.row[self._in_flight[protocol]])
 
     def waiting(self, requests: int, texts: int) -> None:
         """So many requests more than before, and texts of theirs, wait or run; or less, below 0."""

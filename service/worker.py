@@ -121,6 +121,7 @@ class Worker(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow what all others have followed, listen to gRPC and to the supervisor, say so."""
         sys.setswitchinterval(_SWITCH_SECONDS)
+        self._dataplane.alone = self._alone
         await self._keeper.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
@@ -300,6 +301,10 @@ class Worker(uvicorn.Server):
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )
+
+    def _alone(self) -> bool:
+        """Whether the request that asks this is the only one that is here. REST's count as soon as they are read."""
+        return len(self.server_state.tasks) + self._dataplane.metrics.in_flight("grpc") == 1
 
     async def _follow(self) -> None:
         """Follow orders one after the other."""

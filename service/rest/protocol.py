@@ -27,7 +27,6 @@ from uvicorn.server import ServerState
 from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, RequestError
 from service.record import Record
 from service.rest.body import CERTIFIED, RECORD, Buffers, ClientDisconnected
-from service.rest.eager import Eager
 from service.rest.endpoint import Answer
 from service.rest.exchange import Exchange, Result
 from service.rest.native import error_body
@@ -90,7 +89,6 @@ class Protocol(HttpToolsProtocol):
         super().__init__(config, server_state, {}, loop)
         self._application = application
         self._small: _Small | None = None  # the request that is being read
-        self._begun: tuple[Match, Direct] | None = None  # the one that has been read
         self._until: float | None = None
         self._common_of: object = None
         self._common = b""
@@ -121,14 +119,7 @@ class Protocol(HttpToolsProtocol):
             record.waiting.set_exception(ClientDisconnected())
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived, and begin the request that it is the end of."""
-        self._read(data)
-        if self._begun is not None:
-            (match, exchange), self._begun = self._begun, None
-            if not self.transport.is_closing():  # what came behind the request may have been no HTTP
-                Eager(self._serve(match, exchange), self.loop, self.tasks)
-
-    def _read(self, data: bytes) -> None:
+        """Take what arrived, if it is HTTP."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -189,7 +180,9 @@ class Protocol(HttpToolsProtocol):
         (match, headers, pieces), self._small = self._small, None
         exchange = Direct(self, headers, b"".join(pieces))
         self.cycle = exchange  # type: ignore[assignment]  # it is all of a cycle that uvicorn asks for
-        self._begun = match, exchange
+        task = self.loop.create_task(self._serve(match, exchange))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or begin it if it is here. As uvicorn does, but for a timer in each request."""

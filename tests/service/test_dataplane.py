@@ -95,10 +95,7 @@ def test_small_request(build: Build, classifier: Classifier) -> None:
 
 
 def test_requests_of_one_moment_run_together(build: Build, classifier: Classifier) -> None:
-    """Small requests that come together share a run and are answered as if alone, each with its statistics.
-
-    All but the first, until it is seen that they come together.
-    """
+    """Small requests that come together share a run and are answered as if alone, each with its statistics."""
     texts = [f"{'great ' * (number % 3)}{'awful ' * (number % 2)}film" for number in range(8)]
     dataplane = build()
     statistics = dataplane.repository.get().statistics
@@ -106,14 +103,9 @@ def test_requests_of_one_moment_run_together(build: Build, classifier: Classifie
     async def together() -> list[list[Prediction]]:
         return await asyncio.gather(*(ask(dataplane, [text]) for text in texts))
 
-    async def twice() -> list[list[Prediction]]:
-        first = await together()
-        assert statistics["runs"] == 2
-        return first + await together()
-
-    for text, [prediction] in zip(texts * 2, asyncio.run(twice()), strict=True):
+    for text, [prediction] in zip(texts, asyncio.run(together()), strict=True):
         assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
-    assert (statistics["texts"], statistics["successes"], statistics["runs"]) == (16, 16, 3)
+    assert (statistics["texts"], statistics["successes"], statistics["runs"]) == (8, 8, 1)
 
 
 def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
@@ -200,7 +192,6 @@ def test_too_many_small_requests(build: Build) -> None:
 
     async def story() -> None:
         dataplane = build(max_concurrent_requests=5)
-        await asyncio.gather(ask(dataplane, ["film"]), ask(dataplane, ["film"]))  # they come together from here on
         for _ in range(2):
             results = await asyncio.gather(*(ask(dataplane, ["film"]) for _ in range(8)), return_exceptions=True)
             refused = [each for each in results if isinstance(each, Overloaded)]
