@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,10 +25,22 @@ _LOG_LINES = 20
 
 
 class Server:
-    """One server on a port of its own, from `with` to the end of the block."""
+    """One server on a port of its own, from `with` to the end of the block.
 
-    def __init__(self, name: str, *arguments: str, probe: str = "/") -> None:
+    `python` and the variables of `environment` replace those of this process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *arguments: str,
+        probe: str = "/",
+        python: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self._python = python
+        self._environment = {**os.environ, **(environment or {})}
         self.port = _free_port()
         self.grpc_port = _free_port()
         self._probe = probe
@@ -37,8 +50,9 @@ class Server:
         started = time.perf_counter()
         self._log = tempfile.TemporaryFile("a+b")
         self._process = subprocess.Popen(  # noqa: S603 - this Python, with arguments of our own
-            [sys.executable, *self.arguments],
+            [self._python, *self.arguments],
             cwd=PROJECT,
+            env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
             start_new_session=True,  # Ctrl-C is for the one who started it, who stops it in turn
@@ -68,33 +82,40 @@ class Server:
         """User and system time of all its processes so far."""
         total = 0
         for pid in self._pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
+            with contextlib.suppress(OSError):  # it may have ended since
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += int(fields[11]) + int(fields[12])
         return total * _TICK
 
     def pss_megabytes(self) -> list[float]:
         """Proportional set size of each of its processes: memory they share is divided among them."""
         sizes = []
         for pid in self._pids():
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    sizes.append(int(line.split()[1]) / 1024)
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        sizes.append(int(line.split()[1]) / 1024)
         return sizes
 
     def _stop(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM)
+        pids = self._pids()
+        self._process.terminate()
         try:
             self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
+        for pid in pids[1:]:  # not every server stops its own
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._log.close()
 
     def _pids(self) -> list[int]:
         pids = [self._process.pid]
         for pid in pids:
-            pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            with contextlib.suppress(OSError):
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    pids += map(int, (thread / "children").read_text().split())
         return pids
 
     def _answers(self) -> bool:
