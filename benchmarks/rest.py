@@ -24,7 +24,7 @@ class Load(NamedTuple):
     p50: float  # seconds a request
     p99: float  # seconds a request
     cpu: float  # seconds of the server's processor time a text
-    errors: int
+    errors: int  # answers other than 2xx, and connections that broke or waited for more than 2 s
 
 
 class Form(NamedTuple):
@@ -78,13 +78,14 @@ def run(server: Server, script: Script, connections: int, seconds: int) -> Load:
     cpu = server.cpu_seconds() - before
     report = finished.stdout
     texts = int(_find(r"(\d+) requests in", report)) * script.form.texts
-    errors = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", report)
     return Load(
         rate=float(_find(r"Requests/sec:\s+([\d.]+)", report)) * script.form.texts,
         p50=_seconds(_find(r"50%\s+([\d.]+\w+)", report)),
         p99=_seconds(_find(r"99%\s+([\d.]+\w+)", report)),
         cpu=cpu / texts,
-        errors=int(errors[1]) if errors else 0,
+        errors=sum(int(count) for found in (refused, broken) if found for count in found.groups()),
     )
 
 
