@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -101,17 +101,22 @@ def print_ratios(measured: Measurements) -> None:
 
 def save_plot(measured: Measurements, path: Path) -> None:
     """Texts a second and processor time a text of every case, as bars."""
+    save_bars({", ".join(map(str, case)): loads for case, loads in measured.loads.items()}, path)
+
+
+def save_bars(named: Mapping[str, Sequence[Load]], path: Path) -> None:
+    """Texts a second and processor time a text, as bars: the medians. This service's names begin with `service`."""
     from matplotlib.figure import Figure
 
-    names = [f"{server}, {protocol}, {kind}, {connections}" for server, protocol, kind, connections in measured.loads]
+    names = list(named)
     figure = Figure(figsize=(11, 0.32 * len(names) + 1.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, title, values in (
-        (left, "texts a second", [median(load.rate for load in loads) for loads in measured.loads.values()]),
+        (left, "texts a second", [median(load.rate for load in loads) for loads in named.values()]),
         (
             right,
             "processor time a text, us",
-            [median(load.cpu for load in loads) * 1e6 for loads in measured.loads.values()],
+            [median(load.cpu for load in loads) * 1e6 for loads in named.values()],
         ),
     ):
         colors = ["#1f6f8b" if name.startswith("service") else "#b9b4a7" for name in names]
