@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from loadtest.errors import LoadTestError
 from loadtest.processes import Server
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -72,12 +73,17 @@ class Script:
 
 
 def run(server: Server, script: Script, connections: int, seconds: int) -> Load:
-    """Send as fast as answers come back, over so many connections."""
+    """Send as fast as answers come back, over so many connections.
+
+    Raises `LoadTestError` where none comes back.
+    """
     before = server.cpu_seconds()
     finished = subprocess.run(script.command(server, connections, seconds), capture_output=True, text=True, check=True)
     cpu = server.cpu_seconds() - before
     report = finished.stdout
     texts = int(_find(r"(\d+) requests in", report)) * script.form.texts
+    if not texts:
+        raise LoadTestError(f"{server.name} answered nothing in {seconds} s\n{server.log()}")
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", report)
     return Load(
