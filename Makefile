@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
-.PHONY: serve test loadtest faults fuzz debian lint format train export requirements audit stubs clean
+.PHONY: serve test loadtest rivals faults fuzz debian lint format train export requirements audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -17,6 +17,10 @@ test: lint debian $(VENV)/.programs  ## lint, check types and run every test
 
 loadtest: $(VENV)/.runtime  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
+
+rivals: $(VENV)/.dev  ## install other model servers, each by itself, and measure them: make rivals ARGS="--rounds 1"
+	$(BIN)/python -m benchmarks.rivals --install
+	$(BIN)/python -m benchmarks.rivals $(ARGS)
 
 faults: $(VENV)/.dev  ## every fault under load, a quarter of an hour: make faults ARGS="overload soak"
 	$(BIN)/python -m tests.faults $(ARGS)
@@ -55,8 +59,11 @@ export: $(VENV)/.dev  ## publish a run as the next version: make export RUN=runs
 	$(BIN)/python -m export $(RUN) $(ARGS)
 
 # Pinned with hashes for every supported Python and platform; needs `uv` on the path.
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-annotate --no-header pyproject.toml
+PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	--no-header
+COMPILE := $(PIN) pyproject.toml
+COMPILE_GROUP := $(PIN) --upgrade --group pyproject.toml
+RIVALS := bentoml litserve mlserver pytriton ray
 
 requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra cpu --output-file requirements/runtime.txt
@@ -69,8 +76,8 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra cpu --extra tracing --constraint requirements/runtime.txt \
 		--output-file requirements/tracing.txt
 
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--no-header --upgrade --group pyproject.toml:audit --output-file requirements/audit.txt
+	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
+	for rival in $(RIVALS); do $(COMPILE_GROUP):$$rival --output-file requirements/rivals/$$rival.txt || exit; done
 
 # Every set that runs in production. A package that cannot be looked up is a failure too.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt tracing.txt)
@@ -85,7 +92,7 @@ stubs: $(VENV)/.dev  ## generate the Python of the .proto files
 	$(PROTOC) service/explaining/*.proto
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .rivals .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \

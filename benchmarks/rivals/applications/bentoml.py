@@ -1,0 +1,34 @@
+"""BentoML: worker processes, each with adaptive batching."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import bentoml
+
+from benchmarks.rivals.applications import classifier
+
+
+@bentoml.service(workers=int(os.environ.get("WORKERS", 1)), logging={"access": {"enabled": False}})
+class Sentiment:
+    """`{"texts": [...]}` to a list of probabilities."""
+
+    def __init__(self) -> None:
+        self._classify = classifier.load()
+
+    @bentoml.api(batchable=True, max_batch_size=16)
+    def predict(self, texts: list[str]) -> list[float]:
+        """Of a batch, which holds the texts of several requests."""
+        return self._classify(texts)
+
+
+def main() -> None:
+    """Serve."""
+    port, workers = sys.argv[1:]
+    arguments = ["bentoml", "serve", "benchmarks.rivals.applications.bentoml:Sentiment", "--host", "127.0.0.1"]
+    os.execvpe(sys.executable, [sys.executable, "-m", *arguments, "--port", port], {**os.environ, "WORKERS": workers})
+
+
+if __name__ == "__main__":
+    main()

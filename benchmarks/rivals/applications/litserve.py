@@ -1,0 +1,47 @@
+"""LitServe: processes that take requests, and processes that run the model on batches of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import litserve
+
+from benchmarks.rivals.applications import classifier
+
+
+class Sentiment(litserve.LitAPI):
+    """`{"text": ...}` to `{"probability": ...}`."""
+
+    def setup(self, device: str) -> None:
+        """Once in every worker."""
+        self._classify = classifier.load()
+
+    # LitServe makes FastAPI validate what is annotated. Without, it hands over the JSON as it is.
+    def decode_request(self, request):  # type: ignore[no-untyped-def]
+        """The text."""
+        return request["text"]
+
+    def predict(self, texts: Sequence[str]) -> list[float]:
+        """Of a batch."""
+        return self._classify(texts)
+
+    def encode_response(self, probability):  # type: ignore[no-untyped-def]
+        """The answer."""
+        return {"probability": probability}
+
+
+def main() -> None:
+    """Serve."""
+    port, workers = map(int, sys.argv[1:])
+    server = litserve.LitServer(
+        Sentiment(max_batch_size=16, batch_timeout=0.002),
+        accelerator="cpu",
+        workers_per_device=workers,
+        fast_queue=True,
+    )
+    server.run("127.0.0.1", port, log_level="warning", generate_client_file=False)
+
+
+if __name__ == "__main__":
+    main()

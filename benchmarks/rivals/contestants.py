@@ -1,0 +1,115 @@
+"""Who is measured, what is asked of them, and what their answers mean."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import rest, serving
+from benchmarks.rest import Form
+from benchmarks.rivals import environments
+from loadtest.errors import LoadTestError
+from loadtest.processes import Server
+
+#: Variables that say where something is left behind.
+_SCRATCH = ("TMPDIR", "RAY_TMPDIR", "PYTRITON_HOME")
+
+#: How far answers may be off: batches sum in another order.
+_TOLERANCE = 1e-4
+_PATIENCE = 60.0
+
+
+class Rival(NamedTuple):
+    """Another server. `benchmarks.rivals.applications.NAME` runs it, in the environment of that name."""
+
+    name: str
+    title: str
+    package: str
+    probe: str
+    form: Form
+    probability: Callable[[Any], float]  # of `positive`, in an answer
+
+
+class Contestant(NamedTuple):
+    """What is measured."""
+
+    title: str
+    server: Server
+    form: Form
+    probability: Callable[[Any], float]
+
+    def check(self, truth: Mapping[str, float]) -> None:
+        """Wait until the first text is answered, and compare the probabilities of all.
+
+        Raises `LoadTestError`.
+        """
+        for text, expected in truth.items():
+            answer = self._answer(text)
+            if abs(self.probability(answer) - expected) > _TOLERANCE:
+                raise LoadTestError(f"{self.title} answers {answer} instead of {expected} for {text!r}")
+
+    def _answer(self, text: str) -> Any:
+        url = f"http://127.0.0.1:{self.server.port}{self.form.path}"
+        body = json.dumps(self.form.body([text])).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=_PATIENCE) as response:
+                    return json.load(response)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise LoadTestError(f"{self.title} does not answer: {error}\n{self.server.log()}") from error
+                time.sleep(0.05)
+
+
+def _inputs(texts: Sequence[str]) -> Any:
+    return {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [len(texts), 1], "data": list(texts)}]}
+
+
+def _output(answer: Any) -> float:
+    probability: float = answer["outputs"][0]["data"][0]
+    return probability
+
+
+def _scored(answer: Any) -> float:
+    score: float = answer["score"]
+    return score if answer["label"] == "positive" else 1 - score
+
+
+_TEXT = Form("/predict", lambda texts: {"text": texts[0]})
+_TEXTS = Form("/predict", lambda texts: {"texts": list(texts)})
+_INFER = Form("/v2/models/sentiment/infer", _inputs)
+
+RIVALS = (
+    Rival("litserve", "LitServe", "litserve", "/health", _TEXT, lambda answer: float(answer["probability"])),
+    Rival("bentoml", "BentoML", "bentoml", "/readyz", _TEXTS, lambda answer: float(answer[0])),
+    Rival("mlserver", "MLServer", "mlserver", "/v2/health/ready", _INFER, _output),
+    Rival("ray", "Ray Serve", "ray", "/-/healthz", _TEXT, lambda answer: float(answer["probability"])),
+    Rival("pytriton", "PyTriton", "nvidia-pytriton", "/v2/health/ready", _INFER, _output),
+)
+
+
+def references(workers: int) -> list[Contestant]:
+    """This service and the naive application."""
+    servers = {server.name: server for server in serving.make_servers(workers)}
+    return [Contestant(name, servers[name], rest.PREDICT, _scored) for name in (serving.SERVICE, serving.NAIVE)]
+
+
+def contestant(rival: Rival, workers: int, model: Path, scratch: Path) -> Contestant:
+    """A rival with a model, see `benchmarks.rivals.applications.classifier`, and a folder for what it leaves behind.
+
+    Raises `NotInstalled`.
+    """
+    server = Server(
+        rival.title,
+        *("-m", f"benchmarks.rivals.applications.{rival.name}", "{port}", str(workers)),
+        probe=rival.probe,
+        python=environments.interpreter(rival.name),
+        environment={"MODEL_FOLDER": str(model), **dict.fromkeys(_SCRATCH, str(scratch))},
+    )
+    return Contestant(rival.title, server, rival.form, rival.probability)

@@ -1,0 +1,59 @@
+"""An environment for each rival, from its pinned requirements."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from loadtest.processes import PROJECT
+
+_ENVIRONMENTS = PROJECT / ".rivals"
+_REQUIREMENTS = PROJECT / "requirements" / "rivals"
+_INSTALLED = ".installed"  # a copy of the requirements that were installed
+
+
+class NotInstalled(Exception):
+    """Why a rival cannot be measured."""
+
+
+def requirements(name: str) -> Path:
+    """The pins."""
+    return _REQUIREMENTS / f"{name}.txt"
+
+
+def version(name: str, package: str) -> str:
+    """What is pinned."""
+    pin = re.search(rf"^{re.escape(package)}==(\S+)", requirements(name).read_text(), re.MULTILINE)
+    assert pin is not None
+    return pin[1]
+
+
+def interpreter(name: str) -> str:
+    """The Python of an environment.
+
+    Raises `NotInstalled` where there is none, or one from other requirements.
+    """
+    marker = _ENVIRONMENTS / name / _INSTALLED
+    if not marker.exists() or marker.read_text() != requirements(name).read_text():
+        raise NotInstalled("not installed: python -m benchmarks.rivals --install")
+    return str(marker.parent / "bin" / "python")
+
+
+def install(name: str, python: str) -> None:
+    """Make the environment anew with that Python.
+
+    Raises `NotInstalled` where it cannot be made.
+    """
+    folder = _ENVIRONMENTS / name
+    shutil.rmtree(folder, ignore_errors=True)
+    pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    for command in (
+        (python, "-m", "venv", str(folder)),
+        (*pip, "--require-hashes", "--requirement", str(requirements(name))),
+    ):
+        finished = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if finished.returncode:
+            raise NotInstalled(finished.stderr.strip())
+    shutil.copy(requirements(name), folder / _INSTALLED)
