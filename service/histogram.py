@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-import numpy as np
-import numpy.typing as npt
-
 from service.counters import Counters
 
 
@@ -35,8 +32,17 @@ class Histogram:
         """Of all numbers."""
         return self._counters.total(self._sum)
 
-    def exposition(self, totals: npt.NDArray[np.float64], unit: float = 1.0) -> tuple[list[tuple[str, float]], float]:
-        """Prometheus' cumulative buckets and the sum, with bounds and sum times `unit`."""
-        cumulated = totals[self._first : self._sum].cumsum().tolist()
-        bounds = [f"{bound * unit:.12g}" for bound in self._bounds]
-        return list(zip([*bounds, "+Inf"], cumulated, strict=True)), float(totals[self._sum]) * unit
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """Ascending."""
+        return self._bounds
+
+    @property
+    def cells(self) -> slice:
+        """The slots of how many numbers there were up to each bound and above the one before; the last above all."""
+        return slice(self._first, self._sum)
+
+    @property
+    def sum_slot(self) -> int:
+        """The slot of the sum."""
+        return self._sum

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import perf_counter_ns
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from model.artifact import Manifest
 from service.counters import Counters, Directory
 from service.errors import GRPC_STATUS, HTTP_STATUS, StartupError
+from service.exposition import Exposition, Layout
 from service.histogram import Histogram
 from service.processes import Processes
 from service.record import Record
 from service.repository import State
 from service.statistics import MAX_LABELS, Statistics
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 #: From a tenth of the shortest request to the default request timeout, in seconds.
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -34,7 +30,8 @@ _COUNTS = {
     "truncated_texts": "Texts longer than the model reads.",
 }
 
-#: Statuses whose series exist from the start, by protocol. Any other is counted under `other`.
+#: Statuses whose series exist from the start, by protocol. Any other is counted under `other`, the one series that
+#: shows up only when there is something to show.
 _OTHER = "other"
 _STATUSES = {
     "rest": sorted({"200", "499", *(str(status.value) for status in HTTP_STATUS.values())}),
@@ -47,14 +44,38 @@ MAX_PAST_MODELS = 8
 
 _NANOSECONDS = 1e-9
 
-_Totals = npt.NDArray[np.float64]
+#: Labels that go together.
+_ROUTE = ("protocol", "route")
+_MODEL = ("model", "version")
+
+#: What became of a version that was to be loaded, and what was wrong with a worker that was replaced.
+Outcome = Literal["loaded", "refused"]
+Reason = Literal["died", "hung"]
+
+_Slots = npt.NDArray[np.int64]
 
 
 class TooManyModels(StartupError):
     """More versions are served than can be counted."""
 
 
-class Metrics(Collector):
+class _Known(NamedTuple):
+    """A version, what it has counted, and where its slots begin."""
+
+    version: tuple[str, str]
+    statistics: Statistics
+    first: int
+
+
+class _Contents(NamedTuple):
+    """What the series are made of; the same contents have the same text but for the numbers."""
+
+    directory: tuple[str, ...]
+    states: tuple[State, ...]
+    unforeseen: frozenset[int]  # slots of the unforeseen statuses that were seen
+
+
+class Metrics:
     """The counters of all workers.
 
     `routes` are the route labels there are, by protocol (`rest` or `grpc`), and whether each asks a model; callers who
@@ -80,8 +101,10 @@ class Metrics(Collector):
         slots += len(seconds) * Histogram.slots(_BOUNDS)
         self._in_flight = {protocol: slots + number for number, protocol in enumerate(routes)}
         slots += len(self._in_flight)
-        self._requests_waiting, self._texts_waiting, self._loads, self._failed_loads = range(slots, slots + 4)
-        self._first_model = slots + 4
+        self._requests_waiting, self._texts_waiting = range(slots, slots + 2)
+        self._loads = {outcome: slots + 2 + number for number, outcome in enumerate(get_args(Outcome))}
+        self._replaced = {reason: slots + 4 + number for number, reason in enumerate(get_args(Reason))}
+        self._first_model = slots + 6
         self._model_slots = len(self._of_model) + Statistics.SLOTS
         self._counters = Counters(workers, self._first_model + MAX_MODELS * self._model_slots)
         self._seconds = {
@@ -91,9 +114,8 @@ class Metrics(Collector):
         self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
         self._models: dict[tuple[str, int], int] = {}  # where the slots of each version begin
         self.states: Callable[[], Iterable[State]] = tuple  # of what is served or refused
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        self._registry.register(Processes())
+        self._processes = Processes()
+        self._contents: _Contents | None = None
         for manifest in models:
             self.add_model(manifest)
 
@@ -125,9 +147,13 @@ class Metrics(Collector):
         self._models = {other: slot for other, slot in self._models.items() if slot != first} | {key: first}
         return self._statistics_of(index, labels)
 
-    def loaded(self, *, failed: bool) -> None:
+    def loaded(self, outcome: Outcome) -> None:
         """A version was loaded while the service runs, or refused."""
-        self._counters.row[self._failed_loads if failed else self._loads] += 1
+        self._counters.row[self._loads[outcome]] += 1
+
+    def replaced(self, reason: Reason) -> None:
+        """A worker was replaced."""
+        self._counters.row[self._replaced[reason]] += 1
 
     def began(self, protocol: str) -> None:
         """A request is being answered."""
@@ -165,102 +191,109 @@ class Metrics(Collector):
         row[self._texts_waiting] += texts
 
     def expose(self) -> bytes:
-        """All series in Prometheus' text format."""
-        return generate_latest(self._registry)
-
-    def collect(self) -> Iterator[Metric]:
-        """All series, summed over the workers."""
+        """All series in Prometheus' text format, summed over the workers."""
         totals = self._counters.totals()
-        yield self._collect_requests(totals)
-        seconds = HistogramMetricFamily(
+        directory = tuple(self._directory)
+        unforeseen = self._unforeseen(len(directory))
+        seen = frozenset(unforeseen[totals[unforeseen] > 0].tolist())
+        contents = _Contents(directory, tuple(self.states()), seen)
+        if contents != self._contents:
+            self._exposition = self._lay_out(contents)
+            self._contents = contents
+        return self._exposition.fill_in(totals) + self._processes.expose()
+
+    def _unforeseen(self, models: int) -> _Slots:
+        """The slots of the unforeseen statuses, of requests without a model and of so many versions."""
+        modelless = [slot for (_, _, status), slot in self._modelless.items() if status == _OTHER]
+        of_model = [offset for (_, _, status), offset in self._of_model.items() if status == _OTHER]
+        firsts = range(self._first_model, self._first_of(models), self._model_slots)
+        return np.array([*modelless, *(first + offset for first in firsts for offset in of_model)], np.int64)
+
+    def _lay_out(self, contents: _Contents) -> Exposition:
+        layout = Layout()
+        known = list(self._known(contents.directory))
+        layout.family("sentiment_requests_total", "counter", "Requests answered.", (*_ROUTE, *_MODEL, "status"))
+        for (protocol, route, status), slot in self._modelless.items():
+            if status != _OTHER or slot in contents.unforeseen:
+                layout.add((protocol, route, "", "", status), slot)
+        for version, _, first in known:
+            for (protocol, route, status), offset in self._of_model.items():
+                if status != _OTHER or first + offset in contents.unforeseen:
+                    layout.add((protocol, route, *version, status), first + offset)
+        layout.family(
             "sentiment_request_seconds",
+            "histogram",
             "From the head of the request to the last byte of the answer handed over.",
-            labels=("protocol", "route"),
+            _ROUTE,
         )
         for key, histogram in self._seconds.items():
-            seconds.add_metric(key, *histogram.exposition(totals))
-        yield seconds
-        in_flight = GaugeMetricFamily(
-            "sentiment_requests_in_flight", "Requests that are being answered.", labels=("protocol",)
-        )
+            layout.add_histogram(key, histogram)
+        layout.family("sentiment_requests_in_flight", "gauge", "Requests that are being answered.", ("protocol",))
         for protocol, slot in self._in_flight.items():
-            in_flight.add_metric((protocol,), totals[slot])
-        yield in_flight
-        yield GaugeMetricFamily(
-            "sentiment_requests_waiting", "Requests that wait for a run or run.", totals[self._requests_waiting]
+            layout.add((protocol,), slot)
+        layout.family("sentiment_requests_waiting", "gauge", "Requests that wait for a run or run.")
+        layout.add((), self._requests_waiting)
+        layout.family("sentiment_texts_waiting", "gauge", "Texts of these requests.")
+        layout.add((), self._texts_waiting)
+        layout.family(
+            "sentiment_model_loads_total",
+            "counter",
+            "Versions loaded, or refused, while the service ran.",
+            ("outcome",),
         )
-        yield GaugeMetricFamily("sentiment_texts_waiting", "Texts of these requests.", totals[self._texts_waiting])
-        loads = CounterMetricFamily(
-            "sentiment_model_loads", "Versions loaded, or refused, while the service ran.", labels=("outcome",)
-        )
-        loads.add_metric(("loaded",), totals[self._loads])
-        loads.add_metric(("refused",), totals[self._failed_loads])
-        yield loads
-        yield from self._collect_models(totals)
+        for outcome, slot in self._loads.items():
+            layout.add((outcome,), slot)
+        layout.family("sentiment_workers_replaced_total", "counter", "Workers that died, or hung.", ("reason",))
+        for reason, slot in self._replaced.items():
+            layout.add((reason,), slot)
+        _lay_out_models(layout, known)
+        _lay_out_states(layout, contents.states)
+        return layout.done()
 
-    def _collect_requests(self, totals: _Totals) -> Metric:
-        requests = CounterMetricFamily(
-            "sentiment_requests", "Requests answered.", labels=("protocol", "route", "model", "version", "status")
-        )
-
-        def add(key: tuple[str, str, str], model: str, version: str, slot: int) -> None:
-            protocol, route, status = key
-            # The status that nobody foresaw is the one series that shows up only when there is something to show.
-            if status != _OTHER or totals[slot]:
-                requests.add_metric((protocol, route, model, version, status), totals[slot])
-
-        for key, slot in self._modelless.items():
-            add(key, "", "", slot)
-        for (name, version), _, first in self._known():
-            for key, offset in self._of_model.items():
-                add(key, name, version, first + offset)
-        return requests
-
-    def _collect_models(self, totals: _Totals) -> Iterator[Metric]:
-        known = list(self._known())
-        labels = ("model", "version")
-        for name, help in _COUNTS.items():
-            counts = CounterMetricFamily(f"sentiment_{name}", help, labels=labels)
-            for version, statistics, _ in known:
-                counts.add_metric(version, totals[statistics.slot(name)])
-            yield counts
-        stages = HistogramMetricFamily(
-            "sentiment_stage_seconds", "A request's time in each stage.", labels=(*labels, "stage")
-        )
-        batches = HistogramMetricFamily("sentiment_batch_texts", "Texts that ran together.", labels=labels)
-        scores = HistogramMetricFamily(
-            "sentiment_score", "Probability of the predicted label.", labels=(*labels, "label")
-        )
-        for version, statistics, _ in known:
-            for stage, histogram in statistics.stages.items():
-                stages.add_metric((*version, stage), *histogram.exposition(totals, _NANOSECONDS))
-            batches.add_metric(version, *statistics.batches.exposition(totals))
-            for label, histogram in statistics.scores.items():
-                scores.add_metric((*version, label), *histogram.exposition(totals))
-        yield from (stages, batches, scores)
-        info = GaugeMetricFamily("sentiment_model_info", "A version that is served.", labels=labels)
-        state = GaugeMetricFamily(
-            "sentiment_model_state",
-            "1 for a version that is ready, and for one that was refused.",
-            labels=(*labels, "state", "reason"),
-        )
-        for each in self.states():
-            version = (each.name, str(each.version))
-            if each.served:
-                info.add_metric(version, 1)
-                state.add_metric((*version, "ready", ""), 1)
-            if each.refusal is not None:
-                state.add_metric((*version, "refused", each.refusal.fault), 1)
-        yield from (info, state)
-
-    def _known(self) -> Iterator[tuple[tuple[str, str], Statistics, int]]:
-        """The versions that any worker has loaded since the start, what they have counted, where their slots begin."""
-        for index, entry in enumerate(self._directory):
+    def _known(self, directory: Iterable[str]) -> Iterator[_Known]:
+        """The versions that any worker has loaded since the start."""
+        for index, entry in enumerate(directory):
             name, version, labels = orjson.loads(entry)
-            yield (name, str(version)), self._statistics_of(index, labels), self._first_of(index)
+            yield _Known((name, str(version)), self._statistics_of(index, labels), self._first_of(index))
 
     def _first_of(self, index: int) -> int:
         return self._first_model + index * self._model_slots
 
     def _statistics_of(self, index: int, labels: Sequence[str]) -> Statistics:
         return Statistics(labels, self._counters, self._first_of(index) + len(self._of_model))
+
+
+def _lay_out_models(layout: Layout, known: Sequence[_Known]) -> None:
+    for name, meaning in _COUNTS.items():
+        layout.family(f"sentiment_{name}_total", "counter", meaning, _MODEL)
+        for version, statistics, _ in known:
+            layout.add(version, statistics.slot(name))
+    layout.family("sentiment_stage_seconds", "histogram", "A request's time in each stage.", (*_MODEL, "stage"))
+    for version, statistics, _ in known:
+        for stage, histogram in statistics.stages.items():
+            layout.add_histogram((*version, stage), histogram, _NANOSECONDS)
+    layout.family("sentiment_batch_texts", "histogram", "Texts that ran together.", _MODEL)
+    for version, statistics, _ in known:
+        layout.add_histogram(version, statistics.batches)
+    layout.family("sentiment_score", "histogram", "Probability of the predicted label.", (*_MODEL, "label"))
+    for version, statistics, _ in known:
+        for label, histogram in statistics.scores.items():
+            layout.add_histogram((*version, label), histogram)
+
+
+def _lay_out_states(layout: Layout, states: Iterable[State]) -> None:
+    layout.family("sentiment_model_info", "gauge", "A version that is served.", _MODEL)
+    for each in states:
+        if each.served:
+            layout.add_one((each.name, str(each.version)))
+    layout.family(
+        "sentiment_model_state",
+        "gauge",
+        "1 for a version that is ready, and for one that was refused.",
+        (*_MODEL, "state", "reason"),
+    )
+    for each in states:
+        if each.served:
+            layout.add_one((each.name, str(each.version), "ready", ""))
+        if each.refusal is not None:
+            layout.add_one((each.name, str(each.version), "refused", each.refusal.fault))

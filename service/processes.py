@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 _PROC = Path("/proc")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Processes(Collector):
+_TEXT = """\
+# HELP sentiment_workers Worker processes.
+# TYPE sentiment_workers gauge
+sentiment_workers {workers}
+# HELP process_cpu_seconds_total User and system time of all processes.
+# TYPE process_cpu_seconds_total counter
+process_cpu_seconds_total {cpu:.2f}
+# HELP process_resident_memory_bytes Memory of all processes; what they share counts for each.
+# TYPE process_resident_memory_bytes gauge
+process_resident_memory_bytes {memory}
+"""
+
+
+class Processes:
     """The process that makes this and its children: supervisor and workers. Linux only; elsewhere there are no series.
 
     A worker that died has handed its processor time to the supervisor, so that the sum never falls.
@@ -24,20 +32,16 @@ class Processes(Collector):
     def __init__(self) -> None:
         self._supervisor = os.getpid()
 
-    def collect(self) -> Iterator[Metric]:
-        """All series."""
+    def expose(self) -> bytes:
+        """All series in Prometheus' text format."""
         try:
             workers = _children(self._supervisor)
             own, reaped = _cpu_seconds(self._supervisor)
             cpu = own + reaped + sum(_cpu_seconds(worker)[0] for worker in workers)
             memory = sum(map(_resident_bytes, (self._supervisor, *workers)))
         except (OSError, ValueError):
-            return  # no /proc, or a worker that ended in this moment
-        yield GaugeMetricFamily("sentiment_workers", "Worker processes.", len(workers))
-        yield CounterMetricFamily("process_cpu_seconds", "User and system time of all processes.", value=cpu)
-        yield GaugeMetricFamily(
-            "process_resident_memory_bytes", "Memory of all processes; what they share counts for each.", memory
-        )
+            return b""  # no /proc, or a worker that ended in this moment
+        return _TEXT.format(workers=len(workers), cpu=cpu, memory=memory).encode()
 
 
 def _children(pid: int) -> list[int]:

@@ -78,6 +78,7 @@ def serve(settings: Settings) -> None:
             ledger,
             ready=ready,
             followed=partial(note, metrics),
+            replaced=metrics.replaced,
             worker_seconds=settings.worker_timeout,
             shutdown_seconds=settings.shutdown_timeout,
             drain_seconds=settings.drain_delay,
@@ -182,10 +183,10 @@ def note(metrics: Metrics, order: Order) -> None:
     extra: dict[str, object] = {"version": order.version}
     match order.action:
         case "serve":
-            metrics.loaded(failed=False)
+            metrics.loaded("loaded")
             logger.info("serving %s", order.name, extra=extra)
         case "refuse":
-            metrics.loaded(failed=True)
+            metrics.loaded("refused")
             logger.error("refused a version of %s: %s", order.name, order.reason, extra=extra | {"fault": order.fault})
         case "drop":
             logger.info("serving a version of %s no more", order.name, extra=extra)

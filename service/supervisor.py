@@ -18,7 +18,7 @@ import socket
 from collections.abc import Callable
 from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from service.channel import Channel, ChannelClosed, pair
 from service.ledger import Fact, Ledger, Order
@@ -86,6 +86,7 @@ class Supervisor:
         *,
         ready: Callable[[], None],
         followed: Callable[[Order], None],
+        replaced: Callable[[Literal["died", "hung"]], None],
         worker_seconds: float,
         shutdown_seconds: float,
         drain_seconds: float,
@@ -96,6 +97,7 @@ class Supervisor:
         self._ledger = ledger
         self._ready = ready
         self._followed = followed
+        self._replaced = replaced
         self._worker_seconds = worker_seconds
         self._shutdown_seconds = shutdown_seconds
         self._drain_seconds = drain_seconds
@@ -363,6 +365,7 @@ class Supervisor:
             self._leave(signal.SIGINT)
             return
         logger.error("worker %d ended with %d and is replaced", member.number, reason)
+        self._replaced("hung" if member.killed else "died")
         stable = monotonic() - member.started > _STABLE_SECONDS
         self._forks.append((monotonic() + (0 if stable else _PAUSE_SECONDS), member.number))
 

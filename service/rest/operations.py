@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from service.dataplane import DataPlane
 from service.errors import Unavailable
-from service.metrics import CONTENT_TYPE
+from service.exposition import CONTENT_TYPE
 from service.rest.native import ErrorResponse
 
 router = APIRouter(tags=["operations"])

@@ -11,7 +11,6 @@ from service.classifier import Classifier
 from service.errors import HTTP_STATUS
 from service.metrics import MAX_MODELS, MAX_PAST_MODELS, Metrics, TooManyModels
 from service.prediction import Prediction
-from service.processes import Processes
 from service.record import Record
 from service.repository import Refusal, State
 from tests.processes import PROJECT
@@ -88,6 +87,8 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
     assert value(samples, "sentiment_texts_waiting") == 0
     for outcome in ("loaded", "refused"):
         assert value(samples, "sentiment_model_loads_total", outcome=outcome) == 0
+    for reason in ("died", "hung"):
+        assert value(samples, "sentiment_workers_replaced_total", reason=reason) == 0
     assert value(samples, "sentiment_model_info", **model) == 1
     assert value(samples, "sentiment_model_state", **model, state="ready", reason="") == 1
     assert value(samples, "sentiment_model_state", **model, state="refused", reason="damaged") == 1
@@ -177,6 +178,14 @@ def test_versions(metrics: Metrics, classifier: Classifier) -> None:
     assert {dict(labels)["version"] for name, labels in samples if name == "sentiment_model_info"} == {"1"}
 
 
+def test_states(metrics: Metrics) -> None:
+    """What is served and what is refused is told as it is now, scrape by scrape."""
+    assert value(read(metrics), "sentiment_model_state", version="1", state="refused") == 1
+    metrics.states = lambda: [State("imdb-cnn", 1, True, None)]
+    states = [dict(labels)["state"] for name, labels in read(metrics) if name == "sentiment_model_state"]
+    assert states == ["ready"]
+
+
 def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
     """Of the versions that are served no more only the last few keep their series; the served ones do in any case."""
     manifest = classifier.manifest
@@ -221,7 +230,7 @@ def test_documentation(metrics: Metrics) -> None:
     rows = re.findall(r"^\| `((?:sentiment|process)_\w+)` \| (.*?) \|", page, re.MULTILINE)
     documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     exposed = {}
-    for family in (*metrics.collect(), *Processes().collect()):
+    for family in text_string_to_metric_families(metrics.expose().decode()):
         suffix = "_total" if family.type == "counter" else ""
         exposed[family.name + suffix] = set(family.samples[0].labels) - {"le"}
     assert documented == exposed

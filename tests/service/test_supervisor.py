@@ -114,6 +114,8 @@ def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
     assert versions(four, 16) == {"1": 16}
     samples = series(four.client.get("/metrics").text)
     assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 24
+    assert value(samples, "sentiment_workers_replaced_total", reason="died") == 1
+    assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 0
 
 
 def test_all_workers_killed(four: ServerProcess) -> None:
@@ -132,6 +134,9 @@ def test_a_worker_that_hangs_is_replaced() -> None:
         process.wait_for_log(r"worker 1 ended with -9 and is replaced")
         eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
         assert versions(process, 12) == {"1": 12}
+        samples = series(process.client.get("/metrics").text)
+        assert value(samples, "sentiment_workers_replaced_total", reason="died") == 0
+        assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 1
 
 
 def test_more_connections_than_a_worker_can_hear_of() -> None:
