@@ -26,6 +26,18 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with a model of three widths, two dense layers and three labels, for every test that only asks."""
+    # Here, since it brings Keras along, which takes seconds.
+    from tests.service.explaining.families import publish, several_widths
+
+    repository = tmp_path_factory.mktemp("repository")
+    publish(repository, several_widths())
+    with ServerProcess("--workers", "1", repository=repository) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
 def artifact() -> Artifact:
     """The shipped model's artifact."""
     return read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,6 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.processes import ServerProcess
 from tests.service import artifacts
-from tests.service.explaining.families import publish, several_widths
 from tests.service.page.conftest import Open
 
 TEXTS = [
@@ -52,15 +50,6 @@ def rail(page: Page) -> list[str]:
 
 def shown_percent(text: str) -> float:
     return float(text.replace("%", "").strip()) / 100
-
-
-@pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A model of three widths, two dense layers and three labels."""
-    repository = tmp_path_factory.mktemp("repository")
-    publish(repository, several_widths())
-    with ServerProcess("--workers", "1", repository=repository) as process:
-        yield process
 
 
 def test_typing_gives_the_answer_of_the_api(open_page: Open, server: ServerProcess) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,8 @@ from service.classifier import Classifier
 from service.rest import explain
 from tests.processes import ServerProcess
 from tests.service import artifacts
-from tests.service.explaining.families import publish, several_widths
 
 TEXT = "Éclair: a gripping, beautifully acted \U0001f600 film?"
-
-
-@pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server of a model of three widths and three labels."""
-    repository = tmp_path_factory.mktemp("repository")
-    publish(repository, several_widths())
-    with ServerProcess("--workers", "1", repository=repository) as process:
-        yield process
 
 
 def ask(server: ServerProcess, path: str, **body: Any) -> dict[str, Any]:
