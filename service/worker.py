@@ -9,10 +9,11 @@ import itertools
 import logging
 import os
 import secrets
+import select
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -243,7 +244,7 @@ class Worker(uvicorn.Server):
         limit = self._settings.max_connections
         if len(self._open) + len(self._attending) < limit:
             return True
-        waiting = ((until, id(each), each) for each in self._open if (until := each.idle_until) is not None)
+        waiting = ((until, id(each), each) for each in self._idle() if (until := each.idle_until) is not None)
         soonest = heapq.nsmallest(1 + limit // _EVICTED, waiting)
         for _, _, protocol in soonest:
             protocol.transport.abort()
@@ -259,6 +260,20 @@ class Worker(uvicorn.Server):
         self._closed += evicted
         self._evicted += evicted
         return bool(evicted)
+
+    def _idle(self) -> Iterable[Protocol]:
+        """The connections on which nothing is going on. What has arrived and was not read yet may be a request."""
+        idle = {
+            protocol.transport.get_extra_info("socket").fileno(): protocol
+            for protocol in self._open
+            if protocol.idle_until is not None
+        }
+        unread = select.poll()
+        for descriptor in idle:
+            unread.register(descriptor, select.POLLIN)
+        for descriptor, _ in unread.poll(0):
+            del idle[descriptor]
+        return idle.values()
 
     def _turn_away(self, connection: socket.socket) -> None:
         """Say why, where that takes no handshake."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import selectors
+import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,6 +21,7 @@ from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.raw import Connection, error, request
+from tests.service.test_supervisor import children
 
 GOOD = b'{"text": "A great film."}'
 BATCH = json.dumps({"texts": ["a"] * 1024}).encode()
@@ -88,6 +91,24 @@ def test_idle_connections_make_room() -> None:
                 assert connection.answer().status == 200
         assert_works(server)
         server.wait_for_log(r"there are too many connections closed=\d+ turned_away=0")
+
+
+def test_a_request_that_was_not_read_yet_is_not_idle() -> None:
+    """However long a busy worker leaves a request unread, its connection makes room for nobody."""
+    with ServerProcess("--max-connections", "3", "--workers", "1") as server, ExitStack() as stack:
+        asking = [stack.enter_context(Connection(server.port)) for _ in range(3)]
+        for connection in asking:
+            connection.post("/v1/predict", GOOD)
+            assert connection.answer().status == 200
+        [worker] = children(server.process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        for _ in range(20):  # of which the worker hears before it hears of the requests
+            stack.enter_context(Connection(server.port))
+        for connection in asking:
+            connection.post("/v1/predict", GOOD)
+        os.kill(worker, signal.SIGCONT)
+        for connection in asking:
+            assert connection.answer().status == 200
 
 
 def test_no_room() -> None:
