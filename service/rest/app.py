@@ -37,7 +37,7 @@ from service.errors import (
 )
 from service.record import Record, current, current_id
 from service.request_ids import HEADER, RequestIds
-from service.rest import cloud, explain, huggingface, native, oip, operations, page, tfserving
+from service.rest import cloud, documentation, explain, huggingface, native, oip, operations, page, tfserving
 from service.rest.body import CERTIFIED, RECORD, Buffers, ClientDisconnected, read_body, while_connected
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
@@ -67,6 +67,7 @@ _ROUTERS = (
     huggingface.router,
     cloud.router,
     operations.router,
+    documentation.router,
     page.router,
 )
 
@@ -102,13 +103,6 @@ _PAGE_POLICY = (
     b"content-security-policy",
     b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
 )
-#: FastAPI's page loads Swagger UI from a content delivery network, and starts it in a script of its own.
-_DOCS_POLICY = (
-    b"content-security-policy",
-    b"default-src 'self'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; "
-    b"base-uri 'none'; frame-ancestors 'none'; object-src 'none'",
-)
 
 #: Counted for a caller who left before the answer; the number is nginx's, nobody receives it.
 CLIENT_CLOSED_REQUEST = 499
@@ -128,6 +122,7 @@ class Application(FastAPI):
                 RequestValidationError: _on_validation_error,
                 Exception: _on_exception,
             },
+            docs_url=None,  # documentation.py's is there without a network
             redoc_url=None,
             redirect_slashes=False,
         )
@@ -432,7 +427,7 @@ def _protection(scope: Scope, given: Mapping[bytes, bytes]) -> Iterator[tuple[by
     if scope["scheme"] == "https":
         wanted.append((b"strict-transport-security", b"max-age=31536000"))
     if given.get(b"content-type", b"").startswith(b"text/html"):
-        wanted += (*_PAGE_HEADERS, _DOCS_POLICY if scope["path"] == "/docs" else _PAGE_POLICY)
+        wanted += (*_PAGE_HEADERS, _PAGE_POLICY)
     return ((name, value) for name, value in wanted if name not in given)
 
 

@@ -510,3 +510,15 @@ def test_under_a_path(open_page: Open, server: ServerProcess) -> None:
     for selector, attribute in (("link, a.brand", "href"), ("script, img", "src")):
         for element in opened.page.locator(selector).all():
             assert not (element.get_attribute(attribute) or "").startswith(("/", "http"))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_reference(open_page: Open, scheme: str) -> None:
+    """The reference of all routes loads nothing from elsewhere, fits a phone and is accessible, opened up as well."""
+    page = open_page(path="/docs", answer=False, viewport=PHONE, color_scheme=scheme).page
+    page.get_by_text("Classify one review").click()
+    page.get_by_role("link", name="PredictRequest", exact=True).first.click()
+    expect(page.locator("#PredictRequest")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for broken in Axe().run(page).response["violations"]:
+        assert broken["impact"] not in ("serious", "critical"), [broken["id"], broken["nodes"][0]["html"]]

@@ -1,6 +1,8 @@
 """The OpenAPI document describes the server that serves it."""
 
+import re
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import pytest
@@ -122,9 +124,20 @@ def test_models(server: ServerProcess, document: dict[str, Any]) -> None:
     assert server.client.get("/v1/models").json().keys() == described["properties"].keys()
 
 
-def test_documentation_page(server: ServerProcess) -> None:
-    """/docs is a page for people that reads the document."""
+def test_documentation_page(server: ServerProcess, document: dict[str, Any]) -> None:
+    """/docs has every operation and every schema; every link of it leads somewhere, and none to another host."""
     response = server.client.get("/docs")
     assert response.status_code == 200
-    assert response.headers["content-type"].startswith("text/html")
-    assert "/openapi.json" in response.text
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    text = response.text
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert f"<b>{method.upper()}</b> {path}</code>" in text
+            assert escape(operation["summary"]) in text
+    names = set(re.findall(r'<h3 id="([^"]+)">', text))
+    assert names == document["components"]["schemas"].keys()
+    links = re.findall(r"""(?:href|src)=["']([^"']+)""", text)
+    assert {link[1:] for link in links if link.startswith("#")} <= names
+    for link in {link for link in links if not link.startswith("#")}:
+        assert not link.startswith(("/", "http")) and server.client.get(f"/{link}").status_code == 200
+    assert server.client.head("/docs").headers["content-length"] == str(len(response.content))
