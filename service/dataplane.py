@@ -161,6 +161,7 @@ class DataPlane:
         if (record := current.get()) is not None:
             record.classifier = classifier
             record.decoded = began
+        classifier.statistics.began()
         try:
             size = measure(rows)
             batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
@@ -174,6 +175,8 @@ class DataPlane:
         except RequestError:
             classifier.statistics.failed(perf_counter_ns() - began)
             raise
+        finally:
+            classifier.statistics.ended()
         ended = perf_counter_ns()
         if record is not None:
             record.predicted = ended

@@ -89,7 +89,7 @@ class Keeper:
 
     async def index(self) -> list[Entry]:
         """Every version in the repository, loaded or not."""
-        return self._repository.index((await self._look()).present)
+        return self._repository.index((await self._look()).present, self._dataplane.metrics.in_use())
 
     async def watch(self, interval: float) -> None:
         """Look at the folder every so many seconds, and follow what happens there."""
@@ -107,8 +107,11 @@ class Keeper:
         """This worker's part of an order, whose version's files the descriptor holds. Returns what is wrong with it."""
         name, version = order.name, order.version
         match order.action:
+            case "load":
+                self._repository.loading = (name, version)
             case "prepare":
                 assert descriptor is not None
+                self._repository.loading = (name, version)  # also where this worker is too new to have heard of it
                 try:
                     self._prepared = await asyncio.to_thread(self._open, order, descriptor)
                     self._dataplane.count(self._prepared)

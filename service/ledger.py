@@ -16,8 +16,8 @@ Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload
 class Order(NamedTuple):
     """What all workers have to do.
 
-    A `load` is carried out in two parts: all workers `prepare`, which is to open the version beside those that they
-    serve, and then all `serve` it, or all are told to `refuse` it.
+    A `load` is carried out in parts: all workers hear of it, then one after the other has to `prepare`, that is to open
+    the version beside those that it serves, and then all `serve` it, or all are told to `refuse` it.
     """
 
     action: Action

@@ -122,7 +122,8 @@ class Metrics:
     def use(self, worker: int) -> None:
         """Count as that worker from now on, with nothing left in flight of one that died in its place."""
         self._counters.use(worker)
-        for slot in (*self._in_flight.values(), self._requests_waiting, self._texts_waiting):
+        running = (known.statistics.slot("running") for known in self._known(self._directory))
+        for slot in (*self._in_flight.values(), self._requests_waiting, self._texts_waiting, *running):
             self._counters.row[slot] = 0
 
     def add_model(self, manifest: Manifest) -> Statistics:
@@ -183,6 +184,14 @@ class Metrics:
     def in_flight(self, protocol: str) -> int:
         """Requests that this worker is answering."""
         return int(self._counters.row[self._in_flight[protocol]])
+
+    def in_use(self) -> set[tuple[str, int]]:
+        """Names and versions of the models that requests use in any worker, whether or not they are served to more."""
+        return {
+            (name, int(version))
+            for (name, version), statistics, _ in self._known(self._directory)
+            if statistics["running"] > 0
+        }
 
     def waiting(self, requests: int, texts: int) -> None:
         """So many requests more than before, and texts of theirs, wait or run; or less, below 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, NoReturn, TypeVar
 
 from model.artifact import Artifact, ArtifactError, verify
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
     name: str
     version: str
-    state: str  # READY or UNAVAILABLE
+    state: str  # READY, LOADING, UNLOADING or UNAVAILABLE
     reason: str
 
 
@@ -60,6 +60,7 @@ class Repository:
         self.policy = VersionPolicy(settings.versions)
         self.default = settings.default_model
         self.unloaded: set[str] = set()
+        self.loading: tuple[str, int] | None = None  # what the workers are opening
         self._settings = settings
         self._served: dict[str, dict[int, _Served]] = {}
         self._refusals: dict[str, dict[int, Refusal]] = {}
@@ -187,6 +188,7 @@ class Repository:
         """Answer with this classifier from now on; requests that run keep the one they have."""
         manifest = classifier.manifest
         self._served.setdefault(manifest.name, {})[manifest.version] = _Served(classifier, mark)
+        self.loading = None
         self.forget(manifest.name, manifest.version)
         self._index_names()
 
@@ -202,6 +204,7 @@ class Repository:
     def refuse(self, name: str, version: int, refusal: Refusal) -> None:
         """Remember what is not served, and why."""
         self._refusals.setdefault(name, {})[version] = refusal
+        self.loading = None
 
     def forget(self, name: str, version: int) -> None:
         """Nothing is to be said against a version any more."""
@@ -213,16 +216,22 @@ class Repository:
         self._served.pop(name, None)
         self._index_names()
 
-    def index(self, look: Look) -> list[Entry]:
-        """Every version of a look at the folder, and every other that is served or was refused."""
+    def index(self, look: Look, in_use: Collection[tuple[str, int]] = ()) -> list[Entry]:
+        """Every version of a look at the folder, and every other that is served, was refused or is `in_use`."""
+        versions = {(name, version) for name, present in look.items() for version in present}
+        known = {(name, version) for name, version, _, _ in self.states()}
         entries = []
-        for name in sorted(look.keys() | self.names()):
+        for name, version in sorted(versions | known | set(in_use)):
             present = look.get(name, {})
-            for version in sorted(present.keys() | self.served(name).keys() | self.refused(name).keys()):
-                if version in self.served(name):
-                    entries.append(Entry(name, str(version), "READY", self._remark(name, version, present)))
-                else:
-                    entries.append(Entry(name, str(version), "UNAVAILABLE", self._why_not(name, version, present)))
+            if version in self.served(name):
+                state, reason = "READY", self._remark(name, version, present)
+            elif (name, version) == self.loading:
+                state, reason = "LOADING", ""
+            elif (name, version) in in_use:
+                state, reason = "UNLOADING", "requests for it still run"
+            else:
+                state, reason = "UNAVAILABLE", self._why_not(name, version, present)
+            entries.append(Entry(name, str(version), state, reason))
         return entries
 
     def _remark(self, name: str, version: int, present: Mapping[int, str]) -> str:

@@ -32,7 +32,7 @@ class Statistics:
 
     _NAMES = (
         *("texts", "tokens", "unknown_tokens", "truncated_texts"),
-        *("runs", "last_inference", "successes", "success_time", "failures", "failure_time", "output_time"),
+        *("runs", "last_inference", "successes", "success_time", "failures", "failure_time", "output_time", "running"),
     )
     COUNTS = _NAMES[:4]
     _STAGE_SLOTS, _BATCH_SLOTS, _SCORE_SLOTS = map(Histogram.slots, (STAGE_BOUNDS, BATCH_BOUNDS, SCORE_BOUNDS))
@@ -66,6 +66,14 @@ class Statistics:
     def stage_time(self, stage: str) -> int:
         """Nanoseconds of a stage, summed over requests and workers."""
         return int(self.stages[stage].sum)
+
+    def began(self) -> None:
+        """A request uses the model from now on."""
+        self._counters.row[self._first + 11] += 1
+
+    def ended(self) -> None:
+        """A request that has begun is done with it, however it ended."""
+        self._counters.row[self._first + 11] -= 1
 
     def ran(self, texts: int, runs: int) -> None:
         """A batch of so many texts, of one request or of several, took so many runs of the graph."""

@@ -15,7 +15,7 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from types import FrameType
 from typing import Any, Literal
@@ -242,6 +242,7 @@ class Supervisor:
             if transaction.declined or self._ledger.needless(order):
                 self._finish()
             elif order.action == "load":
+                self._send([member for member in self._members.values() if not member.killed], order)
                 self._prepare()
             else:
                 self._announce(order)
@@ -283,9 +284,16 @@ class Supervisor:
         assert transaction is not None
         transaction.round = next(self._rounds)
         transaction.missing = set(members)
-        for member in members.values():
+        self._send(members.values(), order)
+
+    def _send(self, members: Iterable[_Member], order: Order) -> None:
+        """An order of this round; before the first one it is not one to be waited for."""
+        transaction = self._transaction
+        assert transaction is not None
+        descriptor = None if order.action == "load" else transaction.descriptor
+        for member in members:
             try:
-                member.channel.send("order", transaction.descriptor, round=transaction.round, order=order._asdict())
+                member.channel.send("order", descriptor, round=transaction.round, order=order._asdict())
             except (BlockingIOError, ChannelClosed):
                 # It would serve other versions than the rest.
                 logger.error("worker %d takes no orders and is replaced", member.number)

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from tests.processes import PATIENCE, PROJECT, ServerProcess, eventually
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.grpc.channels import connect
 from tests.service.test_metrics import series, value
-from tests.service.test_supervisor import children, versions
+from tests.service.test_supervisor import children, connections, versions
 
 #: Looks at the repository a second: often, since the tests wait for them.
 WATCH = ("--watch-interval", "0.1")
@@ -173,15 +173,28 @@ def publish(repository: Path, version: int) -> Artifact:
     return artifact
 
 
-def index(server: ServerProcess) -> dict[tuple[str, str], tuple[str, str]]:
+def index(client: httpx.Client) -> dict[tuple[str, str], tuple[str, str]]:
     """State and reason of every version."""
-    entries = server.client.post("/v2/repository/index").json()
+    entries = client.post("/v2/repository/index").json()
     return {(each["name"], each["version"]): (each["state"], each["reason"]) for each in entries}
 
 
-def state(server: ServerProcess, version: int) -> tuple[str, str]:
+def state(server: ServerProcess, version: int, client: httpx.Client | None = None) -> tuple[str, str]:
     """State and reason of a version of `tickets`."""
-    return index(server).get(("tickets", str(version)), ("", ""))
+    return index(client or server.client).get(("tickets", str(version)), ("", ""))
+
+
+@contextmanager
+def client_of(server: ServerProcess, worker: int) -> Iterator[httpx.Client]:
+    """A connection of that worker process."""
+    with ExitStack() as stack:
+        while True:
+            before = connections(worker, server.port)
+            client = httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False)
+            stack.enter_context(client).get("/livez")
+            if connections(worker, server.port) > before:
+                yield client
+                return
 
 
 def loads(server: ServerProcess) -> tuple[int, int]:
@@ -293,8 +306,11 @@ def replace_workers(server: ServerProcess) -> None:
 
 def snapshots(pid: int) -> int:
     """The versions whose files a process holds in memory."""
-    links = [str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum("memfd:artifact" in link for link in links)
+    held = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            held += "memfd:artifact" in str(descriptor.readlink())
+    return held
 
 
 def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path) -> None:
@@ -334,7 +350,7 @@ def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path
         assert client.post(unload).status_code == 200
         assert asked(server, "calls") == {"404": 8}
         traffic.flow()
-        assert index(server)["calls", "2"] == ("UNAVAILABLE", "unloaded"), "the watcher leaves it so"
+        assert index(server.client)["calls", "2"] == ("UNAVAILABLE", "unloaded"), "the watcher leaves it so"
         assert client.post(load).status_code == 200
         assert asked(server, "calls") == {"2": 8}
     assert not traffic.faults
@@ -487,7 +503,7 @@ def test_mounts_of_kubernetes(tmp_path: Path) -> None:
         (mount / "..data_tmp").symlink_to("..2026_02")
         (mount / "..data_tmp").rename(mount / "..data")
         eventually(lambda: versions(server, 1) == {"2": 1})
-        assert index(server) == {
+        assert index(server.client) == {
             ("tickets", "1"): ("UNAVAILABLE", "not among the versions to serve: newest:1"),
             ("tickets", "2"): ("READY", ""),
         }
@@ -537,3 +553,47 @@ def test_workers_that_open_for_themselves(repository: Path, tmp_path: Path) -> N
         shutil.rmtree(repository / "tickets")
         replace_workers(server)
         assert versions(server, 4) == {"1": 4}
+
+
+def test_loading(repository: Path) -> None:
+    """While the workers open a version one after the other, all tell that it is loading, also those yet to begin."""
+    flags = ("--workers", "3", "--default-model", "tickets", *WATCH)
+    with ServerProcess(*flags, repository=repository) as server:
+        _, second, third = children(server.process.pid)
+        with client_of(server, third) as looking:
+            os.kill(second, signal.SIGSTOP)  # which comes before the third
+            publish(repository, 2)
+            eventually(lambda: state(server, 2, looking) == ("LOADING", ""))
+            assert state(server, 1, looking) == ("READY", "")
+            os.kill(second, signal.SIGCONT)
+            eventually(lambda: state(server, 2, looking) == ("READY", ""))
+            eventually(lambda: state(server, 1, looking)[0] == "UNAVAILABLE")
+
+
+def test_unloading(server: ServerProcess) -> None:
+    """As long as a request for an unloaded model runs in any worker, each of them tells that it is unloading."""
+    first, second = children(server.process.pid)
+    texts = ["praise " * 500] * 1024
+    with (
+        client_of(server, first) as looking,
+        client_of(server, first) as unloading,
+        client_of(server, second) as asking,
+        ThreadPoolExecutor() as pool,
+    ):
+
+        def runs() -> bool:
+            return value(series(looking.get("/metrics").text), "sentiment_texts_waiting") > 0
+
+        while True:
+            answer = pool.submit(asking.post, "/v1/predict_batch", json={"texts": texts})
+            eventually(lambda: runs() or answer.done())  # noqa: B023 - it is over before the next turn
+            os.kill(second, signal.SIGSTOP)
+            if runs():
+                break
+            os.kill(second, signal.SIGCONT)
+            answer.result()
+        unload = pool.submit(unloading.post, "/v2/repository/models/tickets/unload")
+        eventually(lambda: state(server, 1, looking) == ("UNLOADING", "requests for it still run"))
+        os.kill(second, signal.SIGCONT)
+        assert (answer.result().status_code, unload.result().status_code) == (200, 200)
+        eventually(lambda: state(server, 1, looking) == ("UNAVAILABLE", "unloaded"))
