@@ -66,12 +66,15 @@ def workers(supervisor: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
 
 
-def resident_megabytes(supervisor: int) -> float:
-    """The memory of a service's processes, what they share divided among them."""
+def own_megabytes(supervisor: int) -> float:
+    """The memory of a service's processes that is no file's, what they share divided among them.
+
+    Pages of files, such as Python's library, are shared with whatever else runs: their part would change with that.
+    """
     total = 0.0
     for pid in (supervisor, *workers(supervisor)):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        total += next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
+        total += sum(int(line.split()[1]) / 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
     return total
 
 
