@@ -170,6 +170,7 @@ class Application(FastAPI):
             status = await self._pass_on(scope, receive, send, record.id)
             route = self.route_of(scope)
         self._end(route, status, started, record, scope["method"], scope["raw_path"], _client(scope))
+        scope[RECORD] = None
 
     def small(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
         """The busy route of a POST request with that target and head, if its body is small and needs no unpacking."""
@@ -185,6 +186,7 @@ class Application(FastAPI):
         record = exchange.record = self._begin(exchange.headers)
         status = await self._answer(match, exchange, record)
         self._end(match.path, status, started, record, exchange.method, exchange.target, exchange.client)
+        exchange.record = None  # the connection keeps the exchange, but a model that was unloaded must not stay for it
 
     def route_of(self, scope: Scope) -> str:
         """The declared path of the route that answered a request, `other` where there was none."""

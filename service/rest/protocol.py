@@ -340,7 +340,8 @@ class Direct(Exchange):
         return bool(self._protocol.app_state.get(CERTIFIED))
 
     async def body(self, limit: int, seconds: float, buffers: Buffers) -> bytes:
-        return self._body
+        body, self._body = self._body, b""  # the connection keeps this exchange until the next request
+        return body
 
     async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
         return await work
