@@ -2,8 +2,8 @@
 
 `locust -f loadtest/locustfile.py --host http://127.0.0.1:8000`, see docs/load-testing.md. Locust is an extra:
 requirements/loadtest.txt. A user sends about one request a second, so that users are requests a second as long as the
-service keeps up. Users wait for their answers, so that a slow
-service gets fewer requests: where latency at a given rate matters, use `python -m loadtest`.
+service keeps up. Users wait for their answers, so that a slow service gets fewer requests: for latency at a given rate,
+use `python -m loadtest`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ from __future__ import annotations
 import itertools
 import os
 import queue
-from argparse import ArgumentParser
+import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import grpc
 import grpc.experimental.gevent
 from locust import FastHttpUser, LoadTestShape, User, constant_throughput, events, task
+from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
 from loadtest import texts
 from loadtest.processes import PROJECT
-from loadtest.rpc import metadata
+from loadtest.rpc import credentials, metadata
 from loadtest.target import Endpoint, Target
 from loadtest.traffic import FORMS, Form
 from model.artifact import read_artifact
@@ -35,23 +37,31 @@ _BATCH = 32
 
 
 @events.init_command_line_parser.add_listener
-def _add_flags(parser: ArgumentParser) -> None:
-    group: Any = parser.add_argument_group("the service")
-    group.add_argument("--grpc-host", default="", help="host:port of gRPC (default: that of --host, port 8001)")
-    group.add_argument("--model", default="imdb-cnn", help="name for the Open Inference Protocol")
-    group.add_argument("--texts", default="imdb", help="imdb, short, mixed, or a file")
-    group.add_argument("--scenario", choices=("", *SCENARIOS), default="", help="in place of --users and --spawn-rate")
-    group.add_argument("--peak-users", type=int, default=100, help="users of the scenario at its highest")
-    group.add_argument("--scenario-seconds", type=float, default=0, help="its length, if not the usual one")
+def _add_flags(parser: LocustArgumentParser) -> None:
+    """All but the scenario can be changed on the page as well, which has a list of its own for that."""
+    add = parser.add_argument
+    add("--grpc-host", default="", help="host:port of gRPC (default: that of --host, port 8001)")
+    add("--ca", default="", help="file with certificates to trust, for https and gRPC over TLS")
+    add("--model", default="imdb-cnn", help="name for the Open Inference Protocol")
+    add("--texts", default="imdb", help="imdb, short, mixed, or a file")
+    add(
+        "--scenario",
+        choices=("", *SCENARIOS),
+        default="",
+        include_in_web_ui=False,
+        help="in place of --users and --spawn-rate",
+    )
+    add("--peak-users", type=int, default=100, help="users of the scenario at its highest")
+    add("--scenario-seconds", type=float, default=0.0, help="its length, if not the usual one")
 
 
 @events.init.add_listener
 def _choose(environment: Environment, **_: Any) -> None:
-    """What the process that leads decides."""
+    """What the process that leads decides, by its flags or on its page."""
     options: Any = environment.parsed_options
-    if options.scenario:
-        length, shape = SCENARIOS[options.scenario]
-        environment.shape_class = Scenario(shape, options.scenario_seconds or length, options.peak_users)
+    scenarios = {name: Scenario(shape, length, options) for name, (length, shape) in SCENARIOS.items()}
+    environment.available_shape_classes = {**scenarios}
+    environment.shape_class = scenarios.get(options.scenario)
 
 
 @events.test_start.add_listener
@@ -62,7 +72,8 @@ def _prepare(environment: Environment, **_: Any) -> None:
     Traffic.texts = itertools.cycle(texts.choose(options.texts, tokenizer, _TEXTS))
     rest = Endpoint.parse(environment.host or "http://127.0.0.1:8000", 8000)
     rpc = Endpoint.parse(options.grpc_host, 8001) if options.grpc_host else Endpoint(rest.host, 8001, rest.tls)
-    Traffic.target = Target(rest, rpc, options.model, os.environ.get("LOADTEST_API_KEY") or None)
+    key = os.environ.get("LOADTEST_API_KEY") or None
+    Traffic.target = Target(rest, rpc, options.model, key, Path(options.ca) if options.ca else None)
 
 
 class Traffic:
@@ -83,7 +94,13 @@ class _RestUser(FastHttpUser):
 
     abstract = True
     wait_time = constant_throughput(1)
+    insecure = False
     form = ""
+
+    @staticmethod
+    def ssl_context_factory() -> ssl.SSLContext:
+        """Of Locust, whose own trusts everybody."""
+        return Traffic.target.tls_context()
 
     @task
     def ask(self) -> None:
@@ -107,11 +124,11 @@ class _GrpcUser(User):
         super().__init__(environment)
         address = str(Traffic.target.grpc)
         options = [("grpc.use_local_subchannel_pool", 1)]
-        tls = Traffic.target.grpc is not None and Traffic.target.grpc.tls
+        trusted = credentials(Traffic.target)
         self._channel: grpc.Channel = (
-            grpc.secure_channel(address, grpc.ssl_channel_credentials(), options)
-            if tls
-            else grpc.insecure_channel(address, options)
+            grpc.insecure_channel(address, options)
+            if trusted is None
+            else grpc.secure_channel(address, trusted, options)
         )
 
     def on_stop(self) -> None:
@@ -236,16 +253,16 @@ class Scenario(LoadTestShape):
 
     abstract = True
 
-    def __init__(self, shape: Callable[[float], float], seconds: float, peak: int) -> None:
+    def __init__(self, shape: Callable[[float], float], seconds: float, options: Any) -> None:
         super().__init__()
         self._shape = shape
         self._seconds = seconds
-        self._peak = peak
+        self._options = options
 
     def tick(self) -> tuple[int, float] | None:
         """Users, and how many of them may start a second; None at the end."""
-        share = self.get_run_time() / self._seconds
+        share = self.get_run_time() / (self._options.scenario_seconds or self._seconds)
         if share >= 1:
             return None
-        users = max(1, round(self._peak * self._shape(share)))
-        return users, float(self._peak)
+        peak = self._options.peak_users
+        return max(1, round(peak * self._shape(share))), float(peak)

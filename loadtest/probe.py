@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 import grpc
 
 from loadtest.errors import LoadTestError
-from loadtest.rpc import metadata
-from loadtest.target import Target
+from loadtest.rpc import credentials, metadata
+from loadtest.target import Endpoint, Target
 from loadtest.traffic import Request, Transport
 
 _SECONDS = 10.0
@@ -40,31 +41,27 @@ def check(target: Target, requests: Sequence[Request]) -> None:
 
 
 def _exchange(target: Target, request: bytes) -> tuple[int, str]:
-    context = target.tls_context()
     try:
-        with socket.create_connection((target.rest.host, target.rest.port), _SECONDS) as plain:
-            connection = context.wrap_socket(plain, server_hostname=target.rest.host) if context else plain
-            with connection:
-                connection.sendall(request)
-                response = http.client.HTTPResponse(connection, method=request.split(b" ", 1)[0].decode())
-                response.begin()
-                with response:
-                    return response.status, response.read().decode(errors="replace")
+        with _connected(target, target.rest, "http/1.1") as connection:
+            connection.sendall(request)
+            response = http.client.HTTPResponse(connection, method=request.split(b" ", 1)[0].decode())
+            response.begin()
+            with response:
+                return response.status, response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise LoadTestError(f"cannot reach {target.rest}: {reason}") from error
+        raise _unreachable(target.rest, error) from error
 
 
 def _call(target: Target, request: Request) -> None:
     if target.grpc is None:
         raise LoadTestError(f"{request.form} needs the address of gRPC: --grpc-url")
-    address = str(target.grpc)
-    if target.grpc.tls:
-        roots = target.ca_file.read_bytes() if target.ca_file else None
-        channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(roots))
-    else:
-        channel = grpc.insecure_channel(address)
-    with channel:
+    try:
+        # gRPC would say at great length what is wrong with a connection.
+        _connected(target, target.grpc, "h2").close()
+    except OSError as error:
+        raise _unreachable(target.grpc, error) from error
+    address, trusted = str(target.grpc), credentials(target)
+    with grpc.insecure_channel(address) if trusted is None else grpc.secure_channel(address, trusted) as channel:
         try:
             if request.transport is Transport.STREAM:
                 call: Any = channel.stream_stream(request.method)
@@ -75,5 +72,26 @@ def _call(target: Target, request: Request) -> None:
                 call(request.payload, timeout=_SECONDS, metadata=metadata(target))
         except grpc.RpcError as error:
             raise LoadTestError(
-                f"grpc://{address} answers {request.form} with {error.code().name}: {error.details()}"
+                f"{address} answers {request.form} with {error.code().name}: {error.details()}"
             ) from error
+
+
+def _connected(target: Target, endpoint: Endpoint, protocol: str) -> socket.socket:
+    plain = socket.create_connection((endpoint.host, endpoint.port), _SECONDS)
+    if not endpoint.tls:
+        return plain
+    try:
+        context = target.tls_context()
+        context.set_alpn_protocols([protocol])
+        return context.wrap_socket(plain, server_hostname=endpoint.host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _unreachable(endpoint: Endpoint, error: OSError | http.client.HTTPException) -> LoadTestError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return LoadTestError(f"the certificate of {endpoint} is not trusted (--ca): {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return LoadTestError(f"cannot reach {endpoint} over TLS: {error.reason or error}")
+    return LoadTestError(f"cannot reach {endpoint}: {getattr(error, 'strerror', None) or error}")

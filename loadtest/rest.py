@@ -35,7 +35,7 @@ class Pool:
 
     def __init__(self, target: Target, done: Done, *, limit: int, timeout: float) -> None:
         self._target = target
-        self._tls: ssl.SSLContext | None = target.tls_context()
+        self._tls = target.tls_context() if target.rest.tls else None
         self._done = done
         self._limit = limit
         self._timeout = timeout

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import grpc
 
-from loadtest.errors import LoadTestError
 from loadtest.rest import TIMEOUT, Done
 from loadtest.target import Target
 from loadtest.traffic import Request, Transport
@@ -19,16 +17,19 @@ OK = "OK"
 
 
 def open_channels(target: Target, count: int) -> list[grpc.aio.Channel]:
-    """As many connections; the server's kernel shares out connections among workers, not calls.
-
-    Raises `LoadTestError` where the certificates cannot be read.
-    """
-    assert target.grpc is not None
+    """As many connections; the server's kernel shares out connections among workers, not calls."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-    if not target.grpc.tls:
+    trusted = credentials(target)
+    if trusted is None:
         return [grpc.aio.insecure_channel(str(target.grpc), options) for _ in range(count)]
-    credentials = grpc.ssl_channel_credentials(_read(target.ca_file))
-    return [grpc.aio.secure_channel(str(target.grpc), credentials, options) for _ in range(count)]
+    return [grpc.aio.secure_channel(str(target.grpc), trusted, options) for _ in range(count)]
+
+
+def credentials(target: Target) -> grpc.ChannelCredentials | None:
+    """Whom we trust, or None where nothing is encrypted."""
+    if target.grpc is None or not target.grpc.tls:
+        return None
+    return grpc.ssl_channel_credentials(None if target.ca_file is None else target.ca_file.read_bytes())
 
 
 def metadata(target: Target) -> tuple[tuple[str, str], ...]:
@@ -153,10 +154,3 @@ class _Stream:
         outgoing = self._outgoing
         while True:
             await call.write(await outgoing.get())
-
-
-def _read(path: Path | None) -> bytes | None:
-    try:
-        return None if path is None else path.read_bytes()
-    except OSError as error:
-        raise LoadTestError(f"cannot use the certificates in {path}: {error.strerror}") from error

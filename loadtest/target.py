@@ -48,14 +48,14 @@ class Target:
     api_key: str | None = None
     ca_file: Path | None = None
 
-    def tls_context(self) -> ssl.SSLContext | None:
-        """How REST connections are encrypted, if they are. Raises `LoadTestError`."""
-        if not self.rest.tls:
-            return None
+    def tls_context(self) -> ssl.SSLContext:
+        """Whom we trust, and that we look. Raises `LoadTestError`."""
         try:
             return ssl.create_default_context(cafile=self.ca_file)
+        except ssl.SSLError as error:
+            raise LoadTestError(f"{self.ca_file} holds no certificates in PEM form") from error
         except OSError as error:
-            raise LoadTestError(f"cannot use the certificates in {self.ca_file}: {error}") from error
+            raise LoadTestError(f"cannot read certificates from {self.ca_file}: {error.strerror}") from error
 
     def head(self, method: str, path: str, body_bytes: int = 0) -> bytes:
         """The head of an HTTP/1.1 request."""

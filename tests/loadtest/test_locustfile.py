@@ -1,25 +1,90 @@
-"""The Locust scenarios: every kind of user gets its answers, and a scenario has the users that it says."""
+"""The Locust scenarios: every kind of user gets its answers, a scenario has the users that it says. So has the page."""
 
 from __future__ import annotations
 
 import csv
+import json
+import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from loadtest.traffic import FORMS
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually
 
 #: The least number with which Locust gives every kind of user one at least, by their weights.
 USERS = 13
 
 
-def test_every_user(tmp_path: Path) -> None:
-    """A scenario in a process that another one leads: all protocols, no failure, and an end by itself."""
+def free_port() -> int:
+    """A port that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def page_of(server: ServerProcess) -> Iterator[httpx.Client]:
+    """Whoever asks Locust's page for something, once it is there."""
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--class-picker"),
+            *("--host", server.url, "--grpc-host", f"127.0.0.1:{server.grpc_port}"),
+            *("--web-host", "127.0.0.1", "--web-port", str(port)),
+        ],
+        cwd=PROJECT,
+        env=environment(),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False) as page:
+
+            def answers() -> bool:
+                assert process.poll() is None
+                try:
+                    return page.get("/").is_success
+                except httpx.ConnectError:
+                    return False
+
+            eventually(answers)
+            yield page
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def test_page() -> None:
+    """The page offers every kind of user and every scenario, and runs the one that is chosen as it is told there."""
+    with ServerProcess("--workers", "1") as server, page_of(server) as page:
+        arguments = re.search(r"templateArgs = (\{.*\})", page.get("/").text)
+        assert arguments is not None
+        offered = json.loads(arguments[1])
+        assert len(offered["available_user_classes"]) == len(FORMS)
+        assert offered["available_shape_classes"] == ["Default", "ramp", "soak", "spike", "steady"]
+        assert {"peak_users", "scenario_seconds", "grpc_host", "texts"} <= set(offered["extra_options"])
+        chosen = {"user_classes": ["BatchUser", "GrpcUser"], "shape_class": "spike", "host": server.url}
+        started = page.post("/swarm", data=chosen | {"peak_users": "30", "scenario_seconds": "3600"}).json()
+        assert started["success"], started
+
+        def running() -> bool:
+            found = page.get("/stats/requests").json()
+            asked = {row["name"] for row in found["stats"] if row["num_requests"]}
+            return found["user_count"] == 3 and asked == {"rest-batch", "grpc", "Aggregated"}
+
+        eventually(running)
+        assert page.get("/stats/requests").json()["fail_ratio"] == 0
+
+
+def test_every_user(tmp_path: Path) -> None:
+    """A scenario in a process that another one leads: all protocols, no failure, and an end by itself."""
+    port = str(free_port())
     with ServerProcess("--workers", "1") as server:
         finished = subprocess.run(
             [

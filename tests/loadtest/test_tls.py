@@ -1,0 +1,91 @@
+"""Tests of a service that speaks TLS: whom the tool trusts, and that everything else is as it is without."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtest.traffic import FORMS
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
+from tests.service.certificates import Authority
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signed the service's certificate, and is known to nobody else."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def secure(authority: Authority) -> Iterator[ServerProcess]:
+    """A service that speaks TLS on both ports."""
+    certificate, key = authority.issue("server").pair
+    with ServerProcess("--workers", "1", "--tls-certificate", certificate, "--tls-key", key) as server:
+        yield server
+
+
+def addresses(server: ServerProcess) -> tuple[str, ...]:
+    return "--url", f"https://localhost:{server.port}", "--grpc-url", f"grpcs://127.0.0.1:{server.grpc_port}"
+
+
+def test_every_protocol(secure: ServerProcess, authority: Authority, tmp_path: Path) -> None:
+    """With the authority's certificate every protocol is measured in both loops, and nothing fails."""
+    flags = ("--smoke", "--batch", "4", "--ca", str(authority.certificate), "--out", str(tmp_path))
+    finished = run("-m", "loadtest", *addresses(secure), *flags)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert [step["traffic"] for step in document["protocols"]] == list(FORMS)
+    assert document["left_out"] == {}
+    for step in (*document["closed"], *document["open"], *document["protocols"]):
+        assert step["answered"] == step["requests"] > 0, step["title"]
+    assert document["workers"] == 1, "metrics are read over TLS as well"
+
+
+@pytest.mark.parametrize("traffic", ["rest", "grpc"])
+@pytest.mark.parametrize("trusted", ["nobody", "another"])
+def test_an_unknown_authority(secure: ServerProcess, tmp_path: Path, traffic: str, trusted: str) -> None:
+    """A certificate that nobody trusts is status 2 and one line that says so."""
+    flags = ("--ca", str(Authority(tmp_path, "another").certificate)) if trusted == "another" else ()
+    finished = run("-m", "loadtest", *addresses(secure), "--traffic", traffic, "--out", str(tmp_path), *flags)
+    assert finished.returncode == 2
+    address = f"localhost:{secure.port}" if traffic == "rest" else f"127.0.0.1:{secure.grpc_port}"
+    reason = f"error: the certificate of {address} is not trusted (--ca): unable to get local issuer certificate\n"
+    assert finished.stderr == reason
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_what_holds_no_certificate(secure: ServerProcess, tmp_path: Path, content: str | None) -> None:
+    """A file of certificates that is missing or holds none is status 2 and one line."""
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    finished = run("-m", "loadtest", *addresses(secure), "--ca", str(file), "--out", str(tmp_path))
+    assert finished.returncode == 2
+    reason = f"cannot read certificates from {file}: No such file or directory"
+    assert finished.stderr == f"error: {f'{file} holds no certificates in PEM form' if content else reason}\n"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_locust(secure: ServerProcess, authority: Authority, known: bool) -> None:
+    """Locust's users trust the authority that they are told of, over REST and gRPC, and no other."""
+    flags = ("--ca", str(authority.certificate)) if known else ()
+    finished = subprocess.run(
+        [
+            *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "--only-summary"),
+            *("--host", f"https://localhost:{secure.port}", "--grpc-host", f"grpcs://127.0.0.1:{secure.grpc_port}"),
+            *("--users", "2", "--spawn-rate", "2", "--run-time", "4s", "RestUser", "GrpcUser", *flags),
+        ],
+        cwd=PROJECT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert finished.returncode == (0 if known else 1), finished.stdout + finished.stderr
+    assert ("CERTIFICATE_VERIFY_FAILED" in finished.stderr) is not known
