@@ -28,12 +28,21 @@ _ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"
 #: Different requests of a kind; they are sent in turn.
 _REQUESTS = 1024
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 MET, MISSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong: a list of all flags would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UNUSABLE, f"error: {message} ({self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="python -m loadtest", description="Load tests of the service.")
+    top = _Parser(prog="python -m loadtest", description="Load tests of the service.")
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="test a service and write a report (what happens without a command)")
     target = run.add_argument_group("what is tested")
@@ -85,7 +94,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = complete(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _compare(options) if options.command == "compare" else _run(options, given)
     except LoadTestError as error:
@@ -109,13 +117,12 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     for rate in plan.rates or ():
         if rate * plan.seconds > plan.max_requests:
             raise LoadTestError(f"{rate:g} a second for {plan.seconds:g} s are more than --max-requests")
-    if options.cores is not None and options.url is None:
-        raise LoadTestError("--cores is for a service elsewhere (--url)")
+    _check_target(options)
     out = options.out or PROJECT / "runs" / f"loadtest-{datetime.now():%Y%m%d-%H%M%S}"
     _make_folder(out)
     each = texts.choose(options.texts, _tokenizer(), _REQUESTS)
     with ExitStack() as stack:
-        service = None if options.url else stack.enter_context(_started(options.workers))
+        service = stack.enter_context(_started(options.workers)) if options.url is None else None
         target = _target(options, service)
         traffic = {options.traffic: make_requests(mix, each, target, options.batch)}
         probe.check(target, traffic[options.traffic])
@@ -208,6 +215,15 @@ def _plan(options: argparse.Namespace) -> Plan:
     return Plan(**fixed, **steps)
 
 
+def _check_target(options: argparse.Namespace) -> None:
+    elsewhere = {"--grpc-url": options.grpc_url, "--cores": options.cores, "--ca": options.ca}
+    for flag, value in elsewhere.items():
+        if value is not None and options.url is None:
+            raise LoadTestError(f"{flag} is for a service elsewhere (--url)")
+    if options.workers is not None and options.url is not None:
+        raise LoadTestError("--workers is for a service that is started here (no --url)")
+
+
 @contextmanager
 def _started(workers: int | None) -> Iterator[Server]:
     flags = ("--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}", "--execution-provider", "cpu")
@@ -222,8 +238,11 @@ def _target(options: argparse.Namespace, service: Server | None) -> Target:
         host = "127.0.0.1"
         return Target(Endpoint(host, service.port), Endpoint(host, service.grpc_port), options.model, key)
     rest = Endpoint.parse(options.url, 8000)
-    given = options.grpc_url
-    grpc = None if given == "none" else Endpoint.parse(given, 8001) if given else Endpoint(rest.host, 8001, rest.tls)
+    grpc: Endpoint | None = Endpoint(rest.host, 8001, rest.tls)
+    if options.grpc_url is not None:
+        grpc = None if options.grpc_url == "none" else Endpoint.parse(options.grpc_url, 8001)
+    if options.ca is not None and not (rest.tls or (grpc is not None and grpc.tls)):
+        raise LoadTestError("--ca is for https:// and grpcs://")
     return Target(rest, grpc, options.model, key, options.ca)
 
 
@@ -269,6 +288,9 @@ def _make_folder(path: Path) -> None:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
+    # Once is enough: what comes then is the partial report, and the end of all processes.
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -304,4 +326,6 @@ def _numbers(kind: Any) -> Any:
 
 
 if __name__ == "__main__":
+    for number in _SIGNALS:
+        signal.signal(number, _interrupt)
     sys.exit(main())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from time import perf_counter
 from types import TracebackType
@@ -43,7 +46,8 @@ class Fleet:
                 findings, found = context.Pipe(duplex=False)
                 arguments = (ordered, found, Share(number, self.processes), self._target, self._traffic)
                 member = context.Process(target=work, args=arguments, daemon=True)
-                member.start()
+                with _signals_held_back():
+                    member.start()
                 ordered.close()
                 found.close()
                 self._members.append(member)
@@ -119,3 +123,14 @@ class Fleet:
             if member.is_alive():
                 member.kill()
                 member.join()
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Whoever starts in the block never hears of Ctrl-C and SIGTERM: they come to all, and are for its parent."""
+    resource_tracker.ensure_running()  # it would let them through again
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import gc
 import itertools
-import signal
 from array import array
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -282,8 +281,7 @@ def work(
     target: Target,
     traffic: Mapping[str, Sequence[Request]],
 ) -> None:
-    """The process of a generator. Ctrl-C reaches every process of a terminal, and is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The process of a generator. It ends when its parent says so, or is gone."""
     with contextlib.suppress(BrokenPipeError):
         uvloop.run(Member(ordered, findings, share, target, traffic).serve())
 

@@ -153,8 +153,11 @@ def ended(process: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_interruption(tmp_path: Path) -> None:
-    """Ctrl-C ends the test with a partial report, and leaves no process behind."""
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM]], ids=["once", "twice", "SIGTERM"]
+)
+def test_interruption(tmp_path: Path, signals: list[signal.Signals]) -> None:
+    """Ctrl-C, once or twice, or SIGTERM to all ends the test with a partial report, and leaves no process behind."""
     flags = ("--concurrency", "2,2", "--rates", "20", "--seconds", "1", "--workers", "1", "--no-protocols")
     with subprocess.Popen(
         [sys.executable, "-m", "loadtest", *flags, "--out", str(tmp_path)],
@@ -170,7 +173,8 @@ def test_interruption(tmp_path: Path) -> None:
         assert "closed loop, 2 at once" in first, first
         below = [os.pidfd_open(pid) for pid in descendants(process.pid)]
         assert len(below) >= 3, "a supervisor, a worker, a generator"
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        for sent in signals:
+            os.killpg(process.pid, sent)  # as a terminal does
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130
     for each in below:
@@ -212,12 +216,19 @@ def test_out_of_time(tmp_path: Path) -> None:
         (("--like", "missing"), "cannot read missing"),
         (("--cores", "2"), "--cores is for a service elsewhere"),
         (("--connections", "9", "--max-connections", "8"), "more than --max-connections"),
+        (("--url", ""), "'' is no URL"),
+        (("--grpc-url", "127.0.0.1:1"), "--grpc-url is for a service elsewhere"),
+        (("--ca", "ca.pem"), "--ca is for a service elsewhere"),
+        (("--url", "http://127.0.0.1:1", "--ca", "ca.pem"), "--ca is for https://"),
+        (("--url", "http://127.0.0.1:1", "--workers", "2"), "--workers is for a service that is started here"),
+        (("--url", "http://nowhere.invalid"), "cannot reach nowhere.invalid:8000"),
+        (("--speed", "9"), "unrecognized arguments: --speed 9"),
     ],
 )
 def test_what_cannot_be_run(
     tmp_path: Path, flags: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A slip of the pen is status 2 and a sentence."""
+    """A slip of the pen is status 2 and one line."""
     from loadtest.__main__ import main
 
     try:
@@ -225,7 +236,9 @@ def test_what_cannot_be_run(
     except SystemExit as error:
         status = int(str(error.code))
     assert status == 2
-    assert reason in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1
+    assert reason in said
 
 
 def test_nobody_there(tmp_path: Path) -> None:
