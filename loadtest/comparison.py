@@ -153,7 +153,7 @@ def _plots(old: Document, new: Document) -> str:
                 x="at once",
                 y="answers a second",
                 unit=COUNT,
-                log_x=len(callers) > 1,
+                log_x=True,
             ),
         ),
     )

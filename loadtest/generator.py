@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import resource
 from array import array
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -282,6 +283,10 @@ def work(
     traffic: Mapping[str, Sequence[Request]],
 ) -> None:
     """The process of a generator. It ends when its parent says so, or is gone."""
+    # A limit of 1,024 files, which is usual, would be taken for a server that lets nobody in.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with contextlib.suppress(BrokenPipeError):
         uvloop.run(Member(ordered, findings, share, target, traffic).serve())
 

@@ -31,6 +31,9 @@ _SATURATED = 0.9
 #: The generator is late if half of its requests are by so much, and if that is so much of their latency.
 _LATE_SECONDS, _LATE_SHARE = 0.001, 0.1
 
+#: It is seen in the tail if it is late with one request in a hundred by so much of what one in a hundred takes.
+_TAIL_SHARE = 0.25
+
 
 def succeeded(outcome: str) -> bool:
     """Whether a request got what it asked for."""
@@ -153,8 +156,8 @@ def _slices(found: Found, good: np.ndarray[Any, Any], counted: np.ndarray[Any, A
 def _generator(found: Found, latency: Floats) -> Step:
     lag = np.percentile(found.lag, (50, 99)).tolist() if len(found.lag) else [0.0, 0.0]
     saturated = max(found.cpu, default=0.0) >= _SATURATED
-    half = float(np.median(latency)) if len(latency) else 0.0
-    late = lag[0] > max(_LATE_SECONDS, _LATE_SHARE * half)
+    p50, p99 = np.percentile(latency, (50, 99)).tolist() if len(latency) else [0.0, 0.0]
+    late = lag[0] > max(_LATE_SECONDS, _LATE_SHARE * p50)
     return {
         "processes": len(found.cpu),
         "cpu": round(sum(found.cpu), 4),
@@ -162,4 +165,5 @@ def _generator(found: Found, latency: Floats) -> Step:
         "lag_p50": round(lag[0], 7),
         "lag_p99": round(lag[1], 7),
         "bottleneck": saturated or late,
+        "tail_late": lag[1] > max(_LATE_SECONDS, _TAIL_SHARE * p99),
     }

@@ -273,11 +273,11 @@ def _ticks(high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten around both, with 2 and 5 between them where there are few."""
+    """Powers of ten around both, with 2 and 5 between them where there are few; two at least."""
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     last = max(last, first + 1)
     factors = (1, 2, 5) if last - first <= 2 else (1,)
     ticks = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
     below = max((tick for tick in ticks if tick <= low * 1.0001), default=ticks[0])
-    above = min((tick for tick in ticks if tick >= high * 0.9999), default=ticks[-1])
+    above = min((tick for tick in ticks if tick >= high * 0.9999 and tick > below), default=ticks[-1])
     return [tick for tick in ticks if below <= tick <= above]

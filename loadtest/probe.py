@@ -34,8 +34,10 @@ def check(target: Target, requests: Sequence[Request]) -> None:
     for request in {request.form: request for request in requests}.values():
         if request.transport is Transport.HTTP:
             status, body = _exchange(target, request.payload)
-            if HTTPStatus.BAD_REQUEST <= status < 500 and status != HTTPStatus.TOO_MANY_REQUESTS:
-                raise LoadTestError(f"{target.rest} answers {request.form} with status {status}: {body[:300]}")
+            faulty = HTTPStatus.BAD_REQUEST <= status < 500 and status != HTTPStatus.TOO_MANY_REQUESTS
+            if faulty or status == HTTPStatus.NOT_IMPLEMENTED:
+                said = " ".join(body.split())[:300]
+                raise LoadTestError(f"{target.rest} answers {request.form} with status {status}: {said}")
         else:
             _call(target, request)
 
@@ -94,4 +96,6 @@ def _unreachable(endpoint: Endpoint, error: OSError | http.client.HTTPException)
         return LoadTestError(f"the certificate of {endpoint} is not trusted (--ca): {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return LoadTestError(f"cannot reach {endpoint} over TLS: {error.reason or error}")
-    return LoadTestError(f"cannot reach {endpoint}: {getattr(error, 'strerror', None) or error}")
+    if not isinstance(error, OSError):
+        return LoadTestError(f"{endpoint} does not speak HTTP/1.1")
+    return LoadTestError(f"cannot reach {endpoint}: {error.strerror or error}")

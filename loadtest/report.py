@@ -25,21 +25,22 @@ _STAGES = {"decode": 6, "queue": 3, "tokenize": 4, "infer": 1, "encode": 5}
 
 
 def summary(document: Document) -> list[str]:
-    """Five lines: throughput, knee, objective, failures, cost."""
+    """Five lines: throughput, knee (or the rate, where there was one only), objective, failures, cost."""
     best, knee, objective = document["best"], document["knee"], document["objective"]
     if best:
-        throughput = f"{rate(best['throughput'])}, with {best['callers']} requests at once"
+        throughput = f"{rate(best['throughput'])}, with {best['callers']} at once"
     else:
         throughput = "not measured (no closed loop)"
     if knee:
         latency = knee["latency"]
-        at_knee = f"{rate(knee['rate'])}: p50 {duration(latency['p50'])}, p99 {duration(latency['p99'])}"
+        more = " or more" if _is_highest(knee, document) and not _is_only(document) else ""
+        at_knee = f"{rate(knee['rate'])}{more}: p50 {duration(latency['p50'])}, p99 {duration(latency['p99'])}"
     else:
         at_knee = "not measured (no open loop)"
-    warned = "; the generator was the bottleneck, see the report" if document["warnings"] else ""
+    warned = "; the report has warnings" if document["warnings"] else ""
     return [
         f"Throughput  {throughput}",
-        f"Knee        {at_knee}",
+        f"{'Rate' if _is_only(document) else 'Knee'}        {at_knee}",
         f"Objective   {'none given (--slo)' if objective is None else verdict(objective)}",
         f"Failures    {document['failed']:,} of {document['requests']:,} requests{_kinds(document)}",
         f"Cost        {_cost(document)}{warned}",
@@ -117,11 +118,16 @@ def _cards(document: Document) -> list[tuple[str, str, str, bool]]:
         words = f"requests a second at most, with {best['callers']} at once"
         shown.append(("Throughput", number(round(best["throughput"])), words, False))
     if knee:
-        words = "requests a second; beyond it latency grows faster than throughput"
-        shown.append(("Knee", number(round(knee["rate"])), words, False))
+        name = "Rate" if _is_only(document) else "Knee"
+        beyond = "beyond it latency grows faster than throughput"
+        if _is_highest(knee, document):
+            beyond = (
+                "the only one that was tried" if _is_only(document) else "the highest that was tried; it may be more"
+            )
+        shown.append((name, number(round(knee["rate"])), f"requests a second; {beyond}", False))
         latency = knee["latency"]
         words = f"99 of 100 are faster; half take {duration(latency['p50'])}"
-        shown.append(("p99 at the knee", duration(latency["p99"]), words, False))
+        shown.append(("p99" if _is_only(document) else "p99 at the knee", duration(latency["p99"]), words, False))
     server = (knee or best or {}).get("server")
     if server and server["cpu_per_text"]:
         shown.append(
@@ -141,7 +147,7 @@ def _latency(document: Document) -> list[str]:
     steps = [step for step in document["open"] if step["latency"]]
     knee, objective = document["knee"], document["objective"]
     rates = [step["rate"] for step in steps]
-    marks = [Mark(knee["rate"], "knee", _KNEE)] if knee and len(steps) > 1 else []
+    marks = [Mark(knee["rate"], "knee", _KNEE)] if knee else []
     limits = [
         Mark(condition.bound, condition.text, _LIMIT)
         for condition in (parse(objective["text"]).conditions if objective else ())
@@ -170,7 +176,7 @@ def _latency(document: Document) -> list[str]:
         unit=COUNT,
         at=marks,
     )
-    chosen = [("at the knee", knee)] if knee else []
+    chosen = [("of every request" if _is_only(document) else "at the knee", knee)] if knee else []
     if steps and knee is not None and steps[-1]["rate"] > knee["rate"]:
         chosen.append(("at the highest rate", steps[-1]))
     histograms = [
@@ -193,11 +199,11 @@ def _latency(document: Document) -> list[str]:
     ]
     head = ["Requests/s", "answered/s", *_SHOWN, "max", "failed", *(("meets the objective",) if objective else ())]
     here = next((n for n, step in enumerate(document["open"]) if knee and step["rate"] == knee["rate"]), None)
-    plots = figures(
+    over_rates = (
         figure("Latency", "Counted from the moment a request was due, so that waiting is not hidden.", latency),
         figure("Throughput", "Where the lines part, the service no longer keeps up.", answered),
-        *histograms,
     )
+    plots = figures(*(over_rates if len(steps) > 1 else ()), *histograms)
     return [plots, table(head, rows, here=here)]
 
 
@@ -230,7 +236,7 @@ def _throughput(document: Document) -> list[str]:
         x="at once",
         y="answers a second",
         unit=COUNT,
-        log_x=len(callers) > 1,
+        log_x=True,
     )
     latency = lines(
         "Latency against concurrency",
@@ -239,7 +245,7 @@ def _throughput(document: Document) -> list[str]:
         x="at once",
         y="latency",
         unit=SECONDS,
-        log_x=len(callers) > 1,
+        log_x=True,
         log_y=True,
     )
     best = document["best"]
@@ -253,10 +259,11 @@ def _throughput(document: Document) -> list[str]:
         for step in steps
     ]
     here = next((n for n, step in enumerate(steps) if best and step["callers"] == best["callers"]), None)
-    plots = figures(
+    over_callers = (
         figure("Throughput", "Closed loop: every answer sends the next request.", throughput),
         figure("Latency", "From sending to the answer; nobody waits outside in a closed loop.", latency),
     )
+    plots = figures(*over_callers) if len(able) > 1 else ""
     return [plots, table(["At once", "answers/s", *_SHOWN, "max", "failed"], rows, here=here)]
 
 
@@ -446,7 +453,9 @@ def _generator(document: Document) -> list[str]:
 def _circumstances(document: Document) -> list[str]:
     machine, target, plan = document["machine"], document["target"], document["plan"]
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-    settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plan.items() if value is not None)
+    settings = ", ".join(
+        f"{name.replace('_', ' ')} {_setting(value)}" for name, value in plan.items() if value not in (None, [], ())
+    )
     pairs = [
         ("Command", document["command"]),
         ("Service", target["started"] or f"{target['rest']}, running already"),
@@ -474,6 +483,24 @@ _EXPLANATIONS = (
     "Percentiles are exact, over all answers that succeeded; a request without an answer in time counts with the time "
     "that it waited. What was refused or failed is counted apart and is no latency.",
 )
+
+
+def _is_only(document: Document) -> bool:
+    """Whether one rate was tried."""
+    return len(document["open"]) == 1
+
+
+def _is_highest(step: Step, document: Document) -> bool:
+    """Whether no higher rate was tried."""
+    return bool(step["rate"] == max(each["rate"] for each in document["open"]))
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_setting, value))
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _name(step: Step) -> str:

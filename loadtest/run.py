@@ -18,6 +18,7 @@ from loadtest.plan import Plan, next_rate
 from loadtest.progress import Progress
 from loadtest.target import Target
 from loadtest.traffic import FORMS, Request
+from loadtest.units import duration
 
 #: Version of the document; readers refuse what is newer than they are.
 FORMAT = 1
@@ -234,6 +235,13 @@ def warnings(steps: Sequence[Step]) -> list[str]:
         found.append(
             f"The generator, not the server, was the bottleneck in {len(limited)} of {len(steps)} steps ({titles}). "
             "There the server can do more than these numbers say: use more --processes, or send from another machine."
+        )
+    late = [step for step in steps if step["generator"]["tail_late"] and not step["generator"]["bottleneck"]]
+    if late:
+        titles = ", ".join(f"{step['title']} by {duration(step['generator']['lag_p99'])}" for step in late)
+        found.append(
+            f"The machine kept the generator from sending on time: one request in a hundred was late ({titles}). Their "
+            "latencies hold that time too, and the server has no part in it."
         )
     short = [step for step in steps if step["interrupted"]]
     if short:

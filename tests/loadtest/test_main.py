@@ -196,6 +196,7 @@ def test_out_of_time(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     assert [step["rate"] for step in document(tmp_path)["open"]] == [20]
     assert "out of time" in (tmp_path / "report.html").read_text()
+    assert "Rate        20 requests/s: p50" in finished.stdout, "a single rate says nothing about a knee"
     assert time.monotonic() - began < PATIENCE
 
 
