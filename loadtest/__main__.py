@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from loadtest import comparison, machine, objective, probe, report, texts
 from loadtest.errors import LoadTestError
-from loadtest.fleet import Fleet
+from loadtest.fleet import ENDING, Fleet
 from loadtest.plan import Plan
 from loadtest.processes import PROJECT, Server
 from loadtest.run import FORMAT, Run
@@ -28,8 +28,6 @@ _ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"
 
 #: Different requests of a kind; they are sent in turn.
 _REQUESTS = 1024
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 MET, MISSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -291,7 +289,7 @@ def _make_folder(path: Path) -> None:
 
 def _interrupt(number: int, frame: object) -> NoReturn:
     # Once is enough: what comes then is the partial report, and the end of all processes.
-    for each in _SIGNALS:
+    for each in ENDING:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
@@ -328,6 +326,7 @@ def _numbers(kind: Any) -> Any:
 
 
 if __name__ == "__main__":
-    for number in _SIGNALS:
-        signal.signal(number, _interrupt)
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _interrupt)
     sys.exit(main())

@@ -137,26 +137,17 @@ def _plots(old: Document, new: Document) -> str:
 
     rates, latency = both("open", "rate", lambda step: step["latency"]["p99"])
     callers, throughput = both("closed", "callers", lambda step: step["throughput"])
-    return figures(
-        figure(
-            "p99 against rate",
-            "Open loop; lower is better.",
-            lines("p99", rates, latency, x="requests a second", y="p99", unit=SECONDS, log_y=True),
-        ),
-        figure(
-            "Throughput against concurrency",
-            "Closed loop; higher is better.",
-            lines(
-                "Throughput",
-                callers,
-                throughput,
-                x="at once",
-                y="answers a second",
-                unit=COUNT,
-                log_x=True,
-            ),
-        ),
+    over_rates = figure(
+        "p99 against rate",
+        "Open loop; lower is better.",
+        lines("p99", rates, latency, x="requests a second", y="p99", unit=SECONDS, log_y=True),
     )
+    over_callers = figure(
+        "Throughput against concurrency",
+        "Closed loop; higher is better.",
+        lines("Throughput", callers, throughput, x="at once", y="answers a second", unit=COUNT, log_x=True),
+    )
+    return figures(over_rates if len(rates) > 1 else "", over_callers if len(callers) > 1 else "")
 
 
 def _ratios(compared: Document) -> Sequence[str]:

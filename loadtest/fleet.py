@@ -18,6 +18,9 @@ from loadtest.load import Found, Load, merge
 from loadtest.target import Target
 from loadtest.traffic import Request
 
+#: Ctrl-C, and what else ends a test. A terminal, or a service manager, sends them to every process.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 #: Seconds between the last generator's word that it is ready and the start, so that all of them hear of it in time.
 _MARGIN = 0.05
 
@@ -127,9 +130,9 @@ class Fleet:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Whoever starts in the block never hears of Ctrl-C and SIGTERM: they come to all, and are for its parent."""
+    """Whoever starts in the block never hears of what ends a test: that is for its parent."""
     resource_tracker.ensure_running()  # it would let them through again
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:

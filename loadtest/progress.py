@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from time import monotonic
@@ -9,7 +10,7 @@ from time import monotonic
 from loadtest.measurement import Step
 from loadtest.units import duration
 
-_BAR = 20
+_BAR, _LEAST_BAR = 20, 5
 
 
 class Progress:
@@ -24,8 +25,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        self._clear()
-        print(line, file=sys.stderr, flush=True)
+        self._print(f"{line}\n")
 
     def more(self, steps: int) -> None:
         """There are more steps to come than was thought, or fewer."""
@@ -43,14 +43,15 @@ class Progress:
         if not self._terminal:
             return
         share = min(max(passed / seconds, 0.0), 1.0)
-        bar = "█" * round(share * _BAR)
         done = self._number - 1 + share
         left = (monotonic() - self._began) / done * (self._steps - done) if done > 0.5 else None
-        remaining = "" if left is None else f", about {int(left) // 60}:{int(left) % 60:02} left"
-        line = f"{self._head()} {bar:░<{_BAR}} {over:,} answers{remaining}"
-        self._clear()
+        remaining = "" if left is None else f", ~{int(left) // 60}:{int(left) % 60:02} left"
+        numbers = f"{over:,} answers{remaining}"
         # A line that wraps could not be written over.
-        print(line[: shutil.get_terminal_size().columns - 1], end="", file=sys.stderr, flush=True)
+        room = shutil.get_terminal_size().columns - 1
+        width = min(_BAR, room - len(self._head()) - len(numbers) - 2)
+        bar = f"{'█' * round(share * width):░<{width}} " if width >= _LEAST_BAR else ""
+        self._print(f"{self._head()} {bar}{numbers}"[:room])
 
     def end(self, step: Step) -> None:
         """A step is over."""
@@ -62,6 +63,7 @@ class Progress:
     def _head(self) -> str:
         return f"[{self._number:>2}/{self._steps}] {self._title:<44}"
 
-    def _clear(self) -> None:
-        if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr)
+    def _print(self, text: str) -> None:
+        # Where nobody looks any more, the report is wanted all the same.
+        with contextlib.suppress(OSError):
+            print(f"\r\033[K{text}" if self._terminal else text, end="", file=sys.stderr, flush=True)
