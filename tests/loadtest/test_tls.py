@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from loadtest.traffic import FORMS
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
+from tests.loadtest.test_locustfile import page_of, start
+from tests.processes import ServerProcess, run
 from tests.service.certificates import Authority
 
 
@@ -73,19 +72,9 @@ def test_what_holds_no_certificate(secure: ServerProcess, tmp_path: Path, conten
 @pytest.mark.parametrize("known", [True, False])
 def test_locust(secure: ServerProcess, authority: Authority, known: bool) -> None:
     """Locust's users trust the authority that they are told of, over REST and gRPC, and no other."""
-    flags = ("--ca", str(authority.certificate)) if known else ()
-    finished = subprocess.run(
-        [
-            *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "--only-summary"),
-            *("--host", f"https://localhost:{secure.port}", "--grpc-host", f"grpcs://127.0.0.1:{secure.grpc_port}"),
-            *("--users", "2", "--spawn-rate", "2", "--run-time", "4s", "RestUser", "GrpcUser", *flags),
-        ],
-        cwd=PROJECT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert finished.returncode == (0 if known else 1), finished.stdout + finished.stderr
-    assert ("CERTIFICATE_VERIFY_FAILED" in finished.stderr) is not known
+    host, grpc_host = f"https://localhost:{secure.port}", f"grpcs://127.0.0.1:{secure.grpc_port}"
+    with page_of(host, grpc_host, *(("--ca", str(authority.certificate)) if known else ())) as page:
+        chosen = {"user_count": "2", "spawn_rate": "2"}
+        found = start(page, host, chosen, {"OpenInferenceRestUser": "oip-rest", "OpenInferenceGrpcUser": "oip-grpc"})
+    assert {row["num_failures"] / row["num_requests"] for row in found["stats"]} == {0.0 if known else 1.0}
+    assert all("CERTIFICATE_VERIFY_FAILED" in failure["error"] for failure in found["errors"])
