@@ -100,7 +100,7 @@ class Generator:
         gc.freeze()  # a look through all the requests in the middle of a step would be taken for the server's time
         timer = Timer(self._wake)
         began = perf_counter()
-        usage = _Usage()
+        usage = _Usage(timer)
         sampling = asyncio.get_running_loop().call_later(self._end - began, usage.stop)
         if self._load.open:
             self._moments = (schedule(self._load, self._share) + start).tolist()
@@ -149,10 +149,10 @@ class Generator:
                 self._send(perf_counter())
             self._finish_if_over()
 
-    def _send_due(self) -> None:
-        """Everything that is due, and then sleep until the next is."""
+    def _send_due(self, most: int = _BURST) -> None:
+        """What is due, and then sleep until the next is."""
         moments = self._moments
-        for due in moments[self._next : self._next + _BURST]:
+        for due in moments[self._next : self._next + most]:
             lag = perf_counter() - due
             if lag < 0:
                 break
@@ -172,21 +172,23 @@ class Generator:
         assert transport is not None
         transport.send(request, due)
 
-    def _ended(self, request: Request, due: float, outcome: str) -> None:
-        """A request is over."""
+    def _ended(self, request: Request, due: float, moment: float, outcome: str) -> None:
+        """A request is over, since that moment."""
         if self._interrupted:
             return  # what was on its way is neither answered nor failed
-        now = perf_counter()
         self._over += 1
         if due >= self._start:
             self._due.append(due - self._start)
-            self._latency.append(now - due)
+            self._latency.append(moment - due)
             self._texts.append(request.texts)
             self._form.append(self._forms.setdefault(request.form, len(self._forms)))
             self._outcome.append(self._outcomes.setdefault(outcome, len(self._outcomes)))
         if self._stopped:
             return
-        if not self._load.open and now < self._end and self._sent < self._load.max_requests:
+        now = perf_counter()
+        if self._load.open and self._next < len(self._moments) and self._moments[self._next] <= now:
+            self._send_due(1)  # a crowd of answers does not hold up what is due
+        elif not self._load.open and now < self._end and self._sent < self._load.max_requests:
             self._send(now)
         else:
             self._finish_if_over()
@@ -292,9 +294,10 @@ def work(
 
 
 class _Usage:
-    """The share of a processor that this process takes, until it is first stopped."""
+    """The share of a processor that this process needs, until it is first stopped; waiting awake is no need."""
 
-    def __init__(self) -> None:
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
         self._began = perf_counter()
         self._cpu = process_time()
         self._running = True
@@ -303,4 +306,4 @@ class _Usage:
     def stop(self) -> None:
         if self._running:
             self._running = False
-            self.share = (process_time() - self._cpu) / (perf_counter() - self._began)
+            self.share = (process_time() - self._cpu - self._timer.awake) / (perf_counter() - self._began)

@@ -8,19 +8,15 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import cast
 
-from httptools import HttpParserError, HttpResponseParser
-
+from loadtest.connection import Connection, Encrypted, Plain, connect
 from loadtest.target import Target
 from loadtest.traffic import Request
 
-#: Told of every request that is over: the request, when it was due, what came of it.
-Done = Callable[[Request, float, str], None]
+#: Told of every request that is over: the request, when it was due, when it was over, what came of it.
+Done = Callable[[Request, float, float, str], None]
 
 TIMEOUT = "no answer in time"
-CLOSED = "connection closed"
-UNREADABLE = "not HTTP"
 
 #: Requests are looked through this often, in seconds, for one that has waited too long.
 _LOOK_SECONDS = 0.05
@@ -39,8 +35,8 @@ class Pool:
         self._done = done
         self._limit = limit
         self._timeout = timeout
-        self._idle: deque[_Connection] = deque()
-        self._busy: set[_Connection] = set()
+        self._idle: deque[Connection] = deque()
+        self._busy: set[Connection] = set()
         self._waiting: deque[tuple[Request, float]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -67,7 +63,7 @@ class Pool:
         if self._connections < self._limit and len(self._tasks) < len(self._waiting):
             self._connect()
 
-    def free(self, connection: _Connection) -> None:
+    def free(self, connection: Connection) -> None:
         """The connection can take another request."""
         if self._waiting:
             self._busy.add(connection)
@@ -76,11 +72,11 @@ class Pool:
             self._busy.discard(connection)
             self._idle.append(connection)
 
-    def over(self, request: Request, due: float, outcome: str) -> None:
+    def over(self, request: Request, due: float, moment: float, outcome: str) -> None:
         """A request has its outcome."""
-        self._done(request, due, outcome)
+        self._done(request, due, moment, outcome)
 
-    def lost(self, connection: _Connection) -> None:
+    def lost(self, connection: Connection) -> None:
         """The connection is gone."""
         self._connections -= 1
         self._busy.discard(connection)
@@ -98,7 +94,7 @@ class Pool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         waiting, self._waiting = self._waiting, deque()
         for request, due in waiting:
-            self._done(request, due, TIMEOUT)
+            self._done(request, due, perf_counter(), TIMEOUT)
         for connection in [*self._busy, *self._idle]:
             connection.abort(TIMEOUT)
         await asyncio.sleep(0)
@@ -112,16 +108,19 @@ class Pool:
 
     async def _connecting(self) -> None:
         rest = self._target.rest
+        connection: Connection
         try:
             async with asyncio.timeout(self._timeout):
-                _, connection = await self._loop.create_connection(
-                    lambda: _Connection(self), rest.host, rest.port, ssl=self._tls
-                )
+                connected = await connect(rest)
+                if self._tls is None:
+                    connection = Plain(self, connected)
+                else:
+                    connection = await Encrypted.open(self, connected, self._tls, rest.host)
         except OSError as error:
             self._connections -= 1
             # The request that asked for it, or the first of those that wait with it.
             if self._waiting:
-                self._done(*self._waiting.popleft(), _reason(error))
+                self._done(*self._waiting.popleft(), perf_counter(), _reason(error))
         else:
             self.free(connection)
 
@@ -131,70 +130,8 @@ class Pool:
         for connection in [each for each in self._busy if each.due < oldest]:
             connection.abort(TIMEOUT)
         while self._waiting and self._waiting[0][1] < oldest:
-            self._done(*self._waiting.popleft(), TIMEOUT)
+            self._done(*self._waiting.popleft(), perf_counter(), TIMEOUT)
         self._watch = self._loop.call_later(_LOOK_SECONDS, self._look)
-
-
-class _Connection(asyncio.Protocol):
-    """One connection with at most one request on its way."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._parser = HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._request: Request | None = None
-        self._kept = True
-        self.due = 0.0
-
-    def send(self, request: Request, due: float) -> None:
-        """Write it."""
-        self._request = request
-        self.due = due
-        assert self._transport is not None
-        self._transport.write(request.payload)
-
-    def abort(self, outcome: str) -> None:
-        """End the connection, and the request on it with that outcome."""
-        self._finish(outcome)
-        self._kept = False
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Of asyncio."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own, which is no subclass
-
-    def data_received(self, data: bytes) -> None:
-        """Of asyncio."""
-        try:
-            self._parser.feed_data(data)
-        except HttpParserError:
-            self.abort(UNREADABLE)
-
-    def on_message_complete(self) -> None:
-        """Of the parser: the whole answer is here."""
-        if self._request is None:
-            self.abort(UNREADABLE)  # an answer that nobody asked for
-            return
-        status = self._parser.get_status_code()
-        if status < 200:
-            return  # an interim answer
-        self._kept = self._parser.should_keep_alive()
-        self._finish(str(status))
-        if self._kept:
-            self._pool.free(self)
-        elif self._transport is not None:
-            self._transport.close()
-
-    def connection_lost(self, exception: Exception | None) -> None:
-        """Of asyncio."""
-        self._finish(CLOSED)
-        self._pool.lost(self)
-
-    def _finish(self, outcome: str) -> None:
-        request, self._request = self._request, None
-        if request is not None:
-            self._pool.over(request, self.due, outcome)
 
 
 def _reason(error: OSError) -> str:

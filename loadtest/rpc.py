@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from time import perf_counter
 from typing import Any
 
 import grpc
@@ -88,7 +89,7 @@ class Calls:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                 outcome = error.code().name
         finally:
-            self._done(request, due, outcome)
+            self._done(request, due, perf_counter(), outcome)
 
     def _stream_of(self, method: str) -> _Stream:
         if method not in self._streams:
@@ -137,7 +138,7 @@ class _Stream:
                 if answer is grpc.aio.EOF:
                     outcome = (await call.code()).name
                     break
-                self._done(*self._pending.popleft(), OK)
+                self._done(*self._pending.popleft(), perf_counter(), OK)
         except TimeoutError:
             pass
         except grpc.aio.AioRpcError as error:
@@ -148,7 +149,7 @@ class _Stream:
             await asyncio.gather(writer, return_exceptions=True)
             pending, self._pending = self._pending, deque()
             for request, due in pending:
-                self._done(request, due, "stream ended" if outcome == OK else outcome)
+                self._done(request, due, perf_counter(), "stream ended" if outcome == OK else outcome)
 
     async def _write(self, call: Any) -> None:
         outgoing = self._outgoing

@@ -2,32 +2,41 @@
 
 Its clock starts with its process. A request that arrives at a moment gets its answer `delay` seconds later; an answer
 that would go out in the first `pause` seconds of a period goes out at the end of them. Every `fail_every`-th request
-gets a 503.
+gets a 503. Arrivals are those that the kernel saw, and the last moment before an answer is waited for awake: what the
+server is known for should not hang on how fast a sleeping processor wakes up.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import select
+import selectors
+import socket
+import struct
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from time import perf_counter
-from typing import cast
+from contextlib import contextmanager, suppress
+from time import perf_counter, time_ns
 
 import numpy as np
 import numpy.typing as npt
-import uvloop
 from httptools import HttpRequestParser
 
-from loadtest.timer import Timer
 from tests.processes import PROJECT
 
 _ANSWERS = {
     False: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     True: b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}",
 }
+
+#: Seconds before an answer from which on it is waited for awake.
+_AWAKE_SECONDS = 3e-4
+
+#: SO_TIMESTAMPNS of socket(7): Linux says when bytes came.
+_STAMP = 35
+_TIMESPEC = struct.Struct("@ll")
 
 
 def true_latencies(rate: float, seconds: float, delay: float, pause: float, period: float) -> npt.NDArray[np.float64]:
@@ -47,54 +56,78 @@ class _Stub:
         self._delay, self._pause, self._period, self._fail_every = delay, pause, period, fail_every
         self._began = perf_counter()
         self._count = 0
-        self._due: list[tuple[float, asyncio.Transport]] = []  # in order: the delay is always the same
-        self._next = 0
-        self._timer = Timer(self._answer)
+        self._due: deque[tuple[float, socket.socket]] = deque()  # in order: the delay is always the same
 
-    def take(self, transport: asyncio.Transport) -> None:
-        """A request is here."""
-        due = perf_counter() + self._delay
+    def take(self, connection: socket.socket, arrived: float) -> None:
+        """A request came at that moment."""
+        due = arrived + self._delay
         if self._pause:
             into = (due - self._began) % self._period
             due += max(0.0, self._pause - into)
-        self._due.append((due, transport))
-        if len(self._due) == self._next + 1:
-            self._timer.set(due)
+        self._due.append((due, connection))
 
-    def _answer(self) -> None:
-        while self._next < len(self._due):
-            due, transport = self._due[self._next]
-            if due > perf_counter():
-                self._timer.set(due)
-                return
-            self._next += 1
+    def answer(self) -> float | None:
+        """Send what is due; how many seconds may be slept until the next is, if there is one."""
+        while self._due:
+            due, connection = self._due[0]
+            sleep = due - perf_counter() - _AWAKE_SECONDS
+            if sleep > 0:
+                return sleep
+            while perf_counter() < due:
+                pass
+            self._due.popleft()
             self._count += 1
             fails = self._fail_every > 0 and self._count % self._fail_every == 0
-            if not transport.is_closing():
-                transport.write(_ANSWERS[fails])
+            with suppress(OSError):  # the caller did not wait for it
+                connection.send(_ANSWERS[fails])
+        return None
 
 
-class _Connection(asyncio.Protocol):
-    def __init__(self, stub: _Stub) -> None:
+class _Connection:
+    def __init__(self, stub: _Stub, accepted: socket.socket) -> None:
         self._stub = stub
+        self._socket = accepted
         self._parser = HttpRequestParser(self)
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sys.platform == "linux":
+            accepted.setsockopt(socket.SOL_SOCKET, _STAMP, 1)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own, which is no subclass
-
-    def data_received(self, data: bytes) -> None:
+    def read(self) -> bool:
+        """Whether the caller is still there."""
+        try:
+            data, messages, _, _ = self._socket.recvmsg(65536, socket.CMSG_SPACE(_TIMESPEC.size))
+        except ConnectionError:
+            return False
+        self._arrived = perf_counter()
+        for _, _, stamp in messages:
+            seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+            self._arrived -= (time_ns() - seconds * 1_000_000_000 - nanoseconds) * 1e-9
         self._parser.feed_data(data)
+        return bool(data)
+
+    def close(self) -> None:
+        """The caller has gone."""
+        self._socket.close()
 
     def on_message_complete(self) -> None:
-        self._stub.take(self._transport)
+        """Of the parser."""
+        self._stub.take(self._socket, self._arrived)
 
 
-async def _serve(options: argparse.Namespace) -> None:
-    stub = _Stub(options.delay, options.pause, options.period, options.fail_every)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(stub), "127.0.0.1", 0, backlog=2048)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+def serve(stub: _Stub, listening: socket.socket) -> None:
+    """Until the process is killed."""
+    selector = selectors.DefaultSelector()
+    selector.register(listening, selectors.EVENT_READ)
+    while True:
+        select.select([selector], [], [], stub.answer())  # epoll's own patience counts in whole milliseconds
+        for key, _ in selector.select(0):
+            if key.data is None:
+                accepted, _ = listening.accept()
+                selector.register(accepted, selectors.EVENT_READ, _Connection(stub, accepted))
+            elif not key.data.read():
+                selector.unregister(key.fileobj)
+                key.data.close()
 
 
 @contextmanager
@@ -122,4 +155,7 @@ if __name__ == "__main__":
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--period", type=float, default=1.0)
     parser.add_argument("--fail-every", type=int, default=0)
-    uvloop.run(_serve(parser.parse_args()))
+    options = parser.parse_args()
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+        print(listening.getsockname()[1], flush=True)
+        serve(_Stub(options.delay, options.pause, options.period, options.fail_every), listening)

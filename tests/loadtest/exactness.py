@@ -1,0 +1,52 @@
+"""The tool against a server that answers in 10 ms and pauses for a second in ten: `python -m tests.loadtest.exactness`.
+
+5 % of 10 ms is less than a busy machine may take to let a process have its turn, so this is for a quiet one;
+`test_truth.py` has the same with delays that are long enough for any. Where a percentile lies on the step between
+requests that the pause catches and those that it does not, one request more or less decides between the two kinds, so
+the 90th is shown and not judged.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from tests.loadtest import stub
+from tests.loadtest.test_truth import report
+
+DELAYS: dict[str, Any] = {"delay": 0.01, "pause": 1.0, "period": 10.0}
+
+#: Answers are due between two requests. At 200 a second they would be due with the next request but one, and the server
+#: would want a processor at the very moment at which the tool wants one.
+RATE, SECONDS = 150.0, 20.0
+
+ALLOWED = 0.05
+STEP = "90"
+
+
+def main() -> int:
+    """Print the reported and the true percentiles; the exit status is 1 where one is off by more than 5 %."""
+    with TemporaryDirectory() as folder, stub.running(**DELAYS) as url:
+        flags = ("--only", "open", "--rates", f"{RATE:g}", "--seconds", f"{SECONDS:g}")
+        [step] = report(url, Path(folder), *flags)["open"]
+    true = stub.true_latencies(RATE, SECONDS, **DELAYS)
+    worst = 0.0
+    print("percentile   true ms   reported ms   error")
+    for at, reported in step["percentiles"].items():
+        expected = float(np.percentile(true, float(at), method="inverted_cdf"))
+        error = reported / expected - 1
+        judged = at != STEP
+        worst = max(worst, abs(error) * judged)
+        mark = "" if abs(error) <= ALLOWED else "  too far" if judged else "  on the step"
+        print(f"p{at:<9} {expected * 1e3:9.2f} {reported * 1e3:13.2f} {error:+7.1%}{mark}")
+    half, most = (step["generator"][name] * 1e6 for name in ("lag_p50", "lag_p99"))
+    print(f"worst {worst:.1%}; half of the requests were sent within {half:.0f} us, 99 % within {most:.0f} us")
+    return int(worst > ALLOWED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
