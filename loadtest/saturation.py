@@ -14,8 +14,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from loadtest.errors import LoadTestError
 from loadtest.target import Target
 from loadtest.traffic import Request
 
@@ -33,38 +34,72 @@ def find(program: str) -> str | None:
     return shutil.which(program) or shutil.which(program, path=str(Path(sys.executable).parent))
 
 
+class Script:
+    """A file that has wrk (https://github.com/wg/wrk) post bodies to a path in turn; it is gone with this object."""
+
+    def __init__(self, path: str, bodies: Sequence[bytes], api_key: str | None = None) -> None:
+        self._file = tempfile.NamedTemporaryFile("w", suffix=".lua", encoding="utf-8")  # noqa: SIM115
+        key = "" if api_key is None else f', ["Authorization"] = "Bearer {api_key}"'
+        quoted = ",\n".join(f"[========[{body.decode()}]========]" for body in bodies)
+        self._file.write(
+            f"local bodies = {{{quoted}}}\nlocal turn = 0\n"
+            f'local headers = {{["Content-Type"] = "application/json"{key}}}\n'
+            "function request()\n  turn = turn % #bodies + 1\n"
+            f'  return wrk.format("POST", "{path}", headers, bodies[turn])\nend\n'
+        )
+        self._file.flush()
+
+    def command(self, url: str, connections: int, seconds: int) -> list[str]:
+        """What to run. Raises `LoadTestError` where wrk is not installed."""
+        program = find("wrk")
+        if program is None:
+            raise LoadTestError("wrk is needed: apt-get install wrk")
+        return [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", self._file.name, url]
+
+    def run(self, url: str, connections: int, seconds: int) -> Answers | None:
+        """Send as fast as answers come back, over so many connections; None where wrk fails or none comes."""
+        said = _run(self.command(url, connections, seconds), seconds) or ""
+        count, rate = re.search(r"(\d+) requests in", said), re.search(r"Requests/sec:\s+([\d.]+)", said)
+        p50, p99 = (re.search(rf"\s{percentile}%\s+([\d.]+)(us|ms|s|m)", said) for percentile in (50, 99))
+        if count is None or int(count[1]) == 0 or rate is None or p50 is None or p99 is None:
+            return None
+        bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+        sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+        return Answers(
+            requests=int(count[1]),
+            throughput=float(rate[1]),
+            p50=float(p50[1]) * _UNITS[p50[2]],
+            p99=float(p99[1]) * _UNITS[p99[2]],
+            failed=(int(bad[1]) if bad else 0) + (sum(map(int, sockets.groups())) if sockets else 0),
+        )
+
+
+class Answers(NamedTuple):
+    """What wrk saw."""
+
+    requests: int
+    throughput: float  # a second
+    p50: float  # seconds
+    p99: float
+    failed: int
+
+
 def wrk(target: Target, requests: Sequence[Request], connections: int, seconds: int) -> dict[str, Any] | None:
-    """REST requests of one form (https://github.com/wg/wrk); None where wrk is missing or fails."""
-    program = find("wrk")
-    if program is None:
-        return None
+    """REST requests of one form, by wrk; None where it fails. Raises `LoadTestError` where it is not installed."""
     path = requests[0].payload.split(b" ", 2)[1].decode()
-    bodies = ",\n".join(f"[========[{_body(each)}]========]" for each in requests)
-    key = "" if target.api_key is None else f', ["Authorization"] = "Bearer {target.api_key}"'
-    script = (
-        f'local bodies = {{{bodies}}}\nlocal turn = 0\nlocal headers = {{["Content-Type"] = "application/json"{key}}}\n'
-        "function request()\n  turn = turn % #bodies + 1\n"
-        f'  return wrk.format("POST", "{path}", headers, bodies[turn])\nend\n'
-    )
-    with tempfile.NamedTemporaryFile("w", suffix=".lua", encoding="utf-8") as file:
-        file.write(script)
-        file.flush()
-        scheme = "https" if target.rest.tls else "http"
-        command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", file.name]
-        said = _run([*command, f"{scheme}://{target.rest}"], seconds)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said or "")
-    if said is None or rate is None:
+    script = Script(path, [_body(request) for request in requests], target.api_key)
+    scheme = "https" if target.rest.tls else "http"
+    answers = script.run(f"{scheme}://{target.rest}", connections, seconds)
+    if answers is None:
         return None
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
     return {
         "tool": "wrk",
         "traffic": requests[0].form,
         "connections": connections,
-        "throughput": float(rate[1]),
-        "p50": _time(said, "50%"),
-        "p99": _time(said, "99%"),
-        "failed": (int(bad[1]) if bad else 0) + (sum(map(int, sockets.groups())) if sockets else 0),
+        "throughput": answers.throughput,
+        "p50": answers.p50,
+        "p99": answers.p99,
+        "failed": answers.failed,
     }
 
 
@@ -110,8 +145,8 @@ def perf_analyzer(
     }
 
 
-def _body(request: Request) -> str:
-    return request.payload.partition(b"\r\n\r\n")[2].decode()
+def _body(request: Request) -> bytes:
+    return request.payload.partition(b"\r\n\r\n")[2]
 
 
 def _run(command: list[str], seconds: float) -> str | None:
@@ -122,8 +157,3 @@ def _run(command: list[str], seconds: float) -> str | None:
     except subprocess.TimeoutExpired:
         return None
     return finished.stdout if finished.returncode == 0 else None
-
-
-def _time(said: str, percentile: str) -> float | None:
-    found = re.search(rf"\s{re.escape(percentile)}\s+([\d.]+)(us|ms|s|m)", said)
-    return float(found[1]) * _UNITS[found[2]] if found else None
