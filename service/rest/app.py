@@ -184,8 +184,11 @@ class Application(FastAPI):
         """A request of a busy route from its head to the last byte of its answer."""
         started = perf_counter()
         record = exchange.record = self._begin(exchange.headers)
-        status = await self._answer(match, exchange, record)
-        self._end(match.path, status, started, record, exchange.method, exchange.target, exchange.client)
+        status = CLIENT_CLOSED_REQUEST
+        try:
+            status = await self._answer(match, exchange, record)
+        finally:
+            self._end(match.path, status, started, record, exchange.method, exchange.target, exchange.client)
         exchange.record = None  # the connection keeps the exchange, but a model that was unloaded must not stay for it
 
     def route_of(self, scope: Scope) -> str:
@@ -262,6 +265,8 @@ class Application(FastAPI):
             status = _SERVER_ERROR
         try:
             await exchange.send(status, answer, record.id)
+        except ClientDisconnected:
+            return CLIENT_CLOSED_REQUEST
         finally:
             if held:
                 self._buffers.release(held)

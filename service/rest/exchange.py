@@ -56,4 +56,7 @@ class Exchange(ABC):
 
     @abstractmethod
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
-        """Answer. What the headers say must be our own, since nothing looks for line ends in them."""
+        """Answer, if the caller is still there; raises `ClientDisconnected` where it is known that it is not.
+
+        What the headers say must be our own, since nothing looks for line ends in them.
+        """

@@ -349,6 +349,8 @@ class Direct(Exchange):
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         protocol = self._protocol
         transport, flow = protocol.transport, protocol.flow
+        if transport.is_closing():
+            raise ClientDisconnected
         body, content_type, headers = answer
         lines = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
             content_type,
@@ -369,7 +371,7 @@ class Direct(Exchange):
             for start in range(0, len(body), PIECE_BYTES):
                 await flow.drain()
                 if transport.is_closing():
-                    return
+                    raise ClientDisconnected
                 transport.write(body[start : start + PIECE_BYTES])
         self.response_complete = True
         if not self.keep_alive:

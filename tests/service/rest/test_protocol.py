@@ -2,10 +2,12 @@
 
 import json
 import signal
+import socket
+import struct
 
 import pytest
 
-from tests.processes import ServerProcess
+from tests.processes import ServerProcess, eventually
 from tests.service.rest.raw import Connection, request
 
 GOOD = json.dumps({"text": "A great film."}).encode()
@@ -78,6 +80,20 @@ def test_a_request_behind_a_small_one(server: ServerProcess) -> None:
         answers = [connection.answer() for _ in range(5)]
     assert [answer.status for answer in answers] == [200] * 5
     assert [b"label" in answer.body for answer in answers] == [True, False, True, True, False]
+
+
+def test_callers_who_are_gone_before_the_answer(server: ServerProcess) -> None:
+    """Who sends a request and breaks the connection at once is not in flight for ever, and is no error of ours."""
+    logged = len(server.log)
+    sent = request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD
+    for _ in range(100):
+        connection = socket.create_connection(("127.0.0.1", server.port))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no farewell
+        connection.sendall(sent)
+        connection.close()
+    # The question is in flight itself.
+    eventually(lambda: 'sentiment_requests_in_flight{protocol="rest"} 1.0\n' in server.client.get("/metrics").text)
+    assert not [line for line in server.log[logged:] if "ERROR" in line]
 
 
 def test_a_request_that_is_half_here_at_the_end() -> None:
