@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -52,10 +53,20 @@ async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Constant(SentimentServicer):
-    """A constant for `Predict`."""
+    """A constant for `Predict` and for every message of `PredictStream`."""
 
     async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.Prediction:
         """A constant."""
+        return self._prediction()
+
+    async def PredictStream(
+        self, request_iterator: AsyncIterator[pb.PredictRequest], context: Any
+    ) -> AsyncIterator[pb.Prediction]:
+        """The constant again and again."""
+        async for _ in request_iterator:
+            yield self._prediction()
+
+    def _prediction(self) -> pb.Prediction:
         probability = pb.Prediction.LabelProbability
         return pb.Prediction(
             label="positive",

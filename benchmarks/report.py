@@ -90,6 +90,15 @@ def print_ratios(measured: Measurements) -> None:
     for protocol in ("REST batch of 32", "gRPC batch of 32", "gRPC stream"):
         loads = zip(together, measured.loads["service", protocol, "whole", 8], strict=True)
         show(f"in process, 32 at a time / CPU a text of {protocol}, whole", (stage / load.cpu for stage, load in loads))
+    costs = zip(
+        measured.pairs(("service, 1 worker", "gRPC stream", "whole", 8), ("constant gRPC", "gRPC stream", "whole", 8)),
+        measured.stages["whole"][PREDICT],
+        strict=True,
+    )
+    show(
+        "CPU a message of a stream, whole: service of 1 worker / (constant gRPC + in process)",
+        (ours.cpu / (floor.cpu + stage) for (ours, floor), stage in costs),
+    )
     pairs = measured.pairs(("service", "REST, beside batches", "short", 4), (*service, "short", 4))
     show("p99 of short requests beside batches of 256 / without", (beside.p99 / alone.p99 for beside, alone in pairs))
     pairs = measured.pairs((*service, "whole", 32), ("service, 1 worker", "REST", "whole", 32))

@@ -63,6 +63,7 @@ CASES = (
     *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("REST batch of 32", "REST OIP")),
     *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (SERVICE, ALONE, GRPC)),
     *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("gRPC OIP", "gRPC batch of 32", "gRPC stream")),
+    *(Case(server, "gRPC stream", WHOLE, 8) for server in (ALONE, GRPC)),
     *(Case(SERVICE, protocol, SHORT, 4) for protocol in ("REST", DISTURBED)),
 )
 

@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Collection
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-from service.grpc.call import Context
+from service.grpc.call import Context, Handler, uncounted
 
 SERVICE = "grpc.health.v1.Health"
 
 
-class Health(HealthServicer):
+class Health:
     """SERVING for every one of the services as long as the server says so."""
 
     def __init__(self, services: Collection[str]) -> None:
@@ -25,6 +24,15 @@ class Health(HealthServicer):
         self._serving = True
         self._leaving = False
         self._changed = asyncio.Event()
+
+    def handlers(self) -> dict[str, Handler]:
+        """Every method by its name."""
+        return {
+            "Check": uncounted(HealthCheckRequest.FromString, self._check),
+            "Watch": grpc.unary_stream_rpc_method_handler(
+                self._watch, HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString
+            ),
+        }
 
     def tell(self, serving: bool) -> None:
         """What is so from now on, for those who ask and for those who watch."""
@@ -37,13 +45,13 @@ class Health(HealthServicer):
         self._serving, self._leaving = False, True
         self._wake()
 
-    async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
+    async def _check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
         """The status now."""
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r}")
         return self._status()
 
-    async def Watch(self, request: HealthCheckRequest, context: Context) -> AsyncIterator[HealthCheckResponse]:
+    async def _watch(self, request: HealthCheckRequest, context: Context) -> AsyncIterator[HealthCheckResponse]:
         """The status now and after every change; a service that is not there may come, as the protocol has it."""
         known = request.service in self._services
         told: HealthCheckResponse | None = None

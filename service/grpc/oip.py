@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
 from service.dataplane import DataPlane
 from service.errors import Invalid
-from service.grpc.call import Caller, Context, as_refusal
+from service.grpc.call import Caller, Context, Handler, as_refusal, uncounted
 from service.grpc.protos import inference_pb2 as pb
-from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceServicer
 from service.keeper import Keeper
 from service.oip import description
 from service.oip.inference import Input, Request, RequestedOutput, infer
@@ -41,128 +40,121 @@ SERVICE = "inference.GRPCInferenceService"
     )
 )
 
+#: Those that are not counted.
+SERVER_LIVE, SERVER_READY, MODEL_READY, SERVER_METADATA = (
+    f"/{SERVICE}/{method}" for method in ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata")
+)
+
 #: Those that ask a model.
 MODEL_ROUTES = (MODEL_INFER, MODEL_STREAM_INFER)
 
 _MICROSECONDS = 1e-6
 
 
-class OpenInference(GRPCInferenceServiceServicer):
+class OpenInference:
     """`inference.GRPCInferenceService`."""
 
-    def __init__(self, dataplane: DataPlane, keeper: Keeper, caller: Caller) -> None:
+    def __init__(self, dataplane: DataPlane, keeper: Keeper) -> None:
         self._dataplane = dataplane
         self._keeper = keeper
         self._repository = dataplane.repository
-        self._caller = caller
 
-    async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
+    def handlers(self, caller: Caller) -> dict[str, Handler]:
+        """Every method by its path."""
+        unary, infer_request = caller.unary, pb.ModelInferRequest.FromString
+        load, unload = pb.RepositoryModelLoadRequest.FromString, pb.RepositoryModelUnloadRequest.FromString
+        return {
+            SERVER_LIVE: uncounted(pb.ServerLiveRequest.FromString, self._server_live),
+            SERVER_READY: uncounted(pb.ServerReadyRequest.FromString, self._server_ready),
+            MODEL_READY: uncounted(pb.ModelReadyRequest.FromString, self._model_ready),
+            SERVER_METADATA: uncounted(pb.ServerMetadataRequest.FromString, self._server_metadata),
+            MODEL_METADATA: unary(MODEL_METADATA, pb.ModelMetadataRequest.FromString, self._model_metadata),
+            MODEL_CONFIG: unary(MODEL_CONFIG, pb.ModelConfigRequest.FromString, self._model_config),
+            MODEL_STATISTICS: unary(MODEL_STATISTICS, pb.ModelStatisticsRequest.FromString, self._model_statistics),
+            REPOSITORY_INDEX: unary(REPOSITORY_INDEX, pb.RepositoryIndexRequest.FromString, self._repository_index),
+            REPOSITORY_MODEL_LOAD: unary(REPOSITORY_MODEL_LOAD, load, self._repository_model_load),
+            REPOSITORY_MODEL_UNLOAD: unary(REPOSITORY_MODEL_UNLOAD, unload, self._repository_model_unload),
+            MODEL_INFER: unary(MODEL_INFER, infer_request, self._infer),
+            MODEL_STREAM_INFER: caller.stream(MODEL_STREAM_INFER, infer_request, self._stream_infer),
+        }
+
+    async def _server_live(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
         """Always, as long as the process answers."""
         return pb.ServerLiveResponse(live=True)
 
-    async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:
+    async def _server_ready(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:
         """Until the service shuts down."""
         return pb.ServerReadyResponse(ready=self._dataplane.ready)
 
-    async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
+    async def _model_ready(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
         """Whether that model answers."""
         ready = self._dataplane.ready and self._repository.holds(request.name, request.version)
         return pb.ModelReadyResponse(ready=ready)
 
-    async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
+    async def _server_metadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
         """Name, version and extensions."""
         return pb.ServerMetadataResponse(**description.server_metadata(package_version()))
 
-    async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
+    async def _model_metadata(
+        self, request: pb.ModelMetadataRequest, remaining: float | None
+    ) -> pb.ModelMetadataResponse:
         """Inputs and outputs."""
+        classifier = self._repository.get(request.name, request.version)
+        document = description.model_metadata(classifier, self._repository.versions(classifier.manifest.name))
+        return ParseDict(document, pb.ModelMetadataResponse())
 
-        async def answer() -> pb.ModelMetadataResponse:
-            classifier = self._repository.get(request.name, request.version)
-            document = description.model_metadata(classifier, self._repository.versions(classifier.manifest.name))
-            return ParseDict(document, pb.ModelMetadataResponse())
-
-        return await self._caller.unary(MODEL_METADATA, context, answer)
-
-    async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
+    async def _model_config(self, request: pb.ModelConfigRequest, remaining: float | None) -> pb.ModelConfigResponse:
         """Triton's configuration of a model."""
+        classifier = self._repository.get(request.name, request.version)
+        document = description.model_config(classifier, self._dataplane.settings.max_batch_texts)
+        return ParseDict({"config": document}, pb.ModelConfigResponse())
 
-        async def answer() -> pb.ModelConfigResponse:
-            classifier = self._repository.get(request.name, request.version)
-            document = description.model_config(classifier, self._dataplane.settings.max_batch_texts)
-            return ParseDict({"config": document}, pb.ModelConfigResponse())
-
-        return await self._caller.unary(MODEL_CONFIG, context, answer)
-
-    async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:
+    async def _model_statistics(
+        self, request: pb.ModelStatisticsRequest, remaining: float | None
+    ) -> pb.ModelStatisticsResponse:
         """Counts and durations of one model, or of all."""
+        chosen = self._repository.select(request.name, request.version)
+        document = {"model_stats": [description.model_statistics(each) for each in chosen]}
+        return ParseDict(document, pb.ModelStatisticsResponse())
 
-        async def answer() -> pb.ModelStatisticsResponse:
-            chosen = self._repository.select(request.name, request.version)
-            document = {"model_stats": [description.model_statistics(each) for each in chosen]}
-            return ParseDict(document, pb.ModelStatisticsResponse())
-
-        return await self._caller.unary(MODEL_STATISTICS, context, answer)
-
-    async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
+    async def _repository_index(
+        self, request: pb.RepositoryIndexRequest, remaining: float | None
+    ) -> pb.RepositoryIndexResponse:
         """Every version in the repository, loaded or not."""
+        entries = [each for each in await self._keeper.index() if each.state == "READY" or not request.ready]
+        return pb.RepositoryIndexResponse(
+            models=[pb.RepositoryIndexResponse.ModelIndex(**each._asdict()) for each in entries]
+        )
 
-        async def answer() -> pb.RepositoryIndexResponse:
-            entries = [each for each in await self._keeper.index() if each.state == "READY" or not request.ready]
-            return pb.RepositoryIndexResponse(
-                models=[pb.RepositoryIndexResponse.ModelIndex(**each._asdict()) for each in entries]
-            )
-
-        return await self._caller.unary(REPOSITORY_INDEX, context, answer)
-
-    async def RepositoryModelLoad(
-        self, request: pb.RepositoryModelLoadRequest, context: Context
+    async def _repository_model_load(
+        self, request: pb.RepositoryModelLoadRequest, remaining: float | None
     ) -> pb.RepositoryModelLoadResponse:
         """Serve what is to be served of a model as it lies in its folder now."""
+        await self._keeper.load(request.model_name)
+        return pb.RepositoryModelLoadResponse()
 
-        async def answer() -> pb.RepositoryModelLoadResponse:
-            await self._keeper.load(request.model_name)
-            return pb.RepositoryModelLoadResponse()
-
-        return await self._caller.unary(REPOSITORY_MODEL_LOAD, context, answer)
-
-    async def RepositoryModelUnload(
-        self, request: pb.RepositoryModelUnloadRequest, context: Context
+    async def _repository_model_unload(
+        self, request: pb.RepositoryModelUnloadRequest, remaining: float | None
     ) -> pb.RepositoryModelUnloadResponse:
         """Stop to serve a model."""
+        await self._keeper.unload(request.model_name)
+        return pb.RepositoryModelUnloadResponse()
 
-        async def answer() -> pb.RepositoryModelUnloadResponse:
-            await self._keeper.unload(request.model_name)
-            return pb.RepositoryModelUnloadResponse()
-
-        return await self._caller.unary(REPOSITORY_MODEL_UNLOAD, context, answer)
-
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
-        """One infer request."""
-        return await self._caller.unary(MODEL_INFER, context, lambda: self._infer(request, context))
-
-    async def ModelStreamInfer(
-        self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
-        """Infer requests answered in order. One that fails is answered with its message, and the stream goes on."""
-
-        async def answers() -> AsyncIterator[pb.ModelStreamInferResponse]:
-            async for request in self._caller.messages(request_iterator):
-                yield await self._stream_answer(request, context)
-
-        async for answer in self._caller.stream(MODEL_STREAM_INFER, context, answers()):
-            yield answer
-
-    async def _stream_answer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelStreamInferResponse:
+    async def _stream_infer(
+        self, request: pb.ModelInferRequest, remaining: float | None
+    ) -> pb.ModelStreamInferResponse:
+        """One infer request of a stream. If it fails it is answered with its message, and the stream goes on."""
         try:
-            return pb.ModelStreamInferResponse(infer_response=await self._infer(request, context))
+            return pb.ModelStreamInferResponse(infer_response=await self._infer(request, remaining))
         except Exception as error:
             refusal = as_refusal(error, MODEL_STREAM_INFER)
             # Clients match answers to requests by this id, also where there is nothing else in the answer.
             nothing = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=refusal.message, infer_response=nothing)
 
-    async def _infer(self, message: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
-        classifier, outputs = await infer(self._dataplane, _request(message, context.time_remaining()))
+    async def _infer(self, message: pb.ModelInferRequest, remaining: float | None) -> pb.ModelInferResponse:
+        """One infer request."""
+        classifier, outputs = await infer(self._dataplane, _request(message, remaining))
         manifest = classifier.manifest
         return pb.ModelInferResponse(
             model_name=manifest.name,

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
-from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.api_keys import ApiKeys
 from service.dataplane import DataPlane
 from service.errors import GRPC_STATUS, StartupError, Unauthorized
 from service.grpc import health, oip, sentiment
-from service.grpc.call import Caller
-from service.grpc.protos import inference_pb2_grpc, sentiment_pb2_grpc
+from service.grpc.call import Caller, Handler
 from service.keeper import Keeper
 from service.settings import Settings
 from service.tls import Certificates, Pem
@@ -32,7 +29,8 @@ ROUTES = dict.fromkeys(oip.ROUTES, False) | dict.fromkeys((*sentiment.ROUTES, *o
 HEALTH_METHODS = frozenset(
     {
         *(f"/{health.SERVICE}/{method}" for method in ("Check", "Watch", "List")),
-        *(f"/{oip.SERVICE}/{method}" for method in ("ServerLive", "ServerReady")),
+        oip.SERVER_LIVE,
+        oip.SERVER_READY,
     }
 )
 
@@ -42,25 +40,20 @@ _PING_SECONDS = 10.0
 #: gRPC's options are of 32 bits.
 _MAX_INT = 2**31 - 1
 
-_Handler = Any  # grpc.RpcMethodHandler is generic for type checkers alone
 
+class _Methods(grpc.GenericRpcHandler):
+    """All methods in one place.
 
-class _Reader(grpc.aio.ServerInterceptor):
-    """Refuses bytes that are no message, which gRPC would take for a defect of ours and log as one."""
+    gRPC waits for the next call of every method that is registered by itself, which takes time in each call of any of
+    them. So only those of health are: a platform's question does not wait behind the calls of others.
+    """
 
-    def __init__(self) -> None:
-        self._handlers: dict[str, _Handler] = {}
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = handlers
 
-    async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]], details: grpc.HandlerCallDetails
-    ) -> _Handler:
-        """The method's handler, with the refusal around it if it takes a single message."""
-        handler = self._handlers.get(details.method)
-        if handler is None:
-            handler = await continuation(details)
-            if handler is not None:  # there is such a method
-                handler = self._handlers[details.method] = _reading(handler)
-        return handler
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """The handler of a method, None if there is no such method."""
+        return self._handlers.get(handler_call_details.method)
 
 
 class _Doorkeeper(grpc.aio.ServerInterceptor):
@@ -75,11 +68,11 @@ class _Doorkeeper(grpc.aio.ServerInterceptor):
             await context.abort(grpc.StatusCode[GRPC_STATUS[error.code]], error.message)
 
         # Whatever a method takes and gives, a refusal is the same.
-        self._refusal: _Handler = grpc.stream_stream_rpc_method_handler(refuse)
+        self._refusal: Handler = grpc.stream_stream_rpc_method_handler(refuse)
 
     async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]], details: grpc.HandlerCallDetails
-    ) -> _Handler:
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]], details: grpc.HandlerCallDetails
+    ) -> Handler:
         """The method's handler, or the refusal."""
         if details.method in self._open:
             return await continuation(details)
@@ -101,9 +94,7 @@ class Server:
     ) -> None:
         self._certificates = certificates
         settings = dataplane.settings
-        interceptors: list[grpc.aio.ServerInterceptor] = [_Reader()]
-        if tracing is not None:
-            interceptors.insert(0, tracing)
+        interceptors = [] if tracing is None else [tracing]
         if dataplane.api_keys is not None:
             interceptors.insert(
                 0, _Doorkeeper(dataplane.api_keys, HEALTH_METHODS if settings.open_health else frozenset())
@@ -120,11 +111,13 @@ class Server:
             ],
         )
         self._health = health.Health(HEALTH_NAMES)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_registered_method_handlers(health.SERVICE, self._health.handlers())
         self._caller = Caller(dataplane)
-        open_inference = oip.OpenInference(dataplane, keeper, self._caller)
-        inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(open_inference, self._server)
-        sentiment_pb2_grpc.add_SentimentServicer_to_server(sentiment.Sentiment(dataplane, self._caller), self._server)
+        handlers = {
+            **oip.OpenInference(dataplane, keeper).handlers(self._caller),
+            **sentiment.Sentiment(dataplane).handlers(self._caller),
+        }
+        self._server.add_generic_rpc_handlers((_Methods(handlers),))
         names = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
@@ -198,22 +191,3 @@ def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
 
 def _text(value: str | bytes | None) -> str | None:
     return value.decode("latin-1") if isinstance(value, bytes) else value
-
-
-def _reading(handler: _Handler) -> _Handler:
-    answer, deserialize = handler.unary_unary, handler.request_deserializer
-    if answer is None or deserialize is None:
-        return handler
-
-    def read(message: bytes) -> Any:
-        try:
-            return deserialize(message)
-        except DecodeError:
-            return None
-
-    async def method(request: Any, context: Any) -> Any:
-        if request is None:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the message is not valid protobuf")
-        return await answer(request, context)
-
-    return grpc.unary_unary_rpc_method_handler(method, read, handler.response_serializer)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,14 +51,11 @@ class Traced(grpc.aio.ServerInterceptor):
 
             return grpc.unary_unary_rpc_method_handler(answer, *codecs)
 
-        assert inspect.isasyncgenfunction(handler.stream_stream)
-
-        async def answers(requests: Any, context: Any) -> AsyncIterator[Any]:
+        async def converse(requests: Any, context: Any) -> None:
             with self._span(details.method, context) as traced:
-                async for each in handler.stream_stream(requests, traced):
-                    yield each
+                await handler.stream_stream(requests, traced)
 
-        return grpc.stream_stream_rpc_method_handler(answers, *codecs)
+        return grpc.stream_stream_rpc_method_handler(converse, *codecs)
 
     @contextmanager
     def _span(self, method: str, context: Any) -> Iterator[_Context]:

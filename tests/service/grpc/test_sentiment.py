@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,8 +15,9 @@ import pytest
 
 from service import prediction as core
 from service.classifier import Classifier
-from service.dataplane import DataPlane
-from service.grpc.call import Caller, Context
+from service.dataplane import INLINE_CHARACTERS, DataPlane
+from service.errors import Overloaded
+from service.grpc.call import Caller
 from service.grpc.protos.sentiment_pb2 import (
     ExplainRequest,
     PredictBatchRequest,
@@ -35,6 +36,56 @@ TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will neve
 
 #: About half a second of work, as much as fits into a message.
 LARGE = ["word " * 1600] * 1000
+
+
+class Aborted(Exception):
+    """What gRPC raises to end a call."""
+
+
+class FakeContext:
+    """In the place of gRPC's: a call whose caller leaves when it is given a message."""
+
+    def __init__(self, remaining: float | None = None) -> None:
+        self.aborted: list[tuple[grpc.StatusCode, str]] = []
+        self.trailing: tuple[tuple[str, str], ...] = ()
+        self._remaining = remaining
+
+    def time_remaining(self) -> float | None:
+        return self._remaining
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def set_trailing_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        self.trailing = metadata
+
+    async def read(self) -> bytes:
+        return b""
+
+    async def write(self, message: bytes) -> None:
+        raise asyncio.CancelledError
+
+    async def abort(self, code: grpc.StatusCode, message: str) -> None:
+        self.aborted.append((code, message))
+        raise Aborted
+
+
+def unread(content: bytes) -> PredictRequest:
+    pytest.fail("the message was read")
+
+
+async def unanswered(request: PredictRequest, remaining: float | None) -> Prediction:
+    pytest.fail("the request was answered")
+
+
+def calls_ended(metrics: Metrics) -> dict[str, float]:
+    """How often a call ended, by status."""
+    samples = series(metrics.expose().decode())
+    return {
+        dict(labels)["status"]: number
+        for (name, labels), number in samples.items()
+        if name == "sentiment_requests_total" and number
+    }
 
 
 def assert_answers(classifier: Classifier, texts: list[str], answers: list[Prediction]) -> None:
@@ -232,36 +283,35 @@ def test_deadline_has_passed(server: ServerProcess, stub: SentimentStub) -> None
 
 
 def test_deadline_had_passed_on_arrival() -> None:
-    """A call that arrives after its deadline is refused before its method runs, and counted as such."""
+    """A call that arrives after its deadline is refused before its message is read, and counted as such."""
+    context = FakeContext(remaining=0.0)
     metrics = Metrics({"grpc": {"/method": False}})
-    aborted: list[tuple[grpc.StatusCode, str]] = []
-
-    class Aborted(Exception):
-        pass
-
-    class Late:
-        def time_remaining(self) -> float:
-            return 0.0
-
-        def invocation_metadata(self) -> tuple[()]:
-            return ()
-
-        def set_trailing_metadata(self, metadata: object) -> None:
-            pass
-
-        async def abort(self, code: grpc.StatusCode, message: str) -> None:
-            aborted.append((code, message))
-            raise Aborted
-
-    async def method() -> None:
-        pytest.fail("the method ran")
-
     caller = Caller(cast(DataPlane, SimpleNamespace(metrics=metrics)))
     with pytest.raises(Aborted):
-        asyncio.run(caller.unary("/method", cast(Context, Late()), method))
-    assert aborted == [(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline had passed before the request was read")]
-    samples = series(metrics.expose().decode())
-    assert value(samples, "sentiment_requests_total", protocol="grpc", route="/method", status="DEADLINE_EXCEEDED") == 1
+        asyncio.run(caller.unary("/method", unread, unanswered).unary_unary(b"", context))
+    assert context.aborted == [
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline had passed before the request was read")
+    ]
+    assert calls_ended(metrics) == {"DEADLINE_EXCEEDED": 1}
+
+
+def test_large_messages_without_a_place_are_not_read() -> None:
+    """A message that is certainly too large for its place is refused before it is read; a small one is read."""
+
+    def full() -> None:
+        raise Overloaded("2048 texts are waiting")
+
+    context = FakeContext()
+    metrics = Metrics({"grpc": {"/method": False}})
+    caller = Caller(cast(DataPlane, SimpleNamespace(metrics=metrics, expect_large=full)))
+    with pytest.raises(Aborted):
+        asyncio.run(caller.unary("/method", unread, unanswered).unary_unary(b"\xff" * (INLINE_CHARACTERS + 1), context))
+    assert dict(context.trailing)["grpc-retry-pushback-ms"] == "1000"
+    with pytest.raises(Aborted):
+        handler = caller.unary("/method", PredictRequest.FromString, unanswered)
+        asyncio.run(handler.unary_unary(b"\xff" * INLINE_CHARACTERS, context))
+    assert [code.name for code, _ in context.aborted] == ["RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"]
+    assert calls_ended(metrics) == {"RESOURCE_EXHAUSTED": 1, "INVALID_ARGUMENT": 1}
 
 
 def test_deadline_in_a_large_batch(server: ServerProcess, stub: SentimentStub) -> None:
@@ -342,24 +392,15 @@ def test_cancelled_stream(server: ServerProcess, stub: SentimentStub) -> None:
 def test_abandoned_stream_is_counted_as_cancelled() -> None:
     """A stream whose last answer is never taken is no answered one."""
     metrics = Metrics({"grpc": {"/method": False}})
-    context = SimpleNamespace(invocation_metadata=lambda: (), set_trailing_metadata=lambda metadata: None)
 
-    async def answers() -> AsyncIterator[int]:
-        yield 1
+    async def answer(request: PredictRequest, remaining: float | None) -> Prediction:
+        return Prediction()
 
-    async def abandon() -> None:
-        caller = Caller(cast(DataPlane, SimpleNamespace(metrics=metrics)))
-        stream = cast(Any, caller.stream("/method", cast(Context, context), answers()))
-        assert await anext(stream) == 1
-        await stream.aclose()
-
-    asyncio.run(abandon())
-    samples = series(metrics.expose().decode())
-    counted = {
-        status: value(samples, "sentiment_requests_total", protocol="grpc", route="/method", status=status)
-        for status in ("OK", "CANCELLED")
-    }
-    assert counted == {"OK": 0, "CANCELLED": 1}
+    caller = Caller(cast(DataPlane, SimpleNamespace(metrics=metrics)))
+    handler = caller.stream("/method", PredictRequest.FromString, answer)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(handler.stream_stream(None, FakeContext()))
+    assert calls_ended(metrics) == {"CANCELLED": 1}
 
 
 @pytest.mark.parametrize("sent", ["abc", "A-Z:a/b+c=d~e._", "x" * 128])
