@@ -96,6 +96,8 @@ class Batcher(ABC):
         return jobs
 
     def _deliver(self, jobs: list[Job], batch: Batch) -> None:
+        if not jobs:
+            return
         self._classifier.statistics.ran(sum(len(done.predictions) for done in batch.done), batch.runs)
         for job, done in zip(jobs, batch.done, strict=True):
             if not job.done.done():
@@ -137,6 +139,11 @@ class TurnBatcher(Batcher):
             fail(jobs, error)
 
 
+#: Batches that are on the thread at once where none need gather: the next one begins when the one that runs ends,
+#: however busy the event loop is.
+_AHEAD = 2
+
+
 class ThreadBatcher(Batcher):
     """Runs batches on a thread, one at a time; with a device that is free, nothing waits.
 
@@ -150,7 +157,8 @@ class ThreadBatcher(Batcher):
         self.max_rows = max_rows
         self._executor = executor
         self._max_delay = int(max_delay * 1e9)
-        self._running = False
+        self._running = 0
+        self._most_running = 1 if max_delay else _AHEAD
         self._timer: asyncio.TimerHandle | None = None
         self._last_rows = 0
         self._free_since = perf_counter_ns()
@@ -165,7 +173,7 @@ class ThreadBatcher(Batcher):
             self._timer = None
         while self._waiting and self._waiting[0].done.done():
             self._waiting.popleft()
-        if self._running or not self._waiting:
+        if self._running >= self._most_running or not self._waiting:
             return
         if (delay := self._delay()) > 0:
             self._timer = loop.call_later(delay * 1e-9, self._start, loop)
@@ -173,12 +181,17 @@ class ThreadBatcher(Batcher):
         jobs = self._take(self.max_rows, float("inf"))
         self._last_rows = sum(len(job.rows) for job in jobs)
         try:
-            running = loop.run_in_executor(self._executor, run, self._classifier, jobs)
+            running = loop.run_in_executor(self._executor, self._run_wanted, jobs)
         except RuntimeError as error:  # the executor was shut down
             fail(jobs, error)
             return
-        self._running = True
+        self._running += 1
         running.add_done_callback(lambda future: self._ended(loop, jobs, future))
+
+    def _run_wanted(self, jobs: list[Job]) -> Batch:
+        """On the thread, where callers may have left since the jobs were handed over."""
+        jobs[:] = [job for job in jobs if not job.done.done()]
+        return run(self._classifier, jobs) if jobs else Batch([], 0)
 
     def _delay(self) -> int:
         """Nanoseconds for which it is worth to let more rows come."""
@@ -190,7 +203,7 @@ class ThreadBatcher(Batcher):
         return self._waiting[0].arrived + self._max_delay - now
 
     def _ended(self, loop: asyncio.AbstractEventLoop, jobs: list[Job], running: asyncio.Future[Batch]) -> None:
-        self._running = False
+        self._running -= 1
         self._free_since = perf_counter_ns()
         try:
             self._deliver(jobs, running.result())

@@ -42,10 +42,10 @@ _MAX_INT = 2**31 - 1
 
 
 class _Methods(grpc.GenericRpcHandler):
-    """All methods in one place.
+    """All methods in one table.
 
-    gRPC waits for the next call of every method that is registered by itself, which takes time in each call of any of
-    them. So only those of health are: a platform's question does not wait behind the calls of others.
+    Their calls wait in one line until the event loop lets them in. Those of health, registered by themselves, have a
+    line of their own, so that a platform's question does not wait behind the calls of others.
     """
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:

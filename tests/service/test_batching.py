@@ -155,13 +155,29 @@ def test_gathering_while_the_device_is_busy(echo: Echo, executor: ThreadPoolExec
 
     async def story() -> None:
         echo.gated = True
-        batcher = on_thread(echo, executor, max_rows=4)
+        batcher = on_thread(echo, executor, max_rows=4, max_delay=NEVER)
         futures = [submit(batcher, "first")]
         await echo.until_entered()
         futures += [submit(batcher, "a", "b"), submit(batcher, "c"), submit(batcher, "d", "e"), submit(batcher, "f")]
         echo.open.release(10)
         assert await answers(*futures) == [["first"], ["a", "b"], ["c"], ["d", "e"], ["f"]]
         assert echo.batches == [["first"], ["a", "b", "c"], ["d", "e", "f"]]
+
+    play(story())
+
+
+def test_the_next_batch_is_on_the_thread_already(echo: Echo, executor: ThreadPoolExecutor) -> None:
+    """Where nothing gathers, a batch begins when the one before it ends, whatever the event loop is at."""
+
+    async def story() -> None:
+        echo.gated = True
+        batcher = on_thread(echo, executor)
+        futures = [submit(batcher, "first"), submit(batcher, "second"), submit(batcher, "a"), submit(batcher, "b")]
+        echo.open.release(10)
+        for _ in range(2):  # without a turn of the event loop
+            assert echo.entered.acquire(timeout=60)
+        assert await answers(*futures) == [["first"], ["second"], ["a"], ["b"]]
+        assert echo.batches == [["first"], ["second"], ["a", "b"]]
 
     play(story())
 
@@ -243,7 +259,7 @@ def test_closed_executor(echo: Echo) -> None:
 
     async def story() -> None:
         executor = ThreadPoolExecutor(1)
-        batcher = on_thread(echo, executor)
+        batcher = on_thread(echo, executor, max_delay=NEVER)
         echo.gated = True
         running = submit(batcher, "running")
         await echo.until_entered()
