@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -513,6 +514,7 @@ def test_mounts_of_kubernetes(tmp_path: Path) -> None:
 #: Read by every Python at its start.
 PATCH = """
 import os
+import re
 import service.engine, service.repository
 opened = service.repository.Repository.open
 def open(self, artifact):
@@ -580,20 +582,28 @@ def test_unloading(server: ServerProcess) -> None:
         client_of(server, second) as asking,
         ThreadPoolExecutor() as pool,
     ):
+        answers: list[Future[httpx.Response]] = []
 
         def runs() -> bool:
-            return value(series(looking.get("/metrics").text), "sentiment_texts_waiting") > 0
+            waiting = re.search(r"^sentiment_texts_waiting (\S+)$", looking.get("/metrics").text, re.MULTILINE)
+            assert waiting is not None
+            return float(waiting[1]) > 0
 
-        while True:
+        def caught() -> bool:
+            """Whether the worker was stopped in the middle of a request; each try asks for one more."""
             answer = pool.submit(asking.post, "/v1/predict_batch", json={"texts": texts})
-            eventually(lambda: runs() or answer.done())  # noqa: B023 - it is over before the next turn
+            answers.append(answer)
+            eventually(lambda: runs() or answer.done())
             os.kill(second, signal.SIGSTOP)
             if runs():
-                break
+                return True
             os.kill(second, signal.SIGCONT)
             answer.result()
+            return False
+
+        eventually(caught)
         unload = pool.submit(unloading.post, "/v2/repository/models/tickets/unload")
         eventually(lambda: state(server, 1, looking) == ("UNLOADING", "requests for it still run"))
         os.kill(second, signal.SIGCONT)
-        assert (answer.result().status_code, unload.result().status_code) == (200, 200)
+        assert (answers[-1].result().status_code, unload.result().status_code) == (200, 200)
         eventually(lambda: state(server, 1, looking) == ("UNAVAILABLE", "unloaded"))
