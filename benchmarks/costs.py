@@ -29,7 +29,7 @@ from service.dataplane import DataPlane
 from service.metrics import Metrics
 from service.request_ids import RequestIds
 from service.rest.app import Application
-from service.rest.body import Buffers
+from service.buffers import Buffers
 from service.rest.endpoint import Answer
 from service.rest.exchange import Exchange, Result
 from service.server import load

@@ -22,6 +22,7 @@ from model.tokenizer import UNKNOWN_ID, Encoding
 from service.admission import Admission
 from service.api_keys import ApiKeys
 from service.batching import Done, Encode, ThreadBatcher, TurnBatcher
+from service.buffers import Buffers
 from service.classifier import Classifier
 from service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
 from service.explaining.explainer import Explainer, Explanation
@@ -65,6 +66,7 @@ class DataPlane:
         self.api_keys = ApiKeys.read_settings(settings)
         self.alone: Callable[[], bool] = lambda: False
         self.draining = False
+        self.buffers = Buffers(settings.max_buffered_bytes)
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
         self.heap = Heap()

@@ -51,6 +51,12 @@ class TooLarge(RequestError):
     code = "too_large"
 
 
+class MessageTooLarge(TooLarge):
+    """A gRPC message over the limit on bytes, for which gRPC has a status of its own."""
+
+    code = "message_too_large"
+
+
 class HeadTooLarge(RequestError):
     """More headers than anybody needs."""
 
@@ -83,6 +89,12 @@ class MethodNotAllowed(RequestError):
     def __init__(self, message: str, allowed: str) -> None:
         super().__init__(message)
         self.allowed = allowed
+
+
+class UnknownMethod(RequestError):
+    """No such method, where methods are called by name."""
+
+    code = "unknown_method"
 
 
 class RequestTimeout(RequestError):
@@ -122,9 +134,11 @@ HTTP_STATUS: dict[str, HTTPStatus] = {
     Unauthorized.code: HTTPStatus.UNAUTHORIZED,
     Forbidden.code: HTTPStatus.FORBIDDEN,
     NotFound.code: HTTPStatus.NOT_FOUND,
+    UnknownMethod.code: HTTPStatus.NOT_FOUND,
     MethodNotAllowed.code: HTTPStatus.METHOD_NOT_ALLOWED,
     RequestTimeout.code: HTTPStatus.REQUEST_TIMEOUT,
     TooLarge.code: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    MessageTooLarge.code: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedEncoding.code: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Invalid.code: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotExplainable.code: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -143,6 +157,11 @@ GRPC_STATUS: dict[str, str] = {
     Malformed.code: "INVALID_ARGUMENT",
     Invalid.code: "INVALID_ARGUMENT",
     TooLarge.code: "INVALID_ARGUMENT",
+    MessageTooLarge.code: "RESOURCE_EXHAUSTED",
+    HeadTooLarge.code: "RESOURCE_EXHAUSTED",
+    UnsupportedEncoding.code: "UNIMPLEMENTED",
+    UnknownMethod.code: "UNIMPLEMENTED",
+    RequestTimeout.code: "DEADLINE_EXCEEDED",
     Unauthorized.code: "UNAUTHENTICATED",
     NotFound.code: "NOT_FOUND",
     NotExplainable.code: "FAILED_PRECONDITION",

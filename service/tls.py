@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Self
+from typing import NoReturn, Self
 
 from service.errors import StartupError
 from service.settings import Settings
@@ -13,19 +13,11 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 
-class Pem(NamedTuple):
-    """What is in the files."""
-
-    certificate: bytes  # the chain, the server's own first
-    key: bytes
-    client_ca: bytes | None
-
-
 class Certificates:
     """A certificate chain with its key and, where clients must show a certificate, who has to have signed it.
 
-    `context` is for new connections; with `optional`, a caller without a certificate gets through the handshake all the
-    same, and what it may ask is for others to decide. `pem` is the same for whoever makes contexts in another way.
+    `rest` and `grpc` are for new connections. With `optional`, a caller of REST without a certificate gets through the
+    handshake all the same, and what it may ask is for others to decide.
 
     Raises `StartupError`, which names the file that will not do.
     """
@@ -35,7 +27,7 @@ class Certificates:
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
         self._optional = optional
         self._stamp = self._look()
-        self.context, self.pem = self._load()
+        self.rest, self.grpc = self._load()
 
     @classmethod
     def read_settings(cls, settings: Settings) -> Self | None:
@@ -53,7 +45,7 @@ class Certificates:
             return
         self._stamp = stamp
         try:
-            self.context, self.pem = self._load()
+            self.rest, self.grpc = self._load()
         except StartupError as error:
             logger.error("the certificates changed, and the old ones stay in use: %s", error)
         else:
@@ -71,14 +63,22 @@ class Certificates:
                 stamp.append((status.st_ino, status.st_mtime_ns, status.st_size))
         return stamp
 
-    def _load(self) -> tuple[ssl.SSLContext, Pem]:
-        certificate = _read(self._certificate, "certificate")
-        key = _read(self._key, "key")
-        client_ca = None if self._client_ca is None else _read(self._client_ca, "certificate authority of clients")
+    def _load(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        _check_certificate(self._certificate, _read(self._certificate, "certificate"))
+        _read(self._key, "key")
+        authorities = None
+        if self._client_ca is not None:
+            authorities = _read(self._client_ca, "certificate authority of clients")
+            _check_certificate(self._client_ca, authorities)
+        return (
+            self._context("http/1.1", authorities, ssl.CERT_OPTIONAL if self._optional else ssl.CERT_REQUIRED),
+            self._context("h2", authorities, ssl.CERT_REQUIRED),
+        )
+
+    def _context(self, protocol: str, authorities: bytes | None, demand: ssl.VerifyMode) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        _check_certificate(self._certificate, certificate)
+        context.set_alpn_protocols([protocol])
         try:
             context.load_cert_chain(self._certificate, self._key, password=_no_password)
         except ssl.SSLError as error:
@@ -87,11 +87,10 @@ class Certificates:
             raise StartupError(f"{self._key}: there is no private key in PEM in it") from error
         except (OSError, ValueError) as error:
             raise StartupError(f"{self._key}: {error}") from error
-        if self._client_ca is not None and client_ca is not None:
-            _check_certificate(self._client_ca, client_ca)
-            context.load_verify_locations(cadata=client_ca.decode("ascii", "replace"))
-            context.verify_mode = ssl.CERT_OPTIONAL if self._optional else ssl.CERT_REQUIRED
-        return context, Pem(certificate, key, client_ca)
+        if authorities is not None:
+            context.load_verify_locations(cadata=authorities.decode("ascii", "replace"))
+            context.verify_mode = demand
+        return context
 
 
 def _read(file: Path, what: str) -> bytes:

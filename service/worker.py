@@ -17,13 +17,11 @@ from collections.abc import Generator, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import uvicorn
 
 from service.channel import Channel, ChannelClosed
 from service.dataplane import DataPlane
 from service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
-from service.grpc.server import ROUTES
 from service.grpc.server import Server as GrpcServer
 from service.keeper import Keeper, Outcome
 from service.ledger import Fact, Order
@@ -128,7 +126,7 @@ class Worker(uvicorn.Server):
             if descriptor is not None:
                 os.close(descriptor)
         if self._grpc_port is not None:
-            self._grpc = GrpcServer(self._dataplane, self._keeper, self._certificates, self._grpc_tracing())
+            self._grpc = GrpcServer(self._dataplane, self._keeper, self._certificates, self._tracer)
             await self._grpc.start(self._settings.host, self._grpc_port)
         self.servers = []
         self._loop = asyncio.get_running_loop()
@@ -188,19 +186,14 @@ class Worker(uvicorn.Server):
         now = self._loop.time()
         for protocol in self._open:
             protocol.watch(now)
+        if self._grpc is not None:
+            self._grpc.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
         if self._evicted or self._turned_away:
             told = {"closed": self._evicted, "turned_away": self._turned_away}
             logger.warning("there are too many connections", extra=told)
             self._evicted = self._turned_away = 0
-
-    def _grpc_tracing(self) -> grpc.aio.ServerInterceptor | None:
-        if self._tracer is None:
-            return None
-        from service.grpc.traced import Traced
-
-        return Traced(self._tracer, frozenset(ROUTES))
 
     def _hear(self) -> None:
         """What the supervisor sent. Without a supervisor there is no one left to work for."""
@@ -293,7 +286,7 @@ class Worker(uvicorn.Server):
         tls: dict[str, Any] = {}
         if self._certificates is not None:
             tls = {
-                "ssl": self._certificates.context,
+                "ssl": self._certificates.rest,
                 "ssl_handshake_timeout": self._settings.handshake_timeout,
                 "ssl_shutdown_timeout": self._settings.write_timeout,
             }
@@ -318,8 +311,9 @@ class Worker(uvicorn.Server):
         )
 
     def _alone(self) -> bool:
-        """Whether the request that asks this is the only one that is here. REST's count as soon as they are read."""
-        return len(self.server_state.tasks) + self._dataplane.metrics.in_flight("grpc") == 1
+        """Whether the request that asks this is the only one that is here, read or running."""
+        calls = 0 if self._grpc is None else self._grpc.running
+        return len(self.server_state.tasks) + calls == 1
 
     async def _follow(self) -> None:
         """Follow orders one after the other."""

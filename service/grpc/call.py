@@ -1,167 +1,329 @@
-"""What every method shares: the request id, the counters, errors as statuses, and the end of streams at shutdown.
+"""One call: what its caller sent, and what goes back.
 
-Methods take and give bytes, so that a large request which finds no place is refused before it is read, and bytes that
-are no message are refused as any other mistake is.
+Source: gRPC's document on its protocol over HTTP/2. A caller who breaks HTTP/2's rules is the connection's matter, one
+who breaks gRPC's is refused here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
-from time import perf_counter, perf_counter_ns
-from typing import Any, NoReturn, TypeVar
+import re
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import grpc
-from google.protobuf.message import DecodeError, Message
+from service.buffers import Buffers
+from service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
+from service.grpc.messages import ENCODINGS, PREFIX_BYTES, Messages, wrap
+from service.grpc.status import Status, quote, status_of
+from service.http2.fields import encode
+from service.http2.stream import Stream
 
-from service.dataplane import INLINE_CHARACTERS, DataPlane
-from service.errors import GRPC_STATUS, DeadlineExceeded, Malformed, RequestError, Unavailable
-from service.record import Record, current
-from service.request_ids import HEADER, RequestIds
+if TYPE_CHECKING:
+    from service.http2.connection import Connection
 
-logger = logging.getLogger(__name__)
-
-Request = TypeVar("Request", bound=Message)
-
-#: What answers a request, given the seconds until its caller's deadline, if it has one.
-Answer = Callable[[Request, float | None], Awaitable[Message]]
-
-Context = grpc.aio.ServicerContext[Any, Any]
-Handler = Any  # grpc.RpcMethodHandler is generic for type checkers alone
+#: The fields in front of an answer: `:status` 200 of HPACK's table, and the content type.
+HEAD = b"\x88" + encode(b"content-type", b"application/grpc")
+_OK = encode(b"grpc-status", b"0")
 
 #: When to come again, in milliseconds; clients with a retry policy follow it.
-_PUSHBACK = "grpc-retry-pushback-ms"
+_PUSHBACK = b"grpc-retry-pushback-ms"
 
-_NO_MESSAGE = "the message is not valid protobuf"
+#: Bytes of an answer that do not count as waiting for a slow reader.
+_SMALL = 16_384
 
-#: Seconds for which a stream may wait for its next message once the server is about to leave, and for which one that
-#: never has to wait may go on.
-_IDLE_SECONDS = 0.2
-_LINGER_SECONDS = 5.0
+#: What a message that waits takes beside its bytes.
+_OVERHEAD = 64
+
+_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
-class Caller:
-    """Makes the handlers of methods that are counted."""
+class Method(NamedTuple):
+    """What a call of a method runs, and whether there is any number of messages instead of one, either way."""
 
-    def __init__(self, dataplane: DataPlane) -> None:
-        self._dataplane = dataplane
-        self._request_ids = RequestIds()
-        self._reading: set[asyncio.Timeout] = set()  # of the streams that wait for a message
-        self._linger_until: float | None = None  # on the event loop's clock, once the server is about to leave
+    run: Callable[[Call], Coroutine[Any, Any, None]]
+    request_streaming: bool = False
+    response_streaming: bool = False
 
-    def leave(self) -> None:
-        """Let streams hand over what they have on the way, and end them."""
-        now = asyncio.get_running_loop().time()
-        self._linger_until = now + _LINGER_SECONDS
-        for timeout in self._reading:
-            timeout.reschedule(now + _IDLE_SECONDS)
 
-    def unary(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Handler:
-        """One request, one answer; a refusal becomes the status of the call."""
+class Terms(NamedTuple):
+    """What calls may take."""
 
-        async def method(content: bytes, context: Context, record: Record) -> bytes:
-            remaining = context.time_remaining()
-            if remaining is not None and remaining <= 0:
-                raise DeadlineExceeded("the deadline had passed before the request was read")
-            record.received = perf_counter_ns()
-            if len(content) > INLINE_CHARACTERS:
-                self._dataplane.expect_large()
-            return (await answer(parse(content), remaining)).SerializeToString()
+    message_bytes: int
+    message_seconds: float  # from the first byte of a message to its last
+    buffers: Buffers
 
-        return grpc.unary_unary_rpc_method_handler(self._counted(route, method))
 
-    def stream(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Handler:
-        """An answer to every request, in order; a refusal ends the call with its status.
+class Call(Stream):
+    """A call of a method. `start` makes the task that runs it, once there is something to run."""
 
-        The next request is read only when the answer before it was taken.
-        """
+    __slots__ = (
+        "_complete",
+        "_head_sent",
+        "_held",
+        "_incomplete_since",
+        "_loop",
+        "_messages",
+        "_owed",
+        "_queued",
+        "_start",
+        "_task",
+        "_terms",
+        "_timer",
+        "_until",
+        "_waiting",
+        "failure",
+        "fields",
+        "method",
+        "status",
+        "trailing",
+    )
 
-        async def method(requests: object, context: Context, record: Record) -> None:
-            while (content := await self._read(context)) is not grpc.aio.EOF:
-                message = await answer(parse(content), context.time_remaining())
-                await context.write(message.SerializeToString())
-            await asyncio.sleep(0)  # where the caller left, the requests end, and mostly at once there is word of why
-            if context.cancelled():
-                raise asyncio.CancelledError
+    def __init__(
+        self,
+        connection: Connection,
+        identity: int,
+        fields: Mapping[bytes, bytes],
+        method: Method,
+        terms: Terms,
+        start: Callable[[Call], asyncio.Task[None]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(connection, identity)
+        self.method = method
+        self.fields = fields
+        self.trailing = b""  # fields that go with the status
+        self.status: Status | None = None  # once it is known
+        self.failure: RequestError | None = None  # why there is nothing more to be read
+        self._terms = terms
+        self._start = start
+        self._loop = loop
+        self._task: asyncio.Task[None] | None = None
+        self._complete: deque[bytes] = deque()
+        self._queued = 0  # what these take
+        self._messages: Messages | None = None  # as long as one is not complete
+        self._incomplete_since = 0.0
+        self._held = 0  # of the buffers
+        self._owed = 0  # bytes that have arrived since the caller was last allowed more
+        self._waiting: asyncio.Future[None] | None = None  # for a message
+        self._head_sent = False
+        self._until: float | None = None  # on the event loop's clock
+        self._timer: asyncio.TimerHandle | None = None
 
-        return grpc.stream_stream_rpc_method_handler(self._counted(route, method))
+    # What its method asks and says.
 
-    async def _read(self, context: Context) -> Any:
-        """The next message of a stream. Raises `Unavailable` once the server leaves and none is on the way."""
-        when = None
-        if self._linger_until is not None:
-            when = min(self._linger_until, asyncio.get_running_loop().time() + _IDLE_SECONDS)
-        timeout = asyncio.Timeout(when)
-        self._reading.add(timeout)
-        try:
-            async with timeout:
-                return await context.read()
-        except TimeoutError:
-            raise Unavailable("the server is shutting down; every message before was answered") from None
-        finally:
-            self._reading.discard(timeout)
+    def text(self, name: bytes) -> str | None:
+        """A field of the request."""
+        value = self.fields.get(name)
+        return None if value is None else value.decode("latin-1")
 
-    def _counted(
-        self, route: str, method: Callable[[Any, Context, Record], Awaitable[Any]]
-    ) -> Callable[[Any, Context], Awaitable[Any]]:
-        metrics = self._dataplane.metrics
+    def remaining(self) -> float | None:
+        """Seconds until the caller's deadline, None where it has none."""
+        return None if self._until is None else self._until - self._loop.time()
 
-        async def counted(request: Any, context: Context) -> Any:
-            started = perf_counter()
-            status = "OK"
-            record = self._begin(context)
-            metrics.began("grpc")
+    def message(self) -> bytes:
+        """The one message of a unary call. Raises `RequestError` where there is none."""
+        if self.failure is not None:
+            raise self.failure
+        if not self._complete:
+            raise Malformed("the method takes one message, and there is none")
+        return self._pop()
+
+    @property
+    def has_message(self) -> bool:
+        """Whether `read` need not wait."""
+        return bool(self._complete)
+
+    async def read(self) -> bytes | None:
+        """The next message of a stream, None where there is none any more. Raises `RequestError`."""
+        while not self._complete:
+            if self.failure is not None:
+                raise self.failure
+            if self.ended:
+                return None
+            self._waiting = self._loop.create_future()
             try:
-                return await method(request, context, record)
-            except (asyncio.CancelledError, grpc.aio.BaseError):  # the second where there is no one left to write to
-                status = "CANCELLED"
-                raise
-            except Exception as error:
-                refusal = as_refusal(error, route)
-                status = GRPC_STATUS[refusal.code]
-                await _refuse(context, record, refusal)
+                await self._waiting
             finally:
-                metrics.ended("grpc", route, status, perf_counter() - started, record)
+                self._waiting = None
+        return self._pop()
 
-        return counted
+    async def write(self, message: bytes) -> None:
+        """Send one message of several. Raises `CallerGone`."""
+        head, self._head_sent = b"" if self._head_sent else HEAD, True
+        await self._send(message, head, None)
 
-    def _begin(self, context: Context) -> Record:
-        given = None
-        for key, value in context.invocation_metadata() or ():
-            if key == HEADER and isinstance(value, str):
-                given = value
-        record = Record(self._request_ids.choose(given))
-        current.set(record)
-        context.set_trailing_metadata(((HEADER, record.id),))
-        return record
+    async def answer(self, message: bytes) -> None:
+        """Send the only message, and that all is well. Raises `CallerGone`."""
+        await self._send(message, HEAD, _OK + self.trailing)
+        self.status = Status.OK
 
+    def end(self) -> None:
+        """Say that all is well, and that there are no more messages. Raises `CallerGone`."""
+        self.finish((b"" if self._head_sent else HEAD) + _OK + self.trailing)
+        self.status = Status.OK
 
-def uncounted(parse: Callable[[bytes], Request], answer: Callable[[Request, Context], Awaitable[Message]]) -> Handler:
-    """The handler of a method that platforms ask all the time and that no one counts."""
+    def refuse(self, error: RequestError) -> None:
+        """End the call with the status of an error; there may be nobody to hear it."""
+        status = status_of(error)
+        self.status = status
+        if self.cut:
+            return
+        block = encode(b"grpc-status", str(status.value).encode()) + encode(b"grpc-message", quote(error.message))
+        if error.retry_after is not None:
+            block += encode(_PUSHBACK, str(error.retry_after * 1000).encode())
+        if status is Status.UNIMPLEMENTED:
+            block += encode(b"grpc-accept-encoding", b",".join(ENCODINGS))
+        self.finish((b"" if self._head_sent else HEAD) + block + self.trailing)
 
-    async def method(content: bytes, context: Context) -> bytes:
+    # What the stream says.
+
+    def began(self) -> None:
+        """Take note of the deadline, and run what can run."""
+        if (timeout := self.fields.get(b"grpc-timeout")) is not None:
+            self._take_timeout(timeout)
+        if self.method.request_streaming or self.ended or self.failure is not None:
+            self._run()
+
+    def received(self, data: bytes) -> None:
+        """Cut messages out of what arrives."""
+        if self.failure is not None or self.status is not None:
+            self.allow(len(data))  # nobody wants it
+            return
+        self._owed += len(data)
+        if self._messages is None and _is_one_message(data, self._terms.message_bytes):
+            self._push(data[PREFIX_BYTES:])
+        elif data:
+            self._take(data)
+        if self.ended and self._messages is not None:
+            self._fail(Malformed("the last message is not complete"))
+        if self.method.request_streaming:
+            self._count()
+            self._wake()
+        elif self.ended:
+            self._run()
+        else:
+            self._count()
+
+    def lost(self) -> None:
+        """Stop the work."""
+        if self._task is None:
+            self.release()
+        else:
+            self._task.cancel()
+
+    def watch(self, now: float) -> None:
+        """Wait for a message no longer than allowed."""
+        if self.failure is not None or self.status is not None:
+            return
+        seconds = self._terms.message_seconds
+        if self._messages is not None and now - self._incomplete_since > seconds:
+            self._fail(RequestTimeout(f"a message was not complete after {seconds:g} s"))
+        elif self._task is None and self._until is not None and now > self._until:
+            self._expire()
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._complete.clear()
+        self._queued, self._messages = 0, None
+        if self._held:
+            self._count()
+
+    # The rest.
+
+    def _take_timeout(self, timeout: bytes) -> None:
+        match = _TIMEOUT.fullmatch(timeout)
+        if match is None:
+            self._fail(Malformed(f"grpc-timeout is {timeout.decode('latin-1')}"))
+            return
+        seconds = int(match[1]) * _SECONDS[match[2]]
+        self._until = self._loop.time() + seconds
+        if self.method.request_streaming or self.method.response_streaming:
+            self._timer = self._loop.call_at(self._until, self._expire)
+
+    def _expire(self) -> None:
+        """The caller's deadline has passed."""
+        self._fail(DeadlineExceeded("the deadline has passed"))
+        if self._task is not None:
+            self._task.cancel()
+
+    def _take(self, data: bytes) -> None:
+        """Take data that is not just one message."""
+        if self._messages is None:
+            encoding = self.fields.get(b"grpc-encoding", b"identity")
+            self._messages = Messages(self._terms.message_bytes, encoding)
+            self._incomplete_since = self._loop.time()
         try:
-            request = parse(content)
-        except DecodeError:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _NO_MESSAGE)
-        return (await answer(request, context)).SerializeToString()
+            for message in self._messages.feed(data):
+                self._push(message)
+                self._incomplete_since = self._loop.time()
+        except RequestError as error:
+            self._fail(error)
+        if self._messages is not None and not self._messages.incomplete:
+            self._messages = None
 
-    return grpc.unary_unary_rpc_method_handler(method)
+    def _push(self, message: bytes) -> None:
+        if self._complete and not self.method.request_streaming:
+            self._fail(Malformed("the method takes one message, and there are more"))
+            return
+        self._complete.append(message)
+        self._queued += len(message) + _OVERHEAD
+
+    def _pop(self) -> bytes:
+        message = self._complete.popleft()
+        self._queued -= len(message) + _OVERHEAD
+        self._count()
+        return message
+
+    def _count(self) -> None:
+        """Count what is held in memory, and let the caller send more unless there are messages nobody has read."""
+        held = self._queued + (0 if self._messages is None else self._messages.incomplete)
+        change = held - self._held
+        if change > 0:
+            try:
+                self._held += self._terms.buffers.hold(change)
+            except RequestError as error:
+                self._fail(error)
+        elif change < 0:
+            self._terms.buffers.release(-change)
+            self._held = held
+        if not self._queued or not self.method.request_streaming:
+            self.allow(self._owed)
+            self._owed = 0
+
+    def _run(self) -> None:
+        if self._task is None:
+            self._task = self._start(self)
+
+    def _fail(self, error: RequestError) -> None:
+        """Read nothing more."""
+        if self.failure is None:
+            self.failure = error
+            self._messages = None
+            self._wake()
+            if not self.method.request_streaming:
+                self._run()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _send(self, message: bytes, head: bytes, tail: bytes | None) -> None:
+        if len(message) <= _SMALL:
+            await self.send(wrap(message), head=head, tail=tail)
+            return
+        held = self._terms.buffers.hold(len(message))
+        try:
+            await self.send(wrap(message), head=head, tail=tail)
+        finally:
+            self._terms.buffers.release(held)
 
 
-def as_refusal(error: Exception, route: str) -> RequestError:
-    """The error that a caller may see; what is a defect of ours is logged and kept from it."""
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, DecodeError):
-        return Malformed(_NO_MESSAGE)
-    logger.error("%s failed", route, exc_info=error)
-    return RequestError("internal error")
-
-
-async def _refuse(context: Context, record: Record, refusal: RequestError) -> NoReturn:
-    if refusal.retry_after is not None:
-        context.set_trailing_metadata(((HEADER, record.id), (_PUSHBACK, str(refusal.retry_after * 1000))))
-    await context.abort(grpc.StatusCode[GRPC_STATUS[refusal.code]], refusal.message)
-    raise AssertionError("abort raises")
+def _is_one_message(data: bytes, limit: int) -> bool:
+    """Whether that is what it is, not compressed."""
+    size = len(data) - PREFIX_BYTES
+    return 0 <= size <= limit and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES]) == size

@@ -1,17 +1,16 @@
-"""gRPC's health service.
-
-grpcio's own would keep the server from leaving while someone watches, and forgets the others when one of them goes.
-"""
+"""gRPC's health service. Source: its document on health checking."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 
-import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from service.grpc.call import Context, Handler, uncounted
+from service.errors import NotFound, RequestError
+from service.grpc.call import Call, Method
+from service.grpc.methods import as_refusal, uncounted
 
 SERVICE = "grpc.health.v1.Health"
 
@@ -25,13 +24,11 @@ class Health:
         self._leaving = False
         self._changed = asyncio.Event()
 
-    def handlers(self) -> dict[str, Handler]:
-        """Every method by its name."""
+    def methods(self) -> dict[str, Method]:
+        """Every method by its path."""
         return {
-            "Check": uncounted(HealthCheckRequest.FromString, self._check),
-            "Watch": grpc.unary_stream_rpc_method_handler(
-                self._watch, HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString
-            ),
+            f"/{SERVICE}/Check": uncounted(HealthCheckRequest.FromString, self._check),
+            f"/{SERVICE}/Watch": Method(self._watch, response_streaming=True),
         }
 
     def tell(self, serving: bool) -> None:
@@ -45,22 +42,28 @@ class Health:
         self._serving, self._leaving = False, True
         self._wake()
 
-    async def _check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
+    async def _check(self, request: HealthCheckRequest) -> HealthCheckResponse:
         """The status now."""
         if request.service not in self._services:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r}")
+            raise NotFound(f"there is no service {request.service!r}")
         return self._status()
 
-    async def _watch(self, request: HealthCheckRequest, context: Context) -> AsyncIterator[HealthCheckResponse]:
+    async def _watch(self, call: Call) -> None:
         """The status now and after every change; a service that is not there may come, as the protocol has it."""
+        try:
+            request = HealthCheckRequest.FromString(call.message())
+        except (DecodeError, RequestError) as error:
+            call.refuse(as_refusal(error, "Watch"))
+            return
         known = request.service in self._services
         told: HealthCheckResponse | None = None
         while True:
             status = self._status() if known else HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
             if status != told:
-                yield status
+                await call.write(status.SerializeToString())
                 told = status
             if self._leaving:
+                call.end()
                 return
             await self._changed.wait()
 

@@ -9,7 +9,8 @@ from google.protobuf.json_format import ParseDict
 
 from service.dataplane import DataPlane
 from service.errors import Invalid
-from service.grpc.call import Caller, Context, Handler, as_refusal, uncounted
+from service.grpc.call import Method
+from service.grpc.methods import Counted, as_refusal, uncounted
 from service.grpc.protos import inference_pb2 as pb
 from service.keeper import Keeper
 from service.oip import description
@@ -59,9 +60,9 @@ class OpenInference:
         self._keeper = keeper
         self._repository = dataplane.repository
 
-    def handlers(self, caller: Caller) -> dict[str, Handler]:
+    def methods(self, counted: Counted) -> dict[str, Method]:
         """Every method by its path."""
-        unary, infer_request = caller.unary, pb.ModelInferRequest.FromString
+        unary, infer_request = counted.unary, pb.ModelInferRequest.FromString
         load, unload = pb.RepositoryModelLoadRequest.FromString, pb.RepositoryModelUnloadRequest.FromString
         return {
             SERVER_LIVE: uncounted(pb.ServerLiveRequest.FromString, self._server_live),
@@ -75,23 +76,23 @@ class OpenInference:
             REPOSITORY_MODEL_LOAD: unary(REPOSITORY_MODEL_LOAD, load, self._repository_model_load),
             REPOSITORY_MODEL_UNLOAD: unary(REPOSITORY_MODEL_UNLOAD, unload, self._repository_model_unload),
             MODEL_INFER: unary(MODEL_INFER, infer_request, self._infer),
-            MODEL_STREAM_INFER: caller.stream(MODEL_STREAM_INFER, infer_request, self._stream_infer),
+            MODEL_STREAM_INFER: counted.stream(MODEL_STREAM_INFER, infer_request, self._stream_infer),
         }
 
-    async def _server_live(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
+    async def _server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
         """Always, as long as the process answers."""
         return pb.ServerLiveResponse(live=True)
 
-    async def _server_ready(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:
+    async def _server_ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
         """Until the service shuts down."""
         return pb.ServerReadyResponse(ready=self._dataplane.ready)
 
-    async def _model_ready(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
+    async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         """Whether that model answers."""
         ready = self._dataplane.ready and self._repository.holds(request.name, request.version)
         return pb.ModelReadyResponse(ready=ready)
 
-    async def _server_metadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
+    async def _server_metadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         """Name, version and extensions."""
         return pb.ServerMetadataResponse(**description.server_metadata(package_version()))
 

@@ -8,7 +8,8 @@ from model.artifact import Manifest
 from service import prediction as core
 from service.dataplane import DataPlane
 from service.explaining.explainer import FILTERS
-from service.grpc.call import Caller, Handler
+from service.grpc.call import Method
+from service.grpc.methods import Counted
 from service.grpc.protos import sentiment_pb2 as pb
 
 SERVICE = "sentiment.v1.Sentiment"
@@ -23,13 +24,13 @@ class Sentiment:
     def __init__(self, dataplane: DataPlane) -> None:
         self._dataplane = dataplane
 
-    def handlers(self, caller: Caller) -> dict[str, Handler]:
+    def methods(self, counted: Counted) -> dict[str, Method]:
         """Every method by its path."""
         return {
-            PREDICT: caller.unary(PREDICT, pb.PredictRequest.FromString, self._predict),
-            PREDICT_BATCH: caller.unary(PREDICT_BATCH, pb.PredictBatchRequest.FromString, self._predict_batch),
-            PREDICT_STREAM: caller.stream(PREDICT_STREAM, pb.PredictRequest.FromString, self._predict),
-            EXPLAIN: caller.unary(EXPLAIN, pb.ExplainRequest.FromString, self._explain),
+            PREDICT: counted.unary(PREDICT, pb.PredictRequest.FromString, self._predict),
+            PREDICT_BATCH: counted.unary(PREDICT_BATCH, pb.PredictBatchRequest.FromString, self._predict_batch),
+            PREDICT_STREAM: counted.stream(PREDICT_STREAM, pb.PredictRequest.FromString, self._predict),
+            EXPLAIN: counted.unary(EXPLAIN, pb.ExplainRequest.FromString, self._explain),
         }
 
     async def _predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:

@@ -1,22 +1,35 @@
-"""The gRPC server of one process, on the event loop of REST."""
+"""The gRPC server of one process, on the event loop of REST.
+
+It is our own, over our own HTTP/2: grpcio's takes a call in on its threads and hands it over to the event loop, which
+costs more than the rest of a call here, and one call a turn, so that calls do not meet in a batch.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from typing import TYPE_CHECKING, Any
 
-import grpc
-from grpc_reflection.v1alpha import reflection
-
-from service.api_keys import ApiKeys
 from service.dataplane import DataPlane
-from service.errors import GRPC_STATUS, StartupError, Unauthorized
-from service.grpc import health, oip, sentiment
-from service.grpc.call import Caller, Handler
+from service.errors import HeadTooLarge, RequestError, StartupError, Unauthorized, UnknownMethod
+from service.grpc import health, oip, reflection, sentiment
+from service.grpc.call import Call, Method, Terms
+from service.grpc.messages import check_encoding
+from service.grpc.methods import Counted
+from service.http2.connection import Connection, Limits
+from service.http2.fields import Head, encode
+from service.http2.frames import Fault
+from service.http2.stream import CallerGone, Stream
 from service.keeper import Keeper
-from service.settings import Settings
-from service.tls import Certificates, Pem
+from service.tls import Certificates
+
+if TYPE_CHECKING:
+    from service.tracing import Tracer
+
+logger = logging.getLogger(__name__)
 
 #: Names under which health is asked for; the empty one is the whole server.
 HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE)
@@ -34,160 +47,236 @@ HEALTH_METHODS = frozenset(
     }
 )
 
-#: Seconds that have to be between two pings of a caller without a call.
-_PING_SECONDS = 10.0
+#: Bytes of a call's fields, as RFC 9113 counts them.
+_MAX_HEAD_BYTES = 16_384
 
-#: gRPC's options are of 32 bits.
-_MAX_INT = 2**31 - 1
+#: Connections that are accepted in one turn of the event loop, so that calls get their turn in between.
+_HANDOUT = 64
 
+_BACKLOG = 1024
 
-class _Methods(grpc.GenericRpcHandler):
-    """All methods in one table.
+#: Seconds to wait where the system has no room for another connection.
+_NO_ROOM_SECONDS = 0.5
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-    Their calls wait in one line until the event loop lets them in. Those of health, registered by themselves, have a
-    line of their own, so that a platform's question does not wait behind the calls of others.
-    """
-
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers = handlers
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """The handler of a method, None if there is no such method."""
-        return self._handlers.get(handler_call_details.method)
-
-
-class _Doorkeeper(grpc.aio.ServerInterceptor):
-    """Lets nobody in without an API key, but to health where that is open."""
-
-    def __init__(self, api_keys: ApiKeys, open_methods: frozenset[str]) -> None:
-        self._api_keys = api_keys
-        self._open = open_methods
-
-        async def refuse(request: Any, context: Any) -> Any:
-            error = Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
-            await context.abort(grpc.StatusCode[GRPC_STATUS[error.code]], error.message)
-
-        # Whatever a method takes and gives, a refusal is the same.
-        self._refusal: Handler = grpc.stream_stream_rpc_method_handler(refuse)
-
-    async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]], details: grpc.HandlerCallDetails
-    ) -> Handler:
-        """The method's handler, or the refusal."""
-        if details.method in self._open:
-            return await continuation(details)
-        metadata = dict(details.invocation_metadata or ())
-        if self._api_keys.admit(_text(metadata.get("authorization")), _text(metadata.get("x-api-key"))):
-            return await continuation(details)
-        return self._refusal
+_CONTENT_TYPE = b"application/grpc"
 
 
 class Server:
-    """Started once, stopped once."""
+    """Started once, stopped once. `watch` has to be called every second or so."""
 
     def __init__(
         self,
         dataplane: DataPlane,
         keeper: Keeper,
         certificates: Certificates | None = None,
-        tracing: grpc.aio.ServerInterceptor | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        self._certificates = certificates
         settings = dataplane.settings
-        interceptors = [] if tracing is None else [tracing]
-        if dataplane.api_keys is not None:
-            interceptors.insert(
-                0, _Doorkeeper(dataplane.api_keys, HEALTH_METHODS if settings.open_health else frozenset())
-            )
-        self._server = grpc.aio.server(
-            interceptors=interceptors,
-            options=[
-                *_limits(settings).items(),
-                # The workers share the port, which the supervisor keeps from anyone else.
-                ("grpc.so_reuseport", 1),
-                # Calls that wait until the event loop lets them in, one a turn; beyond these gRPC itself ends calls.
-                ("grpc.server.max_pending_requests", settings.max_concurrent_requests),
-                ("grpc.server.max_pending_requests_hard_limit", 2 * settings.max_concurrent_requests),
-            ],
-        )
+        self._settings = settings
+        self._certificates = certificates
+        self._api_keys = dataplane.api_keys
+        self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
-        self._server.add_registered_method_handlers(health.SERVICE, self._health.handlers())
-        self._caller = Caller(dataplane)
-        handlers = {
-            **oip.OpenInference(dataplane, keeper).handlers(self._caller),
-            **sentiment.Sentiment(dataplane).handlers(self._caller),
+        self._counted = Counted(dataplane, tracer)
+        services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, reflection.SERVICE)
+        methods = {
+            **self._health.methods(),
+            **oip.OpenInference(dataplane, keeper).methods(self._counted),
+            **sentiment.Sentiment(dataplane).methods(self._counted),
+            **reflection.Reflection(services).methods(),
         }
-        self._server.add_generic_rpc_handlers((_Methods(handlers),))
-        names = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        self._methods = {path.encode(): method for path, method in methods.items()}
+        self._terms = Terms(settings.max_body_bytes, settings.body_timeout, dataplane.buffers)
+        self._limits = Limits(
+            streams=settings.grpc_max_streams,
+            head_bytes=_MAX_HEAD_BYTES,
+            handshake_seconds=settings.handshake_timeout,
+            idle_seconds=settings.grpc_idle_timeout,
+            age_seconds=settings.grpc_max_age,
+            write_seconds=settings.write_timeout,
+        )
+        self._connections: set[Connection] = set()
+        self._attending: set[asyncio.Task[None]] = set()  # to handshakes
+        self._tasks: set[asyncio.Task[None]] = set()  # of the calls that run
+        self._turned_away = 0  # connections, since the log was last told
+        self._closed = asyncio.Event()  # set when a connection is gone
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port, which is a free one where 0 was asked for. Raises `StartupError`."""
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._loop = asyncio.get_running_loop()
         try:
-            if self._certificates is None:
-                bound = self._server.add_insecure_port(address)
-            else:
-                bound = self._server.add_secure_port(address, _credentials(self._certificates))
-        except RuntimeError as error:
-            raise StartupError(f"cannot listen on {address} for gRPC: the port is taken or not ours") from error
-        await self._server.start()
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            self._listener = socket.socket(family, kind, protocol)
+            # The workers share the port, which the supervisor keeps from anyone else.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._listener.bind(address)
+            self._listener.listen(_BACKLOG)
+        except OSError as error:
+            raise StartupError(f"cannot listen on {host}:{port} for gRPC: {error.strerror}") from error
+        self._listener.setblocking(False)
+        self._loop.add_reader(self._listener, self._accept)
+        bound: int = self._listener.getsockname()[1]
         return bound
+
+    @property
+    def running(self) -> int:
+        """The calls that have begun and not ended. They count as soon as they are read."""
+        return len(self._tasks)
 
     def tell(self, serving: bool) -> None:
         """Whether health says SERVING, to those who ask and to those who watch."""
         self._health.tell(serving)
 
+    def watch(self, now: float) -> None:
+        """Leave callers who do not go on. `now` is the event loop's time."""
+        for connection in list(self._connections):
+            connection.watch(now)
+        if self._turned_away:
+            logger.warning("there are too many gRPC connections", extra={"turned_away": self._turned_away})
+            self._turned_away = 0
+
     async def stop(self, grace: float) -> None:
         """Take no new calls, end the streams that only wait, and give the running calls `grace` seconds."""
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
         self._health.leave()
-        self._caller.leave()
-        await self._server.stop(grace)
+        self._counted.leave()
+        for connection in self._connections:
+            connection.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._until_closed()
+        for connection in list(self._connections):
+            connection.transport.abort()
+        for task in (*self._attending, *self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._attending, *self._tasks, return_exceptions=True)
+
+    async def _until_closed(self) -> None:
+        while self._connections:
+            self._closed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._closed.wait()
+            for connection in list(self._connections):
+                connection.watch(self._loop.time())
+
+    def _accept(self) -> None:
+        for _ in range(_HANDOUT):
+            try:
+                accepted, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._loop.remove_reader(self._listener)
+                    self._loop.call_later(_NO_ROOM_SECONDS, self._accept_again)
+                    return
+                continue  # that connection was gone before it was accepted
+            if len(self._connections) + len(self._attending) >= self._settings.grpc_max_connections:
+                accepted.close()
+                self._turned_away += 1
+                continue
+            task = self._loop.create_task(self._attend(accepted))
+            self._attending.add(task)
+            task.add_done_callback(self._attending.discard)
+
+    def _accept_again(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._accept)
+
+    async def _attend(self, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
+        tls: dict[str, Any] = {}
+        if self._certificates is not None:
+            tls = {
+                "ssl": self._certificates.grpc,
+                "ssl_handshake_timeout": self._settings.handshake_timeout,
+                "ssl_shutdown_timeout": self._settings.write_timeout,
+            }
+        connection = Connection(self._loop, self._limits, self._opened, self._lost)
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, accepted, **tls)
+        except OSError:  # of TLS too, whose handshake may fail or take too long
+            accepted.close()
+        else:
+            if not connection.transport.is_closing():
+                self._connections.add(connection)
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._closed.set()
+
+    def _opened(self, connection: Connection, number: int, head: Head) -> Stream:
+        """The call that a head begins, or what answers where it begins none."""
+        if head.method != b"POST" or not head.fields.get(b"content-type", b"").startswith(_CONTENT_TYPE):
+            return _NoCall(connection, number)
+        method = self._methods.get(head.path, _UNKNOWN)
+        call = Call(connection, number, head.fields, method, self._terms, self._start, self._loop)
+        try:
+            self._check(call, head)
+        except RequestError as error:
+            call.failure = error
+        return call
+
+    def _check(self, call: Call, head: Head) -> None:
+        """Raise the `RequestError` with which a call is refused that must not reach its method."""
+        if head.size > _MAX_HEAD_BYTES:
+            raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
+        if self._api_keys is not None and not (
+            head.path.decode("latin-1") in self._open_methods
+            or self._api_keys.admit(call.text(b"authorization"), call.text(b"x-api-key"))
+        ):
+            raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
+        if call.method is _UNKNOWN:
+            raise UnknownMethod(f"there is no method {head.path.decode('latin-1')}")
+        if (encoding := head.fields.get(b"grpc-encoding")) is not None:
+            check_encoding(encoding)
+
+    def _start(self, call: Call) -> asyncio.Task[None]:
+        task = self._loop.create_task(_run(call))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
-def _limits(settings: Settings) -> dict[str, int]:
-    """The limits in gRPC's own terms."""
-    milliseconds = {
-        "grpc.server_handshake_timeout_ms": settings.handshake_timeout,
-        "grpc.http2.settings_timeout": settings.handshake_timeout,
-        "grpc.max_connection_idle_ms": settings.grpc_idle_timeout,
-        "grpc.max_connection_age_ms": settings.grpc_max_age,
-        "grpc.max_connection_age_grace_ms": settings.grpc_max_age,
-        # A caller who does not answer a ping for so long is gone, or reads nothing any more.
-        "grpc.keepalive_time_ms": settings.write_timeout,
-        "grpc.keepalive_timeout_ms": settings.write_timeout,
-        "grpc.http2.ping_timeout_ms": settings.write_timeout,
-        # Pings of callers that keep their own connections alive are welcome, but not many.
-        "grpc.http2.min_ping_interval_without_data_ms": _PING_SECONDS,
-    }
-    return {
-        "grpc.max_receive_message_length": settings.max_body_bytes,
-        "grpc.max_send_message_length": -1,
-        "grpc.max_allowed_incoming_connections": settings.grpc_max_connections,
-        "grpc.max_concurrent_streams": settings.grpc_max_streams,
-        "grpc.keepalive_permit_without_calls": 1,
-        **{name: min(math.ceil(seconds * 1000), _MAX_INT) for name, seconds in milliseconds.items()},
-    }
+async def _run(call: Call) -> None:
+    try:
+        await call.method.run(call)
+    except CallerGone:
+        pass
+    except Exception:
+        logger.exception("a call failed")
+        call.reset(Fault.INTERNAL_ERROR)
+    finally:
+        call.release()
 
 
-def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
-    """What is in the files, asked for again at every handshake, so that new files need no new server."""
-    told = certificates.pem
-
-    def configuration(pem: Pem) -> Any:
-        return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)
-
-    def fetch() -> Any:
-        nonlocal told
-        if certificates.pem is told:
-            return None
-        told = certificates.pem
-        return configuration(told)
-
-    return grpc.dynamic_ssl_server_credentials(
-        configuration(told), fetch, require_client_authentication=told.client_ca is not None
-    )
+async def _refuse(call: Call) -> None:
+    """What runs where there is no method."""
+    assert call.failure is not None
+    call.refuse(call.failure)
 
 
-def _text(value: str | bytes | None) -> str | None:
-    return value.decode("latin-1") if isinstance(value, bytes) else value
+_UNKNOWN = Method(_refuse)
+
+
+class _NoCall(Stream):
+    """A request of HTTP/2 that is none of gRPC's."""
+
+    __slots__ = ()
+
+    def began(self) -> None:
+        """Say so, as gRPC's document on its protocol has it."""
+        self.finish(encode(b":status", b"415"))
+
+    def received(self, data: bytes) -> None:
+        """Nobody wants it."""
+        self.allow(len(data))
+
+    def lost(self) -> None:
+        """There is nothing to stop."""
+
+    def watch(self, now: float) -> None:
+        """There is nothing to wait for."""

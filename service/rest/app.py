@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
+from service.buffers import Buffers
 from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
@@ -38,7 +39,7 @@ from service.errors import (
 from service.record import Record, current, current_id
 from service.request_ids import HEADER, RequestIds
 from service.rest import cloud, documentation, explain, huggingface, native, oip, operations, page, tfserving
-from service.rest.body import CERTIFIED, RECORD, Buffers, ClientDisconnected, read_body, while_connected
+from service.rest.body import CERTIFIED, RECORD, ClientDisconnected, read_body, while_connected
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
 from service.rest.exchange import Exchange
@@ -127,7 +128,7 @@ class Application(FastAPI):
             redirect_slashes=False,
         )
         self.state.dataplane = dataplane
-        self.state.buffers = self._buffers = Buffers(dataplane.settings.max_buffered_bytes)
+        self.state.buffers = self._buffers = dataplane.buffers
         self._dataplane = dataplane
         self._request_ids = RequestIds()
         self._api_keys = dataplane.api_keys

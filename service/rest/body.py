@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-from service.errors import Malformed, Overloaded, RequestTimeout, TooLarge
+from service.buffers import Buffers
+from service.errors import Malformed, RequestTimeout, TooLarge
 
 #: Seconds for which the rest of an oversized body is read and thrown away. A caller that writes before it reads would
 #: otherwise find its connection reset and never see the refusal.
@@ -26,25 +27,6 @@ CERTIFIED = "sentiment.certified"
 
 class ClientDisconnected(Exception):
     """The caller went away before the answer."""
-
-
-class Buffers:
-    """Bytes that wait in memory for slow callers: unfinished bodies, and large answers that are being read."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held = 0
-
-    def hold(self, count: int) -> int:
-        """Count so many more; returns the number. Raises `Overloaded` beyond the limit."""
-        if self._held + count > self._limit:
-            raise Overloaded(f"slow callers take up the {self._limit} bytes that there are for them")
-        self._held += count
-        return count
-
-    def release(self, count: int) -> None:
-        """Count so many less."""
-        self._held -= count
 
 
 async def read_body(

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+from service.buffers import Buffers
 from service.record import Record
-from service.rest.body import Buffers
 from service.rest.endpoint import Answer
 
 Result = TypeVar("Result")

@@ -13,6 +13,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast
 
+from service.buffers import Buffers
 from service.classifier import Classifier
 from service.dataplane import DataPlane
 from service.errors import Invalid, Malformed, RequestError, Unavailable
@@ -20,7 +21,7 @@ from service.keeper import Keeper
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
 from service.oip.tensors import pack_bytes
-from service.rest.body import Buffers, read_body
+from service.rest.body import read_body
 from service.rest.compression import compress
 from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 from service.version import package_version

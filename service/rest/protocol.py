@@ -24,9 +24,10 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.buffers import Buffers
 from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, RequestError
 from service.record import Record
-from service.rest.body import CERTIFIED, RECORD, Buffers, ClientDisconnected
+from service.rest.body import CERTIFIED, RECORD, ClientDisconnected
 from service.rest.endpoint import Answer
 from service.rest.exchange import Exchange, Result
 from service.rest.native import error_body

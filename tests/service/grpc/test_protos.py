@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2
 
 from service.dataplane import DataPlane
 from service.grpc import health, oip, sentiment
-from service.grpc.call import Caller
+from service.grpc.methods import Counted as Caller
 from service.grpc.protos import inference_pb2, sentiment_pb2
 from service.keeper import Keeper
 from tests.processes import PROJECT

@@ -17,7 +17,7 @@ from service import prediction as core
 from service.classifier import Classifier
 from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import Overloaded
-from service.grpc.call import Caller
+from service.grpc.methods import Counted as Caller
 from service.grpc.protos.sentiment_pb2 import (
     ExplainRequest,
     PredictBatchRequest,

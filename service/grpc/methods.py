@@ -1,0 +1,161 @@
+"""What every method shares: the request id, the counters, errors as statuses, and the end of streams at shutdown.
+
+Methods take and give bytes, so that a large request which finds no place is refused before it is parsed, and bytes that
+are no message are refused as any other mistake is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import perf_counter, perf_counter_ns
+from typing import TYPE_CHECKING, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from service.dataplane import INLINE_CHARACTERS, DataPlane
+from service.errors import DeadlineExceeded, Malformed, RequestError, Unavailable
+from service.grpc.call import Call, Method
+from service.grpc.status import status_of
+from service.http2.fields import encode
+from service.http2.stream import CallerGone
+from service.record import Record, current
+from service.request_ids import HEADER, RequestIds
+
+if TYPE_CHECKING:
+    from service.tracing import Tracer
+
+logger = logging.getLogger(__name__)
+
+Request = TypeVar("Request", bound=Message)
+
+#: What answers a request, given the seconds until its caller's deadline, if it has one.
+Answer = Callable[[Request, float | None], Awaitable[Message]]
+
+#: The key of metadata that has the request id.
+_REQUEST_ID = HEADER.encode()
+
+#: Seconds for which a stream may wait for its next message once the server is about to leave, and for which one that
+#: never has to wait may go on.
+_IDLE_SECONDS = 0.2
+_LINGER_SECONDS = 5.0
+
+
+class Counted:
+    """Makes methods that are counted and, where there is a tracer, traced."""
+
+    def __init__(self, dataplane: DataPlane, tracer: Tracer | None = None) -> None:
+        self._dataplane = dataplane
+        self._tracer = tracer
+        self._request_ids = RequestIds()
+        self._reading: set[asyncio.Timeout] = set()  # of the streams that wait for a message
+        self._linger_until: float | None = None  # on the event loop's clock, once the server is about to leave
+
+    def leave(self) -> None:
+        """Let streams hand over what they have on the way, and end them."""
+        now = asyncio.get_running_loop().time()
+        self._linger_until = now + _LINGER_SECONDS
+        for timeout in self._reading:
+            timeout.reschedule(now + _IDLE_SECONDS)
+
+    def unary(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Method:
+        """One request, one answer; a refusal becomes the status of the call."""
+
+        async def converse(call: Call, record: Record) -> None:
+            remaining = call.remaining()
+            if remaining is not None and remaining <= 0:
+                raise DeadlineExceeded("the deadline had passed before the request was read")
+            content = call.message()
+            record.received = perf_counter_ns()
+            if len(content) > INLINE_CHARACTERS:
+                self._dataplane.expect_large()
+            await call.answer((await answer(parse(content), remaining)).SerializeToString())
+
+        return self._method(route, converse, streaming=False)
+
+    def stream(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Method:
+        """An answer to every request, in order; a refusal ends the call with its status.
+
+        The next request is read only when the answer before it was taken.
+        """
+
+        async def converse(call: Call, record: Record) -> None:
+            while (content := await self._read(call)) is not None:
+                message = await answer(parse(content), call.remaining())
+                await call.write(message.SerializeToString())
+            call.end()
+
+        return self._method(route, converse, streaming=True)
+
+    async def _read(self, call: Call) -> bytes | None:
+        """The next message of a stream. Raises `Unavailable` once the server leaves and none is on the way."""
+        if call.has_message and self._linger_until is None:
+            return await call.read()
+        when = None
+        if self._linger_until is not None:
+            when = min(self._linger_until, asyncio.get_running_loop().time() + _IDLE_SECONDS)
+        timeout = asyncio.Timeout(when)
+        self._reading.add(timeout)
+        try:
+            async with timeout:
+                return await call.read()
+        except TimeoutError:
+            raise Unavailable("the server is shutting down; every message before was answered") from None
+        finally:
+            self._reading.discard(timeout)
+
+    def _method(self, route: str, converse: Callable[[Call, Record], Awaitable[None]], *, streaming: bool) -> Method:
+        metrics = self._dataplane.metrics
+
+        async def run(call: Call) -> None:
+            started = perf_counter()
+            status = "OK"
+            record = Record(self._request_ids.choose(call.text(_REQUEST_ID)))
+            current.set(record)
+            call.trailing += encode(_REQUEST_ID, record.id.encode())
+            metrics.began("grpc")
+            try:
+                await converse(call, record)
+            except (asyncio.CancelledError, CallerGone):
+                if call.failure is None:
+                    status = "CANCELLED"
+                    raise
+                status = status_of(call.failure).name
+                call.refuse(call.failure)
+            except Exception as error:
+                refusal = as_refusal(error, route)
+                status = status_of(refusal).name
+                call.refuse(refusal)
+            finally:
+                metrics.ended("grpc", route, status, perf_counter() - started, record)
+
+        if self._tracer is None:
+            return Method(run, streaming, streaming)
+        from service.grpc.traced import traced
+
+        return Method(traced(self._tracer, route, run), streaming, streaming)
+
+
+def uncounted(parse: Callable[[bytes], Request], answer: Callable[[Request], Awaitable[Message]]) -> Method:
+    """A method that platforms ask all the time and that no one counts."""
+
+    async def run(call: Call) -> None:
+        try:
+            message = await answer(parse(call.message()))
+        except Exception as error:
+            call.refuse(as_refusal(error, "a method that is not counted"))
+        else:
+            await call.answer(message.SerializeToString())
+
+    return Method(run)
+
+
+def as_refusal(error: Exception, route: str) -> RequestError:
+    """The error that a caller may see; what is a defect of ours is logged and kept from it."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, DecodeError):
+        return Malformed("the message is not valid protobuf")
+    logger.error("%s failed", route, exc_info=error)
+    return RequestError("internal error")

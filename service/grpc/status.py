@@ -1,0 +1,42 @@
+"""How a call ends. Source: gRPC's documents on its status codes and on its protocol over HTTP/2."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from service.errors import GRPC_STATUS, RequestError
+
+
+class Status(IntEnum):
+    """The number that stands in `grpc-status`."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+def status_of(error: RequestError) -> Status:
+    """The status of a call that is refused."""
+    return Status[GRPC_STATUS[error.code]]
+
+
+def quote(message: str) -> bytes:
+    """A message as it travels in `grpc-message`: in UTF-8, all but printable ASCII and the percent sign escaped."""
+    content = message.encode("utf-8", "replace")
+    if content.isascii() and message.isprintable() and "%" not in message:
+        return content
+    return b"".join(b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in content)

@@ -1,0 +1,523 @@
+"""One connection: frames come in, streams are opened, and what they answer goes out within the windows of flow control.
+
+Source: RFC 9113. Priorities are read and mean nothing (section 5.3.2), nothing is pushed, and there is no upgrade from
+HTTP/1.1: a client knows what it speaks to, or asks for it in the TLS handshake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from service.http2 import frames
+from service.http2.fields import NO_TABLE, Decoder, Head
+from service.http2.frames import ConnectionFault, Fault, Kind, Setting, StreamFault
+from service.http2.stream import CallerGone, Stream
+
+#: The most that one block of header fields may take, in one frame or in several.
+_MAX_BLOCK_BYTES = 32_768
+_MAX_BLOCK_FRAMES = 16
+
+#: Bytes that a caller may send on a stream, and on all of them, before it has to wait for leave to send more.
+STREAM_WINDOW = 262_144
+CONNECTION_WINDOW = 1_048_576
+
+#: Frames that make work and get nothing done, such as the end of a stream that has just begun: so many may come at
+#: once, and so many more every second.
+_MAX_NUISANCES = 1000
+_FORGIVEN = 100
+
+#: Seconds that have to be between two pings, but for those after an answer: clients measure the line with them. So many
+#: too early are a nuisance (as gRPC has it, in its document on client-side keepalive).
+_PING_SECONDS = 10.0
+_MAX_PING_STRIKES = 2
+
+#: What our own pings say, and the one after which no request can be on the way any more.
+_ALIVE = b"alive?\0\0"
+_LAST = b"the last"
+
+#: Seconds to wait for its answer.
+_LEAVE_SECONDS = 1.0
+
+_WRONG_PROTOCOL = b"this port speaks HTTP/2 alone, and gRPC on it\n"
+_HTTP1_REFUSAL = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\n"
+    b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+) % (len(_WRONG_PROTOCOL), _WRONG_PROTOCOL)
+_HTTP1 = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC")
+
+
+class Limits(NamedTuple):
+    """What a caller may take."""
+
+    streams: int  # at once
+    head_bytes: int  # of a request's fields; told to the caller, and for the application to hold against it
+    handshake_seconds: float  # to say that it speaks HTTP/2
+    idle_seconds: float  # without a stream
+    age_seconds: float  # until it is asked to come again, and once more that long for what runs then
+    write_seconds: float  # in which it must read something of what waits for it, and answer a ping
+
+
+class Connection(asyncio.Protocol):
+    """Calls `opened` for every request; the stream that it returns hears of what else arrives.
+
+    `watch` has to be called every second or so.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: Limits,
+        opened: Callable[[Connection, int, Head], Stream],
+        closed: Callable[[Connection], None],
+    ) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._opened = opened
+        self._closed = closed
+        self._decoder = Decoder()
+        self._streams: dict[int, Stream] = {}
+        self._rest = b""
+        self._greeted = False  # by the preface
+        self._ready = False  # the first settings are here
+        self._block: _Block | None = None  # whose end has not come yet
+        self._last = 0  # the latest stream that was opened
+        self._final: int | None = None  # the last one that will be, once the caller has been told
+        self._told_to_leave: float | None = None
+        self._left = False  # by the caller
+        self._nuisances = 0
+        self._last_ping = -_PING_SECONDS
+        self.ping_strikes = 0  # since something was last sent
+        self._credit = 0  # bytes that have arrived since the caller was last allowed more
+        self._receive_window = frames.INITIAL_WINDOW
+        self.send_window = frames.INITIAL_WINDOW
+        self.max_payload = frames.MAX_PAYLOAD
+        self._initial_window = frames.INITIAL_WINDOW  # of a stream that is opened
+        self.paused = False
+        self._waiting: set[asyncio.Future[None]] = set()  # of the streams that may send nothing now
+        self._written = self._read_by_caller = 0  # bytes
+        self._born = self._heard = self._busy = self._moved = 0.0  # when, on the event loop's clock
+        self._table = NO_TABLE  # to be said once, in front of the first block of fields
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Say what may be sent."""
+        self.transport = transport
+        self._born = self._heard = self._busy = self._moved = self._loop.time()
+        values = {
+            Setting.MAX_CONCURRENT_STREAMS: self._limits.streams,
+            Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            Setting.MAX_HEADER_LIST_SIZE: self._limits.head_bytes,
+        }
+        more = CONNECTION_WINDOW - self._receive_window
+        self._receive_window = CONNECTION_WINDOW
+        self.write(frames.settings(values) + frames.window_update(0, more))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cut every stream."""
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.was_cut()
+        self._wake()
+        self._closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Read the frames that are complete."""
+        self._heard = self._loop.time()
+        if self._rest:
+            data = self._rest + data
+        try:
+            self._rest = data[self._read(data) :]
+        except ConnectionFault as error:
+            self.fail(error.fault, error.reason)
+
+    def eof_received(self) -> bool:
+        """A caller who sends no more gets what it has asked for, if it reads that."""
+        self._left = True
+        self._close_if_done()
+        return True
+
+    def pause_writing(self) -> None:
+        """Read no more of a caller who does not read."""
+        self.paused = True
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self.paused = False
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+        self._wake()
+
+    # What the server calls.
+
+    def watch(self, now: float) -> None:
+        """Leave a caller who does not go on. `now` is the event loop's time."""
+        limits = self._limits
+        self._nuisances = max(0, self._nuisances - _FORGIVEN)
+        unread = self.transport.get_write_buffer_size()
+        if unread == 0 or self._written - unread > self._read_by_caller:
+            self._read_by_caller, self._moved = self._written - unread, now
+        if self._streams:
+            self._busy = now
+        if self.transport.is_closing():
+            if now - self._moved > limits.write_seconds:
+                self.transport.abort()
+        elif not self._ready:
+            if now - self._born > limits.handshake_seconds:
+                self.transport.abort()
+        elif now - self._moved > limits.write_seconds or now - self._heard > 2 * limits.write_seconds:
+            self.transport.abort()
+        elif self._told_to_leave is not None:
+            if now - self._told_to_leave > _LEAVE_SECONDS:
+                self._take_no_more()
+            if now - self._told_to_leave > limits.age_seconds:
+                self.transport.abort()
+        elif now - self._born > limits.age_seconds or now - self._busy > limits.idle_seconds:
+            self.leave()
+        elif now - self._heard > limits.write_seconds:
+            self.write(frames.frame(Kind.PING, 0, 0, _ALIVE))
+        for stream in list(self._streams.values()):
+            stream.watch(now)
+
+    def leave(self) -> None:
+        """Ask the caller to come again on another connection; what it has asked for on this one is answered.
+
+        It is told twice: what it sends before it hears of it is answered as well.
+        """
+        if self._told_to_leave is None:
+            self._told_to_leave = self._loop.time()
+            if not self._ready:
+                self.transport.close()
+                return
+            self.write(frames.go_away(frames.LARGEST_STREAM, Fault.NO_ERROR) + frames.frame(Kind.PING, 0, 0, _LAST))
+
+    def fail(self, fault: Fault, reason: str) -> None:
+        """Give the connection up."""
+        self._rest = b""
+        if not self.transport.is_closing():
+            self.write(frames.go_away(self._last, fault, reason))
+            self.transport.close()
+
+    # What the streams call.
+
+    def write(self, data: bytes) -> None:
+        """Send frames."""
+        if not self.transport.is_closing():
+            self._written += len(data)
+            self.transport.write(data)
+
+    def head(self, stream: int, block: bytes, *, ended: bool = False) -> bytes:
+        """The frame of a block of fields, which must have no more than `frames.MAX_PAYLOAD` bytes."""
+        if self._table:
+            block, self._table = self._table + block, b""
+        flags = frames.END_HEADERS | frames.END_STREAM if ended else frames.END_HEADERS
+        return frames.frame(Kind.HEADERS, flags, stream, block)
+
+    async def capacity(self, stream: Stream) -> int:
+        """How many bytes the stream may send now, once that is more than none. Raises `CallerGone`."""
+        until = self._loop.time() + self._limits.write_seconds
+        while True:
+            if stream.cut:
+                raise CallerGone
+            size = min(stream.send_window, self.send_window, self.max_payload)
+            if size > 0 and not self.paused:
+                return size
+            waiting = self._loop.create_future()
+            self._waiting.add(waiting)
+            try:
+                async with asyncio.timeout_at(until):
+                    await waiting
+            except TimeoutError:
+                stream.reset(Fault.CANCEL)
+                raise CallerGone from None
+            finally:
+                self._waiting.discard(waiting)
+
+    def forget(self, stream: Stream) -> None:
+        """A stream has ended on both sides."""
+        self._streams.pop(stream.id, None)
+        if self._nuisances and not stream.cut:
+            self._nuisances -= 1  # who also gets something done may give up some calls
+        self._close_if_done()
+
+    # What arrives.
+
+    def _read(self, data: bytes) -> int:
+        """Read the frames of `data` that are complete; returns their bytes."""
+        position, size = 0, len(data)
+        if not self._greeted:
+            if not data.startswith(frames.PREFACE):
+                self._check_preface(data)
+                return 0
+            self._greeted, position = True, len(frames.PREFACE)
+        while size - position >= frames.HEAD_BYTES:
+            high, low, kind, flags, stream = frames.HEAD.unpack_from(data, position)
+            start = position + frames.HEAD_BYTES
+            position = start + (high << 16 | low)
+            if position - start > frames.MAX_PAYLOAD:
+                raise ConnectionFault(Fault.FRAME_SIZE_ERROR, f"a frame has more than {frames.MAX_PAYLOAD} bytes")
+            if position > size:
+                return start - frames.HEAD_BYTES
+            self._take(kind, flags, stream & frames.STREAM, data[start:position])
+            if self.transport.is_closing():
+                return size
+        return position
+
+    def _check_preface(self, data: bytes) -> None:
+        if data.startswith(_HTTP1):
+            self.write(_HTTP1_REFUSAL)
+            self.transport.close()
+        elif not frames.PREFACE.startswith(data):
+            self.fail(Fault.PROTOCOL_ERROR, "this is not HTTP/2")
+
+    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if not self._ready and kind != Kind.SETTINGS:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "the first frame must be SETTINGS")
+        if self._block is not None and kind != Kind.CONTINUATION:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "a block of header fields is not complete")
+        try:
+            match kind:
+                case Kind.HEADERS:
+                    self._take_headers(flags, stream, payload)
+                case Kind.DATA:
+                    self._take_data(flags, stream, payload)
+                case Kind.WINDOW_UPDATE:
+                    self._take_window_update(stream, payload)
+                case Kind.PING:
+                    self._take_ping(flags, stream, payload)
+                case Kind.SETTINGS:
+                    self._take_settings(flags, stream, payload)
+                case Kind.RST_STREAM:
+                    self._take_reset(stream, payload)
+                case Kind.CONTINUATION:
+                    self._take_continuation(flags, stream, payload)
+                case Kind.GOAWAY:
+                    self._take_go_away(stream, payload)
+                case Kind.PRIORITY:
+                    self._take_priority(stream, payload)
+                case Kind.PUSH_PROMISE:
+                    raise ConnectionFault(Fault.PROTOCOL_ERROR, "a client pushes nothing")
+        except StreamFault as error:
+            self._count_nuisance()
+            if (broken := self._streams.get(stream)) is not None:
+                broken.reset(error.fault)
+                broken.lost()
+            else:
+                self.write(frames.reset(stream, error.fault))
+
+    def _take_headers(self, flags: int, stream: int, payload: bytes) -> None:
+        self._check_stream(stream)
+        payload = frames.without_padding(flags, payload)
+        if flags & frames.PRIORITIZED:
+            if len(payload) < 5:
+                raise ConnectionFault(Fault.FRAME_SIZE_ERROR, "a priority has five bytes")
+            payload = payload[5:]
+        if flags & frames.END_HEADERS:
+            self._take_block(stream, payload, ended=bool(flags & frames.END_STREAM))
+        else:
+            self._block = _Block(stream, [payload], ended=bool(flags & frames.END_STREAM))
+
+    def _take_continuation(self, flags: int, stream: int, payload: bytes) -> None:
+        block = self._block
+        if block is None or block.stream != stream:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "CONTINUATION continues nothing")
+        block.pieces.append(payload)
+        if len(block.pieces) > _MAX_BLOCK_FRAMES or sum(map(len, block.pieces)) > _MAX_BLOCK_BYTES:
+            raise ConnectionFault(Fault.ENHANCE_YOUR_CALM, "a block of header fields is too large")
+        if flags & frames.END_HEADERS:
+            self._block = None
+            self._take_block(stream, b"".join(block.pieces), ended=block.ended)
+
+    def _take_block(self, number: int, block: bytes, *, ended: bool) -> None:
+        if number <= self._last:
+            self._take_trailers(number, block, ended=ended)
+            return
+        if number % 2 == 0:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "streams of clients have odd numbers")
+        if self._final is not None:
+            self._decoder.skip(block)
+            return
+        head = self._decoder.decode(block)
+        self._last = number
+        if head is None:
+            raise StreamFault(Fault.PROTOCOL_ERROR)
+        if len(self._streams) >= self._limits.streams:
+            raise StreamFault(Fault.REFUSED_STREAM)
+        stream = self._opened(self, number, head)
+        stream.send_window = self._initial_window
+        stream.receive_window = STREAM_WINDOW
+        self._streams[number] = stream
+        stream.begin(ended)
+
+    def _take_trailers(self, number: int, block: bytes, *, ended: bool) -> None:
+        """Fields after the data, which mean nothing here but that it has ended."""
+        self._decoder.skip(block)
+        stream = self._streams.get(number)
+        if stream is None:
+            self._count_nuisance()  # they were on the way when the stream ended
+        elif stream.ended:
+            raise StreamFault(Fault.STREAM_CLOSED)
+        elif not ended:
+            raise StreamFault(Fault.PROTOCOL_ERROR)
+        else:
+            stream.take(b"", ended=True)
+
+    def _take_data(self, flags: int, number: int, payload: bytes) -> None:
+        self._check_stream(number)
+        size = len(payload)
+        self._receive_window -= size
+        if self._receive_window < 0:
+            raise ConnectionFault(Fault.FLOW_CONTROL_ERROR, "there is more data than the window allows")
+        # The streams' own windows bound what waits; all of them together need no further bound.
+        self._credit += size
+        if self._credit > CONNECTION_WINDOW // 2:
+            self.write(frames.window_update(0, self._credit))
+            self._receive_window += self._credit
+            self._credit = 0
+        ended = bool(flags & frames.END_STREAM)
+        stream = self._streams.get(number)
+        if stream is None:
+            if number > self._last:
+                if self._final is None:
+                    raise ConnectionFault(Fault.PROTOCOL_ERROR, "there is data for a stream that was not opened")
+            else:
+                self._count_nuisance()  # it was on the way when the stream ended
+            return
+        if stream.ended:
+            raise StreamFault(Fault.STREAM_CLOSED)
+        stream.receive_window -= size
+        if stream.receive_window < 0:
+            raise StreamFault(Fault.FLOW_CONTROL_ERROR)
+        data = frames.without_padding(flags, payload) if flags & frames.PADDED else payload
+        if len(data) < size:
+            stream.allow(size - len(data))
+        if not data and not ended:
+            self._count_nuisance()
+        stream.take(data, ended=ended)
+
+    def _take_window_update(self, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(Fault.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
+        increment = int.from_bytes(payload) & frames.STREAM
+        if number == 0:
+            if increment == 0:
+                raise ConnectionFault(Fault.PROTOCOL_ERROR, "a window grows by nothing")
+            self.send_window += increment
+            if self.send_window > frames.LARGEST_WINDOW:
+                raise ConnectionFault(Fault.FLOW_CONTROL_ERROR, "the window is too large")
+        else:
+            stream = self._streams.get(number)
+            if stream is None:
+                if number > self._last and self._final is None:
+                    raise ConnectionFault(Fault.PROTOCOL_ERROR, "there is a window for a stream that was not opened")
+                return
+            if increment == 0:
+                raise StreamFault(Fault.PROTOCOL_ERROR)
+            stream.send_window += increment
+            if stream.send_window > frames.LARGEST_WINDOW:
+                raise StreamFault(Fault.FLOW_CONTROL_ERROR)
+        if self._waiting:
+            self._wake()
+
+    def _take_ping(self, flags: int, stream: int, payload: bytes) -> None:
+        if stream:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "PING is of no stream")
+        if len(payload) != 8:
+            raise ConnectionFault(Fault.FRAME_SIZE_ERROR, "PING has eight bytes")
+        if flags & frames.ACK:
+            if payload == _LAST and self._told_to_leave is not None:
+                self._take_no_more()
+            return
+        if self._heard - self._last_ping < _PING_SECONDS:
+            self.ping_strikes += 1
+            if self.ping_strikes > _MAX_PING_STRIKES:
+                raise ConnectionFault(Fault.ENHANCE_YOUR_CALM, "too_many_pings")
+        self._last_ping = self._heard
+        self.write(frames.frame(Kind.PING, frames.ACK, 0, payload))
+
+    def _take_settings(self, flags: int, stream: int, payload: bytes) -> None:
+        if stream:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "SETTINGS are of no stream")
+        if flags & frames.ACK:
+            if payload:
+                raise ConnectionFault(Fault.FRAME_SIZE_ERROR, "an acknowledgement of settings has no content")
+            if not self._ready:
+                raise ConnectionFault(Fault.PROTOCOL_ERROR, "the first frame must be SETTINGS")
+            return
+        values = frames.read_settings(payload)
+        if self._ready:
+            self._count_nuisance()
+        self._ready = True
+        self.max_payload = min(values.get(Setting.MAX_FRAME_SIZE, self.max_payload), 65_536)
+        initial = values.get(Setting.INITIAL_WINDOW_SIZE, self._initial_window)
+        for each in self._streams.values():
+            each.send_window += initial - self._initial_window
+            if each.send_window > frames.LARGEST_WINDOW:
+                raise ConnectionFault(Fault.FLOW_CONTROL_ERROR, "the window is too large")
+        self._initial_window = initial
+        self.write(frames.frame(Kind.SETTINGS, frames.ACK, 0))
+        self._wake()
+
+    def _take_reset(self, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(Fault.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
+        if number == 0 or (number > self._last and self._final is None):
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "there is an end of a stream that was not opened")
+        self._count_nuisance()
+        stream = self._streams.pop(number, None)
+        if stream is not None:
+            stream.was_cut()
+            self._wake()
+            self._close_if_done()
+
+    def _take_go_away(self, stream: int, payload: bytes) -> None:
+        if stream:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "GOAWAY is of no stream")
+        if len(payload) < 8:
+            raise ConnectionFault(Fault.FRAME_SIZE_ERROR, "GOAWAY has eight bytes or more")
+        self._left = True
+        self._close_if_done()
+
+    def _take_priority(self, stream: int, payload: bytes) -> None:
+        self._check_stream(stream)
+        if len(payload) != 5:
+            raise StreamFault(Fault.FRAME_SIZE_ERROR)
+        self._count_nuisance()
+
+    # The rest.
+
+    def _check_stream(self, number: int) -> None:
+        if number == 0:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "the frame is of no stream")
+
+    def _count_nuisance(self) -> None:
+        self._nuisances += 1
+        if self._nuisances > _MAX_NUISANCES:
+            raise ConnectionFault(Fault.ENHANCE_YOUR_CALM, "there are too many frames that get nothing done")
+
+    def _take_no_more(self) -> None:
+        """Say which stream was the last, after the caller has had the time to hear of it."""
+        if self._final is None:
+            self._final = self._last
+            self.write(frames.go_away(self._last, Fault.NO_ERROR))
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if not self._streams and (self._left or self._final is not None):
+            self.transport.close()
+
+    def _wake(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+
+class _Block(NamedTuple):
+    stream: int
+    pieces: list[bytes]
+    ended: bool
