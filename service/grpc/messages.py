@@ -64,7 +64,8 @@ class Messages:
             raise Malformed(f"a message begins with 0 or 1, this one with {flag}")
         if flag and self._encoding == b"identity":
             raise Malformed("a message says that it is compressed, but not how")
-        self._check(length)
+        if length > self._limit:
+            raise MessageTooLarge(f"a message of {length} bytes is larger than max_body_bytes, {self._limit}")
         return bool(flag), length
 
     def _expand(self, message: bytes) -> bytes:
@@ -73,14 +74,11 @@ class Messages:
             expanded = decompressor.decompress(message, self._limit + 1)
         except zlib.error:
             raise Malformed(f"a message is no {self._encoding.decode()}") from None
-        self._check(len(expanded))
+        if len(expanded) > self._limit:
+            raise MessageTooLarge(f"a message is larger than max_body_bytes, {self._limit}, when it is expanded")
         if not decompressor.eof or decompressor.unused_data:
             raise Malformed(f"a message is no {self._encoding.decode()}")
         return expanded
-
-    def _check(self, size: int) -> None:
-        if size > self._limit:
-            raise MessageTooLarge(f"a message has more than {self._limit} bytes, which is the limit")
 
 
 def check_encoding(encoding: bytes) -> None:
