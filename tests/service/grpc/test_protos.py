@@ -1,4 +1,4 @@
-"""The generated stubs and the handlers are those of the .proto files."""
+"""The generated stubs and the methods are those of the .proto files."""
 
 import subprocess
 import sys
@@ -8,10 +8,11 @@ from typing import cast
 
 import pytest
 from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from service.dataplane import DataPlane
-from service.grpc import health, oip, sentiment
-from service.grpc.methods import Counted as Caller
+from service.grpc import health, oip, reflection, sentiment
+from service.grpc.methods import Counted
 from service.grpc.protos import inference_pb2, sentiment_pb2
 from service.keeper import Keeper
 from tests.processes import PROJECT
@@ -38,21 +39,22 @@ def test_stubs_are_not_stale(generated: Path) -> None:
         assert (PROJECT / PROTOS / name).read_text() == (generated / name).read_text(), f"{name}: run `make stubs`"
 
 
-def test_every_method_has_its_handler() -> None:
-    """What the .proto files and the health protocol name is answered, with as many messages either way as they say."""
+def test_every_method_is_answered() -> None:
+    """What the .proto files and the protocols of health and reflection name, with as many messages either way."""
     dataplane = cast(DataPlane, SimpleNamespace(metrics=None, repository=None))
-    caller = Caller(dataplane)
-    handlers = {
-        **oip.OpenInference(dataplane, cast(Keeper, None)).handlers(caller),
-        **sentiment.Sentiment(dataplane).handlers(caller),
-        **{f"/{health.SERVICE}/{name}": handler for name, handler in health.Health(()).handlers().items()},
+    counted = Counted(dataplane)
+    answered = {
+        **oip.OpenInference(dataplane, cast(Keeper, None)).methods(counted),
+        **sentiment.Sentiment(dataplane).methods(counted),
+        **health.Health(()).methods(),
+        **reflection.Reflection(()).methods(),
     }
-    methods = {
+    described = {
         f"/{service.full_name}/{method.name}": (method.client_streaming, method.server_streaming)
-        for module in (inference_pb2, sentiment_pb2, health_pb2)
+        for module in (inference_pb2, sentiment_pb2, health_pb2, reflection_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
     assert {
-        path: (handler.request_streaming, handler.response_streaming) for path, handler in handlers.items()
-    } == methods
+        path: (method.request_streaming, method.response_streaming) for path, method in answered.items()
+    } == described

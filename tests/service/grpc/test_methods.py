@@ -1,0 +1,173 @@
+"""What every method shares, with calls that no network has a part in."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from service.dataplane import INLINE_CHARACTERS, DataPlane
+from service.errors import DeadlineExceeded, Overloaded, RequestError
+from service.grpc.call import Call
+from service.grpc.methods import Counted, uncounted
+from service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
+from service.http2.fields import encode
+from service.http2.stream import CallerGone
+from service.metrics import Metrics
+from tests.service.test_metrics import series
+
+
+class FakeCall:
+    """A call with one message, or of a stream with several, whose caller leaves when it is to take an answer."""
+
+    def __init__(self, *messages: bytes, remaining: float | None = None, gone: bool = True) -> None:
+        self.fields: dict[bytes, bytes] = {}
+        self.trailing = b""
+        self.failure: RequestError | None = None
+        self.refusals: list[RequestError] = []
+        self.answers: list[bytes] = []
+        self._messages = list(messages)
+        self._remaining = remaining
+        self._gone = gone
+
+    @property
+    def has_message(self) -> bool:
+        return bool(self._messages)
+
+    def text(self, name: bytes) -> None:
+        return None
+
+    def remaining(self) -> float | None:
+        return self._remaining
+
+    def message(self) -> bytes:
+        return self._messages.pop()
+
+    async def read(self) -> bytes | None:
+        return self._messages.pop(0) if self._messages else None
+
+    async def write(self, message: bytes) -> None:
+        if self._gone:
+            raise CallerGone
+        self.answers.append(message)
+
+    answer = write
+
+    def end(self) -> None:
+        pass
+
+    def refuse(self, error: RequestError) -> None:
+        self.refusals.append(error)
+
+
+def unread(content: bytes) -> PredictRequest:
+    pytest.fail("the message was read")
+
+
+async def unanswered(request: PredictRequest, remaining: float | None) -> Prediction:
+    pytest.fail("the request was answered")
+
+
+async def answered(request: PredictRequest, remaining: float | None) -> Prediction:
+    return Prediction(label=request.text)
+
+
+def counted(metrics: Metrics, **dataplane: Any) -> Counted:
+    return Counted(cast(DataPlane, SimpleNamespace(metrics=metrics, **dataplane)))
+
+
+def calls_ended(metrics: Metrics) -> dict[str, float]:
+    """How often a call ended, by status."""
+    samples = series(metrics.expose().decode())
+    return {
+        dict(labels)["status"]: number
+        for (name, labels), number in samples.items()
+        if name == "sentiment_requests_total" and number
+    }
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Counters of one method."""
+    return Metrics({"grpc": {"/method": False}})
+
+
+def test_answer(metrics: Metrics) -> None:
+    """A unary call is answered and counted, and its request id goes with the status."""
+    call = FakeCall(PredictRequest(text="x").SerializeToString(), gone=False)
+    method = counted(metrics).unary("/method", PredictRequest.FromString, answered)
+    asyncio.run(method.run(cast(Call, call)))
+    assert [Prediction.FromString(answer).label for answer in call.answers] == ["x"]
+    assert call.trailing.startswith(encode(b"x-request-id", b"")[:-1])
+    assert calls_ended(metrics) == {"OK": 1}
+
+
+def test_deadline_had_passed_on_arrival(metrics: Metrics) -> None:
+    """A call that arrives after its deadline is refused before its message is read, and counted as such."""
+    call = FakeCall(b"", remaining=0.0)
+    asyncio.run(counted(metrics).unary("/method", unread, unanswered).run(cast(Call, call)))
+    [refusal] = call.refusals
+    assert refusal.message == "the deadline had passed before the request was read"
+    assert calls_ended(metrics) == {"DEADLINE_EXCEEDED": 1}
+
+
+def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
+    """A message that is certainly too large for its place is refused before it is read; a small one is read."""
+
+    def full() -> None:
+        raise Overloaded("2048 texts are waiting")
+
+    large, small = FakeCall(b"\xff" * (INLINE_CHARACTERS + 1)), FakeCall(b"\xff" * INLINE_CHARACTERS)
+    maker = counted(metrics, expect_large=full)
+    asyncio.run(maker.unary("/method", unread, unanswered).run(cast(Call, large)))
+    asyncio.run(maker.unary("/method", PredictRequest.FromString, unanswered).run(cast(Call, small)))
+    assert [refusal.code for refusal in (*large.refusals, *small.refusals)] == ["overloaded", "malformed"]
+    assert calls_ended(metrics) == {"RESOURCE_EXHAUSTED": 1, "INVALID_ARGUMENT": 1}
+
+
+@pytest.mark.parametrize("kind", ["unary", "stream"])
+def test_answers_that_nobody_takes(metrics: Metrics, kind: str) -> None:
+    """A call whose caller is gone when it is answered is counted as cancelled."""
+    method = getattr(counted(metrics), kind)("/method", PredictRequest.FromString, answered)
+    with pytest.raises(CallerGone):
+        asyncio.run(method.run(FakeCall(b"")))
+    assert calls_ended(metrics) == {"CANCELLED": 1}
+
+
+def test_deadline_of_a_stream(metrics: Metrics) -> None:
+    """A call that is cancelled since its deadline has passed is refused with that, and counted so."""
+
+    async def cancelled(request: PredictRequest, remaining: float | None) -> Prediction:
+        call.failure = DeadlineExceeded("the deadline has passed")
+        raise asyncio.CancelledError
+
+    call = FakeCall(b"")
+    asyncio.run(counted(metrics).stream("/method", PredictRequest.FromString, cancelled).run(cast(Call, call)))
+    assert [refusal.message for refusal in call.refusals] == ["the deadline has passed"]
+    assert calls_ended(metrics) == {"DEADLINE_EXCEEDED": 1}
+
+
+def test_defects_are_not_shown(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+    """What fails for a reason of ours is an internal error to the caller, and its reason is in the log."""
+
+    async def broken(request: PredictRequest, remaining: float | None) -> Prediction:
+        raise ValueError("secret")
+
+    call = FakeCall(b"")
+    asyncio.run(counted(metrics).unary("/method", PredictRequest.FromString, broken).run(cast(Call, call)))
+    assert [refusal.message for refusal in call.refusals] == ["internal error"]
+    assert "secret" in caplog.text
+    assert calls_ended(metrics) == {"INTERNAL": 1}
+
+
+def test_uncounted_methods_refuse_noise() -> None:
+    """A method that is not counted tells a message from noise all the same."""
+
+    async def unreachable(request: PredictRequest) -> Prediction:
+        pytest.fail("the request was answered")
+
+    call = FakeCall(b"\xff")
+    asyncio.run(uncounted(PredictRequest.FromString, unreachable).run(cast(Call, call)))
+    assert [refusal.code for refusal in call.refusals] == ["malformed"]
