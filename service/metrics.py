@@ -181,10 +181,6 @@ class Metrics:
             stages["decode"].observe(record.decoded - record.received)
             stages["encode"].observe(perf_counter_ns() - record.predicted)
 
-    def in_flight(self, protocol: str) -> int:
-        """Requests that this worker is answering."""
-        return int(self._counters.row[self._in_flight[protocol]])
-
     def in_use(self) -> set[tuple[str, int]]:
         """Names and versions of the models that requests use in any worker, whether or not they are served to more."""
         return {

@@ -246,6 +246,10 @@ async def _run(call: Call) -> None:
         await call.method.run(call)
     except CallerGone:
         pass
+    except asyncio.CancelledError:
+        if call.failure is None:
+            raise
+        call.refuse(call.failure)
     except Exception:
         logger.exception("a call failed")
         call.reset(Fault.INTERNAL_ERROR)

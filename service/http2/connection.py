@@ -105,17 +105,9 @@ class Connection(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Say what may be sent."""
+        """Wait for the preface."""
         self.transport = transport
         self._born = self._heard = self._busy = self._moved = self._loop.time()
-        values = {
-            Setting.MAX_CONCURRENT_STREAMS: self._limits.streams,
-            Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            Setting.MAX_HEADER_LIST_SIZE: self._limits.head_bytes,
-        }
-        more = CONNECTION_WINDOW - self._receive_window
-        self._receive_window = CONNECTION_WINDOW
-        self.write(frames.settings(values) + frames.window_update(0, more))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cut every stream."""
@@ -255,6 +247,7 @@ class Connection(asyncio.Protocol):
                 self._check_preface(data)
                 return 0
             self._greeted, position = True, len(frames.PREFACE)
+            self._greet()
         while size - position >= frames.HEAD_BYTES:
             high, low, kind, flags, stream = frames.HEAD.unpack_from(data, position)
             start = position + frames.HEAD_BYTES
@@ -267,6 +260,17 @@ class Connection(asyncio.Protocol):
             if self.transport.is_closing():
                 return size
         return position
+
+    def _greet(self) -> None:
+        """Say what may be sent."""
+        values = {
+            Setting.MAX_CONCURRENT_STREAMS: self._limits.streams,
+            Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            Setting.MAX_HEADER_LIST_SIZE: self._limits.head_bytes,
+        }
+        more = CONNECTION_WINDOW - self._receive_window
+        self._receive_window = CONNECTION_WINDOW
+        self.write(frames.settings(values) + frames.window_update(0, more))
 
     def _check_preface(self, data: bytes) -> None:
         if data.startswith(_HTTP1):

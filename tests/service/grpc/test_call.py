@@ -1,0 +1,323 @@
+"""Calls as gRPC's protocol has them, and as it does not."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import zlib
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from service.grpc.oip import MODEL_STREAM_INFER
+from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictBatchResponse, Prediction, PredictRequest
+from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
+from tests.processes import PATIENCE, ServerProcess
+from tests.service.grpc.channels import connect, refused
+from tests.service.grpc.raw import (
+    ACK,
+    DATA,
+    END_STREAM,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Caller,
+    Frame,
+    frame,
+    message,
+)
+from tests.service.rest.test_operations import scrape
+from tests.service.test_metrics import value
+
+OK, INVALID, LATE, EXHAUSTED, UNIMPLEMENTED = 0, 3, 4, 8, 12
+ONE = PredictRequest(text="one").SerializeToString()
+NO_ERROR, CANCEL = 0, 8
+
+
+@pytest.fixture
+def caller(server: ServerProcess) -> Iterator[Caller]:
+    """A connection to the shared server."""
+    with Caller(server.grpc_port) as caller:
+        yield caller
+
+
+def tokens(messages: list[bytes]) -> list[int]:
+    return [Prediction.FromString(each).tokens for each in messages]
+
+
+def test_answer(caller: Caller) -> None:
+    """A call is answered with the fields that gRPC asks for, and the connection takes the next one."""
+    for number in range(3):
+        answer = caller.call(PREDICT, ONE, {"x-request-id": f"mine-{number}"})
+        assert tokens(answer.messages) == [2]
+        assert answer.fields == {
+            ":status": "200",
+            "content-type": "application/grpc",
+            "grpc-status": "0",
+            "x-request-id": f"mine-{number}",
+        }
+        assert answer.reset is None
+
+
+@pytest.mark.parametrize("content_type", ["application/grpc+proto", "application/grpc;charset=utf-8"])
+def test_content_types(caller: Caller, content_type: str) -> None:
+    """A content type may say more."""
+    assert caller.call(PREDICT, ONE, {"content-type": content_type}).status == OK
+
+
+@pytest.mark.parametrize(
+    "fields", [{":method": "GET"}, {"content-type": "application/json"}, {"content-type": ""}], ids=str
+)
+def test_what_is_no_call(caller: Caller, fields: dict[str, str]) -> None:
+    """A request that is none of gRPC's is an error of HTTP, and what it sends is not waited for."""
+    stream = caller.begin("/v1/predict", fields)
+    answer = caller.answer(stream)
+    assert (answer.fields, answer.messages) == ({":status": "415"}, [])
+    assert caller.call(PREDICT, ONE).status == OK
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/sentiment.v1.Sentiment", "/sentiment.v1.Sentiment/Nothing", "/é".encode().decode("latin-1")]
+)
+def test_unknown_methods(caller: Caller, path: str) -> None:
+    """A method that is not there is named."""
+    answer = caller.call(path, ONE)
+    assert answer.status == UNIMPLEMENTED
+    assert answer.fields["grpc-message"].startswith("there is no method /")
+
+
+def test_two_messages_in_a_unary_call(caller: Caller) -> None:
+    """A call that takes one message is refused two, in one frame or in two."""
+    for pieces in ([message(ONE) * 2], [message(ONE), message(ONE)]):
+        stream = caller.begin(PREDICT)
+        for number, piece in enumerate(pieces, start=1):
+            caller.data(stream, piece, ended=number == len(pieces))
+        answer = caller.answer(stream)
+        assert (answer.status, answer.fields["grpc-message"]) == (
+            INVALID,
+            "the method takes one message, and there are more",
+        )
+
+
+def test_no_message_in_a_unary_call(caller: Caller) -> None:
+    """So is one without any, whichever way it ends."""
+    bare = caller.begin(PREDICT, ended=True)
+    assert caller.answer(bare).fields["grpc-message"] == "the method takes one message, and there is none"
+    empty = caller.begin(PREDICT)
+    caller.data(empty, b"")
+    assert caller.answer(empty).status == INVALID
+
+
+def test_stream_without_messages(caller: Caller) -> None:
+    """A stream may be without any."""
+    answer = caller.answer(caller.begin(PREDICT_STREAM, ended=True))
+    assert (answer.status, answer.messages) == (OK, [])
+
+
+@pytest.mark.parametrize("path", [PREDICT, PREDICT_STREAM])
+@pytest.mark.parametrize("size", [1, 4, 5, 6, len(message(ONE)) - 1])
+def test_message_that_is_not_complete(caller: Caller, path: str, size: int) -> None:
+    """A call whose last message lacks its end is refused."""
+    stream = caller.begin(path)
+    caller.data(stream, message(ONE)[:size])
+    answer = caller.answer(stream)
+    assert (answer.status, answer.fields["grpc-message"]) == (INVALID, "the last message is not complete")
+
+
+@pytest.mark.parametrize("path", [PREDICT, PREDICT_STREAM])
+def test_messages_in_pieces(caller: Caller, path: str) -> None:
+    """Where a message is cut does not matter."""
+    whole = message(ONE)
+    for cut in range(len(whole) + 1):
+        stream = caller.begin(path)
+        caller.data(stream, whole[:cut], ended=False)
+        caller.data(stream, whole[cut:])
+        assert tokens(caller.answer(stream).messages) == [2]
+
+
+def test_messages_in_one_frame(caller: Caller) -> None:
+    """Several messages of a stream may come at once, and in every cut."""
+    whole = b"".join(message(PredictRequest(text="x " * number).SerializeToString()) for number in range(5))
+    for cut in range(0, len(whole), 3):
+        stream = caller.begin(PREDICT_STREAM)
+        caller.data(stream, whole[:cut], ended=False)
+        caller.data(stream, whole[cut:])
+        assert tokens(caller.answer(stream).messages) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("path", [PREDICT, PREDICT_STREAM])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_compression(caller: Caller, path: str, encoding: str) -> None:
+    """A compressed message is expanded, and one that is not may be among them."""
+    compress = gzip.compress if encoding == "gzip" else zlib.compress
+    for content in (message(compress(ONE), flag=1), message(ONE)):
+        stream = caller.begin(path, {"grpc-encoding": encoding})
+        caller.data(stream, content)
+        assert tokens(caller.answer(stream).messages) == [2]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no gzip", "a message is no gzip"),
+        (gzip.compress(ONE)[:-3], "a message is no gzip"),
+        (gzip.compress(ONE) + b"more", "a message is no gzip"),
+        (
+            gzip.compress(bytes(9 * 1024 * 1024)),
+            "a message is larger than max_body_bytes, 8388608, when it is expanded",
+        ),
+    ],
+    ids=["noise", "cut", "more", "bomb"],
+)
+def test_compression_that_is_none(caller: Caller, content: bytes, reason: str) -> None:
+    """What cannot be expanded, or only to too much, is refused."""
+    stream = caller.begin(PREDICT, {"grpc-encoding": "gzip"})
+    caller.data(stream, message(content, flag=1))
+    answer = caller.answer(stream)
+    assert answer.fields["grpc-message"] == reason
+    assert answer.status == (EXHAUSTED if "larger" in reason else INVALID)
+
+
+def test_compression_that_is_not_known(caller: Caller) -> None:
+    """Another compression is refused with those that are known, as gRPC's document on compression asks for."""
+    answer = caller.call(PREDICT, ONE, {"grpc-encoding": "snappy"})
+    assert answer.status == UNIMPLEMENTED
+    assert "snappy" in answer.fields["grpc-message"]
+    assert answer.fields["grpc-accept-encoding"] == "identity,gzip,deflate"
+
+
+@pytest.mark.parametrize("flag", [1, 2, 255])
+def test_flags_of_messages(caller: Caller, flag: int) -> None:
+    """A message that is compressed without a word on how, or begins with something else, is refused."""
+    stream = caller.begin(PREDICT)
+    caller.data(stream, message(ONE, flag=flag))
+    assert caller.answer(stream).status == INVALID
+
+
+@pytest.mark.parametrize("path", [PREDICT, PREDICT_STREAM])
+def test_message_that_is_too_large(caller: Caller, path: str) -> None:
+    """A message that is announced as too large is refused at once, and the rest of it need not be sent."""
+    stream = caller.begin(path)
+    caller.data(stream, message(b"", length=2**32 - 1), ended=False)
+    answer = caller.answer(stream)
+    assert answer.status == EXHAUSTED
+    assert answer.fields["grpc-message"] == "a message of 4294967295 bytes is larger than max_body_bytes, 8388608"
+    assert caller.next_frame() == Frame(RST_STREAM, 0, stream, NO_ERROR.to_bytes(4))
+    caller.data(stream, bytes(10_000), ended=False)  # it was on the way
+    assert caller.call(PREDICT, ONE).status == OK
+
+
+@pytest.mark.parametrize("timeout", ["1", "S", "1s", "-1S", "123456789S", "1.5S", " 1S"])
+def test_timeouts_that_are_none(caller: Caller, timeout: str) -> None:
+    """A deadline that cannot be read is refused with what was sent."""
+    answer = caller.call(PREDICT, ONE, {"grpc-timeout": timeout})
+    assert (answer.status, answer.fields["grpc-message"]) == (INVALID, f"grpc-timeout is {timeout}")
+
+
+@pytest.mark.parametrize("timeout", ["99999999H", "1M", "30S", "60000m", "60000000u"])
+def test_timeouts(caller: Caller, timeout: str) -> None:
+    """A deadline that has not passed changes nothing, whatever its unit."""
+    assert caller.call(PREDICT, ONE, {"grpc-timeout": timeout}).status == OK
+
+
+@pytest.mark.parametrize("timeout", ["0S", "00000000n"])
+def test_timeouts_that_have_passed(caller: Caller, timeout: str) -> None:
+    """A call whose deadline has passed when it is read is refused."""
+    assert caller.call(PREDICT, ONE, {"grpc-timeout": timeout}).status == LATE
+
+
+@pytest.mark.parametrize("path", [PREDICT_STREAM, MODEL_STREAM_INFER, "/grpc.health.v1.Health/Watch"])
+def test_deadline_of_a_stream(caller: Caller, path: str) -> None:
+    """A stream is ended at its deadline, whether it waits for its caller or for something to tell."""
+    stream = caller.begin(path, {"grpc-timeout": "50m"}, ended=False)
+    if path.endswith("Watch"):
+        caller.data(stream, message(b""))
+    answer = caller.answer(stream)
+    assert (answer.status, answer.fields["grpc-message"]) == (LATE, "the deadline has passed")
+
+
+def test_slow_messages() -> None:
+    """A message whose end does not come is not waited for longer than a body, in a call as in a stream."""
+    with ServerProcess("--body-timeout", "1", "--workers", "1") as server, Caller(server.grpc_port) as caller:
+        for path in (PREDICT, PREDICT_STREAM):
+            stream = caller.begin(path)
+            caller.data(stream, message(ONE)[:-1], ended=False)
+            answer = caller.answer(stream)
+            assert (answer.status, answer.fields["grpc-message"]) == (LATE, "a message was not complete after 1 s")
+        resting = caller.begin(PREDICT_STREAM)
+        caller.data(resting, message(ONE), ended=False)
+        stream = caller.begin(PREDICT)
+        caller.data(stream, message(ONE)[:-1], ended=False)
+        assert caller.answer(stream).status == LATE  # longer than a second after the last of the other
+        caller.data(resting, b"")
+        assert caller.answer(resting).status == OK
+
+
+def test_memory_for_slow_messages() -> None:
+    """What unfinished messages may hold in memory is limited; who does not fit is refused, and the others go on."""
+    text = PredictRequest(text="x" * 400_000).SerializeToString()
+    with ServerProcess("--max-buffered-bytes", "1000000", "--workers", "1") as server, connect(server) as channel:
+        stub = SentimentStub(channel)
+        with Caller(server.grpc_port) as slow:
+            streams = [slow.begin(PREDICT) for _ in range(2)]
+            for stream in streams:
+                for start in range(0, len(message(text)) - 1, 16_384):
+                    slow.data(stream, message(text)[start : min(start + 16_384, len(message(text)) - 1)], ended=False)
+            slow.send(frame(PING, 0, 0, b"is read?"))
+            while slow.next_frame() != Frame(PING, ACK, 0, b"is read?"):
+                pass
+            assert (
+                refused(lambda: stub.Predict(PredictRequest(text="x" * 400_000))).code
+                is grpc.StatusCode.RESOURCE_EXHAUSTED
+            )
+            for stream in streams:
+                slow.data(stream, message(text)[-1:])
+                assert slow.answer(stream).status == OK
+        assert stub.Predict(PredictRequest(text="x" * 400_000)).tokens == 2
+
+
+def test_cancelled_before_the_message(server: ServerProcess, caller: Caller) -> None:
+    """A call that is given up before its message is complete leaves nothing behind."""
+    for path in (PREDICT, PREDICT_STREAM):
+        stream = caller.begin(path)
+        caller.data(stream, message(ONE)[:-1], ended=False)
+        caller.send(frame(RST_STREAM, 0, stream, CANCEL.to_bytes(4)))
+    assert caller.call(PREDICT, ONE).status == OK
+    assert value(scrape(server), "sentiment_requests_in_flight", protocol="grpc") == 0
+
+
+def test_large_answer_within_small_windows(server: ServerProcess) -> None:
+    """An answer that is larger than all windows comes as they are opened."""
+    batch = PredictBatchRequest(texts=["x"] * 1024)
+    with Caller(server.grpc_port) as caller:
+        caller.send(frame(SETTINGS, 0, 0, (4).to_bytes(2) + (1000).to_bytes(4)))
+        stream = caller.begin(PREDICT_BATCH)
+        caller.data(stream, message(batch.SerializeToString()))
+        content = b""
+        while True:
+            each = caller.next_frame()
+            assert each is not None
+            if each.stream != stream or each.kind != DATA:
+                if each.kind == HEADERS and each.flags & END_STREAM:
+                    break
+                continue
+            assert len(each.payload) <= 1000
+            content += each.payload
+            update = len(each.payload).to_bytes(4)
+            caller.send(frame(WINDOW_UPDATE, 0, stream, update) + frame(WINDOW_UPDATE, 0, 0, update))
+        assert len(PredictBatchResponse.FromString(content[5:]).predictions) == 1024
+
+
+def test_http1(server: ServerProcess) -> None:
+    """Who speaks HTTP/1.1 is told what this port is for."""
+    with socket.create_connection(("127.0.0.1", server.grpc_port), PATIENCE) as connection:
+        connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: test\r\n\r\n")
+        received = b""
+        while piece := connection.recv(4096):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 505 ")
+    assert received.endswith(b"this port speaks HTTP/2 alone, and gRPC on it\n")

@@ -1,0 +1,26 @@
+"""How a call ends."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import grpc
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import GRPC_STATUS
+from service.grpc.status import Status, quote
+
+
+def test_numbers() -> None:
+    """The numbers are gRPC's, and every error has one of them."""
+    assert {each.name: each.value for each in Status} == {each.name: each.value[0] for each in grpc.StatusCode}
+    assert set(GRPC_STATUS.values()) <= Status.__members__.keys()
+
+
+@given(st.text())
+def test_messages(message: str) -> None:
+    """Any message travels as printable ASCII and can be read again; half a surrogate pair is replaced."""
+    quoted = quote(message)
+    assert all(0x20 <= byte <= 0x7E for byte in quoted)
+    assert unquote(quoted.decode()) == message.encode("utf-8", "replace").decode()
