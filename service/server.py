@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -45,9 +46,10 @@ def serve(settings: Settings) -> None:
     settings = make_room(settings)
     if settings.tracing:
         import_module("service.tracing")  # which tells now what is missing
-    with bind(settings.host, settings.port) as listener:
-        grpc_socket = reserve(settings.host, settings.grpc_port) if settings.grpc else None
-        grpc_port = None if grpc_socket is None else grpc_socket.getsockname()[1]
+    with ExitStack() as stack:
+        listeners = {"rest": stack.enter_context(bind(settings.host, settings.port))}
+        if settings.grpc:
+            listeners["grpc"] = stack.enter_context(bind(settings.host, settings.grpc_port, " for gRPC"))
         workers = worker_count(settings)
         metrics = make_metrics(settings, workers + 1)
         metrics.use(workers)  # the last row is the supervisor's
@@ -56,25 +58,28 @@ def serve(settings: Settings) -> None:
         dataplane = DataPlane(repository, settings, metrics)
 
         def work(worker: int, channel: Channel, facts: list[Fact]) -> None:
-            listener.close()
+            for listener in listeners.values():
+                listener.close()
             metrics.use(worker)
             try:
-                Worker(worker, dataplane, channel, grpc_port, facts, certificates).run()
+                Worker(worker, dataplane, channel, facts, certificates).run()
             finally:
                 dataplane.close()
 
         def ready() -> None:
             shown = f"[{settings.host}]" if ":" in settings.host else settings.host
             secure = "" if certificates is None else "s"
-            if grpc_port is not None:
-                logger.info("listening on grpc%s://%s:%d", secure, shown, grpc_port)
-            logger.info("listening on http%s://%s:%d", secure, shown, listener.getsockname()[1])
+            schemes = {"grpc": "grpc", "rest": "http"}
+            for protocol in sorted(listeners):
+                port = listeners[protocol].getsockname()[1]
+                logger.info("listening on %s%s://%s:%d", schemes[protocol], secure, shown, port)
 
-        listen(listener)
+        for listener in listeners.values():
+            listen(listener)
         supervisor = Supervisor(
             work,
             workers,
-            listener,
+            listeners,
             ledger,
             ready=ready,
             followed=partial(note, metrics),
@@ -115,19 +120,21 @@ def make_metrics(settings: Settings, workers: int) -> Metrics:
     return Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers)
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, purpose: str = "") -> socket.socket:
     """A bound socket that does not listen yet. Raises `StartupError` if the address is taken or none of ours."""
-    return _bind(host, port, socket.SO_REUSEADDR)
-
-
-def reserve(host: str, port: int) -> socket.socket:
-    """A bound socket that never listens: it keeps the port for the workers, which share it.
-
-    Raises `StartupError` if the port is taken, also by a process that would share it.
-    """
-    with _bind(host, port, socket.SO_REUSEADDR, " for gRPC") as probe:
-        chosen = probe.getsockname()[1]
-    return _bind(host, chosen, socket.SO_REUSEPORT, " for gRPC")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:  # the second for a name that no name could be
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {reason}") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {error.strerror}") from error
+    return bound
 
 
 def listen(listener: socket.socket) -> None:
@@ -137,22 +144,6 @@ def listen(listener: socket.socket) -> None:
     except OSError as error:
         raise StartupError(f"cannot listen: {error.strerror}") from error
     listener.setblocking(False)
-
-
-def _bind(host: str, port: int, option: int, purpose: str = "") -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # the second for a name that no name could be
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {reason}") from error
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, option, 1)
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
-        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {error.strerror}") from error
-    return bound
 
 
 def begin(repository: Repository, *, shared: bool) -> Ledger:

@@ -15,7 +15,8 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from types import FrameType
 from typing import Any, Literal
@@ -65,13 +66,24 @@ class _Member:
         self.heard = self.started
         self.ready = False
         self.killed = False
-        self.connections = 0
+        self.connections: Counter[str] = Counter()  # by protocol
 
     def kill(self) -> None:
         """End it at once."""
         self.ready = False
         self.killed = True
         os.kill(self.pid, signal.SIGKILL)
+
+
+class _Door:
+    """Where the connections of a protocol come in."""
+
+    def __init__(self, protocol: str, listener: socket.socket) -> None:
+        self.protocol = protocol
+        self.listener = listener
+        self.open = False
+        self.open_again_at = 0.0
+        self.in_hand: socket.socket | None = None  # accepted, while no worker could take one more
 
 
 class Supervisor:
@@ -81,7 +93,7 @@ class Supervisor:
         self,
         work: Callable[[int, Channel, list[Fact]], None],
         workers: int,
-        listener: socket.socket,
+        listeners: Mapping[str, socket.socket],
         ledger: Ledger,
         *,
         ready: Callable[[], None],
@@ -93,7 +105,7 @@ class Supervisor:
     ) -> None:
         self._work = work
         self._workers = workers
-        self._listener = listener
+        self._doors = [_Door(protocol, listener) for protocol, listener in listeners.items()]
         self._ledger = ledger
         self._ready = ready
         self._followed = followed
@@ -110,12 +122,9 @@ class Supervisor:
         self._signals: list[int] = []
         self._leave_at: float | None = None
         self._kill_at: float | None = None
-        self._accept_again_at = 0.0
-        self._in_hand: socket.socket | None = None  # accepted, while no worker could take one more
         self._looked = monotonic()
         self._failed = False
         self._was_ready = False
-        self._listening = False
 
     def run(self) -> bool:
         """Start, watch, stop. Returns whether all went well, which it did not where no worker would start."""
@@ -135,13 +144,13 @@ class Supervisor:
             for key, _ in self._selector.select(self._seconds_to_wait()):
                 if key.fileobj is wake_reader:
                     wake_reader.recv(4096)
-                elif key.fileobj is self._listener:
-                    self._accept()
+                elif isinstance(key.data, _Door):
+                    self._accept(key.data)
                 else:
                     self._hear(key.data)
             self._handle_signals()
             self._handle_time()
-            self._listen_or_not()
+            self._open_or_not()
         return not self._failed
 
     def _fork(self, worker: int) -> None:
@@ -164,8 +173,9 @@ class Supervisor:
             self._selector.close()
             for member in self._members.values():
                 member.channel.close()
-            if self._in_hand is not None:
-                self._in_hand.close()
+            for door in self._doors:
+                if door.in_hand is not None:
+                    door.in_hand.close()
             for transaction in (self._transaction, *self._waiting):
                 if transaction is not None and transaction.descriptor is not None:
                     os.close(transaction.descriptor)
@@ -177,38 +187,38 @@ class Supervisor:
             logging.shutdown()
             os._exit(status)
 
-    def _accept(self) -> None:
+    def _accept(self, door: _Door) -> None:
         """Hand connections that wait to the worker with the fewest."""
         for _ in range(_HANDOUT):
             ready = [member for member in self._members.values() if member.ready]
             if not ready:
                 return
-            if self._in_hand is None:
+            if door.in_hand is None:
                 try:
-                    self._in_hand, _ = self._listener.accept()
+                    door.in_hand, _ = door.listener.accept()
                 except BlockingIOError:
                     return
                 except OSError as error:
                     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                         logger.error("cannot accept a connection: %s", error.strerror)
-                        self._accept_again_at = monotonic() + _PAUSE_SECONDS
+                        door.open_again_at = monotonic() + _PAUSE_SECONDS
                         return
                     continue  # the caller was gone before it was accepted
-            if not self._hand_over(self._in_hand, ready):
-                self._accept_again_at = monotonic() + _FULL_SECONDS
+            if not self._hand_over(door.protocol, door.in_hand, ready):
+                door.open_again_at = monotonic() + _FULL_SECONDS
                 return
-            self._in_hand.close()
-            self._in_hand = None
+            door.in_hand.close()
+            door.in_hand = None
 
-    def _hand_over(self, connection: socket.socket, ready: list[_Member]) -> bool:
+    def _hand_over(self, protocol: str, connection: socket.socket, ready: list[_Member]) -> bool:
         """Give a connection to a worker; whether one of them could take it."""
         silent_since = monotonic() - _SILENT_SECONDS
-        for member in sorted(ready, key=lambda member: (member.heard < silent_since, member.connections)):
+        for member in sorted(ready, key=lambda member: (member.heard < silent_since, member.connections[protocol])):
             try:
-                member.channel.send("connection", connection.fileno())
+                member.channel.send("connection", connection.fileno(), protocol=protocol)
             except (BlockingIOError, ChannelClosed):
                 continue
-            member.connections += 1
+            member.connections[protocol] += 1
             return True
         return False
 
@@ -222,7 +232,7 @@ class Supervisor:
                         member.ready = True
                         self._go_on()
                     case "closed":
-                        member.connections -= message["count"]
+                        member.connections[message["protocol"]] -= message["count"]
                     case "ask":
                         order = Order(**message["order"])
                         self._waiting.append(_Transaction(member, message["ticket"], order, descriptor))
@@ -446,25 +456,26 @@ class Supervisor:
             self._refuse("timeout", f"a worker took more than {START_TIMEOUT:.0f} s to open it")
             self._next_transaction()
 
-    def _listen_or_not(self) -> None:
+    def _open_or_not(self) -> None:
         """Accept while there is a worker to hand a connection to; until then they wait in the kernel's queue."""
         now = monotonic()
         leaving = self._leave_at is not None and now >= self._leave_at
-        able = now >= self._accept_again_at and any(member.ready for member in self._members.values())
-        wanted = self._was_ready and able and not leaving
-        if wanted and not self._listening:
-            self._selector.register(self._listener, selectors.EVENT_READ)
-            if self._in_hand is not None:
-                self._accept()
-        elif self._listening and not wanted:
-            self._selector.unregister(self._listener)
-        self._listening = wanted
-        if leaving:
-            self._listener.close()
+        able = self._was_ready and not leaving and any(member.ready for member in self._members.values())
+        for door in self._doors:
+            wanted = able and now >= door.open_again_at
+            if wanted and not door.open:
+                self._selector.register(door.listener, selectors.EVENT_READ, door)
+                if door.in_hand is not None:
+                    self._accept(door)
+            elif door.open and not wanted:
+                self._selector.unregister(door.listener)
+            door.open = wanted
+            if leaving:
+                door.listener.close()
 
     def _seconds_to_wait(self) -> float:
         times = [due for due, _ in self._forks]
-        moments = (self._leave_at, self._kill_at, self._accept_again_at)
+        moments = (self._leave_at, self._kill_at, *(door.open_again_at for door in self._doors))
         times += [moment for moment in moments if moment is not None and moment > monotonic()]
         times.append(monotonic() + _LOOK_SECONDS)
         return max(0.0, min(times) - monotonic())

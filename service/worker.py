@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Generator, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,6 @@ class Worker(uvicorn.Server):
         number: int,
         dataplane: DataPlane,
         channel: Channel,
-        grpc_port: int | None,
         facts: list[Fact],
         certificates: Certificates | None = None,
     ) -> None:
@@ -103,9 +103,8 @@ class Worker(uvicorn.Server):
         self._dataplane = dataplane
         self._settings = settings
         self._channel = channel
-        self._grpc_port = grpc_port
         self._certificates = certificates
-        self._grpc: GrpcServer | None = None
+        self._grpc: GrpcServer | None = None  # made once there is an event loop
         self._facts = facts
         self._orders: asyncio.Queue[tuple[dict[str, Any], int | None]] = asyncio.Queue()
         self._tickets = itertools.count()
@@ -114,20 +113,19 @@ class Worker(uvicorn.Server):
         self._open: set[Protocol] = set()  # of the connections that were handed to this worker
         self._attending: dict[asyncio.Task[None], socket.socket] = {}  # the longest first
         self._evicted = self._turned_away = 0  # since the log was last told
-        self._closed = 0  # since the supervisor was last told
+        self._closed: Counter[str] = Counter()  # connections by protocol, since the supervisor was last told
         self._leave_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Follow what all others have followed, listen to gRPC and to the supervisor, say so."""
+        """Follow what all others have followed, listen to the supervisor, say so."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
         await self._keeper.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
                 os.close(descriptor)
-        if self._grpc_port is not None:
-            self._grpc = GrpcServer(self._dataplane, self._keeper, self._certificates, self._tracer)
-            await self._grpc.start(self._settings.host, self._grpc_port)
+        if self._settings.grpc:
+            self._grpc = GrpcServer(self._dataplane, self._keeper, self._closed_one, self._certificates, self._tracer)
         self.servers = []
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._channel.fileno(), self._hear)
@@ -207,7 +205,8 @@ class Worker(uvicorn.Server):
                 message, descriptor = received
                 match message["kind"]:
                     case "connection":
-                        self._receive(None if descriptor is None else socket.socket(fileno=descriptor))
+                        connection = None if descriptor is None else socket.socket(fileno=descriptor)
+                        self._receive(message["protocol"], connection)
                     case "order":
                         self._orders.put_nowait((message, descriptor))
                     case "result":
@@ -222,9 +221,12 @@ class Worker(uvicorn.Server):
             self._leave(at_once=True)
         self._tell_closed()
 
-    def _receive(self, connection: socket.socket | None) -> None:
+    def _receive(self, protocol: str, connection: socket.socket | None) -> None:
         if connection is None:  # this process has no file descriptor left for it
-            self._closed += 1
+            self._closed_one(protocol)
+        elif protocol == "grpc":
+            assert self._grpc is not None
+            self._grpc.attend(connection)
         elif self._has_room():
             task = self._loop.create_task(self._attend(connection))
             self._attending[task] = connection
@@ -250,7 +252,7 @@ class Worker(uvicorn.Server):
             task.cancel()
             self._attending.pop(task).close()
             evicted = 1
-        self._closed += evicted
+        self._closed["rest"] += evicted
         self._evicted += evicted
         return bool(evicted)
 
@@ -278,7 +280,7 @@ class Worker(uvicorn.Server):
                 connection.shutdown(socket.SHUT_WR)
                 # Unread bytes would turn the end of the connection into a reset, which may overtake the refusal.
                 connection.recv(MAX_HEAD_BYTES)
-        self._closed += 1
+        self._closed_one("rest")
         self._turned_away += 1
 
     async def _attend(self, connection: socket.socket) -> None:
@@ -295,7 +297,7 @@ class Worker(uvicorn.Server):
             await self._loop.connect_accepted_socket(lambda: protocol, connection, **tls)
         except OSError:  # of TLS too, whose handshake may fail or take too long
             connection.close()
-            self._closed += 1
+            self._closed_one("rest")
         else:
             self._open.add(protocol)
 
@@ -336,9 +338,13 @@ class Worker(uvicorn.Server):
         """Let the supervisor know how many of the connections it handed out are gone."""
         gone = self._open - self.server_state.connections
         self._open -= gone
-        self._closed += len(gone)
-        if self._closed and self._tell("closed", count=self._closed):
-            self._closed = 0
+        self._closed["rest"] += len(gone)
+        for protocol, count in self._closed.items():
+            if count and self._tell("closed", protocol=protocol, count=count):
+                self._closed[protocol] = 0
+
+    def _closed_one(self, protocol: str) -> None:
+        self._closed[protocol] += 1
 
     def _tell(self, kind: str, **fields: Any) -> bool:
         """Say something to the supervisor, if it listens."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from service.dataplane import DataPlane
-from service.errors import HeadTooLarge, RequestError, StartupError, Unauthorized, UnknownMethod
+from service.errors import HeadTooLarge, RequestError, Unauthorized, UnknownMethod
 from service.grpc import health, oip, reflection, sentiment
 from service.grpc.call import Call, Method, Terms
 from service.grpc.messages import check_encoding
@@ -50,30 +50,27 @@ HEALTH_METHODS = frozenset(
 #: Bytes of a call's fields, as RFC 9113 counts them.
 _MAX_HEAD_BYTES = 16_384
 
-#: Connections that are accepted in one turn of the event loop, so that calls get their turn in between.
-_HANDOUT = 64
-
-_BACKLOG = 1024
-
-#: Seconds to wait where the system has no room for another connection.
-_NO_ROOM_SECONDS = 0.5
-_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
 _CONTENT_TYPE = b"application/grpc"
 
 
 class Server:
-    """Started once, stopped once. `watch` has to be called every second or so."""
+    """Made on the event loop, and stopped once. `watch` has to be called every second or so.
+
+    Connections are handed to it; `closed` hears of each that is gone, with the name of the protocol.
+    """
 
     def __init__(
         self,
         dataplane: DataPlane,
         keeper: Keeper,
+        closed: Callable[[str], None],
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         settings = dataplane.settings
+        self._loop = asyncio.get_running_loop()
         self._settings = settings
+        self._closed = closed
         self._certificates = certificates
         self._api_keys = dataplane.api_keys
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
@@ -100,24 +97,18 @@ class Server:
         self._attending: set[asyncio.Task[None]] = set()  # to handshakes
         self._tasks: set[asyncio.Task[None]] = set()  # of the calls that run
         self._turned_away = 0  # connections, since the log was last told
-        self._closed = asyncio.Event()  # set when a connection is gone
+        self._gone = asyncio.Event()  # set when a connection is
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, which is a free one where 0 was asked for. Raises `StartupError`."""
-        self._loop = asyncio.get_running_loop()
-        try:
-            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self._listener = socket.socket(family, kind, protocol)
-            # The workers share the port, which the supervisor keeps from anyone else.
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self._listener.bind(address)
-            self._listener.listen(_BACKLOG)
-        except OSError as error:
-            raise StartupError(f"cannot listen on {host}:{port} for gRPC: {error.strerror}") from error
-        self._listener.setblocking(False)
-        self._loop.add_reader(self._listener, self._accept)
-        bound: int = self._listener.getsockname()[1]
-        return bound
+    def attend(self, accepted: socket.socket) -> None:
+        """Take a connection, unless there are too many."""
+        if len(self._connections) + len(self._attending) >= self._settings.grpc_max_connections:
+            accepted.close()
+            self._closed("grpc")
+            self._turned_away += 1
+            return
+        task = self._loop.create_task(self._attend(accepted))
+        self._attending.add(task)
+        task.add_done_callback(self._attending.discard)
 
     @property
     def running(self) -> int:
@@ -138,8 +129,6 @@ class Server:
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, end the streams that only wait, and give the running calls `grace` seconds."""
-        self._loop.remove_reader(self._listener)
-        self._listener.close()
         self._health.leave()
         self._counted.leave()
         for connection in self._connections:
@@ -155,36 +144,12 @@ class Server:
 
     async def _until_closed(self) -> None:
         while self._connections:
-            self._closed.clear()
+            self._gone.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
-                    await self._closed.wait()
+                    await self._gone.wait()
             for connection in list(self._connections):
                 connection.watch(self._loop.time())
-
-    def _accept(self) -> None:
-        for _ in range(_HANDOUT):
-            try:
-                accepted, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _NO_ROOM:
-                    self._loop.remove_reader(self._listener)
-                    self._loop.call_later(_NO_ROOM_SECONDS, self._accept_again)
-                    return
-                continue  # that connection was gone before it was accepted
-            if len(self._connections) + len(self._attending) >= self._settings.grpc_max_connections:
-                accepted.close()
-                self._turned_away += 1
-                continue
-            task = self._loop.create_task(self._attend(accepted))
-            self._attending.add(task)
-            task.add_done_callback(self._attending.discard)
-
-    def _accept_again(self) -> None:
-        if self._listener.fileno() >= 0:
-            self._loop.add_reader(self._listener, self._accept)
 
     async def _attend(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
@@ -200,13 +165,15 @@ class Server:
             await self._loop.connect_accepted_socket(lambda: connection, accepted, **tls)
         except OSError:  # of TLS too, whose handshake may fail or take too long
             accepted.close()
+            self._closed("grpc")
         else:
             if not connection.transport.is_closing():
                 self._connections.add(connection)
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        self._closed.set()
+        self._closed("grpc")
+        self._gone.set()
 
     def _opened(self, connection: Connection, number: int, head: Head) -> Stream:
         """The call that a head begins, or what answers where it begins none."""
