@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from service.buffers import Buffers
@@ -149,14 +149,22 @@ class Call(Stream):
                 self._waiting = None
         return self._pop()
 
-    async def write(self, message: bytes) -> None:
-        """Send one message of several. Raises `CallerGone`."""
+    def more(self, message: bytes, most: int, size: int) -> list[bytes]:
+        """The messages of a stream that are here beside one: so many in all at most, and of so many bytes."""
+        messages: list[bytes] = []
+        size -= len(message)
+        while self._complete and len(messages) + 1 < most and (size := size - len(self._complete[0])) >= 0:
+            messages.append(self._pop())
+        return messages
+
+    async def write(self, *messages: bytes) -> None:
+        """Send some messages of several. Raises `CallerGone`."""
         head, self._head_sent = b"" if self._head_sent else HEAD, True
-        await self._send(message, head, None)
+        await self._send(messages, head, None)
 
     async def answer(self, message: bytes) -> None:
         """Send the only message, and that all is well. Raises `CallerGone`."""
-        await self._send(message, HEAD, _OK + self.trailing)
+        await self._send((message,), HEAD, _OK + self.trailing)
         self.status = Status.OK
 
     def end(self) -> None:
@@ -312,13 +320,14 @@ class Call(Stream):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def _send(self, message: bytes, head: bytes, tail: bytes | None) -> None:
-        if len(message) <= _SMALL:
-            await self.send(wrap(message), head=head, tail=tail)
+    async def _send(self, messages: Sequence[bytes], head: bytes, tail: bytes | None) -> None:
+        data = wrap(messages[0]) if len(messages) == 1 else b"".join(map(wrap, messages))
+        if len(data) <= _SMALL:
+            await self.send(data, head=head, tail=tail)
             return
-        held = self._terms.buffers.hold(len(message))
+        held = self._terms.buffers.hold(len(data))
         try:
-            await self.send(wrap(message), head=head, tail=tail)
+            await self.send(data, head=head, tail=tail)
         finally:
             self._terms.buffers.release(held)
 

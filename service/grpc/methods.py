@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
-from service.errors import DeadlineExceeded, Malformed, RequestError, Unavailable
+from service.errors import DeadlineExceeded, Malformed, Overloaded, RequestError, Unavailable
 from service.grpc.call import Call, Method
 from service.grpc.status import status_of
 from service.http2.fields import encode
@@ -40,6 +40,9 @@ _REQUEST_ID = HEADER.encode()
 #: never has to wait may go on.
 _IDLE_SECONDS = 0.2
 _LINGER_SECONDS = 5.0
+
+#: Requests of a stream that run together at most.
+_TOGETHER = 16
 
 
 class Counted:
@@ -77,13 +80,33 @@ class Counted:
     def stream(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Method:
         """An answer to every request, in order; a refusal ends the call with its status.
 
-        The next request is read only when the answer before it was taken.
+        Small requests that are here already run together. The next ones are read only when the answers before them were
+        taken.
         """
+
+        async def one(content: bytes, call: Call) -> bytes:
+            return (await answer(parse(content), call.remaining())).SerializeToString()
+
+        async def several(contents: Sequence[bytes], call: Call) -> None:
+            answers: list[bytes] = []
+            results = await asyncio.gather(*(one(content, call) for content in contents), return_exceptions=True)
+            try:
+                for content, result in zip(contents, results, strict=True):
+                    if isinstance(result, Overloaded) and answers:
+                        result = await one(content, call)  # it would have found a place behind the others
+                    if isinstance(result, BaseException):
+                        raise result
+                    answers.append(result)
+            finally:
+                if answers:
+                    await call.write(*answers)
 
         async def converse(call: Call, record: Record) -> None:
             while (content := await self._read(call)) is not None:
-                message = await answer(parse(content), call.remaining())
-                await call.write(message.SerializeToString())
+                if contents := call.more(content, _TOGETHER, INLINE_CHARACTERS):
+                    await several((content, *contents), call)
+                else:
+                    await call.write(await one(content, call))
             call.end()
 
         return self._method(route, converse, streaming=True)

@@ -149,6 +149,13 @@ def test_messages_in_one_frame(caller: Caller) -> None:
         assert tokens(caller.answer(stream).messages) == [1, 2, 3, 4, 5]
 
 
+def test_answers_of_a_stream_keep_their_order(stub: SentimentStub) -> None:
+    """Whatever runs together and what runs by itself, small and large requests are answered in their order."""
+    sizes = [number % 7 if number % 10 else 4000 + number for number in range(200)]
+    answers = stub.PredictStream(PredictRequest(text="word " * size) for size in sizes)
+    assert [answer.tokens for answer in answers] == [size + 1 for size in sizes]
+
+
 @pytest.mark.parametrize("path", [PREDICT, PREDICT_STREAM])
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_compression(caller: Caller, path: str, encoding: str) -> None:

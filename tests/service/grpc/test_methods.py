@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
-from service.errors import DeadlineExceeded, Overloaded, RequestError
+from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError
 from service.grpc.call import Call
 from service.grpc.methods import Counted, uncounted
 from service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
@@ -48,10 +48,14 @@ class FakeCall:
     async def read(self) -> bytes | None:
         return self._messages.pop(0) if self._messages else None
 
-    async def write(self, message: bytes) -> None:
+    def more(self, message: bytes, most: int, size: int) -> list[bytes]:
+        messages, self._messages = self._messages[: most - 1], self._messages[most - 1 :]
+        return messages
+
+    async def write(self, *messages: bytes) -> None:
         if self._gone:
             raise CallerGone
-        self.answers.append(message)
+        self.answers += messages
 
     answer = write
 
@@ -171,3 +175,68 @@ def test_uncounted_methods_refuse_noise() -> None:
     call = FakeCall(b"\xff")
     asyncio.run(uncounted(PredictRequest.FromString, unreachable).run(cast(Call, call)))
     assert [refusal.code for refusal in call.refusals] == ["malformed"]
+
+
+def texts(*each: str) -> list[bytes]:
+    return [PredictRequest(text=text).SerializeToString() for text in each]
+
+
+def labels(answers: list[bytes]) -> list[str]:
+    return [Prediction.FromString(answer).label for answer in answers]
+
+
+def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
+    """Requests that are here at the same moment run together, no more than 16, and are answered in their order."""
+    running: list[str] = []
+    together: list[int] = []
+
+    async def slowest_first(request: PredictRequest, remaining: float | None) -> Prediction:
+        running.append(request.text)
+        together.append(len(running))
+        for _ in range(40 - int(request.text)):
+            await asyncio.sleep(0)
+        running.remove(request.text)
+        return Prediction(label=request.text)
+
+    call = FakeCall(*texts(*map(str, range(40))), gone=False)
+    asyncio.run(counted(metrics).stream("/method", PredictRequest.FromString, slowest_first).run(cast(Call, call)))
+    assert labels(call.answers) == [str(number) for number in range(40)]
+    assert max(together) == 16
+    assert calls_ended(metrics) == {"OK": 1}
+
+
+def test_a_bad_request_among_others_of_a_stream(metrics: Metrics) -> None:
+    """What came before it is answered, and then the call is refused."""
+
+    async def picky(request: PredictRequest, remaining: float | None) -> Prediction:
+        if request.text == "bad":
+            raise Invalid("no")
+        return Prediction(label=request.text)
+
+    call = FakeCall(*texts("a", "b", "bad", "c"), gone=False)
+    asyncio.run(counted(metrics).stream("/method", PredictRequest.FromString, picky).run(cast(Call, call)))
+    assert labels(call.answers) == ["a", "b"]
+    assert [refusal.code for refusal in call.refusals] == ["invalid"]
+    assert calls_ended(metrics) == {"INVALID_ARGUMENT": 1}
+
+
+def test_a_stream_does_not_crowd_itself_out() -> None:
+    """Where there is no place for all that is here of a stream, the rest waits; without any place it is refused."""
+    places = 2
+
+    async def crowded(request: PredictRequest, remaining: float | None) -> Prediction:
+        nonlocal places
+        if not places:
+            raise Overloaded("full")
+        places -= 1
+        await asyncio.sleep(0)
+        places += 1
+        return Prediction(label=request.text)
+
+    for free, answers, statuses in ((2, ["a", "b", "c", "d", "e"], {"OK": 1}), (0, [], {"RESOURCE_EXHAUSTED": 1})):
+        places = free
+        metrics = Metrics({"grpc": {"/method": False}})
+        call = FakeCall(*texts("a", "b", "c", "d", "e"), gone=False)
+        asyncio.run(counted(metrics).stream("/method", PredictRequest.FromString, crowded).run(cast(Call, call)))
+        assert labels(call.answers) == answers
+        assert calls_ended(metrics) == statuses
