@@ -85,11 +85,14 @@ AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
 	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
 
-PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=.
+PROTOC = $(BIN)/python -m grpc_tools.protoc
+STUBS = $(PROTOC) --proto_path=. --python_out=. --pyi_out=.
+PROTOS := service/grpc/protos
 
-stubs: $(VENV)/.dev  ## generate the Python of the .proto files
-	$(PROTOC) --grpc_python_out=. service/grpc/protos/*.proto
-	$(PROTOC) service/explaining/*.proto
+stubs: $(VENV)/.dev  ## generate what is made of the .proto files
+	$(STUBS) --grpc_python_out=. $(PROTOS)/*.proto
+	$(STUBS) service/explaining/*.proto
+	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .rivals .mypy_cache .pytest_cache .ruff_cache .hypothesis
