@@ -28,6 +28,10 @@ FROM environment AS cuda-packages
 COPY requirements/cuda.txt /tmp/
 RUN /opt/venv/bin/pip install --requirement /tmp/cuda.txt && /opt/venv/bin/pip uninstall --yes pip
 
+FROM environment AS loadtest-packages
+COPY requirements/loadtest.txt /tmp/
+RUN /opt/venv/bin/pip install --requirement /tmp/loadtest.txt && /opt/venv/bin/pip uninstall --yes pip
+
 FROM ${PYTHON_IMAGE} AS runtime
 ARG VERSION=development
 ARG REVISION=unknown
@@ -55,9 +59,9 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 COPY --from=cuda-packages /opt/venv /opt/venv
 COPY --from=code /srv/sentiment /srv/sentiment
 
-# What tests the service under load, which needs no library beyond the service's own: docker build --target loadtest .
+# What tests the service under load: docker build --target loadtest .
 FROM runtime AS loadtest
-COPY --from=cpu-packages /opt/venv /opt/venv
+COPY --from=loadtest-packages /opt/venv /opt/venv
 COPY --from=code /srv/sentiment /srv/sentiment
 COPY loadtest loadtest
 ENTRYPOINT ["python", "-m", "loadtest"]

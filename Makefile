@@ -15,7 +15,7 @@ serve: $(VENV)/.runtime  ## start the service with the shipped model
 test: lint debian $(VENV)/.programs  ## lint, check types and run every test
 	$(BIN)/python -m pytest $(ARGS)
 
-loadtest: $(VENV)/.runtime  ## test the service under load: make loadtest ARGS="--url http://host:8000"
+loadtest: $(VENV)/.loadtest  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
 rivals: $(VENV)/.dev  ## install other model servers, each by itself, and measure them: make rivals ARGS="--rounds 1"
@@ -67,29 +67,35 @@ RIVALS := bentoml litserve mlserver pytriton ray
 
 requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra cpu --output-file requirements/runtime.txt
-	$(COMPILE) --upgrade --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	$(COMPILE) --upgrade --extra cpu --extra loadtest --constraint requirements/runtime.txt \
+		--output-file requirements/loadtest.txt
+	$(COMPILE) --upgrade --extra cpu --extra locust --constraint requirements/loadtest.txt \
+		--output-file requirements/locust.txt
+	$(COMPILE) --upgrade --extra dev --constraint requirements/loadtest.txt --output-file requirements/dev.txt
 	$(COMPILE) --upgrade --extra cuda --constraint requirements/runtime.txt --output-file requirements/cuda.txt
 	$(COMPILE) --upgrade --extra cpu --extra parquet --constraint requirements/runtime.txt \
 		--output-file requirements/parquet.txt
-	$(COMPILE) --upgrade --extra cpu --extra loadtest --constraint requirements/runtime.txt \
-		--output-file requirements/loadtest.txt
 	$(COMPILE) --upgrade --extra cpu --extra tracing --constraint requirements/runtime.txt \
 		--output-file requirements/tracing.txt
 
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
 	for rival in $(RIVALS); do $(COMPILE_GROUP):$$rival --output-file requirements/rivals/$$rival.txt || exit; done
 
-# Every set that runs in production. A package that cannot be looked up is a failure too.
-AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt tracing.txt)
+# Every set that runs in production, or against it. A package that cannot be looked up is a failure too.
+AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
+	tracing.txt)
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
 	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
 
-PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=.
+PROTOC = $(BIN)/python -m grpc_tools.protoc
+STUBS = $(PROTOC) --proto_path=. --python_out=. --pyi_out=.
+PROTOS := service/grpc/protos
 
-stubs: $(VENV)/.dev  ## generate the Python of the .proto files
-	$(PROTOC) --grpc_python_out=. service/grpc/protos/*.proto
-	$(PROTOC) service/explaining/*.proto
+stubs: $(VENV)/.dev  ## generate what is made of the .proto files
+	$(STUBS) --grpc_python_out=. $(PROTOS)/*.proto
+	$(STUBS) service/explaining/*.proto
+	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .rivals .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -103,15 +109,19 @@ $(VENV)/.runtime: requirements/runtime.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	@touch $@
 
+# The set for load tests holds the runtime set, and the development set holds both, all at the same versions.
+$(VENV)/.loadtest: requirements/loadtest.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) --requirement $<
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) --requirement $<
+	@touch $@ $(VENV)/.runtime $(VENV)/.loadtest
+
 $(VENV)/audit/.installed: requirements/audit.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
-
-# The development set holds the runtime set, at the same versions.
-$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
-	$(PIP_INSTALL) --requirement $<
-	@touch $@ $(VENV)/.runtime
 
 # Programs that tests start. They are unpacked beside the environment, not installed: Debian's Prometheus would come as a
 # service. Where there is no Debian, or no network, the tests that need them are skipped, and fail where CI is set.

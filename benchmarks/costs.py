@@ -25,11 +25,11 @@ from benchmarks.naive import ARTIFACT
 from loadtest import texts
 from model.artifact import read_artifact
 from service import logs
+from service.buffers import Buffers
 from service.dataplane import DataPlane
 from service.metrics import Metrics
 from service.request_ids import RequestIds
 from service.rest.app import Application
-from service.buffers import Buffers
 from service.rest.endpoint import Answer
 from service.rest.exchange import Exchange, Result
 from service.server import load

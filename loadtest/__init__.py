@@ -1,4 +1,4 @@
 """Load tests of the service, and reports of what they found: `python -m loadtest`.
 
-It needs nothing beyond what the service itself needs, but for `loadtest.locustfile`.
+What it needs beyond the service's own libraries is the extra `loadtest`, and that of `loadtest.locustfile` is `locust`.
 """

@@ -1,7 +1,7 @@
 """The same traffic as Locust scenarios (https://locust.io): web UI, headless, or on several machines.
 
 `locust -f loadtest/locustfile.py --host http://127.0.0.1:8000`, see docs/load-testing.md. Locust is an extra:
-requirements/loadtest.txt. A user sends about one request a second, so that users are requests a second as long as the
+requirements/locust.txt. A user sends about one request a second, so that users are requests a second as long as the
 service keeps up. Users wait for their answers, so that a slow service gets fewer requests: for latency at a given rate,
 use `python -m loadtest`.
 """

@@ -1,17 +1,20 @@
 """Imports point one way, and no module is a drawer for odds and ends."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.processes import PROJECT
+from tests.processes import PATIENCE, PROJECT
 
 LIGHT = {"errors", "configuration", "tokenizer", "artifact", "padding"}
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib"}
 PROTOS = "service.grpc.protos."
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}
+CLIENTS = {"grpc", "grpc_health", "grpc_reflection", "prometheus_client"}
 
 FILES = sorted(
     path.relative_to(PROJECT)
@@ -42,6 +45,11 @@ def is_heavy(module: str) -> bool:
     return parts[0] == "model" and len(parts) > 1 and parts[1] not in LIGHT
 
 
+def is_client(module: str) -> bool:
+    """Whether a module is one of the stubs that gRPC's clients for Python use."""
+    return module.endswith("_pb2_grpc")
+
+
 def is_core(path: Path) -> bool:
     """Whether a file of `service` belongs to the core, which knows no protocol."""
     return path.parts[1] not in {"rest", "grpc", "server.py", "worker.py", "__main__.py"}
@@ -56,6 +64,10 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     "the core of service knows no protocol": (
         lambda path: room_of(path) == "service" and is_core(path),
         lambda module: room(module) in WEB or module.startswith(("service.rest", "service.grpc", "service.server")),
+    ),
+    "service needs no library that is for its clients": (
+        lambda path: room_of(path) == "service" and not is_client(path.stem),
+        lambda module: room(module) in CLIENTS or is_client(module),
     ),
     "model knows neither export nor service": (
         lambda path: room_of(path) == "model",
@@ -108,6 +120,17 @@ def test_rules_see_the_imports() -> None:
     assert "service.scoring" in set(imports(Path("service/__main__.py")))
     assert any(is_heavy(module) for path in FILES for module in imports(path) if room_of(path) == "export")
     assert is_heavy("model.network") and not is_heavy("model.artifact.publish")
+
+
+def test_service_runs_without_what_is_for_its_clients() -> None:
+    """A process that serves has none of their libraries loaded, by whatever way."""
+    program = "import sys, service.grpc.server, service.server, service.worker; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    loaded = {room(module) for module in result.stdout.split()}
+    assert {"service", "uvicorn", "google"} <= loaded
+    assert not loaded & CLIENTS
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from typing import Any
 
 from google.protobuf.message import DecodeError
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from service.errors import NotFound, RequestError
 from service.grpc.call import Call, Method
+from service.grpc.descriptors import message_class
 from service.grpc.methods import as_refusal, uncounted
 
 SERVICE = "grpc.health.v1.Health"
+
+HealthCheckRequest = message_class("grpc.health.v1.HealthCheckRequest")
+HealthCheckResponse = message_class("grpc.health.v1.HealthCheckResponse")
+HealthListRequest = message_class("grpc.health.v1.HealthListRequest")
+HealthListResponse = message_class("grpc.health.v1.HealthListResponse")
 
 
 class Health:
@@ -28,6 +34,7 @@ class Health:
         """Every method by its path."""
         return {
             f"/{SERVICE}/Check": uncounted(HealthCheckRequest.FromString, self._check),
+            f"/{SERVICE}/List": uncounted(HealthListRequest.FromString, self._list),
             f"/{SERVICE}/Watch": Method(self._watch, response_streaming=True),
         }
 
@@ -42,11 +49,16 @@ class Health:
         self._serving, self._leaving = False, True
         self._wake()
 
-    async def _check(self, request: HealthCheckRequest) -> HealthCheckResponse:
+    async def _check(self, request: Any) -> Any:
         """The status now."""
         if request.service not in self._services:
             raise NotFound(f"there is no service {request.service!r}")
         return self._status()
+
+    async def _list(self, _: Any) -> Any:
+        """The status of every service now."""
+        status = self._status()
+        return HealthListResponse(statuses=dict.fromkeys(self._services, status))
 
     async def _watch(self, call: Call) -> None:
         """The status now and after every change; a service that is not there may come, as the protocol has it."""
@@ -56,7 +68,7 @@ class Health:
             call.refuse(as_refusal(error, "Watch"))
             return
         known = request.service in self._services
-        told: HealthCheckResponse | None = None
+        told = None
         while True:
             status = self._status() if known else HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
             if status != told:
@@ -67,7 +79,7 @@ class Health:
                 return
             await self._changed.wait()
 
-    def _status(self) -> HealthCheckResponse:
+    def _status(self) -> Any:
         status = HealthCheckResponse.SERVING if self._serving else HealthCheckResponse.NOT_SERVING
         return HealthCheckResponse(status=status)
 

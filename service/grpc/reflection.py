@@ -1,47 +1,50 @@
 """gRPC's server reflection: which services there are, and the .proto files that describe them.
 
-Source: grpc/reflection/v1alpha/reflection.proto, which is what tools ask for where there is no newer version.
+Source: gRPC's document on server reflection. Version 1 is what newer tools ask for first, v1alpha what older ones know;
+they differ in their names alone, so the messages of one do for both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
-from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 from service.grpc.call import Call, Method
+from service.grpc.descriptors import POOL, message_class
 from service.grpc.methods import as_refusal
 from service.grpc.status import Status
 
-SERVICE = "grpc.reflection.v1alpha.ServerReflection"
+SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+
+ServerReflectionRequest = message_class("grpc.reflection.v1.ServerReflectionRequest")
+ServerReflectionResponse = message_class("grpc.reflection.v1.ServerReflectionResponse")
 
 
 class Reflection:
-    """Describes services whose descriptors are in protobuf's own pool."""
+    """Describes services, its own among them."""
 
     def __init__(self, services: Collection[str]) -> None:
-        self._services = sorted(services)
-        self._pool = descriptor_pool.Default()
+        self._services = sorted((*services, *SERVICES))
 
     def methods(self) -> dict[str, Method]:
         """Every method by its path."""
         method = Method(self._converse, request_streaming=True, response_streaming=True)
-        return {f"/{SERVICE}/ServerReflectionInfo": method}
+        return {f"/{service}/ServerReflectionInfo": method for service in SERVICES}
 
     async def _converse(self, call: Call) -> None:
         try:
             while (content := await call.read()) is not None:
-                answer = self._answer(pb.ServerReflectionRequest.FromString(content))
+                answer = self._answer(ServerReflectionRequest.FromString(content))
                 await call.write(answer.SerializeToString())
         except Exception as error:
-            call.refuse(as_refusal(error, SERVICE))
+            call.refuse(as_refusal(error, "ServerReflectionInfo"))
         else:
             call.end()
 
-    def _answer(self, request: pb.ServerReflectionRequest) -> pb.ServerReflectionResponse:
-        answer = pb.ServerReflectionResponse(valid_host=request.host, original_request=request)
+    def _answer(self, request: Any) -> Any:
+        answer = ServerReflectionResponse(valid_host=request.host, original_request=request)
         try:
             self._fill(answer, request)
         except KeyError:
@@ -49,25 +52,24 @@ class Reflection:
             answer.error_response.error_message = "there is nothing of that name"
         return answer
 
-    def _fill(self, answer: pb.ServerReflectionResponse, request: pb.ServerReflectionRequest) -> None:
+    def _fill(self, answer: Any, request: Any) -> None:
         """Raises `KeyError` for a name that is not known."""
-        pool = self._pool
         match request.WhichOneof("message_request"):
             case "list_services":
-                services = [pb.ServiceResponse(name=name) for name in self._services]
-                answer.list_services_response.service.extend(services)
+                for name in self._services:
+                    answer.list_services_response.service.add(name=name)
             case "file_by_filename":
-                _describe(answer, pool.FindFileByName(request.file_by_filename))
+                _describe(answer, POOL.FindFileByName(request.file_by_filename))
             case "file_containing_symbol":
-                _describe(answer, pool.FindFileContainingSymbol(request.file_containing_symbol))
+                _describe(answer, _file_of(request.file_containing_symbol))
             case "file_containing_extension":
                 asked = request.file_containing_extension
-                message = pool.FindMessageTypeByName(asked.containing_type)
-                extension = pool.FindExtensionByNumber(message, asked.extension_number)
-                _describe(answer, pool.FindFileContainingSymbol(extension.full_name))
+                message = POOL.FindMessageTypeByName(asked.containing_type)
+                extension = POOL.FindExtensionByNumber(message, asked.extension_number)
+                _describe(answer, POOL.FindFileContainingSymbol(extension.full_name))
             case "all_extension_numbers_of_type":
                 name = request.all_extension_numbers_of_type
-                extensions = pool.FindAllExtensions(pool.FindMessageTypeByName(name))
+                extensions = POOL.FindAllExtensions(POOL.FindMessageTypeByName(name))
                 answer.all_extension_numbers_response.base_type_name = name
                 numbers = sorted(extension.number for extension in extensions)
                 answer.all_extension_numbers_response.extension_number.extend(numbers)
@@ -76,7 +78,15 @@ class Reflection:
                 answer.error_response.error_message = "nothing is asked for"
 
 
-def _describe(answer: pb.ServerReflectionResponse, file: FileDescriptor) -> None:
+def _file_of(symbol: str) -> FileDescriptor:
+    """The file that defines a symbol. Raises `KeyError` where there is none."""
+    try:
+        return POOL.FindFileContainingSymbol(symbol)
+    except KeyError:  # it does not look for methods
+        return POOL.FindMethodByName(symbol).containing_service.file
+
+
+def _describe(answer: Any, file: FileDescriptor) -> None:
     """A file, and all those that it needs."""
     found = {file.name: file}
     waiting = [file]

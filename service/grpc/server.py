@@ -76,7 +76,7 @@ class Server:
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
         self._counted = Counted(dataplane, tracer)
-        services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, reflection.SERVICE)
+        services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE)
         methods = {
             **self._health.methods(),
             **oip.OpenInference(dataplane, keeper).methods(self._counted),

@@ -27,6 +27,11 @@ def instruction(stage: str, name: str) -> str:
     return line.removeprefix(f"{name} ")
 
 
+def pinned(pins: str) -> set[tuple[str, str]]:
+    """Names and versions of a set of packages."""
+    return set(re.findall(r"^([\w.-]+)==(\S+)", (PROJECT / "requirements" / pins).read_text(), re.MULTILINE))
+
+
 def test_lint() -> None:
     """hadolint has nothing to say."""
     assert output("hadolint", "Dockerfile") == ""
@@ -57,7 +62,10 @@ def test_nothing_is_built_in_an_image(stage: str) -> None:
     assert not [line for line in STAGES[stage] if line.startswith(("RUN", "ADD"))]
 
 
-@pytest.mark.parametrize(("stage", "pins"), [("cpu-packages", "runtime.txt"), ("cuda-packages", "cuda.txt")])
+@pytest.mark.parametrize(
+    ("stage", "pins"),
+    [("cpu-packages", "runtime.txt"), ("cuda-packages", "cuda.txt"), ("loadtest-packages", "loadtest.txt")],
+)
 def test_packages_are_pinned(stage: str, pins: str) -> None:
     """Packages are installed with their hashes checked, and nothing is compiled."""
     assert instruction(stage, "COPY") == f"requirements/{pins} /tmp/"
@@ -66,9 +74,17 @@ def test_packages_are_pinned(stage: str, pins: str) -> None:
 
 
 @pytest.mark.parametrize("pins", ["runtime.txt", "cuda.txt"])
-def test_no_package_trains(pins: str) -> None:
-    """No image holds what only training needs."""
-    assert not re.findall(r"^(?:tensorflow|keras|pytest)\b.*", (PROJECT / "requirements" / pins).read_text(), re.M)
+def test_no_package_is_for_others(pins: str) -> None:
+    """No image of the service holds what only training, its tests or its clients need."""
+    others = r"^(?:tensorflow|keras|pytest|grpcio|prometheus-client|locust)\b.*"
+    assert not re.findall(others, (PROJECT / "requirements" / pins).read_text(), re.M)
+
+
+def test_scenarios_are_an_extra() -> None:
+    """A test under load needs no Locust, whose own set holds that of the test."""
+    loadtest, locust = (pinned(f"{name}.txt") for name in ("loadtest", "locust"))
+    assert {"grpcio", "prometheus-client"} <= {name for name, _ in loadtest} and "locust" in dict(locust)
+    assert "locust" not in dict(loadtest) and pinned("runtime.txt") < loadtest < locust
 
 
 def test_contents_suffice(tmp_path: Path) -> None:

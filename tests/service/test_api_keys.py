@@ -155,7 +155,8 @@ def test_grpc(guarded: ServerProcess) -> None:
             for strange in ((), (("x-api-key", "wrong"),)):
                 refusal = refused(partial(channel.unary_unary(method), b"", metadata=strange))
                 assert refusal.code == grpc.StatusCode.UNAUTHENTICATED, method
-        for method in OPEN_METHODS & set(methods):
+        assert set(methods) >= OPEN_METHODS
+        for method in OPEN_METHODS:
             if not method.endswith("Watch"):
                 channel.unary_unary(method)(b"")
 

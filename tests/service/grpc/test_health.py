@@ -11,6 +11,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from service.grpc.descriptors import message_class
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.processes import PATIENCE, ServerProcess
@@ -27,10 +28,22 @@ def health_of(channel: grpc.Channel) -> Any:
     return HealthStub(channel)
 
 
+def listed(channel: grpc.Channel) -> dict[str, int]:
+    """The status of every service. gRPC's package for Python does not know the method yet."""
+    method: Any = channel.unary_unary("/grpc.health.v1.Health/List")
+    answer = message_class("grpc.health.v1.HealthListResponse").FromString(method(b""))
+    return {service: response.status for service, response in answer.statuses.items()}
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_check(channel: grpc.Channel, service: str) -> None:
     """The server as a whole and each of its services serve."""
     assert health_of(channel).Check(HealthCheckRequest(service=service)).status == SERVING
+
+
+def test_list(channel: grpc.Channel) -> None:
+    """Who asks for all is told of the server as a whole and of each of its services."""
+    assert listed(channel) == dict.fromkeys(SERVICES, SERVING)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -65,6 +78,7 @@ def test_drain() -> None:
         server.process.send_signal(signal.SIGTERM)
         assert [next(watch).status for watch in watches] == [NOT_SERVING] * 3
         assert health.Check(HealthCheckRequest()).status == NOT_SERVING
+        assert listed(channel) == dict.fromkeys(SERVICES, NOT_SERVING)
         assert sentiment.Predict(PredictRequest(text="x")).tokens == 2
         assert next(health.Watch(HealthCheckRequest(), timeout=PATIENCE)).status == NOT_SERVING
         assert server.process.wait(PATIENCE) == 0

@@ -1,23 +1,28 @@
-"""The generated stubs and the methods are those of the .proto files."""
+"""The stubs, the descriptors and the methods are those of the .proto files, and those of gRPC's own packages."""
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from google.protobuf.descriptor import Descriptor, FileDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from service.dataplane import DataPlane
 from service.grpc import health, oip, reflection, sentiment
+from service.grpc.descriptors import COMPILED, POOL
 from service.grpc.methods import Counted
-from service.grpc.protos import inference_pb2, sentiment_pb2
 from service.keeper import Keeper
-from tests.processes import PROJECT
+from tests.processes import PATIENCE, PROJECT
 
 PROTOS = Path("service/grpc/protos")
+
+THEIRS = ("grpc_health.v1.health_pb2", "grpc_reflection.v1alpha.reflection_pb2")
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +31,13 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("stubs")
     files = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / PROTOS).glob("*.proto"))
     kinds = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
-    command = [sys.executable, "-m", "grpc_tools.protoc", "--proto_path=.", *kinds, *files]
-    subprocess.run(command, cwd=PROJECT, check=True)
+    protoc("--proto_path=.", *kinds, *files)
     return out / PROTOS
+
+
+def protoc(*arguments: str) -> None:
+    """Compile."""
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=PROJECT, check=True)
 
 
 def test_stubs_are_not_stale(generated: Path) -> None:
@@ -39,8 +48,64 @@ def test_stubs_are_not_stale(generated: Path) -> None:
         assert (PROJECT / PROTOS / name).read_text() == (generated / name).read_text(), f"{name}: run `make stubs`"
 
 
+def test_descriptors_are_not_stale(tmp_path: Path) -> None:
+    """Nor would it change those of gRPC's own services."""
+    files = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / PROTOS / "grpc").rglob("*.proto"))
+    out = tmp_path / COMPILED.name
+    protoc(f"--proto_path={PROTOS}", f"--descriptor_set_out={out}", *files)
+    assert COMPILED.read_bytes() == out.read_bytes(), f"{out.name}: run `make stubs`"
+
+
+def fields(message: Descriptor) -> set[tuple[Any, ...]]:
+    """All that decides how a message travels."""
+    return {
+        (
+            *(field.number, field.name, field.type, field.is_repeated),
+            field.message_type and field.message_type.full_name,
+            field.containing_oneof and field.containing_oneof.name,
+            field.enum_type and tuple((value.name, value.number) for value in field.enum_type.values),
+        )
+        for field in message.fields
+    }
+
+
+def methods(services: Iterable[ServiceDescriptor]) -> dict[str, tuple[bool, bool]]:
+    """Every method by its path, and whether there is any number of messages either way."""
+    return {
+        f"/{service.full_name}/{method.name}": (method.client_streaming, method.server_streaming)
+        for service in services
+        for method in service.methods
+    }
+
+
+@pytest.mark.parametrize("theirs", [health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR], ids=lambda file: file.package)
+def test_same_as_grpcs_packages(theirs: FileDescriptor) -> None:
+    """Messages and methods that gRPC's packages for Python know are the same here."""
+    for message in theirs.message_types_by_name.values():
+        assert fields(POOL.FindMessageTypeByName(message.full_name)) == fields(message)
+    services = theirs.services_by_name.values()
+    ours = methods(POOL.FindServiceByName(service.full_name) for service in services)
+    assert methods(services).items() <= ours.items()
+
+
+def test_versions_of_reflection() -> None:
+    """The versions of reflection differ in their names alone."""
+    new, old = (
+        str(FileDescriptorProto.FromString(POOL.FindFileContainingSymbol(service).serialized_pb))
+        for service in reflection.SERVICES
+    )
+    assert old.replace("v1alpha", "v1") == new != old
+
+
+@pytest.mark.parametrize("modules", [("service.grpc.server", *THEIRS), (*THEIRS, "service.grpc.server")])
+def test_beside_grpcs_packages(modules: tuple[str, ...]) -> None:
+    """A process may have gRPC's packages loaded beside the service, whichever came first."""
+    program = f"import {', '.join(modules)}"
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, timeout=PATIENCE)
+
+
 def test_every_method_is_answered() -> None:
-    """What the .proto files and the protocols of health and reflection name, with as many messages either way."""
+    """What the .proto files name, with as many messages either way."""
     dataplane = cast(DataPlane, SimpleNamespace(metrics=None, repository=None))
     counted = Counted(dataplane)
     answered = {
@@ -49,12 +114,7 @@ def test_every_method_is_answered() -> None:
         **health.Health(()).methods(),
         **reflection.Reflection(()).methods(),
     }
-    described = {
-        f"/{service.full_name}/{method.name}": (method.client_streaming, method.server_streaming)
-        for module in (inference_pb2, sentiment_pb2, health_pb2, reflection_pb2)
-        for service in module.DESCRIPTOR.services_by_name.values()
-        for method in service.methods
-    }
+    services = (oip.SERVICE, sentiment.SERVICE, health.SERVICE, *reflection.SERVICES)
     assert {
         path: (method.request_streaming, method.response_streaming) for path, method in answered.items()
-    } == described
+    } == methods(map(POOL.FindServiceByName, services))

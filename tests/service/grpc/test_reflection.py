@@ -6,11 +6,13 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from service.classifier import Classifier
+from service.grpc.descriptors import message_class
 
 
 @pytest.fixture
@@ -23,6 +25,7 @@ def test_services(database: ProtoReflectionDescriptorDatabase) -> None:
     """The services are ours, the Open Inference Protocol, health and reflection itself."""
     assert sorted(database.get_services()) == [
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         "inference.GRPCInferenceService",
         "sentiment.v1.Sentiment",
@@ -69,3 +72,61 @@ def test_every_method_is_described(database: ProtoReflectionDescriptorDatabase) 
         for method in methods:
             assert GetMessageClass(method.input_type)() == GetMessageClass(method.input_type)()
             assert GetMessageClass(method.output_type).DESCRIPTOR.full_name == method.output_type.full_name
+
+
+def ask(channel: grpc.Channel, version: str, **question: Any) -> Any:
+    """The answer to one question, in a version of the protocol."""
+    package = f"grpc.reflection.{version}"
+    call: Any = channel.stream_stream(
+        f"/{package}.ServerReflection/ServerReflectionInfo",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=message_class(f"{package}.ServerReflectionResponse").FromString,
+    )
+    [answer] = call(iter([message_class(f"{package}.ServerReflectionRequest")(host="a", **question)]))
+    assert answer.valid_host == "a"
+    return answer
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_questions(channel: grpc.Channel, version: str) -> None:
+    """Either version answers every kind of question."""
+    services = ask(channel, version, list_services="").list_services_response.service
+    names = [service.name for service in services]
+    assert {f"grpc.reflection.{each}.ServerReflection" for each in ("v1", "v1alpha")} < set(names)
+
+    for name in (*names, "sentiment.v1.Sentiment.Predict", "grpc.health.v1.HealthListRequest"):
+        [content] = ask(channel, version, file_containing_symbol=name).file_descriptor_response.file_descriptor_proto
+        file = FileDescriptorProto.FromString(content)
+        assert name.startswith(f"{file.package}.")
+        described = ask(channel, version, file_by_filename=file.name).file_descriptor_response
+        assert described.file_descriptor_proto == [content]
+
+    message = "sentiment.v1.Prediction"
+    numbers = ask(channel, version, all_extension_numbers_of_type=message).all_extension_numbers_response
+    assert (numbers.base_type_name, numbers.extension_number) == (message, [])
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"file_by_filename": "google/protobuf/descriptor.proto"},
+        {"file_containing_symbol": "sentiment.v1.Sentiment.Forget"},
+        {"file_containing_symbol": "\0"},
+        {"file_containing_symbol": "google.protobuf.FileDescriptorProto"},
+        {"file_containing_extension": {"containing_type": "sentiment.v1.Prediction", "extension_number": 1}},
+        {"all_extension_numbers_of_type": "google.protobuf.FileOptions"},
+    ],
+    ids=str,
+)
+def test_what_is_not_served(channel: grpc.Channel, version: str, question: dict[str, Any]) -> None:
+    """Whatever no service needs is not there, though the process may know it."""
+    error = ask(channel, version, **question).error_response
+    assert (error.error_code, error.error_message) == (5, "there is nothing of that name")
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_no_question(channel: grpc.Channel, version: str) -> None:
+    """A request without a question is the caller's mistake."""
+    error = ask(channel, version).error_response
+    assert (error.error_code, error.error_message) == (3, "nothing is asked for")
