@@ -15,14 +15,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from loadtest import comparison, machine, objective, probe, report, texts
-from loadtest.errors import LoadTestError
-from loadtest.fleet import ENDING, Fleet
-from loadtest.plan import Plan
-from loadtest.processes import PROJECT, Server
-from loadtest.run import FORMAT, Run
-from loadtest.target import Endpoint, Target
-from loadtest.traffic import FORMS, make_requests, parse_mix
+try:
+    from loadtest import comparison, machine, objective, probe, report, texts
+    from loadtest.errors import LoadTestError
+    from loadtest.fleet import ENDING, Fleet
+    from loadtest.plan import Plan
+    from loadtest.processes import PROJECT, Server
+    from loadtest.run import FORMAT, Run
+    from loadtest.target import Endpoint, Target
+    from loadtest.traffic import FORMS, make_requests, parse_mix
+except ModuleNotFoundError as error:
+    print(f"error: {error.name} is missing: pip install --require-hashes -r requirements/loadtest.txt", file=sys.stderr)
+    sys.exit(2)
 
 _ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"
 
