@@ -159,12 +159,11 @@ class Call(Stream):
 
     async def write(self, *messages: bytes) -> None:
         """Send some messages of several. Raises `CallerGone`."""
-        head, self._head_sent = b"" if self._head_sent else HEAD, True
-        await self._send(messages, head, None)
+        await self._send(messages, None)
 
     async def answer(self, message: bytes) -> None:
         """Send the only message, and that all is well. Raises `CallerGone`."""
-        await self._send((message,), HEAD, _OK + self.trailing)
+        await self._send((message,), _OK + self.trailing)
         self.status = Status.OK
 
     def end(self) -> None:
@@ -216,10 +215,9 @@ class Call(Stream):
 
     def lost(self) -> None:
         """Stop the work."""
-        if self._task is None:
-            self.release()
-        else:
+        if self._task is not None:
             self._task.cancel()
+        self.release()  # a task that has not begun never will
 
     def watch(self, now: float) -> None:
         """Wait for a message no longer than allowed."""
@@ -320,16 +318,15 @@ class Call(Stream):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def _send(self, messages: Sequence[bytes], head: bytes, tail: bytes | None) -> None:
+    async def _send(self, messages: Sequence[bytes], tail: bytes | None) -> None:
         data = wrap(messages[0]) if len(messages) == 1 else b"".join(map(wrap, messages))
-        if len(data) <= _SMALL:
-            await self.send(data, head=head, tail=tail)
-            return
-        held = self._terms.buffers.hold(len(data))
+        held = self._terms.buffers.hold(len(data)) if len(data) > _SMALL else 0
+        head, self._head_sent = b"" if self._head_sent else HEAD, True
         try:
             await self.send(data, head=head, tail=tail)
         finally:
-            self._terms.buffers.release(held)
+            if held:
+                self._terms.buffers.release(held)
 
 
 def _is_one_message(data: bytes, limit: int) -> bool:

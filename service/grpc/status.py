@@ -29,13 +29,22 @@ class Status(IntEnum):
     UNAUTHENTICATED = 16
 
 
+#: Characters of a message, each of which may take twelve bytes. The fields of an answer have to fit into one frame.
+_MAX_CHARACTERS = 1000
+
+
 def status_of(error: RequestError) -> Status:
     """The status of a call that is refused."""
     return Status[GRPC_STATUS[error.code]]
 
 
 def quote(message: str) -> bytes:
-    """A message as it travels in `grpc-message`: in UTF-8, all but printable ASCII and the percent sign escaped."""
+    """A message as it travels in `grpc-message`: in UTF-8, all but printable ASCII and the percent sign escaped.
+
+    The end of a long one is left out: it quotes what the caller has sent.
+    """
+    if len(message) > _MAX_CHARACTERS:
+        message = message[:_MAX_CHARACTERS] + "..."
     content = message.encode("utf-8", "replace")
     if content.isascii() and message.isprintable() and "%" not in message:
         return content
