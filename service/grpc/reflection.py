@@ -15,6 +15,7 @@ from service.grpc.call import Call, Method
 from service.grpc.descriptors import POOL, message_class
 from service.grpc.methods import as_refusal
 from service.grpc.status import Status
+from service.http2.stream import CallerGone
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -38,6 +39,8 @@ class Reflection:
             while (content := await call.read()) is not None:
                 answer = self._answer(ServerReflectionRequest.FromString(content))
                 await call.write(answer.SerializeToString())
+        except CallerGone:
+            raise
         except Exception as error:
             call.refuse(as_refusal(error, "ServerReflectionInfo"))
         else:

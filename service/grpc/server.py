@@ -216,7 +216,7 @@ async def _run(call: Call) -> None:
     except asyncio.CancelledError:
         if call.failure is None:
             raise
-        call.refuse(call.failure)
+        call.refuse(call.failure)  # its deadline has passed
     except Exception:
         logger.exception("a call failed")
         call.reset(Fault.INTERNAL_ERROR)
