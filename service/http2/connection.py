@@ -7,6 +7,7 @@ HTTP/1.1: a client knows what it speaks to, or asks for it in the TLS handshake.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -97,7 +98,7 @@ class Connection(asyncio.Protocol):
         self.max_payload = frames.MAX_PAYLOAD
         self._initial_window = frames.INITIAL_WINDOW  # of a stream that is opened
         self.paused = False
-        self._waiting: set[asyncio.Future[None]] = set()  # of the streams that may send nothing now
+        self._queue: OrderedDict[Stream, None] = OrderedDict()  # of those who may send as soon as the connection can
         self._written = self._read_by_caller = 0  # bytes
         self._born = self._heard = self._busy = self._moved = 0.0  # when, on the event loop's clock
         self._table = NO_TABLE  # to be said once, in front of the first block of fields
@@ -105,7 +106,7 @@ class Connection(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the preface."""
+        """Wait for the caller to say what it speaks."""
         self.transport = transport
         self._born = self._heard = self._busy = self._moved = self._loop.time()
 
@@ -114,7 +115,6 @@ class Connection(asyncio.Protocol):
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.was_cut()
-        self._wake()
         self._closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -128,10 +128,10 @@ class Connection(asyncio.Protocol):
             self.fail(error.fault, error.reason)
 
     def eof_received(self) -> bool:
-        """A caller who sends no more gets what it has asked for, if it reads that."""
+        """A caller who sends no more gets what it has asked for, if it reads that; in TLS, both ways end together."""
         self._left = True
         self._close_if_done()
-        return True
+        return self.transport.get_extra_info("sslcontext") is None
 
     def pause_writing(self) -> None:
         """Read no more of a caller who does not read."""
@@ -141,9 +141,10 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on."""
         self.paused = False
+        self._heard = self._loop.time()  # nobody listened until now
         if not self.transport.is_closing():
             self.transport.resume_reading()
-        self._wake()
+        self.pass_on()
 
     # What the server calls.
 
@@ -162,17 +163,12 @@ class Connection(asyncio.Protocol):
         elif not self._ready:
             if now - self._born > limits.handshake_seconds:
                 self.transport.abort()
-        elif now - self._moved > limits.write_seconds or now - self._heard > 2 * limits.write_seconds:
+        elif now - self._moved > limits.write_seconds:
             self.transport.abort()
-        elif self._told_to_leave is not None:
-            if now - self._told_to_leave > _LEAVE_SECONDS:
-                self._take_no_more()
-            if now - self._told_to_leave > limits.age_seconds:
-                self.transport.abort()
-        elif now - self._born > limits.age_seconds or now - self._busy > limits.idle_seconds:
-            self.leave()
-        elif now - self._heard > limits.write_seconds:
-            self.write(frames.frame(Kind.PING, 0, 0, _ALIVE))
+        else:
+            self._watch_age(now)
+            if not self.paused:
+                self._watch_silence(now)
         for stream in list(self._streams.values()):
             stream.watch(now)
 
@@ -213,22 +209,31 @@ class Connection(asyncio.Protocol):
     async def capacity(self, stream: Stream) -> int:
         """How many bytes the stream may send now, once that is more than none. Raises `CallerGone`."""
         until = self._loop.time() + self._limits.write_seconds
-        while True:
-            if stream.cut:
-                raise CallerGone
-            size = min(stream.send_window, self.send_window, self.max_payload)
-            if size > 0 and not self.paused:
-                return size
-            waiting = self._loop.create_future()
-            self._waiting.add(waiting)
+        while not stream.cut:
+            if stream.send_window > 0:
+                if self._has_room():
+                    return min(stream.send_window, self.send_window, self.max_payload)
+                self._queue[stream] = None
+            else:
+                self.pass_on()
             try:
                 async with asyncio.timeout_at(until):
-                    await waiting
+                    await stream.wait(self._loop)
             except TimeoutError:
                 stream.reset(Fault.CANCEL)
-                raise CallerGone from None
             finally:
-                self._waiting.discard(waiting)
+                self._queue.pop(stream, None)
+        raise CallerGone
+
+    def pass_on(self) -> None:
+        """Let the next stream send that waits for the connection. Whoever has waited calls it when it has sent.
+
+        One at a time, since a caller may open the window by a byte with a thousand streams waiting.
+        """
+        while self._queue and self._has_room():
+            stream, _ = self._queue.popitem(last=False)
+            if stream.wake():
+                return
 
     def forget(self, stream: Stream) -> None:
         """A stream has ended on both sides."""
@@ -246,9 +251,11 @@ class Connection(asyncio.Protocol):
             if not data.startswith(frames.PREFACE):
                 self._check_preface(data)
                 return 0
-            self._greeted, position = True, len(frames.PREFACE)
             self._greet()
+            position = len(frames.PREFACE)
         while size - position >= frames.HEAD_BYTES:
+            if self.transport.is_closing():
+                return size
             high, low, kind, flags, stream = frames.HEAD.unpack_from(data, position)
             start = position + frames.HEAD_BYTES
             position = start + (high << 16 | low)
@@ -257,12 +264,11 @@ class Connection(asyncio.Protocol):
             if position > size:
                 return start - frames.HEAD_BYTES
             self._take(kind, flags, stream & frames.STREAM, data[start:position])
-            if self.transport.is_closing():
-                return size
         return position
 
     def _greet(self) -> None:
-        """Say what may be sent."""
+        """Say what may be sent. Not before: one who speaks something else could not read the refusal after it."""
+        self._greeted = True
         values = {
             Setting.MAX_CONCURRENT_STREAMS: self._limits.streams,
             Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
@@ -338,35 +344,36 @@ class Connection(asyncio.Protocol):
             self._take_block(stream, b"".join(block.pieces), ended=block.ended)
 
     def _take_block(self, number: int, block: bytes, *, ended: bool) -> None:
+        if number % 2 == 0:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "streams of clients have odd numbers")
         if number <= self._last:
             self._take_trailers(number, block, ended=ended)
             return
-        if number % 2 == 0:
-            raise ConnectionFault(Fault.PROTOCOL_ERROR, "streams of clients have odd numbers")
         if self._final is not None:
             self._decoder.skip(block)
             return
         head = self._decoder.decode(block)
-        self._last = number
-        if head is None:
+        self._last, self._busy = number, self._heard
+        if head is None or (ended and head.length):
             raise StreamFault(Fault.PROTOCOL_ERROR)
         if len(self._streams) >= self._limits.streams:
             raise StreamFault(Fault.REFUSED_STREAM)
         stream = self._opened(self, number, head)
         stream.send_window = self._initial_window
         stream.receive_window = STREAM_WINDOW
+        stream.missing = head.length
         self._streams[number] = stream
         stream.begin(ended)
 
     def _take_trailers(self, number: int, block: bytes, *, ended: bool) -> None:
         """Fields after the data, which mean nothing here but that it has ended."""
-        self._decoder.skip(block)
+        allowed = self._decoder.skip(block)
         stream = self._streams.get(number)
         if stream is None:
             self._count_nuisance()  # they were on the way when the stream ended
         elif stream.ended:
             raise StreamFault(Fault.STREAM_CLOSED)
-        elif not ended:
+        elif not (ended and allowed) or stream.missing:
             raise StreamFault(Fault.PROTOCOL_ERROR)
         else:
             stream.take(b"", ended=True)
@@ -400,6 +407,10 @@ class Connection(asyncio.Protocol):
         data = frames.without_padding(flags, payload) if flags & frames.PADDED else payload
         if len(data) < size:
             stream.allow(size - len(data))
+        if stream.missing is not None:
+            stream.missing -= len(data)
+            if stream.missing < 0 or (ended and stream.missing):
+                raise StreamFault(Fault.PROTOCOL_ERROR)
         if not data and not ended:
             self._count_nuisance()
         stream.take(data, ended=ended)
@@ -414,6 +425,7 @@ class Connection(asyncio.Protocol):
             self.send_window += increment
             if self.send_window > frames.LARGEST_WINDOW:
                 raise ConnectionFault(Fault.FLOW_CONTROL_ERROR, "the window is too large")
+            self.pass_on()
         else:
             stream = self._streams.get(number)
             if stream is None:
@@ -425,8 +437,7 @@ class Connection(asyncio.Protocol):
             stream.send_window += increment
             if stream.send_window > frames.LARGEST_WINDOW:
                 raise StreamFault(Fault.FLOW_CONTROL_ERROR)
-        if self._waiting:
-            self._wake()
+            stream.wake()
 
     def _take_ping(self, flags: int, stream: int, payload: bytes) -> None:
         if stream:
@@ -463,9 +474,9 @@ class Connection(asyncio.Protocol):
             each.send_window += initial - self._initial_window
             if each.send_window > frames.LARGEST_WINDOW:
                 raise ConnectionFault(Fault.FLOW_CONTROL_ERROR, "the window is too large")
+            each.wake()
         self._initial_window = initial
         self.write(frames.frame(Kind.SETTINGS, frames.ACK, 0))
-        self._wake()
 
     def _take_reset(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -476,7 +487,6 @@ class Connection(asyncio.Protocol):
         stream = self._streams.pop(number, None)
         if stream is not None:
             stream.was_cut()
-            self._wake()
             self._close_if_done()
 
     def _take_go_away(self, stream: int, payload: bytes) -> None:
@@ -515,10 +525,26 @@ class Connection(asyncio.Protocol):
         if not self._streams and (self._left or self._final is not None):
             self.transport.close()
 
-    def _wake(self) -> None:
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
+    def _has_room(self) -> bool:
+        """Whether data may be sent on a stream with a window."""
+        return self.send_window > 0 and not self.paused
+
+    def _watch_age(self, now: float) -> None:
+        limits = self._limits
+        if self._told_to_leave is not None:
+            if now - self._told_to_leave > _LEAVE_SECONDS:
+                self._take_no_more()
+            if now - self._told_to_leave > limits.age_seconds:
+                self.transport.abort()
+        elif now - self._born > limits.age_seconds or now - self._busy > limits.idle_seconds:
+            self.leave()
+
+    def _watch_silence(self, now: float) -> None:
+        silence = now - self._heard
+        if silence > 2 * self._limits.write_seconds:
+            self.transport.abort()
+        elif silence > self._limits.write_seconds:
+            self.write(frames.frame(Kind.PING, 0, 0, _ALIVE))
 
 
 class _Block(NamedTuple):

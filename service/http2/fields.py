@@ -20,11 +20,16 @@ _INDEXED = bytes(range(0x81, 0xFF))
 #: Of such blocks, the most that are kept for a connection. A client seldom has more than a few.
 _MAX_KNOWN = 64
 
+#: More changes of the table's size than there can be in front of a block (RFC 7541, section 4.2). Each takes one byte
+#: and as long as a field.
+_RESIZED_THRICE = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\0-\x7f]){3}")
+
 #: That nothing will ever be in the table for answers, which fits whatever size a client has set for it.
 NO_TABLE = b"\x20"
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE = re.compile(rb"[^\0\r\n]*")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 #: Fields of HTTP/1.1's connections.
 _FOREIGN = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
@@ -34,7 +39,7 @@ _REQUIRED = frozenset({b":method", b":scheme", b":path"})
 
 
 class Head(NamedTuple):
-    """A request's method and path, its fields by name, and their size as RFC 9113 counts it.
+    """A request's method and path, its fields by name, their size as RFC 9113 counts it, and its `content-length`.
 
     Fields of one name are one, with commas between their values (RFC 9110, section 5.3).
     """
@@ -43,6 +48,7 @@ class Head(NamedTuple):
     path: bytes
     fields: Mapping[bytes, bytes]
     size: int
+    length: int | None
 
 
 class Decoder:
@@ -66,12 +72,18 @@ class Decoder:
             self._known[block] = head
         return head
 
-    def skip(self, block: bytes) -> None:
-        """Read a block that no one asks for, since the next ones may depend on it. Raises as `decode` does."""
-        self._decode(block)
+    def skip(self, block: bytes) -> bool:
+        """Read a block that no one asks for, since the next ones may depend on it. Raises as `decode` does.
+
+        Returns whether its fields may stand after the data of a request.
+        """
+        pairs = self._decode(block)
         self._known.clear()
+        return all(_is_field(name, value) for name, value in pairs)
 
     def _decode(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        if _RESIZED_THRICE.match(block):
+            raise ConnectionFault(Fault.COMPRESSION_ERROR, "the table of header fields changes its size too often")
         try:
             return [(name, value) for name, value in self._decoder.decode(block, raw=True)]
         except hpack.OversizedHeaderListError:
@@ -106,16 +118,24 @@ def _head(pairs: list[tuple[bytes, bytes]]) -> Head | None:
     size = 0
     for name, value in pairs:
         size += len(name) + len(value) + 32
-        if not _VALUE.fullmatch(value):
-            return None
         if name.startswith(b":"):
-            if fields or name in pseudo or name not in _PSEUDO:
+            if fields or name in pseudo or name not in _PSEUDO or not _VALUE.fullmatch(value):
                 return None
             pseudo[name] = value
-        elif not _NAME.fullmatch(name) or name in _FOREIGN or (name == b"te" and value != b"trailers"):
+        elif not _is_field(name, value):
             return None
         else:
             fields[name] = fields[name] + b"," + value if name in fields else value
     if not pseudo.keys() >= _REQUIRED or not pseudo[b":path"]:
         return None
-    return Head(pseudo[b":method"], pseudo[b":path"], fields, size)
+    length = fields.get(b"content-length")
+    if length is not None and not _LENGTH.fullmatch(length):
+        return None
+    return Head(pseudo[b":method"], pseudo[b":path"], fields, size, None if length is None else int(length))
+
+
+def _is_field(name: bytes, value: bytes) -> bool:
+    """Whether it may stand in a request, and is none of those with a colon."""
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name in _FOREIGN:
+        return False
+    return name != b"te" or value == b"trailers"

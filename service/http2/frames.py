@@ -111,13 +111,15 @@ def read_settings(payload: bytes) -> dict[int, int]:
     """What is set by a frame's payload, the last of each; what is unknown means nothing. Raises `ConnectionFault`."""
     if len(payload) % _SETTING.size:
         raise ConnectionFault(Fault.FRAME_SIZE_ERROR, "a setting has six bytes")
-    values = dict(_SETTING.iter_unpack(payload))
-    if values.get(Setting.ENABLE_PUSH, 0) > 1:
-        raise ConnectionFault(Fault.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
-    if values.get(Setting.INITIAL_WINDOW_SIZE, 0) > LARGEST_WINDOW:
-        raise ConnectionFault(Fault.FLOW_CONTROL_ERROR, "the initial window is too large")
-    if not MAX_PAYLOAD <= values.get(Setting.MAX_FRAME_SIZE, MAX_PAYLOAD) <= LARGEST_PAYLOAD:
-        raise ConnectionFault(Fault.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of its bounds")
+    values: dict[int, int] = {}
+    for key, value in _SETTING.iter_unpack(payload):
+        if key == Setting.ENABLE_PUSH and value > 1:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+        if key == Setting.INITIAL_WINDOW_SIZE and value > LARGEST_WINDOW:
+            raise ConnectionFault(Fault.FLOW_CONTROL_ERROR, "the initial window is too large")
+        if key == Setting.MAX_FRAME_SIZE and not MAX_PAYLOAD <= value <= LARGEST_PAYLOAD:
+            raise ConnectionFault(Fault.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of its bounds")
+        values[key] = value
     return values
 
 

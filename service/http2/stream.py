@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,18 @@ class CallerGone(Exception):
 class Stream(ABC):
     """What a connection and an application have to say to each other about one request."""
 
-    __slots__ = ("_answered", "_credit", "connection", "cut", "ended", "id", "receive_window", "send_window")
+    __slots__ = (
+        "_answered",
+        "_blocked",
+        "_credit",
+        "connection",
+        "cut",
+        "ended",
+        "id",
+        "missing",
+        "receive_window",
+        "send_window",
+    )
 
     def __init__(self, connection: Connection, identity: int) -> None:
         self.connection = connection
@@ -27,7 +39,9 @@ class Stream(ABC):
         self.send_window = self.receive_window = 0  # the connection sets them
         self.ended = False  # the request is complete
         self.cut = False  # the caller takes no answer
+        self.missing: int | None = None  # bytes of the request, where it has said how many there are
         self._answered = False
+        self._blocked: asyncio.Future[None] | None = None  # as long as nothing may be sent
         self._credit = 0
 
     # What the connection calls.
@@ -39,17 +53,30 @@ class Stream(ABC):
 
     def take(self, data: bytes, *, ended: bool) -> None:
         """Data of the request."""
-        if ended:
-            self.ended = True
-            if self._answered:
-                self.connection.forget(self)
+        self.ended = ended
         self.received(data)
 
     def was_cut(self) -> None:
         """The caller ended the stream, or is gone."""
         if not self.cut:
             self.cut = True
+            self.wake()
             self.lost()
+
+    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until it is time to look again whether something may be sent."""
+        self._blocked = loop.create_future()
+        try:
+            await self._blocked
+        finally:
+            self._blocked = None
+
+    def wake(self) -> bool:
+        """End the wait; returns whether there was one."""
+        if self._blocked is None or self._blocked.done():
+            return False
+        self._blocked.set_result(None)
+        return True
 
     @abstractmethod
     def began(self) -> None:
@@ -105,13 +132,7 @@ class Stream(ABC):
                 self._end(whole, tail)
             return
         connection.write(before)
-        start = 0
-        while start < size:
-            piece = data[start : start + await connection.capacity(self)]
-            self.send_window -= len(piece)
-            connection.send_window -= len(piece)
-            connection.write(frames.frame(Kind.DATA, 0, self.id, piece))
-            start += len(piece)
+        await self._send_in_pieces(data)
         if tail is not None:
             self._end(b"", tail)
 
@@ -125,8 +146,21 @@ class Stream(ABC):
         """End the stream without an answer, or without the rest of it."""
         if not self.cut and not (self._answered and self.ended):
             self.cut = True
+            self.wake()
             self.connection.write(frames.reset(self.id, fault))
             self.connection.forget(self)
+
+    async def _send_in_pieces(self, data: bytes) -> None:
+        connection, start = self.connection, 0
+        try:
+            while start < len(data):
+                piece = data[start : start + await connection.capacity(self)]
+                self.send_window -= len(piece)
+                connection.send_window -= len(piece)
+                connection.write(frames.frame(Kind.DATA, 0, self.id, piece))
+                start += len(piece)
+        finally:
+            connection.pass_on()
 
     def _end(self, before: bytes, tail: bytes) -> None:
         connection = self.connection
