@@ -1,0 +1,169 @@
+"""Callers who mean harm: what they cost has an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.service.http2 import wire
+from tests.service.http2.caller import Caller, Echo, Loop, Request, fate
+from tests.service.http2.wire import ACK, END_HEADERS, END_STREAM, PADDED, POST, data, frame, ping, settings
+
+#: A request of a few bytes: POST, http, /.
+SHORT = b"\x83\x86\x84"
+
+
+def short(stream: int, *, ended: bool = True) -> bytes:
+    """The request."""
+    return frame("HEADERS", END_HEADERS | ended, stream, SHORT)
+
+
+def numbers(count: int) -> range:
+    """So many streams."""
+    return range(1, 2 * count + 1, 2)
+
+
+FLOODS: dict[str, Callable[[int], bytes]] = {
+    "rapid reset": lambda number: short(number) + wire.reset(number),
+    "resets of closed streams": lambda number: wire.reset(1),
+    "malformed requests": lambda number: frame("HEADERS", 5, number, b"\x83"),
+    "windows that grow by nothing": lambda number: short(number, ended=False) + wire.window(number, 0),
+    "windows that grow too large": lambda number: short(number, ended=False) + wire.window(number, 2**31 - 1),
+    "data after the end": lambda number: short(number) + data(number, b"x"),
+    "data on closed streams": lambda number: data(1, b"x"),
+    "fields on closed streams": lambda number: short(1),
+    "empty data": lambda number: data(1) if number > 1 else short(1, ended=False),
+    "empty data with padding": lambda number: (
+        frame("DATA", PADDED, 1, b"\x01\0") if number > 1 else short(1, ended=False)
+    ),
+    "settings": lambda number: settings(),
+    "settings that change the window": lambda number: settings((wire.INITIAL_WINDOW_SIZE, number)),
+    "priorities": lambda number: frame("PRIORITY", 0, number, bytes(5)),
+    "broken priorities": lambda number: frame("PRIORITY", 0, 1, bytes(4)),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_flood(loop: Loop, flood: str) -> None:
+    """Of what makes work and gets nothing done, a thousand are borne at once and a hundred more a second."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    if "closed" in flood:
+        caller.say(short(1))
+        caller.requests[1].answer(b"")
+        caller.hear()
+    flooding = FLOODS[flood]
+    for number in numbers(1000):
+        caller.say(flooding(number))
+    assert "GOAWAY" not in {each.kind for each in caller.hear()}
+    caller.wait(2)
+    for number in numbers(1190)[1000:]:
+        caller.say(flooding(number))
+    assert "GOAWAY" not in {each.kind for each in caller.hear()}
+    for number in numbers(1300)[1190:]:
+        caller.say(flooding(number))
+    assert fate(caller.hear())[-1] == "GOAWAY ENHANCE_YOUR_CALM"
+    assert caller.transport.closing
+    caller.leave()
+    assert all(each.gone for number, each in caller.requests.items() if "closed" not in flood or number > 1)
+
+
+def test_some_calls_given_up(loop: Loop) -> None:
+    """Who also gets something done may give up as many calls."""
+    caller = Caller(loop, Echo)
+    caller.greet()
+    for number in numbers(6000)[::2]:
+        assert fate(caller.ask(short(number) + short(number + 2, ended=False) + wire.reset(number + 2))) == []
+    assert not caller.transport.closing
+    caller.leave()
+
+
+def test_refused_streams(loop: Loop) -> None:
+    """A caller who takes no notice of the limit of streams is refused a thousand times."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    for number in numbers(1100):
+        caller.say(short(number))
+    frames = caller.hear()
+    assert fate(frames) == [f"RST_STREAM {number} REFUSED_STREAM" for number in numbers(1100)[100:]]
+    assert fate(caller.ask(short(3001))) == ["GOAWAY ENHANCE_YOUR_CALM"]
+    caller.leave()
+
+
+def test_pings(caller: Caller) -> None:
+    """A flood of pings is answered three times."""
+    frames = caller.ask(ping() * 1000)
+    assert [each.kind for each in frames] == ["PING"] * 3 + ["GOAWAY"]
+    assert fate(frames) == ["GOAWAY ENHANCE_YOUR_CALM"]
+
+
+BLOCK = wire.block(*POST)
+
+BOMBS = {
+    "many frames": frame("HEADERS", END_STREAM, 1, BLOCK) + frame("CONTINUATION", 0, 1, b"") * 16,
+    "large frames": frame("HEADERS", END_STREAM, 1, bytes(16_384)) + frame("CONTINUATION", 0, 1, bytes(16_384)) * 2,
+    "a large list in one frame": frame("HEADERS", 5, 1, BLOCK + b"\x40\x01a\x7f\x81\x1e" + b"x" * 3968 + b"\xbe" * 20),
+    "fields that are empty": frame("HEADERS", 5, 1, BLOCK + b"\x10\0\0" * 2100),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_header_bomb(caller: Caller, bomb: str) -> None:
+    """A block of fields of more than 16 frames, 32 KiB, or 64 KiB as it is read, ends the connection."""
+    assert fate(caller.ask(BOMBS[bomb])) == ["GOAWAY ENHANCE_YOUR_CALM"]
+    assert caller.requests == {}
+
+
+def test_largest_block(caller: Caller) -> None:
+    """One that is as large as can be is read."""
+    value = b"b" * (32_768 - len(BLOCK) - 9)
+    rest = len(value) - 127
+    block = BLOCK + b"\0\x03x-a\x7f" + bytes((rest & 127 | 128, rest >> 7 & 127 | 128, rest >> 14)) + value
+    assert len(block) == 32_768
+    caller.say(frame("HEADERS", END_STREAM, 1, block[:16_384]))
+    pieces = [block[start : start + 1100] for start in range(16_384, len(block), 1100)]
+    assert len(pieces) == 15
+    for piece in pieces[:-1]:
+        caller.say(frame("CONTINUATION", 0, 1, piece))
+    assert caller.answers(caller.ask(frame("CONTINUATION", END_HEADERS, 1, pieces[-1]))) == {1: b""}
+    assert len(caller.requests[1].head.fields[b"x-a"]) == len(value)
+
+
+def test_huge_frame(caller: Caller) -> None:
+    """A frame that is too large ends the connection as soon as it is announced."""
+    assert fate(caller.ask((2**24 - 1).to_bytes(3, "big") + bytes(6))) == ["GOAWAY FRAME_SIZE_ERROR"]
+
+
+def test_half_a_frame(caller: Caller) -> None:
+    """What is kept of a frame that never ends is less than one, and who only ever sends halves is asked to leave."""
+    caller.say((16_384).to_bytes(3, "big") + b"\0\0\0\0\0\1")
+    for _ in range(300):
+        caller.wait(1)
+        caller.say(bytes(50))
+    assert len(caller.connection._rest) < 16_384 + 9
+    caller.wait(4)
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"] * 2
+    assert caller.transport.closing
+
+
+def test_answers_that_nobody_reads(loop: Loop) -> None:
+    """Who asks on and on and reads nothing is soon not listened to."""
+    caller = Caller(loop)
+    caller.greet()
+    number = 1
+    while caller.transport.reading:
+        caller.say(short(number, ended=False) + data(number, bytes(1000), ended=True))
+        caller.settle()
+        number += 2
+    assert len(caller.transport.unread) < 70_000
+    frames = caller.hear()
+    assert caller.answers(frames) == {each: bytes(1000) for each in range(1, number, 2)}
+    caller.leave()
+
+
+def test_acknowledgements_cost_nothing(caller: Caller) -> None:
+    """Frames that make no work are borne in any number."""
+    nothing = frame("SETTINGS", ACK) + ping(flags=ACK) + wire.window(0, 1) + frame(0x16)
+    assert caller.ask(nothing * 5000) == []
+    assert caller.answers(caller.ask(short(1))) == {1: b""}
