@@ -24,6 +24,11 @@ _MAX_BLOCK_FRAMES = 16
 STREAM_WINDOW = 262_144
 CONNECTION_WINDOW = 1_048_576
 
+#: Frames that are read in one turn of the event loop, so that others get theirs. A block of fields counts as one more
+#: for so many bytes, each of which may be a field.
+_MAX_FRAMES = 2048
+_BLOCK_BYTES = 16
+
 #: Frames that make work and get nothing done, such as the end of a stream that has just begun: so many may come at
 #: once, and so many more every second.
 _MAX_NUISANCES = 1000
@@ -82,6 +87,8 @@ class Connection(asyncio.Protocol):
         self._decoder = Decoder()
         self._streams: dict[int, Stream] = {}
         self._rest = b""
+        self._frames = 0  # that were read in this turn
+        self._resting = False  # until the next turn
         self._greeted = False  # by the preface
         self._ready = False  # the first settings are here
         self._block: _Block | None = None  # whose end has not come yet
@@ -122,10 +129,10 @@ class Connection(asyncio.Protocol):
         self._heard = self._loop.time()
         if self._rest:
             data = self._rest + data
-        try:
-            self._rest = data[self._read(data) :]
-        except ConnectionFault as error:
-            self.fail(error.fault, error.reason)
+        if self._resting:
+            self._rest = data
+        else:
+            self._read_some(data)
 
     def eof_received(self) -> bool:
         """A caller who sends no more gets what it has asked for, if it reads that; in TLS, both ways end together."""
@@ -142,8 +149,7 @@ class Connection(asyncio.Protocol):
         """Go on."""
         self.paused = False
         self._heard = self._loop.time()  # nobody listened until now
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
+        self._listen()
         self.pass_on()
 
     # What the server calls.
@@ -244,8 +250,31 @@ class Connection(asyncio.Protocol):
 
     # What arrives.
 
+    def _read_some(self, data: bytes) -> None:
+        """Read as many frames as one turn has room for, and the others in the next one."""
+        self._frames = 0
+        try:
+            self._rest = data[self._read(data) :]
+        except ConnectionFault as error:
+            self.fail(error.fault, error.reason)
+        else:
+            if self._frames > _MAX_FRAMES and not self.transport.is_closing():
+                self._resting = True
+                self.transport.pause_reading()
+                self._loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        if not self.transport.is_closing():
+            self._read_some(self._rest)
+            self._listen()
+
+    def _listen(self) -> None:
+        if not (self.paused or self._resting or self.transport.is_closing()):
+            self.transport.resume_reading()
+
     def _read(self, data: bytes) -> int:
-        """Read the frames of `data` that are complete; returns their bytes."""
+        """Read the frames of `data` that are complete, if they are not too many; returns their bytes."""
         position, size = 0, len(data)
         if not self._greeted:
             if not data.startswith(frames.PREFACE):
@@ -253,7 +282,7 @@ class Connection(asyncio.Protocol):
                 return 0
             self._greet()
             position = len(frames.PREFACE)
-        while size - position >= frames.HEAD_BYTES:
+        while size - position >= frames.HEAD_BYTES and self._frames <= _MAX_FRAMES:
             if self.transport.is_closing():
                 return size
             high, low, kind, flags, stream = frames.HEAD.unpack_from(data, position)
@@ -263,6 +292,7 @@ class Connection(asyncio.Protocol):
                 raise ConnectionFault(Fault.FRAME_SIZE_ERROR, f"a frame has more than {frames.MAX_PAYLOAD} bytes")
             if position > size:
                 return start - frames.HEAD_BYTES
+            self._frames += 1
             self._take(kind, flags, stream & frames.STREAM, data[start:position])
         return position
 
@@ -344,6 +374,7 @@ class Connection(asyncio.Protocol):
             self._take_block(stream, b"".join(block.pieces), ended=block.ended)
 
     def _take_block(self, number: int, block: bytes, *, ended: bool) -> None:
+        self._frames += len(block) // _BLOCK_BYTES
         if number % 2 == 0:
             raise ConnectionFault(Fault.PROTOCOL_ERROR, "streams of clients have odd numbers")
         if number <= self._last:

@@ -212,7 +212,7 @@ class Caller:
     def settle(self) -> None:
         """Let the server do what it can do."""
         quiet = 0
-        while quiet < 5:
+        while quiet < 30:
             before = self.transport.written
             self.loop.turn()
             quiet = 0 if self.transport.written > before else quiet + 1

@@ -162,6 +162,56 @@ def test_answers_that_nobody_reads(loop: Loop) -> None:
     caller.leave()
 
 
+HEAVY = {
+    "windows": wire.window(0, 1) * 20_000,
+    "data byte by byte": data(1, b"x") * 20_000,
+    "unknown frames": frame(0x16) * 20_000,
+    "many fields": b"".join(frame("HEADERS", 5, number, BLOCK + b"\x90" * 900) for number in range(3, 201, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_others_get_their_turn(loop: Loop, kind: str) -> None:
+    """Much work that comes at once is done in several turns of the event loop, and no more is read meanwhile."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(short(1, ended=False))
+    caller.say(HEAVY[kind])
+    turns = 0
+    while not caller.transport.reading:
+        left = len(caller.connection._rest)
+        loop.turn()
+        turns += 1
+        assert 0 < left - len(caller.connection._rest) < len(HEAVY[kind]) / 2
+    assert turns >= 2
+    assert caller.connection._rest == b""
+    assert "GOAWAY" not in {each.kind for each in caller.hear()}
+    assert len(caller.requests) == 100 if kind == "many fields" else 1
+    caller.leave()
+
+
+def test_turns_keep_the_order(loop: Loop) -> None:
+    """What comes while others have their turn is read after what came before, and a fault ends both."""
+    caller = Caller(loop)
+    caller.greet()
+    caller.say(wire.window(0, 1) * 5000 + short(1, ended=False))
+    caller.connection.data_received(data(1, b"after", ended=True))  # as TLS does, which still has it
+    assert caller.answers(caller.hear()) == {1: b"after"}
+    caller.say(wire.window(0, 1) * 5000 + data(0) + short(3))
+    assert fate(caller.hear()) == ["GOAWAY PROTOCOL_ERROR"]
+    assert set(caller.requests) == {1}
+    caller.leave()
+
+
+def test_gone_between_turns(loop: Loop) -> None:
+    """Who is gone when its turn comes again is no longer read."""
+    caller = Caller(loop)
+    caller.greet()
+    caller.say(wire.window(0, 1) * 5000 + short(1))
+    caller.leave()
+    assert caller.requests == {}
+
+
 def test_acknowledgements_cost_nothing(caller: Caller) -> None:
     """Frames that make no work are borne in any number."""
     nothing = frame("SETTINGS", ACK) + ping(flags=ACK) + wire.window(0, 1) + frame(0x16)
