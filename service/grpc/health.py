@@ -70,6 +70,7 @@ class Health:
         known = request.service in self._services
         told = None
         while True:
+            changed = self._changed  # also by what happens while the caller is told
             status = self._status() if known else HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
             if status != told:
                 await call.write(status.SerializeToString())
@@ -77,7 +78,7 @@ class Health:
             if self._leaving:
                 call.end()
                 return
-            await self._changed.wait()
+            await changed.wait()
 
     def _status(self) -> Any:
         status = HealthCheckResponse.SERVING if self._serving else HealthCheckResponse.NOT_SERVING
