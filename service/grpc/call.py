@@ -73,6 +73,7 @@ class Call(Stream):
         "_timer",
         "_until",
         "_waiting",
+        "begun",
         "failure",
         "fields",
         "method",
@@ -95,6 +96,7 @@ class Call(Stream):
         self.fields = fields
         self.trailing = b""  # fields that go with the status
         self.status: Status | None = None  # once it is known
+        self.begun = False  # its work
         self.failure: RequestError | None = None  # why there is nothing more to be read
         self._terms = terms
         self._start = start
@@ -220,11 +222,15 @@ class Call(Stream):
         self.release()  # a task that has not begun never will
 
     def watch(self, now: float) -> None:
-        """Wait for a message no longer than allowed."""
+        """Wait no longer than allowed for a message that has begun, or for all of a unary call."""
         if self.failure is not None or self.status is not None:
             return
+        if self._messages is None and self._task is not None:
+            return
+        if not self._incomplete_since:
+            self._incomplete_since = now
         seconds = self._terms.message_seconds
-        if self._messages is not None and now - self._incomplete_since > seconds:
+        if now - self._incomplete_since > seconds:
             self._fail(RequestTimeout(f"a message was not complete after {seconds:g} s"))
         elif self._task is None and self._until is not None and now > self._until:
             self._expire()
@@ -254,7 +260,7 @@ class Call(Stream):
     def _expire(self) -> None:
         """The caller's deadline has passed."""
         self._fail(DeadlineExceeded("the deadline has passed"))
-        if self._task is not None:
+        if self._task is not None and self.begun:  # a task that is cancelled before it begins tells nobody
             self._task.cancel()
 
     def _take(self, data: bytes) -> None:

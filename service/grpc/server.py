@@ -209,6 +209,7 @@ class Server:
 
 
 async def _run(call: Call) -> None:
+    call.begun = True
     try:
         await call.method.run(call)
     except CallerGone:

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from service.buffers import Buffers
-from service.errors import NotFound, Overloaded
+from service.errors import NotFound, Overloaded, RequestError
 from service.grpc.call import Call, Method, Terms
+from service.grpc.health import Health
 from service.http2.connection import Connection
 from service.http2.fields import Head
 from tests.service.http2 import wire
@@ -28,6 +30,7 @@ class Caller:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.calls: dict[int, Call] = {}
+        self.methods = {"/unary": Method(self._run), "/stream": Method(self._run, True, True)}
         self.buffers = Buffers(100_000)
         self.connection = Connection(loop, LIMITS, self._opened, lambda connection: None)
         self.transport = Transport(self.connection)
@@ -36,9 +39,8 @@ class Caller:
         self.transport.take()
 
     def _opened(self, connection: Connection, number: int, head: Head) -> Call:
-        streaming = head.path == b"/stream"
-        method = Method(self._run, streaming, streaming)
         terms = Terms(10_000, 30, self.buffers)
+        method = self.methods[head.path.decode()]
         self.calls[number] = Call(connection, number, head.fields, method, terms, self._start, self.loop)
         return self.calls[number]
 
@@ -46,16 +48,25 @@ class Caller:
         return self.loop.create_task(call.method.run(call))
 
     async def _run(self, call: Call) -> None:
+        call.begun = True
         try:
             if call.method.request_streaming:
                 await call.read()
-            await call.answer(b"")
+            await call.answer(call.message())
+        except RequestError as error:
+            call.refuse(error)
         finally:
             call.release()
 
     def say(self, data: bytes) -> None:
         """Send bytes."""
         self.connection.data_received(data)
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
+        for _ in range(seconds):
+            self.loop.now += 1
+            self.connection.watch(self.loop.now)
 
     def hear(self) -> list[wire.Frame]:
         """What the server has sent."""
@@ -122,3 +133,61 @@ def test_no_room_for_the_first_answer(caller: Caller) -> None:
     fields = dict(wire.fields(answer.payload))
     assert (fields[":status"], fields["grpc-status"]) == ("200", "8")
     caller.buffers.release(90_000)
+
+
+@pytest.mark.parametrize("first", [b"", HALF, HALF + bytes(50)], ids=["nothing", "half", "whole"])
+@pytest.mark.parametrize("timeout", [None, "99999999H"])
+def test_unary_call_that_does_not_end(caller: Caller, first: bytes, timeout: str | None) -> None:
+    """A unary call is waited for no longer than a message, whatever is there of it, and refused."""
+    more = [] if timeout is None else [("grpc-timeout", timeout)]
+    caller.say(wire.request(1, *more, ended=False, head=UNARY) + wire.data(1, first))
+    caller.wait(30)
+    assert caller.hear() == []
+    caller.wait(2)
+    answer = next(each for each in caller.hear() if each.kind == "HEADERS")
+    fields = dict(wire.fields(answer.payload))
+    assert (fields["grpc-status"], fields["grpc-message"]) == ("4", "a message was not complete after 30 s")
+
+
+def test_deadline_of_a_unary_call_that_does_not_end(caller: Caller) -> None:
+    """A unary call whose deadline comes sooner is waited for until then."""
+    caller.say(wire.request(1, ("grpc-timeout", "5S"), ended=False, head=UNARY))
+    caller.wait(5)
+    assert caller.hear() == []
+    caller.wait(1)
+    assert dict(wire.fields(caller.hear()[0].payload))["grpc-message"] == "the deadline has passed"
+
+
+def test_deadline_before_the_work_begins(caller: Caller) -> None:
+    """A stream whose deadline passes before its turn comes is refused all the same."""
+    caller.say(wire.request(1, ("grpc-timeout", "5S"), ended=False, head=STREAM))
+    caller.loop.now += 6
+    caller.calls[1]._expire()
+    assert dict(wire.fields(caller.hear()[0].payload))["grpc-status"] == "4"
+
+
+def test_stream_that_only_waits(caller: Caller) -> None:
+    """A stream may wait between its messages as long as its caller likes."""
+    caller.say(wire.request(1, ended=False, head=STREAM))
+    for _ in range(10):
+        caller.wait(29)
+        caller.say(wire.ping(flags=wire.ACK))
+        assert [each.kind for each in caller.hear() if each.kind != "PING"] == []
+    caller.say(wire.data(1, bytes(5)))
+    assert "HEADERS" in {each.kind for each in caller.hear()}
+
+
+def test_health_changes_while_it_is_told(caller: Caller) -> None:
+    """Who watches hears of what changes while it does not let itself be told."""
+    health = Health([""])
+    caller.methods |= health.methods()
+    head = [*wire.POST[:2], (":path", "/grpc.health.v1.Health/Watch"), ("content-type", "application/grpc")]
+    caller.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)))
+    caller.say(wire.request(1, ended=False, head=head) + wire.data(1, bytes(5), ended=True))
+    assert "DATA" not in {each.kind for each in caller.hear()}
+    health.tell(False)
+    caller.hear()
+    caller.say(wire.window(1, 100))
+    told = [each.payload[5:] for each in caller.hear() if each.kind == "DATA"]
+    statuses = [HealthCheckResponse.FromString(each).status for each in told]
+    assert statuses == [HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING]
