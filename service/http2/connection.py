@@ -423,12 +423,9 @@ class Connection(asyncio.Protocol):
             self._credit = 0
         ended = bool(flags & frames.END_STREAM)
         stream = self._streams.get(number)
-        if stream is None:
-            if number > self._last:
-                if self._final is None:
-                    raise ConnectionFault(Fault.PROTOCOL_ERROR, "there is data for a stream that was not opened")
-            else:
-                self._count_nuisance()  # it was on the way when the stream ended
+        if stream is None:  # it was on the way when the stream ended, which may be much for each that was refused
+            if number > self._last and self._final is None:
+                raise ConnectionFault(Fault.PROTOCOL_ERROR, "there is data for a stream that was not opened")
             return
         if stream.ended:
             raise StreamFault(Fault.STREAM_CLOSED)

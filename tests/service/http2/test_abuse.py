@@ -31,7 +31,6 @@ FLOODS: dict[str, Callable[[int], bytes]] = {
     "windows that grow by nothing": lambda number: short(number, ended=False) + wire.window(number, 0),
     "windows that grow too large": lambda number: short(number, ended=False) + wire.window(number, 2**31 - 1),
     "data after the end": lambda number: short(number) + data(number, b"x"),
-    "data on closed streams": lambda number: data(1, b"x"),
     "fields on closed streams": lambda number: short(1),
     "empty data": lambda number: data(1) if number > 1 else short(1, ended=False),
     "empty data with padding": lambda number: (
@@ -165,6 +164,7 @@ def test_answers_that_nobody_reads(loop: Loop) -> None:
 HEAVY = {
     "windows": wire.window(0, 1) * 20_000,
     "data byte by byte": data(1, b"x") * 20_000,
+    "settings that are acknowledged": frame("SETTINGS", ACK) * 20_000,
     "unknown frames": frame(0x16) * 20_000,
     "many fields": b"".join(frame("HEADERS", 5, number, BLOCK + b"\x90" * 900) for number in range(3, 201, 2)),
 }
@@ -210,6 +210,20 @@ def test_gone_between_turns(loop: Loop) -> None:
     caller.say(wire.window(0, 1) * 5000 + short(1))
     caller.leave()
     assert caller.requests == {}
+
+
+def test_rest_of_what_was_refused(loop: Loop) -> None:
+    """Data that was on the way when its stream ended is borne in any number of frames."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(short(1, ended=False))
+    caller.requests[1].answer(b"no")
+    assert fate(caller.hear()) == ["RST_STREAM 1 NO_ERROR"]
+    for _ in range(5000):
+        caller.say(data(1, bytes(100)))
+    assert {each.kind for each in caller.hear()} == set()
+    assert not caller.transport.closing
+    caller.leave()
 
 
 def test_acknowledgements_cost_nothing(caller: Caller) -> None:
