@@ -30,7 +30,7 @@ _MAX_FRAMES = 2048
 _BLOCK_BYTES = 16
 
 #: Frames that make work and get nothing done, such as the end of a stream that has just begun: so many may come at
-#: once, and so many more every second.
+#: once beside one for every stream that there may be, whose deadlines may pass together; and so many more every second.
 _MAX_NUISANCES = 1000
 _FORGIVEN = 100
 
@@ -539,7 +539,7 @@ class Connection(asyncio.Protocol):
 
     def _count_nuisance(self) -> None:
         self._nuisances += 1
-        if self._nuisances > _MAX_NUISANCES:
+        if self._nuisances > _MAX_NUISANCES + self._limits.streams:
             raise ConnectionFault(Fault.ENHANCE_YOUR_CALM, "there are too many frames that get nothing done")
 
     def _take_no_more(self) -> None:

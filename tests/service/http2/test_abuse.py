@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.service.http2 import wire
-from tests.service.http2.caller import Caller, Echo, Loop, Request, fate
+from tests.service.http2.caller import LIMITS, Caller, Echo, Loop, Request, fate
 from tests.service.http2.wire import ACK, END_HEADERS, END_STREAM, PADDED, POST, data, frame, ping, settings
 
 #: A request of a few bytes: POST, http, /.
@@ -45,7 +45,7 @@ FLOODS: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_flood(loop: Loop, flood: str) -> None:
-    """Of what makes work and gets nothing done, a thousand are borne at once and a hundred more a second."""
+    """Of what makes work and gets nothing done, a thousand and a hundred are borne at once, and a hundred a second."""
     caller = Caller(loop, Request)
     caller.greet()
     if "closed" in flood:
@@ -57,10 +57,10 @@ def test_flood(loop: Loop, flood: str) -> None:
         caller.say(flooding(number))
     assert "GOAWAY" not in {each.kind for each in caller.hear()}
     caller.wait(2)
-    for number in numbers(1190)[1000:]:
+    for number in numbers(1290)[1000:]:
         caller.say(flooding(number))
     assert "GOAWAY" not in {each.kind for each in caller.hear()}
-    for number in numbers(1300)[1190:]:
+    for number in numbers(1400)[1290:]:
         caller.say(flooding(number))
     assert fate(caller.hear())[-1] == "GOAWAY ENHANCE_YOUR_CALM"
     assert caller.transport.closing
@@ -78,14 +78,27 @@ def test_some_calls_given_up(loop: Loop) -> None:
     caller.leave()
 
 
+def test_all_calls_given_up(loop: Loop) -> None:
+    """Who has as many streams as there may be can give them all up at once, as when their deadline passes."""
+    caller = Caller(loop, Request, LIMITS._replace(streams=3000))
+    caller.greet()
+    for number in numbers(3000):
+        caller.say(short(number))
+    for number in numbers(3000):
+        caller.say(wire.reset(number))
+    assert caller.hear() == []
+    assert not caller.transport.closing
+    caller.leave()
+
+
 def test_refused_streams(loop: Loop) -> None:
-    """A caller who takes no notice of the limit of streams is refused a thousand times."""
+    """A caller who takes no notice of the limit of streams is refused a thousand times and a hundred."""
     caller = Caller(loop, Request)
     caller.greet()
-    for number in numbers(1100):
+    for number in numbers(1200):
         caller.say(short(number))
     frames = caller.hear()
-    assert fate(frames) == [f"RST_STREAM {number} REFUSED_STREAM" for number in numbers(1100)[100:]]
+    assert fate(frames) == [f"RST_STREAM {number} REFUSED_STREAM" for number in numbers(1200)[100:]]
     assert fate(caller.ask(short(3001))) == ["GOAWAY ENHANCE_YOUR_CALM"]
     caller.leave()
 
