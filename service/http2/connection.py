@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._ready = False  # the first settings are here
         self._block: _Block | None = None  # whose end has not come yet
         self._last = 0  # the latest stream that was opened
-        self._final: int | None = None  # the last one that will be, once the caller has been told
+        self._taking = True  # streams, until the caller has been told which was the last
         self._told_to_leave: float | None = None
         self._left = False  # by the caller
         self._nuisances = 0
@@ -380,7 +380,7 @@ class Connection(asyncio.Protocol):
         if number <= self._last:
             self._take_trailers(number, block, ended=ended)
             return
-        if self._final is not None:
+        if not self._taking:
             self._decoder.skip(block)
             return
         head = self._decoder.decode(block)
@@ -424,7 +424,7 @@ class Connection(asyncio.Protocol):
         ended = bool(flags & frames.END_STREAM)
         stream = self._streams.get(number)
         if stream is None:  # it was on the way when the stream ended, which may be much for each that was refused
-            if number > self._last and self._final is None:
+            if number > self._last and self._taking:
                 raise ConnectionFault(Fault.PROTOCOL_ERROR, "there is data for a stream that was not opened")
             return
         if stream.ended:
@@ -457,7 +457,7 @@ class Connection(asyncio.Protocol):
         else:
             stream = self._streams.get(number)
             if stream is None:
-                if number > self._last and self._final is None:
+                if number > self._last and self._taking:
                     raise ConnectionFault(Fault.PROTOCOL_ERROR, "there is a window for a stream that was not opened")
                 return
             if increment == 0:
@@ -509,7 +509,7 @@ class Connection(asyncio.Protocol):
     def _take_reset(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFault(Fault.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
-        if number == 0 or (number > self._last and self._final is None):
+        if number == 0 or (number > self._last and self._taking):
             raise ConnectionFault(Fault.PROTOCOL_ERROR, "there is an end of a stream that was not opened")
         self._count_nuisance()
         stream = self._streams.pop(number, None)
@@ -544,13 +544,13 @@ class Connection(asyncio.Protocol):
 
     def _take_no_more(self) -> None:
         """Say which stream was the last, after the caller has had the time to hear of it."""
-        if self._final is None:
-            self._final = self._last
+        if self._taking:
+            self._taking = False
             self.write(frames.go_away(self._last, Fault.NO_ERROR))
             self._close_if_done()
 
     def _close_if_done(self) -> None:
-        if not self._streams and (self._left or self._final is not None):
+        if not self._streams and (self._left or not self._taking):
             self.transport.close()
 
     def _has_room(self) -> bool:

@@ -208,11 +208,29 @@ def test_turns_keep_the_order(loop: Loop) -> None:
     caller = Caller(loop)
     caller.greet()
     caller.say(wire.window(0, 1) * 5000 + short(1, ended=False))
-    caller.connection.data_received(data(1, b"after", ended=True))  # as TLS does, which still has it
+    left, more = len(caller.connection._rest), data(1, b"after", ended=True)
+    caller.connection.data_received(more)  # as TLS does, which still has it
+    assert len(caller.connection._rest) == left + len(more)
     assert caller.answers(caller.hear()) == {1: b"after"}
     caller.say(wire.window(0, 1) * 5000 + data(0) + short(3))
     assert fate(caller.hear()) == ["GOAWAY PROTOCOL_ERROR"]
     assert set(caller.requests) == {1}
+    caller.leave()
+
+
+def test_turns_of_one_who_does_not_read(loop: Loop) -> None:
+    """Who does not read is not listened to when its turns are over."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(short(1))
+    caller.requests[1].answer(bytes(65_530))
+    caller.settle()
+    assert not caller.transport.reading
+    caller.connection.data_received(wire.window(0, 1) * 5000)
+    caller.settle()
+    assert caller.connection._rest == b"" and not caller.transport.reading
+    assert caller.answers(caller.hear()) == {1: bytes(65_530)}
+    assert caller.transport.reading
     caller.leave()
 
 

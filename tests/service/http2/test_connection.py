@@ -203,6 +203,20 @@ def test_leaving(loop: Loop) -> None:
     caller.leave()
 
 
+def test_late_request_is_read(loop: Loop) -> None:
+    """Section 4.3: the fields of a request that comes too late are in the table for what is still to come."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    caller.say(request(1, ended=False))
+    caller.connection.leave()
+    caller.say(ping(caller.hear()[-1].payload, ACK))
+    caller.say(frame("HEADERS", wire.END_HEADERS, 3, wire.block(*wire.POST) + b"\x40\x03x-a\x01b"))
+    caller.say(frame("HEADERS", wire.END_HEADERS | wire.END_STREAM, 1, b"\xbe"))
+    assert caller.requests[1].complete
+    assert fate(caller.hear()) == ["GOAWAY NO_ERROR"]
+    caller.leave()
+
+
 def test_leaving_again(caller: Caller) -> None:
     """To be asked twice to leave is as good as once."""
     caller.connection.leave()

@@ -116,6 +116,16 @@ def test_room_is_passed_on(asker: Caller) -> None:
     assert sizes(asker.ask(b"".join(window(number, 10) for number in streams[3:]))) == [(7, 10), (9, 10), (11, 10)]
 
 
+def test_rest_of_the_room(asker: Caller) -> None:
+    """A stream whose own window ends leaves the rest of the connection's to the next one."""
+    asker.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 65_540)) + request(1) + request(3))
+    asker.requests[1].answer(bytes(70_000))
+    asker.hear()
+    asker.requests[3].answer(bytes(10))
+    asker.hear()
+    assert sizes(asker.ask(window(0, 100))) == [(1, 5), (3, 10)]
+
+
 def test_window_by_the_byte_wakes_one(loop: Loop) -> None:
     """A window that grows by a byte makes work for one of those who wait, not for all."""
     looks = 0
@@ -196,14 +206,16 @@ def test_window_of_requests(loop: Loop) -> None:
     caller.leave()
 
 
-def test_window_grows_as_data_is_used(caller: Caller) -> None:
-    """As long as the application takes the data, the caller may send more: on the stream and on the connection."""
+@pytest.mark.parametrize("size", [300, 16_384])
+def test_window_grows_as_data_is_used(caller: Caller, size: int) -> None:
+    """As long as the application takes the data, the caller may send more, for padding too: on the stream and on the
+    connection."""
     caller.say(request(1, ended=False))
     left = {0: CONNECTION_WINDOW, 1: STREAM_WINDOW}
-    for _ in range(200):
-        frames = caller.ask(frame("DATA", PADDED, 1, b"\xff" + bytes(16_383)))
+    for _ in range(3 * CONNECTION_WINDOW // size):
+        frames = caller.ask(frame("DATA", PADDED, 1, b"\xff" + bytes(size - 1)))
         for number in left:
-            left[number] += sum(each.number for each in frames if each.stream == number) - 16_384
+            left[number] += sum(each.number for each in frames if each.stream == number) - size
             assert left[number] > 0
     assert caller.connection._receive_window == left[0]
     assert caller.requests[1].receive_window == left[1]
