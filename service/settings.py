@@ -148,8 +148,8 @@ class Settings(BaseModel):
     grpc_max_age: float = Field(
         3600,
         gt=0,
-        description="Seconds after which a gRPC caller is asked to connect anew, which also spreads callers over new "
-        "workers; running calls get as long again.",
+        description="Seconds, a tenth more or less, after which a gRPC caller is asked to connect anew, which also "
+        "spreads callers over new workers; running calls get as long again.",
     )
     drain_delay: float = Field(
         0, ge=0, description="Seconds between SIGTERM, when /readyz turns 503, and the end of listening."

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from random import uniform
 from typing import TYPE_CHECKING, Any
 
 from service.dataplane import DataPlane
@@ -160,7 +161,9 @@ class Server:
                 "ssl_handshake_timeout": self._settings.handshake_timeout,
                 "ssl_shutdown_timeout": self._settings.write_timeout,
             }
-        connection = Connection(self._loop, self._limits, self._opened, self._lost)
+        # Callers who came together do not have to go together.
+        limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
+        connection = Connection(self._loop, limits, self._opened, self._lost)
         try:
             await self._loop.connect_accepted_socket(lambda: connection, accepted, **tls)
         except OSError:  # of TLS too, whose handshake may fail or take too long

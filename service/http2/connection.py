@@ -68,7 +68,8 @@ class Limits(NamedTuple):
 class Connection(asyncio.Protocol):
     """Calls `opened` for every request; the stream that it returns hears of what else arrives.
 
-    `watch` has to be called every second or so.
+    `watch` has to be called every second or so. A caller who closes its half of the connection is gone, since it could
+    open no window and answer no ping.
     """
 
     transport: asyncio.Transport
@@ -133,12 +134,6 @@ class Connection(asyncio.Protocol):
             self._rest = data
         else:
             self._read_some(data)
-
-    def eof_received(self) -> bool:
-        """A caller who sends no more gets what it has asked for, if it reads that; in TLS, both ways end together."""
-        self._left = True
-        self._close_if_done()
-        return self.transport.get_extra_info("sslcontext") is None
 
     def pause_writing(self) -> None:
         """Read no more of a caller who does not read."""

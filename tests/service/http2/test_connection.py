@@ -163,21 +163,6 @@ def test_caller_who_says_goodbye_at_once(caller: Caller) -> None:
     assert caller.transport.closing
 
 
-@pytest.mark.parametrize("tls", [False, True])
-def test_caller_who_sends_no_more(loop: Loop, tls: bool) -> None:
-    """Who has closed its half of a connection gets what it has asked for; TLS has no halves, and warns of it."""
-    caller = Caller(loop, Request)
-    caller.transport._extra["sslcontext"] = object() if tls else None  # type: ignore[attr-defined]
-    caller.greet()
-    caller.say(request(1))
-    assert caller.connection.eof_received() is not tls
-    assert not caller.transport.closing
-    caller.requests[1].answer(b"x")
-    assert caller.answers(caller.hear()) == {1: b"x"}
-    assert caller.transport.closing
-    caller.leave()
-
-
 def test_leaving(loop: Loop) -> None:
     """Section 6.8: who is asked to leave hears it twice. What it asks for before the second time is answered, what it
     asks for afterwards is not, and with the last answer the connection ends."""

@@ -103,7 +103,7 @@ FRAMES = st.one_of(
     st.just(wire.go_away()),
 )
 #: What may happen beside frames, as an attack on the order of things.
-EVENTS = st.sampled_from(["answer", "leave", "wait", "read", "end"])
+EVENTS = st.sampled_from(["answer", "leave", "wait", "read"])
 
 
 @given(
@@ -137,8 +137,6 @@ def test_any_frames(loop: Loop, moves: list[bytes | str], flipped: list[tuple[in
             caller.connection.leave()
         elif move == "wait":
             caller.wait(7)
-        elif move == "end":
-            caller.connection.eof_received()
         else:
             frames += caller.hear()
         assert len(caller.connection._rest) < 16_384 + 9
