@@ -11,19 +11,7 @@ from typing import NamedTuple, Self
 import hpack
 
 from tests.processes import PATIENCE
-
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
-ACK, END_STREAM, END_HEADERS = 1, 1, 4
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-class Frame(NamedTuple):
-    """One frame."""
-
-    kind: int
-    flags: int
-    stream: int
-    payload: bytes
+from tests.service.http2 import wire
 
 
 class Answer(NamedTuple):
@@ -31,17 +19,12 @@ class Answer(NamedTuple):
 
     fields: dict[str, str]
     messages: list[bytes]
-    reset: int | None
+    reset: str | None
 
     @property
     def status(self) -> int | None:
         """The number of gRPC's status."""
         return int(self.fields["grpc-status"]) if "grpc-status" in self.fields else None
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A frame."""
-    return struct.pack(">L", len(payload))[1:] + struct.pack(">BBL", kind, flags, stream) + payload
 
 
 def message(content: bytes, *, flag: int = 0, length: int | None = None) -> bytes:
@@ -55,9 +38,10 @@ class Caller:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
-        self._buffer = b""
+        self._frames: list[wire.Frame] = []
+        self._rest = b""
         self._next = 1
-        self.send(PREFACE + frame(SETTINGS, 0, 0))
+        self.send(wire.PREFACE + wire.settings())
 
     def __enter__(self) -> Self:
         return self
@@ -84,12 +68,12 @@ class Caller:
         }
         block = self._encoder.encode([(name, value) for name, value in head.items() if value])
         stream, self._next = self._next, self._next + 2
-        self.send(frame(HEADERS, END_HEADERS | (END_STREAM if ended else 0), stream, block))
+        self.send(wire.frame("HEADERS", wire.END_HEADERS | ended, stream, block))
         return stream
 
     def data(self, stream: int, data: bytes, *, ended: bool = True) -> None:
         """Send data of a call, in one frame."""
-        self.send(frame(DATA, END_STREAM if ended else 0, stream, data))
+        self.send(wire.data(stream, data, ended=ended))
 
     def call(self, path: str, content: bytes, fields: Mapping[str, str] | None = None) -> Answer:
         """Make a call with one message."""
@@ -97,43 +81,32 @@ class Caller:
         self.data(stream, message(content))
         return self.answer(stream)
 
-    def next_frame(self) -> Frame | None:
+    def next_frame(self) -> wire.Frame | None:
         """The next frame; None where the connection has ended."""
-        while len(self._buffer) < 9 or len(self._buffer) < 9 + int.from_bytes(self._buffer[:3]):
+        while not self._frames:
             received = self._socket.recv(65536)
             if not received:
                 return None
-            self._buffer += received
-        size = int.from_bytes(self._buffer[:3])
-        kind, flags, stream = struct.unpack(">BBL", self._buffer[3:9])
-        payload, self._buffer = self._buffer[9 : 9 + size], self._buffer[9 + size :]
-        return Frame(kind, flags, stream, payload)
+            self._frames, self._rest = wire.read(self._rest + received)
+        return self._frames.pop(0)
 
     def answer(self, stream: int) -> Answer:
         """Read until a stream has ended; what is of others is dropped, and so must not be of interest."""
         fields: dict[str, str] = {}
         content, reset = b"", None
         while (each := self.next_frame()) is not None:
-            if each.kind == HEADERS:
-                decoded = dict(self._decoder.decode(each.payload))
+            if each.kind == "HEADERS":
+                decoded = dict(wire.fields(each.payload, self._decoder))
                 if each.stream == stream:
-                    fields |= {str(name): str(value) for name, value in decoded.items()}
-            elif each.kind == DATA and each.stream == stream:
+                    fields |= decoded
+            elif each.kind == "DATA" and each.stream == stream:
                 content += each.payload
-            elif each.kind == RST_STREAM and each.stream == stream:
-                reset = int.from_bytes(each.payload)
+            elif each.kind == "RST_STREAM" and each.stream == stream:
+                reset = each.code
                 break
-            if each.stream == stream and each.kind in (DATA, HEADERS) and each.flags & END_STREAM:
+            if each.stream == stream and each.kind in ("DATA", "HEADERS") and each.flags & wire.END_STREAM:
                 break
         return Answer(fields, _messages(content), reset)
-
-    def goodbye(self) -> int | None:
-        """Read until the connection ends; returns the code that was given as the reason."""
-        code = None
-        while (each := self.next_frame()) is not None:
-            if each.kind == GOAWAY:
-                code = int.from_bytes(each.payload[4:8])
-        return code
 
 
 def _messages(content: bytes) -> list[bytes]:

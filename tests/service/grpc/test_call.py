@@ -16,26 +16,13 @@ from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect, refused
-from tests.service.grpc.raw import (
-    ACK,
-    DATA,
-    END_STREAM,
-    HEADERS,
-    PING,
-    RST_STREAM,
-    SETTINGS,
-    WINDOW_UPDATE,
-    Caller,
-    Frame,
-    frame,
-    message,
-)
+from tests.service.grpc.raw import Caller, message
+from tests.service.http2 import wire
 from tests.service.rest.test_operations import scrape
 from tests.service.test_metrics import value
 
 OK, INVALID, LATE, EXHAUSTED, UNIMPLEMENTED = 0, 3, 4, 8, 12
 ONE = PredictRequest(text="one").SerializeToString()
-NO_ERROR, CANCEL = 0, 8
 
 
 @pytest.fixture
@@ -213,7 +200,7 @@ def test_message_that_is_too_large(caller: Caller, path: str) -> None:
     answer = caller.answer(stream)
     assert answer.status == EXHAUSTED
     assert answer.fields["grpc-message"] == "a message of 4294967295 bytes is larger than max_body_bytes, 8388608"
-    assert caller.next_frame() == Frame(RST_STREAM, 0, stream, NO_ERROR.to_bytes(4))
+    assert caller.next_frame() == wire.Frame("RST_STREAM", 0, stream, bytes(4))
     caller.data(stream, bytes(10_000), ended=False)  # it was on the way
     assert caller.call(PREDICT, ONE).status == OK
 
@@ -274,8 +261,8 @@ def test_memory_for_slow_messages() -> None:
             for stream in streams:
                 for start in range(0, len(message(text)) - 1, 16_384):
                     slow.data(stream, message(text)[start : min(start + 16_384, len(message(text)) - 1)], ended=False)
-            slow.send(frame(PING, 0, 0, b"is read?"))
-            while slow.next_frame() != Frame(PING, ACK, 0, b"is read?"):
+            slow.send(wire.ping(b"is read?"))
+            while slow.next_frame() != wire.Frame("PING", wire.ACK, 0, b"is read?"):
                 pass
             assert (
                 refused(lambda: stub.Predict(PredictRequest(text="x" * 400_000))).code
@@ -292,7 +279,7 @@ def test_cancelled_before_the_message(server: ServerProcess, caller: Caller) -> 
     for path in (PREDICT, PREDICT_STREAM):
         stream = caller.begin(path)
         caller.data(stream, message(ONE)[:-1], ended=False)
-        caller.send(frame(RST_STREAM, 0, stream, CANCEL.to_bytes(4)))
+        caller.send(wire.reset(stream))
     assert caller.call(PREDICT, ONE).status == OK
     assert value(scrape(server), "sentiment_requests_in_flight", protocol="grpc") == 0
 
@@ -301,21 +288,20 @@ def test_large_answer_within_small_windows(server: ServerProcess) -> None:
     """An answer that is larger than all windows comes as they are opened."""
     batch = PredictBatchRequest(texts=["x"] * 1024)
     with Caller(server.grpc_port) as caller:
-        caller.send(frame(SETTINGS, 0, 0, (4).to_bytes(2) + (1000).to_bytes(4)))
+        caller.send(wire.settings((wire.INITIAL_WINDOW_SIZE, 1000)))
         stream = caller.begin(PREDICT_BATCH)
         caller.data(stream, message(batch.SerializeToString()))
         content = b""
         while True:
             each = caller.next_frame()
             assert each is not None
-            if each.stream != stream or each.kind != DATA:
-                if each.kind == HEADERS and each.flags & END_STREAM:
+            if each.stream != stream or each.kind != "DATA":
+                if each.kind == "HEADERS" and each.flags & wire.END_STREAM:
                     break
                 continue
             assert len(each.payload) <= 1000
             content += each.payload
-            update = len(each.payload).to_bytes(4)
-            caller.send(frame(WINDOW_UPDATE, 0, stream, update) + frame(WINDOW_UPDATE, 0, 0, update))
+            caller.send(wire.window(stream, len(each.payload)) + wire.window(0, len(each.payload)))
         assert len(PredictBatchResponse.FromString(content[5:]).predictions) == 1024
 
 
