@@ -41,8 +41,10 @@ _REQUEST_ID = HEADER.encode()
 _IDLE_SECONDS = 0.2
 _LINGER_SECONDS = 5.0
 
-#: Requests of a stream that run together at most.
+#: Requests of a stream that run together at most, and their bytes: about as much work as one long text is, so that
+#: callers who ask one thing at a time do not wait longer behind streams than behind others.
 _TOGETHER = 16
+_TOGETHER_BYTES = 4096
 
 
 class Counted:
@@ -103,7 +105,7 @@ class Counted:
 
         async def converse(call: Call, record: Record) -> None:
             while (content := await self._read(call)) is not None:
-                if contents := call.more(content, _TOGETHER, INLINE_CHARACTERS):
+                if contents := call.more(content, _TOGETHER, _TOGETHER_BYTES):
                     await several((content, *contents), call)
                 else:
                     await call.write(await one(content, call))
