@@ -2,13 +2,15 @@
 
 Its clock starts with its process. A request that arrives at a moment gets its answer `delay` seconds later; an answer
 that would go out in the first `pause` seconds of a period goes out at the end of them. Every `fail_every`-th request
-gets a 503. Arrivals are those that the kernel saw, and the last moment before an answer is waited for awake: what the
-server is known for should not hang on how fast a sleeping processor wakes up.
+gets a 503. `GET /record` tells at once how late each answer went out. Arrivals are those that the kernel saw, and the
+last moment before an answer is waited for awake: what the server is known for should not hang on how fast a sleeping
+processor wakes up.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import select
 import selectors
 import socket
@@ -56,7 +58,8 @@ class _Stub:
         self._delay, self._pause, self._period, self._fail_every = delay, pause, period, fail_every
         self._began = perf_counter()
         self._count = 0
-        self._due: deque[tuple[float, socket.socket]] = deque()  # in order: the delay is always the same
+        self._due: deque[tuple[float, float, socket.socket]] = deque()  # in order: the delay is always the same
+        self.record: list[tuple[float, float]] = []  # of every answer, seconds after its request: due, and gone out
 
     def take(self, connection: socket.socket, arrived: float) -> None:
         """A request came at that moment."""
@@ -64,12 +67,12 @@ class _Stub:
         if self._pause:
             into = (due - self._began) % self._period
             due += max(0.0, self._pause - into)
-        self._due.append((due, connection))
+        self._due.append((due, arrived, connection))
 
     def answer(self) -> float | None:
         """Send what is due; how many seconds may be slept until the next is, if there is one."""
         while self._due:
-            due, connection = self._due[0]
+            due, arrived, connection = self._due[0]
             sleep = due - perf_counter() - _AWAKE_SECONDS
             if sleep > 0:
                 return sleep
@@ -80,6 +83,7 @@ class _Stub:
             fails = self._fail_every > 0 and self._count % self._fail_every == 0
             with suppress(OSError):  # the caller did not wait for it
                 connection.send(_ANSWERS[fails])
+            self.record.append((due - arrived, perf_counter() - arrived))
         return None
 
 
@@ -88,6 +92,7 @@ class _Connection:
         self._stub = stub
         self._socket = accepted
         self._parser = HttpRequestParser(self)
+        self._url = b""
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if sys.platform == "linux":
@@ -110,9 +115,18 @@ class _Connection:
         """The caller has gone."""
         self._socket.close()
 
+    def on_url(self, url: bytes) -> None:
+        """Of the parser."""
+        self._url = url
+
     def on_message_complete(self) -> None:
         """Of the parser."""
-        self._stub.take(self._socket, self._arrived)
+        if self._url == b"/record":
+            body = json.dumps(self._stub.record).encode()
+            self._socket.setblocking(True)
+            self._socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        else:
+            self._stub.take(self._socket, self._arrived)
 
 
 def serve(stub: _Stub, listening: socket.socket) -> None:
