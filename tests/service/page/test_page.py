@@ -223,6 +223,7 @@ def test_sliding_draws_the_row_of_the_feature_map(open_page: Open, server: Serve
     text = "Warm, funny and wise."
     type_text(page, text)
     show_reading(page)
+    expect(page.locator("#chips")).to_contain_text("warm")  # not what the page began with, which a choice would go with
     index = 17
     page.get_by_role("spinbutton").fill(str(index))
     page.get_by_role("spinbutton").press("Enter")
