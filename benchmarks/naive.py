@@ -25,7 +25,7 @@ MAX_TOKENS = 400
 def unfolded_graph(folded: onnx.ModelProto) -> onnx.ModelProto:
     """tokens int32 [batch, 400] -> probabilities float32 [batch, 1], with a real convolution."""
     weights = {each.name: numpy_helper.to_array(each) for each in folded.graph.initializer}
-    taps = [weights[f"convolution_3_kernel_{tap}"] for tap in range(3)]
+    taps = [weights[f"convolution_3_kernel_{tap}"][0] for tap in range(3)]
     constants = {
         "embedding": weights["embedding"],
         "kernel": np.stack(taps, axis=-1).transpose(1, 0, 2),  # [filters, embedding, width]

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from model.tokenizer import PADDING_ID
 
-def pad(rows: Sequence[npt.NDArray[np.int32]], time: int, height: int = 0) -> npt.NDArray[np.int32]:
-    """Rows of at most `time` ids, int32 [n], right-aligned in int32 [rows, time]; the padding is on the left.
+#: Ids of several texts: each int32 [n], or all of them int32 [rows, n].
+Rows: TypeAlias = Sequence[npt.NDArray[np.int32]] | npt.NDArray[np.int32]
 
-    The matrix has at least `height` rows; those without ids are padding.
-    """
-    shape = max(len(rows), height), time
-    matrix = np.zeros(shape, np.int32)  # the padding id is 0, and zeros come cheaper than anything else
-    for number, row in enumerate(rows):
-        matrix[number, time - len(row) :] = row
+
+def pad(rows: Rows, time: int) -> npt.NDArray[np.int32]:
+    """Rows of at most `time` ids, right-aligned in int32 [rows, time]; the padding is on the left."""
+    matrix = np.empty((len(rows), time), np.int32)
+    fill(matrix, rows)
     return matrix
+
+
+def fill(matrix: npt.NDArray[np.int32], rows: Rows) -> None:
+    """Do the same in a matrix int32 [height, time], whatever it holds; those of its rows that are left are padding."""
+    time = matrix.shape[1]
+    for number, row in enumerate(rows):
+        start = time - len(row)
+        matrix[number, :start] = PADDING_ID
+        matrix[number, start:] = row
+    matrix[len(rows) :] = PADDING_ID
 
 
 def padded_length(tokens: int, max_tokens: int, leading_padding: int | None) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.artifact import GRAPH_FILE, Artifact, ArtifactError
-from model.padding import pad, padded_length
+from model.padding import padded_length
 from model.tokenizer import Encoding
 from service.engine import Engine, GraphError, ProviderChoice
 from service.explaining.explainer import Explainer
@@ -77,12 +77,12 @@ class Classifier:
         """Predictions in the order of the encodings, which must hold ids of the vocabulary."""
         if len(encodings) == 1 and not self.packing.row_sizes:
             encoding = encodings[0]
-            output = self.engine.run(pad((encoding.ids,), self._columns(encoding)))[0]
+            output = self.engine.run((encoding.ids,), self._columns(encoding))[0]
             return Classification([self._prediction(encoding, output)], 1)
         predictions: dict[int, Prediction] = {}
         runs = 0
         for run in self.packing.pack([self._columns(encoding) for encoding in encodings]):
-            outputs = self.engine.run(pad([encodings[text].ids for text in run.texts], run.time, run.rows))
+            outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
             for text, output in zip(run.texts, outputs, strict=False):  # a run may have rows without a text
                 predictions[text] = self._prediction(encodings[text], output)
             runs += 1
@@ -115,14 +115,11 @@ class Classifier:
         time = self._columns(encoding)
         if self.engine.time not in (None, time):
             raise GraphError(f"takes {self.engine.time} tokens, not {time}")
-        answer = self.engine.run(pad([encoding.ids], time))[0]
+        answer = self.engine.run([encoding.ids], time)[0]
         expected = np.array(golden.probabilities)
         if answer.shape != expected.shape or not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
             raise GraphError(f"answers the golden text with {answer.tolist()} instead of {expected.tolist()}")
         largest_id = artifact.manifest.vocabulary_size - 1
         many = (self.packing.max_rows, self._columns(self._tokenizer.encode("")))
-        shapes = self.packing.shapes()
-        for rows, time in shapes:
-            self.engine.bind(rows, time)
-        for rows, time in shapes or (many, (1, self._max_tokens)):
-            self.engine.run(np.full((rows, time), largest_id, np.int32))
+        for rows, time in self.packing.shapes() or (many, (1, self._max_tokens)):
+            self.engine.run(np.full((rows, time), largest_id, np.int32), time)

@@ -154,7 +154,7 @@ class _Reader:
         if self._operator(value) == "Add":
             value, name = self._nodes[value].input
             bias = self._constant(name)
-        for operator in ("Flatten", "GlobalMaxPool", "Transpose"):
+        for operator in ("ReduceMax", "MaxPool"):
             if self._operator(value) != operator:
                 raise _Stranger
             value = self._nodes[value].input[0]
@@ -181,7 +181,7 @@ class _Reader:
             start = int.from_bytes(self._bytes(start_name, _INT64), "little")
         if (embedding, ids) != ("embedding", "tokens"):
             raise _Stranger
-        return [(start, self._constant(kernel))]
+        return [(start, self._constant(kernel)[0])]
 
     def _operator(self, value: str) -> str:
         node = self._nodes.get(value)

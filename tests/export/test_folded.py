@@ -108,6 +108,21 @@ def test_it_answers_as_keras_does(member: Member, count: int) -> None:
         assert predict(pad([row], padded_length(len(row), time, widest)))[0] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("positions", [1, 31, 32, 33, 63, 64, 65, 398])
+def test_every_position_is_pooled(positions: int) -> None:
+    """The one word that differs counts at every position, up to the last of a window that is cut short."""
+    keras.utils.set_random_seed(0)
+    model = build(Configuration(max_tokens=positions + 2), vocabulary_size=VOCABULARY)
+    embedding, *others = model.get_weights()
+    model.set_weights([20 * embedding, *others])  # so that a word makes a difference
+    quiet = np.full((1, positions + 2), 5, np.int32)
+    loud = np.repeat(quiet, positions, axis=0)
+    loud[range(positions), range(1, positions + 1)] = 9
+    truth: Any = model(loud, training=False)
+    assert abs(truth - model(quiet, training=False)).numpy().min() > 1e-4
+    assert session(folded(model).SerializeToString())(loud) == pytest.approx(np.asarray(truth), abs=1e-5)
+
+
 @given(members())
 def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
     """Every node and every constant is there once, and for the answer."""

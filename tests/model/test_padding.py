@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.padding import pad, padded_length
+from model.padding import fill, pad, padded_length
 from model.tokenizer import PADDING_ID
 
 
@@ -27,6 +27,15 @@ def test_rows_stand_at_the_right(lengths: list[int], time: int) -> None:
     for row, length in zip(matrix, lengths, strict=True):
         assert row[time - length :].tolist() == ids(length).tolist()
         assert (row[: time - length] == PADDING_ID).all()
+
+
+@given(st.lists(st.integers(0, 9), max_size=5), st.integers(9, 12), st.integers(0, 3))
+def test_a_matrix_is_filled_whatever_it_holds(lengths: list[int], time: int, left: int) -> None:
+    """Nothing of what was there stays, and rows that no text takes are padding."""
+    matrix = np.full((len(lengths) + left, time), 77, np.int32)
+    rows = [ids(length) for length in lengths]
+    fill(matrix, rows)
+    np.testing.assert_array_equal(matrix, np.vstack([pad(rows, time), np.zeros((left, time), np.int32)]))
 
 
 def test_a_row_that_is_too_long_is_no_row() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.artifact import Artifact, ArtifactError
+from model.padding import Rows
 from service.classifier import Classifier
 from service.engine import Engine
 from service.packing import cuda_packing
@@ -101,9 +102,9 @@ def test_graph_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shapes = []
     run = Engine.run
 
-    def recording(engine: Engine, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-        shapes.append(tokens.shape)
-        return run(engine, tokens)
+    def recording(engine: Engine, rows: Rows, time: int, height: int = 0) -> npt.NDArray[np.float32]:
+        shapes.append((max(len(rows), height), time))
+        return run(engine, rows, time, height)
 
     monkeypatch.setattr(Engine, "run", recording)
     predictions = classifier.predict(["", "praise", "question " * 20])
@@ -129,9 +130,9 @@ def test_shapes_of_a_gpu_are_warm(artifact: Artifact, monkeypatch: pytest.Monkey
     shapes = []
     run = Engine.run
 
-    def recording(engine: Engine, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-        shapes.append(tokens.shape)
-        return run(engine, tokens)
+    def recording(engine: Engine, rows: Rows, time: int, height: int = 0) -> npt.NDArray[np.float32]:
+        shapes.append((max(len(rows), height), time))
+        return run(engine, rows, time, height)
 
     monkeypatch.setattr(Engine, "run", recording)
     packing = cuda_packing(4, artifact.manifest.max_tokens)
