@@ -21,28 +21,37 @@ PREDICT, PREDICT_32 = "text to probabilities", "text to probabilities, 32 at a t
 AMONG, AMONG_32 = f"{PREDICT}, every processor at it", f"{PREDICT_32}, every processor at it"
 NAIVE = "naive, text to probability"
 
+#: Texts that are taken in turn, so that all that is measured meets the same machine.
+_TURN = 256
+
 
 def measure_stages(
     stages: dict[str, list[float]], classifier: Classifier, naive: Naive, texts: Sequence[str], processes: int
 ) -> None:
     """Add the seconds a text of every stage; those of `AMONG` are the mean of so many processes at the same time."""
-
-    def measure(work: Callable[[Sequence[str]], Any], size: int) -> float:
-        groups = [texts[start : start + size] for start in range(0, len(texts), size)]
-        started = perf_counter()
-        for group in groups:
-            work(group)
-        return (perf_counter() - started) / len(texts)
-
-    for name, work, size in (
-        ("tokenize", classifier.encode, 1),
-        (PREDICT, classifier.predict, 1),
-        (PREDICT_32, classifier.predict, 32),
-        (NAIVE, lambda group: naive.predict(group[0]), 1),
-    ):
-        stages[name].append(measure(work, size))
+    work: dict[str, tuple[Callable[[Sequence[str]], Any], int]] = {
+        "tokenize": (classifier.encode, 1),
+        PREDICT: (classifier.predict, 1),
+        PREDICT_32: (classifier.predict, 32),
+        NAIVE: (lambda group: naive.predict(group[0]), 1),
+    }
+    seconds = dict.fromkeys(work, 0.0)
+    for start in range(0, len(texts), _TURN):
+        for name, (function, size) in work.items():
+            seconds[name] += _seconds(function, texts[start : start + _TURN], size)
+    for name, spent in seconds.items():
+        stages[name].append(spent / len(texts))
     for name, size in ((AMONG, 1), (AMONG_32, 32)):
-        stages[name].append(_together(processes, partial(measure, classifier.predict, size)))
+        stages[name].append(_together(processes, partial(_seconds, classifier.predict, texts, size)) / len(texts))
+
+
+def _seconds(function: Callable[[Sequence[str]], Any], texts: Sequence[str], size: int) -> float:
+    """What it takes for all of the texts, so many at a time."""
+    groups = [texts[start : start + size] for start in range(0, len(texts), size)]
+    started = perf_counter()
+    for group in groups:
+        function(group)
+    return perf_counter() - started
 
 
 def _together(processes: int, measure: Callable[[], float]) -> float:

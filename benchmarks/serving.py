@@ -55,16 +55,21 @@ class Case(NamedTuple):
     connections: int
 
 
-CASES = (
-    *(Case(server, "REST", kind, 32) for kind in (WHOLE, SHORT) for server in (SERVICE, NAIVE, ASGI)),
+#: In the order of a round, which is short, so that what is compared meets the same machine. Between the two what a text
+#: costs in process is measured, with which both are compared.
+ONE_BY_ONE = (
+    *(Case(server, "REST", WHOLE, 32) for server in (SERVICE, NAIVE, ASGI, ALONE)),
+    *(Case(server, "REST", SHORT, 32) for server in (SERVICE, NAIVE, ASGI)),
     *(Case(server, "REST", WHOLE, 64) for server in (SERVICE, NAIVE)),
     *(Case(server, "REST", kind, 1) for kind in (WHOLE, SHORT) for server in (SERVICE, FASTAPI)),
-    Case(ALONE, "REST", WHOLE, 32),
-    *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("REST batch of 32", "REST OIP")),
-    *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (SERVICE, ALONE, GRPC)),
-    *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("gRPC OIP", "gRPC batch of 32", "gRPC stream")),
-    *(Case(server, "gRPC stream", WHOLE, 8) for server in (ALONE, GRPC)),
     *(Case(SERVICE, protocol, SHORT, 4) for protocol in ("REST", DISTURBED)),
+    Case(SERVICE, "REST OIP", WHOLE, 8),
+)
+MANY_AND_GRPC = (
+    *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("REST batch of 32", "gRPC batch of 32")),
+    *(Case(server, "gRPC stream", WHOLE, 8) for server in (SERVICE, ALONE, GRPC)),
+    *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (ALONE, GRPC, SERVICE)),
+    Case(SERVICE, "gRPC OIP", WHOLE, 8),
 )
 
 
@@ -95,11 +100,14 @@ def main() -> None:
         generator = Generator(kinds, Path(stack.enter_context(tempfile.TemporaryDirectory())), options.seconds)
         servers = {server.name: stack.enter_context(server) for server in make_servers(options.workers)}
         for number in range(options.rounds):
-            for case in CASES:
-                print(f"\rround {number + 1} of {options.rounds}: {', '.join(map(str, case)):60}", end="", flush=True)
-                measured.loads[case].append(generator.run(servers[case.server], case))
-            for kind, each in kinds.items():
-                measure_stages(measured.stages[kind], classifier, naive, each, options.workers)
+            for cases in (ONE_BY_ONE, MANY_AND_GRPC):
+                if cases is MANY_AND_GRPC:
+                    for kind, each in kinds.items():
+                        measure_stages(measured.stages[kind], classifier, naive, each, options.workers)
+                for case in cases:
+                    text = ", ".join(map(str, case))
+                    print(f"\rround {number + 1} of {options.rounds}: {text:60}", end="", flush=True)
+                    measured.loads[case].append(generator.run(servers[case.server], case))
         measured.memory = servers[SERVICE].pss_megabytes()
         measured.ready = servers[SERVICE].ready_seconds
     print("\r" + " " * 90 + "\r", end="")
