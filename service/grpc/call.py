@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from service.buffers import Buffers
 from service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
 from service.grpc.messages import ENCODINGS, PREFIX_BYTES, Messages, wrap
-from service.grpc.status import Status, quote, status_of
+from service.grpc.status import Status, as_refusal, quote, status_of
 from service.http2.fields import encode
-from service.http2.stream import Stream
+from service.http2.stream import CallerGone, Stream
 
 if TYPE_CHECKING:
     from service.http2.connection import Connection
@@ -112,6 +112,22 @@ class Call(Stream):
         self._head_sent = False
         self._until: float | None = None  # on the event loop's clock
         self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Run its method. What that raises becomes the status of the call, where somebody is there to hear it."""
+        self.begun = True
+        try:
+            await self.method.run(self)
+        except CallerGone:
+            pass
+        except asyncio.CancelledError:
+            if self.failure is None:
+                raise
+            self.refuse(self.failure)  # its deadline has passed
+        except Exception as error:
+            self.refuse(as_refusal(error, "a call"))
+        finally:
+            self.release()
 
     # What its method asks and says.
 

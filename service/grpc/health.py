@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
-from service.errors import NotFound, RequestError
+from service.errors import NotFound
 from service.grpc.call import Call, Method
 from service.grpc.descriptors import message_class
-from service.grpc.methods import as_refusal, uncounted
+from service.grpc.methods import uncounted
 
 SERVICE = "grpc.health.v1.Health"
 
@@ -62,11 +60,7 @@ class Health:
 
     async def _watch(self, call: Call) -> None:
         """The status now and after every change; a service that is not there may come, as the protocol has it."""
-        try:
-            request = HealthCheckRequest.FromString(call.message())
-        except (DecodeError, RequestError) as error:
-            call.refuse(as_refusal(error, "Watch"))
-            return
+        request = HealthCheckRequest.FromString(call.message())
         known = request.service in self._services
         told = None
         while True:

@@ -7,17 +7,16 @@ are no message are refused as any other mistake is.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
-from service.errors import DeadlineExceeded, Malformed, Overloaded, RequestError, Unavailable
+from service.errors import DeadlineExceeded, Overloaded, Unavailable
 from service.grpc.call import Call, Method
-from service.grpc.status import status_of
+from service.grpc.status import as_refusal, status_of
 from service.http2.fields import encode
 from service.http2.stream import CallerGone
 from service.record import Record, current
@@ -25,8 +24,6 @@ from service.request_ids import HEADER, RequestIds
 
 if TYPE_CHECKING:
     from service.tracing import Tracer
-
-logger = logging.getLogger(__name__)
 
 Request = TypeVar("Request", bound=Message)
 
@@ -166,21 +163,6 @@ def uncounted(parse: Callable[[bytes], Request], answer: Callable[[Request], Awa
     """A method that platforms ask all the time and that no one counts."""
 
     async def run(call: Call) -> None:
-        try:
-            message = await answer(parse(call.message()))
-        except Exception as error:
-            call.refuse(as_refusal(error, "a method that is not counted"))
-        else:
-            await call.answer(message.SerializeToString())
+        await call.answer((await answer(parse(call.message()))).SerializeToString())
 
     return Method(run)
-
-
-def as_refusal(error: Exception, route: str) -> RequestError:
-    """The error that a caller may see; what is a defect of ours is logged and kept from it."""
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, DecodeError):
-        return Malformed("the message is not valid protobuf")
-    logger.error("%s failed", route, exc_info=error)
-    return RequestError("internal error")

@@ -13,9 +13,7 @@ from google.protobuf.descriptor import FileDescriptor
 
 from service.grpc.call import Call, Method
 from service.grpc.descriptors import POOL, message_class
-from service.grpc.methods import as_refusal
 from service.grpc.status import Status
-from service.http2.stream import CallerGone
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
@@ -35,16 +33,10 @@ class Reflection:
         return {f"/{service}/ServerReflectionInfo": method for service in SERVICES}
 
     async def _converse(self, call: Call) -> None:
-        try:
-            while (content := await call.read()) is not None:
-                answer = self._answer(ServerReflectionRequest.FromString(content))
-                await call.write(answer.SerializeToString())
-        except CallerGone:
-            raise
-        except Exception as error:
-            call.refuse(as_refusal(error, "ServerReflectionInfo"))
-        else:
-            call.end()
+        while (content := await call.read()) is not None:
+            answer = self._answer(ServerReflectionRequest.FromString(content))
+            await call.write(answer.SerializeToString())
+        call.end()
 
     def _answer(self, request: Any) -> Any:
         answer = ServerReflectionResponse(valid_host=request.host, original_request=request)

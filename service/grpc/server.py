@@ -22,8 +22,7 @@ from service.grpc.messages import check_encoding
 from service.grpc.methods import Counted
 from service.http2.connection import Connection, Limits
 from service.http2.fields import Head, encode
-from service.http2.frames import Fault
-from service.http2.stream import CallerGone, Stream
+from service.http2.stream import Stream
 from service.keeper import Keeper
 from service.tls import Certificates
 
@@ -205,33 +204,16 @@ class Server:
             check_encoding(encoding)
 
     def _start(self, call: Call) -> asyncio.Task[None]:
-        task = self._loop.create_task(_run(call))
+        task = self._loop.create_task(call.run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
 
-async def _run(call: Call) -> None:
-    call.begun = True
-    try:
-        await call.method.run(call)
-    except CallerGone:
-        pass
-    except asyncio.CancelledError:
-        if call.failure is None:
-            raise
-        call.refuse(call.failure)  # its deadline has passed
-    except Exception:
-        logger.exception("a call failed")
-        call.reset(Fault.INTERNAL_ERROR)
-    finally:
-        call.release()
-
-
 async def _refuse(call: Call) -> None:
     """What runs where there is no method."""
     assert call.failure is not None
-    call.refuse(call.failure)
+    raise call.failure
 
 
 _UNKNOWN = Method(_refuse)

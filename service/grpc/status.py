@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from enum import IntEnum
 
-from service.errors import GRPC_STATUS, RequestError
+from google.protobuf.message import DecodeError
+
+from service.errors import GRPC_STATUS, Malformed, RequestError
+
+logger = logging.getLogger(__name__)
 
 
 class Status(IntEnum):
@@ -36,6 +41,16 @@ _MAX_CHARACTERS = 1000
 def status_of(error: RequestError) -> Status:
     """The status of a call that is refused."""
     return Status[GRPC_STATUS[error.code]]
+
+
+def as_refusal(error: Exception, failed: str) -> RequestError:
+    """The error that a caller may see; what is a defect of ours is logged, with what failed, and kept from it."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, DecodeError):
+        return Malformed("the message is not valid protobuf")
+    logger.error("%s failed", failed, exc_info=error)
+    return RequestError("internal error")
 
 
 def quote(message: str) -> bytes:

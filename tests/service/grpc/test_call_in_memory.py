@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+from google.protobuf.message import DecodeError
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from service.buffers import Buffers
-from service.errors import NotFound, Overloaded, RequestError
+from service.errors import NotFound
 from service.grpc.call import Call, Method, Terms
 from service.grpc.health import Health
+from service.grpc.methods import uncounted
 from service.http2.connection import Connection
 from service.http2.fields import Head
 from tests.service.http2 import wire
@@ -45,18 +47,12 @@ class Caller:
         return self.calls[number]
 
     def _start(self, call: Call) -> asyncio.Task[None]:
-        return self.loop.create_task(call.method.run(call))
+        return self.loop.create_task(call.run())
 
     async def _run(self, call: Call) -> None:
-        call.begun = True
-        try:
-            if call.method.request_streaming:
-                await call.read()
-            await call.answer(call.message())
-        except RequestError as error:
-            call.refuse(error)
-        finally:
-            call.release()
+        if call.method.request_streaming:
+            await call.read()
+        await call.answer(call.message())
 
     def say(self, data: bytes) -> None:
         """Send bytes."""
@@ -117,22 +113,42 @@ def test_long_refusal(caller: Caller, message: str) -> None:
 
 
 def test_no_room_for_the_first_answer(caller: Caller) -> None:
-    """A call whose first answer finds no room is refused with a head all the same."""
-    caller.say(wire.request(1, ended=False, head=UNARY))
-    call = caller.calls[1]
+    """A call whose first answer finds no room is refused with a head all the same, counted or not."""
+
+    async def large(request: HealthCheckRequest) -> HealthCheckRequest:
+        return HealthCheckRequest(service="s" * 20_000)
+
+    caller.methods["/unary"] = uncounted(HealthCheckRequest.FromString, large)
     caller.buffers.hold(90_000)
-
-    async def write() -> None:
-        try:
-            await call.write(bytes(20_000))
-        except Overloaded as error:
-            call.refuse(error)
-
-    caller.loop.run_until_complete(write())
-    answer = caller.hear()[0]
-    fields = dict(wire.fields(answer.payload))
+    caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, bytes(5), ended=True))
+    fields = dict(wire.fields(caller.hear()[0].payload))
     assert (fields[":status"], fields["grpc-status"]) == ("200", "8")
     caller.buffers.release(90_000)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (NotFound("there is none"), "5", "there is none"),
+        (DecodeError("at 0"), "3", "the message is not valid protobuf"),
+        (ValueError("secret"), "13", "internal error"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_method_that_raises(
+    caller: Caller, caplog: pytest.LogCaptureFixture, error: Exception, status: str, message: str
+) -> None:
+    """What a method raises is the status of its call; the reason of a defect is for the log alone."""
+
+    async def run(call: Call) -> None:
+        raise error
+
+    caller.methods["/unary"] = Method(run)
+    caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, bytes(5), ended=True))
+    fields = dict(wire.fields(caller.hear()[0].payload))
+    assert (fields["grpc-status"], fields["grpc-message"]) == (status, message)
+    assert ("secret" in caplog.text) == (message == "internal error")
+    assert caller.buffers.hold(100_000) == 100_000
 
 
 @pytest.mark.parametrize("first", [b"", HALF, HALF + bytes(50)], ids=["nothing", "half", "whole"])

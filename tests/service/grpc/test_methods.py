@@ -11,7 +11,7 @@ import pytest
 from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError
 from service.grpc.call import Call
-from service.grpc.methods import Counted, uncounted
+from service.grpc.methods import Counted
 from service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
 from service.http2.fields import encode
 from service.http2.stream import CallerGone
@@ -164,17 +164,6 @@ def test_defects_are_not_shown(metrics: Metrics, caplog: pytest.LogCaptureFixtur
     assert [refusal.message for refusal in call.refusals] == ["internal error"]
     assert "secret" in caplog.text
     assert calls_ended(metrics) == {"INTERNAL": 1}
-
-
-def test_uncounted_methods_refuse_noise() -> None:
-    """A method that is not counted tells a message from noise all the same."""
-
-    async def unreachable(request: PredictRequest) -> Prediction:
-        pytest.fail("the request was answered")
-
-    call = FakeCall(b"\xff")
-    asyncio.run(uncounted(PredictRequest.FromString, unreachable).run(cast(Call, call)))
-    assert [refusal.code for refusal in call.refusals] == ["malformed"]
 
 
 def texts(*each: str) -> list[bytes]:
