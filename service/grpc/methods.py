@@ -110,6 +110,16 @@ class Counted:
 
         return self._method(route, converse, streaming=True)
 
+    def unknown(self) -> Method:
+        """What answers a call of a method that there is not."""
+
+        async def run(call: Call) -> None:
+            assert call.failure is not None
+            call.trailing += encode(_REQUEST_ID, self._request_ids.choose(call.text(_REQUEST_ID)).encode())
+            raise call.failure
+
+        return Method(run)
+
     async def _read(self, call: Call) -> bytes | None:
         """The next message of a stream. Raises `Unavailable` once the server leaves and none is on the way."""
         if call.has_message and self._linger_until is None:

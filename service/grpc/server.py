@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from service.dataplane import DataPlane
 from service.errors import HeadTooLarge, RequestError, Unauthorized, UnknownMethod
 from service.grpc import health, oip, reflection, sentiment
-from service.grpc.call import Call, Method, Terms
+from service.grpc.call import Call, Terms
 from service.grpc.messages import check_encoding
 from service.grpc.methods import Counted
 from service.http2.connection import Connection, Limits
@@ -83,6 +83,7 @@ class Server:
             **sentiment.Sentiment(dataplane).methods(self._counted),
             **reflection.Reflection(services).methods(),
         }
+        self._unknown = self._counted.unknown()
         self._methods = {path.encode(): method for path, method in methods.items()}
         self._terms = Terms(settings.max_body_bytes, settings.body_timeout, dataplane.buffers)
         self._limits = Limits(
@@ -181,7 +182,7 @@ class Server:
         """The call that a head begins, or what answers where it begins none."""
         if head.method != b"POST" or not head.fields.get(b"content-type", b"").startswith(_CONTENT_TYPE):
             return _NoCall(connection, number)
-        method = self._methods.get(head.path, _UNKNOWN)
+        method = self._methods.get(head.path, self._unknown)
         call = Call(connection, number, head.fields, method, self._terms, self._start, self._loop)
         try:
             self._check(call, head)
@@ -198,7 +199,7 @@ class Server:
             or self._api_keys.admit(call.text(b"authorization"), call.text(b"x-api-key"))
         ):
             raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
-        if call.method is _UNKNOWN:
+        if call.method is self._unknown:
             raise UnknownMethod(f"there is no method {head.path.decode('latin-1')}")
         if (encoding := head.fields.get(b"grpc-encoding")) is not None:
             check_encoding(encoding)
@@ -208,15 +209,6 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def _refuse(call: Call) -> None:
-    """What runs where there is no method."""
-    assert call.failure is not None
-    raise call.failure
-
-
-_UNKNOWN = Method(_refuse)
 
 
 class _NoCall(Stream):

@@ -239,7 +239,7 @@ class Connection(asyncio.Protocol):
     def forget(self, stream: Stream) -> None:
         """A stream has ended on both sides."""
         self._streams.pop(stream.id, None)
-        if self._nuisances and not stream.cut:
+        if self._nuisances and stream.answered:
             self._nuisances -= 1  # who also gets something done may give up some calls
         self._close_if_done()
 
@@ -506,9 +506,12 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(Fault.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
         if number == 0 or (number > self._last and self._taking):
             raise ConnectionFault(Fault.PROTOCOL_ERROR, "there is an end of a stream that was not opened")
-        self._count_nuisance()
-        stream = self._streams.pop(number, None)
+        stream = self._streams.get(number)
+        # Who has heard enough of an answer gives nothing up.
+        if stream is None or not stream.answering:
+            self._count_nuisance()
         if stream is not None:
+            del self._streams[number]
             stream.was_cut()
             self._close_if_done()
 

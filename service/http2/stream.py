@@ -21,9 +21,10 @@ class Stream(ABC):
     """What a connection and an application have to say to each other about one request."""
 
     __slots__ = (
-        "_answered",
         "_blocked",
         "_credit",
+        "answered",
+        "answering",
         "connection",
         "cut",
         "ended",
@@ -39,8 +40,8 @@ class Stream(ABC):
         self.send_window = self.receive_window = 0  # the connection sets them
         self.ended = False  # the request is complete
         self.cut = False  # the caller takes no answer
+        self.answering = self.answered = False  # some of the answer was sent, all of it
         self.missing: int | None = None  # bytes of the request, where it has said how many there are
-        self._answered = False
         self._blocked: asyncio.Future[None] | None = None  # as long as nothing may be sent
         self._credit = 0
 
@@ -116,6 +117,7 @@ class Stream(ABC):
         if self.cut:
             raise CallerGone
         connection.ping_strikes = 0
+        self.answering = True
         before = connection.head(self.id, head) if head else b""
         if (
             size <= self.send_window
@@ -144,7 +146,7 @@ class Stream(ABC):
 
     def reset(self, fault: Fault) -> None:
         """End the stream without an answer, or without the rest of it."""
-        if not self.cut and not (self._answered and self.ended):
+        if not self.cut and not (self.answered and self.ended):
             self.cut = True
             self.wake()
             self.connection.write(frames.reset(self.id, fault))
@@ -166,7 +168,7 @@ class Stream(ABC):
         connection = self.connection
         connection.ping_strikes = 0
         end = before + connection.head(self.id, tail, ended=True)
-        self._answered = True
+        self.answered = True
         if self.ended:
             connection.write(end)
         else:  # the caller need not send the rest (RFC 9113, section 8.1)

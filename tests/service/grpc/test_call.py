@@ -71,10 +71,11 @@ def test_what_is_no_call(caller: Caller, fields: dict[str, str]) -> None:
     "path", ["/", "/sentiment.v1.Sentiment", "/sentiment.v1.Sentiment/Nothing", "/é".encode().decode("latin-1")]
 )
 def test_unknown_methods(caller: Caller, path: str) -> None:
-    """A method that is not there is named."""
+    """A method that is not there is named, and the refusal has a request id as any other."""
     answer = caller.call(path, ONE)
     assert answer.status == UNIMPLEMENTED
     assert answer.fields["grpc-message"].startswith("there is no method /")
+    assert len(answer.fields["x-request-id"]) == 16
 
 
 def test_two_messages_in_a_unary_call(caller: Caller) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.service.http2 import wire
-from tests.service.http2.caller import LIMITS, Caller, Echo, Loop, Request, fate
+from tests.service.http2.caller import HEAD, LIMITS, Caller, Echo, Loop, Request, fate
 from tests.service.http2.wire import ACK, END_HEADERS, END_STREAM, PADDED, POST, data, frame, ping, settings
 
 #: A request of a few bytes: POST, http, /.
@@ -74,6 +74,46 @@ def test_some_calls_given_up(loop: Loop) -> None:
     caller.greet()
     for number in numbers(6000)[::2]:
         assert fate(caller.ask(short(number) + short(number + 2, ended=False) + wire.reset(number + 2))) == []
+    assert not caller.transport.closing
+    caller.leave()
+
+
+class Endless(Request):
+    """Answers at once, and does not end."""
+
+    def began(self) -> None:
+        """Send the first of many answers."""
+        super().began()
+        self.task = self._loop.create_task(self.send(b"first", head=HEAD))
+
+
+def test_answers_that_are_enough(loop: Loop) -> None:
+    """Who ends every stream after the first of its answers does what clients do that have heard enough."""
+    caller = Caller(loop, Endless)
+    caller.greet()
+    for number in numbers(3000):
+        caller.ask(short(number, ended=False))
+        assert caller.ask(wire.reset(number)) == []
+    assert not caller.transport.closing
+    caller.leave()
+
+
+class Early(Request):
+    """Has said all before the request is complete."""
+
+    def began(self) -> None:
+        """Answer."""
+        super().began()
+        self.answer(b"")
+
+
+def test_resets_of_streams_that_the_server_ended(loop: Loop) -> None:
+    """Some clients reset every stream that the server has ended before they have; that is no flood."""
+    caller = Caller(loop, Early)
+    caller.greet()
+    for number in numbers(3000):
+        assert fate(caller.ask(short(number, ended=False))) == [f"RST_STREAM {number} NO_ERROR"]
+        assert caller.ask(wire.reset(number)) == []
     assert not caller.transport.closing
     caller.leave()
 
