@@ -66,7 +66,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings = read_settings(vars(options))
     logs.configure(settings.log_format, settings.log_level)
 
-    # What the import makes stays for good. Looking through it for cycles, over and over, takes a twentieth of the start.
+    # What the import makes stays for good, and looking through it for cycles takes a twentieth of the start.
     gc.disable()
     from service.server import serve
 
