@@ -40,7 +40,7 @@ class Stream(ABC):
         self.send_window = self.receive_window = 0  # the connection sets them
         self.ended = False  # the request is complete
         self.cut = False  # the caller takes no answer
-        self.answering = self.answered = False  # some of the answer was sent, all of it
+        self.answering = self.answered = False  # some of its data was sent, all of it
         self.missing: int | None = None  # bytes of the request, where it has said how many there are
         self._blocked: asyncio.Future[None] | None = None  # as long as nothing may be sent
         self._credit = 0
@@ -117,7 +117,6 @@ class Stream(ABC):
         if self.cut:
             raise CallerGone
         connection.ping_strikes = 0
-        self.answering = True
         before = connection.head(self.id, head) if head else b""
         if (
             size <= self.send_window
@@ -125,6 +124,7 @@ class Stream(ABC):
             and size <= connection.max_payload
             and not connection.paused
         ):
+            self.answering = True
             self.send_window -= size
             connection.send_window -= size
             whole = before + frames.frame(Kind.DATA, 0, self.id, data)
@@ -157,6 +157,7 @@ class Stream(ABC):
         try:
             while start < len(data):
                 piece = data[start : start + await connection.capacity(self)]
+                self.answering = True
                 self.send_window -= len(piece)
                 connection.send_window -= len(piece)
                 connection.write(frames.frame(Kind.DATA, 0, self.id, piece))

@@ -98,6 +98,18 @@ def test_answers_that_are_enough(loop: Loop) -> None:
     caller.leave()
 
 
+def test_answers_that_are_not_let_through(loop: Loop) -> None:
+    """Who lets nothing of the answers through and ends the streams has heard nothing, and has what it asks for done."""
+    caller = Caller(loop, Endless)
+    caller.greet((wire.INITIAL_WINDOW_SIZE, 0))
+    for number in numbers(1100):
+        caller.ask(short(number, ended=False))
+        assert caller.ask(wire.reset(number)) == []
+    caller.ask(short(2201, ended=False))
+    assert fate(caller.ask(wire.reset(2201))) == ["GOAWAY ENHANCE_YOUR_CALM"]
+    caller.leave()
+
+
 class Early(Request):
     """Has said all before the request is complete."""
 
