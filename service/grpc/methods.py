@@ -115,10 +115,16 @@ class Counted:
 
         async def run(call: Call) -> None:
             assert call.failure is not None
-            call.trailing += encode(_REQUEST_ID, self._request_ids.choose(call.text(_REQUEST_ID)).encode())
+            self._identify(call)
             raise call.failure
 
         return Method(run)
+
+    def _identify(self, call: Call) -> str:
+        """The request id of a call, which its caller is told."""
+        request_id = self._request_ids.choose(call.text(_REQUEST_ID))
+        call.trailing += encode(_REQUEST_ID, request_id.encode())
+        return request_id
 
     async def _read(self, call: Call) -> bytes | None:
         """The next message of a stream. Raises `Unavailable` once the server leaves and none is on the way."""
@@ -143,9 +149,8 @@ class Counted:
         async def run(call: Call) -> None:
             started = perf_counter()
             status = "OK"
-            record = Record(self._request_ids.choose(call.text(_REQUEST_ID)))
+            record = Record(self._identify(call))
             current.set(record)
-            call.trailing += encode(_REQUEST_ID, record.id.encode())
             metrics.began("grpc")
             try:
                 await converse(call, record)

@@ -126,6 +126,18 @@ def test_no_room_for_the_first_answer(caller: Caller) -> None:
     caller.buffers.release(90_000)
 
 
+def test_uncounted_methods_refuse_noise(caller: Caller) -> None:
+    """A method that is not counted tells a message from noise all the same."""
+
+    async def unreachable(request: HealthCheckRequest) -> HealthCheckRequest:
+        pytest.fail("the request was answered")
+
+    caller.methods["/unary"] = uncounted(HealthCheckRequest.FromString, unreachable)
+    caller.say(wire.request(1, ended=False, head=UNARY) + wire.data(1, b"\0\0\0\0\x01\xff", ended=True))
+    fields = dict(wire.fields(caller.hear()[0].payload))
+    assert (fields["grpc-status"], fields["grpc-message"]) == ("3", "the message is not valid protobuf")
+
+
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
