@@ -7,7 +7,7 @@ import json
 import platform
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -99,15 +99,18 @@ def main() -> None:
     with ExitStack() as stack:
         generator = Generator(kinds, Path(stack.enter_context(tempfile.TemporaryDirectory())), options.seconds)
         servers = {server.name: stack.enter_context(server) for server in make_servers(options.workers)}
+
+        def measure(cases: Iterable[Case], which: str) -> None:
+            for case in cases:
+                print(f"\r{which}: {', '.join(map(str, case)):60}", end="", flush=True)
+                measured.loads[case].append(generator.run(servers[case.server], case))
+
         for number in range(options.rounds):
-            for cases in (ONE_BY_ONE, MANY_AND_GRPC):
-                if cases is MANY_AND_GRPC:
-                    for kind, each in kinds.items():
-                        measure_stages(measured.stages[kind], classifier, naive, each, options.workers)
-                for case in cases:
-                    text = ", ".join(map(str, case))
-                    print(f"\rround {number + 1} of {options.rounds}: {text:60}", end="", flush=True)
-                    measured.loads[case].append(generator.run(servers[case.server], case))
+            which = f"round {number + 1} of {options.rounds}"
+            measure(ONE_BY_ONE, which)
+            for kind, each in kinds.items():
+                measure_stages(measured.stages[kind], classifier, naive, each, options.workers)
+            measure(MANY_AND_GRPC, which)
         measured.memory = servers[SERVICE].pss_megabytes()
         measured.ready = servers[SERVICE].ready_seconds
     print("\r" + " " * 90 + "\r", end="")
