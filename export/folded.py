@@ -5,9 +5,10 @@ A filter bank `W` of width w straight after an embedding `E` computes at positio
     sum over k < w of  E[x[t+k]] . W[k]
 
 and `E . W[k]` does not depend on the text. So each tap k becomes a table `T[k] = E . W[k]` [vocabulary, filters], and
-the feature map is `T[0][x[t]] + ... + T[w-1][x[t+w-1]]`: w look-ups, no multiplication. Bias and a monotone
-activation commute with the maximum and run once on the pooled values. The tables are written as MatMul of the two
-constants, which ONNX Runtime computes when a session starts, so the file stays as small as the weights.
+the feature map is `T[0][x[t]] + ... + T[w-1][x[t+w-1]]`: w look-ups, no multiplication. The bias is added to the first
+table, and a monotone activation commutes with the maximum, so it runs once on the pooled values. The tables are written
+as MatMul of the two constants, which ONNX Runtime computes when a session starts, so the file stays as small as the
+weights.
 
 Both dimensions of the input are free: see `model.padding.padded_length` for what a short review needs in front.
 """
@@ -42,8 +43,6 @@ def _bank(graph: Graph, bank: Bank, name: str) -> str:
     window = {"kernel_shape": [_WINDOW, 1], "strides": [_WINDOW, 1], "ceil_mode": 1}
     maxima = graph.node("MaxPool", [feature_map], f"{name}_maxima", **window)
     value = graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)
-    if bank.bias is not None:
-        value = graph.node("Add", [value, graph.constant(f"{name}_bias", bank.bias)], f"{name}_biased")
     return graph.activations(bank.activations, value, name)
 
 
@@ -54,6 +53,8 @@ def _tap(graph: Graph, bank: Bank, name: str, tap: int) -> str:
     """
     kernel = graph.constant(f"{name}_kernel_{tap}", bank.kernel[tap][np.newaxis])
     table = graph.node("MatMul", ["embedding", kernel], f"{name}_table_{tap}")
+    if tap == 0 and bank.bias is not None:
+        table = graph.node("Add", [table, graph.constant(f"{name}_bias", bank.bias)], f"{name}_biased_table_{tap}")
     ids = "tokens"
     if bank.width > 1:
         behind = bank.width - 1 - tap

@@ -15,7 +15,7 @@ import operator
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,6 +50,12 @@ def _byte_table() -> bytes:
 _TO_WORDS = _byte_table()
 _WORD = re.compile(f"[^ {re.escape(PUNCTUATION)}]+")
 _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
+
+# Looked up like a word, and no text holds it.
+_START = b" "
+
+# An array, which NumPy compares faster than a number.
+_UNKNOWN = np.array(UNKNOWN_ID, np.int32)
 
 
 class TokenizerError(SentimentError):
@@ -104,7 +110,7 @@ class Tokenizer:
             raise TokenizerError(f"a review needs at least one token, not {max_tokens}")
         self.words = tuple(words)
         self.max_tokens = max_tokens
-        self._ids: dict[bytes, int] = {}
+        self._ids: dict[bytes, int] = {_START: START_ID}
         for number, word in enumerate(self.words, start=RESERVED_IDS):
             split = split_words(word)
             if len(split) != 1 or split[0] in self._ids:
@@ -125,9 +131,10 @@ class Tokenizer:
     def encode(self, text: str) -> Encoding:
         """The last `max_tokens` ids of a text. Never fails: an empty text is the start id alone."""
         words = split_words(text)
-        tokens = len(words) + 1
-        ids = np.fromiter(chain((START_ID,), map(self._ids.get, words, repeat(UNKNOWN_ID))), np.int32, tokens)
-        unknown_tokens = int(np.count_nonzero(ids == UNKNOWN_ID))
+        words.insert(0, _START)
+        tokens = len(words)
+        ids = np.fromiter(map(self._ids.get, words, repeat(UNKNOWN_ID)), np.int32, tokens)
+        unknown_tokens = int(np.count_nonzero(np.equal(ids, _UNKNOWN)))
         return Encoding(ids[-self.max_tokens :], tokens, unknown_tokens)
 
     def to_json(self) -> str:

@@ -1,7 +1,7 @@
 """The network of a folded graph as plain arrays, read from the graph itself.
 
-`export.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel. Both
-factors lie in the file, so what is explained is what runs.
+`export.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel, the bias
+added to the first. All of them lie in the file, so what is explained is what runs.
 """
 
 from __future__ import annotations
@@ -150,38 +150,45 @@ class _Reader:
     def _bank(self, value: str, activations: tuple[str, ...]) -> Bank:
         if not set(activations) <= set(ACTIVATIONS):
             raise _Stranger
-        bias: Floats | None = None
-        if self._operator(value) == "Add":
-            value, name = self._nodes[value].input
-            bias = self._constant(name)
         for operator in ("ReduceMax", "MaxPool"):
             if self._operator(value) != operator:
                 raise _Stranger
             value = self._nodes[value].input[0]
-        taps = dict(self._taps(value))
-        if sorted(taps) != list(range(len(taps))):
+        tables = dict(self._taps(value))
+        if sorted(tables) != list(range(len(tables))):
             raise _Stranger
-        kernel = np.stack([taps[tap] for tap in range(len(taps))])
-        return Bank(kernel, np.zeros(kernel.shape[2], np.float32) if bias is None else bias, activations)
+        kernels, biases = zip(*(self._table(tables[tap]) for tap in range(len(tables))), strict=True)
+        return Bank(np.stack(kernels), np.sum(biases, axis=0), activations)
 
-    def _taps(self, value: str) -> list[tuple[int, Floats]]:
-        """Every look-up of a sum: the word of the window that it is for, and its part of the kernel."""
+    def _taps(self, value: str) -> list[tuple[int, str]]:
+        """Every look-up of a sum: the word of the window that it is for, and its table."""
         node = self._nodes.get(value)
         if node is not None and node.op_type == "Add":
             return [tap for each in node.input for tap in self._taps(each)]
         if node is None or node.op_type != "Gather":
             raise _Stranger
         table, ids = node.input
-        if self._operator(table) != "MatMul":
-            raise _Stranger
-        embedding, kernel = self._nodes[table].input
         start = 0
         if self._operator(ids) == "Slice":
             ids, start_name, *_ = self._nodes[ids].input
             start = int.from_bytes(self._bytes(start_name, _INT64), "little")
-        if (embedding, ids) != ("embedding", "tokens"):
+        if ids != "tokens":
             raise _Stranger
-        return [(start, self._constant(kernel)[0])]
+        return [(start, table)]
+
+    def _table(self, value: str) -> tuple[Floats, Floats]:
+        """A tap of a kernel, [embedding, filters], and the bias that is in its table, [filters]."""
+        bias: Floats | None = None
+        if self._operator(value) == "Add":
+            value, name = self._nodes[value].input
+            bias = self._constant(name)
+        if self._operator(value) != "MatMul":
+            raise _Stranger
+        embedding, name = self._nodes[value].input
+        if embedding != "embedding":
+            raise _Stranger
+        kernel = self._constant(name)[0]
+        return kernel, np.zeros(kernel.shape[1], np.float32) if bias is None else bias
 
     def _operator(self, value: str) -> str:
         node = self._nodes.get(value)
