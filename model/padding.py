@@ -24,11 +24,9 @@ def pad(rows: Rows, time: int) -> npt.NDArray[np.int32]:
 def fill(matrix: npt.NDArray[np.int32], rows: Rows) -> None:
     """Do the same in a matrix int32 [height, time], whatever it holds; those of its rows that are left are padding."""
     time = matrix.shape[1]
+    matrix.fill(PADDING_ID)
     for number, row in enumerate(rows):
-        start = time - len(row)
-        matrix[number, :start] = PADDING_ID
-        matrix[number, start:] = row
-    matrix[len(rows) :] = PADDING_ID
+        matrix[number, time - len(row) :] = row
 
 
 def padded_length(tokens: int, max_tokens: int, leading_padding: int | None) -> int:

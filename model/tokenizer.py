@@ -54,7 +54,7 @@ _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS
 # Looked up like a word, and no text holds it.
 _START = b" "
 
-# An array, which NumPy compares faster than a number.
+# An array, which NumPy compares with faster than with a number.
 _UNKNOWN = np.array(UNKNOWN_ID, np.int32)
 
 
@@ -134,8 +134,10 @@ class Tokenizer:
         words.insert(0, _START)
         tokens = len(words)
         ids = np.fromiter(map(self._ids.get, words, repeat(UNKNOWN_ID)), np.int32, tokens)
-        unknown_tokens = int(np.count_nonzero(np.equal(ids, _UNKNOWN)))
-        return Encoding(ids[-self.max_tokens :], tokens, unknown_tokens)
+        unknown_tokens = np.equal(ids, _UNKNOWN).tobytes().count(True)
+        if tokens > self.max_tokens:
+            ids = ids[-self.max_tokens :]
+        return Encoding(ids, tokens, unknown_tokens)
 
     def to_json(self) -> str:
         """The text of `tokenizer.json`."""
