@@ -53,7 +53,7 @@ def _tap(graph: Graph, bank: Bank, name: str, tap: int) -> str:
     """
     kernel = graph.constant(f"{name}_kernel_{tap}", bank.kernel[tap][np.newaxis])
     table = graph.node("MatMul", ["embedding", kernel], f"{name}_table_{tap}")
-    if tap == 0 and bank.bias is not None:
+    if tap == 0 and bank.bias is not None:  # here it is added once for all texts, behind the pooling once for each
         table = graph.node("Add", [table, graph.constant(f"{name}_bias", bank.bias)], f"{name}_biased_table_{tap}")
     ids = "tokens"
     if bank.width > 1:
