@@ -168,8 +168,8 @@ def test_interruption(tmp_path: Path, signals: tuple[str, ...]) -> None:
     """Whatever ends all of a test's processes leaves a partial report and none of them, even a Ctrl-C after another."""
     flags = ("--concurrency", "2,2", "--rates", "20", "--seconds", "1", "--workers", "1", "--no-protocols")
     with subprocess.Popen(
-        # Below nohup, SIGHUP would be ignored for good.
-        ["env", "--default-signal=HUP", sys.executable, "-m", "loadtest", *flags, "--out", str(tmp_path)],
+        # In the background of a script SIGINT would be ignored for good, below nohup SIGHUP.
+        ["env", "--default-signal=HUP,INT", sys.executable, "-m", "loadtest", *flags, "--out", str(tmp_path)],
         cwd=PROJECT,
         env=environment(),
         stdout=subprocess.PIPE,
