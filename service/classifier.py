@@ -120,6 +120,6 @@ class Classifier:
         if answer.shape != expected.shape or not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
             raise GraphError(f"answers the golden text with {answer.tolist()} instead of {expected.tolist()}")
         largest_id = artifact.manifest.vocabulary_size - 1
-        many = (self.packing.max_rows, self._columns(self._tokenizer.encode("")))
-        for rows, time in self.packing.shapes() or (many, (1, self._max_tokens)):
+        shortest = self._columns(self._tokenizer.encode(""))
+        for rows, time in self.packing.shapes() or self.packing.largest(shortest, self._max_tokens):
             self.engine.run(np.full((rows, time), largest_id, np.int32), time)

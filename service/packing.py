@@ -1,9 +1,8 @@
 """Which texts share a run of the graph, and the shape of that run.
 
-On a processor a run costs about 10 us and then 0.35 us a position, as long as what it writes stays in the caches of
-one core: the feature map of 256 positions by 250 filters does, that of eight long reviews costs each of them half as
-much again. So short reviews share a run and long ones run alone. On a GPU more rows cost next to nothing, while every
-new shape costs a plan and memory, so there runs are large and of few shapes.
+On a processor reviews of like length share a run of up to 1,024 positions, so that what a run costs at its start is
+paid once for several. Of more, the feature maps push each other out of the caches of a core. On a GPU more rows cost
+next to nothing, while every new shape costs a plan and memory, so there runs are large and of few shapes.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 #: Padding that a row may cause before a run of its own is cheaper, in positions.
-_WASTE = 24
+_WASTE = 48
 
 
 class Run(NamedTuple):
@@ -49,6 +48,11 @@ class Packing:
         """Every shape of a run, where there are only certain ones."""
         return [(rows, time) for rows in self.row_sizes for time in self.time_sizes]
 
+    def largest(self, shortest: int, longest: int) -> list[tuple[int, int]]:
+        """The shapes with the most rows and with the most columns, of texts that need so many columns."""
+        columns = max(shortest, (self.max_positions or 0) // self.max_rows)
+        return [(self.max_rows, min(columns, longest)), (1, longest)]
+
     def _joins(self, rows: int, time: int, length: int) -> bool:
         """Whether a text joins a run of so many rows, none longer than itself."""
         if rows == self.max_rows:
@@ -61,7 +65,7 @@ class Packing:
         return Run(texts, _up(len(texts), self.row_sizes), _up(lengths[texts[-1]], self.time_sizes))
 
 
-CPU_PACKING = Packing(max_rows=32, max_positions=256)
+CPU_PACKING = Packing(max_rows=32, max_positions=1024)
 
 
 def cuda_packing(max_rows: int, max_tokens: int) -> Packing:
