@@ -140,8 +140,9 @@ class Supervisor:
         gc.freeze()
         for worker in range(self._workers):
             self._fork(worker)
+        now = monotonic()
         while self._members or self._forks:
-            for key, _ in self._selector.select(self._seconds_to_wait()):
+            for key, _ in self._selector.select(self._seconds_to_wait(now)):
                 if key.fileobj is wake_reader:
                     wake_reader.recv(4096)
                 elif isinstance(key.data, _Door):
@@ -149,8 +150,9 @@ class Supervisor:
                 else:
                     self._hear(key.data)
             self._handle_signals()
-            self._handle_time()
-            self._open_or_not()
+            now = monotonic()
+            self._handle_time(now)
+            self._open_or_not(now)
         return not self._failed
 
     def _fork(self, worker: int) -> None:
@@ -414,8 +416,7 @@ class Supervisor:
         for member in self._members.values():
             self._tell(member, "leave", now=number != signal.SIGTERM)
 
-    def _handle_time(self) -> None:
-        now = monotonic()
+    def _handle_time(self, now: float) -> None:
         if self._leave_at is None:
             for due, worker in [fork for fork in self._forks if fork[0] <= now]:
                 self._forks.remove((due, worker))
@@ -456,28 +457,28 @@ class Supervisor:
             self._refuse("timeout", f"a worker took more than {START_TIMEOUT:.0f} s to open it")
             self._next_transaction()
 
-    def _open_or_not(self) -> None:
+    def _open_or_not(self, now: float) -> None:
         """Accept while there is a worker to hand a connection to; until then they wait in the kernel's queue."""
-        now = monotonic()
         leaving = self._leave_at is not None and now >= self._leave_at
         able = self._was_ready and not leaving and any(member.ready for member in self._members.values())
         for door in self._doors:
             wanted = able and now >= door.open_again_at
             if wanted and not door.open:
                 self._selector.register(door.listener, selectors.EVENT_READ, door)
-                if door.in_hand is not None:
-                    self._accept(door)
             elif door.open and not wanted:
                 self._selector.unregister(door.listener)
             door.open = wanted
+            if wanted and door.in_hand is not None:
+                self._accept(door)  # it may be the last one, so that nothing else would have us try again
             if leaving:
                 door.listener.close()
 
-    def _seconds_to_wait(self) -> float:
+    def _seconds_to_wait(self, now: float) -> float:
+        """Until there is something to do that was not yet due at this moment."""
         times = [due for due, _ in self._forks]
         moments = (self._leave_at, self._kill_at, *(door.open_again_at for door in self._doors))
-        times += [moment for moment in moments if moment is not None and moment > monotonic()]
-        times.append(monotonic() + _LOOK_SECONDS)
+        times += [moment for moment in moments if moment is not None and moment > now]
+        times.append(now + _LOOK_SECONDS)
         return max(0.0, min(times) - monotonic())
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -57,6 +57,13 @@ def connections(pid: int, port: int) -> int:
     return held
 
 
+def unaccepted(port: int) -> int:
+    """The connections to a port that no process has accepted yet: they belong to no inode."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    found = [line.split() for line in lines]
+    return sum(int(each[1].rpartition(":")[2], 16) == port and (each[3], each[9]) == ("01", "0") for each in found)
+
+
 def versions(process: ServerProcess, count: int) -> Counter[str]:
     """Which version answers on each of so many connections, which all workers get their share of."""
     found: Counter[str] = Counter()
@@ -147,6 +154,29 @@ def test_more_connections_than_a_worker_can_hear_of() -> None:
         held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
         for connection in held:
             connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        os.kill(worker, signal.SIGCONT)
+        assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
+
+
+def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
+    """It is handed over once the worker listens again, though no other connection comes after it."""
+    with ServerProcess("--workers", "1") as process, ExitStack() as stack:
+        [worker] = children(process.process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        held: list[socket.socket] = []
+
+        def one_waits() -> bool:
+            """The supervisor has a connection in hand, none is behind it, and it was there for several trials."""
+            longer = time.monotonic() + 0.1
+            while connections(process.process.pid, process.port) == 1:
+                if time.monotonic() > longer:
+                    return True
+            return False
+
+        while not one_waits():
+            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", process.port), PATIENCE)))
+            held[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            eventually(lambda: unaccepted(process.port) == 0)
         os.kill(worker, signal.SIGCONT)
         assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
 
