@@ -40,28 +40,23 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in path.read_text().split()]
 
 
+def established(port: int) -> list[str]:
+    """The inodes of all established connections to a port, "0" for one that no process has accepted yet."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [each[9] for each in lines if int(each[1].rpartition(":")[2], 16) == port and each[3] == "01"]
+
+
 def connections(pid: int, port: int) -> int:
     """The established connections on a port that a process holds."""
-    established = set()
-    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == "01":
-            established.add(fields[9])
+    inodes = established(port)
     held = 0
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = str(descriptor.readlink())
         except FileNotFoundError:
             continue
-        held += bool((inode := re.fullmatch(r"socket:\[(\d+)\]", target)) and inode[1] in established)
+        held += bool((inode := re.fullmatch(r"socket:\[(\d+)\]", target)) and inode[1] in inodes)
     return held
-
-
-def unaccepted(port: int) -> int:
-    """The connections to a port that no process has accepted yet: they belong to no inode."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    found = [line.split() for line in lines]
-    return sum(int(each[1].rpartition(":")[2], 16) == port and (each[3], each[9]) == ("01", "0") for each in found)
 
 
 def versions(process: ServerProcess, count: int) -> Counter[str]:
@@ -176,7 +171,7 @@ def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
         while not one_waits():
             held.append(stack.enter_context(socket.create_connection(("127.0.0.1", process.port), PATIENCE)))
             held[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-            eventually(lambda: unaccepted(process.port) == 0)
+            eventually(lambda: "0" not in established(process.port))
         os.kill(worker, signal.SIGCONT)
         assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
 
