@@ -360,8 +360,10 @@ def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path
 
 def test_unload_lets_requests_finish(repository: Path) -> None:
     """Who was being answered when a model is unloaded gets the whole answer, and the next one is told it is gone."""
-    body = {"texts": ["praise " * 5000] * 1000, "model": "calls"}
-    flags = ("--workers", "2", "--default-model", "tickets", "--max-body-bytes", str(10**8))
+    count = 30_000  # texts, some seconds of work: an unload takes a few hundredths of one
+    body = {"texts": ["a " * 400] * count, "model": "calls"}
+    limits = ("--max-batch-texts", str(count), "--max-pending-texts", str(count), "--max-body-bytes", str(10**8))
+    flags = ("--workers", "2", "--default-model", "tickets", *limits)
     with ServerProcess(*flags, repository=repository) as server, ThreadPoolExecutor(1) as pool:
         url = f"{server.url}/v1/predict_batch"
         running = pool.submit(httpx.post, url, json=body, timeout=PATIENCE, trust_env=False)
@@ -370,7 +372,7 @@ def test_unload_lets_requests_finish(repository: Path) -> None:
         assert not running.done(), "the request was too small to be overtaken"
         answer = running.result()
         assert answer.status_code == 200
-        assert Counter(each["model"]["version"] for each in answer.json()["predictions"]) == {"1": 1000}
+        assert Counter(each["model"]["version"] for each in answer.json()["predictions"]) == {"1": count}
         assert asked(server, "calls") == {"404": 8}
 
 
