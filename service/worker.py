@@ -16,7 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Generator, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
@@ -197,8 +197,8 @@ class Worker(uvicorn.Server):
         """What the supervisor sent. Without a supervisor there is no one left to work for."""
         try:
             for _ in range(_HANDOUT):
-                if self._certificates is None and len(self._attending) >= _HANDOUT:
-                    break  # they take a turn or two
+                if self._busy_attending():
+                    break
                 received = self._channel.receive()
                 if received is None:
                     break
@@ -221,6 +221,11 @@ class Worker(uvicorn.Server):
             self._leave(at_once=True)
         self._tell_closed()
 
+    def _busy_attending(self) -> bool:
+        """Whether those who came last take the turn or two that they need before there is room for the next one."""
+        most = min(_HANDOUT, self._settings.max_connections - len(self._open))
+        return self._certificates is None and 0 < len(self._attending) >= most
+
     def _receive(self, protocol: str, connection: socket.socket | None) -> None:
         if connection is None:  # this process has no file descriptor left for it
             self._closed_one(protocol)
@@ -237,6 +242,8 @@ class Worker(uvicorn.Server):
     def _has_room(self) -> bool:
         """Whether one more connection may come; where there are too many, idle ones are closed to make room."""
         limit = self._settings.max_connections
+        if len(self._open) + len(self._attending) >= limit:
+            self._tell_closed()
         if len(self._open) + len(self._attending) < limit:
             return True
         waiting = ((until, id(each), each) for each in self._idle() if (until := each.idle_until) is not None)
@@ -246,8 +253,6 @@ class Worker(uvicorn.Server):
             self._open.discard(protocol)
         evicted = len(soonest)
         if not soonest and self._attending:
-            if self._certificates is None:
-                return True  # those are idle in a moment, and make room for the next one
             task = next(iter(self._attending))  # the handshake that takes longest
             task.cancel()
             self._attending.pop(task).close()
@@ -257,11 +262,14 @@ class Worker(uvicorn.Server):
         return bool(evicted)
 
     def _idle(self) -> Iterable[Protocol]:
-        """The connections on which nothing is going on. What has arrived and was not read yet may be a request."""
+        """The connections on which nothing is going on, in neither direction.
+
+        What has arrived and was not read yet may be a request.
+        """
         idle = {
             protocol.transport.get_extra_info("socket").fileno(): protocol
             for protocol in self._open
-            if protocol.idle_until is not None
+            if protocol.idle_until is not None and not protocol.transport.get_write_buffer_size()
         }
         unread = select.poll()
         for descriptor in idle:
@@ -299,6 +307,8 @@ class Worker(uvicorn.Server):
             connection.close()
             self._closed_one("rest")
         else:
+            # Here and not only once the task is done, which is a turn later: nobody counts twice.
+            self._attending.pop(cast("asyncio.Task[None]", asyncio.current_task()), None)
             self._open.add(protocol)
 
     def _protocol(self) -> Protocol:

@@ -54,6 +54,13 @@ def eventually(what: Callable[[], bool]) -> None:
         os.sched_yield()
 
 
+def pause(pid: int) -> None:
+    """SIGSTOP to a process, until all of its threads stand still: the signal alone is only on its way."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = list(Path(f"/proc/{pid}/task").glob("*/stat"))
+    eventually(lambda: all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in threads))
+
+
 class ServerProcess:
     """`python -m service serve` on a free port, until the end of a `with` block.
 

@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 from random import uniform
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from service.dataplane import DataPlane
 from service.errors import HeadTooLarge, RequestError, Unauthorized, UnknownMethod
@@ -170,6 +170,8 @@ class Server:
             accepted.close()
             self._closed("grpc")
         else:
+            # Here and not only once the task is done, which is a turn later: nobody counts twice.
+            self._attending.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if not connection.transport.is_closing():
                 self._connections.add(connection)
 

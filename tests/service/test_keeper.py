@@ -24,7 +24,7 @@ from service.grpc.protos import inference_pb2 as oip
 from service.grpc.protos import sentiment_pb2 as pb
 from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
-from tests.processes import PATIENCE, PROJECT, ServerProcess, eventually
+from tests.processes import PATIENCE, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.grpc.channels import connect
 from tests.service.test_metrics import series, value
@@ -565,7 +565,7 @@ def test_loading(repository: Path) -> None:
     with ServerProcess(*flags, repository=repository) as server:
         _, second, third = children(server.process.pid)
         with client_of(server, third) as looking:
-            os.kill(second, signal.SIGSTOP)  # which comes before the third
+            pause(second)  # which comes before the third
             publish(repository, 2)
             eventually(lambda: state(server, 2, looking) == ("LOADING", ""))
             assert state(server, 1, looking) == ("READY", "")
@@ -596,7 +596,7 @@ def test_unloading(server: ServerProcess) -> None:
             answer = pool.submit(asking.post, "/v1/predict_batch", json={"texts": texts})
             answers.append(answer)
             eventually(lambda: runs() or answer.done())
-            os.kill(second, signal.SIGSTOP)
+            pause(second)
             if runs():
                 return True
             os.kill(second, signal.SIGCONT)

@@ -18,12 +18,13 @@ import pytest
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
-from tests.processes import PATIENCE, ServerProcess
+from tests.processes import PATIENCE, ServerProcess, eventually, pause
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.raw import Connection, error, request
-from tests.service.test_supervisor import children
+from tests.service.test_supervisor import children, connections
 
 GOOD = b'{"text": "A great film."}'
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # of HTTP/2, with empty settings
 BATCH = json.dumps({"texts": ["a"] * 1024}).encode()
 
 
@@ -93,22 +94,62 @@ def test_idle_connections_make_room() -> None:
         server.wait_for_log(r"there are too many connections closed=\d+ turned_away=0")
 
 
-def test_a_request_that_was_not_read_yet_is_not_idle() -> None:
+@pytest.mark.parametrize("first", ["further", "requests"])
+def test_a_request_that_was_not_read_yet_is_not_idle(first: str) -> None:
     """However long a busy worker leaves a request unread, its connection makes room for nobody."""
     with ServerProcess("--max-connections", "3", "--workers", "1") as server, ExitStack() as stack:
         asking = [stack.enter_context(Connection(server.port)) for _ in range(3)]
-        for connection in asking:
-            connection.post("/v1/predict", GOOD)
-            assert connection.answer().status == 200
+
+        def ask() -> None:
+            for connection in asking:
+                connection.post("/v1/predict", GOOD)
+
+        def come() -> None:
+            for _ in range(20):
+                stack.enter_context(Connection(server.port))
+
+        ask()
+        assert [connection.answer().status for connection in asking] == [200] * 3
         [worker] = children(server.process.pid)
-        os.kill(worker, signal.SIGSTOP)
-        for _ in range(20):  # of which the worker hears before it hears of the requests
-            stack.enter_context(Connection(server.port))
-        for connection in asking:
-            connection.post("/v1/predict", GOOD)
+        pause(worker)
+        for step in (come, ask) if first == "further" else (ask, come):  # the worker hears of them in this order
+            step()
         os.kill(worker, signal.SIGCONT)
-        for connection in asking:
-            assert connection.answer().status == 200
+        assert [connection.answer().status for connection in asking] == [200] * 3
+        eventually(lambda: connections(worker, server.port) <= 3)
+
+
+def test_an_answer_that_was_not_read_yet_is_not_idle() -> None:
+    """Nor does one on which an answer is still on its way."""
+    count = 30_000
+    body = json.dumps({"texts": ["a"] * count}).encode()
+    limits = ("--max-batch-texts", str(count), "--max-pending-texts", str(count), "--max-connections", "2")
+    with ServerProcess(*limits, "--workers", "1") as server, reader(server.port) as connection:
+        connection.sendall(request("/v1/predict_batch", f"Content-Length: {len(body)}") + body)
+        received = bytearray(connection.recv(1))
+        for _ in range(5):
+            assert_works(server)
+        with connection.makefile("rb") as rest:
+            while (line := rest.readline()) != b"\r\n":
+                received += line
+            length = int(received.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+            assert len(json.loads(rest.read(length))["predictions"]) == count
+
+
+def test_room_for_as_many_as_may_be() -> None:
+    """Up to the limit nobody is sent away, no matter how fast connections come and go."""
+    with ServerProcess("--max-connections", "3", "--workers", "1") as server:
+        for _ in range(100):
+            with ExitStack() as stack:
+                three = [stack.enter_context(Connection(server.port)) for _ in range(3)]
+                for connection in three:
+                    connection.post("/v1/predict", GOOD)
+                assert [connection.answer().status for connection in three] == [200] * 3
+                for connection in three:
+                    connection.post("/v1/predict", GOOD, "Connection: close")
+                    assert connection.answer().status == 200
+                    assert connection.is_closed()
+    assert not [line for line in server.log if "too many" in line]
 
 
 def test_no_room() -> None:
@@ -251,11 +292,23 @@ def test_grpc_connections() -> None:
             assert SentimentStub(further).Predict(PredictRequest(text="x"), wait_for_ready=True).tokens == 2
 
 
+def test_room_for_as_many_grpc_connections_as_may_be() -> None:
+    """Up to the limit nobody is turned away, no matter how fast connections come."""
+    with ServerProcess("--grpc-max-connections", "3", "--workers", "1") as server:
+        [worker] = children(server.process.pid)
+        for _ in range(100):
+            with sockets(server.grpc_port, 3) as three:
+                for connection in three:
+                    connection.sendall(HELLO)
+                assert all(connection.recv(1) for connection in three)
+            eventually(lambda: connections(worker, server.grpc_port) == 0)
+    assert not [line for line in server.log if "too many" in line]
+
+
 def test_grpc_caller_who_is_gone() -> None:
     """A gRPC connection whose other end answers no ping any more is closed, whatever it once asked for."""
-    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
     with ServerProcess("--write-timeout", "1", "--workers", "1") as server, sockets(server.grpc_port, 1) as [silent]:
-        silent.sendall(hello)
+        silent.sendall(HELLO)
         while silent.recv(1000):
             pass
         with connect(server) as channel:

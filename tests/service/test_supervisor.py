@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import PATIENCE, ServerProcess, eventually
+from tests.processes import PATIENCE, ServerProcess, eventually, pause
 from tests.service.artifacts import publish_table
 from tests.service.test_metrics import series, value
 
@@ -130,7 +130,7 @@ def test_a_worker_that_hangs_is_replaced() -> None:
     """A stopped worker gets no new connections once it is silent, and is killed and replaced after its time."""
     with ServerProcess("--workers", "3", "--worker-timeout", "3") as process:
         before = children(process.process.pid)
-        os.kill(before[1], signal.SIGSTOP)
+        pause(before[1])
         process.wait_for_log(r"worker 1 gave no sign of life for 3 s")
         process.wait_for_log(r"worker 1 ended with -9 and is replaced")
         eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
@@ -144,7 +144,7 @@ def test_more_connections_than_a_worker_can_hear_of() -> None:
     """While no worker takes connections they wait; none is dropped."""
     with ServerProcess("--workers", "1") as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
-        os.kill(worker, signal.SIGSTOP)
+        pause(worker)
         address = ("127.0.0.1", process.port)
         held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
         for connection in held:
@@ -157,7 +157,7 @@ def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
     """It is handed over once the worker listens again, though no other connection comes after it."""
     with ServerProcess("--workers", "1") as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
-        os.kill(worker, signal.SIGSTOP)
+        pause(worker)
         held: list[socket.socket] = []
 
         def one_waits() -> bool:
@@ -182,7 +182,7 @@ def test_a_service_that_was_stopped_goes_on() -> None:
         workers = children(process.process.pid)
         everyone = [process.process.pid, *workers]
         for pid in everyone:
-            os.kill(pid, signal.SIGSTOP)
+            pause(pid)
         longer = time.monotonic() + 4
         eventually(lambda: time.monotonic() > longer)
         for pid in everyone:
