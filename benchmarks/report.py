@@ -21,7 +21,7 @@ class Measurements:
     loads: dict[Key, list[Load]]
     stages: dict[str, dict[str, list[float]]]  # by kind of text and name: seconds a text
     memory: list[float] = field(default_factory=list)  # MB of the supervisor and of each worker
-    ready: float = 0.0  # seconds
+    ready: list[float] = field(default_factory=list)  # seconds from the start of the process
 
     def pairs(self, one: Key, other: Key) -> Iterable[tuple[Load, Load]]:
         """Two cases, round by round."""
@@ -103,9 +103,12 @@ def print_ratios(measured: Measurements) -> None:
     show("p99 of short requests beside batches of 256 / without", (beside.p99 / alone.p99 for beside, alone in pairs))
     pairs = measured.pairs((*service, "whole", 32), ("service, 1 worker", "REST", "whole", 16))
     show("CPU a request, whole: 2 workers, 32 connections / 1 worker, 16", (two.cpu / one.cpu for two, one in pairs))
+    both = zip(measured.stages["whole"][AMONG], measured.stages["whole"][PREDICT], strict=True)
+    show("in process, whole: one of a process for every processor / alone", (among / alone for among, alone in both))
     workers = ", ".join(f"{size:.0f}" for size in measured.memory[1:])
     print(f"\nmemory (PSS): supervisor {measured.memory[0]:.0f} MB, workers {workers} MB")
-    print(f"ready {measured.ready:.2f} s after the start of the process")
+    spread = f"({min(measured.ready):.2f} to {max(measured.ready):.2f})"
+    print(f"ready {median(measured.ready):.2f} s {spread} after the start of the process")
 
 
 def save_plot(measured: Measurements, path: Path) -> None:
