@@ -23,6 +23,9 @@ MODEL_REPOSITORY = PROJECT / "model_repository"
 #: Seconds after which a process that should have started, stopped or logged something is given up.
 PATIENCE = 60.0
 
+#: Flags of a service that does not take a worker for hanging while a test has it stopped.
+PATIENT = ("--worker-timeout", "600")
+
 _LISTENING_GRPC = re.compile(r"listening on grpcs?://[^ ]*:(\d+)")
 _LISTENING = re.compile(r"listening on https?://[^ ]*:(\d+)")
 

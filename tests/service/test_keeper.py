@@ -24,7 +24,7 @@ from service.grpc.protos import inference_pb2 as oip
 from service.grpc.protos import sentiment_pb2 as pb
 from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
-from tests.processes import PATIENCE, PROJECT, ServerProcess, eventually, pause
+from tests.processes import PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.grpc.channels import connect
 from tests.service.test_metrics import series, value
@@ -163,7 +163,8 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(repository: Path) -> Iterator[ServerProcess]:
     """Two workers that watch it."""
-    with ServerProcess(*("--workers", "2", "--default-model", "tickets", *WATCH), repository=repository) as process:
+    flags = ("--workers", "2", "--default-model", "tickets", *WATCH, *PATIENT)
+    with ServerProcess(*flags, repository=repository) as process:
         yield process
 
 
@@ -561,7 +562,7 @@ def test_workers_that_open_for_themselves(repository: Path, tmp_path: Path) -> N
 
 def test_loading(repository: Path) -> None:
     """While the workers open a version one after the other, all tell that it is loading, also those yet to begin."""
-    flags = ("--workers", "3", "--default-model", "tickets", *WATCH)
+    flags = ("--workers", "3", "--default-model", "tickets", *WATCH, *PATIENT)
     with ServerProcess(*flags, repository=repository) as server:
         _, second, third = children(server.process.pid)
         with client_of(server, third) as looking:

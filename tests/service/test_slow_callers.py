@@ -18,7 +18,7 @@ import pytest
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
-from tests.processes import PATIENCE, ServerProcess, eventually, pause
+from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.raw import Connection, error, request
 from tests.service.test_supervisor import children, connections
@@ -97,7 +97,7 @@ def test_idle_connections_make_room() -> None:
 @pytest.mark.parametrize("first", ["further", "requests"])
 def test_a_request_that_was_not_read_yet_is_not_idle(first: str) -> None:
     """However long a busy worker leaves a request unread, its connection makes room for nobody."""
-    with ServerProcess("--max-connections", "3", "--workers", "1") as server, ExitStack() as stack:
+    with ServerProcess("--max-connections", "3", "--workers", "1", *PATIENT) as server, ExitStack() as stack:
         asking = [stack.enter_context(Connection(server.port)) for _ in range(3)]
 
         def ask() -> None:

@@ -8,13 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.processes import PATIENCE, ServerProcess, eventually, pause
+from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.artifacts import publish_table
 from tests.service.test_metrics import series, value
 
@@ -48,14 +48,16 @@ def established(port: int) -> list[str]:
 
 def connections(pid: int, port: int) -> int:
     """The established connections on a port that a process holds."""
-    inodes = established(port)
-    held = 0
+    return len(sockets(pid).intersection(established(port)))
+
+
+def sockets(pid: int) -> set[str]:
+    """The inodes of all sockets that a process holds."""
+    held = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = str(descriptor.readlink())
-        except FileNotFoundError:
-            continue
-        held += bool((inode := re.fullmatch(r"socket:\[(\d+)\]", target)) and inode[1] in inodes)
+        with suppress(FileNotFoundError):
+            if inode := re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink())):
+                held.add(inode[1])
     return held
 
 
@@ -142,7 +144,7 @@ def test_a_worker_that_hangs_is_replaced() -> None:
 
 def test_more_connections_than_a_worker_can_hear_of() -> None:
     """While no worker takes connections they wait; none is dropped."""
-    with ServerProcess("--workers", "1") as process, ExitStack() as stack:
+    with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
         address = ("127.0.0.1", process.port)
@@ -155,15 +157,16 @@ def test_more_connections_than_a_worker_can_hear_of() -> None:
 
 def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
     """It is handed over once the worker listens again, though no other connection comes after it."""
-    with ServerProcess("--workers", "1") as process, ExitStack() as stack:
+    with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
+        before = sockets(process.process.pid)
         pause(worker)
         held: list[socket.socket] = []
 
         def one_waits() -> bool:
             """The supervisor has a connection in hand, none is behind it, and it was there for several trials."""
             longer = time.monotonic() + 0.1
-            while connections(process.process.pid, process.port) == 1:
+            while len(sockets(process.process.pid) - before) == 1:
                 if time.monotonic() > longer:
                     return True
             return False
