@@ -243,7 +243,7 @@ class Worker(uvicorn.Server):
         """Whether one more connection may come; where there are too many, idle ones are closed to make room."""
         limit = self._settings.max_connections
         if len(self._open) + len(self._attending) >= limit:
-            self._tell_closed()
+            self._count_closed()
         if len(self._open) + len(self._attending) < limit:
             return True
         waiting = ((until, id(each), each) for each in self._idle() if (until := each.idle_until) is not None)
@@ -262,14 +262,11 @@ class Worker(uvicorn.Server):
         return bool(evicted)
 
     def _idle(self) -> Iterable[Protocol]:
-        """The connections on which nothing is going on, in neither direction.
-
-        What has arrived and was not read yet may be a request.
-        """
+        """The connections on which nothing is going on. What has arrived and was not read yet may be a request."""
         idle = {
             protocol.transport.get_extra_info("socket").fileno(): protocol
             for protocol in self._open
-            if protocol.idle_until is not None and not protocol.transport.get_write_buffer_size()
+            if protocol.idle_until is not None
         }
         unread = select.poll()
         for descriptor in idle:
@@ -346,12 +343,15 @@ class Worker(uvicorn.Server):
 
     def _tell_closed(self) -> None:
         """Let the supervisor know how many of the connections it handed out are gone."""
-        gone = self._open - self.server_state.connections
-        self._open -= gone
-        self._closed["rest"] += len(gone)
+        self._count_closed()
         for protocol, count in self._closed.items():
             if count and self._tell("closed", protocol=protocol, count=count):
                 self._closed[protocol] = 0
+
+    def _count_closed(self) -> None:
+        gone = self._open - self.server_state.connections
+        self._open -= gone
+        self._closed["rest"] += len(gone)
 
     def _closed_one(self, protocol: str) -> None:
         self._closed[protocol] += 1

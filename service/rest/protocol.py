@@ -233,11 +233,11 @@ class Protocol(HttpToolsProtocol):
 
     @property
     def idle_until(self) -> float | None:
-        """When the connection will be closed if no request comes or the head does not end; None while one is answered.
+        """When the connection will be closed if no request comes or the head does not end, by the event loop's clock.
 
-        In seconds of the event loop's clock.
+        None while a request is answered and until the last byte of the answer has left.
         """
-        return None if self.transport.is_closing() else self._until
+        return None if self.transport.is_closing() or self.transport.get_write_buffer_size() else self._until
 
     def watch(self, now: float) -> None:
         """Leave a caller who does not go on; to be called every second or so with the event loop's time.

@@ -119,23 +119,6 @@ def test_a_request_that_was_not_read_yet_is_not_idle(first: str) -> None:
         eventually(lambda: connections(worker, server.port) <= 3)
 
 
-def test_an_answer_that_was_not_read_yet_is_not_idle() -> None:
-    """Nor does one on which an answer is still on its way."""
-    count = 30_000
-    body = json.dumps({"texts": ["a"] * count}).encode()
-    limits = ("--max-batch-texts", str(count), "--max-pending-texts", str(count), "--max-connections", "2")
-    with ServerProcess(*limits, "--workers", "1") as server, reader(server.port) as connection:
-        connection.sendall(request("/v1/predict_batch", f"Content-Length: {len(body)}") + body)
-        received = bytearray(connection.recv(1))
-        for _ in range(5):
-            assert_works(server)
-        with connection.makefile("rb") as rest:
-            while (line := rest.readline()) != b"\r\n":
-                received += line
-            length = int(received.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-            assert len(json.loads(rest.read(length))["predictions"]) == count
-
-
 def test_room_for_as_many_as_may_be() -> None:
     """Up to the limit nobody is sent away, no matter how fast connections come and go."""
     with ServerProcess("--max-connections", "3", "--workers", "1") as server:

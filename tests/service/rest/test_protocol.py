@@ -1,16 +1,25 @@
 """Small requests, which are answered without ASGI, on real connections."""
 
+import asyncio
 import json
 import signal
 import socket
 import struct
+from typing import Any
 
 import pytest
+import uvicorn
+import uvloop
+from uvicorn.server import ServerState
 
-from tests.processes import ServerProcess, eventually
+from service.rest.protocol import Protocol
+from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.rest.raw import Connection, request
 
 GOOD = json.dumps({"text": "A great film."}).encode()
+
+#: Bytes of an answer, and the most that a socket holds of it for a reader.
+SIZE, IN_KERNEL = 20_000_000, 10_000_000
 
 ROUTES = {
     "/v1/predict": GOOD,
@@ -19,6 +28,35 @@ ROUTES = {
     "/v1/models/imdb-cnn:predict": b'{"instances": ["film"]}',
     "/": b'{"inputs": "film"}',
 }
+
+
+def test_idle_is_who_has_the_whole_answer() -> None:
+    """As long as a part of an answer waits for its reader, the connection is not idle."""
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        config = uvicorn.Config(nothing, interface="asgi3", log_config=None)
+        protocol = Protocol(config, ServerState(), loop, header_timeout=1, write_timeout=1)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        with theirs:
+            await loop.connect_accepted_socket(lambda: protocol, ours)
+            assert protocol.idle_until is not None
+            protocol.transport.write(bytes(SIZE))
+            received = 0
+            while received < SIZE:
+                assert protocol.idle_until is None or SIZE - received <= IN_KERNEL
+                received += len(await loop.sock_recv(theirs, 100_000))
+            async with asyncio.timeout(PATIENCE):
+                while protocol.idle_until is None:
+                    await asyncio.sleep(0)
+            protocol.transport.close()
+
+    uvloop.run(check())
 
 
 @pytest.mark.parametrize("path", ROUTES)
