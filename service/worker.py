@@ -149,6 +149,7 @@ class Worker(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new requests, of either kind, and finish those that run."""
+        self.should_exit = True
         self._loop.remove_reader(self._channel.fileno())
         for task in self._keeping:
             task.cancel()
@@ -307,6 +308,8 @@ class Worker(uvicorn.Server):
             # Here and not only once the task is done, which is a turn later: nobody counts twice.
             self._attending.pop(cast("asyncio.Task[None]", asyncio.current_task()), None)
             self._open.add(protocol)
+            if self.should_exit:  # the others have been told to go
+                protocol.shutdown()
 
     def _protocol(self) -> Protocol:
         settings = self._settings

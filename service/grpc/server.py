@@ -97,6 +97,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._attending: set[asyncio.Task[None]] = set()  # to handshakes
         self._tasks: set[asyncio.Task[None]] = set()  # of the calls that run
+        self._leaving = False
         self._turned_away = 0  # connections, since the log was last told
         self._gone = asyncio.Event()  # set when a connection is
 
@@ -130,6 +131,7 @@ class Server:
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, end the streams that only wait, and give the running calls `grace` seconds."""
+        self._leaving = True
         self._health.leave()
         self._counted.leave()
         for connection in self._connections:
@@ -174,6 +176,8 @@ class Server:
             self._attending.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if not connection.transport.is_closing():
                 self._connections.add(connection)
+            if self._leaving:  # the others have been told to go
+                connection.leave()
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)

@@ -20,11 +20,12 @@ from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.grpc.channels import connect, refused
+from tests.service.http2 import wire
 from tests.service.rest.raw import Connection, error, request
 from tests.service.test_supervisor import children, connections
 
 GOOD = b'{"text": "A great film."}'
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # of HTTP/2, with empty settings
+HELLO = wire.PREFACE + wire.settings()  # of HTTP/2
 BATCH = json.dumps({"texts": ["a"] * 1024}).encode()
 
 

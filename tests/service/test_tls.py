@@ -31,6 +31,7 @@ from service.tls import Certificates
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.certificates import Authority, Issued
 from tests.service.grpc.channels import refused
+from tests.service.http2 import wire
 from tests.service.rest.raw import request
 
 TEXT = {"text": "A gripping, beautifully acted film."}
@@ -208,6 +209,48 @@ def test_limits(own: Issued, authority: Authority) -> None:
             reader.sendall(request("/v1/predict_batch", f"Content-Length: {len(batch)}") + batch)
         server.wait_for_log("a caller did not read its answer")
         predicts(server, authority)
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+def test_handshake_that_ends_while_the_service_does(own: Issued, authority: Authority, protocol: str) -> None:
+    """Nobody who comes in at the last moment keeps the service from ending, over REST or gRPC."""
+    with ServerProcess("--workers", "1", "--shutdown-timeout", "600", *flags(own)) as server, ExitStack() as stack:
+        port = server.port if protocol == "http/1.1" else server.grpc_port
+        trusting = context(authority)
+        trusting.set_alpn_protocols([protocol])
+
+        def connect(port: int) -> socket.socket:
+            return stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+
+        def connect_securely(port: int) -> ssl.SSLSocket:
+            return stack.enter_context(trusting.wrap_socket(connect(port), server_hostname="127.0.0.1"))
+
+        idle = connect_securely(server.port)
+        silent = connect_securely(port)  # answers nothing, so that gRPC takes its time to end
+        if protocol == "h2":
+            silent.sendall(wire.PREFACE + wire.settings())
+            assert silent.recv(1)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        late = trusting.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        with pytest.raises(ssl.SSLWantReadError):
+            late.do_handshake()
+        late_socket = connect(port)
+        late_socket.sendall(outgoing.read())
+        incoming.write(late_socket.recv(100_000))
+        server.process.terminate()
+        assert idle.recv(1) == b""  # all were told to go, so one that comes later has to be told by itself
+        late.do_handshake()
+        late_socket.sendall(outgoing.read())
+        told = None
+        while told is None:
+            try:
+                told = late.read(1)
+            except ssl.SSLWantReadError:
+                incoming.write(late_socket.recv(1000))
+        assert told == b""
+        for connection in (idle, silent, late_socket):
+            connection.close()
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_client_certificate(mutual: ServerProcess, authority: Authority) -> None:
