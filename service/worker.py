@@ -16,7 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Generator, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -111,7 +111,7 @@ class Worker(uvicorn.Server):
         self._results: dict[int, asyncio.Future[Outcome]] = {}
         self._keeping: list[asyncio.Task[None]] = []
         self._open: set[Protocol] = set()  # of the connections that were handed to this worker
-        self._attending: dict[asyncio.Task[None], socket.socket] = {}  # the longest first
+        self._attending: dict[socket.socket, asyncio.Task[None]] = {}  # the longest first
         self._evicted = self._turned_away = 0  # since the log was last told
         self._closed: Counter[str] = Counter()  # connections by protocol, since the supervisor was last told
         self._leave_at: float | None = None
@@ -234,9 +234,7 @@ class Worker(uvicorn.Server):
             assert self._grpc is not None
             self._grpc.attend(connection)
         elif self._has_room():
-            task = self._loop.create_task(self._attend(connection))
-            self._attending[task] = connection
-            task.add_done_callback(lambda task: self._attending.pop(task, None))
+            self._attending[connection] = self._loop.create_task(self._attend(connection))
         else:
             self._turn_away(connection)
 
@@ -247,28 +245,30 @@ class Worker(uvicorn.Server):
             self._count_closed()
         if len(self._open) + len(self._attending) < limit:
             return True
-        waiting = ((until, id(each), each) for each in self._idle() if (until := each.idle_until) is not None)
-        soonest = heapq.nsmallest(1 + limit // _EVICTED, waiting)
+        soonest = heapq.nsmallest(1 + limit // _EVICTED, self._idle())
         for _, _, protocol in soonest:
             protocol.transport.abort()
             self._open.discard(protocol)
         evicted = len(soonest)
         if not soonest and self._attending:
-            task = next(iter(self._attending))  # the handshake that takes longest
-            task.cancel()
-            self._attending.pop(task).close()
+            connection = next(iter(self._attending))  # the handshake that takes longest
+            self._attending.pop(connection).cancel()
+            connection.close()
             evicted = 1
         self._closed["rest"] += evicted
         self._evicted += evicted
         return bool(evicted)
 
-    def _idle(self) -> Iterable[Protocol]:
-        """The connections on which nothing is going on. What has arrived and was not read yet may be a request."""
-        idle = {
-            protocol.transport.get_extra_info("socket").fileno(): protocol
-            for protocol in self._open
-            if protocol.idle_until is not None
-        }
+    def _idle(self) -> Iterable[tuple[float, int, Protocol]]:
+        """The connections on which nothing is going on: until when, descriptor, protocol.
+
+        What has arrived and was not read yet may be a request.
+        """
+        idle: dict[int, tuple[float, int, Protocol]] = {}
+        for protocol in self._open:
+            if (until := protocol.idle_until) is not None:
+                descriptor = protocol.transport.get_extra_info("socket").fileno()
+                idle[descriptor] = until, descriptor, protocol
         unread = select.poll()
         for descriptor in idle:
             unread.register(descriptor, select.POLLIN)
@@ -305,11 +305,12 @@ class Worker(uvicorn.Server):
             connection.close()
             self._closed_one("rest")
         else:
-            # Here and not only once the task is done, which is a turn later: nobody counts twice.
-            self._attending.pop(cast("asyncio.Task[None]", asyncio.current_task()), None)
             self._open.add(protocol)
             if self.should_exit:  # the others have been told to go
                 protocol.shutdown()
+        finally:
+            # Here and not in a callback, which runs a turn later: nobody counts twice.
+            self._attending.pop(connection, None)
 
     def _protocol(self) -> Protocol:
         settings = self._settings

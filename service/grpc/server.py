@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 from random import uniform
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from service.dataplane import DataPlane
 from service.errors import HeadTooLarge, RequestError, Unauthorized, UnknownMethod
@@ -95,7 +95,7 @@ class Server:
             write_seconds=settings.write_timeout,
         )
         self._connections: set[Connection] = set()
-        self._attending: set[asyncio.Task[None]] = set()  # to handshakes
+        self._attending: dict[socket.socket, asyncio.Task[None]] = {}  # to handshakes
         self._tasks: set[asyncio.Task[None]] = set()  # of the calls that run
         self._leaving = False
         self._turned_away = 0  # connections, since the log was last told
@@ -108,9 +108,7 @@ class Server:
             self._closed("grpc")
             self._turned_away += 1
             return
-        task = self._loop.create_task(self._attend(accepted))
-        self._attending.add(task)
-        task.add_done_callback(self._attending.discard)
+        self._attending[accepted] = self._loop.create_task(self._attend(accepted))
 
     @property
     def running(self) -> int:
@@ -141,9 +139,10 @@ class Server:
                 await self._until_closed()
         for connection in list(self._connections):
             connection.transport.abort()
-        for task in (*self._attending, *self._tasks):
+        tasks = (*self._attending.values(), *self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._attending, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _until_closed(self) -> None:
         while self._connections:
@@ -172,12 +171,13 @@ class Server:
             accepted.close()
             self._closed("grpc")
         else:
-            # Here and not only once the task is done, which is a turn later: nobody counts twice.
-            self._attending.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if not connection.transport.is_closing():
                 self._connections.add(connection)
             if self._leaving:  # the others have been told to go
                 connection.leave()
+        finally:
+            # Here and not in a callback, which runs a turn later: nobody counts twice.
+            self._attending.pop(accepted, None)
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
