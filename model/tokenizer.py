@@ -5,7 +5,7 @@ an unknown word, known words count from 3 by training frequency; the last `max_t
 included in the count.
 
 The file is in the format of Hugging Face's `tokenizers` library, whose `encode` gives the same ids. This module reads
-text about ten times faster, because the whole rule is one C loop over UTF-8 bytes, one split and one dictionary.
+text more than ten times faster, because the whole rule is one C loop over UTF-8 bytes and one look-up of all words.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import json
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from model.configuration import RESERVED_IDS
 from model.errors import SentimentError
+from model.vocabulary import MOST_BYTES, Vocabulary
 
 PADDING_ID, START_ID, UNKNOWN_ID = 0, 1, 2
 RESERVED_WORDS = ("<pad>", "<start>", "<unk>")
@@ -30,10 +31,14 @@ RESERVED_WORDS = ("<pad>", "<start>", "<unk>")
 #: What `keras.datasets.imdb` was made with: the default filters of Keras' text_to_word_sequence.
 PUNCTUATION = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
-# `bytes.split()` without an argument is the fast one, but it also cuts at \r, \v and \f, where the rule does not: they
-# travel as bytes that no UTF-8 text contains. Every byte of a multi-byte character is above 0x7F, so ASCII can be
-# replaced byte by byte.
-_STAND_INS = {"\r": 0xFF, "\v": 0xFE, "\f": 0xFD}
+# `bytes.split()` without an argument is the fast one, but it also cuts at \r, \v and \f, where the rule does not, and a
+# zero byte ends a word of the vocabulary: they travel as bytes that no UTF-8 text contains. Every byte of a multi-byte
+# character is above 0x7F, so ASCII can be replaced byte by byte.
+_STAND_INS = {"\r": 0xFF, "\v": 0xFE, "\f": 0xFD, "\0": 0xFC}
+
+# The word whose id is the start id. No text holds it either.
+_START = b"\xfb"
+_BEGIN = b" " + _START + b" "
 
 
 def _byte_table() -> bytes:
@@ -42,8 +47,8 @@ def _byte_table() -> bytes:
         table[upper] = upper + 32
     for mark in PUNCTUATION:
         table[ord(mark)] = ord(" ")
-    for space, stand_in in _STAND_INS.items():
-        table[ord(space)] = stand_in
+    for character, stand_in in _STAND_INS.items():
+        table[ord(character)] = stand_in
     return bytes(table)
 
 
@@ -51,11 +56,9 @@ _TO_WORDS = _byte_table()
 _WORD = re.compile(f"[^ {re.escape(PUNCTUATION)}]+")
 _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
 
-# Looked up like a word, and no text holds it.
-_START = b" "
-
-# An array, which NumPy compares with faster than with a number.
-_UNKNOWN = np.array(UNKNOWN_ID, np.int32)
+# Arrays, which NumPy compares with faster than with numbers.
+_START_ID = np.array(START_ID, np.int32)
+_UNKNOWN_ID = np.array(UNKNOWN_ID, np.int32)
 
 
 class TokenizerError(SentimentError):
@@ -71,12 +74,17 @@ class Encoding(NamedTuple):
 
 
 def split_words(text: str) -> list[bytes]:
-    """The words of a text, lower-cased UTF-8; \\r, \\v and \\f inside a word are the stand-in bytes."""
+    """The words of a text, lower-cased UTF-8; \\r, \\v, \\f and \\0 inside a word are the stand-in bytes."""
+    return _utf8(text).translate(_TO_WORDS).split()
+
+
+def _utf8(text: str) -> bytes:
+    """UTF-8 that is lower-case but for ASCII, which `_TO_WORDS` sees to."""
     if text.isascii():
-        return text.encode().translate(_TO_WORDS).split()
+        return text.encode()
     # Python lower-cases a sigma by its place in the word, `tokenizers` character by character.
     lowered = text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}").lower()
-    return lowered.encode("utf-8", "surrogatepass").translate(_TO_WORDS).split()
+    return lowered.encode("utf-8", "surrogatepass")
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
@@ -110,12 +118,13 @@ class Tokenizer:
             raise TokenizerError(f"a review needs at least one token, not {max_tokens}")
         self.words = tuple(words)
         self.max_tokens = max_tokens
-        self._ids: dict[bytes, int] = {_START: START_ID}
+        ids = {_START: START_ID}
         for number, word in enumerate(self.words, start=RESERVED_IDS):
             split = split_words(word)
-            if len(split) != 1 or split[0] in self._ids:
+            if len(split) != 1 or split[0] in ids:
                 raise TokenizerError(f"the vocabulary holds {word!r}, which repeats or is not a single word")
-            self._ids[split[0]] = number
+            ids[split[0]] = number
+        self._vocabulary = Vocabulary(ids, UNKNOWN_ID)
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], vocabulary_size: int, max_tokens: int) -> Tokenizer:
@@ -130,14 +139,24 @@ class Tokenizer:
 
     def encode(self, text: str) -> Encoding:
         """The last `max_tokens` ids of a text. Never fails: an empty text is the start id alone."""
-        words = split_words(text)
-        words.insert(0, _START)
-        tokens = len(words)
-        ids = np.fromiter(map(self._ids.get, words, repeat(UNKNOWN_ID)), np.int32, tokens)
-        unknown_tokens = np.equal(ids, _UNKNOWN).tobytes().count(True)
-        if tokens > self.max_tokens:
-            ids = ids[-self.max_tokens :]
-        return Encoding(ids, tokens, unknown_tokens)
+        ids = self._vocabulary.look_up((_BEGIN + _utf8(text)).translate(_TO_WORDS))
+        return self._encoding(ids, np.equal(ids, _UNKNOWN_ID))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        """The same of every text, looked up together, which takes a whole review a quarter of the time."""
+        if len(texts) == 1:
+            return [self.encode(texts[0])]
+        encodings = []
+        for joined in _join(texts):
+            ids = self._vocabulary.look_up(joined.translate(_TO_WORDS))
+            unknown = np.equal(ids, _UNKNOWN_ID)
+            starts = np.equal(ids, _START_ID).nonzero()[0].tolist()
+            for start, end in pairwise([*starts, len(ids)]):
+                encodings.append(self._encoding(ids[start:end], unknown[start:end]))
+        return encodings
+
+    def _encoding(self, ids: npt.NDArray[np.int32], unknown: npt.NDArray[np.bool_]) -> Encoding:
+        return Encoding(ids[-self.max_tokens :], len(ids), unknown.tobytes().count(True))
 
     def to_json(self) -> str:
         """The text of `tokenizer.json`."""
@@ -167,6 +186,22 @@ class Tokenizer:
         if ids != list(range(len(ids))) or tuple(ordered[:RESERVED_IDS]) != RESERVED_WORDS:
             raise TokenizerError(f"ids must count from 0 without a gap and start with {', '.join(RESERVED_WORDS)}")
         return cls(ordered[RESERVED_IDS:], max_tokens)
+
+
+def _join(texts: Iterable[str]) -> Iterator[bytes]:
+    """The beginnings and the UTF-8 of several texts, as many as are looked up together best."""
+    parts: list[bytes] = []
+    size = 0
+    for text in texts:
+        part = _BEGIN + _utf8(text)
+        size += len(part)
+        if size > MOST_BYTES and parts:
+            yield b"".join(parts)
+            parts.clear()
+            size = len(part)
+        parts.append(part)
+    if parts:
+        yield b"".join(parts)
 
 
 def _document(max_tokens: int) -> dict[str, Any]:

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from itertools import groupby
+from operator import attrgetter
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
@@ -191,7 +194,9 @@ class ThreadBatcher(Batcher):
     def _run_wanted(self, jobs: list[Job]) -> Batch:
         """On the thread, where callers may have left since the jobs were handed over."""
         jobs[:] = [job for job in jobs if not job.done.done()]
-        return run(self._classifier, jobs) if jobs else Batch([], 0)
+        # Linux lets a thread compute for milliseconds before one that has woken up gets its turn. So this one stands
+        # back, as often as it can, for event loops: its own and those of other workers.
+        return run(self._classifier, jobs, os.sched_yield) if jobs else Batch([], 0)
 
     def _delay(self) -> int:
         """Nanoseconds for which it is worth to let more rows come."""
@@ -216,19 +221,21 @@ class ThreadBatcher(Batcher):
             self._start(loop)
 
 
-def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
-    """All rows of the jobs in as few runs as is good, and to every job what is its own."""
+def run(classifier: Classifier, jobs: Sequence[Job], after_run: Callable[[], None] | None = None) -> Batch:
+    """All rows of the jobs in as few runs of the graph as is good, and to every job what is its own."""
     started = perf_counter_ns()
-    encodings = [job.encode(job.rows) for job in jobs]
+    encodings: list[Encoding] = []
+    for encode, alike in groupby(jobs, key=attrgetter("encode")):
+        encodings += encode([row for job in alike for row in job.rows])
     encoded = perf_counter_ns()
-    predictions, runs = classifier.classify([each for job in encodings for each in job])
+    predictions, runs = classifier.classify(encodings, after_run)
     ended = perf_counter_ns()
     done = []
     first = 0
-    for job, each in zip(jobs, encodings, strict=True):
-        own = predictions[first : first + len(each)]
+    for job in jobs:
+        own = predictions[first : first + len(job.rows)]
         done.append(Done(own, started - job.arrived, encoded - started, ended - encoded))
-        first += len(each)
+        first += len(job.rows)
     return Batch(done, runs)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,10 +71,13 @@ class Classifier:
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """The ids of every text."""
-        return [self._tokenizer.encode(text) for text in texts]
+        return self._tokenizer.encode_batch(texts)
 
-    def classify(self, encodings: Sequence[Encoding]) -> Classification:
-        """Predictions in the order of the encodings, which must hold ids of the vocabulary."""
+    def classify(self, encodings: Sequence[Encoding], after_run: Callable[[], None] | None = None) -> Classification:
+        """Predictions in the order of the encodings, which must hold ids of the vocabulary.
+
+        `after_run` is called whenever the graph has run for some of several.
+        """
         if len(encodings) == 1 and not self.packing.row_sizes:
             encoding = encodings[0]
             output = self.engine.run((encoding.ids,), self._columns(encoding))[0]
@@ -86,6 +89,8 @@ class Classifier:
             for text, output in zip(run.texts, outputs, strict=False):  # a run may have rows without a text
                 predictions[text] = self._prediction(encodings[text], output)
             runs += 1
+            if after_run is not None:
+                after_run()
         return Classification([predictions[text] for text in range(len(encodings))], runs)
 
     def _columns(self, encoding: Encoding) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.processes import PATIENCE, PROJECT
 
-LIGHT = {"errors", "configuration", "tokenizer", "artifact", "padding"}
+LIGHT = {"errors", "configuration", "tokenizer", "vocabulary", "artifact", "padding"}
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib"}
 PROTOS = "service.grpc.protos."
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}

@@ -103,13 +103,14 @@ def test_our_texts_read_as_hugging_face_reads_them(
     assert ids(shipped, text) == hugging_face.encode(text).ids
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-@example("\u0391\u03a3 \u03a3")
-@example("\u0130\u0049\u0307")
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from([1, 300]))
+@example("\u0391\u03a3 \u03a3", 1)
+@example("\u0130\u0049\u0307", 1)
 def test_any_text_reads_as_hugging_face_reads_it(
-    shipped: Tokenizer, hugging_face: tokenizers.Tokenizer, text: str
+    shipped: Tokenizer, hugging_face: tokenizers.Tokenizer, text: str, times: int
 ) -> None:
-    """Same ids on arbitrary Unicode."""
+    """Same ids on arbitrary Unicode, and where it is repeated until the text is a long one."""
+    text = "\n".join([text] * times)
     assert ids(shipped, text) == hugging_face.encode(text).ids
 
 
@@ -133,6 +134,28 @@ def test_every_test_review_reads_as_hugging_face_reads_it(
     expected = [encoding.ids for encoding in hugging_face.encode_batch(texts)]
     assert len(texts) == 12_500
     assert [ids(shipped, text) for text in texts] == expected
+
+
+@given(
+    st.lists(st.one_of(st.text(), st.sampled_from(OWN_REVIEWS), st.sampled_from(["the " * 500, "qwertyuiop " * 500])))
+)
+def test_a_batch_reads_as_its_texts(shipped: Tokenizer, texts: list[str]) -> None:
+    """Short and long texts together have the ids and the counts that each has alone, in their order."""
+    together = shipped.encode_batch(texts)
+    assert len(together) == len(texts)
+    for text, encoding in zip(texts, together, strict=True):
+        alone = shipped.encode(text)
+        assert encoding.ids.tolist() == alone.ids.tolist()
+        assert encoding[1:] == alone[1:]
+
+
+def test_a_batch_larger_than_the_caches(shipped: Tokenizer) -> None:
+    """Texts of a megabyte, together or one of them alone, are read in parts that nobody sees."""
+    texts = ["A good film. " * (10 * number) for number in range(120)] + ["good " * 200_000, ""]
+    for encoding, text in zip(shipped.encode_batch(texts), texts, strict=True):
+        words = text.lower().replace(".", "").split()
+        assert encoding.tokens == 1 + len(words)
+        assert encoding.ids.tolist()[-1:] == ids(shipped, words[-1] if words else "")[-1:]
 
 
 @given(st.text())

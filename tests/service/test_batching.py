@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -30,7 +30,7 @@ class Echo:
         self.open = threading.Semaphore(0)
         self.gated = False
 
-    def classify(self, encodings: Sequence[str]) -> Classification:
+    def classify(self, encodings: Sequence[str], after_run: Callable[[], None] | None = None) -> Classification:
         """Answers as soon as `open` says so, where it is gated; `fail` fails."""
         self.batches.append(list(encodings))
         self.threads.add(threading.current_thread())

@@ -37,6 +37,15 @@ def test_batch_equals_singles(classifier: Classifier, texts: list[str]) -> None:
         assert_same(prediction, classifier.predict([text])[0])
 
 
+def test_after_every_run(classifier: Classifier) -> None:
+    """Whoever has several texts classified may do something between the runs of the graph."""
+    encodings = classifier.encode(["film", "film " * 100, "film " * 300, "film " * 301])
+    called: list[None] = []
+    classification = classifier.classify(encodings, lambda: called.append(None))
+    assert len(called) == classification.runs == 3
+    assert classification.predictions == classifier.classify(encodings).predictions
+
+
 @given(text=TEXTS)
 def test_prediction(classifier: Classifier, text: str) -> None:
     """The label is the likelier one, the score is its probability, and the probabilities are one in all."""

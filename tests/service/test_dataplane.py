@@ -57,11 +57,11 @@ class Gate(Classifier):
         self.open = threading.Event()
         self.pieces = 0
 
-    def classify(self, encodings: Any) -> Classification:
+    def classify(self, encodings: Any, after_run: Callable[[], None] | None = None) -> Classification:
         self.pieces += 1
         self.entered.set()
         assert self.open.wait(60)
-        return super().classify(encodings)
+        return super().classify(encodings, after_run)
 
     async def until_entered(self) -> None:
         await asyncio.to_thread(self.entered.wait, 60)
@@ -80,9 +80,9 @@ def test_small_request(build: Build, classifier: Classifier) -> None:
     threads = []
 
     class Noting(Gate):
-        def classify(self, encodings: Any) -> Classification:
+        def classify(self, encodings: Any, after_run: Callable[[], None] | None = None) -> Classification:
             threads.append(threading.current_thread())
-            return super().classify(encodings)
+            return super().classify(encodings, after_run)
 
     noting = Noting(classifier)
     noting.open.set()
@@ -253,7 +253,7 @@ def test_deadline(build: Build, gate: Gate) -> None:
 def test_failure_gives_the_place_back(build: Build, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large request that fails does not count as waiting for ever."""
 
-    def fail(self: Gate, encodings: Any) -> Classification:
+    def fail(self: Gate, *_: Any) -> Classification:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(Gate, "classify", fail)

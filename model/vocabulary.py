@@ -1,0 +1,138 @@
+"""Words and their ids: one word after the other, or all words of a text at once.
+
+Python makes an object of every word and hashes it, and so takes about 90 ns a word. NumPy finds all words of a text in
+some 25 calls, and takes a fifth of that as soon as there are a few hundred words. So a short text goes through a
+dictionary, and a longer one through arrays that are a perfect hash of the known words (R. Pagh, "Hash and Displace",
+WADS 1999): multiplication takes a word to a bucket and to a slot, and each bucket moves its words to other slots, so
+that no two known words have the same. Whether it is the same word is seen by comparing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
+
+#: Bytes of the longest word that has a slot; two integers.
+_KEY_BYTES = 16
+_KEY = np.dtype((np.void, _KEY_BYTES))
+
+#: From where on arrays are faster than the dictionary, and where they leave the caches of a core. Bytes.
+_LEAST_BYTES, MOST_BYTES = 768, 32_768
+
+#: What is read behind the last word: the space that ends it, and as much as a key that begins there reaches.
+_TAIL = b" " + bytes(_KEY_BYTES)
+
+#: How many places are tried for the words of a bucket. A third of the slots is taken, so a few are enough.
+_TRIES = 1000
+
+# Arrays, which NumPy compares with faster than with numbers.
+_SPACE = np.array(b" "[0], np.uint8)
+# The key of an id that is no word's: after a zero byte there are but zeros in a word's.
+_NO_WORD = np.frombuffer(b"\1".rjust(_KEY_BYTES, b"\0"), np.uint64)
+_BOTH = np.array([True, True]).view(np.uint16)  # parts of a key are equal
+
+
+class Vocabulary:
+    """Known words and their ids; `unknown` is the id of all others.
+
+    Words are UTF-8, and hold neither a zero byte nor white space that `bytes.split` would cut at.
+    """
+
+    def __init__(self, ids: Mapping[bytes, int], unknown: int) -> None:
+        self._ids = dict(ids)
+        self._unknown = unknown
+        self._hash = _PerfectHash(self._ids, unknown)
+
+    def look_up(self, text: bytes) -> npt.NDArray[np.int32]:
+        """The ids int32 [words] of what spaces separate in a text, which begins with a space."""
+        if _LEAST_BYTES <= len(text) <= MOST_BYTES:
+            return self._hash.look_up(text)
+        words = text.split()
+        return np.fromiter(map(self._ids.get, words, repeat(self._unknown)), np.int32, len(words))
+
+
+class _PerfectHash:
+    """The same by arrays. Words that are too long, or find no slot, are left to the dictionary."""
+
+    def __init__(self, ids: Mapping[bytes, int], unknown: int) -> None:
+        self._ids = ids
+        self._unknown = np.array(unknown, np.int64)
+        held = {word: number for word, number in ids.items() if len(word) <= _KEY_BYTES}
+        numbers = np.array(list(held.values()), np.int64)
+        keys = np.frombuffer(b"".join(word.ljust(_KEY_BYTES, b"\0") for word in held), np.uint64).reshape(-1, 2)
+        self._keys = np.tile(_NO_WORD, (max([unknown, *ids.values()]) + 1, 1))
+        self._keys[numbers] = keys
+        # Row n keeps the first n bytes of a key, and the last row nothing, for longer words.
+        masks = [b"\xff" * length + bytes(_KEY_BYTES - length) for length in range(_KEY_BYTES + 1)]
+        self._masks = np.frombuffer(b"".join([*masks, bytes(_KEY_BYTES)]), np.uint64).reshape(-1, 2)
+
+        slot_bits = max(4, (3 * len(held)).bit_length())
+        bucket_bits = slot_bits - 3
+        chance = random.Random(1)  # noqa: S311 - the same in every process, and no secret
+        self._factors = [np.array(chance.getrandbits(64) | 1, np.uint64) for _ in range(2)]
+        self._shift = np.array(64 - slot_bits - bucket_bits, np.uint64)
+        self._bucket_bits, self._bucket_mask = np.array(bucket_bits), np.array((1 << bucket_bits) - 1)
+        self._slots = np.full(1 << slot_bits, unknown, np.int64)
+        self._displacements = np.zeros(1 << bucket_bits, np.int64)
+        buckets, slots = self._places(keys[:, 0], keys[:, 1])
+        found = 0
+        for bucket, displacement, members in _displace(buckets.tolist(), slots.tolist(), 1 << slot_bits):
+            self._displacements[bucket] = displacement
+            self._slots[slots[members] ^ displacement] = numbers[members]
+            found += len(members)
+        self._complete = found == len(ids)
+
+    def look_up(self, text: bytes) -> npt.NDArray[np.int32]:
+        """The ids int32 [words] of a text that begins with a space."""
+        size = len(text) + 1
+        text += _TAIL
+        spaces = np.equal(np.frombuffer(text, np.uint8, size), _SPACE)
+        edges = np.not_equal(spaces[:-1], spaces[1:]).nonzero()[0]
+        starts, ends = edges[::2], edges[1::2]  # the last space before each word, and its last byte
+        keys = np.ndarray(size, _KEY, text, 1, (1,))[starts].view(np.uint64)
+        keys &= self._masks.take(ends - starts, 0, None, "clip").ravel()
+        buckets, slots = self._places(keys[::2], keys[1::2])
+        slots ^= self._displacements.take(buckets)
+        ids = self._slots.take(slots)
+        others = np.not_equal(np.equal(self._keys.take(ids, 0).ravel(), keys).view(np.uint16), _BOTH)
+        np.copyto(ids, self._unknown, where=others)
+        if not self._complete:
+            for word in others.nonzero()[0].tolist():
+                ids[word] = self._ids.get(text[starts[word] + 1 : ends[word] + 1], self._unknown)
+        return ids.astype(np.int32)
+
+    def _places(
+        self, first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The bucket and, before it is moved, the slot of each key: the upper bits of a product."""
+        places = second * self._factors[0]
+        places ^= first
+        places *= self._factors[1]
+        places >>= self._shift
+        slots = places.view(np.int64)
+        buckets = slots & self._bucket_mask
+        slots >>= self._bucket_bits
+        return buckets, slots
+
+
+def _displace(buckets: list[int], slots: list[int], number: int) -> Iterator[tuple[int, int, list[int]]]:
+    """For each bucket that succeeds the displacement that gives its words slots of their own, and which words."""
+    members = defaultdict(list)
+    for word, bucket in enumerate(buckets):
+        members[bucket].append(word)
+    taken: set[int] = set()
+    for bucket, words in sorted(members.items(), key=lambda item: -len(item[1])):
+        own = {slots[word] for word in words}
+        if len(own) < len(words):
+            continue
+        for displacement in range(min(_TRIES, number)):
+            moved = {slot ^ displacement for slot in own}
+            if taken.isdisjoint(moved):
+                taken |= moved
+                yield bucket, displacement, words
+                break
