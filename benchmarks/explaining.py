@@ -39,7 +39,7 @@ def main() -> None:
     """Measure, and print a table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--artifact", type=Path, default=ARTIFACT)
-    options.add_argument("--texts", type=Path, help="a file with a text a line; without it, texts are generated")
+    options.add_argument("--texts", type=Path, help="a file: lines, .csv, .jsonl or .parquet (default: generated)")
     options.add_argument("--count", type=int, default=512)
     options.add_argument("--rounds", type=int, default=7)
     chosen = options.parse_args()

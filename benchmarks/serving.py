@@ -78,7 +78,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--texts", type=Path, help="a file with a text a line (default: generated, with IMDB's lengths)"
+        "--texts", type=Path, help="a file: lines, .csv, .jsonl or .parquet (default: generated, as IMDB's reviews are)"
     )
     parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
     parser.add_argument("--rounds", type=int, default=5, help="of all runs (default: 5)")

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="what the environments are made with (default: this)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="these rivals (default: all)")
     parser.add_argument("--folded", action="store_true", help="rivals serve this project's graph and tokenizer")
-    parser.add_argument("--texts", type=Path, help="a file with a text a line (default: generated)")
+    parser.add_argument("--texts", type=Path, help="a file: lines, .csv, .jsonl or .parquet (default: generated)")
     parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
     parser.add_argument("--rounds", type=int, default=3, help="of all runs (default: 3)")
     parser.add_argument("--workers", type=int, default=2, help="of every server (default: 2)")

@@ -1,14 +1,17 @@
 """Generated texts are like reviews, and files are read as they are."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as arrow
+import pyarrow.parquet as parquet
 import pytest
 
 from loadtest import texts
 from loadtest.errors import LoadTestError
 from model.artifact import read_artifact
-from model.tokenizer import Tokenizer
+from model.tokenizer import PUNCTUATION, Tokenizer
 from tests.processes import MODEL_REPOSITORY
 
 
@@ -26,6 +29,15 @@ def test_generated_texts_are_like_reviews(tokenizer: Tokenizer) -> None:
     assert words.mean() == pytest.approx(238, rel=0.07)
     unknown = sum(encoding.unknown_tokens for encoding in encodings) / words.sum()
     assert unknown == pytest.approx(0.1, rel=0.07)
+
+
+def test_generated_texts_are_written_like_reviews(tokenizer: Tokenizer) -> None:
+    """So are punctuation and capital letters: one mark for five words, one capital at the beginning of eight."""
+    generated = texts.generate(tokenizer, 2000)
+    words = sum(tokenizer.encode(text).tokens - 1 for text in generated)
+    marks = sum(text.count(mark) for text in generated for mark in PUNCTUATION)
+    assert marks / words == pytest.approx(0.20, rel=0.15)
+    assert sum(word[0].isupper() for text in generated for word in text.split()) / words == pytest.approx(0.13, rel=0.1)
 
 
 def test_texts_are_the_same_in_every_run(tokenizer: Tokenizer) -> None:
@@ -58,10 +70,30 @@ def test_files(tmp_path: Path, tokenizer: Tokenizer, name: str, content: str) ->
     assert texts.choose(str(path), tokenizer, 1) == ["One film."]
 
 
+def test_parquet(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """So is the column of a Parquet file, whatever else it has."""
+    path = tmp_path / "texts.parquet"
+    parquet.write_table(arrow.table({"text": ["One film.", "Another, très long."], "label": [1, 0]}), path)
+    assert texts.choose(str(path), tokenizer, 10) == ["One film.", "Another, très long."]
+    assert texts.choose(str(path), tokenizer, 1) == ["One film."]
+    parquet.write_table(arrow.table({"review": ["One film."]}), path)
+    with pytest.raises(LoadTestError, match=r"texts\.parquet is not UTF-8 with a `text`"):
+        texts.choose(str(path), tokenizer, 10)
+
+
+def test_parquet_without_its_reader(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pyarrow it is said what to install."""
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(LoadTestError, match=r"pip install 'sentiment-conv1d\[parquet\]'"):
+        texts.choose(str(tmp_path / "texts.parquet"), tokenizer, 10)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
         ("missing.txt", None),
+        ("missing.parquet", None),
+        ("broken.parquet", b"PAR1 and no more"),
         ("empty.txt", b""),
         ("bytes.txt", b"\xff\xfe\xff"),
         ("other.csv", b"a,b\n1,2\n"),
