@@ -368,9 +368,14 @@ def test_unload_lets_requests_finish(repository: Path) -> None:
     with ServerProcess(*flags, repository=repository) as server, ThreadPoolExecutor(1) as pool:
         url = f"{server.url}/v1/predict_batch"
         running = pool.submit(httpx.post, url, json=body, timeout=PATIENCE, trust_env=False)
-        eventually(lambda: value(series(server.client.get("/metrics").text), "sentiment_texts_waiting") > 0)
+
+        def is_running() -> bool:
+            assert not running.done(), f"too small to be overtaken: {running.result().status_code}"
+            return value(series(server.client.get("/metrics").text), "sentiment_texts_waiting") > 0
+
+        eventually(is_running)
         assert server.client.post("/v2/repository/models/calls/unload").status_code == 200
-        assert not running.done(), "the request was too small to be overtaken"
+        assert is_running()
         answer = running.result()
         assert answer.status_code == 200
         assert Counter(each["model"]["version"] for each in answer.json()["predictions"]) == {"1": count}

@@ -102,9 +102,13 @@ def test_leaves_with_status_0(signal_number: int) -> None:
 def test_running_requests_are_finished() -> None:
     """What was on its way when SIGTERM came is answered whole; the idle and the new are turned away."""
     texts = ["word " * 2000] * 500
-    with ServerProcess() as process, Pending(process.port, json.dumps({"texts": texts}).encode()) as pending:
+    with (
+        ServerProcess("--workers", "1") as process,
+        Pending(process.port, json.dumps({"texts": texts}).encode()) as pending,
+        socket.create_connection(("127.0.0.1", process.port), PATIENCE) as idle,
+    ):
         process.process.send_signal(signal.SIGTERM)
-        process.wait_for_log("shutting down")
+        assert idle.recv(1000) == b""  # the worker knows by now
         head, body = pending.complete().split(b"\r\n\r\n", 1)
         assert head.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in head
