@@ -17,7 +17,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor, Future
 from itertools import groupby
 from operator import attrgetter
 from time import perf_counter_ns
@@ -184,12 +184,13 @@ class ThreadBatcher(Batcher):
         jobs = self._take(self.max_rows, float("inf"))
         self._last_rows = sum(len(job.rows) for job in jobs)
         try:
-            running = loop.run_in_executor(self._executor, self._run_wanted, jobs)
+            running = self._executor.submit(self._run_wanted, jobs)
         except RuntimeError as error:  # the executor was shut down
             fail(jobs, error)
             return
         self._running += 1
-        running.add_done_callback(lambda future: self._ended(loop, jobs, future))
+        # Without asyncio's own future around it, which takes a turn of the event loop to learn of this one's end.
+        running.add_done_callback(lambda future: loop.call_soon_threadsafe(self._ended, loop, jobs, future))
 
     def _run_wanted(self, jobs: list[Job]) -> Batch:
         """On the thread, where callers may have left since the jobs were handed over."""
@@ -207,12 +208,12 @@ class ThreadBatcher(Batcher):
             return 0
         return self._waiting[0].arrived + self._max_delay - now
 
-    def _ended(self, loop: asyncio.AbstractEventLoop, jobs: list[Job], running: asyncio.Future[Batch]) -> None:
+    def _ended(self, loop: asyncio.AbstractEventLoop, jobs: list[Job], running: Future[Batch]) -> None:
         self._running -= 1
         self._free_since = perf_counter_ns()
         try:
             self._deliver(jobs, running.result())
-        except asyncio.CancelledError:  # by the executor, which was shut down
+        except CancelledError:  # by the executor, which was shut down
             for job in jobs:
                 job.done.cancel()
         except Exception as error:

@@ -273,8 +273,7 @@ class DataPlane:
 
 def _count(statistics: Statistics, done: Done, whole: int) -> None:
     statistics.succeeded(whole=whole, queue=done.queue, tokenize=done.tokenize, infer=done.infer)
-    for prediction in done.predictions:
-        statistics.answered(prediction)
+    statistics.answered(done.predictions)
 
 
 def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:

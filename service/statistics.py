@@ -91,15 +91,20 @@ class Statistics:
         self._tokenize.observe(tokenize)
         self._infer.observe(infer)
 
-    def answered(self, prediction: Prediction) -> None:
-        """A text was answered."""
+    def answered(self, predictions: Sequence[Prediction]) -> None:
+        """Texts of one request were answered."""
+        tokens = unknown_tokens = truncated = 0
+        for label, score, _, read, unknown, cut in predictions:
+            tokens += read
+            unknown_tokens += unknown
+            truncated += cut
+            if (scores := self.scores.get(label)) is not None:
+                scores.observe(float(score))
         row, first = self._counters.row, self._first
-        row[first] += 1
-        row[first + 1] += prediction.tokens
-        row[first + 2] += prediction.unknown_tokens
-        row[first + 3] += prediction.truncated
-        if (scores := self.scores.get(prediction.label)) is not None:
-            scores.observe(float(prediction.score))
+        row[first] += len(predictions)
+        row[first + 1] += tokens
+        row[first + 2] += unknown_tokens
+        row[first + 3] += truncated
 
     def failed(self, whole: int) -> None:
         """A request for this model was refused or failed after that many nanoseconds."""

@@ -113,8 +113,8 @@ def test_requests(metrics: Metrics, classifier: Classifier) -> None:
 def test_texts(metrics: Metrics, classifier: Classifier) -> None:
     """Texts, tokens and scores are counted exactly."""
     statistics = classifier.statistics
-    statistics.answered(prediction(500, 2, True))
-    statistics.answered(prediction(7, 1, False))
+    statistics.answered([prediction(500, 2, True)])
+    statistics.answered([prediction(7, 1, False)])
     statistics.ran(2, 1)
     samples = read(metrics)
     assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 2
@@ -169,9 +169,9 @@ def test_unforeseen_status(metrics: Metrics, classifier: Classifier) -> None:
 
 def test_versions(metrics: Metrics, classifier: Classifier) -> None:
     """A new version counts apart from the old one, whose counts stay; the one that is served is told."""
-    classifier.statistics.answered(prediction(3, 0, False))
+    classifier.statistics.answered([prediction(3, 0, False)])
     second = metrics.add_model(classifier.manifest.model_copy(update={"version": 2}))
-    second.answered(prediction(4, 0, False))
+    second.answered([prediction(4, 0, False)])
     samples = read(metrics)
     assert value(samples, "sentiment_tokens_total", version="1") == 3
     assert value(samples, "sentiment_tokens_total", version="2") == 4
@@ -189,9 +189,9 @@ def test_states(metrics: Metrics) -> None:
 def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
     """Of the versions that are served no more only the last few keep their series; the served ones do in any case."""
     manifest = classifier.manifest
-    classifier.statistics.answered(prediction(3, 0, False))
+    classifier.statistics.answered([prediction(3, 0, False)])
     for number in range(2, 100):
-        metrics.add_model(manifest.model_copy(update={"version": number})).answered(prediction(number, 0, False))
+        metrics.add_model(manifest.model_copy(update={"version": number})).answered([prediction(number, 0, False)])
     samples = read(metrics)
     key = "sentiment_tokens_total"
     tokens = {int(dict(labels)["version"]): count for (name, labels), count in samples.items() if name == key}

@@ -94,7 +94,7 @@ def test_statistics_after_requests(tickets: Classifier) -> None:
     """Rows and runs are counted apart, and a refused request is a failure only."""
     [prediction] = tickets.predict(["praise"])
     for _ in range(41):
-        tickets.statistics.answered(prediction)
+        tickets.statistics.answered([prediction])
     tickets.statistics.ran(41, 3)
     tickets.statistics.succeeded(whole=100, queue=10, tokenize=20, infer=60)
     tickets.statistics.succeeded(whole=50, queue=0, tokenize=10, infer=45)
