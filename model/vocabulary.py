@@ -79,13 +79,7 @@ class _PerfectHash:
         self._bucket_bits, self._bucket_mask = np.array(bucket_bits), np.array((1 << bucket_bits) - 1)
         self._slots = np.full(1 << slot_bits, unknown, np.int64)
         self._displacements = np.zeros(1 << bucket_bits, np.int64)
-        buckets, slots = self._places(keys[:, 0], keys[:, 1])
-        found = 0
-        for bucket, displacement, members in _displace(buckets.tolist(), slots.tolist(), 1 << slot_bits):
-            self._displacements[bucket] = displacement
-            self._slots[slots[members] ^ displacement] = numbers[members]
-            found += len(members)
-        self._complete = found == len(ids)
+        self._complete = self._settle(keys, numbers) == len(ids)
 
     def look_up(self, text: bytes) -> npt.NDArray[np.int32]:
         """The ids int32 [words] of a text that begins with a space."""
@@ -105,6 +99,16 @@ class _PerfectHash:
             for word in others.nonzero()[0].tolist():
                 ids[word] = self._ids.get(text[starts[word] + 1 : ends[word] + 1], self._unknown)
         return ids.astype(np.int32)
+
+    def _settle(self, keys: npt.NDArray[np.uint64], numbers: npt.NDArray[np.int64]) -> int:
+        """Give words their slots; how many found one."""
+        buckets, slots = self._places(keys[:, 0], keys[:, 1])
+        settled = 0
+        for bucket, displacement, words in _displace(buckets.tolist(), slots.tolist(), len(self._slots)):
+            self._displacements[bucket] = displacement
+            self._slots[slots[words] ^ displacement] = numbers[words]
+            settled += len(words)
+        return settled
 
     def _places(
         self, first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]
