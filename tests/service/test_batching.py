@@ -272,6 +272,24 @@ def test_closed_executor(echo: Echo) -> None:
     play(story())
 
 
+def test_executor_that_drops_what_waits(echo: Echo) -> None:
+    """Nobody waits for a batch that its thread was told to drop; the one that runs is answered."""
+
+    async def story() -> None:
+        executor = ThreadPoolExecutor(1)
+        batcher = on_thread(echo, executor, max_rows=1)
+        echo.gated = True
+        running = submit(batcher, "running")
+        await echo.until_entered()
+        dropped, waiting = submit(batcher, "dropped"), submit(batcher, "waiting")
+        executor.shutdown(wait=False, cancel_futures=True)
+        echo.open.release(10)
+        assert await answers(running, dropped, waiting) == [["running"], "CancelledError", "RuntimeError"]
+        assert echo.batches == [["running"]]
+
+    play(story())
+
+
 @given(
     jobs=st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["stay", "leave", "pause", "fail"])), max_size=40),
     max_rows=st.integers(1, 8),
