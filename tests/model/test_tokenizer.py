@@ -106,6 +106,7 @@ def test_our_texts_read_as_hugging_face_reads_them(
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from([1, 300]))
 @example("\u0391\u03a3 \u03a3", 1)
 @example("\u0130\u0049\u0307", 1)
+@example("the\0 film \0the", 300)
 def test_any_text_reads_as_hugging_face_reads_it(
     shipped: Tokenizer, hugging_face: tokenizers.Tokenizer, text: str, times: int
 ) -> None:

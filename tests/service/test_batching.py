@@ -1,6 +1,7 @@
 """Dynamic batching: who runs together, who waits, and that nobody is forgotten or gets another's answer."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ class Echo:
     def __init__(self) -> None:
         self.statistics = Statistics(["label"])
         self.batches: list[list[str]] = []
+        self.after_runs: dict[str, Callable[[], None] | None] = {}
         self.threads: set[threading.Thread] = set()
         self.entered = threading.Semaphore(0)
         self.open = threading.Semaphore(0)
@@ -33,6 +35,7 @@ class Echo:
     def classify(self, encodings: Sequence[str], after_run: Callable[[], None] | None = None) -> Classification:
         """Answers as soon as `open` says so, where it is gated; `fail` fails."""
         self.batches.append(list(encodings))
+        self.after_runs.update(dict.fromkeys(encodings, after_run))
         self.threads.add(threading.current_thread())
         if self.gated:
             self.entered.release()
@@ -101,6 +104,35 @@ def test_one_turn_runs_together(echo: Echo) -> None:
         assert echo.batches == [["a", "b", "c"]]
         assert echo.threads == {threading.current_thread()}
         assert echo.statistics["runs"] == 1
+
+    play(story())
+
+
+def test_each_is_encoded_in_its_way(echo: Echo) -> None:
+    """Jobs that run together may have their rows encoded differently; those alike in a row are encoded together."""
+    calls: list[list[str]] = []
+
+    def louder(rows: Sequence[Any]) -> list[Any]:
+        calls.append(list(rows))
+        return [row.upper() for row in rows]
+
+    async def story() -> None:
+        batcher = in_turn(echo)
+        ways = (as_they_are, louder, louder, as_they_are)
+        jobs = [batcher.submit([row, row], way, 2) for row, way in zip("abcd", ways, strict=True)]
+        assert await answers(*jobs) == [["a", "a"], ["B", "B"], ["C", "C"], ["d", "d"]]
+        assert calls == [["b", "b", "c", "c"]]
+        assert len(echo.batches) == 1
+
+    play(story())
+
+
+def test_the_thread_stands_back(echo: Echo, executor: ThreadPoolExecutor) -> None:
+    """Between runs the thread offers its processor to others; the event loop's own batches do not."""
+
+    async def story() -> None:
+        await answers(submit(in_turn(echo), "small"), submit(on_thread(echo, executor), "large"))
+        assert echo.after_runs == {"small": None, "large": os.sched_yield}
 
     play(story())
 
@@ -285,6 +317,7 @@ def test_executor_that_drops_what_waits(echo: Echo) -> None:
         executor.shutdown(wait=False, cancel_futures=True)
         echo.open.release(10)
         assert await answers(running, dropped, waiting) == [["running"], "CancelledError", "RuntimeError"]
+        assert dropped.cancelled()
         assert echo.batches == [["running"]]
 
     play(story())
