@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,12 +20,12 @@ import httpx
 import numpy as np
 import pytest
 
-from model.artifact import Artifact
+from model.artifact import Artifact, read_artifact
 from service.grpc.protos import inference_pb2 as oip
 from service.grpc.protos import sentiment_pb2 as pb
 from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
-from tests.processes import PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.grpc.channels import connect
 from tests.service.test_metrics import series, value
@@ -361,25 +362,28 @@ def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path
 
 def test_unload_lets_requests_finish(repository: Path) -> None:
     """Who was being answered when a model is unloaded gets the whole answer, and the next one is told it is gone."""
-    count = 30_000  # texts, some seconds of work: an unload takes a few hundredths of one
-    body = {"texts": ["a " * 400] * count, "model": "calls"}
+    shutil.copytree(MODEL_REPOSITORY / "imdb-cnn", repository / "imdb-cnn")
+    words = read_artifact(repository / "imdb-cnn" / "1").tokenizer.words
+    text = " ".join(sorted(words, key=len)[:399])
+    count = 20_000  # texts, some seconds of work: an unload takes a few hundredths of one
+    body = json.dumps({"texts": [text] * count, "model": "imdb-cnn"}).encode()
     limits = ("--max-batch-texts", str(count), "--max-pending-texts", str(count), "--max-body-bytes", str(10**8))
     flags = ("--workers", "2", "--default-model", "tickets", *limits)
     with ServerProcess(*flags, repository=repository) as server, ThreadPoolExecutor(1) as pool:
         url = f"{server.url}/v1/predict_batch"
-        running = pool.submit(httpx.post, url, json=body, timeout=PATIENCE, trust_env=False)
+        running = pool.submit(httpx.post, url, content=body, timeout=PATIENCE, trust_env=False)
 
         def is_running() -> bool:
             assert not running.done(), f"too small to be overtaken: {running.result().status_code}"
             return value(series(server.client.get("/metrics").text), "sentiment_texts_waiting") > 0
 
         eventually(is_running)
-        assert server.client.post("/v2/repository/models/calls/unload").status_code == 200
+        assert server.client.post("/v2/repository/models/imdb-cnn/unload").status_code == 200
         assert is_running()
         answer = running.result()
         assert answer.status_code == 200
         assert Counter(each["model"]["version"] for each in answer.json()["predictions"]) == {"1": count}
-        assert asked(server, "calls") == {"404": 8}
+        assert asked(server, "imdb-cnn") == {"404": 8}
 
 
 def asked(server: ServerProcess, model: str, version: str = "") -> Counter[str]:
