@@ -28,8 +28,8 @@ from tests.service.test_metrics import value
 
 TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", "qwertyuiop", "", "é ½"]
 
-#: About half a second of work, as much as fits into a message.
-LARGE = ["word " * 1600] * 1000
+#: A fifth of a second of work or more, as much as fits into a message: texts of so many bytes take long to read.
+LARGE = ["a " * 17_000] * 230
 
 
 def assert_answers(classifier: Classifier, texts: list[str], answers: list[Prediction]) -> None:
@@ -251,14 +251,15 @@ def test_server_deadline_in_a_large_batch() -> None:
 
 def test_overloaded() -> None:
     """More waiting texts than allowed is RESOURCE_EXHAUSTED, and a small call is answered all the same."""
-    with ServerProcess("--max-pending-texts", "1024") as server, connect(server) as channel:
+    limits = ("--max-batch-texts", "300", "--max-pending-texts", "300")
+    with ServerProcess(*limits) as server, connect(server) as channel:
         stub = SentimentStub(channel)
         calls = [stub.PredictBatch.future(PredictBatchRequest(texts=LARGE)) for _ in range(4)]
         assert stub.Predict(PredictRequest(text="x")).tokens == 2
         codes = sorted(call.code().name for call in calls)
         assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
         [refused, *_] = [call for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED]
-        assert "limit of 1024" in refused.details()
+        assert "limit of 300" in refused.details()
         assert dict(refused.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
 
 

@@ -437,8 +437,8 @@ def test_head(server: ServerProcess, path: str) -> None:
 
 def test_overload_and_deadline() -> None:
     """Beyond the texts that may wait a caller is told when to come again, and beyond the deadline that it passed."""
-    body = json.dumps({"texts": ["a " * 13_000] * 300}).encode()  # as much work as a body can hold
-    flags = "--max-batch-texts 300 --max-pending-texts 300 --request-timeout 0.1"
+    body = json.dumps({"texts": ["a " * 400] * 10_000}).encode()  # as much work as a body can hold
+    flags = "--max-batch-texts 10000 --max-pending-texts 10000 --request-timeout 0.1"
     with ServerProcess(*flags.split()) as process:
         with ThreadPoolExecutor(8) as pool:
             responses = list(pool.map(lambda _: process.client.post("/v1/predict_batch", content=body), range(16)))
