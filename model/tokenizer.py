@@ -75,16 +75,16 @@ class Encoding(NamedTuple):
 
 def split_words(text: str) -> list[bytes]:
     """The words of a text, lower-cased UTF-8; \\r, \\v, \\f and \\0 inside a word are the stand-in bytes."""
-    return _utf8(text).translate(_TO_WORDS).split()
+    return _spaced(text).split()
 
 
-def _utf8(text: str) -> bytes:
-    """UTF-8 that is lower-case but for ASCII, which `_TO_WORDS` sees to."""
+def _spaced(text: str) -> bytes:
+    """Lower-case UTF-8 with spaces for all that separates words."""
     if text.isascii():
-        return text.encode()
+        return text.encode().translate(_TO_WORDS)
     # Python lower-cases a sigma by its place in the word, `tokenizers` character by character.
     lowered = text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}").lower()
-    return lowered.encode("utf-8", "surrogatepass")
+    return lowered.encode("utf-8", "surrogatepass").translate(_TO_WORDS)
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
@@ -139,7 +139,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> Encoding:
         """The last `max_tokens` ids of a text. Never fails: an empty text is the start id alone."""
-        ids = self._vocabulary.look_up((_BEGIN + _utf8(text)).translate(_TO_WORDS))
+        ids = self._vocabulary.look_up(_BEGIN + _spaced(text))
         return self._encoding(ids, np.equal(ids, _UNKNOWN_ID))
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
@@ -148,7 +148,7 @@ class Tokenizer:
             return [self.encode(texts[0])]
         encodings = []
         for joined in _join(texts):
-            ids = self._vocabulary.look_up(joined.translate(_TO_WORDS))
+            ids = self._vocabulary.look_up(joined)
             unknown = np.equal(ids, _UNKNOWN_ID)
             starts = np.equal(ids, _START_ID).nonzero()[0].tolist()
             for start, end in pairwise([*starts, len(ids)]):
@@ -189,11 +189,11 @@ class Tokenizer:
 
 
 def _join(texts: Iterable[str]) -> Iterator[bytes]:
-    """The beginnings and the UTF-8 of several texts, as many as are looked up together best."""
+    """The beginnings and the words of several texts, as many as are looked up together best."""
     parts: list[bytes] = []
     size = 0
     for text in texts:
-        part = _BEGIN + _utf8(text)
+        part = _BEGIN + _spaced(text)
         size += len(part)
         if size > MOST_BYTES and parts:
             yield b"".join(parts)
