@@ -387,14 +387,17 @@ async def _rest_batches(server: ServerProcess) -> tuple[Callable[[], Awaitable[s
     numbers = list(range(32))
     request = post("/v1/predict_batch", orjson.dumps({"texts": [answers.texts[number] for number in numbers]}))
     idle: list[Connection] = []
+    # Beyond its limit of connections the server closes idle ones. Here they catch up at once after every pause.
+    room = asyncio.Semaphore(1000)
 
     async def ask() -> str:
-        connection = idle.pop() if idle else await Connection.to(server.port)
-        try:
-            reply = await connection.ask(request)
-        except ConnectionError:
-            return LOST
-        idle.append(connection)
+        async with room:
+            connection = idle.pop() if idle else await Connection.to(server.port)
+            try:
+                reply = await connection.ask(request)
+            except ConnectionError:
+                return LOST
+            idle.append(connection)
         if reply.status != 200:
             assert reply.status == 429 and int(reply.headers[b"retry-after"]) > 0
             return f"{REFUSED}{reply.status}"
