@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -73,25 +73,28 @@ class Classifier:
         """The ids of every text."""
         return self._tokenizer.encode_batch(texts)
 
-    def classify(self, encodings: Sequence[Encoding], after_run: Callable[[], None] | None = None) -> Classification:
-        """Predictions in the order of the encodings, which must hold ids of the vocabulary.
-
-        `after_run` is called whenever the graph has run for some of several.
-        """
-        if len(encodings) == 1 and not self.packing.row_sizes:
-            encoding = encodings[0]
-            output = self.engine.run((encoding.ids,), self._columns(encoding))[0]
-            return Classification([self._prediction(encoding, output)], 1)
+    def classify(self, encodings: Sequence[Encoding]) -> Classification:
+        """Predictions in the order of the encodings, which must hold ids of the vocabulary."""
         predictions: dict[int, Prediction] = {}
         runs = 0
+        for some in self.runs(encodings):
+            predictions.update(some)
+            runs += 1
+        return Classification([predictions[text] for text in range(len(encodings))], runs)
+
+    def runs(self, encodings: Sequence[Encoding]) -> Iterator[dict[int, Prediction]]:
+        """As `classify`, run by run of the graph: predictions of some encodings by their places."""
+        if len(encodings) == 1 and not self.packing.row_sizes:
+            encoding = encodings[0]
+            yield {0: self._prediction(encoding, self.engine.run((encoding.ids,), self._columns(encoding))[0])}
+            return
         for run in self.packing.pack([self._columns(encoding) for encoding in encodings]):
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
-            for text, output in zip(run.texts, outputs, strict=False):  # a run may have rows without a text
-                predictions[text] = self._prediction(encodings[text], output)
-            runs += 1
-            if after_run is not None:
-                after_run()
-        return Classification([predictions[text] for text in range(len(encodings))], runs)
+            # A run may have rows without a text.
+            yield {
+                text: self._prediction(encodings[text], output)
+                for text, output in zip(run.texts, outputs, strict=False)
+            }
 
     def _columns(self, encoding: Encoding) -> int:
         return padded_length(len(encoding.ids), self._max_tokens, self._leading_padding)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from model.tokenizer import UNKNOWN_ID, Encoding
 from service.admission import Admission
 from service.api_keys import ApiKeys
-from service.batching import Done, Encode, ThreadBatcher, TurnBatcher
+from service.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
 from service.buffers import Buffers
 from service.classifier import Classifier
 from service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
@@ -37,17 +37,21 @@ from service.statistics import Statistics
 
 Result = TypeVar("Result")
 
-#: Characters that run on the event loop at once, about 2 ms of work.
+#: Characters that run on the event loop at once, 1 or 2 ms of work.
 INLINE_CHARACTERS = 16_384
+
+#: Characters that run on the event loop in steps of a few tenths of a millisecond.
+STEPPED_CHARACTERS = 4 * INLINE_CHARACTERS
 
 #: Texts of one piece of a large request, and the most that run on the event loop at once.
 PIECE_ROWS = 32
 
 
 class _Batchers(NamedTuple):
-    """Where the rows of a classifier go: small requests, and pieces of large ones."""
+    """Where the rows of a classifier go: small requests, those of some times that size, and pieces of large ones."""
 
     small: TurnBatcher | None  # None: as the large ones
+    medium: StepBatcher | None
     large: ThreadBatcher
 
 
@@ -146,9 +150,11 @@ class DataPlane:
         settings = self.settings
         if settings.batching == "on" or (settings.batching == "auto" and classifier.engine.device == "cuda"):
             rows, delay = settings.batching_rows, settings.batching_delay
-            return _Batchers(None, ThreadBatcher(classifier, self._thread, rows, delay))
+            return _Batchers(None, None, ThreadBatcher(classifier, self._thread, rows, delay))
         return _Batchers(
-            TurnBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS), ThreadBatcher(classifier, self._thread, PIECE_ROWS)
+            TurnBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS),
+            StepBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS),
+            ThreadBatcher(classifier, self._thread, PIECE_ROWS),
         )
 
     async def _answer(
@@ -167,11 +173,14 @@ class DataPlane:
         try:
             size = measure(rows)
             batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
-            if batchers.small is not None and size <= INLINE_CHARACTERS and len(rows) <= PIECE_ROWS:
+            few = len(rows) <= PIECE_ROWS
+            if batchers.small is not None and few and size <= INLINE_CHARACTERS:
                 if self.alone():
                     pieces = [batchers.small.run_at_once(rows, encode)]
                 else:
                     pieces = [await self._in_turn(batchers.small, rows, encode, size, time_limit)]
+            elif batchers.medium is not None and few and size <= STEPPED_CHARACTERS:
+                pieces = await self._in_pieces(batchers.medium, rows, encode, size, time_limit)
             else:
                 pieces = await self._in_pieces(batchers.large, rows, encode, size, time_limit)
         except RequestError:
@@ -198,7 +207,7 @@ class DataPlane:
             self._admission.leave(len(rows), large=False)
 
     async def _in_pieces(
-        self, batcher: ThreadBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
+        self, batcher: Batcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
     ) -> list[Done]:
         pieces: list[Done] = []
         try:

@@ -5,16 +5,18 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter_ns
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batching import Batcher, Done, ThreadBatcher, TurnBatcher
+from service.batching import Batcher, Done, StepBatcher, ThreadBatcher, TurnBatcher
 from service.classifier import Classification, Classifier
 from service.prediction import Prediction
 from service.statistics import Statistics
+from tests.processes import eventually
 
 #: So long that a test would never wait for it.
 NEVER = 3600.0
@@ -26,23 +28,32 @@ class Echo:
     def __init__(self) -> None:
         self.statistics = Statistics(["label"])
         self.batches: list[list[str]] = []
-        self.after_runs: dict[str, Callable[[], None] | None] = {}
+        self.rows_of_a_run = 100
+        self.ran: list[list[str]] = []
         self.threads: set[threading.Thread] = set()
         self.entered = threading.Semaphore(0)
         self.open = threading.Semaphore(0)
         self.gated = False
 
-    def classify(self, encodings: Sequence[str], after_run: Callable[[], None] | None = None) -> Classification:
+    def runs(self, encodings: Sequence[str]) -> Iterator[dict[int, Prediction]]:
         """Answers as soon as `open` says so, where it is gated; `fail` fails."""
         self.batches.append(list(encodings))
-        self.after_runs.update(dict.fromkeys(encodings, after_run))
         self.threads.add(threading.current_thread())
         if self.gated:
             self.entered.release()
             assert self.open.acquire(timeout=60)
-        if "fail" in encodings:
-            raise RuntimeError("broken")
-        return Classification(cast(list[Prediction], list(encodings)), 1)
+        rows = cast(list[Prediction], list(encodings))
+        for first in range(0, len(rows), self.rows_of_a_run):
+            ran = list(encodings[first : first + self.rows_of_a_run])
+            self.ran.append(ran)
+            if "fail" in ran:
+                raise RuntimeError("broken")
+            yield dict(enumerate(rows[first : first + self.rows_of_a_run], first))
+
+    def classify(self, encodings: Sequence[str]) -> Classification:
+        """All runs."""
+        runs = list(self.runs(encodings))
+        return Classification([each for some in runs for each in some.values()], len(runs))
 
     async def until_entered(self) -> None:
         assert await asyncio.to_thread(self.entered.acquire, timeout=60)
@@ -65,6 +76,10 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 def in_turn(echo: Echo, max_rows: int = 32, max_size: int = 100) -> TurnBatcher:
     return TurnBatcher(cast(Classifier, echo), max_rows, max_size)
+
+
+def in_steps(echo: Echo, max_rows: int = 32, max_size: int = 100) -> StepBatcher:
+    return StepBatcher(cast(Classifier, echo), max_rows, max_size)
 
 
 def on_thread(echo: Echo, executor: ThreadPoolExecutor, max_rows: int = 32, max_delay: float = 0.0) -> ThreadBatcher:
@@ -127,12 +142,58 @@ def test_each_is_encoded_in_its_way(echo: Echo) -> None:
     play(story())
 
 
-def test_the_thread_stands_back(echo: Echo, executor: ThreadPoolExecutor) -> None:
-    """Between runs the thread offers its processor to others; the event loop's own batches do not."""
+def test_the_thread_stands_back(echo: Echo, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After every run the thread offers its processor to others; the event loop does not do so for its own batches."""
+    yields: list[threading.Thread] = []
+    monkeypatch.setattr(os, "sched_yield", lambda: yields.append(threading.current_thread()))
 
     async def story() -> None:
-        await answers(submit(in_turn(echo), "small"), submit(on_thread(echo, executor), "large"))
-        assert echo.after_runs == {"small": None, "large": os.sched_yield}
+        echo.rows_of_a_run = 2
+        assert await answers(submit(in_turn(echo), *"abc"), submit(in_steps(echo), *"def")) == [[*"abc"], [*"def"]]
+        assert yields == []
+        assert await answers(submit(on_thread(echo, executor), *"ghijk")) == [[*"ghijk"]]
+        assert len(yields) == 3
+        assert threading.current_thread() not in yields
+
+    play(story())
+
+
+def test_others_have_their_turn_between_steps(echo: Echo) -> None:
+    """A batch in steps runs once in every turn of the event loop, beside whatever else there is, and is one batch."""
+
+    async def story() -> None:
+        echo.rows_of_a_run = 1
+        rows = [str(number) for number in range(20)]
+        stepped, small = in_steps(echo), in_turn(echo)
+        long, late = submit(stepped, *rows[:18]), submit(stepped, *rows[18:])
+        for name in "abc":
+            assert await answers(submit(small, name)) == [[name]]
+        assert not long.done()
+        assert await answers(long, late) == [rows[:18], rows[18:]]
+        ran = [run for [run] in echo.ran]
+        assert [run for run in ran if run.isdigit()] == rows
+        assert ran.index("1") < ran.index("b") < ran.index("17")
+        assert echo.batches == [rows, ["a"], ["b"], ["c"]]
+        assert echo.threads == {threading.current_thread()}
+        assert echo.statistics["runs"] == 20 + 3
+
+    play(story())
+
+
+def test_breaks_between_steps_count_as_waiting(echo: Echo) -> None:
+    """What others did between the steps of a batch is not time that its graph took."""
+
+    def busy() -> None:
+        assert echo.ran == [["a"]]
+        began = perf_counter_ns()
+        eventually(lambda: perf_counter_ns() - began > 50_000_000)
+
+    async def story() -> None:
+        echo.rows_of_a_run = 1
+        future = submit(in_steps(echo), "a", "b")
+        asyncio.get_running_loop().call_soon(busy)  # in the turn of the first step, behind it
+        done = await future
+        assert done.queue > 50_000_000 > done.tokenize + done.infer
 
     play(story())
 
@@ -141,19 +202,20 @@ def test_a_deadline_that_passed(echo: Echo) -> None:
     """A job that waited for longer than it may does not run, and its caller hears so; its neighbours run."""
 
     async def story() -> None:
-        batcher = in_turn(echo)
-        late = batcher.submit(["late"], as_they_are, 4, 0.0)
-        assert await answers(late, submit(batcher, "a")) == ["DeadlineExceeded", ["a"]]
-        assert echo.batches == [["a"]]
+        for batcher in (in_turn(echo), in_steps(echo)):
+            late = batcher.submit(["late"], as_they_are, 4, 0.0)
+            assert await answers(late, submit(batcher, "a")) == ["DeadlineExceeded", ["a"]]
+        assert echo.batches == [["a"], ["a"]]
 
     play(story())
 
 
-def test_a_turn_has_limits(echo: Echo) -> None:
-    """Beyond the rows or the size of a batch the rest runs in the next turn; a large job runs alone."""
+@pytest.mark.parametrize("make", [in_turn, in_steps])
+def test_a_batch_has_limits(echo: Echo, make: Callable[[Echo, int, int], Batcher]) -> None:
+    """Beyond the rows or the size of a batch the rest runs afterwards; a large job runs alone."""
 
     async def story() -> None:
-        batcher = in_turn(echo, max_rows=3, max_size=10)
+        batcher = make(echo, 3, 10)
         rows = ["a", "b", "c", "d", "x" * 9, "e", "y" * 50, "f"]
         assert await answers(*(submit(batcher, row) for row in rows)) == [[row] for row in rows]
         assert echo.batches == [["a", "b", "c"], ["d", "x" * 9], ["e"], ["y" * 50], ["f"]]
@@ -255,10 +317,13 @@ def test_a_failed_batch_is_not_the_end(echo: Echo, executor: ThreadPoolExecutor)
     """Everyone in a batch that failed hears of it, and the next batch runs."""
 
     async def story() -> None:
-        for batcher in (in_turn(echo), on_thread(echo, executor)):
+        echo.rows_of_a_run = 1
+        for batcher in (in_turn(echo), in_steps(echo), on_thread(echo, executor)):
             for _ in range(3):
-                assert await answers(submit(batcher, "fail")) == ["RuntimeError"]
+                together = submit(batcher, "first", "fail", "last"), submit(batcher, "neighbour")
+                assert await answers(*together) in (["RuntimeError"] * 2, ["RuntimeError", ["neighbour"]])
                 assert await answers(submit(batcher, "fine")) == [["fine"]]
+        assert ["last"] not in echo.ran
 
     play(story())
 
@@ -277,10 +342,11 @@ def test_who_left_does_not_run(echo: Echo, executor: ThreadPoolExecutor) -> None
         echo.open.release(10)
         assert await answers(stays) == [["stays"]]
         assert await answers(submit(batcher, "later")) == [["later"]]
-        turn = in_turn(echo)
-        gone = submit(turn, "gone")
-        gone.cancel()
-        assert await answers(submit(turn, "stays")) == [["stays"]]
+        for here in (in_turn(echo), in_steps(echo)):
+            gone = submit(here, "gone")
+            gone.cancel()
+            assert await answers(submit(here, "stays")) == [["stays"]]
+            assert await answers(submit(here, "later")) == [["later"]]
         assert "gone" not in [row for batch in echo.batches for row in batch]
 
     play(story())
@@ -326,15 +392,18 @@ def test_executor_that_drops_what_waits(echo: Echo) -> None:
 @given(
     jobs=st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["stay", "leave", "pause", "fail"])), max_size=40),
     max_rows=st.integers(1, 8),
+    rows_of_a_run=st.integers(1, 8),
     delay=st.sampled_from([0.0, 0.001]),
 )
-def test_everyone_gets_his_own(jobs: list[tuple[int, str]], max_rows: int, delay: float) -> None:
+def test_everyone_gets_his_own(jobs: list[tuple[int, str]], max_rows: int, rows_of_a_run: int, delay: float) -> None:
     """However callers come, leave and break things, each gets the answer to what it asked, an error, or has left."""
 
     async def story() -> None:
         with ThreadPoolExecutor(1) as executor:
             echo = Echo()
-            for batcher in (in_turn(echo, max_rows), on_thread(echo, executor, max_rows, delay)):
+            echo.rows_of_a_run = rows_of_a_run
+            here = in_turn(echo, max_rows), in_steps(echo, max_rows)
+            for batcher in (*here, on_thread(echo, executor, max_rows, delay)):
                 futures = []
                 for number, (count, what) in enumerate(jobs):
                     rows = [f"{number}.{row}" for row in range(count)] + (["fail"] if what == "fail" else [])

@@ -37,13 +37,14 @@ def test_batch_equals_singles(classifier: Classifier, texts: list[str]) -> None:
         assert_same(prediction, classifier.predict([text])[0])
 
 
-def test_after_every_run(classifier: Classifier) -> None:
-    """Whoever has several texts classified may do something between the runs of the graph."""
+def test_run_by_run(classifier: Classifier) -> None:
+    """Run by run of the graph, several texts have the predictions that they have at once."""
     encodings = classifier.encode(["film", "film " * 100, "film " * 300, "film " * 301])
-    called: list[None] = []
-    classification = classifier.classify(encodings, lambda: called.append(None))
-    assert len(called) == classification.runs == 3
-    assert classification.predictions == classifier.classify(encodings).predictions
+    runs = list(classifier.runs(encodings))
+    predictions, count = classifier.classify(encodings)
+    assert len(runs) == count == 3
+    assert sorted(text for some in runs for text in some) == [0, 1, 2, 3]
+    assert {text: each for some in runs for text, each in some.items()} == dict(enumerate(predictions))
 
 
 @given(text=TEXTS)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from model.padding import pad
-from service.classifier import Classification, Classifier
-from service.dataplane import INLINE_CHARACTERS, PIECE_ROWS, DataPlane
+from service.classifier import Classifier
+from service.dataplane import INLINE_CHARACTERS, PIECE_ROWS, STEPPED_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
 from service.metrics import Metrics
 from service.prediction import Prediction
@@ -21,8 +21,9 @@ from tests.service.test_metrics import read, value
 
 Build = Callable[..., DataPlane]
 
-#: So long that it goes to the thread.
-LONG = "word " * (INLINE_CHARACTERS // 5 + 1)
+#: Too long to run at once, and so long that it goes to the thread.
+MEDIUM = "word " * (INLINE_CHARACTERS // 5 + 1)
+LONG = "word " * (STEPPED_CHARACTERS // 5 + 1)
 
 
 @pytest.fixture
@@ -57,11 +58,11 @@ class Gate(Classifier):
         self.open = threading.Event()
         self.pieces = 0
 
-    def classify(self, encodings: Any, after_run: Callable[[], None] | None = None) -> Classification:
+    def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
         self.pieces += 1
         self.entered.set()
         assert self.open.wait(60)
-        return super().classify(encodings, after_run)
+        return super().runs(encodings)
 
     async def until_entered(self) -> None:
         await asyncio.to_thread(self.entered.wait, 60)
@@ -75,23 +76,30 @@ def gate(classifier: Classifier) -> Iterator[Gate]:
     gate.open.set()
 
 
-def test_small_request(build: Build, classifier: Classifier) -> None:
-    """A small request is answered on the thread of the caller."""
+def test_where_requests_run(build: Build, classifier: Classifier) -> None:
+    """Small requests and those of some times that size run on the caller's thread, what is larger on another."""
     threads = []
 
-    class Noting(Gate):
-        def classify(self, encodings: Any, after_run: Callable[[], None] | None = None) -> Classification:
-            threads.append(threading.current_thread())
-            return super().classify(encodings, after_run)
+    class Noting(Classifier):
+        def __init__(self) -> None:
+            vars(self).update(vars(classifier))
 
-    noting = Noting(classifier)
-    noting.open.set()
-    predictions = asyncio.run(ask(build(noting), ["A great film."]))
-    assert predictions == classifier.predict(["A great film."])
-    asyncio.run(ask(build(noting), [LONG]))
-    asyncio.run(ask(build(noting), ["a"] * (PIECE_ROWS + 1)))
-    assert threads[0] is threading.current_thread()
-    assert len(threads) == 4 and threading.current_thread() not in threads[1:]
+        def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
+            threads.append(threading.current_thread())
+            return super().runs(encodings)
+
+    def thread(*texts: str) -> set[threading.Thread]:
+        threads.clear()
+        predictions = asyncio.run(ask(build(Noting()), list(texts)))
+        assert [each.tokens for each in predictions] == [len(text.split()) + 1 for text in texts]
+        return set(threads)
+
+    here = {threading.current_thread()}
+    half = MEDIUM[: len(MEDIUM) // 2]
+    for few in (["A great film."], [MEDIUM], [half] * 7, ["a"] * PIECE_ROWS, [half[:4000]] * 16):
+        assert thread(*few) == here
+    for much in ([LONG], [half] * 9, ["a"] * (PIECE_ROWS + 1)):
+        assert thread(*much).isdisjoint(here)
 
 
 def test_requests_of_one_moment_run_together(build: Build, classifier: Classifier) -> None:
@@ -179,6 +187,8 @@ def test_overload(build: Build, gate: Gate) -> None:
         await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="6 texts are waiting and 1 more would pass the limit of 6"):
             await ask(dataplane, [LONG])
+        with pytest.raises(Overloaded):
+            await ask(dataplane, [MEDIUM])
         gate.open.set()
         assert len(await ask(dataplane, ["small"])) == 1
         assert [len(await task) for task in (first, second)] == [4, 2]
@@ -253,16 +263,17 @@ def test_deadline(build: Build, gate: Gate) -> None:
 def test_failure_gives_the_place_back(build: Build, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large request that fails does not count as waiting for ever."""
 
-    def fail(self: Gate, *_: Any) -> Classification:
+    def fail(self: Gate, *_: Any) -> Iterator[dict[int, Prediction]]:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Gate, "classify", fail)
+    monkeypatch.setattr(Gate, "runs", fail)
 
     async def story() -> None:
         dataplane = build(gate, max_batch_texts=4, max_pending_texts=4)
-        for _ in range(3):
-            with pytest.raises(RuntimeError, match="broken"):
-                await ask(dataplane, [LONG] * 4)
+        for text in (LONG, MEDIUM):
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="broken"):
+                    await ask(dataplane, [text] * 4)
 
     asyncio.run(story())
 
