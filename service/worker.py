@@ -71,7 +71,7 @@ class Worker(uvicorn.Server):
         settings = dataplane.settings
         self._keeper = Keeper(dataplane, self)
         application: Any = Application(dataplane)
-        #: For small requests, which need not come over ASGI unless something is in between there.
+        #: For requests that need not come over ASGI unless something is in between there.
         self._application: Application | None = application
         application.state.keeper = self._keeper
         self._tracer: Tracer | None = None
@@ -319,6 +319,7 @@ class Worker(uvicorn.Server):
             self.server_state,
             self._loop,
             application=self._application,
+            buffers=self._dataplane.buffers,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )

@@ -22,7 +22,7 @@ from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
 from service.buffers import Buffers
-from service.dataplane import INLINE_CHARACTERS, DataPlane
+from service.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
     PLAIN_HTTP_STATUS,
@@ -137,7 +137,7 @@ class Application(FastAPI):
         self._open = frozenset(_open_paths(dataplane.settings))
         self.operational_paths = frozenset({*_health_paths(dataplane.settings), "/metrics"})
         self._access_log = dataplane.settings.access_log
-        self._small_bytes = min(INLINE_CHARACTERS, dataplane.settings.max_body_bytes)
+        self._direct_bytes = min(STEPPED_CHARACTERS, dataplane.settings.max_body_bytes)
         self._busy = Routes(_endpoints(dataplane))
         if dataplane.settings.health_route:  # before the others: it may look like one of theirs
             self.add_api_route(
@@ -173,13 +173,13 @@ class Application(FastAPI):
         self._end(route, status, started, record, scope["method"], scope["raw_path"], _client(scope))
         scope[RECORD] = None
 
-    def small(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
-        """The busy route of a POST request with that target and head, if its body is small and needs no unpacking."""
+    def direct(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
+        """The busy route of a POST request with that target and head, if its body is no file and needs no unpacking."""
         match = self._busy.find_target(target)
         if match is None or b"content-encoding" in headers:
             return None
         length = headers.get(b"content-length")
-        return match if length is not None and int(length) <= self._small_bytes else None
+        return match if length is not None and int(length) <= self._direct_bytes else None
 
     async def serve(self, match: Match, exchange: Exchange) -> None:
         """A request of a busy route from its head to the last byte of its answer."""
@@ -283,7 +283,7 @@ class Application(FastAPI):
         if len(body) <= INLINE_CHARACTERS:
             return await match.endpoint.respond(Call(body, headers, match.parameters))
         self._dataplane.expect_large()
-        # Large enough to wait for a thread, so the caller may have left before its turn comes.
+        # Large enough to wait for its turn, before which the caller may have left.
         return await exchange.while_connected(match.endpoint.respond(Call(body, headers, match.parameters)))
 
     def _admit(self, exchange: Exchange) -> None:

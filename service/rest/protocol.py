@@ -4,8 +4,8 @@ Here what is no HTTP is refused in JSON like everything else, the head of a requ
 caller who does not read its answers is left, and an offer to change to HTTP/2, which Java's client and `curl --http2`
 send with a body, is declined without losing the body.
 
-Small requests of busy routes take no way over ASGI, whose messages and tasks would cost as much as a short text does:
-from the last byte of the body the application is called, and what it answers is written.
+Requests of busy routes, up to batches of some dozen reviews, take no way over ASGI, whose messages and tasks would cost
+as much as a short text does: from the last byte of the body the application is called, and what it answers is written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.buffers import Buffers
-from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, RequestError
+from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, Overloaded, RequestError
 from service.record import Record
 from service.rest.body import CERTIFIED, RECORD, ClientDisconnected
 from service.rest.endpoint import Answer
@@ -52,17 +52,21 @@ _OFFER = {b"connection", b"upgrade", b"http2-settings"}
 
 
 class Application(Interface):
-    """What answers small requests of busy routes."""
+    """What answers requests of busy routes."""
 
-    def small(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
-        """The busy route of a POST request with that target and head, if its body is small and needs no unpacking."""
+    def direct(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
+        """The busy route of a POST request with that target and head, unless its body is better read over ASGI."""
 
     async def serve(self, match: Match, exchange: Exchange) -> None:
         """Answer it. Never raises what has to do with the request."""
 
 
-class _Small(NamedTuple):
-    """A small request as far as it has come."""
+#: Bytes of an unfinished body that do not count as waiting for a slow caller.
+_UNCOUNTED = 16_384
+
+
+class _Incoming(NamedTuple):
+    """A request of the application as far as it has come."""
 
     match: Match
     headers: dict[bytes, bytes]
@@ -72,9 +76,9 @@ class _Small(NamedTuple):
 class Protocol(HttpToolsProtocol):
     """One connection.
 
-    `application` answers small requests, if there is one to be asked directly; `header_timeout` and `write_timeout` are
-    seconds for the head of a request and for an answer. They and the time of an idle connection are looked at by
-    `watch`.
+    `application` answers requests of busy routes, if there is one to be asked directly, and `buffers` count their
+    unfinished bodies; `header_timeout` and `write_timeout` are seconds for the head of a request and for an answer.
+    They and the time of an idle connection are looked at by `watch`.
     """
 
     def __init__(
@@ -84,12 +88,15 @@ class Protocol(HttpToolsProtocol):
         loop: asyncio.AbstractEventLoop,
         *,
         application: Application | None = None,
+        buffers: Buffers,
         header_timeout: float,
         write_timeout: float,
     ) -> None:
         super().__init__(config, server_state, {}, loop)
         self._application = application
-        self._small: _Small | None = None  # the request that is being read
+        self._buffers = buffers
+        self._incoming: _Incoming | None = None  # the request that is being read
+        self._held = 0  # of the buffers, for it
         self._until: float | None = None
         self._common_of: object = None
         self._common = b""
@@ -108,11 +115,13 @@ class Protocol(HttpToolsProtocol):
             self.app_state[CERTIFIED] = bool(transport.get_extra_info("peercert"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of a request that waits for a run: nobody is there to read its answer."""
+        """Let go of a request that waits for a run, or is not complete: nobody is there to read its answer."""
         cycle: RequestResponseCycle | Direct | None = self.cycle
         super().connection_lost(exc)
         self.cycle = None  # type: ignore[assignment]  # another circle: it knows whom to tell of its end
+        self._take_incoming()
         if isinstance(cycle, Direct):
+            cycle.stop()
             record = cycle.record
         else:
             record = None if cycle is None else cast(Record | None, cycle.scope.get(RECORD))
@@ -152,33 +161,41 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes, self._in_head = 0, True
 
     def on_headers_complete(self) -> None:
-        """Start the request, unless it has to be read again without its offer, or is small and not complete yet."""
+        """Start the request, unless it is to be read again without its offer, or is the application's once complete."""
         self._in_head = False
         self._until = None
         if self.parser.should_upgrade():
             return
         if self._application is not None and self._idle and self.parser.get_method() == b"POST":
             headers = dict(self.headers)
-            if not self.expect_100_continue and (match := self._application.small(self.url, headers)) is not None:
-                self._small = _Small(match, headers, [])
+            if not self.expect_100_continue and (match := self._application.direct(self.url, headers)) is not None:
+                self._incoming = _Incoming(match, headers, [])
                 return
         self._start()
 
     def on_body(self, body: bytes) -> None:
         """Some bytes of a body."""
-        if self._small is not None:
-            self._small.pieces.append(body)
-        else:
+        incoming = self._incoming
+        if incoming is not None and (incoming.pieces or len(body) > _UNCOUNTED):
+            try:
+                self._held += self._buffers.hold(len(body))
+            except Overloaded:
+                self._give_up_waiting()  # and have it refused as any large request is
+                incoming = None
+        if incoming is None:
             super().on_body(body)
+        else:
+            incoming.pieces.append(body)
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""
         if self.parser.should_upgrade():
             return
-        if self._small is None:
+        incoming = self._take_incoming()
+        if incoming is None:
             super().on_message_complete()
             return
-        (match, headers, pieces), self._small = self._small, None
+        match, headers, pieces = incoming
         exchange = Direct(self, headers, b"".join(pieces))
         self.cycle = exchange  # type: ignore[assignment]  # it is all of a cycle that uvicorn asks for
         task = self.loop.create_task(self._serve(match, exchange))
@@ -225,11 +242,19 @@ class Protocol(HttpToolsProtocol):
 
     def _give_up_waiting(self) -> None:
         """Let a request whose body does not come have the limits of slow callers, which the application sets."""
-        if self._small is not None:
-            pieces, self._small = self._small.pieces, None
+        incoming = self._take_incoming()
+        if incoming is not None:
             self._start()
-            for piece in pieces:
+            for piece in incoming.pieces:
                 super().on_body(piece)
+
+    def _take_incoming(self) -> _Incoming | None:
+        """The request that is being read, which then is so no more."""
+        incoming, self._incoming = self._incoming, None
+        if self._held:
+            self._buffers.release(self._held)
+            self._held = 0
+        return incoming
 
     @property
     def idle_until(self) -> float | None:
@@ -304,9 +329,18 @@ def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 class Direct(Exchange):
-    """A small request that was read from a connection, and its answer. In uvicorn's eyes it is a cycle."""
+    """A request that was read from a connection, and its answer. In uvicorn's eyes it is a cycle."""
 
-    __slots__ = ("_body", "_protocol", "_target", "disconnected", "keep_alive", "message_event", "response_complete")
+    __slots__ = (
+        "_body",
+        "_protocol",
+        "_target",
+        "_working",
+        "disconnected",
+        "keep_alive",
+        "message_event",
+        "response_complete",
+    )
 
     def __init__(self, protocol: Protocol, headers: Mapping[bytes, bytes], body: bytes) -> None:
         self._protocol = protocol
@@ -318,6 +352,12 @@ class Direct(Exchange):
         self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         self.response_complete = self.disconnected = False
         self.message_event = _NOBODY_WAITS
+        self._working: asyncio.Task[Any] | None = None
+
+    def stop(self) -> None:
+        """Stop work that waits for its turn: the caller has gone."""
+        if self._working is not None:
+            self._working.cancel()
 
     @property
     def method(self) -> str:
@@ -345,7 +385,16 @@ class Direct(Exchange):
         return body
 
     async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return await work
+        self._working = task = asyncio.current_task()
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if task is None or not self.disconnected:
+                raise
+            task.uncancel()
+            raise ClientDisconnected from None
+        finally:
+            self._working = None
 
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         protocol = self._protocol

@@ -198,10 +198,11 @@ def test_answer_that_is_read_slowly(server: ServerProcess) -> None:
     assert len(json.loads(body)["predictions"]) == 1024
 
 
-def test_memory_for_slow_bodies() -> None:
+@pytest.mark.parametrize("size", [400_000, 40_000])
+def test_memory_for_slow_bodies(size: int) -> None:
     """What unfinished bodies may hold in memory is limited; who does not fit is refused, and the others go on."""
-    size = 400_000
-    with ServerProcess("--max-buffered-bytes", "1000000", "--workers", "1") as server, ExitStack() as stack:
+    limit = str(size * 5 // 2)
+    with ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server, ExitStack() as stack:
         slow = [stack.enter_context(Connection(server.port)) for _ in range(2)]
         for connection in slow:
             connection.post("/v1/predict", GOOD + b" " * size, length=len(GOOD) + size + 1)

@@ -1,4 +1,4 @@
-"""Small requests, which are answered without ASGI, on real connections."""
+"""Requests that are answered without ASGI, on real connections."""
 
 import asyncio
 import json
@@ -12,11 +12,15 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
+from service.buffers import Buffers
 from service.rest.protocol import Protocol
 from tests.processes import ServerProcess, eventually
 from tests.service.rest.raw import Connection, request
 
 GOOD = json.dumps({"text": "A great film."}).encode()
+
+#: As large as a request without ASGI may be, but for some bytes.
+BATCH = json.dumps({"texts": [f"{'good ' * n}{'bad ' * (400 - n)}film" for n in range(32)]}).encode()
 
 #: Bytes of an answer, and the most that a socket holds of it for a reader.
 SIZE, IN_KERNEL = 20_000_000, 10_000_000
@@ -39,7 +43,7 @@ def test_idle_is_who_has_the_whole_answer() -> None:
     async def check() -> None:
         loop = asyncio.get_running_loop()
         config = uvicorn.Config(nothing, interface="asgi3", log_config=None)
-        protocol = Protocol(config, ServerState(), loop, header_timeout=1, write_timeout=1)
+        protocol = Protocol(config, ServerState(), loop, buffers=Buffers(0), header_timeout=1, write_timeout=1)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
@@ -79,6 +83,23 @@ def test_the_same_answer_on_every_way(server: ServerProcess, path: str) -> None:
     assert {answer.status for answer in answers.values()} == {200}
     names = {tuple(sorted(answer.headers)) for answer in answers.values()}
     assert len(names) == 1, names
+
+
+def test_a_batch_in_pieces(server: ServerProcess) -> None:
+    """A batch of whole reviews has the same answer in one piece, in several of any size, in chunks and pipelined."""
+    length = f"Content-Length: {len(BATCH)}"
+    path = "/v1/predict_batch"
+    chunk = f"{len(BATCH):x}\r\n".encode() + BATCH + b"\r\n0\r\n\r\n"
+    whole = request(path, length) + BATCH
+    with Connection(server.port) as connection:
+        connection.send(request(path, "Transfer-Encoding: chunked") + chunk)
+        expected = connection.answer()
+        assert [each["tokens"] for each in json.loads(expected.body)["predictions"]] == [402] * 32
+        for size in (500, 16_384, 16_385, 40_000, len(whole)):
+            connection.send(*(whole[start : start + size] for start in range(0, len(whole), size)))
+            assert connection.answer().body == expected.body
+        connection.send(whole + whole + whole)
+        assert [connection.answer().body for _ in range(3)] == [expected.body] * 3
 
 
 def test_an_answer_larger_than_its_request(server: ServerProcess) -> None:
