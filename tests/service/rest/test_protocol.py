@@ -5,7 +5,8 @@ import json
 import signal
 import socket
 import struct
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -13,7 +14,8 @@ import uvloop
 from uvicorn.server import ServerState
 
 from service.buffers import Buffers
-from service.rest.protocol import Protocol
+from service.rest.body import ClientDisconnected
+from service.rest.protocol import Direct, Protocol
 from tests.processes import ServerProcess, eventually
 from tests.service.rest.raw import Connection, request
 
@@ -59,6 +61,32 @@ def test_idle_is_who_has_the_whole_answer() -> None:
             protocol.transport.close()
 
     uvloop.run(check())
+
+
+def test_work_for_a_caller_who_is_gone() -> None:
+    """Work that waits stops when its caller has gone, which is no error; who else stops it hears of that."""
+    parser = SimpleNamespace(get_http_version=lambda: "1.1", should_keep_alive=lambda: True)
+    protocol = cast(Protocol, SimpleNamespace(url=b"/", parser=parser))
+
+    async def check() -> None:
+        for gone, raised in ((True, ClientDisconnected), (False, asyncio.CancelledError)):
+            exchange = Direct(protocol, {}, b"")
+            exchange.stop()  # there is nothing to stop yet
+            never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            async def forever(never: asyncio.Future[None] = never) -> None:
+                await never
+
+            task = asyncio.create_task(exchange.while_connected(forever()))
+            await asyncio.sleep(0)
+            exchange.disconnected = gone
+            exchange.stop()
+            with pytest.raises(raised):
+                await task
+            assert never.cancelled()
+            exchange.stop()  # nor any more
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize("path", ROUTES)
