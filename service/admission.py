@@ -9,8 +9,8 @@ from service.metrics import Metrics
 class Admission:
     """The requests of one worker that wait or run, and their texts. Belongs to one event loop.
 
-    Texts of small requests and of large ones are counted apart, so that a few callers with large ones, which wait for
-    the thread, do not keep the small ones out.
+    Texts of small requests and of larger ones are counted apart, so that a few callers with those, which run in steps
+    or wait for the thread, do not keep the small ones out.
     """
 
     def __init__(self, max_requests: int, max_texts: int, metrics: Metrics) -> None:

@@ -61,10 +61,14 @@ class Batch(NamedTuple):
 
 
 class Batcher(ABC):
-    """The jobs of one classifier that wait. Belongs to one event loop."""
+    """The jobs of one classifier that wait. Belongs to one event loop.
 
-    def __init__(self, classifier: Classifier, max_rows: int) -> None:
-        self.max_rows = max_rows  # of a batch
+    `max_rows` and `max_size` bound a batch, but for a job that is larger by itself.
+    """
+
+    def __init__(self, classifier: Classifier, max_rows: int, max_size: float = math.inf) -> None:
+        self.max_rows = max_rows
+        self._max_size = max_size
         self._classifier = classifier
         self._waiting: deque[Job] = deque()
 
@@ -80,8 +84,8 @@ class Batcher(ABC):
     def _added(self, loop: asyncio.AbstractEventLoop) -> None:
         """There is one more job."""
 
-    def _take(self, max_size: float) -> list[Job]:
-        """The oldest jobs for a batch of at most so much, but one at least if there is any that is still wanted."""
+    def _take(self) -> list[Job]:
+        """The oldest jobs, as many as make a batch, but one at least if there is any that is still wanted."""
         jobs: list[Job] = []
         rows, size = 0, 0
         now = perf_counter_ns()
@@ -94,7 +98,7 @@ class Batcher(ABC):
             else:
                 rows += len(job.rows)
                 size += job.size
-                if jobs and (rows > self.max_rows or size > max_size):
+                if jobs and (rows > self.max_rows or size > self._max_size):
                     break
                 jobs.append(job)
             self._waiting.popleft()
@@ -112,12 +116,8 @@ class Batcher(ABC):
 class TurnBatcher(Batcher):
     """Runs what arrived in one turn of the event loop in the next, on the event loop's thread.
 
-    `max_size` bounds a batch, and so the time for which nothing else gets its turn.
+    `max_size` bounds the time for which nothing else gets its turn.
     """
-
-    def __init__(self, classifier: Classifier, max_rows: int, max_size: int) -> None:
-        super().__init__(classifier, max_rows)
-        self._max_size = max_size
 
     def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done:
         """The answer for rows that need not wait for others, because there are none."""
@@ -134,7 +134,7 @@ class TurnBatcher(Batcher):
             loop.call_soon(self._run, loop)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        jobs = self._take(self._max_size)
+        jobs = self._take()
         if self._waiting:
             loop.call_soon(self._run, loop)
         try:
@@ -147,12 +147,11 @@ class StepBatcher(Batcher):
     """Runs batches on the event loop's thread, one run of the graph in each of its turns.
 
     So others wait for one run at most, and nothing is handed over: on a thread that shares the interpreter with the
-    event loop a batch takes a tenth more of the processor.
+    event loop a batch takes more of the processor.
     """
 
-    def __init__(self, classifier: Classifier, max_rows: int, max_size: int) -> None:
-        super().__init__(classifier, max_rows)
-        self._max_size = max_size
+    def __init__(self, classifier: Classifier, max_rows: int, max_size: float) -> None:
+        super().__init__(classifier, max_rows, max_size)
         self._jobs: list[Job] = []
         self._steps: Generator[None, None, Batch] | None = None  # what is left of the batch of these jobs
 
@@ -162,7 +161,7 @@ class StepBatcher(Batcher):
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None:
-            self._jobs = self._take(self._max_size)
+            self._jobs = self._take()
             self._steps = steps(self._classifier, self._jobs)
         try:
             next(self._steps)
@@ -214,7 +213,7 @@ class ThreadBatcher(Batcher):
         if (delay := self._delay()) > 0:
             self._timer = loop.call_later(delay * 1e-9, self._start, loop)
             return
-        jobs = self._take(math.inf)
+        jobs = self._take()
         self._last_rows = sum(len(job.rows) for job in jobs)
         try:
             running = self._executor.submit(self._run_wanted, jobs)
@@ -230,9 +229,15 @@ class ThreadBatcher(Batcher):
         jobs[:] = [job for job in jobs if not job.done.done()]
         # Linux lets a thread compute for milliseconds before one that has woken up gets its turn. So this one stands
         # back, as often as it can, for event loops: its own and those of other workers.
-        batch = run(self._classifier, jobs, os.sched_yield)
-        os.sched_yield()
-        return batch
+        work = steps(self._classifier, jobs)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                batch: Batch = end.value
+                return batch
+            finally:
+                os.sched_yield()
 
     def _delay(self) -> int:
         """Nanoseconds for which it is worth to let more rows come."""
@@ -257,45 +262,52 @@ class ThreadBatcher(Batcher):
             self._start(loop)
 
 
-def run(classifier: Classifier, jobs: Sequence[Job], between: Callable[[], None] = lambda: None) -> Batch:
-    """All rows of the jobs; something else is done between runs of the graph."""
-    work = steps(classifier, jobs)
-    try:
-        while True:
-            next(work)
-            between()
-    except StopIteration as end:
-        batch: Batch = end.value
-        return batch
+def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
+    """All rows of the jobs in as few runs of the graph as is good, and to every job what is its own."""
+    started = perf_counter_ns()
+    encodings = _encode(jobs)
+    encoded = perf_counter_ns()
+    predictions, runs = classifier.classify(encodings)
+    infer = perf_counter_ns() - encoded
+    return Batch(_share(jobs, predictions, started, encoded - started, infer), runs)
 
 
 def steps(classifier: Classifier, jobs: Sequence[Job]) -> Generator[None, None, Batch]:
-    """All rows of the jobs in as few runs of the graph as is good, with a break after each but the last.
-
-    Returns to every job what is its own; breaks count as waiting.
-    """
+    """As `run`, with a break after each run of the graph but the last. Breaks count as waiting."""
     started = perf_counter_ns()
-    encodings: list[Encoding] = []
-    for encode, alike in groupby(jobs, key=attrgetter("encode")):
-        encodings += encode([row for job in alike for row in job.rows])
+    encodings = _encode(jobs)
     encoded = perf_counter_ns()
-    predictions: dict[int, Prediction] = {}
+    by_place: dict[int, Prediction] = {}
     runs = breaks = 0
     for some in classifier.runs(encodings):
-        predictions.update(some)
+        by_place.update(some)
         runs += 1
-        if len(predictions) < len(encodings):
+        if len(by_place) < len(encodings):
             left = perf_counter_ns()
             yield
             breaks += perf_counter_ns() - left
+    predictions = [by_place[place] for place in range(len(encodings))]
     infer = perf_counter_ns() - encoded - breaks
+    return Batch(_share(jobs, predictions, started + breaks, encoded - started, infer), runs)
+
+
+def _encode(jobs: Sequence[Job]) -> list[Encoding]:
+    """The rows of all jobs; those of neighbours that are encoded alike, together."""
+    encodings: list[Encoding] = []
+    for encode, alike in groupby(jobs, key=attrgetter("encode")):
+        encodings += encode([row for job in alike for row in job.rows])
+    return encodings
+
+
+def _share(jobs: Sequence[Job], predictions: list[Prediction], started: int, tokenize: int, infer: int) -> list[Done]:
+    """To every job what is its own."""
     done = []
     first = 0
     for job in jobs:
-        own = [predictions[row] for row in range(first, first + len(job.rows))]
-        done.append(Done(own, started - job.arrived + breaks, encoded - started, infer))
+        own = predictions[first : first + len(job.rows)]
+        done.append(Done(own, started - job.arrived, tokenize, infer))
         first += len(job.rows)
-    return Batch(done, runs)
+    return done
 
 
 def fail(jobs: Sequence[Job], error: BaseException) -> None:

@@ -75,6 +75,8 @@ class Classifier:
 
     def classify(self, encodings: Sequence[Encoding]) -> Classification:
         """Predictions in the order of the encodings, which must hold ids of the vocabulary."""
+        if self._is_one_row(encodings):
+            return Classification([self._predict_one(encodings[0])], 1)
         predictions: dict[int, Prediction] = {}
         runs = 0
         for some in self.runs(encodings):
@@ -84,9 +86,8 @@ class Classifier:
 
     def runs(self, encodings: Sequence[Encoding]) -> Iterator[dict[int, Prediction]]:
         """As `classify`, run by run of the graph: predictions of some encodings by their places."""
-        if len(encodings) == 1 and not self.packing.row_sizes:
-            encoding = encodings[0]
-            yield {0: self._prediction(encoding, self.engine.run((encoding.ids,), self._columns(encoding))[0])}
+        if self._is_one_row(encodings):
+            yield {0: self._predict_one(encodings[0])}
             return
         for run in self.packing.pack([self._columns(encoding) for encoding in encodings]):
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
@@ -95,6 +96,13 @@ class Classifier:
                 text: self._prediction(encodings[text], output)
                 for text, output in zip(run.texts, outputs, strict=False)
             }
+
+    def _is_one_row(self, encodings: Sequence[Encoding]) -> bool:
+        """Whether there is nothing to be packed."""
+        return len(encodings) == 1 and not self.packing.row_sizes
+
+    def _predict_one(self, encoding: Encoding) -> Prediction:
+        return self._prediction(encoding, self.engine.run((encoding.ids,), self._columns(encoding))[0])
 
     def _columns(self, encoding: Encoding) -> int:
         return padded_length(len(encoding.ids), self._max_tokens, self._leading_padding)

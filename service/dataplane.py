@@ -1,7 +1,8 @@
 """What every protocol calls: limits, then the classifier, then the counters.
 
-How rows run is the batchers' matter. Small requests run on the event loop; large ones go to a thread, a piece at a
-time, so that the event loop stays free and one large request does not keep the others waiting until all of it is done.
+How rows run is the batchers' matter. Small requests run on the event loop, those of some times that size as well, in
+steps; large ones go to a thread, a piece at a time, so that the event loop stays free and one large request does not
+keep the others waiting until all of it is done.
 A caller who leaves cancels its request, and no further piece of it runs.
 """
 

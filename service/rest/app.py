@@ -174,7 +174,7 @@ class Application(FastAPI):
         scope[RECORD] = None
 
     def direct(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
-        """The busy route of a POST request with that target and head, if its body is no file and needs no unpacking."""
+        """The busy route of a POST request with that target and head, if the body is not large and not packed."""
         match = self._busy.find_target(target)
         if match is None or b"content-encoding" in headers:
             return None

@@ -48,6 +48,9 @@ PIECE_BYTES = HIGH_WATER_LIMIT
 #: In every answer: what it is called is what it is, whatever a browser makes of its content.
 SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
 
+#: Bytes of an unfinished body that do not count as waiting for a slow caller.
+_UNCOUNTED = 16_384
+
 _OFFER = {b"connection", b"upgrade", b"http2-settings"}
 
 
@@ -59,10 +62,6 @@ class Application(Interface):
 
     async def serve(self, match: Match, exchange: Exchange) -> None:
         """Answer it. Never raises what has to do with the request."""
-
-
-#: Bytes of an unfinished body that do not count as waiting for a slow caller.
-_UNCOUNTED = 16_384
 
 
 class _Incoming(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model.padding import pad
-from service.classifier import Classifier
+from service.classifier import Classification, Classifier
 from service.dataplane import INLINE_CHARACTERS, PIECE_ROWS, STEPPED_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
 from service.metrics import Metrics
@@ -87,6 +87,10 @@ def test_where_requests_run(build: Build, classifier: Classifier) -> None:
         def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
             threads.append(threading.current_thread())
             return super().runs(encodings)
+
+        def classify(self, encodings: Any) -> Classification:
+            threads.append(threading.current_thread())
+            return super().classify(encodings)
 
     def thread(*texts: str) -> set[threading.Thread]:
         threads.clear()
