@@ -132,6 +132,12 @@ class Settings(BaseModel):
         description="REST connections of one worker. Further ones take the place of idle ones; where there are none, "
         "they get a 503.",
     )
+    max_connections_per_address: int = Field(
+        0,
+        ge=0,
+        description="REST connections, and gRPC connections, of one address in one worker; 0: no limit, since callers "
+        "behind a proxy share its address. Further ones are rejected.",
+    )
     handshake_timeout: float = Field(10, gt=0, description="Seconds a caller may take for a TLS or HTTP/2 handshake.")
     header_timeout: float = Field(10, gt=0, description="Seconds a caller may take to send the head of a request.")
     body_timeout: float = Field(30, gt=0, description="Seconds a caller may take to send a body; more is a 408.")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import itertools
 import logging
 import os
 import secrets
-import select
 import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +24,10 @@ from service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
 from service.grpc.server import Server as GrpcServer
 from service.keeper import Keeper, Outcome
 from service.ledger import Fact, Order
+from service.listener import Connection, Listener
 from service.rest.app import Application
 from service.rest.cors import Cors
-from service.rest.protocol import MAX_HEAD_BYTES, Protocol, refusal
+from service.rest.protocol import Protocol, refusal
 from service.tls import Certificates
 
 if TYPE_CHECKING:
@@ -48,10 +47,6 @@ _LIFE_TICKS = 5
 
 #: The same, between two looks at the connections and at the files of the certificates.
 _WATCH_TICKS = 10
-
-#: Where there are too many connections, this part of them is closed at once, so that not every new one has to look for
-#: an idle one.
-_EVICTED = 64
 
 
 class Worker(uvicorn.Server):
@@ -110,14 +105,12 @@ class Worker(uvicorn.Server):
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[Outcome]] = {}
         self._keeping: list[asyncio.Task[None]] = []
-        self._open: set[Protocol] = set()  # of the connections that were handed to this worker
-        self._attending: dict[socket.socket, asyncio.Task[None]] = {}  # the longest first
-        self._evicted = self._turned_away = 0  # since the log was last told
         self._closed: Counter[str] = Counter()  # connections by protocol, since the supervisor was last told
         self._leave_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow what all others have followed, listen to the supervisor, say so."""
+        self._loop = asyncio.get_running_loop()
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
         await self._keeper.catch_up(self._facts)
@@ -127,7 +120,7 @@ class Worker(uvicorn.Server):
         if self._settings.grpc:
             self._grpc = GrpcServer(self._dataplane, self._keeper, self._closed_one, self._certificates, self._tracer)
         self.servers = []
-        self._loop = asyncio.get_running_loop()
+        self._rest = self._make_listener()
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._keeping.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
@@ -150,6 +143,7 @@ class Worker(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new requests, of either kind, and finish those that run."""
         self.should_exit = True
+        self._rest.shutdown()
         self._loop.remove_reader(self._channel.fileno())
         for task in self._keeping:
             task.cancel()
@@ -183,22 +177,17 @@ class Worker(uvicorn.Server):
 
     def _watch(self) -> None:
         now = self._loop.time()
-        for protocol in self._open:
-            protocol.watch(now)
+        self._rest.watch(now)
         if self._grpc is not None:
             self._grpc.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
-        if self._evicted or self._turned_away:
-            told = {"closed": self._evicted, "turned_away": self._turned_away}
-            logger.warning("there are too many connections", extra=told)
-            self._evicted = self._turned_away = 0
 
     def _hear(self) -> None:
         """What the supervisor sent. Without a supervisor there is no one left to work for."""
         try:
             for _ in range(_HANDOUT):
-                if self._busy_attending():
+                if self._rest.busy:
                     break
                 received = self._channel.receive()
                 if received is None:
@@ -222,107 +211,45 @@ class Worker(uvicorn.Server):
             self._leave(at_once=True)
         self._tell_closed()
 
-    def _busy_attending(self) -> bool:
-        """Whether those who came last take the turn or two that they need before there is room for the next one."""
-        most = min(_HANDOUT, self._settings.max_connections - len(self._open))
-        return self._certificates is None and 0 < len(self._attending) >= most
-
     def _receive(self, protocol: str, connection: socket.socket | None) -> None:
         if connection is None:  # this process has no file descriptor left for it
             self._closed_one(protocol)
         elif protocol == "grpc":
             assert self._grpc is not None
             self._grpc.attend(connection)
-        elif self._has_room():
-            self._attending[connection] = self._loop.create_task(self._attend(connection))
         else:
-            self._turn_away(connection)
+            self._rest.accept(connection)
 
-    def _has_room(self) -> bool:
-        """Whether one more connection may come; where there are too many, idle ones are closed to make room."""
-        limit = self._settings.max_connections
-        if len(self._open) + len(self._attending) >= limit:
-            self._count_closed()
-        if len(self._open) + len(self._attending) < limit:
-            return True
-        soonest = heapq.nsmallest(1 + limit // _EVICTED, self._idle())
-        for _, _, protocol in soonest:
-            protocol.transport.abort()
-            self._open.discard(protocol)
-        evicted = len(soonest)
-        if not soonest and self._attending:
-            connection = next(iter(self._attending))  # the handshake that takes longest
-            self._attending.pop(connection).cancel()
-            connection.close()
-            evicted = 1
-        self._closed["rest"] += evicted
-        self._evicted += evicted
-        return bool(evicted)
+    def _make_listener(self) -> Listener:
+        settings, certificates = self._settings, self._certificates
+        return Listener(
+            "rest",
+            self._connect,
+            rejected=lambda reason: None,
+            refusal=self._refusal,
+            max_connections=settings.max_connections,
+            max_connections_per_address=settings.max_connections_per_address,
+            tls=None if certificates is None else lambda: certificates.rest,
+            handshake_timeout=settings.handshake_timeout,
+            write_timeout=settings.write_timeout,
+        )
 
-    def _idle(self) -> Iterable[tuple[float, int, Protocol]]:
-        """The connections on which nothing is going on: until when, descriptor, protocol.
-
-        What has arrived and was not read yet may be a request.
-        """
-        idle: dict[int, tuple[float, int, Protocol]] = {}
-        for protocol in self._open:
-            if (until := protocol.idle_until) is not None:
-                descriptor = protocol.transport.get_extra_info("socket").fileno()
-                idle[descriptor] = until, descriptor, protocol
-        unread = select.poll()
-        for descriptor in idle:
-            unread.register(descriptor, select.POLLIN)
-        for descriptor, _ in unread.poll(0):
-            del idle[descriptor]
-        return idle.values()
-
-    def _turn_away(self, connection: socket.socket) -> None:
-        """Say why, where that takes no handshake."""
-        with connection, contextlib.suppress(OSError):
-            connection.setblocking(False)
-            if self._certificates is None:
-                error = Unavailable("there are too many connections")
-                connection.send(refusal(error, secrets.token_hex(8), self.server_state.default_headers))
-                connection.shutdown(socket.SHUT_WR)
-                # Unread bytes would turn the end of the connection into a reset, which may overtake the refusal.
-                connection.recv(MAX_HEAD_BYTES)
-        self._closed_one("rest")
-        self._turned_away += 1
-
-    async def _attend(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        tls: dict[str, Any] = {}
-        if self._certificates is not None:
-            tls = {
-                "ssl": self._certificates.rest,
-                "ssl_handshake_timeout": self._settings.handshake_timeout,
-                "ssl_shutdown_timeout": self._settings.write_timeout,
-            }
-        protocol = self._protocol()  # under TLS, uvloop returns another one
-        try:
-            await self._loop.connect_accepted_socket(lambda: protocol, connection, **tls)
-        except OSError:  # of TLS too, whose handshake may fail or take too long
-            connection.close()
-            self._closed_one("rest")
-        else:
-            self._open.add(protocol)
-            if self.should_exit:  # the others have been told to go
-                protocol.shutdown()
-        finally:
-            # Here and not in a callback, which runs a turn later: nobody counts twice.
-            self._attending.pop(connection, None)
-
-    def _protocol(self) -> Protocol:
+    def _connect(self, lost: Callable[[Connection], None]) -> Protocol:
         settings = self._settings
         return Protocol(
             self.config,
             self.server_state,
             self._loop,
+            lost,
             application=self._application,
             buffers=self._dataplane.buffers,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )
+
+    def _refusal(self) -> bytes:
+        error = Unavailable("there are too many connections")
+        return refusal(error, secrets.token_hex(8), self.server_state.default_headers)
 
     def _alone(self) -> bool:
         """Whether the request that asks this is the only one that is here, read or running."""
@@ -348,15 +275,10 @@ class Worker(uvicorn.Server):
 
     def _tell_closed(self) -> None:
         """Let the supervisor know how many of the connections it handed out are gone."""
-        self._count_closed()
+        self._closed["rest"] += self._rest.take_closed()
         for protocol, count in self._closed.items():
             if count and self._tell("closed", protocol=protocol, count=count):
                 self._closed[protocol] = 0
-
-    def _count_closed(self) -> None:
-        gone = self._open - self.server_state.connections
-        self._open -= gone
-        self._closed["rest"] += len(gone)
 
     def _closed_one(self, protocol: str) -> None:
         self._closed[protocol] += 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 from typing import Protocol as Interface
@@ -85,6 +85,7 @@ class Protocol(HttpToolsProtocol):
         config: Config,
         server_state: ServerState,
         loop: asyncio.AbstractEventLoop,
+        lost: Callable[[Protocol], None],
         *,
         application: Application | None = None,
         buffers: Buffers,
@@ -92,6 +93,7 @@ class Protocol(HttpToolsProtocol):
         write_timeout: float,
     ) -> None:
         super().__init__(config, server_state, {}, loop)
+        self._lost = lost
         self._application = application
         self._buffers = buffers
         self._incoming: _Incoming | None = None  # the request that is being read
@@ -117,6 +119,7 @@ class Protocol(HttpToolsProtocol):
         """Let go of a request that waits for a run, or is not complete: nobody is there to read its answer."""
         cycle: RequestResponseCycle | Direct | None = self.cycle
         super().connection_lost(exc)
+        self._lost(self)
         self.cycle = None  # type: ignore[assignment]  # another circle: it knows whom to tell of its end
         self._take_incoming()
         if isinstance(cycle, Direct):

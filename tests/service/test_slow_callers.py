@@ -92,7 +92,7 @@ def test_idle_connections_make_room() -> None:
                 connection.post("/v1/predict", GOOD)
                 assert connection.answer().status == 200
         assert_works(server)
-        server.wait_for_log(r"there are too many connections closed=\d+ turned_away=0")
+        server.wait_for_log(r"there are too many connections protocol=rest evicted=\d+$")
 
 
 @pytest.mark.parametrize("first", ["further", "requests"])
@@ -148,13 +148,37 @@ def test_no_room() -> None:
             assert (answer.status, error(answer).code) == (503, "unavailable")
             assert int(answer.headers["retry-after"]) > 0
             assert further.is_closed()
-        server.wait_for_log("there are too many connections closed=0 turned_away=1")
+        server.wait_for_log(r"there are too many connections protocol=rest limit=1$")
         busy[0].send(GOOD)
         assert busy[0].answer().status == 200
         assert_works(server)
         for connection in busy[1:]:
             connection.send(GOOD)
             assert connection.answer().status == 200
+
+
+def test_connections_of_one_address() -> None:
+    """An address gets as many connections as the setting allows it, and another address its own."""
+    flags = ("--max-connections-per-address", "2", "--host", "0.0.0.0", "--workers", "1")
+    with ServerProcess(*flags) as server, ExitStack() as stack:
+        first, second = (stack.enter_context(Connection(server.port)) for _ in range(2))
+        for connection in (first, second):
+            connection.post("/v1/predict", GOOD)
+            assert connection.answer().status == 200
+        with Connection(server.port) as further:
+            assert further.answer().status == 503
+        other = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), PATIENCE, ("127.0.0.2", 0)))
+        other.sendall(request("/livez", method="GET"))
+        assert other.recv(100).startswith(b"HTTP/1.1 200 ")
+        server.wait_for_log(r"there are too many connections protocol=rest address=1$")
+        first.end()
+
+        def takes_another() -> bool:
+            with Connection(server.port) as again:
+                again.post("/v1/predict", GOOD)
+                return again.answer().status == 200
+
+        eventually(takes_another)
 
 
 def reader(port: int) -> socket.socket:

@@ -45,7 +45,9 @@ def test_idle_is_who_has_the_whole_answer() -> None:
     async def check() -> None:
         loop = asyncio.get_running_loop()
         config = uvicorn.Config(nothing, interface="asgi3", log_config=None)
-        protocol = Protocol(config, ServerState(), loop, buffers=Buffers(0), header_timeout=1, write_timeout=1)
+        protocol = Protocol(
+            config, ServerState(), loop, lambda lost: None, buffers=Buffers(0), header_timeout=1, write_timeout=1
+        )
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
