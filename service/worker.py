@@ -118,7 +118,7 @@ class Worker(uvicorn.Server):
             if descriptor is not None:
                 os.close(descriptor)
         if self._settings.grpc:
-            self._grpc = GrpcServer(self._dataplane, self._keeper, self._closed_one, self._certificates, self._tracer)
+            self._grpc = GrpcServer(self._dataplane, self._keeper, self._certificates, self._tracer)
         self.servers = []
         self._rest = self._make_listener()
         self._loop.add_reader(self._channel.fileno(), self._hear)
@@ -179,7 +179,7 @@ class Worker(uvicorn.Server):
         now = self._loop.time()
         self._rest.watch(now)
         if self._grpc is not None:
-            self._grpc.watch(now)
+            self._grpc.listener.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
 
@@ -187,7 +187,7 @@ class Worker(uvicorn.Server):
         """What the supervisor sent. Without a supervisor there is no one left to work for."""
         try:
             for _ in range(_HANDOUT):
-                if self._rest.busy:
+                if self._rest.busy or (self._grpc is not None and self._grpc.listener.busy):
                     break
                 received = self._channel.receive()
                 if received is None:
@@ -216,7 +216,7 @@ class Worker(uvicorn.Server):
             self._closed_one(protocol)
         elif protocol == "grpc":
             assert self._grpc is not None
-            self._grpc.attend(connection)
+            self._grpc.listener.accept(connection)
         else:
             self._rest.accept(connection)
 
@@ -276,6 +276,8 @@ class Worker(uvicorn.Server):
     def _tell_closed(self) -> None:
         """Let the supervisor know how many of the connections it handed out are gone."""
         self._closed["rest"] += self._rest.take_closed()
+        if self._grpc is not None:
+            self._closed["grpc"] += self._grpc.listener.take_closed()
         for protocol, count in self._closed.items():
             if count and self._tell("closed", protocol=protocol, count=count):
                 self._closed[protocol] = 0

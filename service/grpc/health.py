@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Any
 
 from service.errors import NotFound
-from service.grpc.call import Call, Method
 from service.grpc.descriptors import message_class
 from service.grpc.methods import uncounted
+from service.grpc.transport.call import Call, Method
 
 SERVICE = "grpc.health.v1.Health"
 
@@ -33,7 +33,7 @@ class Health:
         return {
             f"/{SERVICE}/Check": uncounted(HealthCheckRequest.FromString, self._check),
             f"/{SERVICE}/List": uncounted(HealthListRequest.FromString, self._list),
-            f"/{SERVICE}/Watch": Method(self._watch, response_streaming=True),
+            f"/{SERVICE}/Watch": Method(self._watch, response_streaming=True, watching=True),
         }
 
     def tell(self, serving: bool) -> None:
@@ -60,7 +60,7 @@ class Health:
 
     async def _watch(self, call: Call) -> None:
         """The status now and after every change; a service that is not there may come, as the protocol has it."""
-        request = HealthCheckRequest.FromString(call.message())
+        request = HealthCheckRequest.FromString(await call.message())
         known = request.service in self._services
         told = None
         while True:

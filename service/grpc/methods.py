@@ -15,10 +15,9 @@ from google.protobuf.message import Message
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Overloaded, Unavailable
-from service.grpc.call import Call, Method
 from service.grpc.status import as_refusal, status_of
-from service.http2.fields import encode
-from service.http2.stream import CallerGone
+from service.grpc.transport.call import Call, Method
+from service.grpc.transport.connection import CallerGone
 from service.record import Record, current
 from service.request_ids import HEADER, RequestIds
 
@@ -68,7 +67,7 @@ class Counted:
             remaining = call.remaining()
             if remaining is not None and remaining <= 0:
                 raise DeadlineExceeded("the deadline had passed before the request was read")
-            content = call.message()
+            content = await call.message()
             record.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
@@ -122,9 +121,9 @@ class Counted:
 
     def _identify(self, call: Call) -> str:
         """The request id of a call, which its caller is told."""
-        request_id = self._request_ids.choose(call.text(_REQUEST_ID))
-        call.trailing += encode(_REQUEST_ID, request_id.encode())
-        return request_id
+        call.request_id = self._request_ids.choose(call.text(_REQUEST_ID))
+        call.trailing.append((_REQUEST_ID, call.request_id.encode()))
+        return call.request_id
 
     async def _read(self, call: Call) -> bytes | None:
         """The next message of a stream. Raises `Unavailable` once the server leaves and none is on the way."""
@@ -178,6 +177,6 @@ def uncounted(parse: Callable[[bytes], Request], answer: Callable[[Request], Awa
     """A method that platforms ask all the time and that no one counts."""
 
     async def run(call: Call) -> None:
-        await call.answer((await answer(parse(call.message()))).SerializeToString())
+        await call.answer((await answer(parse(await call.message()))).SerializeToString())
 
     return Method(run)

@@ -9,10 +9,10 @@ from google.protobuf.json_format import ParseDict
 
 from service.dataplane import DataPlane
 from service.errors import Invalid
-from service.grpc.call import Method
 from service.grpc.methods import Counted, uncounted
 from service.grpc.protos import inference_pb2 as pb
 from service.grpc.status import as_refusal
+from service.grpc.transport.call import Method
 from service.keeper import Keeper
 from service.oip import description
 from service.oip.inference import Input, Request, RequestedOutput, infer

@@ -11,9 +11,9 @@ from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
 
-from service.grpc.call import Call, Method
 from service.grpc.descriptors import POOL, message_class
 from service.grpc.status import Status
+from service.grpc.transport.call import Call, Method
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 

@@ -8,9 +8,9 @@ from model.artifact import Manifest
 from service import prediction as core
 from service.dataplane import DataPlane
 from service.explaining.explainer import FILTERS
-from service.grpc.call import Method
 from service.grpc.methods import Counted
 from service.grpc.protos import sentiment_pb2 as pb
+from service.grpc.transport.call import Method
 
 SERVICE = "sentiment.v1.Sentiment"
 PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = tuple(

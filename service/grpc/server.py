@@ -1,7 +1,7 @@
 """The gRPC server of one process, on the event loop of REST.
 
-It is our own, over our own HTTP/2: grpcio's takes a call in on its threads and hands it over to the event loop, which
-costs more than the rest of a call here, and one call a turn, so that calls do not meet in a batch.
+It is our own, over an HTTP/2 library. grpcio's server takes calls in on its own threads and hands them to the event
+loop one a turn, which costs more than the rest of a call here and keeps calls from sharing a batch.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Callable
 from random import uniform
-from typing import TYPE_CHECKING, Any
+from time import perf_counter
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from service.dataplane import DataPlane
-from service.errors import HeadTooLarge, RequestError, Unauthorized, UnknownMethod
+from service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
 from service.grpc import health, oip, reflection, sentiment
-from service.grpc.call import Call, Terms
-from service.grpc.messages import check_encoding
 from service.grpc.methods import Counted
-from service.http2.connection import Connection, Limits
-from service.http2.fields import Head, encode
-from service.http2.stream import Stream
+from service.grpc.status import Status
+from service.grpc.transport.call import Call, Terms
+from service.grpc.transport.connection import Connection, Limits
+from service.grpc.transport.messages import Decompression, check_encoding
+from service.grpc.transport.turns import Turns
 from service.keeper import Keeper
+from service.listener import Connection as AnyConnection
+from service.listener import Listener
+from service.request_ids import HEADER
 from service.tls import Certificates
 
 if TYPE_CHECKING:
@@ -50,28 +54,39 @@ HEALTH_METHODS = frozenset(
 #: Bytes of a call's fields, as RFC 9113 counts them.
 _MAX_HEAD_BYTES = 16_384
 
-_CONTENT_TYPE = b"application/grpc"
+#: The request fields that are kept for as long as a call runs. Others may be as long, and nobody reads them.
+_KEPT = frozenset(
+    {
+        *(b"authorization", b"x-api-key", HEADER.encode()),
+        *(b"traceparent", b"tracestate", b"baggage"),
+        *(b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
+    }
+)
+
+_HEAD = frozenset({b":method", b":path", b"content-type"})
+_CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
+
+#: Calls of one connection that may wait for changes of the server's at once.
+_MAX_WATCHING = 16
+
+#: Statuses that are logged whether or not there is an access log, as those from 500 on are over REST.
+_FAILURES = frozenset({Status.UNKNOWN, Status.DEADLINE_EXCEEDED, Status.INTERNAL, Status.UNAVAILABLE, Status.DATA_LOSS})
 
 
 class Server:
-    """Made on the event loop, and stopped once. `watch` has to be called every second or so.
-
-    Connections are handed to it; `closed` hears of each that is gone, with the name of the protocol.
-    """
+    """Made on the event loop, and stopped once. `watch` has to be called every second or so."""
 
     def __init__(
         self,
         dataplane: DataPlane,
         keeper: Keeper,
-        closed: Callable[[str], None],
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         settings = dataplane.settings
         self._loop = asyncio.get_running_loop()
-        self._settings = settings
-        self._closed = closed
-        self._certificates = certificates
+        self._access_log = settings.access_log
+        self._buffers = dataplane.buffers
         self._api_keys = dataplane.api_keys
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
@@ -85,7 +100,13 @@ class Server:
         }
         self._unknown = self._counted.unknown()
         self._methods = {path.encode(): method for path, method in methods.items()}
-        self._terms = Terms(settings.max_body_bytes, settings.body_timeout, dataplane.buffers)
+        self._terms = Terms(
+            settings.max_body_bytes,
+            settings.body_timeout,
+            dataplane.buffers,
+            Decompression(settings.max_body_bytes),
+            self._ended,
+        )
         self._limits = Limits(
             streams=settings.grpc_max_streams,
             head_bytes=_MAX_HEAD_BYTES,
@@ -94,21 +115,18 @@ class Server:
             age_seconds=settings.grpc_max_age,
             write_seconds=settings.write_timeout,
         )
-        self._connections: set[Connection] = set()
-        self._attending: dict[socket.socket, asyncio.Task[None]] = {}  # to handshakes
+        self._turns = Turns(self._loop)
         self._tasks: set[asyncio.Task[None]] = set()  # of the calls that run
-        self._leaving = False
-        self._turned_away = 0  # connections, since the log was last told
-        self._gone = asyncio.Event()  # set when a connection is
-
-    def attend(self, accepted: socket.socket) -> None:
-        """Take a connection, unless there are too many."""
-        if len(self._connections) + len(self._attending) >= self._settings.grpc_max_connections:
-            accepted.close()
-            self._closed("grpc")
-            self._turned_away += 1
-            return
-        self._attending[accepted] = self._loop.create_task(self._attend(accepted))
+        self.listener = Listener(
+            "grpc",
+            self._connect,
+            rejected=lambda reason: None,
+            max_connections=settings.grpc_max_connections,
+            max_connections_per_address=settings.max_connections_per_address,
+            tls=None if certificates is None else lambda: certificates.grpc,
+            handshake_timeout=settings.handshake_timeout,
+            write_timeout=settings.write_timeout,
+        )
 
     @property
     def running(self) -> int:
@@ -119,95 +137,59 @@ class Server:
         """Whether health says SERVING, to those who ask and to those who watch."""
         self._health.tell(serving)
 
-    def watch(self, now: float) -> None:
-        """Leave callers who do not go on. `now` is the event loop's time."""
-        for connection in list(self._connections):
-            connection.watch(now)
-        if self._turned_away:
-            logger.warning("there are too many gRPC connections", extra={"turned_away": self._turned_away})
-            self._turned_away = 0
-
     async def stop(self, grace: float) -> None:
         """Take no new calls, end the streams that only wait, and give the running calls `grace` seconds."""
-        self._leaving = True
         self._health.leave()
         self._counted.leave()
-        for connection in self._connections:
-            connection.leave()
+        self.listener.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._until_closed()
-        for connection in list(self._connections):
-            connection.transport.abort()
-        tasks = (*self._attending.values(), *self._tasks)
+                await self.listener.wait_closed()
+        self.listener.abort()
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _until_closed(self) -> None:
-        while self._connections:
-            self._gone.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._gone.wait()
-            for connection in list(self._connections):
-                connection.watch(self._loop.time())
-
-    async def _attend(self, accepted: socket.socket) -> None:
-        accepted.setblocking(False)
-        tls: dict[str, Any] = {}
-        if self._certificates is not None:
-            tls = {
-                "ssl": self._certificates.grpc,
-                "ssl_handshake_timeout": self._settings.handshake_timeout,
-                "ssl_shutdown_timeout": self._settings.write_timeout,
-            }
-        # Callers who came together do not have to go together.
+    def _connect(self, lost: Callable[[AnyConnection], None]) -> Connection:
+        # Clients that connected together do not have to reconnect together.
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
-        connection = Connection(self._loop, limits, self._opened, self._lost)
-        try:
-            await self._loop.connect_accepted_socket(lambda: connection, accepted, **tls)
-        except OSError:  # of TLS too, whose handshake may fail or take too long
-            accepted.close()
-            self._closed("grpc")
-        else:
-            if not connection.transport.is_closing():
-                self._connections.add(connection)
-            if self._leaving:  # the others have been told to go
-                connection.leave()
-        finally:
-            # Here and not in a callback, which runs a turn later: nobody counts twice.
-            self._attending.pop(accepted, None)
+        return Connection(self._loop, limits, self._turns, self._buffers, self._opened, lost)
 
-    def _lost(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        self._closed("grpc")
-        self._gone.set()
-
-    def _opened(self, connection: Connection, number: int, head: Head) -> Stream:
-        """The call that a head begins, or what answers where it begins none."""
-        if head.method != b"POST" or not head.fields.get(b"content-type", b"").startswith(_CONTENT_TYPE):
-            return _NoCall(connection, number)
-        method = self._methods.get(head.path, self._unknown)
-        call = Call(connection, number, head.fields, method, self._terms, self._start, self._loop)
+    def _opened(self, connection: Connection, stream: int, given: list[tuple[bytes, bytes]]) -> Call | None:
+        """The call that the fields of a request begin; None if they are none of gRPC's."""
+        head = {name: value for name, value in given if name in _HEAD}
+        content_type = head.get(b"content-type", b"").partition(b";")[0].strip()
+        if head[b":method"] != b"POST" or content_type not in _CONTENT_TYPES:
+            return None
+        path = head[b":path"]
+        fields: dict[bytes, bytes] = {}
+        for name, value in given:
+            if name in _KEPT:
+                fields[name] = fields[name] + b"," + value if name in fields else value
+        method = self._methods.get(path, self._unknown)
+        call = Call(connection, stream, path, fields, method, self._terms, self._start, self._loop)
         try:
-            self._check(call, head)
+            self._check(connection, call, given)
         except RequestError as error:
             call.failure = error
         return call
 
-    def _check(self, call: Call, head: Head) -> None:
+    def _check(self, connection: Connection, call: Call, given: list[tuple[bytes, bytes]]) -> None:
         """Raise the `RequestError` with which a call is refused that must not reach its method."""
-        if head.size > _MAX_HEAD_BYTES:
+        # The size of a field is that of RFC 9113, section 6.5.2.
+        if sum(len(name) + len(value) + 32 for name, value in given) > _MAX_HEAD_BYTES:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
+        path = call.path.decode("latin-1")
         if self._api_keys is not None and not (
-            head.path.decode("latin-1") in self._open_methods
-            or self._api_keys.admit(call.text(b"authorization"), call.text(b"x-api-key"))
+            path in self._open_methods or self._api_keys.admit(call.text(b"authorization"), call.text(b"x-api-key"))
         ):
             raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
         if call.method is self._unknown:
-            raise UnknownMethod(f"there is no method {head.path.decode('latin-1')}")
-        if (encoding := head.fields.get(b"grpc-encoding")) is not None:
+            raise UnknownMethod(f"there is no method {path}")
+        if call.method.watching and _watching(connection) >= _MAX_WATCHING:
+            raise Overloaded(f"{_MAX_WATCHING} calls of this connection are watching, which is the limit")
+        if (encoding := call.fields.get(b"grpc-encoding")) is not None:
             check_encoding(encoding)
 
     def _start(self, call: Call) -> asyncio.Task[None]:
@@ -216,22 +198,22 @@ class Server:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def _ended(self, call: Call) -> None:
+        """Write the access log, in which failures stand in any case."""
+        status = Status.CANCELLED if call.status is None else call.status
+        failed = status in _FAILURES
+        if self._access_log or failed:
+            logger.log(
+                logging.ERROR if failed else logging.INFO,
+                "gRPC %s",
+                quote(call.path),  # it could hold the end of this line and a forged one
+                extra={
+                    "status": status.name,
+                    "milliseconds": round((perf_counter() - call.started) * 1000, 3),
+                    "client": call.client,
+                },
+            )
 
-class _NoCall(Stream):
-    """A request of HTTP/2 that is none of gRPC's."""
 
-    __slots__ = ()
-
-    def began(self) -> None:
-        """Say so, as gRPC's document on its protocol has it."""
-        self.finish(encode(b":status", b"415"))
-
-    def received(self, data: bytes) -> None:
-        """Nobody wants it."""
-        self.allow(len(data))
-
-    def lost(self) -> None:
-        """There is nothing to stop."""
-
-    def watch(self, now: float) -> None:
-        """There is nothing to wait for."""
+def _watching(connection: Connection) -> int:
+    return sum(isinstance(stream, Call) and stream.method.watching for stream in connection.streams)

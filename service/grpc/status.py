@@ -1,11 +1,19 @@
-"""How a call ends. Source: gRPC's documents on its status codes and on its protocol over HTTP/2."""
+"""How a call ends.
+
+Source: gRPC's documents on its status codes and on its protocol over HTTP/2, and `google/rpc/error_details.proto`.
+"""
 
 from __future__ import annotations
 
 import logging
+from base64 import b64encode
 from enum import IntEnum
 
-from google.protobuf.message import DecodeError
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
+from google.rpc.status_pb2 import Status as RpcStatus
 
 from service.errors import GRPC_STATUS, Malformed, RequestError
 
@@ -34,6 +42,9 @@ class Status(IntEnum):
     UNAUTHENTICATED = 16
 
 
+#: Who the reasons in `ErrorInfo` are those of.
+DOMAIN = "sentiment-conv1d"
+
 #: Characters of a message, each of which may take twelve bytes. The fields of an answer have to fit into one frame.
 _MAX_CHARACTERS = 1000
 
@@ -58,9 +69,34 @@ def quote(message: str) -> bytes:
 
     The end of a long one is left out: it quotes what the caller has sent.
     """
-    if len(message) > _MAX_CHARACTERS:
-        message = message[:_MAX_CHARACTERS] + "..."
+    message = _shorten(message)
     content = message.encode("utf-8", "replace")
     if content.isascii() and message.isprintable() and "%" not in message:
         return content
     return b"".join(b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in content)
+
+
+def details(error: RequestError, request_id: str) -> bytes:
+    """The value of `grpc-status-details-bin`: a `google.rpc.Status` whose details programs can read, in base64.
+
+    They are an `ErrorInfo` with the error's code as its reason, the `RequestInfo`, and a `RetryInfo` where another try
+    may succeed.
+    """
+    found: list[Message] = [
+        ErrorInfo(reason=error.code.upper(), domain=DOMAIN),
+        RequestInfo(request_id=request_id),
+    ]
+    if error.retry_after is not None:
+        found.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
+    status = RpcStatus(code=status_of(error).value, message=_shorten(error.message), details=map(_pack, found))
+    return b64encode(status.SerializeToString()).rstrip(b"=")
+
+
+def _pack(message: Message) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed
+
+
+def _shorten(message: str) -> str:
+    return message if len(message) <= _MAX_CHARACTERS else message[:_MAX_CHARACTERS] + "..."

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from service.grpc.call import Call
 from service.grpc.status import Status
-from service.http2.fields import encode
-from service.http2.stream import CallerGone
+from service.grpc.transport.call import Call
+from service.grpc.transport.connection import CallerGone
 from service.record import current
 from service.tracing import FIELDS, Tracer
 
@@ -37,7 +36,7 @@ def traced(tracer: Tracer, route: str, run: _Run) -> _Run:
     async def run_in_span(call: Call) -> None:
         given = {field: call.text(field.encode()) for field in FIELDS}
         trace = tracer.begin(name, {field: value for field, value in given.items() if value is not None}, attributes)
-        call.trailing += b"".join(encode(field.encode(), value.encode()) for field, value in trace.fields)
+        call.trailing += [(field.encode(), value.encode()) for field, value in trace.fields]
         gone = False
         try:
             await run(call)

@@ -19,8 +19,8 @@ from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
+from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
-from tests.service.http2 import wire
 from tests.service.rest.raw import Connection, error, request
 from tests.service.test_supervisor import children, connections
 

@@ -30,8 +30,8 @@ from service.rest.protocol import PIECE_BYTES
 from service.tls import Certificates
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.certificates import Authority, Issued
+from tests.service.grpc import wire
 from tests.service.grpc.channels import refused
-from tests.service.http2 import wire
 from tests.service.rest.raw import request
 
 TEXT = {"text": "A gripping, beautifully acted film."}

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import hpack
 
 from tests.processes import PATIENCE
-from tests.service.http2 import wire
+from tests.service.grpc import wire
 
 
 class Answer(NamedTuple):

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import pytest
 from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from service.http2.connection import Connection
+from service.http2.fields import Head
 
 from service.buffers import Buffers
 from service.errors import NotFound
-from service.grpc.call import Call, Method, Terms
 from service.grpc.health import Health
 from service.grpc.methods import uncounted
-from service.http2.connection import Connection
-from service.http2.fields import Head
-from tests.service.http2 import wire
+from service.grpc.transport.call import Call, Method, Terms
+from tests.service.grpc import wire
 from tests.service.http2.caller import LIMITS, Loop, Transport
 
 UNARY = [*wire.POST[:2], (":path", "/unary"), ("content-type", "application/grpc")]

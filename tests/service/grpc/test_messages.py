@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import MessageTooLarge, RequestError, UnsupportedEncoding
-from service.grpc.messages import Messages, check_encoding, wrap
+from service.grpc.transport.messages import Messages, check_encoding, wrap
 
 LIMIT = 100
 

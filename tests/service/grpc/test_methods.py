@@ -7,14 +7,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from service.http2.fields import encode
+from service.http2.stream import CallerGone
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError
-from service.grpc.call import Call
 from service.grpc.methods import Counted
 from service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
-from service.http2.fields import encode
-from service.http2.stream import CallerGone
+from service.grpc.transport.call import Call
 from service.metrics import Metrics
 from tests.service.test_metrics import series
 

@@ -1,7 +1,7 @@
-"""One call: what its caller sent, and what goes back.
+"""One call: what its client sent, and what goes back.
 
-Source: gRPC's document on its protocol over HTTP/2. A caller who breaks HTTP/2's rules is the connection's matter, one
-who breaks gRPC's is refused here.
+Source: gRPC's document on its protocol over HTTP/2. The connection handles clients that break HTTP/2's rules; those
+that break gRPC's are refused here.
 """
 
 from __future__ import annotations
@@ -10,41 +10,55 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from time import perf_counter
+from typing import Any, NamedTuple
 
 from service.buffers import Buffers
 from service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
-from service.grpc.messages import ENCODINGS, PREFIX_BYTES, Messages, wrap
-from service.grpc.status import Status, as_refusal, quote, status_of
-from service.http2.fields import encode
-from service.http2.stream import CallerGone, Stream
+from service.grpc.status import Status, as_refusal, details, quote, status_of
+from service.grpc.transport.connection import CallerGone, Connection, Stream
+from service.grpc.transport.messages import (
+    ENCODINGS,
+    PREFIX_BYTES,
+    Decompression,
+    Message,
+    Messages,
+    compress,
+    worth_compressing,
+    wrap,
+)
 
-if TYPE_CHECKING:
-    from service.http2.connection import Connection
+Trailers = list[tuple[bytes, bytes]]
 
-#: The fields in front of an answer: `:status` 200 of HPACK's table, and the content type.
-HEAD = b"\x88" + encode(b"content-type", b"application/grpc")
-_OK = encode(b"grpc-status", b"0")
+#: The fields in front of an answer.
+_HEAD: Trailers = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+_GZIP_HEAD: Trailers = [*_HEAD, (b"grpc-encoding", b"gzip")]
+_OK = (b"grpc-status", b"0")
 
 #: When to come again, in milliseconds; clients with a retry policy follow it.
 _PUSHBACK = b"grpc-retry-pushback-ms"
 
+#: What an open call takes, beside its fields and messages, and what a message that waits takes beside its bytes.
+CALL_BYTES = 8192
+_MESSAGE_BYTES = 64
+
 #: Bytes of an answer that do not count as waiting for a slow reader.
 _SMALL = 16_384
-
-#: What a message that waits takes beside its bytes.
-_OVERHEAD = 64
 
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
 class Method(NamedTuple):
-    """What a call of a method runs, and whether there is any number of messages instead of one, either way."""
+    """What a call of a method runs, and whether there is any number of messages instead of one, either way.
+
+    `watching` says that a call does nothing but wait for a change of the server's.
+    """
 
     run: Callable[[Call], Coroutine[Any, Any, None]]
     request_streaming: bool = False
     response_streaming: bool = False
+    watching: bool = False
 
 
 class Terms(NamedTuple):
@@ -53,6 +67,8 @@ class Terms(NamedTuple):
     message_bytes: int
     message_seconds: float  # from the first byte of a message to its last
     buffers: Buffers
+    decompression: Decompression
+    ended: Callable[[Call], None]  # told of every call that has begun
 
 
 class Call(Stream):
@@ -60,9 +76,11 @@ class Call(Stream):
 
     __slots__ = (
         "_complete",
+        "_connection",
         "_head_sent",
         "_held",
         "_incomplete_since",
+        "_kept",
         "_loop",
         "_messages",
         "_owed",
@@ -73,10 +91,14 @@ class Call(Stream):
         "_timer",
         "_until",
         "_waiting",
+        "_working",
         "begun",
         "failure",
         "fields",
         "method",
+        "path",
+        "request_id",
+        "started",
         "status",
         "trailing",
     )
@@ -85,36 +107,43 @@ class Call(Stream):
         self,
         connection: Connection,
         identity: int,
+        path: bytes,
         fields: Mapping[bytes, bytes],
         method: Method,
         terms: Terms,
         start: Callable[[Call], asyncio.Task[None]],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(connection, identity)
+        super().__init__(identity)
+        self.path = path
         self.method = method
+        self.started = perf_counter()
         self.fields = fields
-        self.trailing = b""  # fields that go with the status
+        self.request_id = ""
+        self.trailing: Trailers = []  # fields that go with the status
         self.status: Status | None = None  # once it is known
         self.begun = False  # its work
         self.failure: RequestError | None = None  # why there is nothing more to be read
+        self._connection = connection
         self._terms = terms
         self._start = start
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
-        self._complete: deque[bytes] = deque()
+        self._complete: deque[Message] = deque()
         self._queued = 0  # what these take
+        self._working = 0  # what the messages take that are being answered
         self._messages: Messages | None = None  # as long as one is not complete
         self._incomplete_since = 0.0
+        self._kept = CALL_BYTES + sum(map(len, fields.values()))  # as long as the call runs
         self._held = 0  # of the buffers
-        self._owed = 0  # bytes that have arrived since the caller was last allowed more
+        self._owed = 0  # bytes that have arrived since the client was last allowed more
         self._waiting: asyncio.Future[None] | None = None  # for a message
         self._head_sent = False
         self._until: float | None = None  # on the event loop's clock
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Run its method. What that raises becomes the status of the call, where somebody is there to hear it."""
+        """Run its method. What that raises becomes the status of the call, if the client is still there."""
         self.begun = True
         try:
             await self.method.run(self)
@@ -128,6 +157,7 @@ class Call(Stream):
             self.refuse(as_refusal(error, "a call"))
         finally:
             self.release()
+            self._terms.ended(self)
 
     # What its method asks and says.
 
@@ -137,16 +167,22 @@ class Call(Stream):
         return None if value is None else value.decode("latin-1")
 
     def remaining(self) -> float | None:
-        """Seconds until the caller's deadline, None where it has none."""
+        """Seconds until the client's deadline, None if it has none."""
         return None if self._until is None else self._until - self._loop.time()
 
-    def message(self) -> bytes:
-        """The one message of a unary call. Raises `RequestError` where there is none."""
+    @property
+    def client(self) -> str | None:
+        """The client's address, None if it has none."""
+        peer = self._connection.transport.get_extra_info("peername")
+        return peer[0] if isinstance(peer, tuple) else None
+
+    async def message(self) -> bytes:
+        """The one message of a unary call. Raises `RequestError` if there is none."""
         if self.failure is not None:
             raise self.failure
         if not self._complete:
             raise Malformed("the method takes one message, and there is none")
-        return self._pop()
+        return await self._pop()
 
     @property
     def has_message(self) -> bool:
@@ -154,25 +190,30 @@ class Call(Stream):
         return bool(self._complete)
 
     async def read(self) -> bytes | None:
-        """The next message of a stream, None where there is none any more. Raises `RequestError`."""
+        """The next message of a stream, None after the last one. Raises `RequestError`."""
+        self._working = 0
         while not self._complete:
             if self.failure is not None:
                 raise self.failure
             if self.ended:
                 return None
+            self._count()
             self._waiting = self._loop.create_future()
             try:
                 await self._waiting
             finally:
                 self._waiting = None
-        return self._pop()
+        return await self._pop()
 
     def more(self, message: bytes, most: int, size: int) -> list[bytes]:
         """The messages of a stream that are here beside one: so many in all at most, and of so many bytes."""
         messages: list[bytes] = []
         size -= len(message)
-        while self._complete and len(messages) + 1 < most and (size := size - len(self._complete[0])) >= 0:
-            messages.append(self._pop())
+        while self._complete and len(messages) + 1 < most and not self._complete[0].compressed:
+            size -= len(self._complete[0].content)
+            if size < 0:
+                break
+            messages.append(self._take_next().content)
         return messages
 
     async def write(self, *messages: bytes) -> None:
@@ -181,55 +222,63 @@ class Call(Stream):
 
     async def answer(self, message: bytes) -> None:
         """Send the only message, and that all is well. Raises `CallerGone`."""
-        await self._send((message,), _OK + self.trailing)
+        await self._send((message,), [_OK, *self.trailing])
         self.status = Status.OK
 
     def end(self) -> None:
         """Say that all is well, and that there are no more messages. Raises `CallerGone`."""
-        self.finish((b"" if self._head_sent else HEAD) + _OK + self.trailing)
+        self._finish([_OK])
         self.status = Status.OK
 
     def refuse(self, error: RequestError) -> None:
-        """End the call with the status of an error; there may be nobody to hear it."""
+        """End the call with the status of an error, if the client is still there."""
         status = status_of(error)
         self.status = status
         if self.cut:
             return
-        block = encode(b"grpc-status", str(status.value).encode()) + encode(b"grpc-message", quote(error.message))
+        fields = [
+            (b"grpc-status", str(status.value).encode()),
+            (b"grpc-message", quote(error.message)),
+            (b"grpc-status-details-bin", details(error, self.request_id)),
+        ]
         if error.retry_after is not None:
-            block += encode(_PUSHBACK, str(error.retry_after * 1000).encode())
+            fields.append((_PUSHBACK, str(error.retry_after * 1000).encode()))
         if status is Status.UNIMPLEMENTED:
-            block += encode(b"grpc-accept-encoding", b",".join(ENCODINGS))
-        self.finish((b"" if self._head_sent else HEAD) + block + self.trailing)
+            fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
+        self._finish(fields)
 
     # What the stream says.
 
+    @property
+    def parked(self) -> bool:
+        """Whether it waits for a message, or for a change of the server's."""
+        return self._task is None or self._waiting is not None or (self.method.watching and self.begun)
+
     def began(self) -> None:
-        """Take note of the deadline, and run what can run."""
+        """Note the deadline, and run what can run."""
         if (timeout := self.fields.get(b"grpc-timeout")) is not None:
             self._take_timeout(timeout)
+        self._count()
         if self.method.request_streaming or self.ended or self.failure is not None:
             self._run()
 
     def received(self, data: bytes) -> None:
         """Cut messages out of what arrives."""
         if self.failure is not None or self.status is not None:
-            self.allow(len(data))  # nobody wants it
+            self._connection.consumed(self, len(data))  # nobody wants it
             return
         self._owed += len(data)
         if self._messages is None and _is_one_message(data, self._terms.message_bytes):
-            self._push(data[PREFIX_BYTES:])
+            self._push(Message(data[PREFIX_BYTES:], compressed=False))
         elif data:
             self._take(data)
         if self.ended and self._messages is not None:
             self._fail(Malformed("the last message is not complete"))
+        self._count()
         if self.method.request_streaming:
-            self._count()
             self._wake()
         elif self.ended:
             self._run()
-        else:
-            self._count()
 
     def lost(self) -> None:
         """Stop the work."""
@@ -257,9 +306,10 @@ class Call(Stream):
             self._timer.cancel()
             self._timer = None
         self._complete.clear()
-        self._queued, self._messages = 0, None
-        if self._held:
-            self._count()
+        self._messages = None
+        self._terms.buffers.release(self._held)
+        self._held = 0
+        self._repay()
 
     # The rest.
 
@@ -274,7 +324,7 @@ class Call(Stream):
             self._timer = self._loop.call_at(self._until, self._expire)
 
     def _expire(self) -> None:
-        """The caller's deadline has passed."""
+        """The client's deadline has passed."""
         self._fail(DeadlineExceeded("the deadline has passed"))
         if self._task is not None and self.begun:  # a task that is cancelled before it begins tells nobody
             self._task.cancel()
@@ -294,34 +344,54 @@ class Call(Stream):
         if self._messages is not None and not self._messages.incomplete:
             self._messages = None
 
-    def _push(self, message: bytes) -> None:
+    def _push(self, message: Message) -> None:
         if self._complete and not self.method.request_streaming:
             self._fail(Malformed("the method takes one message, and there are more"))
             return
         self._complete.append(message)
-        self._queued += len(message) + _OVERHEAD
+        self._queued += len(message.content) + _MESSAGE_BYTES
 
-    def _pop(self) -> bytes:
+    def _take_next(self) -> Message:
         message = self._complete.popleft()
-        self._queued -= len(message) + _OVERHEAD
+        size = len(message.content)
+        self._queued -= size + _MESSAGE_BYTES
+        self._working += size
         self._count()
+        if self.failure is not None:
+            raise self.failure
         return message
 
+    async def _pop(self) -> bytes:
+        content, compressed = self._take_next()
+        if not compressed:
+            return content
+        return await self._terms.decompression.expand(content, self.fields[b"grpc-encoding"], self._hold_expanded)
+
+    def _hold_expanded(self, size: int) -> None:
+        self._working += size
+        self._count()
+        if self.failure is not None:
+            raise self.failure
+
     def _count(self) -> None:
-        """Count what is held in memory, and let the caller send more unless there are messages nobody has read."""
-        held = self._queued + (0 if self._messages is None else self._messages.incomplete)
-        change = held - self._held
-        if change > 0:
+        """Count what is held in memory, and let the client send more unless messages wait to be read."""
+        held = self._kept + self._queued + self._working
+        if self._messages is not None:
+            held += self._messages.incomplete
+        if held != self._held:
+            buffers = self._terms.buffers
+            buffers.release(self._held)
+            self._held = 0
             try:
-                self._held += self._terms.buffers.hold(change)
+                self._held = buffers.hold(held)
             except RequestError as error:
                 self._fail(error)
-        elif change < 0:
-            self._terms.buffers.release(-change)
-            self._held = held
         if not self._queued or not self.method.request_streaming:
-            self.allow(self._owed)
-            self._owed = 0
+            self._repay()
+
+    def _repay(self) -> None:
+        owed, self._owed = self._owed, 0
+        self._connection.consumed(self, owed)
 
     def _run(self) -> None:
         if self._task is None:
@@ -340,15 +410,31 @@ class Call(Stream):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def _send(self, messages: Sequence[bytes], tail: bytes | None) -> None:
-        data = wrap(messages[0]) if len(messages) == 1 else b"".join(map(wrap, messages))
+    async def _send(self, messages: Sequence[bytes], trailers: Trailers | None) -> None:
+        accepted = self.fields.get(b"grpc-accept-encoding", b"")
+        encoded = [await self._encode(message, accepted) for message in messages]
+        data = encoded[0] if len(encoded) == 1 else b"".join(encoded)
         held = self._terms.buffers.hold(len(data)) if len(data) > _SMALL else 0
-        head, self._head_sent = b"" if self._head_sent else HEAD, True
+        head = None
+        if not self._head_sent:
+            more = trailers is None and b"gzip" in accepted  # later messages may be compressed
+            head = _GZIP_HEAD if more or data[0] else _HEAD
+            self._head_sent = True
         try:
-            await self.send(data, head=head, tail=tail)
+            await self._connection.send(self, data, head=head, trailers=trailers)
         finally:
-            if held:
-                self._terms.buffers.release(held)
+            self._terms.buffers.release(held)
+
+    async def _encode(self, message: bytes, accepted: bytes) -> bytes:
+        if worth_compressing(len(message), accepted):
+            compressed = await compress(message)
+            if len(compressed) < len(message):
+                return wrap(compressed, compressed=True)
+        return wrap(message)
+
+    def _finish(self, fields: Trailers) -> None:
+        head = [] if self._head_sent else _HEAD
+        self._connection.finish(self, [*head, *fields, *self.trailing])
 
 
 def _is_one_message(data: bytes, limit: int) -> bool:

@@ -1,0 +1,163 @@
+"""Messages in the content of a stream: where they begin and end, and their compression.
+
+Source: `Length-Prefixed-Message` in gRPC's document on its protocol over HTTP/2, and its document on compression.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from struct import Struct
+from typing import NamedTuple
+
+from service.errors import Malformed, MessageTooLarge, UnsupportedEncoding
+
+#: Encodings of messages, with the parameter that zlib needs to decompress them.
+_WINDOW_BITS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
+ENCODINGS = (b"identity", *_WINDOW_BITS)
+
+#: Whether a message is compressed, and its length.
+_PREFIX = Struct(">BL")
+PREFIX_BYTES = _PREFIX.size
+
+#: Bytes that are decompressed in one turn of the event loop, a tenth of a millisecond's work, and of compressed ones.
+_STEP_BYTES = 65_536
+_PIECE_BYTES = 8192
+
+#: Answers of fewer bytes are not worth compressing; larger ones than the other bound are compressed on a thread.
+_WORTHWHILE_BYTES = 16_384
+_THREAD_BYTES = 131_072
+
+#: A low level has most of the gain for a fraction of the time.
+_LEVEL = 1
+
+
+class Message(NamedTuple):
+    """A message as it arrived."""
+
+    content: bytes
+    compressed: bool
+
+
+def wrap(message: bytes, *, compressed: bool = False) -> bytes:
+    """A message with its prefix."""
+    return _PREFIX.pack(compressed, len(message)) + message
+
+
+class Messages:
+    """Cuts messages of at most `limit` bytes out of what arrives; compressed ones are allowed with an `encoding`."""
+
+    def __init__(self, limit: int, encoding: bytes) -> None:
+        self._limit = limit
+        self._encoding = encoding
+        self._buffer = bytearray()
+        self._compressed = False
+        self._needed: int | None = None  # bytes of the message that has begun, once that is known
+
+    @property
+    def incomplete(self) -> int:
+        """The bytes that are here of a message which is not complete."""
+        return len(self._buffer) + (0 if self._needed is None else PREFIX_BYTES)
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that are complete now.
+
+        Raises `MessageTooLarge` as soon as that is announced, and `Malformed`.
+        """
+        self._buffer += data
+        complete: list[Message] = []
+        while True:
+            if self._needed is None:
+                if len(self._buffer) < PREFIX_BYTES:
+                    return complete
+                self._compressed, self._needed = self._begin(*_PREFIX.unpack_from(self._buffer))
+                del self._buffer[:PREFIX_BYTES]
+            if len(self._buffer) < self._needed:
+                return complete
+            message = bytes(memoryview(self._buffer)[: self._needed])
+            del self._buffer[: self._needed]
+            self._needed = None
+            complete.append(Message(message, self._compressed))
+
+    def _begin(self, flag: int, length: int) -> tuple[bool, int]:
+        if flag > 1:
+            raise Malformed(f"a message begins with 0 or 1, this one with {flag}")
+        if flag and self._encoding == b"identity":
+            raise Malformed("a message says that it is compressed, but not how")
+        if length > self._limit:
+            raise MessageTooLarge(f"a message of {length} bytes is larger than max_body_bytes, {self._limit}")
+        return bool(flag), length
+
+
+class Decompression:
+    """Decompresses messages of at most `limit` bytes on the event loop, a step a turn, one large message at a time.
+
+    A message of a few kilobytes may expand to megabytes, so the number of those that are expanded at once bounds both
+    the time of a turn and the memory.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = asyncio.Lock()
+
+    async def expand(self, message: bytes, encoding: bytes, hold: Callable[[int], None]) -> bytes:
+        """A message without its compression. `hold` is called with the number of bytes before they are kept.
+
+        Raises `MessageTooLarge`, `Malformed`, and what `hold` raises.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        async with AsyncExitStack() as stack:
+            try:
+                for piece in _decompress(message, _WINDOW_BITS[encoding]):
+                    if len(pieces) == 1:
+                        await stack.enter_async_context(self._lock)
+                    elif pieces:
+                        await asyncio.sleep(0)
+                    size += len(piece)
+                    if size > self._limit:
+                        raise MessageTooLarge(
+                            f"a message is larger than max_body_bytes, {self._limit}, when it is expanded"
+                        )
+                    hold(len(piece))
+                    pieces.append(piece)
+            except zlib.error:
+                raise Malformed(f"a message is no {encoding.decode()}") from None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _decompress(message: bytes, window_bits: int) -> Iterator[bytes]:
+    """The content in pieces of at most `_STEP_BYTES`. Raises `zlib.error` unless it is one whole stream."""
+    stream = zlib.decompressobj(window_bits)
+    for start in range(0, len(message), _PIECE_BYTES):
+        data, full = message[start : start + _PIECE_BYTES], True
+        while data or full:
+            piece = stream.decompress(data, _STEP_BYTES)
+            yield piece
+            data, full = stream.unconsumed_tail, len(piece) == _STEP_BYTES
+            if stream.unused_data:
+                raise zlib.error("there is more after the end")
+    if not stream.eof:
+        raise zlib.error("the end is missing")
+
+
+def check_encoding(encoding: bytes) -> None:
+    """Raise `UnsupportedEncoding` unless messages compressed so can be read."""
+    if encoding not in ENCODINGS:
+        known = ", ".join(each.decode() for each in ENCODINGS)
+        raise UnsupportedEncoding(f"grpc-encoding is {encoding.decode('latin-1')}; what is understood is {known}")
+
+
+def worth_compressing(size: int, accepted: bytes) -> bool:
+    """Whether an answer of that many bytes is compressed for a client with that `grpc-accept-encoding`."""
+    return size >= _WORTHWHILE_BYTES and b"gzip" in (each.strip() for each in accepted.split(b","))
+
+
+async def compress(message: bytes) -> bytes:
+    """A message as gzip, made on a thread if it is large."""
+    if len(message) <= _THREAD_BYTES:
+        return gzip.compress(message, _LEVEL, mtime=0)
+    return await asyncio.to_thread(gzip.compress, message, _LEVEL, mtime=0)
