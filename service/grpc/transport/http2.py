@@ -30,7 +30,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
-from hpack import Encoder, NeverIndexedHeaderTuple
+from hpack import Decoder, Encoder
 from hyperframe.frame import GoAwayFrame
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -41,21 +41,21 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: The largest stream identifier, which names no stream in particular in the first GOAWAY of a graceful shutdown.
 LARGEST_STREAM = 2**31 - 1
 
+_LARGEST_WINDOW = 2**31 - 1
+
 #: Bytes that a client may send on a stream before the application has consumed some.
 STREAM_WINDOW = 262_144
 
 #: Of a frame: its length (3 bytes), type, flags and stream identifier (4 bytes).
 _FRAME_HEADER = 9
 _MAX_FRAME_SIZE = 16_384
-_HEADERS, _GOAWAY, _CONTINUATION = 1, 7, 9
+_HEADERS, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 1, 7, 8, 9
 _END_HEADERS = 4
 _MIN_GOAWAY = 8
+_WINDOW_UPDATE_BYTES = 4
 
 #: Compressed bytes of one header block. The decoder limits what they expand to, to 64 KiB.
 _MAX_BLOCK_BYTES = 32_768
-
-#: The most that the compression table for responses may take.
-_TABLE_BYTES = 4096
 
 #: Closed streams of which h2 remembers how they ended, to judge frames that were on the way.
 _REMEMBERED_STREAMS = 256
@@ -63,8 +63,16 @@ _REMEMBERED_STREAMS = 256
 #: Bytes of closed streams after which the connection's window is opened again.
 _CREDIT = 65_536
 
-#: Response fields with few values. All others stay out of the compression table, which the client could let grow.
-_INDEXED = frozenset({b":status", b"content-type", b"grpc-status", b"grpc-encoding"})
+#: The most that the fields of a request may come to when they are decompressed, as RFC 9113 counts them.
+_MAX_LIST_BYTES = 65_536
+
+#: A header block of only these bytes refers to fields in the tables, a byte each (RFC 7541, section 6.1). Of such blocks,
+#: so many are kept for a connection.
+_REFERENCES = bytes(range(0x81, 0xFF))
+_MAX_KNOWN_BLOCKS = 64
+
+#: Response fields with few values.
+_REPEATED = frozenset({b":status", b"content-type", b"grpc-status", b"grpc-encoding"})
 
 CANCEL, NO_ERROR = ErrorCodes.CANCEL, ErrorCodes.NO_ERROR
 
@@ -125,7 +133,7 @@ class Http2:
             normalize_inbound_headers=False,
         )
         self._h2 = _Connection(config)
-        self._h2.encoder = _Encoder()
+        self._h2.encoder, self._h2.decoder = _Encoder(), _Decoder(config)
         self._settings = {
             SettingCodes.MAX_CONCURRENT_STREAMS: streams,
             SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
@@ -142,7 +150,7 @@ class Http2:
             WindowUpdated: lambda event: handler.window_opened(event.stream_id),
             PingReceived: lambda event: handler.ping_received(),
             PingAckReceived: lambda event: handler.ping_answered(event.ping_data),
-            RemoteSettingsChanged: self._changed,
+            RemoteSettingsChanged: lambda event: handler.settings_received(),
             PriorityUpdated: lambda event: handler.noise_received(),
             UnknownFrameReceived: lambda event: handler.noise_received(),
         }
@@ -179,6 +187,8 @@ class Http2:
                 self._fail(ErrorCodes.ENHANCE_YOUR_CALM, f"a header block has more than {_MAX_BLOCK_BYTES} bytes")
             if flags & _END_HEADERS:
                 self._block_bytes = 0
+        elif kind == _WINDOW_UPDATE and size == _WINDOW_UPDATE_BYTES and self._open_window(frame):
+            return True
         elif kind == _GOAWAY and not any(frame[5:9]) and size >= _MIN_GOAWAY and not self._block_bytes:
             self._handler.goaway_received()
             return True
@@ -193,8 +203,7 @@ class Http2:
 
     def send_fields(self, stream: int, fields: Fields, *, ended: bool = False) -> None:
         """The first or, with `ended`, the last header fields of a response."""
-        marked = [each if each[0] in _INDEXED else NeverIndexedHeaderTuple(*each) for each in fields]
-        self._h2.send_headers(stream, marked, end_stream=ended)
+        self._h2.send_headers(stream, fields, end_stream=ended)
 
     def send_content(self, stream: int, data: bytes) -> None:
         """Content of a response, at most `max_content` bytes and within the `window`."""
@@ -278,6 +287,19 @@ class Http2:
             if (handle := self._dispatch.get(event.__class__)) is not None:
                 handle(event)
 
+    def _open_window(self, frame: bytearray) -> bool:
+        """Apply a WINDOW_UPDATE, unless it needs h2's judgement.
+
+        grpcio sends two with every call, and h2 takes longer for them than for all of an answer's content.
+        """
+        stream, increment = int.from_bytes(frame[5:9]) & LARGEST_STREAM, int.from_bytes(frame[9:])
+        target = self._h2.streams.get(stream) if stream else self._h2
+        if target is None or not 0 < increment <= _LARGEST_WINDOW - target.outbound_flow_control_window:
+            return False
+        target.outbound_flow_control_window += increment
+        self._handler.window_opened(stream)
+        return True
+
     def _request(self, event: RequestReceived) -> None:
         ended = event.stream_ended is not None
         self._handler.request_received(event.stream_id, event.headers, ended=ended)
@@ -286,13 +308,9 @@ class Http2:
         ended, size = event.stream_ended is not None, event.flow_controlled_length or 0
         self._handler.content_received(event.stream_id, event.data or b"", size, ended=ended)
 
-    def _changed(self, event: RemoteSettingsChanged) -> None:
-        if SettingCodes.HEADER_TABLE_SIZE in event.changed_settings:
-            # The client may ask for a table of any size, of which every field would be compared.
-            self._h2.encoder.header_table_size = min(self._h2.encoder.header_table_size, _TABLE_BYTES)
-        self._handler.settings_received()
-
     def _trailers(self, event: TrailersReceived) -> None:
+        if any(name.startswith(b":") for name, _ in event.headers):  # repeats a block that was valid in front
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "a trailer section with pseudo-header fields")
         self._handler.content_received(event.stream_id, b"", 0, ended=True)
 
     def _fail(self, code: ErrorCodes, reason: str) -> NoReturn:
@@ -305,7 +323,48 @@ class _Connection(H2Connection):
 
 
 class _Encoder(Encoder):
-    """Writes strings as they are: Huffman coding in Python costs more than the bytes it saves."""
+    """Writes fields that go into no table, and strings as they are.
+
+    So the same field is always the same bytes, which are kept for those of every response, and no client can make the
+    table grow. Huffman coding in Python costs more than the bytes it saves.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[tuple[bytes, bytes], bytes] = {}
 
     def encode(self, headers: Any, huffman: bool = False) -> bytes:
-        return super().encode(headers, huffman)
+        blocks = [self._known.get(field) or self._encode(field) for field in headers]
+        if self.header_table.resized:
+            blocks.insert(0, super().encode([]))
+        return b"".join(blocks)
+
+    def _encode(self, field: tuple[bytes, bytes]) -> bytes:
+        block = self.add(field, sensitive=True)
+        if field[0] in _REPEATED:
+            self._known[field] = block
+        return block
+
+
+class _Decoder(Decoder):
+    """Decodes a block of fields, and has it validated, only once if the client repeats it, as most do in every call.
+
+    A block of nothing but references to the tables means the same as long as no other block changes them.
+    """
+
+    def __init__(self, config: H2Configuration) -> None:
+        super().__init__(_MAX_LIST_BYTES)
+        self._config = config
+        self._known: dict[bytes, Any] = {}
+
+    def decode(self, data: bytes, raw: bool = False) -> Any:
+        known = self._known.get(data)
+        self._config.validate_inbound_headers = known is None
+        if known is not None:
+            return known
+        fields = super().decode(data, raw)
+        if data.translate(None, _REFERENCES) or len(self._known) == _MAX_KNOWN_BLOCKS:
+            self._known.clear()
+        else:
+            self._known[data] = fields
+        return fields
