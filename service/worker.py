@@ -120,6 +120,7 @@ class Worker(uvicorn.Server):
         """Follow what all others have followed, listen to the supervisor, say so."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
+        self._dataplane.access.refresh()  # the keys are those of the service's start
         await self._keeper.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
@@ -189,6 +190,7 @@ class Worker(uvicorn.Server):
             self._grpc.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
+        self._dataplane.access.refresh()
         if self._evicted or self._turned_away:
             told = {"closed": self._evicted, "turned_away": self._turned_away}
             logger.warning("there are too many connections", extra=told)

@@ -72,7 +72,7 @@ class Server:
         self._settings = settings
         self._closed = closed
         self._certificates = certificates
-        self._api_keys = dataplane.api_keys
+        self._access = dataplane.access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
         self._counted = Counted(dataplane, tracer)
@@ -200,13 +200,14 @@ class Server:
         """Raise the `RequestError` with which a call is refused that must not reach its method."""
         if head.size > _MAX_HEAD_BYTES:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
-        if self._api_keys is not None and not (
-            head.path.decode("latin-1") in self._open_methods
-            or self._api_keys.admit(call.text(b"authorization"), call.text(b"x-api-key"))
-        ):
+        path = head.path.decode("latin-1")
+        presented = call.text(b"authorization"), call.text(b"x-api-key")
+        if path not in self._open_methods and not self._access.admits(*presented):
             raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
+        if path in oip.ADMINISTRATION:
+            self._access.check_administration(*presented)
         if call.method is self._unknown:
-            raise UnknownMethod(f"there is no method {head.path.decode('latin-1')}")
+            raise UnknownMethod(f"there is no method {path}")
         if (encoding := head.fields.get(b"grpc-encoding")) is not None:
             check_encoding(encoding)
 

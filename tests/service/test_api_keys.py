@@ -44,8 +44,7 @@ def test_reading(tmp_path: Path) -> None:
     """Keys come from a list, from a file with comments, or from both."""
     file = tmp_path / "keys"
     file.write_text(f"# of the nightly job\n{SECOND}\n\n")
-    keys = ApiKeys.read(FIRST, file)
-    assert keys is not None
+    keys = ApiKeys(FIRST, file)
     for key in (FIRST, SECOND):
         assert keys.admit(None, key)
         assert keys.admit(f"Bearer {key}", None)
@@ -66,7 +65,7 @@ def test_reading(tmp_path: Path) -> None:
 def test_bad_keys(listed: str, reason: str) -> None:
     """A key that is none, or could be guessed, is refused at the start, and not shown."""
     with pytest.raises(StartupError, match=reason) as error:
-        ApiKeys.read(listed, None)
+        ApiKeys(listed)
     assert not listed.strip(" ,") or listed not in str(error.value)
 
 
@@ -80,7 +79,7 @@ def test_bad_file(tmp_path: Path) -> None:
 @given(st.one_of(st.none(), st.text()), st.one_of(st.none(), st.text()))
 def test_strangers(authorization: str | None, key: str | None) -> None:
     """Whatever else is presented opens nothing."""
-    assert not ApiKeys([FIRST, SECOND]).admit(authorization, key)
+    assert not ApiKeys(f"{FIRST},{SECOND}").admit(authorization, key)
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": f"Basic {FIRST}"}])
