@@ -87,6 +87,34 @@ def test_everyone() -> None:
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
 
 
+def unload(server: ServerProcess, *headers: str, host: str = "test") -> int:
+    """The status of a request to unload the default model, sent as a browser sends that of a page."""
+    with Connection(server.port) as connection:
+        head = ("POST /v2/repository/models/imdb-cnn/unload HTTP/1.1", f"Host: {host}", "Content-Length: 0", *headers)
+        connection.send("\r\n".join((*head, "", "")).encode())
+        return connection.answer().status
+
+
+@pytest.mark.parametrize("origins", [(), ("--cors-origins", PAGE), ("--cors-origins", "*")])
+def test_administration_from_pages(origins: tuple[str, ...]) -> None:
+    """Open administration is open to no web page but those of the named origins, of which a star is none."""
+    with ServerProcess("--workers", "1", "--admin", "open", *origins) as server:
+        for host, headers in (
+            ("test", ("Origin: https://evil.example", "Content-Type: text/plain")),
+            ("test", ("Origin: null",)),
+            ("test", ("Origin:",)),
+            ("test", ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors")),
+            ("test", ("Sec-Fetch-Site: same-site",)),
+            # What a page sends whose own name has been rebound to the address of the service.
+            ("evil.example:8000", ("Origin: http://evil.example:8000", "Sec-Fetch-Site: same-origin")),
+        ):
+            assert unload(server, *headers, host=host) == 403
+        assert unload(server, f"Origin: {PAGE}", "Sec-Fetch-Site: cross-site") == (200 if PAGE in origins else 403)
+        assert server.client.post("/v2/repository/models/imdb-cnn/load").status_code == 200
+        assert server.client.get("/readyz").status_code == 200
+        assert unload(server) == 200, "what is no page needs no origin"
+
+
 def test_off(server: ServerProcess) -> None:
     """By default no page of another origin may call, and answers say nothing of it."""
     answer = preflight(server, PAGE)
