@@ -39,8 +39,9 @@ class Access:
 
     def admits(self, authorization: str | None, key: str | None) -> bool:
         """Whether a caller may send requests. An administration key is accepted wherever an API key is."""
-        accepted = (self._api_keys, self._admin_keys)
-        return self._api_keys is None or any(keys and keys.admit(authorization, key) for keys in accepted)
+        if self._api_keys is None or self._api_keys.admit(authorization, key):
+            return True
+        return self._admin_keys is not None and self._admin_keys.admit(authorization, key)
 
     def check_administration(self, authorization: str | None, key: str | None) -> None:
         """Raise `Forbidden` or `Unauthorized` unless a caller whom `admits` accepts may load and unload models."""

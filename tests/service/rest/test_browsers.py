@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.processes import ServerProcess
-from tests.service.rest.raw import Connection
+from tests.service.rest.raw import Connection, request
 
 PAGE, OTHER_PAGE, STRANGE_PAGE = "https://reviews.example", "http://localhost:3000", "https://elsewhere.example"
 KEY = "a-key-of-some-length"
@@ -113,6 +115,29 @@ def test_administration_from_pages(origins: tuple[str, ...]) -> None:
         assert server.client.post("/v2/repository/models/imdb-cnn/load").status_code == 200
         assert server.client.get("/readyz").status_code == 200
         assert unload(server) == 200, "what is no page needs no origin"
+
+
+@pytest.fixture(scope="module")
+def administered() -> Iterator[ServerProcess]:
+    """A server whose models the pages of one origin may load and unload."""
+    with ServerProcess("--workers", "1", "--admin", "open", "--cors-origins", PAGE) as server:
+        yield server
+
+
+@given(
+    st.one_of(
+        st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60),
+        st.text("/:.*,?#x \t", max_size=3).flatmap(lambda more: st.sampled_from([PAGE + more, more + PAGE])),
+        st.integers(0, len(PAGE)).map(lambda end: PAGE[:end]),
+    ).filter(lambda origin: origin.strip() != PAGE)
+)
+def test_administration_from_any_page(administered: ServerProcess, origin: str) -> None:
+    """No other origin passes for one that is named."""
+    with Connection(administered.port) as connection:
+        connection.send(request("/v2/repository/models/other/load", "Content-Length: 0", f"Origin: {origin}"))
+        assert connection.answer().status == 403
+        connection.send(request("/v2/repository/models/other/load", "Content-Length: 0", f"Origin: {PAGE}"))
+        assert connection.answer().status == 404
 
 
 def test_off(server: ServerProcess) -> None:
