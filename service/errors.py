@@ -70,7 +70,7 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    """No client certificate, where one is needed."""
+    """Not allowed to this caller: without a client certificate or an administration key, or from another site."""
 
     code = "forbidden"
 
@@ -163,6 +163,7 @@ GRPC_STATUS: dict[str, str] = {
     UnknownMethod.code: "UNIMPLEMENTED",
     RequestTimeout.code: "DEADLINE_EXCEEDED",
     Unauthorized.code: "UNAUTHENTICATED",
+    Forbidden.code: "PERMISSION_DENIED",
     NotFound.code: "NOT_FOUND",
     NotExplainable.code: "FAILED_PRECONDITION",
     Overloaded.code: "RESOURCE_EXHAUSTED",

@@ -289,6 +289,9 @@ class Repository:
 
     def _not_found(self, name: str, version: str) -> NotFound:
         versions = self._served.get(name)
+        if name in self.unloaded:
+            load = f"POST /v2/repository/models/{name}/load or gRPC's RepositoryModelLoad serves it again"
+            return NotFound(f"model {name!r} was unloaded; {load}")
         if versions is None:
             return NotFound(f"there is no model {name!r}; loaded: {', '.join(sorted(self._served)) or 'none'}")
         loaded = ", ".join(map(str, sorted(versions)))

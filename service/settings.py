@@ -104,7 +104,20 @@ class Settings(BaseModel):
         description="Keys, with commas between them; callers must send one as `Authorization: Bearer` or `X-API-Key`. "
         "Better in the environment or a file than on a command line.",
     )
-    api_key_file: Path | None = Field(None, description="A file with one API key a line.")
+    api_key_file: Path | None = Field(
+        None, description="A file with one API key a line; it is read again when it changes."
+    )
+    admin: Literal["off", "key", "open"] = Field(
+        "off",
+        description="Who may load and unload models. off: nobody. key: callers with an administration key. open: "
+        "everyone who may send requests.",
+    )
+    admin_keys: SecretStr | None = Field(
+        None, description="Administration keys, sent as API keys are, and accepted wherever these are."
+    )
+    admin_key_file: Path | None = Field(
+        None, description="A file with one administration key a line; it is read again when it changes."
+    )
     open_health: bool = Field(
         True, description="Whether health routes answer without an API key, and over REST without a client certificate."
     )
@@ -182,6 +195,8 @@ class Settings(BaseModel):
             raise ValueError("tls_certificate and tls_key go together")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key: without TLS nobody shows a certificate")
+        if (self.admin == "key") != (self.admin_keys is not None or self.admin_key_file is not None):
+            raise ValueError("admin=key and admin_keys or admin_key_file go together")
         if self.max_pending_texts < self.max_batch_texts:
             raise ValueError("max_pending_texts must not be below max_batch_texts: such a batch could never run")
         return self

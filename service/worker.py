@@ -113,6 +113,7 @@ class Worker(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
+        self._dataplane.access.refresh()  # the keys are those of the service's start
         await self._keeper.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
@@ -182,6 +183,7 @@ class Worker(uvicorn.Server):
             self._grpc.listener.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
+        self._dataplane.access.refresh()
 
     def _hear(self) -> None:
         """What the supervisor sent. Without a supervisor there is no one left to work for."""

@@ -64,6 +64,7 @@ _ENDPOINTS = (
 _ROUTERS = (
     native.router,
     oip.router,
+    oip.administration,
     tfserving.router,
     huggingface.router,
     cloud.router,
@@ -131,9 +132,9 @@ class Application(FastAPI):
         self.state.buffers = self._buffers = dataplane.buffers
         self._dataplane = dataplane
         self._request_ids = RequestIds()
-        self._api_keys = dataplane.api_keys
+        self._access = dataplane.access
         self._needs_certificate = dataplane.settings.tls_client_ca is not None
-        self._guarded = self._api_keys is not None or self._needs_certificate
+        self._guarded = self._access.needs_key or self._needs_certificate
         self._open = frozenset(_open_paths(dataplane.settings))
         self.operational_paths = frozenset({*_health_paths(dataplane.settings), "/metrics"})
         self._access_log = dataplane.settings.access_log
@@ -299,11 +300,9 @@ class Application(FastAPI):
             return None
         if self._needs_certificate and not certified:
             return Forbidden("a client certificate is needed")
-        if self._api_keys is None:
-            return None
         authorization, key = (headers.get(name) for name in (b"authorization", b"x-api-key"))
         presented = (None if each is None else each.decode("latin-1") for each in (authorization, key))
-        if self._api_keys.admit(*presented):
+        if self._access.admits(*presented):
             return None
         return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 

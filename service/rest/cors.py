@@ -26,7 +26,7 @@ class Cors:
 
     def __init__(self, application: ASGIApp, origins: str) -> None:
         self._application = application
-        self._origins = frozenset(origin.strip().encode() for origin in origins.split(","))
+        self._origins = named_origins(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -54,6 +54,11 @@ class Cors:
             (b"access-control-allow-origin", allowed),
             (b"access-control-expose-headers", _EXPOSED),
         ]
+
+
+def named_origins(origins: str | None) -> frozenset[bytes]:
+    """The origins of the setting, which may be `*`."""
+    return frozenset() if origins is None else frozenset(each.strip().encode() for each in origins.split(","))
 
 
 async def _give_leave(send: Send, fields: list[tuple[bytes, bytes]]) -> None:

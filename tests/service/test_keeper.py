@@ -164,7 +164,7 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(repository: Path) -> Iterator[ServerProcess]:
     """Two workers that watch it."""
-    flags = ("--workers", "2", "--default-model", "tickets", *WATCH, *PATIENT)
+    flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", *WATCH, *PATIENT)
     with ServerProcess(*flags, repository=repository) as process:
         yield process
 
@@ -368,7 +368,7 @@ def test_unload_lets_requests_finish(repository: Path) -> None:
     count = 20_000  # texts, some seconds of work: an unload takes a few hundredths of one
     body = json.dumps({"texts": [text] * count, "model": "imdb-cnn"}).encode()
     limits = ("--max-batch-texts", str(count), "--max-pending-texts", str(count), "--max-body-bytes", str(10**8))
-    flags = ("--workers", "2", "--default-model", "tickets", *limits)
+    flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", *limits)
     with ServerProcess(*flags, repository=repository) as server, ThreadPoolExecutor(1) as pool:
         url = f"{server.url}/v1/predict_batch"
         running = pool.submit(httpx.post, url, content=body, timeout=PATIENCE, trust_env=False)

@@ -32,7 +32,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server_beside(outside: Path) -> Iterator[ServerProcess]:
     """A server with a repository in the same folder."""
     publish_table(outside / "repository")
-    with ServerProcess("--workers", "1", repository=outside / "repository") as server:
+    with ServerProcess("--workers", "1", "--admin", "open", repository=outside / "repository") as server:
         yield server
 
 

@@ -30,7 +30,8 @@ def four() -> Iterator[ServerProcess]:
 def tables(tmp_path: Path) -> Iterator[ServerProcess]:
     """A service of three workers with a small model of its own."""
     publish_table(tmp_path)
-    with ServerProcess("--workers", "3", "--watch-interval", "0", repository=tmp_path) as process:
+    flags = ("--workers", "3", "--watch-interval", "0", "--admin", "open")
+    with ServerProcess(*flags, repository=tmp_path) as process:
         yield process
 
 

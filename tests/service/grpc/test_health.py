@@ -99,7 +99,8 @@ def test_watches_do_not_keep_the_server() -> None:
 def test_health_follows_the_default_model(tmp_path: Path) -> None:
     """A service whose default model is unloaded says so, as /readyz does, and serves again after the load."""
     publish_table(tmp_path)
-    with ServerProcess("--workers", "1", repository=tmp_path) as process, connect(process) as channel:
+    flags = ("--workers", "1", "--admin", "open")
+    with ServerProcess(*flags, repository=tmp_path) as process, connect(process) as channel:
         watching = health_of(channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
         assert next(watching).status == SERVING
         process.client.post("/v2/repository/models/tickets/unload")
