@@ -17,10 +17,12 @@ import pytest
 
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from service.grpc.sentiment import PREDICT
 from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
+from tests.service.grpc.raw import Caller, message
 from tests.service.rest.raw import Connection, error, request
 from tests.service.test_supervisor import children, connections
 
@@ -283,22 +285,33 @@ def test_soft_limit_of_file_descriptors() -> None:
             assert_works(server)
 
 
-def test_grpc_connections() -> None:
-    """Over gRPC, connections beyond the limit are turned away, and those that are not begun make room."""
-    flags = ("--grpc-max-connections", "3", "--handshake-timeout", "1", "--workers", "1")
-    with ServerProcess(*flags) as server, connect(server, use_local_subchannel_pool=1) as channel:
-        stub = SentimentStub(channel)
-        assert stub.Predict(PredictRequest(text="x")).tokens == 2
-        with sockets(server.grpc_port, 2) as silent:
+def test_idle_grpc_connections_make_room() -> None:
+    """Over gRPC, connections beyond the limit take the place of those without a call, whether or not these answer."""
+    with (
+        ServerProcess("--grpc-max-connections", "3", "--workers", "1") as server,
+        sockets(server.grpc_port, 2),
+        Caller(server.grpc_port) as idle,
+    ):
+        assert idle.call(PREDICT, PredictRequest(text="x").SerializeToString()).status == 0
+        for _ in range(5):
             with connect(server, use_local_subchannel_pool=1) as further:
-                call = partial(SentimentStub(further).Predict, PredictRequest(text="x"), timeout=PATIENCE)
-                assert refused(call).code is grpc.StatusCode.UNAVAILABLE
-            assert stub.Predict(PredictRequest(text="x")).tokens == 2
-            for connection in silent:  # they say nothing, and so the handshake takes too long
-                while connection.recv(1000):
-                    pass
+                assert SentimentStub(further).Predict(PredictRequest(text="x")).tokens == 2
+
+
+def test_busy_grpc_connections_make_no_room() -> None:
+    """Over gRPC, connections beyond the limit are rejected if all others have a call that is being answered."""
+    flags = ("--grpc-max-connections", "1", "--workers", "1")
+    with ServerProcess(*flags) as server, Caller(server.grpc_port) as busy:
+        busy.send(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)))
+        stream = busy.begin(PREDICT)
+        busy.data(stream, message(PredictRequest(text="x").SerializeToString()))
+        while (each := busy.next_frame()) is not None and each.kind != "HEADERS":
+            pass
         with connect(server, use_local_subchannel_pool=1) as further:
-            assert SentimentStub(further).Predict(PredictRequest(text="x"), wait_for_ready=True).tokens == 2
+            call = partial(SentimentStub(further).Predict, PredictRequest(text="x"), timeout=PATIENCE)
+            assert refused(call).code is grpc.StatusCode.UNAVAILABLE
+        busy.send(wire.window(stream, 1000))
+        assert busy.answer(stream).status == 0
 
 
 def test_room_for_as_many_grpc_connections_as_may_be() -> None:
