@@ -161,7 +161,7 @@ class Settings(BaseModel):
     keep_alive_timeout: int = Field(75, ge=1, description="Seconds an idle connection is kept open.")
     grpc_max_connections: int = Field(1024, ge=1, description="gRPC connections of one worker; more are turned away.")
     grpc_max_streams: int = Field(
-        1024, ge=1, description="Calls at once on one gRPC connection; more wait or are refused."
+        128, ge=1, le=128, description="Calls at once on one gRPC connection; more wait or are refused."
     )
     grpc_idle_timeout: float = Field(300, gt=0, description="Seconds a gRPC connection without a call is kept open.")
     grpc_max_age: float = Field(

@@ -21,7 +21,7 @@ from service.grpc import health, oip, reflection, sentiment
 from service.grpc.methods import Counted
 from service.grpc.status import Status
 from service.grpc.transport.call import Call, Terms
-from service.grpc.transport.connection import Connection, Limits
+from service.grpc.transport.connection import Connection, Limits, Request
 from service.grpc.transport.messages import Decompression, check_encoding
 from service.grpc.transport.turns import Turns
 from service.keeper import Keeper
@@ -57,7 +57,7 @@ _MAX_HEAD_BYTES = 16_384
 #: The request fields that are read. Most of them are kept for as long as the call runs; others may be as long.
 _KEPT = frozenset(
     {
-        *(b":method", b":path", b"content-type", b"authorization", b"x-api-key", HEADER.encode()),
+        *(b"content-type", b"authorization", b"x-api-key", HEADER.encode()),
         *(b"traceparent", b"tracestate", b"baggage", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
     }
 )
@@ -106,7 +106,6 @@ class Server:
         )
         self._limits = Limits(
             streams=settings.grpc_max_streams,
-            head_bytes=_MAX_HEAD_BYTES,
             handshake_seconds=settings.handshake_timeout,
             idle_seconds=settings.grpc_idle_timeout,
             age_seconds=settings.grpc_max_age,
@@ -153,18 +152,18 @@ class Server:
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
         return Connection(self._loop, limits, self._turns, self._buffers, self._opened, lost)
 
-    def _opened(self, connection: Connection, stream: int, given: list[tuple[bytes, bytes]]) -> Call | None:
-        """The call that the fields of a request begin; None if they are none of gRPC's."""
+    def _opened(self, connection: Connection, stream: int, request: Request) -> Call | None:
+        """The call that a request begins; None if it is none of gRPC's."""
         fields: dict[bytes, bytes] = {}
-        size = 0  # as RFC 9113 has it, section 6.5.2
-        for name, value in given:
-            size += len(name) + len(value) + 32
+        size = len(request.path)
+        for name, value in request.fields:
+            size += len(name) + len(value) + 32  # as RFC 9113 has it, section 6.5.2
             if name in _KEPT:
                 fields[name] = fields[name] + b"," + value if name in fields else value
-        path = fields.pop(b":path")
         content_type = fields.pop(b"content-type", b"").partition(b";")[0].strip()
-        if fields.pop(b":method") != b"POST" or content_type not in _CONTENT_TYPES:
+        if request.method != b"POST" or content_type not in _CONTENT_TYPES:
             return None
+        path = request.path
         method = self._methods.get(path, self._unknown)
         call = Call(connection, stream, path, fields, method, self._terms, self._start, self._loop)
         try:

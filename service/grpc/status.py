@@ -69,11 +69,15 @@ def quote(message: str) -> bytes:
 
     The end of a long one is left out: it quotes what the caller has sent.
     """
-    message = _shorten(message)
-    content = message.encode("utf-8", "replace")
-    if content.isascii() and message.isprintable() and "%" not in message:
+    content = _shorten(message).encode("utf-8", "replace")
+    plain = content.isascii() and message.isprintable() and b"%" not in content
+    if plain and content.strip(b" ") == content:
         return content
-    return b"".join(b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in content)
+    # A field may hold spaces, but not begin or end with one (RFC 9113, section 8.2.1).
+    quoted = b"".join(b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in content)
+    inner = quoted.strip(b" ")
+    before = len(quoted) - len(quoted.lstrip(b" "))
+    return b"%20" * before + inner + b"%20" * (len(quoted) - before - len(inner))
 
 
 def details(error: RequestError, request_id: str) -> bytes:

@@ -15,16 +15,23 @@ from typing import NamedTuple
 
 from service.buffers import Buffers
 from service.errors import Overloaded
-from service.grpc.transport.http2 import CANCEL, LARGEST_STREAM, NO_ERROR, ConnectionFailed, Fields, Http2
+from service.grpc.transport.http2 import (
+    LARGEST_STREAM,
+    MAX_CONTENT,
+    MAX_REQUESTS,
+    MAX_RESETS,
+    CallerGone,
+    ConnectionFailed,
+    Fields,
+    Http2,
+)
 from service.grpc.transport.turns import Turns
 
 logger = logging.getLogger(__name__)
 
-#: Frames without effect that a client may send at once beside one for every call, whose deadlines may pass together;
-#: and so many more every second. A call that is answered makes up for one. SETTINGS are more work than others.
+#: Frames without effect that a client may send at once, such as SETTINGS, and so many more every second.
 _MAX_NOISE = 400
 _FORGIVEN_NOISE = 100
-_SETTINGS_NOISE = 20
 
 #: Seconds between two pings of a client, but for those after an answer, and how many may come sooner.
 _PING_SECONDS = 10.0
@@ -40,14 +47,13 @@ _GOAWAY_SECONDS = 1.0
 #: Unsent bytes of a connection above which nothing more is read from it or written to it.
 _HIGH_WATER = 32_768
 
-#: Bytes of an incomplete frame, of which every connection may have one.
+#: Bytes that have arrived and are not read which do not count, since every connection may have an incomplete frame.
 _UNCOUNTED = 16_384 + 9
 
 #: Bytes of an answer that a client may take `write_seconds` for.
 _TIMED_BYTES = 1024 * 1024
 
 _UNSUPPORTED = b"this port speaks gRPC alone\n"
-_UNSUPPORTED_HEAD: Fields = [(b":status", b"415"), (b"content-type", b"text/plain")]
 
 _WRONG_PROTOCOL = b"this port speaks HTTP/2 alone, and gRPC on it\n"
 _HTTP1_REFUSAL = (
@@ -57,15 +63,28 @@ _HTTP1_REFUSAL = (
 _HTTP1 = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC")
 
 
-class CallerGone(Exception):
-    """There is nobody to send to."""
+class Head(NamedTuple):
+    """The status of HTTP and the first fields of a response."""
+
+    status: int
+    fields: Fields
+
+
+class Request(NamedTuple):
+    """The method, path and header fields of a request, whose names are in lower case."""
+
+    method: bytes
+    path: bytes
+    fields: Fields
+
+
+_UNSUPPORTED_HEAD = Head(415, [(b"content-type", b"text/plain")])
 
 
 class Limits(NamedTuple):
     """What a client may take."""
 
     streams: int  # at once
-    head_bytes: int  # of a request's fields; the client is told, and the application enforces it
     handshake_seconds: float  # until its first SETTINGS
     idle_seconds: float  # without a call
     age_seconds: float  # until it is asked to connect again, and once more that long for its calls to end
@@ -95,7 +114,7 @@ class Stream(ABC):
 
     @abstractmethod
     def received(self, data: bytes) -> None:
-        """Content, or the end of the request as `ended` says. `Connection.consumed` has to be called for its bytes."""
+        """Content, or the end of the request as `ended` says."""
 
     @abstractmethod
     def lost(self) -> None:
@@ -121,7 +140,7 @@ class Connection(asyncio.Protocol):
         limits: Limits,
         turns: Turns,
         buffers: Buffers,
-        opened: Callable[[Connection, int, list[tuple[bytes, bytes]]], Stream | None],
+        opened: Callable[[Connection, int, Request], Stream | None],
         lost: Callable[[Connection], None],
     ) -> None:
         self._loop = loop
@@ -130,9 +149,11 @@ class Connection(asyncio.Protocol):
         self._buffers = buffers
         self._opened = opened
         self._lost = lost
-        self._http2 = Http2(self, streams=limits.streams, head_bytes=limits.head_bytes)
+        self._http2 = Http2(self)
         self._streams: dict[int, Stream] = {}
         self._blocked: dict[Stream, None] = {}  # those that wait to send, the longest first
+        self._last = 0  # the latest stream
+        self._requests = self._resets = 0
         self._held = 0  # of the buffers
         self._ready = False  # the first SETTINGS have arrived
         self._waiting = False  # for a turn to read
@@ -161,6 +182,7 @@ class Connection(asyncio.Protocol):
         """Cut every stream."""
         self._hold(0)
         self._cut_all()
+        self._http2.release()
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:
@@ -229,22 +251,23 @@ class Connection(asyncio.Protocol):
             if not self._ready:
                 self.transport.close()
                 return
+            self._http2.go_away(LARGEST_STREAM)
             self._http2.ping(_LAST)
-            self._write(self._http2.go_away(LARGEST_STREAM) + self._http2.take())
+            self._flush()
 
     # What streams call.
 
     async def send(
-        self, stream: Stream, data: bytes, *, head: Fields | None = None, trailers: Fields | None = None
+        self, stream: Stream, data: bytes, *, head: Head | None = None, trailers: Fields | None = None
     ) -> None:
-        """Send content, after the first fields and before the last ones, if these are given.
+        """Send content, after the head and before the trailers, if these are given.
 
         Without trailers more may follow; empty ones end the response, but leave the request open. Waits until the
         client takes it. Raises `CallerGone`.
         """
         self._check(stream)
         if head is not None:
-            self._http2.send_fields(stream.id, head)
+            self._http2.send_head(stream.id, *head)
         if len(data) <= self._room(stream):
             stream.answering = True
             self._http2.send_content(stream.id, data)
@@ -258,83 +281,85 @@ class Connection(asyncio.Protocol):
         if trailers is not None:
             self._end(stream, trailers)
 
-    def finish(self, stream: Stream, fields: Fields) -> None:
-        """Send the last fields. Raises `CallerGone`."""
+    def finish(self, stream: Stream, trailers: Fields) -> None:
+        """End a response. Raises `CallerGone`."""
         self._check(stream)
-        self._end(stream, fields)
+        self._end(stream, trailers)
 
-    def consumed(self, stream: Stream, size: int) -> None:
-        """Let the client send as many bytes again, of which the stream has made use."""
-        if not size or self.transport.is_closing():
-            return
-        if stream.ended or stream.cut:
-            self._http2.dropped(size)
+    def refuse(self, stream: Stream, head: Head) -> None:
+        """Send a response that is a head alone. Raises `CallerGone`."""
+        self._check(stream)
+        self._http2.send_head(stream.id, *head, ended=True)
+        self._ended(stream)
+
+    def fall_behind(self, stream: Stream, *, behind: bool) -> None:
+        """Let the client send nothing more on a stream that has more messages than it can work on."""
+        if behind:
+            self._http2.withhold(stream.id)
         else:
-            self._http2.consumed(stream.id, size)
-        self._flush()
+            self._http2.grant(stream.id)
+            self._flush()
 
     # What arrives, as `Http2` tells it.
 
-    def request_received(self, stream: int, fields: list[tuple[bytes, bytes]], *, ended: bool) -> None:
+    def request_received(self, stream: int, method: bytes, path: bytes, fields: Fields, *, ended: bool) -> None:
         """Open a stream."""
         self._busy = self._heard
+        self._last = stream
         if not self._accepting or len(self._streams) >= self._limits.streams:
             self._http2.refuse(stream)
-            self.noise_received()
+            self._count_noise()
             return
-        opened = self._opened(self, stream, fields) or _Unsupported(self, stream)
+        self._requests += 1
+        if self._requests == MAX_REQUESTS:
+            self.shutdown()
+        opened = self._opened(self, stream, Request(method, path, fields)) or _Unsupported(self, stream)
         opened.ended = ended
         self._streams[stream] = opened
         opened.began()
 
-    def content_received(self, stream: int, data: bytes, size: int, *, ended: bool) -> None:
+    def content_received(self, stream: int, data: bytes, *, ended: bool) -> None:
         """Hand content to its stream."""
         receiver = self._streams.get(stream)
         if receiver is None:
-            self._http2.dropped(size)
             return
         if not data and not ended:
-            self.noise_received()
+            self._count_noise()
         self._busy = self._heard
         receiver.ended = ended
-        if len(data) < size:
-            self.consumed(receiver, size - len(data))  # padding
         receiver.received(data)
 
     def stream_reset(self, stream: int) -> None:
         """Stop the work for a stream that the client gave up."""
         receiver = self._streams.pop(stream, None)
         self._busy = self._heard
-        if receiver is None or not receiver.answering:
-            self.noise_received()
+        self._resets += 1
+        if self._resets == MAX_RESETS:
+            self.shutdown()
         if receiver is not None:
             self._cut(receiver)
             self._close_if_done()
 
-    def window_opened(self, stream: int) -> None:
-        """Let those send that waited."""
-        if not stream:
-            self._wake_next()
-        elif (blocked := self._streams.get(stream)) is not None:
-            _wake(blocked)
+    def window_opened(self) -> None:
+        """Let a stream send that waited."""
+        self._wake_next()
 
-    def ping_received(self) -> None:
-        """Count pings that come too often."""
+    def ping_received(self, payload: bytes, *, answer: bool) -> None:
+        """Count pings that come too often; or say which call was the last, once the client has read the GOAWAY."""
+        if answer:
+            if payload == _LAST and self._goaway_at is not None:
+                self._accept_no_more()
+            return
         if self._heard - self._last_ping < _PING_SECONDS:
             self._ping_strikes += 1
             if self._ping_strikes > _MAX_PING_STRIKES:
                 self._http2.fail("too_many_pings")
         self._last_ping = self._heard
 
-    def ping_answered(self, payload: bytes) -> None:
-        """Say which call was the last, once the client has read that it shall leave."""
-        if payload == _LAST and self._goaway_at is not None:
-            self._accept_no_more()
-
     def settings_received(self) -> None:
         """Take the first SETTINGS for the end of the handshake."""
         if self._ready:
-            self._count_noise(_SETTINGS_NOISE)
+            self._count_noise()
         self._ready = True
         self._wake_next()
 
@@ -343,37 +368,29 @@ class Connection(asyncio.Protocol):
         self._client_leaves = True
         self._close_if_done()
 
-    def noise_received(self) -> None:
-        """Count a frame that has no effect."""
-        self._count_noise(1)
-
     def read(self, until: float) -> bool:
-        """Read frames until that time of `perf_counter`; returns whether there may be more."""
+        """Read until that time of `perf_counter`; returns whether there may be more to read."""
         more, self._reading = True, True
         try:
-            while not self.transport.is_closing() and (more := self._http2.read_frame()):
+            while not self.transport.is_closing() and (more := self._http2.read_event()):
                 if perf_counter() >= until:
                     break
             self._hold(max(0, self._http2.unread - _UNCOUNTED))
         except ConnectionFailed:
-            more = False
-            self._fail()
+            self._failed = True
+            self._hold(0)
+            self._cut_all()
         self._reading = False
         self._flush()
         if self._failed:
             self.transport.close()
-        elif self._waiting and not more:
+            return False
+        if self._waiting and not more:
             self._waiting = False
             self._resume_reading()
         return more
 
     # The rest.
-
-    def _fail(self) -> None:
-        """Give the connection up. What it has to tell the client is ready to be sent."""
-        self._failed = True
-        self._hold(0)
-        self._cut_all()
 
     @property
     def _parked(self) -> bool:
@@ -385,7 +402,7 @@ class Connection(asyncio.Protocol):
 
     def _room(self, stream: Stream) -> int:
         """Bytes that a stream may send at once."""
-        return 0 if self._paused else min(self._http2.window(stream.id), self._http2.max_content)
+        return 0 if self._paused else min(self._http2.window(stream.id), MAX_CONTENT)
 
     async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:
         until = self._loop.time() + self._limits.write_seconds * (1 + len(data) // _TIMED_BYTES)
@@ -412,7 +429,7 @@ class Connection(asyncio.Protocol):
                 await stream.blocked
         except TimeoutError:
             if not stream.cut:
-                self._http2.reset(stream.id, CANCEL)
+                self._http2.cancel(stream.id)
                 self._flush()
                 self._cut(stream)
                 self._forget(stream)
@@ -429,29 +446,30 @@ class Connection(asyncio.Protocol):
                     _wake(stream)
                     return
 
-    def _end(self, stream: Stream, fields: Fields) -> None:
-        if fields:
-            self._http2.send_fields(stream.id, fields, ended=True)
-        else:
-            self._http2.end(stream.id)
+    def _end(self, stream: Stream, trailers: Fields) -> None:
+        self._http2.send_end(stream.id, trailers)
+        self._ended(stream, stop=bool(trailers))
+
+    def _ended(self, stream: Stream, *, stop: bool = True) -> None:
+        """A response has ended. With `stop` the rest of its request need not be sent."""
         self._ping_strikes = 0
         stream.answered = True
-        if fields and not stream.ended:  # the rest of the request is not needed (RFC 9113, section 8.1)
+        if stop and not stream.ended:
             stream.cut = True
-            self._http2.reset(stream.id, NO_ERROR)
+            self._http2.stop_request(stream.id)
         self._flush()
         self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
         """A stream has ended on both sides."""
         self._streams.pop(stream.id, None)
+        self._http2.forget(stream.id)
         self._busy = self._loop.time()
-        if self._noise and stream.answered:
-            self._noise -= 1
         self._close_if_done()
 
     def _cut(self, stream: Stream) -> None:
         stream.cut = True
+        self._http2.forget(stream.id)
         _wake(stream)
         stream.lost()
 
@@ -468,12 +486,13 @@ class Connection(asyncio.Protocol):
     def _accept_no_more(self) -> None:
         if self._accepting:
             self._accepting = False
-            self._write(self._http2.take() + self._http2.go_away(self._http2.last_stream))
+            self._http2.go_away(self._last)
+            self._flush()
             self._close_if_done()
 
-    def _count_noise(self, count: int) -> None:
-        self._noise += count
-        if self._noise > _MAX_NOISE + self._limits.streams:
+    def _count_noise(self) -> None:
+        self._noise += 1
+        if self._noise > _MAX_NOISE:
             self._http2.fail("too many frames without effect")
 
     def _hold(self, count: int) -> None:
@@ -544,7 +563,7 @@ class _Unsupported(Stream):
         self._task = self._connection._loop.create_task(self._answer())
 
     def received(self, data: bytes) -> None:
-        self._connection.consumed(self, len(data))
+        pass
 
     def lost(self) -> None:
         self._task.cancel()
