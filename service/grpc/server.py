@@ -21,8 +21,9 @@ from service.grpc import health, oip, reflection, sentiment
 from service.grpc.methods import Counted
 from service.grpc.status import Status
 from service.grpc.transport.call import Call, Terms
-from service.grpc.transport.connection import Connection, Limits, Request
+from service.grpc.transport.connection import Connection, Limits
 from service.grpc.transport.messages import Decompression, check_encoding
+from service.grpc.transport.stream import Request
 from service.grpc.transport.turns import Turns
 from service.keeper import Keeper
 from service.listener import Connection as AnyConnection

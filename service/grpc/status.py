@@ -45,8 +45,9 @@ class Status(IntEnum):
 #: Who the reasons in `ErrorInfo` are those of.
 DOMAIN = "sentiment-conv1d"
 
-#: Characters of a message, each of which may take twelve bytes. The fields of an answer have to fit into one frame.
-_MAX_CHARACTERS = 1000
+#: Bytes of a message in UTF-8. Quoted it may be three times as long, it stands in the details as well, and clients take
+#: no more than 8 KiB of fields.
+_MAX_BYTES = 1500
 
 
 def status_of(error: RequestError) -> Status:
@@ -69,7 +70,8 @@ def quote(message: str) -> bytes:
 
     The end of a long one is left out: it quotes what the caller has sent.
     """
-    content = _shorten(message).encode("utf-8", "replace")
+    message = _shorten(message)
+    content = message.encode()
     plain = content.isascii() and message.isprintable() and b"%" not in content
     if plain and content.strip(b" ") == content:
         return content
@@ -103,4 +105,5 @@ def _pack(message: Message) -> Any:
 
 
 def _shorten(message: str) -> str:
-    return message if len(message) <= _MAX_CHARACTERS else message[:_MAX_CHARACTERS] + "..."
+    content = message.encode("utf-8", "replace")
+    return content.decode() if len(content) <= _MAX_BYTES else content[:_MAX_BYTES].decode("utf-8", "ignore") + "..."

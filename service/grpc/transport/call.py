@@ -7,6 +7,7 @@ that break gRPC's are refused here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 from service.buffers import Buffers
 from service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
 from service.grpc.status import Status, as_refusal, details, quote, status_of
-from service.grpc.transport.connection import Connection, Head, Stream
+from service.grpc.transport.connection import Connection
 from service.grpc.transport.http2 import CallerGone
 from service.grpc.transport.messages import (
     ENCODINGS,
@@ -28,6 +29,7 @@ from service.grpc.transport.messages import (
     worth_compressing,
     wrap,
 )
+from service.grpc.transport.stream import Head, Stream
 
 Trailers = list[tuple[bytes, bytes]]
 
@@ -249,7 +251,8 @@ class Call(Stream):
             fields.append((_PUSHBACK, str(error.retry_after * 1000).encode()))
         if status is Status.UNIMPLEMENTED:
             fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
-        self._finish(fields)
+        with contextlib.suppress(CallerGone):
+            self._finish(fields)
 
     # What the stream says.
 
@@ -419,7 +422,7 @@ class Call(Stream):
             head = _GZIP_HEAD if more or data[0] else _HEAD
             self._head_sent = True
         try:
-            await self._connection.send(self, data, head=head, trailers=trailers)
+            await self._connection.sender.send(self, data, head=head, trailers=trailers)
         finally:
             self._terms.buffers.release(held)
 
@@ -432,9 +435,9 @@ class Call(Stream):
 
     def _finish(self, fields: Trailers) -> None:
         if self._head_sent:
-            self._connection.finish(self, [*fields, *self.trailing])
+            self._connection.sender.finish(self, [*fields, *self.trailing])
         else:
-            self._connection.refuse(self, Head(_HEAD.status, [*_HEAD.fields, *fields, *self.trailing]))
+            self._connection.sender.refuse(self, Head(_HEAD.status, [*_HEAD.fields, *fields, *self.trailing]))
 
 
 def _is_one_message(data: bytes, limit: int) -> bool:

@@ -6,9 +6,6 @@ Source: RFC 9113, and gRPC's documents on its protocol over HTTP/2 and on keepal
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from time import perf_counter
 from typing import NamedTuple
@@ -17,17 +14,16 @@ from service.buffers import Buffers
 from service.errors import Overloaded
 from service.grpc.transport.http2 import (
     LARGEST_STREAM,
-    MAX_CONTENT,
     MAX_REQUESTS,
     MAX_RESETS,
-    CallerGone,
     ConnectionFailed,
     Fields,
     Http2,
 )
+from service.grpc.transport.sender import Sender
+from service.grpc.transport.stream import Request, Stream
 from service.grpc.transport.turns import Turns
-
-logger = logging.getLogger(__name__)
+from service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
 
 #: Frames without effect that a client may send at once, such as SETTINGS, and so many more every second.
 _MAX_NOISE = 400
@@ -50,36 +46,6 @@ _HIGH_WATER = 32_768
 #: Bytes that have arrived and are not read which do not count, since every connection may have an incomplete frame.
 _UNCOUNTED = 16_384 + 9
 
-#: Bytes of an answer that a client may take `write_seconds` for.
-_TIMED_BYTES = 1024 * 1024
-
-_UNSUPPORTED = b"this port speaks gRPC alone\n"
-
-_WRONG_PROTOCOL = b"this port speaks HTTP/2 alone, and gRPC on it\n"
-_HTTP1_REFUSAL = (
-    b"HTTP/1.1 505 HTTP Version Not Supported\r\n"
-    b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-) % (len(_WRONG_PROTOCOL), _WRONG_PROTOCOL)
-_HTTP1 = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC")
-
-
-class Head(NamedTuple):
-    """The status of HTTP and the first fields of a response."""
-
-    status: int
-    fields: Fields
-
-
-class Request(NamedTuple):
-    """The method, path and header fields of a request, whose names are in lower case."""
-
-    method: bytes
-    path: bytes
-    fields: Fields
-
-
-_UNSUPPORTED_HEAD = Head(415, [(b"content-type", b"text/plain")])
-
 
 class Limits(NamedTuple):
     """What a client may take."""
@@ -89,40 +55,6 @@ class Limits(NamedTuple):
     idle_seconds: float  # without a call
     age_seconds: float  # until it is asked to connect again, and once more that long for its calls to end
     write_seconds: float  # to read what was written, to take 1 MiB of an answer, and to answer a ping
-
-
-class Stream(ABC):
-    """A request and its response, as the connection sees them."""
-
-    __slots__ = ("answered", "answering", "blocked", "cut", "ended", "id")
-
-    def __init__(self, identity: int) -> None:
-        self.id = identity
-        self.ended = False  # the request is complete
-        self.cut = False  # nothing more can be sent
-        self.answering = self.answered = False  # some of the response was sent, all of it
-        self.blocked: asyncio.Future[None] | None = None  # until more may be sent
-
-    @property
-    @abstractmethod
-    def parked(self) -> bool:
-        """Whether it has nothing to do until the client sends something or the server changes."""
-
-    @abstractmethod
-    def began(self) -> None:
-        """The fields of the request are complete; `ended` says whether that was all."""
-
-    @abstractmethod
-    def received(self, data: bytes) -> None:
-        """Content, or the end of the request as `ended` says."""
-
-    @abstractmethod
-    def lost(self) -> None:
-        """Nothing that is sent arrives any more."""
-
-    @abstractmethod
-    def watch(self, now: float) -> None:
-        """Enforce time limits. Called every second or so with the event loop's time."""
 
 
 class Connection(asyncio.Protocol):
@@ -150,8 +82,8 @@ class Connection(asyncio.Protocol):
         self._opened = opened
         self._lost = lost
         self._http2 = Http2(self)
+        self.sender = Sender(loop, self._http2, limits.write_seconds, self._flush, self._ended)
         self._streams: dict[int, Stream] = {}
-        self._blocked: dict[Stream, None] = {}  # those that wait to send, the longest first
         self._last = 0  # the latest stream
         self._requests = self._resets = 0
         self._held = 0  # of the buffers
@@ -188,8 +120,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the frames that are complete, now or in turn."""
         self._heard = self._loop.time()
-        if not self._ready and not self._written and data.startswith(_HTTP1):
-            self._write(_HTTP1_REFUSAL)
+        if not self._written and is_http1(data):
+            self._write(HTTP1_REFUSAL)
             self.transport.close()
             return
         self._http2.receive(data)
@@ -200,6 +132,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Read no more from a client that does not read."""
         self._paused = True
+        self.sender.pause()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -207,7 +140,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._heard = self._loop.time()  # nothing was read until now
         self._resume_reading()
-        self._wake_next()
+        self.sender.resume()
 
     # What the server calls.
 
@@ -257,41 +190,6 @@ class Connection(asyncio.Protocol):
 
     # What streams call.
 
-    async def send(
-        self, stream: Stream, data: bytes, *, head: Head | None = None, trailers: Fields | None = None
-    ) -> None:
-        """Send content, after the head and before the trailers, if these are given.
-
-        Without trailers more may follow; empty ones end the response, but leave the request open. Waits until the
-        client takes it. Raises `CallerGone`.
-        """
-        self._check(stream)
-        if head is not None:
-            self._http2.send_head(stream.id, *head)
-        if len(data) <= self._room(stream):
-            stream.answering = True
-            self._http2.send_content(stream.id, data)
-            if trailers is None:
-                self._flush()
-            else:
-                self._end(stream, trailers)
-            return
-        self._flush()
-        await self._send_in_pieces(stream, data)
-        if trailers is not None:
-            self._end(stream, trailers)
-
-    def finish(self, stream: Stream, trailers: Fields) -> None:
-        """End a response. Raises `CallerGone`."""
-        self._check(stream)
-        self._end(stream, trailers)
-
-    def refuse(self, stream: Stream, head: Head) -> None:
-        """Send a response that is a head alone. Raises `CallerGone`."""
-        self._check(stream)
-        self._http2.send_head(stream.id, *head, ended=True)
-        self._ended(stream)
-
     def fall_behind(self, stream: Stream, *, behind: bool) -> None:
         """Let the client send nothing more on a stream that has more messages than it can work on."""
         if behind:
@@ -313,7 +211,9 @@ class Connection(asyncio.Protocol):
         self._requests += 1
         if self._requests == MAX_REQUESTS:
             self.shutdown()
-        opened = self._opened(self, stream, Request(method, path, fields)) or _Unsupported(self, stream)
+        opened = self._opened(self, stream, Request(method, path, fields))
+        if opened is None:
+            opened = Unsupported(stream, self.sender, self._loop)
         opened.ended = ended
         self._streams[stream] = opened
         opened.began()
@@ -342,7 +242,7 @@ class Connection(asyncio.Protocol):
 
     def window_opened(self) -> None:
         """Let a stream send that waited."""
-        self._wake_next()
+        self.sender.wake_next()
 
     def ping_received(self, payload: bytes, *, answer: bool) -> None:
         """Count pings that come too often; or say which call was the last, once the client has read the GOAWAY."""
@@ -361,7 +261,7 @@ class Connection(asyncio.Protocol):
         if self._ready:
             self._count_noise()
         self._ready = True
-        self._wake_next()
+        self.sender.wake_next()
 
     def goaway_received(self) -> None:
         """Close when the last call has ended."""
@@ -396,81 +296,18 @@ class Connection(asyncio.Protocol):
     def _parked(self) -> bool:
         return all(stream.parked for stream in self._streams.values())
 
-    def _check(self, stream: Stream) -> None:
-        if stream.cut or self.transport.is_closing():
-            raise CallerGone
-
-    def _room(self, stream: Stream) -> int:
-        """Bytes that a stream may send at once."""
-        return 0 if self._paused else min(self._http2.window(stream.id), MAX_CONTENT)
-
-    async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:
-        until = self._loop.time() + self._limits.write_seconds * (1 + len(data) // _TIMED_BYTES)
-        start = 0
-        try:
-            while start < len(data):
-                if (room := self._room(stream)) <= 0:
-                    await self._wait(stream, until)
-                    continue
-                stream.answering = True
-                self._http2.send_content(stream.id, data[start : start + room])
-                self._flush()
-                start += room
-        finally:
-            self._wake_next()
-
-    async def _wait(self, stream: Stream, until: float) -> None:
-        """Wait until the stream may send, or raise `CallerGone`."""
-        self._wake_next()
-        self._blocked[stream] = None
-        stream.blocked = self._loop.create_future()
-        try:
-            async with asyncio.timeout_at(until):
-                await stream.blocked
-        except TimeoutError:
-            if not stream.cut:
-                self._http2.cancel(stream.id)
-                self._flush()
-                self._cut(stream)
-                self._forget(stream)
-        finally:
-            del self._blocked[stream]
-            stream.blocked = None
-        self._check(stream)
-
-    def _wake_next(self) -> None:
-        """Let the first stream send that can; it wakes the next one when it has. A window may be opened by one byte."""
-        if not self._paused:
-            for stream in self._blocked:
-                if self._http2.window(stream.id) > 0:
-                    _wake(stream)
-                    return
-
-    def _end(self, stream: Stream, trailers: Fields) -> None:
-        self._http2.send_end(stream.id, trailers)
-        self._ended(stream, stop=bool(trailers))
-
-    def _ended(self, stream: Stream, *, stop: bool = True) -> None:
-        """A response has ended. With `stop` the rest of its request need not be sent."""
-        self._ping_strikes = 0
-        stream.answered = True
-        if stop and not stream.ended:
-            stream.cut = True
-            self._http2.stop_request(stream.id)
-        self._flush()
-        self._forget(stream)
-
-    def _forget(self, stream: Stream) -> None:
-        """A stream has ended on both sides."""
+    def _ended(self, stream: Stream) -> None:
+        """A response is complete, or was given up because the client does not take it."""
         self._streams.pop(stream.id, None)
         self._http2.forget(stream.id)
+        self._ping_strikes = 0
         self._busy = self._loop.time()
         self._close_if_done()
 
     def _cut(self, stream: Stream) -> None:
         stream.cut = True
         self._http2.forget(stream.id)
-        _wake(stream)
+        stream.wake()
         stream.lost()
 
     def _cut_all(self) -> None:
@@ -544,38 +381,3 @@ class Connection(asyncio.Protocol):
         elif silence > self._limits.write_seconds and self._ready:
             self._http2.ping(_ALIVE)
             self._flush()
-
-
-class _Unsupported(Stream):
-    """A request that is none of gRPC's. It is answered, and stays open until the client ends it."""
-
-    __slots__ = ("_connection", "_task")
-
-    def __init__(self, connection: Connection, identity: int) -> None:
-        super().__init__(identity)
-        self._connection = connection
-
-    @property
-    def parked(self) -> bool:
-        return True
-
-    def began(self) -> None:
-        self._task = self._connection._loop.create_task(self._answer())
-
-    def received(self, data: bytes) -> None:
-        pass
-
-    def lost(self) -> None:
-        self._task.cancel()
-
-    def watch(self, now: float) -> None:
-        pass
-
-    async def _answer(self) -> None:
-        with contextlib.suppress(CallerGone):
-            await self._connection.send(self, _UNSUPPORTED, head=_UNSUPPORTED_HEAD, trailers=())
-
-
-def _wake(stream: Stream) -> None:
-    if stream.blocked is not None and not stream.blocked.done():
-        stream.blocked.set_result(None)

@@ -209,16 +209,16 @@ class Http2:
 
     def _without_withheld(self, data: bytes) -> bytes:
         """Frames without the WINDOW_UPDATEs of streams that are withheld, which zttp makes whenever content is read."""
-        kept, start = b"", 0
+        kept, start = [], 0
         while start < len(data):
             high, low, kind, _, stream = _FRAME.unpack_from(data, start)
             end = start + _FRAME.size + (high << 16 | low)
             if kind == _WINDOW_UPDATE and stream in self._withheld:
                 self._withheld[stream] += int.from_bytes(data[start + _FRAME.size : end])
             else:
-                kept += data[start:end]
+                kept.append(data[start:end])
             start = end
-        return kept
+        return b"".join(kept)
 
     def release(self) -> None:
         """Let go of the handler, which refers to this object."""
