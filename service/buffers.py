@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.errors import Overloaded
 
 #: Bytes of memory that a byte of a body takes until it is answered: the body, and its texts as Python strings, of one
-#: byte a character for English and of four where a text has one emoji. A body of 8 MB was measured at 17 to 43 MB.
+#: byte a character in English and of four in a text with a single emoji. 8 MB were measured to take 16 to 40 MB.
 BODY_FACTOR = 5
 
 

@@ -45,6 +45,9 @@ _FREE_HEAD_BYTES = 4096
 #: What arrives is parsed in slices of so many bytes, after each of which the limits are checked.
 _SLICE_BYTES = 16_384
 
+#: Pieces of bodies, and other steps of requests, in one slice, after which other connections get their turn.
+_MAX_STEPS = 512
+
 #: Requests on one connection that may wait for the response to the one before them.
 MAX_PIPELINED = 128
 
@@ -91,6 +94,7 @@ class Protocol(HttpToolsProtocol):
         self._reading = self._in_head = self._begun = False  # that request: here in part, its head, with a cycle
         self._incoming: FastRequest | None = None  # the same where it is one
         self._running: FastRequest | None = None  # the one that is being answered
+        self._rest = b""  # that was not parsed yet
         self._steps = 0  # of all requests that were read
         self._undone = 0  # bytes since the last step
         self._discarded = 0  # bytes of a body whose response is complete
@@ -132,12 +136,18 @@ class Protocol(HttpToolsProtocol):
             record.waiting.set_exception(ClientDisconnected())
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived."""
-        if len(data) <= _SLICE_BYTES:
-            self._parse(data)
+        """Parse what arrived; where much is to be done for a few bytes, the rest waits for the next turn."""
+        if self._rest:
+            self._rest += data
             return
         for start in range(0, len(data), _SLICE_BYTES):
-            self._parse(data[start : start + _SLICE_BYTES])
+            steps, end = self._steps, start + _SLICE_BYTES
+            self._parse(data if len(data) <= _SLICE_BYTES else data[start:end])
+            if self._steps - steps > _MAX_STEPS and end < len(data):
+                self._rest = data[end:]
+                self.flow.pause_reading()
+                self.loop.call_soon(self._go_on)
+                return
 
     # What the parser calls.
 
@@ -304,6 +314,12 @@ class Protocol(HttpToolsProtocol):
         """A parser that leaves versions to us, and what comes after the last request of a connection."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_version=True, lenient_data_after_close=True)
+
+    def _go_on(self) -> None:
+        rest, self._rest = self._rest, b""
+        if self.parser is not None and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.data_received(rest)
 
     def _parse(self, data: bytes) -> None:
         if self._refusal is not None or self.transport.is_closing():
