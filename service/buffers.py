@@ -18,9 +18,10 @@ class Buffers:
 
     def hold(self, count: int) -> int:
         """Count so many more; returns the number. Raises `Overloaded` beyond the limit."""
-        if self._held + count > self._limit:
+        held = self._held + count
+        if held > self._limit:
             raise Overloaded(f"requests take up the {self._limit} bytes that there are for them")
-        self._held += count
+        self._held = held
         return count
 
     def add(self, count: int) -> None:
@@ -35,34 +36,25 @@ class Buffers:
 class Charge:
     """The bytes that one request holds, from its first byte until its answer is written."""
 
-    __slots__ = ("_buffers", "_held", "_refusal")
+    __slots__ = ("_buffers", "_held", "refusal")
 
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._held = 0
-        self._refusal: Overloaded | None = None
-
-    @property
-    def refused(self) -> bool:
-        """Whether the request was over the limit once, and so is not complete."""
-        return self._refusal is not None
+        self.refusal: Overloaded | None = None  # since when the request is not complete
 
     def add(self, count: int) -> None:
         """Hold so many more. Raises `Overloaded` beyond the limit."""
         try:
             self._held += self._buffers.hold(count)
         except Overloaded as error:
-            self._refusal = error
+            self.refusal = error
             raise
-
-    def add_body(self, count: int) -> None:
-        """Hold so many more bytes of a body, and what reading them takes. Raises `Overloaded` beyond the limit."""
-        self.add(BODY_FACTOR * count)
 
     def check(self) -> None:
         """Raise `Overloaded` if the request was over the limit."""
-        if self._refusal is not None:
-            raise self._refusal
+        if self.refusal is not None:
+            raise self.refusal
 
     def release(self) -> None:
         """Let go of all of it."""

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import zlib
 
-from service.buffers import Charge
+from service.buffers import BODY_FACTOR, Charge
 from service.errors import Malformed, TooLarge, UnsupportedEncoding
 
 #: zlib's window bits: 31 reads and writes the gzip wrapper, 15 the zlib one, which HTTP calls deflate (RFC 9110).
@@ -37,7 +37,7 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -
             produced = stream.decompress(piece, _STEP_BYTES)
         except zlib.error as error:
             raise Malformed(f"the body is not valid {encoding.decode()}: {error}") from None
-        charge.add_body(len(produced))
+        charge.add(BODY_FACTOR * len(produced))
         plain += produced
         if len(plain) > limit:
             raise TooLarge(f"the decompressed body has more than {limit} bytes, which is the limit")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
-from service.buffers import Charge
+from service.buffers import BODY_FACTOR, Charge
 from service.rest import headers
 from service.rest.body import ClientDisconnected
 from service.rest.endpoint import Answer
@@ -70,7 +70,7 @@ class FastRequest(Exchange):
 
     def add(self, body: bytes) -> None:
         """More of the body. Raises `Overloaded`."""
-        self.charge.add_body(len(body))
+        self.charge.add(BODY_FACTOR * len(body))
         self._body += body
 
     def take_body(self) -> bytes:
@@ -120,12 +120,8 @@ class FastRequest(Exchange):
         transport = wire.transport
         if transport.is_closing():
             raise ClientDisconnected
-        fields = headers.of_answer(answer, request_id)
-        close = headers.CLOSE in fields
-        if not close and (not self._keep_alive or wire.last()):
-            close = True
-            fields = (*fields, headers.CLOSE)
-        head = headers.head(status, wire.common(), fields)
+        close = not self._keep_alive or wire.last() or headers.CLOSE in answer.headers
+        head = headers.head(status, wire.common(), answer, request_id, close=close)
         if len(body) <= PIECE_BYTES and not wire.flow.write_paused:
             transport.write(head + body)
         else:

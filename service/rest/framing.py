@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Sequence
 
 from service.errors import Malformed, RequestError, UnsupportedCoding, UnsupportedVersion
 
 #: uri-host [":" port] of RFC 9110, 7.2, by its characters alone; it may be empty.
-_HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
+_HOST = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=%:[]").encode()
 
 
 def objection(version: str, headers: Sequence[tuple[bytes, bytes]]) -> RequestError | None:
     """Why a request with that version and these headers, with lower-case names, is refused, if it is."""
-    if version == "0.9":  # which the parser takes a request line without a version for
-        return Malformed("the request line has no version")
-    if not version.startswith("1."):  # HTTP/1.2 and the like are read as HTTP/1.1 (RFC 9110, 2.5)
-        return UnsupportedVersion(f"HTTP/{version} is not HTTP/1.1")
-    hosts = [value for name, value in headers if name == b"host"]
-    if len(hosts) > 1 or (not hosts and version != "1.0"):
-        return Malformed(f"there are {len(hosts)} Host headers instead of one")
-    if hosts and _HOST.fullmatch(hosts[0]) is None:
-        return Malformed("the Host header is not a host")
-    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    if version != "1.1":
+        if version == "0.9":  # which the parser takes a request line without a version for
+            return Malformed("the request line has no version")
+        if not version.startswith("1."):  # HTTP/1.2 and the like are read as HTTP/1.1 (RFC 9110, 2.5)
+            return UnsupportedVersion(f"HTTP/{version} is not HTTP/1.1")
+    host = None
+    codings = []
+    for name, value in headers:
+        if name == b"host":
+            if host is not None or value.translate(None, _HOST):
+                return Malformed("there are two Host headers, or one that is not a host")
+            host = value
+        elif name == b"transfer-encoding":
+            codings.append(value)
+    if host is None and version != "1.0":
+        return Malformed("there is no Host header")
     return _coding_objection(version, codings, headers) if codings else None
 
 

@@ -22,7 +22,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.buffers import Buffers, Charge
+from service.buffers import BODY_FACTOR, Buffers, Charge
 from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, Overloaded, RequestError
 from service.record import Record
 from service.rest import framing, headers
@@ -38,6 +38,7 @@ MAX_HEAD_BYTES = 65_536
 
 #: Headers of one request, each of which takes more memory than it has bytes.
 MAX_HEADERS = 128
+_TOO_MANY_HEADERS = f"there are more than {MAX_HEADERS} headers, which is the limit"
 
 #: Bytes of a head, which idle connections may have as well, that are not charged.
 _FREE_HEAD_BYTES = 4096
@@ -137,12 +138,15 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; where much is to be done for a few bytes, the rest waits for the next turn."""
+        if len(data) <= _SLICE_BYTES and not self._rest:
+            self._parse(data)
+            return
         if self._rest:
             self._rest += data
             return
         for start in range(0, len(data), _SLICE_BYTES):
             steps, end = self._steps, start + _SLICE_BYTES
-            self._parse(data if len(data) <= _SLICE_BYTES else data[start:end])
+            self._parse(data[start:end])
             if self._steps - steps > _MAX_STEPS and end < len(data):
                 self._rest = data[end:]
                 self.flow.pause_reading()
@@ -158,15 +162,6 @@ class Protocol(HttpToolsProtocol):
         self._reading = self._in_head = True
         self._begun = False
         self._steps += 1
-        if self._idle:
-            self._wait(self._header_timeout)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; trailers, which nothing asks for, are dropped."""
-        if self._in_head:
-            super().on_header(name, value)
-            if len(self.headers) > MAX_HEADERS:
-                self._object(HeadTooLarge(f"there are more than {MAX_HEADERS} headers, which is the limit"))
 
     def on_headers_complete(self) -> None:
         """Start the request, unless it is parsed again without its offer, or takes the fast path once complete."""
@@ -178,6 +173,8 @@ class Protocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if (objection := framing.objection(version, self.headers)) is not None:
             self._object(objection)
+        if len(self.headers) > MAX_HEADERS:
+            self._object(HeadTooLarge(_TOO_MANY_HEADERS))
         if self._application is not None and self._idle and self.parser.get_method() == b"POST":
             fields = dict(self.headers)
             if not self.expect_100_continue and (match := self._application.direct(self.url, fields)) is not None:
@@ -186,6 +183,7 @@ class Protocol(HttpToolsProtocol):
                 self._incoming = FastRequest(wire, match, self.url, fields, self._charge, keep_alive=keep_alive)
                 return
         self._start()
+        self.headers = []  # trailers, which nothing asks for, are no headers
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
@@ -197,9 +195,9 @@ class Protocol(HttpToolsProtocol):
             if self.cycle.response_complete:
                 self._discard(len(body))
                 return
-            if self._charge.refused:
+            if self._charge.refusal is not None:
                 return
-            self._charge.add_body(len(body))
+            self._charge.add(BODY_FACTOR * len(body))
         except Overloaded:  # the application, which waits for more of the body, refuses the request
             self._leave_fast_path()
             self.cycle.message_event.set()
@@ -342,7 +340,11 @@ class Protocol(HttpToolsProtocol):
     def _check_undone(self, count: int, *, stepped: bool) -> None:
         """Limit and charge what the parser keeps of a request: a head or trailers that are not complete."""
         self._undone = count if stepped else self._undone + count
+        if stepped and self._in_head and self._idle:
+            self._wait(self._header_timeout)
         try:
+            if len(self.headers) > MAX_HEADERS:
+                raise HeadTooLarge(_TOO_MANY_HEADERS)
             if (self._in_head or not stepped) and self._undone > _FREE_HEAD_BYTES:
                 self._charge.add(count)
             if self._undone > MAX_HEAD_BYTES:
@@ -388,7 +390,7 @@ class Protocol(HttpToolsProtocol):
     def _common_lines(self) -> bytes:
         fields = self.server_state.default_headers  # a new list every second, for it has the date
         if fields is not self._common_of:
-            self._common_of, self._common = fields, headers.lines(fields)
+            self._common_of, self._common = fields, headers.lines((*fields, *headers.SECURITY))
         return self._common
 
     async def _serve(self, request: FastRequest) -> None:
@@ -489,7 +491,6 @@ class Protocol(HttpToolsProtocol):
 
 def refusal(error: RequestError, request_id: str, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A whole response to what never became a request. The connection has to be closed after it."""
-    fields = [field for field in headers.of_error(error) if field != headers.CLOSE]
-    answer = Answer(error_body(error, request_id), headers=(*fields, headers.CLOSE))
-    common = headers.lines(default_headers)
-    return headers.head(HTTP_STATUS[error.code].value, common, headers.of_answer(answer, request_id)) + answer.body
+    answer = Answer(error_body(error, request_id), headers=headers.of_error(error))
+    common = headers.lines((*default_headers, *headers.SECURITY))
+    return headers.head(HTTP_STATUS[error.code].value, common, answer, request_id, close=True) + answer.body

@@ -23,7 +23,6 @@ PROTOCOL = {
     "data_received": ["data"],
     "on_message_begin": [],
     "on_url": ["url"],
-    "on_header": ["name", "value"],
     "on_headers_complete": [],
     "on_body": ["body"],
     "on_message_complete": [],
