@@ -63,6 +63,18 @@ class HeadTooLarge(RequestError):
     code = "head_too_large"
 
 
+class UnsupportedVersion(RequestError):
+    """A version of HTTP that is not spoken here."""
+
+    code = "unsupported_version"
+
+
+class UnsupportedCoding(RequestError):
+    """A body in a transfer coding other than chunked."""
+
+    code = "unsupported_coding"
+
+
 class Unauthorized(RequestError):
     """No API key, or none that is known."""
 
@@ -144,6 +156,8 @@ HTTP_STATUS: dict[str, HTTPStatus] = {
     NotExplainable.code: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded.code: HTTPStatus.TOO_MANY_REQUESTS,
     HeadTooLarge.code: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    UnsupportedVersion.code: HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+    UnsupportedCoding.code: HTTPStatus.NOT_IMPLEMENTED,
     RequestError.code: HTTPStatus.INTERNAL_SERVER_ERROR,
     Unavailable.code: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineExceeded.code: HTTPStatus.GATEWAY_TIMEOUT,

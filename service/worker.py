@@ -48,6 +48,9 @@ _LIFE_TICKS = 5
 #: The same, between two looks at the connections and at the files of the certificates.
 _WATCH_TICKS = 10
 
+#: Seconds for which connections may still be handed over once the worker shuts down.
+_HANDOVER_SECONDS = 0.2
+
 
 class Worker(uvicorn.Server):
     """Uvicorn with connections from the supervisor, gRPC beside it, and our way out.
@@ -91,7 +94,6 @@ class Worker(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=settings.keep_alive_timeout,
-                timeout_graceful_shutdown=settings.shutdown_timeout,
             )
         )
         self._number = number
@@ -111,6 +113,7 @@ class Worker(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow what all others have followed, listen to the supervisor, say so."""
         self._loop = asyncio.get_running_loop()
+        self._rest = self._make_listener()
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
         self._dataplane.access.refresh()  # the keys are those of the service's start
@@ -120,8 +123,6 @@ class Worker(uvicorn.Server):
                 os.close(descriptor)
         if self._settings.grpc:
             self._grpc = GrpcServer(self._dataplane, self._keeper, self._certificates, self._tracer)
-        self.servers = []
-        self._rest = self._make_listener()
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._keeping.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
@@ -142,16 +143,18 @@ class Worker(uvicorn.Server):
         return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no new requests, of either kind, and finish those that run."""
+        """Finish the requests and calls that run or are on their way, also those of connections still handed over."""
         self.should_exit = True
-        self._rest.shutdown()
-        self._loop.remove_reader(self._channel.fileno())
         for task in self._keeping:
             task.cancel()
-        closing = [super().shutdown(sockets)]
+        grace = 0 if self.force_exit else self._settings.shutdown_timeout
+        closing = [self._rest.close(grace), asyncio.sleep(_HANDOVER_SECONDS)]
         if self._grpc is not None:
-            closing.append(self._grpc.stop(self._settings.shutdown_timeout))
+            closing.append(self._grpc.stop(grace))
         await asyncio.gather(*closing)
+        self._loop.remove_reader(self._channel.fileno())
+        for running in self.server_state.tasks:
+            running.cancel()
         if self._tracer is not None:
             self._tracer.close()
 
@@ -245,6 +248,7 @@ class Worker(uvicorn.Server):
             lost,
             application=self._application,
             buffers=self._dataplane.buffers,
+            draining=lambda: self._dataplane.draining,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )
@@ -298,6 +302,7 @@ class Worker(uvicorn.Server):
     def _leave(self, *, at_once: bool) -> None:
         if self._leave_at is not None:
             self.should_exit = self.force_exit = True
+            self._rest.abort()
             return
         self._dataplane.draining = True
         for result in self._results.values():

@@ -7,7 +7,6 @@ loop one a turn, which costs more than the rest of a call here and keeps calls f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from random import uniform
@@ -138,11 +137,7 @@ class Server:
         """Take no new calls, end the streams that only wait, and give the running calls `grace` seconds."""
         self._health.leave()
         self._counted.leave()
-        self.listener.shutdown()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await self.listener.wait_closed()
-        self.listener.abort()
+        await self.listener.close(grace)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

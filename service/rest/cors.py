@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.rest.fields import Answering
-from service.rest.protocol import SECURITY_HEADERS
+from service.rest.headers import SECURITY
 
 _ALLOWED = (
     b"Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, X-API-Key, X-Request-ID, "
@@ -64,7 +64,7 @@ def named_origins(origins: str | None) -> frozenset[bytes]:
 async def _give_leave(send: Send, fields: list[tuple[bytes, bytes]]) -> None:
     headers = [
         *fields,
-        *SECURITY_HEADERS,
+        *SECURITY,
         (b"access-control-allow-methods", b"GET, POST"),
         (b"access-control-allow-headers", _ALLOWED),
         (b"access-control-max-age", _MAX_AGE),

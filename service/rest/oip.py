@@ -13,7 +13,6 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast
 
-from service.buffers import Buffers
 from service.classifier import Classifier
 from service.dataplane import DataPlane
 from service.errors import Forbidden, Invalid, Malformed, RequestError, Unavailable
@@ -21,7 +20,7 @@ from service.keeper import Keeper
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
 from service.oip.tensors import pack_bytes
-from service.rest.body import read_body
+from service.rest.body import CHARGE, read_body
 from service.rest.compression import compress
 from service.rest.cors import named_origins
 from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
@@ -422,8 +421,8 @@ def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
 async def _body(request: Request) -> bytes:
     settings = _dataplane(request).settings
     headers = dict(request.scope["headers"])
-    buffers: Buffers = request.app.state.buffers
-    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, buffers)
+    charge = request.scope[CHARGE]
+    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import grpc
 import httpx
 import pytest
 
+from service.buffers import BODY_FACTOR
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.grpc.sentiment import PREDICT
@@ -227,7 +228,7 @@ def test_answer_that_is_read_slowly(server: ServerProcess) -> None:
 @pytest.mark.parametrize("size", [400_000, 40_000])
 def test_memory_for_slow_bodies(size: int) -> None:
     """What unfinished bodies may hold in memory is limited; who does not fit is refused, and the others go on."""
-    limit = str(size * 5 // 2)
+    limit = str(BODY_FACTOR * size * 5 // 2)
     with ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server, ExitStack() as stack:
         slow = [stack.enter_context(Connection(server.port)) for _ in range(2)]
         for connection in slow:
@@ -249,6 +250,7 @@ def test_trailers_without_end(server: ServerProcess) -> None:
     with Connection(server.port) as connection:
         connection.send(request("/v1/predict", "Transfer-Encoding: chunked"), b"2\r\n{}\r\n0\r\n")
         connection.send(b"a:b\r\n" * (MAX_HEAD_BYTES + 1))
+        assert connection.answer().status == 431
         assert connection.is_closed()
     assert_works(server)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from service.buffers import Buffers
+from service.buffers import BODY_FACTOR, Buffers
 from service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
 from service.grpc.status import Status, as_refusal, details, quote, status_of
 from service.grpc.transport.connection import Connection
@@ -379,9 +379,10 @@ class Call(Stream):
 
     def _count(self) -> None:
         """Count what is held in memory, and have the client wait if there are many messages to be read."""
-        held = self._kept + self._queued + self._working
+        content = self._queued + self._working
         if self._messages is not None:
-            held += self._messages.incomplete
+            content += self._messages.incomplete
+        held = self._kept + BODY_FACTOR * content
         if held != self._held:
             buffers = self._terms.buffers
             buffers.release(self._held)

@@ -260,7 +260,7 @@ def test_slow_messages() -> None:
 def test_memory_for_slow_messages() -> None:
     """What unfinished messages may hold in memory is limited; who does not fit is refused, and the others go on."""
     text = PredictRequest(text="x" * 400_000).SerializeToString()
-    with ServerProcess("--max-buffered-bytes", "1000000", "--workers", "1") as server, connect(server) as channel:
+    with ServerProcess("--max-buffered-bytes", "5000000", "--workers", "1") as server, connect(server) as channel:
         stub = SentimentStub(channel)
         with Caller(server.grpc_port) as slow:
             streams = [slow.begin(PREDICT) for _ in range(2)]
