@@ -58,8 +58,6 @@ def serve(settings: Settings) -> None:
         dataplane = DataPlane(repository, settings, metrics)
 
         def work(worker: int, channel: Channel, facts: list[Fact]) -> None:
-            for listener in listeners.values():
-                listener.close()
             metrics.use(worker)
             try:
                 Worker(worker, dataplane, channel, facts, certificates).run()

@@ -15,7 +15,6 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -114,7 +113,7 @@ class Worker(uvicorn.Server):
         self._attending: dict[socket.socket, asyncio.Task[None]] = {}  # the longest first
         self._evicted = self._turned_away = 0  # since the log was last told
         self._closed: Counter[str] = Counter()  # connections by protocol, since the supervisor was last told
-        self._leave_at: float | None = None
+        self._leaving = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow what all others have followed, listen to the supervisor, say so."""
@@ -145,7 +144,7 @@ class Worker(uvicorn.Server):
             self._dataplane.heap.tidy()
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
-        return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
+        return await super().on_tick(counter) or self._leaving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new requests, of either kind, and finish those that run."""
@@ -165,7 +164,7 @@ class Worker(uvicorn.Server):
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
-            if self._leave_at is not None:
+            if self._dataplane.draining:
                 raise Unavailable("shutting down")
             self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
             return await self._results[ticket]
@@ -176,9 +175,9 @@ class Worker(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """The supervisor says when to leave; Ctrl-C reaches every process of a terminal and is not for us."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda number, frame: self._leave(at_once=False))
+        """The supervisor says when to leave; signals to a whole process group are not for its workers."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         yield
 
     def _watch(self) -> None:
@@ -214,12 +213,14 @@ class Worker(uvicorn.Server):
                         if (result := self._results.get(message["ticket"])) is not None and not result.done():
                             refused = message["refusal"]
                             result.set_result(Outcome(refused and Order(**refused), message["declined"]))
+                    case "drain":
+                        self._drain()
                     case "leave":
-                        self._leave(at_once=message["now"])
+                        self._leave()
         except ChannelClosed:
             logger.error("worker %d: the supervisor is gone", self._number)
             self._loop.remove_reader(self._channel.fileno())
-            self._leave(at_once=True)
+            self._leave()
         self._tell_closed()
 
     def _busy_attending(self) -> bool:
@@ -338,7 +339,7 @@ class Worker(uvicorn.Server):
             except Exception:
                 # It would serve other versions than the rest, so another one has to take its place.
                 logger.exception("worker %d failed to follow an order", self._number)
-                self._leave(at_once=True)
+                self._leave()
                 return
             finally:
                 if descriptor is not None:
@@ -369,12 +370,14 @@ class Worker(uvicorn.Server):
             return False
         return True
 
-    def _leave(self, *, at_once: bool) -> None:
-        if self._leave_at is not None:
-            self.should_exit = self.force_exit = True
-            return
+    def _drain(self) -> None:
+        """Answer as before, but say that the end is near: health says no, and nobody may load a model."""
         self._dataplane.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
-        self._leave_at = monotonic() + (0 if at_once else self._settings.drain_delay)
+
+    def _leave(self) -> None:
+        """Go. No connection comes after this, and those that came before it are here."""
+        self._drain()
+        self._leaving = True
