@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from model.artifact import Artifact
 from service import snapshot
@@ -40,8 +42,9 @@ def serve(settings: Settings) -> None:
 
     Raises `StartupError` or `ArtifactError` before anyone can connect: a server that listens is one that works.
     """
-    # For a signal while loading, which the first process of a container would not even notice.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # For signals while loading. The first process of a container would not even notice SIGTERM.
+    signal.signal(signal.SIGTERM, _stop_loading)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     certificates = Certificates.read_settings(settings)
     settings = make_room(settings)
     if settings.tracing:
@@ -91,6 +94,11 @@ def serve(settings: Settings) -> None:
     # A late signal has nothing left to end, and must not change the exit status.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logger.info("stopped")
+
+
+def _stop_loading(number: int, frame: FrameType | None) -> NoReturn:
+    logger.info("received %s before the service was ready", signal.Signals(number).name)
+    sys.exit(0)
 
 
 def worker_count(settings: Settings) -> int:
