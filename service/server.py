@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -28,13 +28,12 @@ from service.open_files import make_room
 from service.repository import Repository
 from service.rest import app
 from service.settings import Settings
+from service.sockets import bind, bind_unix, describe, listen
 from service.supervisor import Supervisor
 from service.tls import Certificates
 from service.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-_BACKLOG = 2048
 
 
 def serve(settings: Settings) -> None:
@@ -50,9 +49,10 @@ def serve(settings: Settings) -> None:
     if settings.tracing:
         import_module("service.tracing")  # which tells now what is missing
     with ExitStack() as stack:
-        listeners = {"rest": stack.enter_context(bind(settings.host, settings.port))}
+        listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
         if settings.grpc:
-            listeners["grpc"] = stack.enter_context(bind(settings.host, settings.grpc_port, " for gRPC"))
+            bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
+            listeners["grpc"] = stack.enter_context(bound)
         workers = worker_count(settings)
         metrics = make_metrics(settings, workers + 1)
         metrics.use(workers)  # the last row is the supervisor's
@@ -68,12 +68,11 @@ def serve(settings: Settings) -> None:
                 dataplane.close()
 
         def ready() -> None:
-            shown = f"[{settings.host}]" if ":" in settings.host else settings.host
             secure = "" if certificates is None else "s"
             schemes = {"grpc": "grpc", "rest": "http"}
             for protocol in sorted(listeners):
-                port = listeners[protocol].getsockname()[1]
-                logger.info("listening on %s%s://%s:%d", schemes[protocol], secure, shown, port)
+                described = describe(listeners[protocol], schemes[protocol] + secure, settings.host)
+                logger.info("listening on %s", described)
 
         for listener in listeners.values():
             listen(listener)
@@ -101,6 +100,10 @@ def _stop_loading(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
+def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> AbstractContextManager[socket.socket]:
+    return bind(host, port, purpose) if path is None else bind_unix(path)
+
+
 def worker_count(settings: Settings) -> int:
     """The workers of the settings, or one for every processor that this process may use, or one on a GPU."""
     if settings.workers:
@@ -124,32 +127,6 @@ def processors(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 def make_metrics(settings: Settings, workers: int) -> Metrics:
     """Counters for every route of the service."""
     return Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers)
-
-
-def bind(host: str, port: int, purpose: str = "") -> socket.socket:
-    """A bound socket that does not listen yet. Raises `StartupError` if the address is taken or none of ours."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # the second for a name that no name could be
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {reason}") from error
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
-        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {error.strerror}") from error
-    return bound
-
-
-def listen(listener: socket.socket) -> None:
-    """Let callers connect. Raises `StartupError` if another process was faster."""
-    try:
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        raise StartupError(f"cannot listen: {error.strerror}") from error
-    listener.setblocking(False)
 
 
 def begin(repository: Repository, *, shared: bool) -> Ledger:

@@ -18,7 +18,6 @@ import pytest
 
 from model.artifact import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, ArtifactError
 from service import server
-from service.errors import StartupError
 from service.settings import Settings
 from service.version import package_version
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
@@ -177,33 +176,6 @@ def test_signal_while_loading() -> None:
 def test_port_taken(server: ServerProcess) -> None:
     """A port that is taken is refused in a sentence."""
     assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use" in refused("--port", str(server.port))
-
-
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a" * 70])
-def test_impossible_address(host: str) -> None:
-    """An address that is none of ours, or none at all, is refused in a sentence."""
-    with pytest.raises(StartupError, match=rf"^cannot listen on {host}:0: .*\w"):
-        server.bind(host, 0)
-
-
-def test_port_taken_at_the_last_moment() -> None:
-    """Two servers may bind before either listens; the slower one says so in a sentence."""
-    with server.bind("127.0.0.1", 0) as first, server.bind("127.0.0.1", first.getsockname()[1]) as second:
-        server.listen(first)
-        with pytest.raises(StartupError, match="cannot listen: Address already in use"):
-            server.listen(second)
-
-
-def test_ipv6() -> None:
-    """The server listens on IPv6 as well as on IPv4."""
-    if not socket.has_ipv6:
-        pytest.skip("no IPv6 here")
-    try:
-        listener = server.bind("::1", 0)
-    except StartupError:
-        pytest.skip("no IPv6 address here")
-    with listener:
-        assert listener.family == socket.AF_INET6
 
 
 def test_bad_settings() -> None:
