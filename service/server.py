@@ -45,7 +45,8 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, _stop_loading)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     certificates = Certificates.read_settings(settings)
-    settings = make_room(settings)
+    workers = worker_count(settings)
+    settings = make_room(settings, workers)
     if settings.tracing:
         import_module("service.tracing")  # which tells now what is missing
     with ExitStack() as stack:
@@ -53,7 +54,6 @@ def serve(settings: Settings) -> None:
         if settings.grpc:
             bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
-        workers = worker_count(settings)
         metrics = make_metrics(settings, workers + 1)
         metrics.use(workers)  # the last row is the supervisor's
         repository = Repository(settings)
