@@ -6,9 +6,8 @@ import logging
 import math
 import os
 import signal
-import socket
 import sys
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +27,7 @@ from service.open_files import make_room
 from service.repository import Repository
 from service.rest import app
 from service.settings import Settings
-from service.sockets import bind, bind_unix, describe, listen
+from service.sockets import Listener, bind, bind_unix
 from service.supervisor import Supervisor
 from service.tls import Certificates
 from service.worker import Worker
@@ -71,11 +70,11 @@ def serve(settings: Settings) -> None:
             secure = "" if certificates is None else "s"
             schemes = {"grpc": "grpc", "rest": "http"}
             for protocol in sorted(listeners):
-                described = describe(listeners[protocol], schemes[protocol] + secure, settings.host)
+                described = listeners[protocol].describe(schemes[protocol] + secure, settings.host)
                 logger.info("listening on %s", described)
 
         for listener in listeners.values():
-            listen(listener)
+            listener.listen()
         supervisor = Supervisor(
             work,
             workers,
@@ -100,7 +99,7 @@ def _stop_loading(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
-def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> AbstractContextManager[socket.socket]:
+def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> Listener:
     return bind(host, port, purpose) if path is None else bind_unix(path)
 
 

@@ -21,6 +21,7 @@ from typing import Literal
 
 from service.channel import Channel, ChannelClosed, pair
 from service.ledger import Fact, Ledger, Order
+from service.sockets import Listener
 from service.transactions import Transactions
 from service.worker_process import WorkerProcess, describe_end
 
@@ -45,6 +46,9 @@ _STOPPED_SECONDS = 3.0
 #: What a worker cannot be told because its channel is full is tried again after so many seconds.
 _FULL_SECONDS = 0.01
 
+#: Seconds between the end of listening and that of accepting, in which handshakes end that had begun.
+_SETTLE_SECONDS = 0.2
+
 #: Connections that are handed out before the supervisor looks after its workers again.
 _HANDOUT = 64
 
@@ -52,12 +56,13 @@ _HANDOUT = 64
 _KILL_MARGIN = 5.0
 
 
-class _Listener:
-    """A listening socket, and the connection that was accepted from it while no worker could take it."""
+class _Acceptor:
+    """A listener, and the connection that was accepted from it while no worker could take it."""
 
-    def __init__(self, protocol: str, listening: socket.socket) -> None:
+    def __init__(self, protocol: str, listener: Listener) -> None:
         self.protocol = protocol
-        self.socket = listening
+        self.listener = listener
+        self.socket = listener.socket
         self.registered = False
         self.paused_until = 0.0
         self.in_hand: socket.socket | None = None
@@ -80,7 +85,7 @@ class Supervisor:
         self,
         work: Callable[[int, Channel, list[Fact]], None],
         workers: int,
-        listeners: Mapping[str, socket.socket],
+        listeners: Mapping[str, Listener],
         ledger: Ledger,
         *,
         ready: Callable[[], None],
@@ -92,7 +97,7 @@ class Supervisor:
     ) -> None:
         self._work = work
         self._number_of_workers = workers
-        self._listeners = [_Listener(protocol, listening) for protocol, listening in listeners.items()]
+        self._acceptors = [_Acceptor(protocol, listener) for protocol, listener in listeners.items()]
         self._ledger = ledger
         self._ready = ready
         self._replaced = replaced
@@ -106,6 +111,7 @@ class Supervisor:
         self._signals: list[int] = []
         self._phase: Literal["", "drain", "leave"] = ""
         self._leave_at = self._kill_at = float("inf")
+        self._settled_at: float | None = None
         self._looked = monotonic()
         self._failed = False
         self._was_ready = False
@@ -129,7 +135,7 @@ class Supervisor:
             for key, _ in self._selector.select(self._seconds_to_wait(now)):
                 if key.fileobj is wake_reader:
                     wake_reader.recv(4096)
-                elif isinstance(key.data, _Listener):
+                elif isinstance(key.data, _Acceptor):
                     self._accept(key.data)
                 else:
                     self._hear(key.data)
@@ -159,8 +165,8 @@ class Supervisor:
             self._selector.close()
             for worker in self._workers.values():
                 worker.channel.close()
-            for listener in self._listeners:
-                listener.close()
+            for acceptor in self._acceptors:
+                acceptor.close()
             self._transactions.close()
             self._work(number, channel, self._ledger.facts())
             status = 0
@@ -170,25 +176,25 @@ class Supervisor:
             logging.shutdown()
             os._exit(status)
 
-    def _accept(self, listener: _Listener) -> bool:
+    def _accept(self, acceptor: _Acceptor) -> bool:
         """Hand connections that wait to the workers that hold the fewest; whether more may wait that can be."""
         for _ in range(_HANDOUT):
-            if listener.in_hand is None:
+            if acceptor.in_hand is None:
                 try:
-                    listener.in_hand, _ = listener.socket.accept()
+                    acceptor.in_hand, _ = acceptor.socket.accept()
                 except BlockingIOError:
                     return False
                 except OSError as error:
                     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                         logger.error("cannot accept a connection: %s", error.strerror)
-                        listener.paused_until = monotonic() + _PAUSE_SECONDS
+                        acceptor.paused_until = monotonic() + _PAUSE_SECONDS
                         return False
                     continue  # the caller was gone before it was accepted
-            if not self._hand_over(listener.protocol, listener.in_hand):
-                listener.paused_until = monotonic() + _FULL_SECONDS
+            if not self._hand_over(acceptor.protocol, acceptor.in_hand):
+                acceptor.paused_until = monotonic() + _FULL_SECONDS
                 return False
-            listener.in_hand.close()
-            listener.in_hand = None
+            acceptor.in_hand.close()
+            acceptor.in_hand = None
         return True
 
     def _hand_over(self, protocol: str, connection: socket.socket) -> bool:
@@ -299,21 +305,22 @@ class Supervisor:
         """Whether the workers hold every connection: a caller whose connection waits may have sent its request."""
         if not self._was_ready:
             return True
-        for listener in self._listeners:
-            if now >= listener.paused_until:
-                while self._accept(listener):
-                    pass
-                if listener.in_hand is not None:
-                    listener.socket.listen(0)  # no worker can take it yet: let nobody else queue behind it
-        return all(now >= listener.paused_until for listener in self._listeners)
+        if self._settled_at is None:
+            self._settled_at = now + _SETTLE_SECONDS
+            for acceptor in self._acceptors:
+                acceptor.listener.refuse()
+        for acceptor in self._acceptors:
+            while now >= acceptor.paused_until and self._accept(acceptor):
+                pass
+        return now >= self._settled_at and all(now >= acceptor.paused_until for acceptor in self._acceptors)
 
     def _leave(self) -> None:
         self._phase = "leave"
         self._forks.clear()
-        for listener in self._listeners:
-            if listener.registered:
-                self._selector.unregister(listener.socket)
-            listener.close()
+        for acceptor in self._acceptors:
+            if acceptor.registered:
+                self._selector.unregister(acceptor.socket)
+            acceptor.close()
 
     def _watch_start(self, now: float) -> None:
         ready = [worker for worker in self._workers.values() if worker.ready]
@@ -340,20 +347,21 @@ class Supervisor:
         if self._phase == "leave":
             return
         able = self._was_ready and any(worker.ready for worker in self._workers.values())
-        for listener in self._listeners:
-            wanted = able and now >= listener.paused_until
-            if wanted and not listener.registered:
-                self._selector.register(listener.socket, selectors.EVENT_READ, listener)
-            elif listener.registered and not wanted:
-                self._selector.unregister(listener.socket)
-            listener.registered = wanted
-            if wanted and listener.in_hand is not None:
-                self._accept(listener)  # it may be the last one, so that nothing else would have us try again
+        for acceptor in self._acceptors:
+            wanted = able and now >= acceptor.paused_until
+            if wanted and not acceptor.registered:
+                self._selector.register(acceptor.socket, selectors.EVENT_READ, acceptor)
+            elif acceptor.registered and not wanted:
+                self._selector.unregister(acceptor.socket)
+            acceptor.registered = wanted
+            if wanted and acceptor.in_hand is not None:
+                self._accept(acceptor)  # it may be the last one, so that nothing else would have us try again
 
     def _seconds_to_wait(self, now: float) -> float:
         """Until there is something to do that was not yet due at this moment."""
         times = [due for due, _ in self._forks]
-        moments = (self._leave_at, self._kill_at, *(listener.paused_until for listener in self._listeners))
+        moments = [self._leave_at, self._kill_at, *(acceptor.paused_until for acceptor in self._acceptors)]
+        moments += [] if self._settled_at is None else [self._settled_at]
         times += [moment for moment in moments if moment > now]
         if any(worker.told != self._phase and not worker.ended for worker in self._workers.values()):
             times.append(now + _FULL_SECONDS)

@@ -62,9 +62,9 @@ def test_where_the_service_listens(host: str, address: str) -> None:
     except StartupError:
         pytest.skip(f"no {address} here")
     with listener:
-        listener.listen()
-        thread = answering(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        assert probe(listener.getsockname()[1], SENTIMENT_HOST=host) == (0, "")
+        listener.socket.listen()
+        thread = answering(listener.socket, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert probe(listener.socket.getsockname()[1], SENTIMENT_HOST=host) == (0, "")
         thread.join()
 
 

@@ -13,7 +13,7 @@ import pytest
 from service.errors import StartupError
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
-from service.sockets import bind, bind_unix, listen
+from service.sockets import bind, bind_unix
 from tests.processes import ServerProcess, eventually, run
 from tests.service.certificates import Authority
 from tests.service.test_supervisor import children, sockets
@@ -28,10 +28,10 @@ def test_impossible_address(host: str) -> None:
 
 def test_port_taken_at_the_last_moment() -> None:
     """Two servers may bind before either listens; the slower one says so in a sentence."""
-    with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.getsockname()[1]) as second:
-        listen(first)
+    with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.socket.getsockname()[1]) as second:
+        first.listen()
         with pytest.raises(StartupError, match="cannot listen: Address already in use"):
-            listen(second)
+            second.listen()
 
 
 def test_ipv6() -> None:
@@ -43,7 +43,7 @@ def test_ipv6() -> None:
     except StartupError:
         pytest.skip("no IPv6 address here")
     with listener:
-        assert listener.family == socket.AF_INET6
+        assert listener.socket.family == socket.AF_INET6
 
 
 @pytest.fixture
@@ -129,5 +129,5 @@ def test_a_socket_of_a_later_server_stays(tmp_path: Path) -> None:
     with bind_unix(path), ExitStack() as later:
         with bind_unix(path) as first:  # it does not listen, so that its file may be taken
             later.enter_context(bind_unix(path))
-        assert first.fileno() == -1 and path.exists()
+        assert first.socket.fileno() == -1 and path.exists()
     assert not path.exists()
