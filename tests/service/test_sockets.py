@@ -1,9 +1,11 @@
 """Sockets to listen on: ports, and Unix domain sockets that the clients of a sidecar connect to."""
 
+import errno
 import signal
 import socket
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from service.errors import StartupError
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.sockets import bind, bind_unix
-from tests.processes import ServerProcess, eventually, run
+from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.certificates import Authority
 from tests.service.test_supervisor import children, sockets
 
@@ -121,6 +123,51 @@ def test_paths_that_will_not_do(tmp_path: Path) -> None:
         with pytest.raises(StartupError, match=rf"^cannot listen on {path}: .*\w"), bind_unix(path):
             pass
     assert file.read_text() == "mine"
+
+
+def test_nobody_else_may_connect(tmp_path: Path) -> None:
+    """Whoever connected before can still be accepted; a new caller waits for a port, and does not find a path."""
+    with bind("127.0.0.1", 0) as port, bind_unix(tmp_path / "rest.sock") as path, ExitStack() as stack:
+        for listener in (port, path):
+            listener.listen()
+            address = listener.socket.getsockname()
+            early = [stack.enter_context(socket.socket(listener.socket.family)) for _ in range(3)]
+            for caller in early:
+                caller.connect(address)
+            listener.refuse()
+            late = stack.enter_context(socket.socket(listener.socket.family))
+            late.setblocking(False)
+            assert late.connect_ex(address) == (errno.EINPROGRESS if listener is port else errno.ENOENT)
+            for _ in early:
+                stack.enter_context(listener.socket.accept()[0])
+            with pytest.raises(BlockingIOError):
+                listener.socket.accept()
+
+
+@pytest.mark.parametrize("kind", ["port", "path"])
+def test_callers_who_connect_during_the_shutdown(kind: str, paths: tuple[str, ...]) -> None:
+    """Of callers who connect anew for every request, each gets its answer or cannot connect, until all cannot."""
+    flags = ("--workers", "2", *(paths if kind == "path" else ()))
+
+    def ask(process: ServerProcess) -> int:
+        answered = 0
+        while True:
+            with socket.socket(socket.AF_UNIX if kind == "path" else socket.AF_INET) as caller:
+                caller.settimeout(PATIENCE)
+                try:
+                    caller.connect(paths[1] if kind == "path" else ("127.0.0.1", process.port))
+                except (ConnectionRefusedError, FileNotFoundError):
+                    return answered
+                caller.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert caller.recv(15) == b"HTTP/1.1 200 OK"
+                answered += 1
+
+    for _ in range(2):
+        with ServerProcess(*flags) as process, ThreadPoolExecutor(32) as pool:
+            answers = [pool.submit(ask, process) for _ in range(32)]
+            process.client.get("/readyz")
+            assert process.stop() == 0
+            assert sum(each.result() for each in answers) > 0
 
 
 def test_a_socket_of_a_later_server_stays(tmp_path: Path) -> None:
