@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, NoReturn, TypeVar
 
-from model.artifact import Artifact, ArtifactError, verify
+from model.artifact import Artifact, ArtifactError, check_place, verify
 from service.classifier import Classifier
 from service.errors import NotFound, StartupError
 from service.folder import Folder, Look
@@ -168,9 +168,7 @@ class Repository:
     def verify(self, name: str, version: int, contents: Mapping[str, bytes]) -> Artifact:
         """The artifact of these files, if it is that of this version. Raises `ArtifactError`."""
         artifact = verify(self.folder.place(name, version), contents)
-        manifest = artifact.manifest
-        if (manifest.name, manifest.version) != (name, version):
-            raise ArtifactError(f"{artifact.path}: the manifest is that of {manifest.name} {manifest.version}")
+        check_place(artifact)
         return artifact
 
     def open(self, artifact: Artifact) -> Classifier:

@@ -49,8 +49,14 @@ class Settings(BaseModel):
         description="REST port; 0 takes a free one and logs it.",
         json_schema_extra={"variables": ["AIP_HTTP_PORT", "PORT"]},
     )
+    uds: Path | None = Field(
+        None, description="Path of a Unix domain socket: REST listens there, for its owner and group, and on no port."
+    )
     grpc: bool = Field(True, description="Whether to answer gRPC as well.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 takes a free one and logs it.")
+    grpc_uds: Path | None = Field(
+        None, description="Path of a Unix domain socket: gRPC listens there, for its owner and group, and on no port."
+    )
     tls_certificate: Path | None = Field(
         None, description="A PEM file with the server's certificate chain: REST and gRPC speak TLS alone."
     )

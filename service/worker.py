@@ -13,7 +13,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator
-from time import monotonic
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -47,9 +47,6 @@ _LIFE_TICKS = 5
 
 #: The same, between two looks at the connections and at the files of the certificates.
 _WATCH_TICKS = 10
-
-#: Seconds for which connections may still be handed over once the worker shuts down.
-_HANDOVER_SECONDS = 0.2
 
 
 class Worker(uvicorn.Server):
@@ -108,7 +105,7 @@ class Worker(uvicorn.Server):
         self._results: dict[int, asyncio.Future[Outcome]] = {}
         self._keeping: list[asyncio.Task[None]] = []
         self._closed: Counter[str] = Counter()  # connections by protocol, since the supervisor was last told
-        self._leave_at: float | None = None
+        self._leaving = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow what all others have followed, listen to the supervisor, say so."""
@@ -140,15 +137,15 @@ class Worker(uvicorn.Server):
             self._dataplane.heap.tidy()
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
-        return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
+        return await super().on_tick(counter) or self._leaving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests and calls that run or are on their way, also those of connections still handed over."""
+        """Finish the requests and calls that run or are on their way."""
         self.should_exit = True
         for task in self._keeping:
             task.cancel()
         grace = 0 if self.force_exit else self._settings.shutdown_timeout
-        closing = [self._rest.close(grace), asyncio.sleep(_HANDOVER_SECONDS)]
+        closing = [self._rest.close(grace)]
         if self._grpc is not None:
             closing.append(self._grpc.stop(grace))
         await asyncio.gather(*closing)
@@ -163,7 +160,7 @@ class Worker(uvicorn.Server):
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
-            if self._leave_at is not None:
+            if self._dataplane.draining:
                 raise Unavailable("shutting down")
             self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
             return await self._results[ticket]
@@ -174,9 +171,9 @@ class Worker(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """The supervisor says when to leave; Ctrl-C reaches every process of a terminal and is not for us."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda number, frame: self._leave(at_once=False))
+        """The supervisor says when to leave; signals to a whole process group are not for its workers."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         yield
 
     def _watch(self) -> None:
@@ -208,12 +205,14 @@ class Worker(uvicorn.Server):
                         if (result := self._results.get(message["ticket"])) is not None and not result.done():
                             refused = message["refusal"]
                             result.set_result(Outcome(refused and Order(**refused), message["declined"]))
+                    case "drain":
+                        self._drain()
                     case "leave":
-                        self._leave(at_once=message["now"])
+                        self._leave()
         except ChannelClosed:
             logger.error("worker %d: the supervisor is gone", self._number)
             self._loop.remove_reader(self._channel.fileno())
-            self._leave(at_once=True)
+            self._leave()
         self._tell_closed()
 
     def _receive(self, protocol: str, connection: socket.socket | None) -> None:
@@ -230,7 +229,7 @@ class Worker(uvicorn.Server):
         return Listener(
             "rest",
             self._connect,
-            rejected=lambda reason: None,
+            rejected=partial(self._dataplane.metrics.rejected, "rest"),
             refusal=self._refusal,
             max_connections=settings.max_connections,
             max_connections_per_address=settings.max_connections_per_address,
@@ -271,7 +270,7 @@ class Worker(uvicorn.Server):
             except Exception:
                 # It would serve other versions than the rest, so another one has to take its place.
                 logger.exception("worker %d failed to follow an order", self._number)
-                self._leave(at_once=True)
+                self._leave()
                 return
             finally:
                 if descriptor is not None:
@@ -299,13 +298,14 @@ class Worker(uvicorn.Server):
             return False
         return True
 
-    def _leave(self, *, at_once: bool) -> None:
-        if self._leave_at is not None:
-            self.should_exit = self.force_exit = True
-            self._rest.abort()
-            return
+    def _drain(self) -> None:
+        """Answer as before, but say that the end is near: health says no, and nobody may load a model."""
         self._dataplane.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
-        self._leave_at = monotonic() + (0 if at_once else self._settings.drain_delay)
+
+    def _leave(self) -> None:
+        """Go. No connection comes after this, and those that came before it are here."""
+        self._drain()
+        self._leaving = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from random import uniform
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -116,7 +117,7 @@ class Server:
         self.listener = Listener(
             "grpc",
             self._connect,
-            rejected=lambda reason: None,
+            rejected=partial(dataplane.metrics.rejected, "grpc"),
             max_connections=settings.grpc_max_connections,
             max_connections_per_address=settings.max_connections_per_address,
             tls=None if certificates is None else lambda: certificates.grpc,
