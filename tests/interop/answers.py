@@ -1,0 +1,34 @@
+"""Texts, and what REST says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.interop.client import Document
+from tests.processes import ServerProcess
+from tests.service.reviews import reviews
+
+SENTIMENT = "sentiment.v1.Sentiment"
+OIP = "inference.GRPCInferenceService"
+HEALTH = "grpc.health.v1.Health"
+
+TEXTS = ["", "naïve, 🎬 und ein „Zitat“", *reviews(18, seed=3)]
+
+
+def rest(server: ServerProcess, path: str, body: Any = None) -> Any:
+    """What REST answers."""
+    response = server.client.get(path) if body is None else server.client.post(path, json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def prediction(native: Document) -> Document:
+    """A prediction of REST in the form that it has over gRPC."""
+    model = native["model"]
+    probabilities = [{"label": label, "probability": value} for label, value in native["probabilities"].items()]
+    return native | {"probabilities": probabilities, "model": model["name"], "version": model["version"]}
+
+
+def predictions(server: ServerProcess, texts: list[str]) -> list[Document]:
+    """What REST predicts for each text, in the form of gRPC."""
+    return list(map(prediction, rest(server, "/v1/predict_batch", {"texts": texts})["predictions"]))

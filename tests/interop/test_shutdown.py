@@ -1,0 +1,52 @@
+"""SIGTERM, as each client sees it."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+
+import pytest
+from grpc import StatusCode
+
+from tests.interop.answers import HEALTH, SENTIMENT, TEXTS, predictions
+from tests.interop.client import Call
+from tests.interop.conftest import Connect
+from tests.processes import ServerProcess
+
+#: Calls under way, and how many have ended before the signal.
+CONCURRENT, BEFORE = 64, 500
+
+
+def test_watch(connect: Connect) -> None:
+    """Who watches health hears that the server stops, and the call ends."""
+    with ServerProcess() as server, connect(server) as client:
+        watch = client.start(f"{HEALTH}/Watch", {"service": SENTIMENT})
+        assert watch.answer() == {"status": "SERVING"}
+        server.process.send_signal(signal.SIGTERM)
+        assert watch.answer() == {"status": "NOT_SERVING"}
+        assert watch.end().code in (StatusCode.OK.value[0], StatusCode.UNAVAILABLE.value[0])
+
+
+@pytest.mark.parametrize("delay", [0, 1], ids=lambda delay: f"drain-delay-{delay}")
+def test_load(connect: Connect, delay: int) -> None:
+    """Under load every call has an answer, which is right, or a status after which it may be made again."""
+    with ServerProcess("--drain-delay", str(delay)) as server, connect(server) as client:
+        expected = predictions(server, TEXTS)
+        running: deque[tuple[int, Call]] = deque()
+        started = refused = 0
+        while running or not refused:
+            while len(running) < CONCURRENT and not refused:
+                number = started % len(TEXTS)
+                running.append((number, client.start(f"{SENTIMENT}/Predict", {"text": TEXTS[number]})))
+                started += 1
+            number, call = running.popleft()
+            answers, end = call.result()
+            if end.code:
+                assert end.code == StatusCode.UNAVAILABLE.value[0], end
+                refused += 1
+            else:
+                assert answers == [expected[number]]
+            if started == BEFORE + CONCURRENT and server.process.poll() is None:
+                server.process.send_signal(signal.SIGTERM)
+        assert started >= BEFORE + CONCURRENT
+        assert server.process.wait() == 0
