@@ -1,4 +1,4 @@
-"""Texts, and what REST says of them."""
+"""What the service answers: texts and what REST says of them, and what differs between its versions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from tests.service.reviews import reviews
 SENTIMENT = "sentiment.v1.Sentiment"
 OIP = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
+
+#: Flags of a server whose models callers may load and unload.
+ADMINISTRABLE: tuple[str, ...] = ()
+
+#: Whether an answer that is worth it is compressed for a caller who takes gzip. Otherwise it may be.
+COMPRESSES = False
+
+#: Whether refusals carry `grpc-status-details-bin`. Otherwise they may.
+DETAILED = False
 
 TEXTS = ["", "naïve, 🎬 und ein „Zitat“", *reviews(18, seed=3)]
 

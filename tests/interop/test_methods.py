@@ -9,17 +9,14 @@ from collections.abc import Iterator
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from tests.interop.answers import HEALTH, OIP, SENTIMENT, TEXTS, prediction, predictions, rest
+from tests.interop.answers import ADMINISTRABLE, HEALTH, OIP, SENTIMENT, TEXTS, prediction, predictions, rest
 from tests.interop.client import Client, Document, Messages
 from tests.interop.conftest import Connect
-from tests.processes import MODEL_REPOSITORY, ServerProcess
+from tests.processes import ServerProcess
 
 REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 MODEL = {"name": "imdb-cnn"}
-
-#: Flags of a server whose models callers may load and unload.
-ADMINISTRABLE: tuple[str, ...] = ()
 
 
 def bytes_tensor(texts: list[str]) -> Document:
@@ -139,7 +136,7 @@ def test_stream_infer(client: Client, server: ServerProcess) -> None:
 @pytest.fixture(scope="module")
 def administrable() -> Iterator[ServerProcess]:
     """A server whose models callers may load and unload."""
-    with ServerProcess(*ADMINISTRABLE, repository=MODEL_REPOSITORY) as process:
+    with ServerProcess(*ADMINISTRABLE) as process:
         yield process
 
 
