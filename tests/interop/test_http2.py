@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,19 @@ END_STREAM = 0x01
 
 
 def ask(
-    program: str, server: ServerProcess, method: str, request: Message, folder: Path, *options: str, **headers: str
+    program: str,
+    server: ServerProcess,
+    method: str,
+    request: Message,
+    folder: Path,
+    *options: str,
+    headers: Mapping[str, str] = HEADERS,
 ) -> bytes:
     """What a program prints that calls a method."""
     content = request.SerializeToString()
     body = folder / "body"
     body.write_bytes(b"\0" + len(content).to_bytes(4, "big") + content)
-    fields = [f"--header={name.replace('_', '-')}: {value}" for name, value in (HEADERS | headers).items()]
+    fields = [f"--header={name}: {value}" for name, value in headers.items()]
     url = f"http://127.0.0.1:{server.grpc_port}/{SENTIMENT}/{method}"
     command = [find(program), *options, *fields, f"--data={body}", url]
     return subprocess.run(command, stdout=subprocess.PIPE, timeout=PATIENCE, check=True).stdout
@@ -64,15 +71,18 @@ def test_refusal(server: ServerProcess, tmp_path: Path) -> None:
     request = PredictRequest(text="good", model="nothing")
     refused = ask("nghttp", server, "Predict", request, tmp_path, "--verbose").decode()
     assert ":status: 200" in refused and "grpc-status: 5" in refused and "recv DATA" not in refused
-    strange = ask("nghttp", server, "Predict", request, tmp_path, "--verbose", content_type="text/plain").decode()
+    headers = {"content-type": "text/plain"}
+    strange = ask("nghttp", server, "Predict", request, tmp_path, "--verbose", headers=headers).decode()
     assert ":status: 415" in strange and "grpc-status" not in strange
 
 
-@pytest.mark.parametrize("encodings", [{}, {"grpc_accept_encoding": "identity,gzip"}], ids=["identity", "gzip"])
+@pytest.mark.parametrize("encodings", [{}, {"grpc-accept-encoding": "identity,gzip"}], ids=["identity", "gzip"])
 def test_content(server: ServerProcess, messages: Messages, tmp_path: Path, encodings: dict[str, str]) -> None:
     """The bytes of an answer are its message, compressed only for a caller who says that it takes that."""
     texts = reviews(300, seed=6)
-    data = ask("nghttp", server, "PredictBatch", PredictBatchRequest(texts=texts), tmp_path, **encodings)
+    data = ask(
+        "nghttp", server, "PredictBatch", PredictBatchRequest(texts=texts), tmp_path, headers=HEADERS | encodings
+    )
     compressed, content = unwrap(data)
     assert not compressed if not encodings else compressed or not COMPRESSES
     answer = MessageToDict(PredictBatchResponse.FromString(content))
