@@ -11,14 +11,15 @@ from pathlib import Path
 from tests import programs
 from tests.processes import PROJECT
 
-HERE = Path(__file__).parent
+#: What npm installs.
+NODE_MODULES = Path(__file__).parent / "node/node_modules"
 
-#: The libraries of Debian's packages for Java and for Go.
+#: The libraries of Debian's packages for Go and for Java.
+_GOPATH = Path("/usr/share/gocode")
 _JAVA = Path("/usr/share/java")
-_GO = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode"}
 _JARS = (
     *("grpc-api", "grpc-context", "grpc-core", "grpc-netty", "grpc-protobuf", "grpc-protobuf-lite", "grpc-stub"),
-    *("gson", "guava", "perfmark-api", "protobuf", "protobuf-util"),
+    *("geronimo-annotation-1.3-spec", "gson", "guava", "perfmark-api", "protobuf", "protobuf-util"),
     *("netty-buffer", "netty-codec", "netty-codec-http", "netty-codec-http2", "netty-common", "netty-handler"),
     *("netty-handler-proxy", "netty-resolver", "netty-transport", "netty-transport-native-unix-common"),
 )
@@ -29,30 +30,40 @@ Command = Sequence[str | Path]
 
 def run(*command: str | Path, **variables: str) -> None:
     """Run a command that must succeed."""
-    subprocess.run(command, cwd=PROJECT, env=os.environ | variables, check=True)
+    subprocess.run(command, cwd=PROJECT, env=environment(**variables), check=True)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """That of this process, and some more."""
+    return os.environ | variables
 
 
 def go(source: Path, build: Path, *path: Path) -> Command:
     """Compile a Go program, which finds packages in Debian's folder and in those of `path`."""
+    compiler = programs.find("go")
+    programs.needed(_GOPATH / "src/google.golang.org/grpc")
     program = build / source.stem
-    gopath = os.pathsep.join((*map(str, path), _GO["GOPATH"]))
-    run(programs.find("go"), "build", "-o", program, source, **_GO | {"GOPATH": gopath})
+    gopath = os.pathsep.join(map(str, (*path, _GOPATH)))
+    run(compiler, "build", "-o", program, source, GO111MODULE="off", GOPATH=gopath)
     return [program]
 
 
 def java(sources: Sequence[Path], build: Path) -> Command:
     """Compile a Java program, whose main class is that of the first source."""
-    for jar in _JARS:
-        programs.needed(_JAVA / f"{jar}.jar")
-    classpath = os.pathsep.join([str(build), *(f"{_JAVA / jar}.jar" for jar in _JARS)])
-    run(programs.find("javac"), "-cp", classpath, "-d", build, *sources)
+    compiler = programs.find("javac")
+    jars = [_JAVA / f"{jar}.jar" for jar in _JARS]
+    for jar in jars:
+        programs.needed(jar)
+    classpath = os.pathsep.join(map(str, (build, *jars)))
+    run(compiler, "-cp", classpath, "-d", build, *sources)
     return [programs.find("java"), "-cp", classpath, sources[0].stem]
 
 
 def node(source: Path) -> Command:
     """A program for Node, which finds the packages that npm has installed."""
-    programs.needed(HERE / "node/node_modules")
-    return [programs.find("node"), source]
+    runtime = programs.find("node")
+    programs.needed(NODE_MODULES / "@grpc/grpc-js")
+    return [runtime, source]
 
 
 def python(source: Path) -> Command:
