@@ -27,6 +27,16 @@ def test_watch(connect: Connect) -> None:
         assert watch.end().code in (StatusCode.OK.value[0], StatusCode.UNAVAILABLE.value[0])
 
 
+def test_open_stream(connect: Connect) -> None:
+    """A stream that waits for its caller has all its answers, and ends without waiting for the shutdown timeout."""
+    with ServerProcess("--shutdown-timeout", "600") as server, connect(server) as client:
+        texts = TEXTS[2:12]
+        stream = client.start(f"{SENTIMENT}/PredictStream", *({"text": text} for text in texts), keep_open=True)
+        assert [stream.answer() for _ in texts] == predictions(server, texts)
+        server.process.send_signal(signal.SIGTERM)
+        assert stream.end().code == StatusCode.UNAVAILABLE.value[0]
+
+
 @pytest.mark.parametrize("delay", [0, 1], ids=lambda delay: f"drain-delay-{delay}")
 def test_load(connect: Connect, delay: int) -> None:
     """Under load every call has an answer, which is right, or a status after which it may be made again."""
