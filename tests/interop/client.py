@@ -1,7 +1,8 @@
 """A gRPC client in a process of its own, on another implementation of gRPC.
 
-Each of them is `PROGRAM ADDRESS DESCRIPTORS`: it holds one channel to ADDRESS, knows the messages from a file with a
-`FileDescriptorSet`, and ends with stdin. A line of stdin begins a call:
+Each of them is `PROGRAM ADDRESS DESCRIPTORS [AUTHORITY]`: it holds one channel to ADDRESS, knows the messages from a
+file with a `FileDescriptorSet`, speaks TLS where it gets an authority's certificate (Java's does not), and ends with
+stdin. A line of stdin begins a call:
 
     {"id": 1, "method": "sentiment.v1.Sentiment/Predict", "requests": [{"text": "…"}]}
 
@@ -112,12 +113,12 @@ class Call:
 class Client:
     """A running client."""
 
-    def __init__(self, command: Sequence[str | Path], address: str, messages: Messages) -> None:
+    def __init__(self, command: Sequence[str | Path], address: str, messages: Messages, *authority: Path) -> None:
         self.messages = messages
         self._identities = itertools.count()
         self._calls: dict[int, Call] = {}
         self._process = subprocess.Popen(
-            [*command, address, messages.descriptors],
+            [*command, address, messages.descriptors, *authority],
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -172,3 +173,5 @@ class Client:
             for line in lines:
                 event = json.loads(line)
                 self._calls[event["id"]].happened(event)
+        for call in list(self._calls.values()):
+            call.happened({"code": -1, "message": "the client has ended", "trailers": {}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -23,8 +24,11 @@ CLIENTS: dict[str, Callable[[Path], programs.Command]] = {
     "python": lambda _: programs.python(HERE / "python/client.py"),
 }
 
-#: How a client is started at the gRPC port of a server.
-Connect = Callable[[ServerProcess], Client]
+
+class Connect(Protocol):
+    """Starts a client at the gRPC port of a server, over TLS where it gets an authority's certificate."""
+
+    def __call__(self, server: ServerProcess, *authority: Path) -> Client: ...
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +44,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Messages:
 def connect(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, messages: Messages) -> Connect:
     """Each of the clients."""
     command = CLIENTS[request.param](tmp_path_factory.mktemp(request.param))
-    return lambda server: Client(command, f"127.0.0.1:{server.grpc_port}", messages)
+    return lambda server, *authority: Client(command, f"127.0.0.1:{server.grpc_port}", messages, *authority)
 
 
 @pytest.fixture(scope="session")

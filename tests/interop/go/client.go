@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
@@ -62,8 +63,14 @@ type client struct {
 
 func main() {
 	address, descriptors := os.Args[1], os.Args[2]
+	security := insecure.NewCredentials()
+	if len(os.Args) > 3 {
+		var err error
+		security, err = credentials.NewClientTLSFromFile(os.Args[3], "")
+		check(err)
+	}
 	connection, err := grpc.NewClient(address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(security),
 		grpc.WithNoProxy(),
 		grpc.WithStatsHandler(encodings{}))
 	check(err)

@@ -1,13 +1,15 @@
 // A gRPC client on @grpc/grpc-js that makes the calls it reads from stdin. ../client.py has the format of its lines.
 "use strict";
 
+const fs = require("node:fs");
 const path = require("node:path");
 const readline = require("node:readline");
 
 const grpc = require("@grpc/grpc-js");
 const protoLoader = require("@grpc/proto-loader");
 
-const [address] = process.argv.slice(2);
+const [address, , authority] = process.argv.slice(2);
+const security = authority ? grpc.credentials.createSsl(fs.readFileSync(authority)) : grpc.credentials.createInsecure();
 
 // As protobuf's JSON has it.
 const JSON_FORM = { keepCase: true, longs: String, enums: String, bytes: String };
@@ -32,7 +34,7 @@ const compressing = connect({ "grpc.default_compression_algorithm": grpc.compres
 const calls = new Map();
 
 function connect(options) {
-  return new grpc.Client(address, grpc.credentials.createInsecure(), { "grpc.enable_http_proxy": 0, ...options });
+  return new grpc.Client(address, security, { "grpc.enable_http_proxy": 0, ...options });
 }
 
 function print(line) {

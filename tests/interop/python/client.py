@@ -95,14 +95,19 @@ def _print(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
 
 
-async def main(address: str, descriptors: FileDescriptorSet) -> None:
+async def main(address: str, descriptors: FileDescriptorSet, authority: bytes | None) -> None:
     """Read lines until stdin ends."""
     pool = DescriptorPool()
     for file in descriptors.file:
         pool.Add(file)
     lines = asyncio.StreamReader(limit=1 << 26)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    options = [("grpc.enable_http_proxy", 0)]
+    if authority is None:
+        connected = grpc.aio.insecure_channel(address, options)
+    else:
+        connected = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(authority), options)
+    async with connected as channel:
         client = Client(channel, pool)
         while line := await lines.readline():
             command = json.loads(line)
@@ -113,4 +118,6 @@ async def main(address: str, descriptors: FileDescriptorSet) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], FileDescriptorSet.FromString(Path(sys.argv[2]).read_bytes())))
+    address, *files = sys.argv[1:]
+    contents = [Path(file).read_bytes() for file in files]
+    asyncio.run(main(address, FileDescriptorSet.FromString(contents[0]), contents[1] if contents[1:] else None))
