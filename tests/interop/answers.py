@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.interop.client import Document
 from tests.processes import ServerProcess
 from tests.service.reviews import reviews
@@ -41,3 +43,15 @@ def prediction(native: Document) -> Document:
 def predictions(server: ServerProcess, texts: list[str]) -> list[Document]:
     """What REST predicts for each text, in the form of gRPC."""
     return list(map(prediction, rest(server, "/v1/predict_batch", {"texts": texts})["predictions"]))
+
+
+def measured(server: ServerProcess, name: str, **labels: str) -> float:
+    """The sum of a metric over what has these labels."""
+    families = text_string_to_metric_families(server.client.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples if sample.name == name)
+    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+
+def answered(server: ServerProcess, method: str) -> float:
+    """Calls of a method that the server has counted as answered."""
+    return measured(server, "sentiment_requests_total", route=f"/{SENTIMENT}/{method}", status="OK")

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from prometheus_client.parser import text_string_to_metric_families
 
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictBatchResponse, PredictRequest
-from tests.interop.answers import COMPRESSES, SENTIMENT, TEXTS, predictions
+from tests.interop.answers import COMPRESSES, SENTIMENT, TEXTS, answered, predictions
 from tests.interop.client import Messages
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.programs import find
@@ -89,18 +88,10 @@ def test_content(server: ServerProcess, messages: Messages, tmp_path: Path, enco
     assert messages.answer(f"{SENTIMENT}/PredictBatch", answer)["predictions"] == predictions(server, texts)
 
 
-def succeeded(server: ServerProcess) -> float:
-    """Calls of `Predict` that the server has counted as answered."""
-    families = text_string_to_metric_families(server.client.get("/metrics").text)
-    samples = (sample for family in families for sample in family.samples if sample.name == "sentiment_requests_total")
-    wanted = {"protocol": "grpc", "route": f"/{SENTIMENT}/Predict", "status": "OK"}.items()
-    return sum(sample.value for sample in samples if wanted <= sample.labels.items())
-
-
 def test_load(server: ServerProcess, tmp_path: Path) -> None:
     """Thousands of calls on ten connections all succeed."""
-    before = succeeded(server)
+    before = answered(server, "Predict")
     options = ("--requests=5000", "--clients=10", "--max-concurrent-streams=20")
     printed = ask("h2load", server, "Predict", PredictRequest(text=TEXTS[2]), tmp_path, *options).decode()
     assert "5000 succeeded, 0 failed, 0 errored, 0 timeout" in printed, printed
-    eventually(lambda: succeeded(server) == before + 5000)
+    eventually(lambda: answered(server, "Predict") == before + 5000)

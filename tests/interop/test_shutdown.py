@@ -8,10 +8,10 @@ from collections import deque
 import pytest
 from grpc import StatusCode
 
-from tests.interop.answers import HEALTH, SENTIMENT, TEXTS, predictions
+from tests.interop.answers import HEALTH, SENTIMENT, TEXTS, answered, measured, predictions
 from tests.interop.client import Call
 from tests.interop.conftest import Connect
-from tests.processes import ServerProcess
+from tests.processes import ServerProcess, eventually
 
 #: Calls under way, and how many have ended before the signal.
 CONCURRENT, BEFORE = 64, 500
@@ -25,6 +25,18 @@ def test_watch(connect: Connect) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert watch.answer() == {"status": "NOT_SERVING"}
         assert watch.end().code in (StatusCode.OK.value[0], StatusCode.UNAVAILABLE.value[0])
+
+
+def test_running_call(connect: Connect) -> None:
+    """A call that the server has begun is answered."""
+    with ServerProcess() as server, connect(server) as client:
+        expected = predictions(server, TEXTS)
+        batch = client.start(f"{SENTIMENT}/PredictBatch", {"texts": TEXTS * 50})
+        eventually(lambda: measured(server, "sentiment_texts_waiting") + answered(server, "PredictBatch") > 0)
+        server.process.send_signal(signal.SIGTERM)
+        answers, end = batch.result()
+        assert end.code == 0, end
+        assert answers[0]["predictions"] == expected * 50
 
 
 def test_open_stream(connect: Connect) -> None:
