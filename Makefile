@@ -9,7 +9,8 @@ ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: serve test interop interop-packages loadtest rivals faults fuzz debian lint format train export requirements audit stubs clean
+.PHONY: serve test interop loadtest rivals faults fuzz debian interop-packages lint format train export requirements \
+	audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)

@@ -20,7 +20,7 @@ ADMINISTRABLE: tuple[str, ...] = ()
 #: Whether an answer that is worth it is compressed for a caller who takes gzip. Otherwise it may be.
 COMPRESSES = False
 
-#: Whether refusals carry `grpc-status-details-bin`. Otherwise they may.
+#: Whether refusals carry `grpc-status-details-bin`.
 DETAILED = False
 
 TEXTS = ["", "naïve, 🎬 und ein „Zitat“", *reviews(18, seed=3)]

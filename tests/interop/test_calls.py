@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from base64 import b64decode, b64encode
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
@@ -38,6 +39,14 @@ def goes_on(client: Client, server: ServerProcess) -> Callable[[], None]:
 def is_refused(end: End, status: StatusCode, message: str = "") -> None:
     """Assert that a call ended with a status."""
     assert end.code == status.value[0] and message in end.message, end
+
+
+def detail(end: End, kind: Any) -> Any:
+    """The detail of a kind that a refusal carries."""
+    status = Status.FromString(b64decode(end.trailers["grpc-status-details-bin"]))
+    assert (status.code, status.message) == (end.code, end.message)
+    assert any(each.Unpack(kind) for each in status.details), status
+    return kind
 
 
 def test_gzip(client: Client, server: ServerProcess) -> None:
@@ -119,16 +128,28 @@ def test_wrong_requests(client: Client) -> None:
     is_refused(end, StatusCode.NOT_FOUND, "nothing")
 
 
+def test_overload(client: Client, goes_on: Callable[[], None]) -> None:
+    """More texts than may wait are refused, with the time after which to come again."""
+    batches = [client.start(PREDICT_BATCH, {"texts": TEXTS * 50}) for _ in range(8)]
+    ends = [batch.result()[1] for batch in batches]
+    refused = [end for end in ends if end.code]
+    assert refused
+    for end in refused:
+        is_refused(end, StatusCode.RESOURCE_EXHAUSTED)
+        assert int(end.trailers["grpc-retry-pushback-ms"]) > 0
+        if DETAILED:
+            assert detail(end, RetryInfo()).retry_delay.ToMilliseconds() > 0
+    goes_on()
+
+
 def test_details(client: Client) -> None:
     """A refusal carries its status once more, with details for programs."""
     end = client.refused(f"{SENTIMENT}/Explain", {"text": "good", "label": "nothing"})
-    if "grpc-status-details-bin" not in end.trailers and not DETAILED:
-        pytest.skip("refusals have no details yet")
-    status = Status.FromString(b64decode(end.trailers["grpc-status-details-bin"]))
-    assert (status.code, status.message) == (end.code, end.message)
-    information = ErrorInfo()
-    assert any(each.Unpack(information) for each in status.details)
+    if not DETAILED:
+        pytest.skip("refusals have no details")
+    information = detail(end, ErrorInfo())
     assert information.reason and information.domain
+    assert detail(end, BadRequest()).field_violations
 
 
 def test_concurrent_calls(client: Client, server: ServerProcess) -> None:

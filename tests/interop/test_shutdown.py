@@ -13,13 +13,16 @@ from tests.interop.client import Call
 from tests.interop.conftest import Connect
 from tests.processes import ServerProcess, eventually
 
+#: Flags of a server that waits longer for its calls than a test does.
+PATIENT = ("--shutdown-timeout", "600")
+
 #: Calls under way, and how many have ended before the signal.
 CONCURRENT, BEFORE = 64, 500
 
 
 def test_watch(connect: Connect) -> None:
     """Who watches health hears that the server stops, and the call ends."""
-    with ServerProcess() as server, connect(server) as client:
+    with ServerProcess(*PATIENT) as server, connect(server) as client:
         watch = client.start(f"{HEALTH}/Watch", {"service": SENTIMENT})
         assert watch.answer() == {"status": "SERVING"}
         server.process.send_signal(signal.SIGTERM)
@@ -40,8 +43,8 @@ def test_running_call(connect: Connect) -> None:
 
 
 def test_open_stream(connect: Connect) -> None:
-    """A stream that waits for its caller has all its answers, and ends without waiting for the shutdown timeout."""
-    with ServerProcess("--shutdown-timeout", "600") as server, connect(server) as client:
+    """A stream that waits for its caller has all its answers, and ends."""
+    with ServerProcess(*PATIENT) as server, connect(server) as client:
         texts = TEXTS[2:12]
         stream = client.start(f"{SENTIMENT}/PredictStream", *({"text": text} for text in texts), keep_open=True)
         assert [stream.answer() for _ in texts] == predictions(server, texts)
@@ -52,7 +55,7 @@ def test_open_stream(connect: Connect) -> None:
 @pytest.mark.parametrize("delay", [0, 1], ids=lambda delay: f"drain-delay-{delay}")
 def test_load(connect: Connect, delay: int) -> None:
     """Under load every call has an answer, which is right, or a status after which it may be made again."""
-    with ServerProcess("--drain-delay", str(delay)) as server, connect(server) as client:
+    with ServerProcess(*PATIENT, "--drain-delay", str(delay)) as server, connect(server) as client:
         expected = predictions(server, TEXTS)
         running: deque[tuple[int, Call]] = deque()
         started = refused = 0
