@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
@@ -149,7 +149,7 @@ def test_details(client: Client) -> None:
         pytest.skip("refusals have no details")
     information = detail(end, ErrorInfo())
     assert information.reason and information.domain
-    assert detail(end, BadRequest()).field_violations
+    assert detail(end, RequestInfo()).request_id == end.trailers["x-request-id"]
 
 
 def test_concurrent_calls(client: Client, server: ServerProcess) -> None:
