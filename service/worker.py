@@ -144,7 +144,7 @@ class Worker(uvicorn.Server):
         self.should_exit = True
         for task in self._keeping:
             task.cancel()
-        grace = 0 if self.force_exit else self._settings.shutdown_timeout
+        grace = self._settings.shutdown_timeout
         closing = [self._rest.close(grace)]
         if self._grpc is not None:
             closing.append(self._grpc.stop(grace))
