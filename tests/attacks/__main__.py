@@ -34,7 +34,7 @@ def main() -> int:
             failed.append(name)
             print(f"{name}: {error}", flush=True)
         else:
-            failed += [name] if result.failures else []
+            failed += [name] if result.failures or result.slow else []
     print(f"\n{len(failed)} failed: {', '.join(failed)}" if failed else "\nall held")
     return bool(failed)
 

@@ -221,7 +221,7 @@ _FLOODS: dict[str, tuple[bytes, bytes]] = {
 
 def _flooding(name: str, opening: bytes, flood: bytes) -> Attack:
     def attack(server: ServerProcess, times: int) -> int:
-        return _flood(server, lambda times: [opening, *[flood] * times], times, 24)
+        return _flood(server, lambda times: [*([opening] if opening else []), *[flood] * times], times, 24)
 
     attack.__name__ = f"flood_of_{name}"
     attack.__doc__ = f"Flood of {name.replace('_', ' ')}: {len(flood) // 1000} kB on each of 24 connections."
@@ -240,7 +240,7 @@ def _assert_newcomer_is_served(server: ServerProcess) -> None:
                 PredictRequest(text="x"), timeout=_NEWCOMER, wait_for_ready=True, metadata=(("x-api-key", KEY),)
             )
         except grpc.RpcError as error:
-            raise AssertionError(f"a new caller over gRPC was not served: {error.code().name}") from None  # type: ignore[attr-defined]
+            raise AssertionError(f"a new caller over gRPC was not served: {error.code().name}") from None
 
 
 def _occupied(server: ServerProcess, hello: bytes, count: int, seconds: float) -> int:

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 
@@ -43,9 +44,10 @@ def large_batches(server: ServerProcess, times: int) -> int:
         options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options) as channel:
             try:
-                channel.unary_unary(PREDICT_BATCH.decode())(batch, timeout=2 * PATIENCE)
+                method: Any = channel.unary_unary(PREDICT_BATCH.decode())
+                method(batch, timeout=2 * PATIENCE)
             except grpc.RpcError as error:
-                return str(error.code().name)  # type: ignore[attr-defined]
+                return str(error.code().name)
         return "200"
 
     def ask(once: Callable[[], str]) -> str:

@@ -1,4 +1,4 @@
-"""Another caller, in a process of its own: asks for predictions over REST and gRPC at a steady pace and times the answers.
+"""Another caller, in a process of its own, which asks for predictions over REST and gRPC at a steady pace.
 
 `python -m tests.attacks.probe` reads lines of a REST port, a gRPC port and an API key (or `-`), calls the latest pair,
 and writes a line for every answer: protocol, when the request was due, seconds until the answer, and its status.
@@ -155,7 +155,7 @@ def _grpc(port: int, headers: dict[str, str]) -> Callable[[], str]:
         try:
             stub.Predict(request, timeout=TIMEOUT, wait_for_ready=True, metadata=tuple(headers.items()))
         except grpc.RpcError as error:
-            return str(error.code().name)  # type: ignore[attr-defined]
+            return str(error.code().name)
         return "200"
 
     return ask

@@ -21,10 +21,11 @@ class Setup(NamedTuple):
     flags: tuple[str, ...] = ("--workers", "1")
     key: str | None = None
 
-    @property
-    def variables(self) -> dict[str, str]:
-        """Environment variables."""
-        return {} if self.key is None else {"SENTIMENT_API_KEYS": self.key}
+    def start(self) -> ServerProcess:
+        """A server of its own."""
+        if self.key is None:
+            return ServerProcess(*self.flags)
+        return ServerProcess(*self.flags, SENTIMENT_API_KEYS=self.key)
 
 
 #: Attackers are strangers without a key.

@@ -153,15 +153,14 @@ def pour(
     sent = closed = 0
     deadline = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
-        for connection in pieces:
-            connection.setblocking(False)
-            selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        for each in pieces:
+            each.setblocking(False)
+            selector.register(each, selectors.EVENT_READ | selectors.EVENT_WRITE, each)
         while selector.get_map() and (now := time.monotonic()) < deadline:
             if not unfinished:
                 deadline = min(deadline, now + linger)
             for key, events in selector.select(0.05):
-                connection = key.fileobj
-                assert isinstance(connection, socket.socket)
+                connection: socket.socket = key.data
                 try:
                     if events & selectors.EVENT_READ:
                         _hear(connection, received[connection] if pings else None)
@@ -172,7 +171,7 @@ def pour(
                             sent += count
                             rest[connection] = rest[connection][count:]
                         else:
-                            selector.modify(connection, selectors.EVENT_READ)
+                            selector.modify(connection, selectors.EVENT_READ, connection)
                             unfinished.discard(connection)
                 except BlockingIOError:
                     continue
