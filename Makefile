@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
-.PHONY: serve test loadtest rivals faults fuzz debian lint format train export requirements audit stubs clean
+.PHONY: serve test loadtest rivals faults attacks fuzz debian lint format train export requirements audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -24,6 +24,9 @@ rivals: $(VENV)/.dev  ## install other model servers, each by itself, and measur
 
 faults: $(VENV)/.dev  ## every fault under load, a quarter of an hour: make faults ARGS="overload soak"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+attacks: $(VENV)/.dev  ## every attack on a server of its own: make attacks ARGS="--times 10 hpack_amplification"
+	$(BIN)/python -m tests.attacks $(ARGS)
 
 fuzz: $(VENV)/.dev  ## whatever is read from outside, for some minutes
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -82,9 +82,8 @@ class Attacked:
 
     def megabytes(self, *, total: bool = False) -> float:
         """The memory of the workers that is no file's, or of all processes of the server."""
-        return sum(map(_megabytes, workers(self.server.process.pid))) + (
-            _megabytes(self.server.process.pid) if total else 0
-        )
+        server = self.server.process.pid
+        return megabytes_of([*workers(server), *([server] if total else [])])
 
     def suffer(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
         """Attack the server; `waits` are the seconds by which those of another caller may grow."""
@@ -159,8 +158,12 @@ class _Peak:
             self.megabytes = max(self.megabytes, self._look())
 
 
+def megabytes_of(processes: Iterable[int]) -> float:
+    """The memory of processes that is no file's."""
+    return sum(map(_megabytes, processes))
+
+
 def _megabytes(pid: int) -> float:
-    """The memory of a process that is no file's."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:  # it has just ended
