@@ -17,6 +17,9 @@ from tests.attacks.scenarios import Setup
 WAITS = 0.5
 ATTEMPTS = 3
 
+#: Attacks of one setup stand together.
+NAMES: list[str] = sorted(SCENARIOS, key=lambda name: repr(SCENARIOS[name].setup))
+
 
 class Servers:
     """One server at a time, for all attacks of one setup: what stays of each adds up."""
@@ -51,7 +54,7 @@ def servers(probe: Probe) -> Iterator[Servers]:
         yield Servers(probe, stack)
 
 
-@pytest.mark.parametrize("name", sorted(SCENARIOS, key=lambda name: repr(SCENARIOS[name].setup)))
+@pytest.mark.parametrize("name", NAMES)
 def test_attack(servers: Servers, name: str) -> None:
     """An attack leaves a worker's memory as it was, and other callers are answered meanwhile."""
     attacked = servers.having(SCENARIOS[name].setup)
