@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,6 +26,9 @@ from tests.service.grpc.channels import connect
 
 #: Seconds within which another caller must be answered, and a connection end whose caller sends no more.
 PROMPT = 10.0
+
+#: Seconds in which nothing comes back before a caller says that it sends no more.
+QUIET = 0.02
 
 #: Megabytes by which the worker may grow in all.
 GROWTH = 48
@@ -62,6 +66,10 @@ class Target:
                     connection.sendall(piece)
             if leave:
                 return b""
+            with suppress(ConnectionError):
+                # HTTP/2 takes a caller who closes its half for gone, so hear the answers first.
+                while select.select([connection], [], [], QUIET)[0] and (content := connection.recv(65_536)):
+                    received += content
             with suppress(OSError):  # it is closed already
                 connection.shutdown(socket.SHUT_WR)
             with suppress(ConnectionError):
