@@ -77,6 +77,12 @@ def endless_chunk_extension(server: ServerProcess, times: int) -> int:
 
 
 @SCENARIOS.add()
+def endless_chunk_size(server: ServerProcess, times: int) -> int:
+    """The length of a chunk with zeros in front of it without an end."""
+    return _endless(server, _ANSWERED_EARLY, b"0" * PIECE, times)
+
+
+@SCENARIOS.add()
 def endless_unwanted_body(server: ServerProcess, times: int) -> int:
     """A body in chunks of one byte without an end, behind a request that was answered before it."""
     return _endless(server, _ANSWERED_EARLY, b"1\r\na\r\n" * (PIECE // 6), times)
@@ -114,6 +120,33 @@ def many_header_fields(server: ServerProcess, times: int) -> int:
     head = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 16_000 + b"\r\n"
     with connections(server.port, 24) as opened:
         return pour(((each, itertools.repeat(head, 10 * times)) for each in opened), times * _LONGEST).sent
+
+
+@SCENARIOS.add(peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
+def unfinished_heads(server: ServerProcess, times: int) -> int:
+    """Heads of thousands of fields that do not end, on hundreds of connections."""
+    head = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 15_000
+    with connections(server.port, 500 * times) as opened:
+        return pour(((each, [head]) for each in opened), times * _LONGEST, linger=1).sent
+
+
+@SCENARIOS.add()
+def declined_upgrades(server: ServerProcess, times: int) -> int:
+    """Requests in a row, each of which offers another protocol."""
+    ask = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with connections(server.port, 24) as opened:
+        return pour(((each, itertools.repeat(ask * 3000, times)) for each in opened), times * _LONGEST).sent
+
+
+@SCENARIOS.add()
+def occupied_by_unwanted_bodies(server: ServerProcess, times: int) -> int:
+    """More connections than there may be, with bodies that nobody waits for, leave room for new ones."""
+    with connections(server.port, 2100 * times) as opened:
+        sent = pour(((each, [_ANSWERED_EARLY[number % 2]]) for number, each in enumerate(opened)), times).sent
+        for _ in range(3):
+            health = httpx.get(f"{server.url}/livez", trust_env=False, timeout=5)
+            assert health.status_code == 200, f"a new caller was answered with {health.status_code}"
+        return sent
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
@@ -159,6 +192,24 @@ def many_small_objects(server: ServerProcess, times: int) -> int:
 def compressed_small_objects(server: ServerProcess, times: int) -> int:
     """The same in 8 kB, five of them in one write."""
     body = gzip.compress(b'{"texts":[' + b"{}," * 2_700_000 + b"{}]}")
+    return _bodies(server, "/v1/predict_batch", body, 5 * times, "Content-Encoding: gzip")
+
+
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
+def compressed_tensors(server: ServerProcess, times: int) -> int:
+    """Thousands of tensors, or millions of numbers, in some kB."""
+    tensors = b'{"inputs":[' + b"{}," * 2_700_000 + b"{}]}"
+    numbers = b'{"inputs":[{"name":"tokens","shape":[1,9],"datatype":"INT32","data":[' + b"[]," * 2_700_000 + b"[]]}]}"
+    return sum(
+        _bodies(server, "/v2/models/imdb-cnn/infer", gzip.compress(body), 5 * times, "Content-Encoding: gzip")
+        for body in (tensors, numbers)
+    )
+
+
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
+def compressed_surrogates(server: ServerProcess, times: int) -> int:
+    """Documents with half a character in each text, which the fast parser of JSON does not take."""
+    body = gzip.compress(b'{"texts":[' + b'"\\ud800",' * 800_000 + b'""]}')
     return _bodies(server, "/v1/predict_batch", body, 5 * times, "Content-Encoding: gzip")
 
 

@@ -17,6 +17,7 @@ from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.attacks.http1 import READERS_GONE, WRITE_TIMEOUT
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, LEFTOVER_MEGABYTES, OPEN, Attack, Scenarios, Setup
 from tests.attacks.wire import (
+    CHECK,
     HELLO,
     PREDICT,
     PREDICT_BATCH,
@@ -118,6 +119,14 @@ def many_fields(server: ServerProcess, times: int) -> int:
     return _flood(server, content, times, 24)
 
 
+@SCENARIOS.add(peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
+def many_fields_kept(server: ServerProcess, times: int) -> int:
+    """Open calls with hundreds of short fields of different names, as many as a connection may have."""
+    fields = [literal(b"%x" % number, b"") for number in range(400)]
+    content = b"".join(headers(s, block(WATCH, *fields)) + data(s, _EMPTY_MESSAGE, ended=True) for s in streams(128))
+    return _flood(server, lambda _: [content], 1, 20 * times)
+
+
 def _bombs(server: ServerProcess, path: bytes, encoding: bytes, bomb: bytes, times: int, *, stream_each: bool) -> int:
     """Compressed messages, 30 of them in one write on each of some connections: a call each, or all in one."""
     head = block(path, literal(b"grpc-encoding", encoding))
@@ -163,6 +172,30 @@ def many_empty_texts(server: ServerProcess, times: int) -> int:
     """Messages with far more texts than a batch may have, of two bytes each, compressed to 8 kB."""
     batch = gzip.compress(b"\x0a\0" * 4_190_000)
     return _bombs(server, PREDICT_BATCH, b"gzip", batch, times, stream_each=True)
+
+
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
+def many_tensors(server: ServerProcess, times: int) -> int:
+    """The same with tensors."""
+    tensors = gzip.compress(b"\x2a\0" * 4_190_000)
+    return _bombs(server, b"/inference.GRPCInferenceService/ModelInfer", b"gzip", tensors, times, stream_each=True)
+
+
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
+def many_numbers(server: ServerProcess, times: int) -> int:
+    """The same with the numbers of one tensor."""
+    contents = b"\x12" + _varint(8_380_000) + b"\1" * 8_380_000
+    tensor = b"\x0a\6tokens" + b"\x12\5INT32" + b"\x1a\2\1\1" + b"\x2a" + _varint(len(contents)) + contents
+    batch = gzip.compress(b"\x0a\x08imdb-cnn" + b"\x2a" + _varint(len(tensor)) + tensor)
+    return _bombs(server, b"/inference.GRPCInferenceService/ModelInfer", b"gzip", batch, times, stream_each=True)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 127:
+        encoded.append(value & 127 | 128)
+        value >>= 7
+    return bytes(encoded) + bytes((value,))
 
 
 def _repeated(frame: bytes, size: int = 30_000) -> bytes:
@@ -274,6 +307,12 @@ def unfinished_prefaces(server: ServerProcess, times: int) -> int:
 def watching_connections(server: ServerProcess, times: int) -> int:
     """And those that do nothing but watch the service's health."""
     return _occupied(server, HELLO + _watches(1), 1100 * times, times)
+
+
+@SCENARIOS.add()
+def connections_with_unfinished_calls(server: ServerProcess, times: int) -> int:
+    """And those with a call that needs no key and whose message does not come."""
+    return _occupied(server, HELLO + headers(1, block(CHECK)), 1100 * times, times)
 
 
 @SCENARIOS.add()

@@ -26,6 +26,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HELLO = PREFACE + SettingsFrame().serialize()
 
 WATCH = b"/grpc.health.v1.Health/Watch"
+CHECK = b"/grpc.health.v1.Health/Check"
 PREDICT = b"/sentiment.v1.Sentiment/Predict"
 PREDICT_BATCH = b"/sentiment.v1.Sentiment/PredictBatch"
 PREDICT_STREAM = b"/sentiment.v1.Sentiment/PredictStream"
