@@ -30,6 +30,9 @@ TIMEOUT = 30.0
 PROTOCOLS = ("REST", "gRPC")
 
 
+_WRITING = threading.Lock()
+
+
 class Wait(NamedTuple):
     """One request: when it was due on the system's monotonic clock, seconds until its answer, whether it was right."""
 
@@ -118,8 +121,9 @@ def _call_steadily(protocol: str, ask: Callable[[], str], stopped: threading.Eve
         while due <= answered:
             lines.append(f"{protocol} {due:.6f} {answered - due:.6f} {status}\n")
             due += PACE
-        sys.stdout.write("".join(lines))
-        sys.stdout.flush()
+        with _WRITING:
+            sys.stdout.write("".join(lines))
+            sys.stdout.flush()
         stopped.wait(max(0.0, due - time.monotonic()))
 
 
