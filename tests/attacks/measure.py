@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+import httpx
+
 from tests.attacks.probe import PROTOCOLS, Probe, percentile
 from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Scenario, Setup
 from tests.faults.services import workers
@@ -94,7 +96,7 @@ class Attacked:
             started = time.monotonic()
             try:
                 sent = scenario.attack(self.server, times)
-            except AssertionError as error:
+            except (AssertionError, OSError, httpx.TransportError) as error:
                 sent = 0
                 failures.append(str(error))
             ended = max(time.monotonic(), started + _LEAST)
