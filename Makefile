@@ -9,7 +9,7 @@ ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: serve test interop loadtest rivals faults fuzz debian interop-packages lint format train export requirements \
+.PHONY: serve test interop loadtest rivals faults attacks fuzz debian interop-packages lint format train export requirements \
 	audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
@@ -30,6 +30,9 @@ rivals: $(VENV)/.dev  ## install other model servers, each by itself, and measur
 
 faults: $(VENV)/.dev  ## every fault under load, a quarter of an hour: make faults ARGS="overload soak"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+attacks: $(VENV)/.dev  ## every attack on a server of its own: make attacks ARGS="--times 10 hpack_amplification"
+	$(BIN)/python -m tests.attacks $(ARGS)
 
 fuzz: $(VENV)/.dev  ## whatever is read from outside, for some minutes
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
