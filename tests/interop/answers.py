@@ -15,13 +15,7 @@ OIP = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
 
 #: Flags of a server whose models callers may load and unload.
-ADMINISTRABLE: tuple[str, ...] = ()
-
-#: Whether an answer that is worth it is compressed for a caller who takes gzip. Otherwise it may be.
-COMPRESSES = False
-
-#: Whether refusals carry `grpc-status-details-bin`.
-DETAILED = False
+ADMINISTRABLE = ("--admin", "open")
 
 TEXTS = ["", "naïve, 🎬 und ein „Zitat“", *reviews(18, seed=3)]
 

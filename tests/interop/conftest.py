@@ -50,8 +50,7 @@ def connect(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
     """A server with the shipped model, for every test that only asks."""
-    # With fewer calls at once on a connection than it takes in all, so that further ones wait at the client.
-    with ServerProcess("--grpc-max-streams", "128") as process:
+    with ServerProcess() as process:
         yield process
 
 

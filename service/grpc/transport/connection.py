@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._opened = opened
         self._lost = lost
         self._http2 = Http2(self)
-        self.sender = Sender(loop, self._http2, limits.write_seconds, self._flush, self._ended)
+        self.sender = Sender(loop, self._http2, limits.write_seconds, self._sent, self._ended)
         self._streams: dict[int, Stream] = {}
         self._last = 0  # the latest stream
         self._requests = self._resets = 0
@@ -300,7 +300,6 @@ class Connection(asyncio.Protocol):
         """A response is complete, or was given up because the client does not take it."""
         self._streams.pop(stream.id, None)
         self._http2.forget(stream.id)
-        self._ping_strikes = 0
         self._busy = self._loop.time()
         self._close_if_done()
 
@@ -346,6 +345,11 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         if not self._reading and (data := self._http2.take()):
             self._write(data)
+
+    def _sent(self) -> None:
+        """Write what a stream has sent, to which clients answer with a ping, to measure the line."""
+        self._ping_strikes = 0
+        self._flush()
 
     def _write(self, data: bytes) -> None:
         if not self.transport.is_closing():

@@ -15,7 +15,7 @@ _TIMED_BYTES = 1024 * 1024
 class Sender:
     """What the streams of one connection send.
 
-    `flush` is called when there are frames to be written, `ended` when a response is complete or was given up.
+    `sent` is called when frames of a response are to be written, `ended` when a response is complete or was given up.
     """
 
     def __init__(
@@ -23,13 +23,13 @@ class Sender:
         loop: asyncio.AbstractEventLoop,
         http2: Http2,
         write_seconds: float,
-        flush: Callable[[], None],
+        sent: Callable[[], None],
         ended: Callable[[Stream], None],
     ) -> None:
         self._loop = loop
         self._http2 = http2
         self._write_seconds = write_seconds
-        self._flush = flush
+        self._sent = sent
         self._ended = ended
         self._blocked: dict[Stream, None] = {}  # those that wait to send, the longest first
         self._paused = False
@@ -57,11 +57,11 @@ class Sender:
         if len(data) <= self._room(stream):
             self._http2.send_content(stream.id, data)
             if trailers is None:
-                self._flush()
+                self._sent()
             else:
                 self._end(stream, trailers)
             return
-        self._flush()
+        self._sent()
         await self._send_in_pieces(stream, data)
         if trailers is not None:
             self._end(stream, trailers)
@@ -98,7 +98,7 @@ class Sender:
                     await self._wait(stream, until)
                     continue
                 self._http2.send_content(stream.id, data[start : start + room])
-                self._flush()
+                self._sent()
                 start += room
         finally:
             self.wake_next()
@@ -115,7 +115,7 @@ class Sender:
             if not stream.cut:
                 stream.cut = True
                 self._http2.cancel(stream.id)
-                self._flush()
+                self._sent()
                 self._ended(stream)
         finally:
             del self._blocked[stream]
@@ -127,7 +127,7 @@ class Sender:
         if trailers:
             self._stop_request(stream)
         else:
-            self._flush()
+            self._sent()
             self._ended(stream)
 
     def _stop_request(self, stream: Stream) -> None:
@@ -135,7 +135,7 @@ class Sender:
         if not stream.ended:
             stream.cut = True
             self._http2.stop_request(stream.id)
-        self._flush()
+        self._sent()
         self._ended(stream)
 
 
