@@ -6,6 +6,7 @@ Source: RFC 9113, and gRPC's documents on its protocol over HTTP/2 and on keepal
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
 from time import perf_counter
 from typing import NamedTuple
@@ -24,6 +25,8 @@ from service.grpc.transport.sender import Sender
 from service.grpc.transport.stream import Request, Stream
 from service.grpc.transport.turns import Turns
 from service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
+
+logger = logging.getLogger(__name__)
 
 #: Frames without effect that a client may send at once, such as SETTINGS, and so many more every second.
 _MAX_NOISE = 400
@@ -90,7 +93,6 @@ class Connection(asyncio.Protocol):
         self._ready = False  # the first SETTINGS have arrived
         self._waiting = False  # for a turn to read
         self._reading = False  # frames, after which what they caused is sent
-        self._failed = False
         self._paused = False  # the client does not read
         self._goaway_at: float | None = None  # when the client was told to leave
         self._accepting = True  # streams, until the client has been told the last one
@@ -152,7 +154,7 @@ class Connection(asyncio.Protocol):
     @property
     def idle_until(self) -> float | None:
         """When the connection times out, None while it works. Without a call it comes before those with parked ones."""
-        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+        if self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return None
         if not self._ready:
             return self._born + self._limits.handshake_seconds
@@ -179,7 +181,7 @@ class Connection(asyncio.Protocol):
 
         It is told twice: calls that it makes before it reads the first GOAWAY are answered as well.
         """
-        if self._goaway_at is None:
+        if self._goaway_at is None and not self.transport.is_closing():
             self._goaway_at = self._loop.time()
             if not self._ready:
                 self.transport.close()
@@ -270,21 +272,25 @@ class Connection(asyncio.Protocol):
 
     def read(self, until: float) -> bool:
         """Read until that time of `perf_counter`; returns whether there may be more to read."""
-        more, self._reading = True, True
+        more, self._reading, failed = False, True, False
         try:
-            while not self.transport.is_closing() and (more := self._http2.read_event()):
+            while more := not self.transport.is_closing() and self._http2.read_event():
                 if perf_counter() >= until:
                     break
-            self._hold(max(0, self._http2.unread - _UNCOUNTED))
+            self._hold(0 if self.transport.is_closing() else max(0, self._http2.unread - _UNCOUNTED))
         except ConnectionFailed:
-            self._failed = True
-            self._hold(0)
-            self._cut_all()
+            failed = True
+        except Exception:
+            logger.exception("a gRPC connection failed")  # the others go on
+            failed = True
         self._reading = False
         self._flush()
-        if self._failed:
+        if failed:
+            self._hold(0)
+            self._cut_all()
             self.transport.close()
             return False
+        self._close_if_done()
         if self._waiting and not more:
             self._waiting = False
             self._resume_reading()
@@ -315,7 +321,8 @@ class Connection(asyncio.Protocol):
             self._cut(stream)
 
     def _close_if_done(self) -> None:
-        if not self._streams and (self._client_leaves or not self._accepting):
+        # While frames are read, what they caused has not been sent yet.
+        if not (self._reading or self._streams) and (self._client_leaves or not self._accepting):
             self._flush()
             self.transport.close()
 
