@@ -18,9 +18,9 @@ import grpc
 import httpx
 import orjson
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from model.artifact import GRAPH_FILE
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.faults.http import Connection, post
 from tests.faults.load import Answers, Load
 from tests.faults.overload import closed_loop, open_loop

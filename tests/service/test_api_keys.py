@@ -19,12 +19,12 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.api_keys import ApiKeys
 from service.errors import StartupError
 from service.grpc.protos import inference_pb2 as pb
-from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
 from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.processes import ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.raw import Connection, request

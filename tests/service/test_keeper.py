@@ -20,11 +20,11 @@ import httpx
 import numpy as np
 import pytest
 
+from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from model.artifact import Artifact, read_artifact
 from service.grpc.protos import inference_pb2 as oip
 from service.grpc.protos import sentiment_pb2 as pb
-from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.grpc.channels import connect

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service import logs
 from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.record import Record, current
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
 from service.grpc.protos import inference_pb2 as pb
-from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.grpc.channels import connect, refused

@@ -15,9 +15,9 @@ import grpc
 import httpx
 import pytest
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.buffers import BODY_FACTOR
 from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.grpc.sentiment import PREDICT
 from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause

@@ -12,9 +12,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.errors import StartupError
 from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.sockets import bind, bind_unix
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.certificates import Authority

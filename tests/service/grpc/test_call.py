@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.grpc.oip import MODEL_STREAM_INFER
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictBatchResponse, Prediction, PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc import wire

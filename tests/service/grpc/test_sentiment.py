@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service import prediction as core
 from service.classifier import Classifier
 from service.grpc.protos.sentiment_pb2 import (
@@ -19,7 +20,6 @@ from service.grpc.protos.sentiment_pb2 import (
     Prediction,
     PredictRequest,
 )
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service import artifacts
 from tests.service.grpc.channels import connect, refused

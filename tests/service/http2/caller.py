@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import hpack
-
 from service.http2.connection import Connection, Limits
 from service.http2.fields import Head, encode
 from service.http2.stream import CallerGone, Stream
+
 from tests.service.http2 import wire
 from tests.service.http2.wire import Frame
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
 from service.http2.connection import CONNECTION_WINDOW, STREAM_WINDOW
 from service.http2.frames import Fault
+
 from tests.service.http2 import wire
 from tests.service.http2.caller import LIMITS, Caller, Loop, Request, fate
 from tests.service.http2.wire import ACK, PREFACE, Frame, frame, ping, request, settings

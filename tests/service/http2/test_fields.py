@@ -6,9 +6,9 @@ import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from service.http2.fields import MAX_LIST_BYTES, Decoder, Head, encode
 from service.http2.frames import ConnectionFault, Fault
+
 from tests.service.http2 import wire
 
 PSEUDO = [(name.encode(), value.encode()) for name, value in wire.POST]

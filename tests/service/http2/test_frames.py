@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from service.http2 import frames
 from service.http2.frames import ConnectionFault, Fault, Kind, Setting
+
 from tests.service.http2 import wire
 from tests.service.http2.wire import PADDED, Frame
 

@@ -6,9 +6,9 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
-
 from service.http2.frames import Fault
 from service.http2.stream import CallerGone
+
 from tests.service.http2 import wire
 from tests.service.http2.caller import HEAD, TAIL, Caller, Loop, Request, fate
 from tests.service.http2.wire import END_HEADERS, END_STREAM, PADDED, data, frame, request, window

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from service.http2.connection import CONNECTION_WINDOW, STREAM_WINDOW
+
 from tests.service.http2 import wire
 from tests.service.http2.caller import LOW_WATER, Caller, Echo, Loop, Request, fate
 from tests.service.http2.wire import PADDED, Frame, data, frame, request, window
