@@ -5,7 +5,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -22,8 +22,7 @@ class Echo(asyncio.Protocol):
         self._busy = self._ending = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost(self)
