@@ -143,7 +143,8 @@ class Settings(BaseModel):
     max_buffered_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1,
-        description="Bytes of unfinished bodies, and of large answers under way, in one worker; more is a 429.",
+        description="Bytes that requests hold in one worker until their answers are written; more is a 429. Over REST "
+        "a byte of a body counts as five, for its texts take as much.",
     )
     max_connections: int = Field(
         2048,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import selectors
@@ -243,6 +244,31 @@ def test_memory_for_slow_bodies(size: int) -> None:
         with Connection(server.port) as again:
             again.post("/v1/predict", GOOD + b" " * size)
             assert again.answer().status == 200
+
+
+@pytest.mark.parametrize("size", [400_000, 40_000])
+def test_memory_for_decompressed_bodies(size: int) -> None:
+    """A body counts with the bytes that it has decompressed, and is refused before they are all there."""
+    limit = str(BODY_FACTOR * size)
+    with (
+        ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server,
+        Connection(server.port) as connection,
+    ):
+        for bodies, status in ((GOOD + b" " * (size // 2), 200), (GOOD + b" " * size, 429)) * 2:
+            connection.post("/v1/predict", gzip.compress(bodies), "Content-Encoding: gzip")
+            assert connection.answer().status == status
+
+
+@pytest.mark.parametrize("answered", ["/livez", "/v1/no-such-route"])
+def test_a_body_that_drips_after_the_answer(server: ServerProcess, answered: str) -> None:
+    """A request that was answered early does not keep its connection by a body that goes on and on."""
+    with Connection(server.port) as connection:
+        connection.send(request(answered, "Transfer-Encoding: chunked", method="GET"))
+        assert connection.answer().status in (200, 404)
+        with pytest.raises(OSError):
+            while True:
+                connection.send(b"1\r\na\r\n")
+                assert_works(server)
 
 
 def test_trailers_without_end(server: ServerProcess) -> None:
