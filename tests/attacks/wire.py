@@ -31,6 +31,8 @@ MODEL_INFER = b"/inference.GRPCInferenceService/ModelInfer"
 PREDICT = b"/sentiment.v1.Sentiment/Predict"
 PREDICT_BATCH = b"/sentiment.v1.Sentiment/PredictBatch"
 PREDICT_STREAM = b"/sentiment.v1.Sentiment/PredictStream"
+REPOSITORY_INDEX = b"/inference.GRPCInferenceService/RepositoryIndex"
+REFLECTION = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 #: Bytes of one piece of something endless.
 PIECE = 65_536
