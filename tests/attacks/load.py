@@ -53,14 +53,14 @@ def _call(server: ServerProcess, content: bytes, times: int, count: int) -> int:
         return pour(((connection, [content]) for connection in opened), _LONGEST, linger=1).sent
 
 
-@SCENARIOS.add(OPEN)
+@SCENARIOS.add(OPEN, refusals=True)
 def small_messages(server: ServerProcess, times: int) -> int:
     """Streaming calls with 20,000 small messages each."""
     text = message(PredictRequest(text="a").SerializeToString())
     return _call(server, _WIDE + headers(1, block(PREDICT_STREAM)) + data(1, text * 20_000), times, 24)
 
 
-@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES, refusals=True)
 def unread_streams(server: ServerProcess, times: int) -> int:
     """As many streaming calls as a connection may have, with 2,000 messages each, whose answers nobody takes."""
     text = message(PredictRequest(text="a").SerializeToString())
@@ -85,7 +85,7 @@ def thousands_of_calls(server: ServerProcess, times: int) -> int:
     return _call(server, _WIDE + calls, times, 24)
 
 
-@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES, refusals=True)
 def unread_answers(server: ServerProcess, times: int) -> int:
     """Small requests with answers of 270 kB that nobody reads, from callers who leave: the log stays clean."""
     body = b'{"text":"good"}'
@@ -97,7 +97,7 @@ def unread_answers(server: ServerProcess, times: int) -> int:
     return 300 * times * 100 * len(ask)
 
 
-@SCENARIOS.add(Setup(("--workers", "2")), peak_megabytes=_ALL_PROCESSES, total=True)
+@SCENARIOS.add(Setup(("--workers", "2")), peak_megabytes=_ALL_PROCESSES, total=True, refusals=True)
 def large_batches(server: ServerProcess, times: int) -> int:
     """80 callers with complete bodies of 8 MB each, over both protocols: each is answered or refused."""
     body = json.dumps({"texts": _TEXTS}).encode()
