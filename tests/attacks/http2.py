@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
+from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import Frame, PingFrame, PriorityFrame, RstStreamFrame, SettingsFrame
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
@@ -52,12 +53,21 @@ _NEWCOMER = 5.0
 _EMPTY_MESSAGE = message(b"")
 
 
-def _flood(server: ServerProcess, content: bytes | Callable[[int], Iterable[bytes]], times: int, count: int) -> int:
+def _flood(
+    server: ServerProcess,
+    content: bytes | Callable[[int], Iterable[bytes]],
+    times: int,
+    count: int,
+    *,
+    linger: float = 0.5,
+) -> int:
     """The same on so many connections at once."""
     pieces = content if callable(content) else lambda times: [content] * times
     with connections(server.grpc_port, count) as opened:
         return pour(
-            ((connection, itertools.chain([HELLO], pieces(times))) for connection in opened), times * _LONGEST
+            ((connection, itertools.chain([HELLO], pieces(times))) for connection in opened),
+            times * _LONGEST,
+            linger=linger,
         ).sent
 
 
@@ -84,7 +94,7 @@ def _amplified() -> bytes:
 @SCENARIOS.add(peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
 def hpack_amplification(server: ServerProcess, times: int) -> int:
     """Calls of a few bytes each, whose metadata are 16 kB: 1,000 on each of 20 connections."""
-    return _flood(server, lambda _: [_amplified()], 1, 20 * times)
+    return _flood(server, lambda _: [_amplified()], 1, 20 * times, linger=2)
 
 
 @SCENARIOS.add(peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
@@ -94,7 +104,7 @@ def hpack_amplification_without_end(server: ServerProcess, times: int) -> int:
     rest = literal(b"content-type", b"application/grpc") + b"\xbe" * 3
     others = b"\x83\x86\xbf" + literal(b"content-type", b"application/grpc") + b"\xbe" * 4
     content = b"".join(headers(stream, first + rest if stream == 1 else others) for stream in streams(1000))
-    return _flood(server, lambda _: [content], 1, 20 * times)
+    return _flood(server, lambda _: [content], 1, 20 * times, linger=2)
 
 
 @SCENARIOS.add()
@@ -108,9 +118,8 @@ def hpack_bombs(server: ServerProcess, times: int) -> int:
 @SCENARIOS.add()
 def huffman_blocks(server: ServerProcess, times: int) -> int:
     """Blocks whose every byte has to be decoded bit by bit."""
-    value = b"\xff\xff\xfb" * 1_000  # one symbol of 28 bits or less after the other
-    field = b"\0\x01x" + b"\xff" + b"\xb9\x16" + value[:3000]
-    content = b"".join(headers(stream, block(WATCH, *[field] * 5), ended=True) for stream in streams(100))
+    field = Encoder().encode([NeverIndexedHeaderTuple("x", "a" * 3000)], huffman=True)
+    content = b"".join(headers(stream, block(WATCH, *[field] * 4), ended=True) for stream in streams(100))
     return _flood(server, content, times, 24)
 
 
@@ -126,7 +135,7 @@ def many_fields_kept(server: ServerProcess, times: int) -> int:
     """Open calls with hundreds of short fields of different names, as many as a connection may have."""
     fields = [literal(b"%x" % number, b"") for number in range(400)]
     content = b"".join(headers(s, block(WATCH, *fields)) + data(s, _EMPTY_MESSAGE, ended=True) for s in streams(128))
-    return _flood(server, lambda _: [content], 1, 20 * times)
+    return _flood(server, lambda _: [content], 1, 20 * times, linger=2)
 
 
 def _bombs(server: ServerProcess, path: bytes, encoding: bytes, bomb: bytes, times: int, *, stream_each: bool) -> int:

@@ -27,6 +27,10 @@ _LEAST = 0.5
 _SETTLE = 10.0
 
 
+#: Of requests beyond what a worker takes at once.
+_REFUSALS = ("429", "RESOURCE_EXHAUSTED")
+
+
 class Idle(NamedTuple):
     """A server that nobody attacks."""
 
@@ -122,7 +126,7 @@ class Attacked:
             if wait > usual + waits:
                 slow.append(f"{protocol} waits {1000 * (wait - usual):.0f} ms longer")
         for protocol, each in zip(PROTOCOLS, during, strict=True):
-            if bad := {wait.status for wait in each} - {"200"}:
+            if bad := {wait.status for wait in each} - {"200", *(_REFUSALS if scenario.refusals else ())}:
                 failures.append(f"{protocol} was answered with {', '.join(sorted(bad))}")
         if self.workers != workers(self.server.process.pid):
             failures.append("a worker was replaced")

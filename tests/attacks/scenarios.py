@@ -42,6 +42,7 @@ class Scenario(NamedTuple):
     setup: Setup
     peak_megabytes: float  # of workers' memory beyond that of an idle one, while the attack goes on
     total: bool = False  # whether the peak is that of all processes, from nothing
+    refusals: bool = False  # whether other callers may be refused meanwhile, as under any overload
 
 
 #: Megabytes beyond an idle worker's memory that may stay.
@@ -55,12 +56,17 @@ class Scenarios(dict[str, Scenario]):
     """Attacks by the names of their functions."""
 
     def add(
-        self, setup: Setup = KEYED, *, peak_megabytes: float = LEFTOVER_MEGABYTES, total: bool = False
+        self,
+        setup: Setup = KEYED,
+        *,
+        peak_megabytes: float = LEFTOVER_MEGABYTES,
+        total: bool = False,
+        refusals: bool = False,
     ) -> Callable[[Attack], Attack]:
         """Enter a function."""
 
         def enter(attack: Attack) -> Attack:
-            self[attack.__name__] = Scenario(attack, setup, peak_megabytes, total)
+            self[attack.__name__] = Scenario(attack, setup, peak_megabytes, total, refusals)
             return attack
 
         return enter

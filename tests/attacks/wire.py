@@ -31,6 +31,8 @@ MODEL_INFER = b"/inference.GRPCInferenceService/ModelInfer"
 PREDICT = b"/sentiment.v1.Sentiment/Predict"
 PREDICT_BATCH = b"/sentiment.v1.Sentiment/PredictBatch"
 PREDICT_STREAM = b"/sentiment.v1.Sentiment/PredictStream"
+REPOSITORY_INDEX = b"/inference.GRPCInferenceService/RepositoryIndex"
+REFLECTION = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 #: Bytes of one piece of something endless.
 PIECE = 65_536
@@ -145,23 +147,27 @@ def pour(
 ) -> Poured:
     """Write to many connections as fast as the server reads, and read what comes back.
 
-    Ends when all was written and `linger` seconds have passed, when the server has closed every connection, or after
-    `seconds` in all. With `pings` the server's are answered.
+    Ends when all was written and nothing has come back for `linger` seconds, when the server has closed every
+    connection, or after `seconds` in all. With `pings` the server's are answered.
     """
     pieces = {connection: iter(content) for connection, content in targets}
     rest = dict.fromkeys(pieces, memoryview(b""))
     received = {connection: bytearray() for connection in pieces}
     unfinished = set(pieces)
     sent = closed = 0
-    deadline = time.monotonic() + seconds
+    quiet = time.monotonic()
+    deadline = quiet + seconds
     with selectors.DefaultSelector() as selector:
         for each in pieces:
             each.setblocking(False)
             selector.register(each, selectors.EVENT_READ | selectors.EVENT_WRITE, each)
         while selector.get_map() and (now := time.monotonic()) < deadline:
-            if not unfinished:
-                deadline = min(deadline, now + linger)
-            for key, events in selector.select(0.05):
+            ready = selector.select(0.05)
+            if ready or unfinished:
+                quiet = now
+            elif now > quiet + linger:
+                break
+            for key, events in ready:
                 connection: socket.socket = key.data
                 try:
                     if events & selectors.EVENT_READ:
