@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, cast
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,9 @@ _MAX_SETUPS = 64
 
 #: At the limit, this part of the connections is evicted at once, so that not every new one searches for an idle one.
 _EVICTED_PART = 64
+
+#: Turns of the event loop in which the end of a connection is read, and then heard of.
+_ROOM_TURNS = 2
 
 #: Bytes of a rejected request that are read, since unread ones would turn the close into a reset.
 _REJECTED_BYTES = 65_536
@@ -89,8 +93,14 @@ class Listener:
         free = self._max_connections - len(self._connections) + len(self._handshakes)
         return self._tls is None and 0 < len(self._handshakes) >= min(_MAX_SETUPS, free)
 
-    def accept(self, accepted: socket.socket) -> None:
-        """Serve an accepted connection, or reject it if a limit is reached."""
+    def accept(self, accepted: socket.socket, *, turns: int = _ROOM_TURNS) -> None:
+        """Serve an accepted connection, or reject it if a limit is reached.
+
+        At the limit it waits for so many turns of the event loop, in which connections that their peers have closed go.
+        """
+        if turns and len(self._connections) >= self._max_connections:
+            self._loop.call_soon(partial(self.accept, accepted, turns=turns - 1))
+            return
         accepted.setblocking(False)
         try:
             address = self._address(accepted)
