@@ -349,15 +349,19 @@ class Connection(asyncio.Protocol):
 
     def read(self, until: float) -> bool:
         """Read frames until that time of `perf_counter`; returns whether there may be more."""
-        more, self._reading = True, True
+        more, self._reading = False, True
         try:
-            while not self.transport.is_closing() and (more := self._http2.read_frame()):
+            while more := not self.transport.is_closing() and self._http2.read_frame():
                 if perf_counter() >= until:
                     break
-            self._hold(max(0, self._http2.unread - _UNCOUNTED))
+            self._hold(0 if self.transport.is_closing() else max(0, self._http2.unread - _UNCOUNTED))
         except ConnectionFailed:
             more = False
             self._fail()
+        except Exception:
+            logger.exception("a gRPC connection failed")  # the others go on
+            more = False
+            self.transport.abort()
         self._reading = False
         self._flush()
         if self._failed:
