@@ -133,14 +133,15 @@ class Http2:
             normalize_inbound_headers=False,
         )
         self._h2 = _Connection(config)
-        self._h2.encoder, self._h2.decoder = _Encoder(), _Decoder(config)
+        self._decoder = _Decoder(config)
+        self._h2.encoder, self._h2.decoder = _Encoder(), self._decoder
         self._settings = {
             SettingCodes.MAX_CONCURRENT_STREAMS: streams,
             SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             SettingCodes.MAX_HEADER_LIST_SIZE: head_bytes,
         }
         # No stream can use up the connection's window and so hold up the others.
-        self._connection_window = streams * STREAM_WINDOW
+        self._connection_window = min(streams * STREAM_WINDOW, _LARGEST_WINDOW)
         self._dispatch: dict[type[Event], Callable[[Any], None]] = {
             RequestReceived: self._request,
             DataReceived: self._data,
@@ -187,9 +188,11 @@ class Http2:
                 self._fail(ErrorCodes.ENHANCE_YOUR_CALM, f"a header block has more than {_MAX_BLOCK_BYTES} bytes")
             if flags & _END_HEADERS:
                 self._block_bytes = 0
+        elif self._block_bytes:
+            pass  # h2 ends the connection
         elif kind == _WINDOW_UPDATE and size == _WINDOW_UPDATE_BYTES and self._open_window(frame):
             return True
-        elif kind == _GOAWAY and not any(frame[5:9]) and size >= _MIN_GOAWAY and not self._block_bytes:
+        elif kind == _GOAWAY and size >= _MIN_GOAWAY and not int.from_bytes(frame[5:9]) & LARGEST_STREAM:
             self._handler.goaway_received()
             return True
         self._give(frame)
@@ -301,6 +304,7 @@ class Http2:
         return True
 
     def _request(self, event: RequestReceived) -> None:
+        self._decoder.keep()
         ended = event.stream_ended is not None
         self._handler.request_received(event.stream_id, event.headers, ended=ended)
 
@@ -356,15 +360,23 @@ class _Decoder(Decoder):
         super().__init__(_MAX_LIST_BYTES)
         self._config = config
         self._known: dict[bytes, Any] = {}
+        self._latest: tuple[bytes, Any] | None = None
 
     def decode(self, data: bytes, raw: bool = False) -> Any:
-        known = self._known.get(data)
+        known, self._latest = self._known.get(data), None
         self._config.validate_inbound_headers = known is None
         if known is not None:
             return known
         fields = super().decode(data, raw)
-        if data.translate(None, _REFERENCES) or len(self._known) == _MAX_KNOWN_BLOCKS:
+        if data.translate(None, _REFERENCES):
             self._known.clear()
         else:
-            self._known[data] = fields
+            self._latest = data, fields
         return fields
+
+    def keep(self) -> None:
+        """The latest block is that of a request, and valid; those of trailers and of closed streams need not be."""
+        if self._latest is not None:
+            if len(self._known) == _MAX_KNOWN_BLOCKS:
+                self._known.clear()
+            self._known[self._latest[0]] = self._latest[1]
