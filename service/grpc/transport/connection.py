@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
     @property
     def idle_until(self) -> float | None:
         """When the connection times out, None while it works. Without a call it comes before those with parked ones."""
-        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+        if self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return None
         if not self._ready:
             return self._born + self._limits.handshake_seconds
@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
 
         It is told twice: calls that it makes before it reads the first GOAWAY are answered as well.
         """
-        if self._goaway_at is None:
+        if self._goaway_at is None and not self.transport.is_closing():
             self._goaway_at = self._loop.time()
             if not self._ready:
                 self.transport.close()
@@ -243,6 +243,7 @@ class Connection(asyncio.Protocol):
         client takes it. Raises `CallerGone`.
         """
         self._check(stream)
+        self._ping_strikes = 0
         if head is not None:
             self._http2.send_fields(stream.id, head)
         if len(data) <= self._room(stream):
@@ -265,7 +266,7 @@ class Connection(asyncio.Protocol):
 
     def consumed(self, stream: Stream, size: int) -> None:
         """Let the client send as many bytes again, of which the stream has made use."""
-        if not size or self.transport.is_closing():
+        if not size or self._failed or self.transport.is_closing():
             return
         if stream.ended or stream.cut:
             self._http2.dropped(size)
@@ -305,11 +306,11 @@ class Connection(asyncio.Protocol):
         """Stop the work for a stream that the client gave up."""
         receiver = self._streams.pop(stream, None)
         self._busy = self._heard
-        if receiver is None or not receiver.answering:
-            self.noise_received()
         if receiver is not None:
             self._cut(receiver)
-            self._close_if_done()
+        if receiver is None or not receiver.answering:
+            self.noise_received()
+        self._close_if_done()
 
     def window_opened(self, stream: int) -> None:
         """Let those send that waited."""
@@ -421,7 +422,7 @@ class Connection(asyncio.Protocol):
                 self._cut(stream)
                 self._forget(stream)
         finally:
-            del self._blocked[stream]
+            self._blocked.pop(stream, None)
             stream.blocked = None
         self._check(stream)
 
@@ -456,6 +457,7 @@ class Connection(asyncio.Protocol):
 
     def _cut(self, stream: Stream) -> None:
         stream.cut = True
+        self._blocked.pop(stream, None)
         _wake(stream)
         stream.lost()
 
