@@ -7,6 +7,7 @@ that break gRPC's are refused here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -234,8 +235,6 @@ class Call(Stream):
         """End the call with the status of an error, if the client is still there."""
         status = status_of(error)
         self.status = status
-        if self.cut:
-            return
         fields = [
             (b"grpc-status", str(status.value).encode()),
             (b"grpc-message", quote(error.message)),
@@ -245,7 +244,8 @@ class Call(Stream):
             fields.append((_PUSHBACK, str(error.retry_after * 1000).encode()))
         if status is Status.UNIMPLEMENTED:
             fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
-        self._finish(fields)
+        with contextlib.suppress(CallerGone):
+            self._finish(fields)
 
     # What the stream says.
 
