@@ -66,8 +66,8 @@ _CREDIT = 65_536
 #: The most that the fields of a request may come to when they are decompressed, as RFC 9113 counts them.
 _MAX_LIST_BYTES = 65_536
 
-#: A header block of only these bytes refers to fields in the tables, a byte each (RFC 7541, section 6.1). Of such blocks,
-#: so many are kept for a connection.
+#: A header block of only these bytes refers to fields in the tables, a byte each (RFC 7541, section 6.1). So many such
+#: blocks are kept for a connection.
 _REFERENCES = bytes(range(0x81, 0xFF))
 _MAX_KNOWN_BLOCKS = 64
 
