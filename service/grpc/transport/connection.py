@@ -6,7 +6,6 @@ Source: RFC 9113, and gRPC's documents on its protocol over HTTP/2 and on keepal
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
@@ -45,6 +44,9 @@ _UNCOUNTED = 16_384 + 9
 
 #: Bytes of an answer that a client may take `write_seconds` for.
 _TIMED_BYTES = 1024 * 1024
+
+#: What a request that is none of gRPC's takes.
+_UNSUPPORTED_BYTES = 8192
 
 _UNSUPPORTED = b"this port speaks gRPC alone\n"
 _UNSUPPORTED_HEAD: Fields = [(b":status", b"415"), (b"content-type", b"text/plain")]
@@ -301,6 +303,8 @@ class Connection(asyncio.Protocol):
         if len(data) < size:
             self.consumed(receiver, size - len(data))  # padding
         receiver.received(data)
+        if ended and receiver.answered:
+            self._forget(receiver)
 
     def stream_reset(self, stream: int) -> None:
         """Stop the work for a stream that the client gave up."""
@@ -416,11 +420,7 @@ class Connection(asyncio.Protocol):
             async with asyncio.timeout_at(until):
                 await stream.blocked
         except TimeoutError:
-            if not stream.cut:
-                self._http2.reset(stream.id, CANCEL)
-                self._flush()
-                self._cut(stream)
-                self._forget(stream)
+            self._give_up(stream)
         finally:
             self._blocked.pop(stream, None)
             stream.blocked = None
@@ -445,7 +445,16 @@ class Connection(asyncio.Protocol):
             stream.cut = True
             self._http2.reset(stream.id, NO_ERROR)
         self._flush()
-        self._forget(stream)
+        if stream.ended or stream.cut:
+            self._forget(stream)
+
+    def _give_up(self, stream: Stream) -> None:
+        """End a stream that takes too long or too much."""
+        if not (stream.cut or self.transport.is_closing()):
+            self._http2.reset(stream.id, CANCEL)
+            self._flush()
+            self._cut(stream)
+            self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
         """A stream has ended on both sides."""
@@ -534,13 +543,14 @@ class Connection(asyncio.Protocol):
 
 
 class _Unsupported(Stream):
-    """A request that is none of gRPC's. It is answered, and stays open until the client ends it."""
+    """A request that is none of gRPC's. It is answered, and stays open for some time until the client ends it."""
 
-    __slots__ = ("_connection", "_task")
+    __slots__ = ("_complete", "_connection", "_task")
 
     def __init__(self, connection: Connection, identity: int) -> None:
         super().__init__(identity)
         self._connection = connection
+        self._complete = asyncio.Event()
 
     @property
     def parked(self) -> bool:
@@ -548,9 +558,12 @@ class _Unsupported(Stream):
 
     def began(self) -> None:
         self._task = self._connection._loop.create_task(self._answer())
+        self.received(b"")
 
     def received(self, data: bytes) -> None:
         self._connection.consumed(self, len(data))
+        if self.ended:
+            self._complete.set()
 
     def lost(self) -> None:
         self._task.cancel()
@@ -559,8 +572,18 @@ class _Unsupported(Stream):
         pass
 
     async def _answer(self) -> None:
-        with contextlib.suppress(CallerGone):
-            await self._connection.send(self, _UNSUPPORTED, head=_UNSUPPORTED_HEAD, trailers=())
+        connection, held = self._connection, 0
+        try:
+            held = connection._buffers.hold(_UNSUPPORTED_BYTES)
+            await connection.send(self, _UNSUPPORTED, head=_UNSUPPORTED_HEAD, trailers=())
+            async with asyncio.timeout(connection._limits.write_seconds):
+                await self._complete.wait()
+        except CallerGone:
+            pass
+        except (Overloaded, TimeoutError):
+            connection._give_up(self)
+        finally:
+            connection._buffers.release(held)
 
 
 def _wake(stream: Stream) -> None:
