@@ -1,0 +1,314 @@
+"""A client in memory, an application behind the server's connection, and clocks that stand still."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import hpack
+
+from service.buffers import Buffers
+from service.grpc.transport.connection import CallerGone, Connection, Limits, Stream
+from service.grpc.transport.http2 import Fields
+from service.grpc.transport.turns import Turns
+from tests.service.grpc import wire
+from tests.service.grpc.wire import Frame
+
+#: The fields around every answer, which `Caller.answers` expects.
+HEAD: Fields = [(b":status", b"200"), (b"content-type", b"text/plain")]
+TAIL: Fields = [(b"outcome", b"good")]
+
+LIMITS = Limits(
+    streams=100,
+    head_bytes=16_384,
+    handshake_seconds=10,
+    idle_seconds=300,
+    age_seconds=3600,
+    write_seconds=30,
+)
+
+#: What there is for incomplete frames and calls.
+BUFFERED = 1_000_000
+
+#: A path that is none of gRPC's, for `Caller`.
+UNSUPPORTED = [*wire.POST[:2], (":path", "/unsupported"), wire.POST[3]]
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop whose clock goes on when a test says so. What its callbacks and tasks raise is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.tick = 0.0  # of `perf_counter`
+        self.failures: list[dict[str, Any]] = []
+        self.counter = 0.0
+        self.set_exception_handler(lambda loop, context: self.failures.append(context))
+
+    def time(self) -> float:
+        """Seconds."""
+        return self.now
+
+    def perf_counter(self) -> float:
+        """Seconds, `tick` more at every look."""
+        self.counter += self.tick
+        return self.counter
+
+    def turn(self) -> None:
+        """Run what is ready."""
+        self.call_soon(self.stop)
+        self.run_forever()
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written until the client reads it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__({"peername": ("192.0.2.1", 5000)})
+        self.unread = bytearray()
+        self.written = 0
+        self.reading = True
+        self.closing = self.aborted = False
+        self._connection = connection
+        self._paused = False
+        self._high = 65_536
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """As asyncio does."""
+        assert high is not None
+        self._high = high
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        """Take what the server sends."""
+        assert not self.closing
+        self.unread += data
+        self.written += len(data)
+        if len(self.unread) > self._high and not self._paused:
+            self._paused = True
+            self._connection.pause_writing()
+
+    def take(self, size: int | None = None) -> bytes:
+        """What the client reads: all, or so many bytes."""
+        taken = bytes(self.unread[:size])
+        del self.unread[:size]
+        if self._paused and len(self.unread) <= self._high // 4:
+            self._paused = False
+            self._connection.resume_writing()
+        return taken
+
+    def is_closing(self) -> bool:
+        """Whether nothing more may be written."""
+        return self.closing
+
+    def close(self) -> None:
+        """Send what waits and no more."""
+        self.closing = True
+
+    def abort(self) -> None:
+        """Send nothing more."""
+        self.closing = self.aborted = True
+
+    def pause_reading(self) -> None:
+        """Receive nothing."""
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        """Receive again."""
+        self.reading = True
+
+    def get_write_buffer_size(self) -> int:
+        """What the client has not read."""
+        return len(self.unread)
+
+
+class Request(Stream):
+    """What the application has of one request; it answers when a test says so."""
+
+    def __init__(self, connection: Connection, identity: int, fields: dict[bytes, bytes], loop: Loop) -> None:
+        super().__init__(identity)
+        self.fields = fields
+        self.body = b""
+        self.complete = self.gone = self.waiting = False
+        self.watched: float | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.connection = connection
+        self._loop = loop
+
+    @property
+    def parked(self) -> bool:
+        """As a test says."""
+        return self.waiting
+
+    def answer(self, content: bytes) -> None:
+        """Begin to send it."""
+        self.task = self._loop.create_task(self._answer(content))
+
+    async def _answer(self, content: bytes) -> None:
+        try:
+            await self.connection.send(self, content, head=HEAD, trailers=TAIL)
+        except CallerGone:
+            self.gone = True
+
+    def began(self) -> None:
+        """Take note."""
+        self.complete = self.ended
+
+    def received(self, data: bytes) -> None:
+        """Take it, and let more come."""
+        assert not self.complete
+        self.body += data
+        self.complete = self.ended
+        self.connection.consumed(self, len(data))
+
+    def lost(self) -> None:
+        """Take note."""
+        assert not self.gone
+        self.gone = True
+
+    def watch(self, now: float) -> None:
+        """Take note."""
+        self.watched = now
+
+
+class Echo(Request):
+    """Answers with what it was sent."""
+
+    def began(self) -> None:
+        """Answer if that was all."""
+        super().began()
+        if self.complete:
+            self.answer(self.body)
+
+    def received(self, data: bytes) -> None:
+        """Answer if that was all."""
+        super().received(data)
+        if self.complete:
+            self.answer(self.body)
+
+
+class Caller:
+    """Has a connection to the server, with an application that makes a `kind` of every request."""
+
+    def __init__(
+        self, loop: Loop, kind: type[Request] = Echo, limits: Limits = LIMITS, turns: Turns | None = None
+    ) -> None:
+        self.loop = loop
+        self.requests: dict[int, Request] = {}
+        self.closed = 0  # how often the server was told
+        self.buffers = Buffers(BUFFERED)
+        self.connection = Connection(loop, limits, turns or Turns(loop), self.buffers, self._opened, self._closed)
+        self.transport = Transport(self.connection)
+        self.decoder = hpack.Decoder()
+        self._kind = kind
+        self._rest = b""
+        self.connection.connection_made(self.transport)
+
+    def _opened(self, connection: Connection, number: int, given: list[tuple[bytes, bytes]]) -> Stream | None:
+        assert number not in self.requests
+        fields = dict(given)
+        if fields[b":path"] == b"/unsupported":
+            return None
+        self.requests[number] = self._kind(connection, number, fields, self.loop)
+        return self.requests[number]
+
+    def _closed(self, connection: Connection) -> None:
+        self.closed += 1
+
+    @property
+    def held(self) -> int:
+        """The bytes that are counted."""
+        return self.buffers._held
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the server has not made frames of."""
+        return self.connection._http2.unread
+
+    def greet(self, *settings: tuple[int, int]) -> None:
+        """Say the preface, and forget what the server says to it."""
+        self.say(wire.PREFACE + wire.settings(*settings) + wire.frame("SETTINGS", wire.ACK))
+        self.hear()
+
+    def say(self, data: bytes) -> None:
+        """Send bytes, unless the server is gone."""
+        if not self.transport.closing:
+            assert self.transport.reading
+            self.connection.data_received(data)
+
+    def hear(self, size: int | None = None) -> list[Frame]:
+        """What the server has sent, once it has no more to say; with `size`, no more than so many bytes of it."""
+        self.settle()
+        heard = self.transport.take(size)
+        while size is None:
+            self.settle()
+            if not self.transport.unread:
+                break
+            heard += self.transport.take()
+        frames, self._rest = wire.read(self._rest + heard)
+        return frames
+
+    def ask(self, data: bytes) -> list[Frame]:
+        """What the server says to bytes."""
+        self.say(data)
+        return self.hear()
+
+    def settle(self) -> None:
+        """Let the server do what it can do."""
+        quiet = 0
+        while quiet < 5 or (not self.transport.reading and self.connection._waiting and quiet < 10_000):
+            before = self.transport.written
+            self.loop.turn()
+            quiet = 0 if self.transport.written > before else quiet + 1
+
+    def wait(self, seconds: float, *, step: float = 1.0) -> None:
+        """Let time pass."""
+        until = self.loop.now + seconds
+        while self.loop.now < until:
+            self.loop.now = min(until, self.loop.now + step)
+            self.loop.turn()
+            self.connection.watch(self.loop.now)
+        self.settle()
+
+    def live(self, seconds: int) -> None:
+        """Let time pass, in tens of seconds, and be heard in between."""
+        for _ in range(seconds // 10):
+            self.wait(10)
+            self.say(wire.ping(flags=wire.ACK))
+
+    def leave(self) -> None:
+        """Be gone; nothing is left behind, and nothing has failed."""
+        self.transport.abort()
+        self.connection.connection_lost(None)
+        self.settle()
+        assert self.held == 0
+        assert not self.connection.streams
+        assert self.loop.failures == []
+
+    def answers(self, frames: list[Frame]) -> dict[int, bytes]:
+        """The content of the answers that are complete; their fields must be as they were sent."""
+        heads: dict[int, int] = {}
+        contents: dict[int, bytes] = {}
+        complete: dict[int, bytes] = {}
+        for each in frames:
+            if each.kind == "HEADERS":
+                assert each.flags & wire.END_HEADERS
+                fields = wire.fields(each.payload, self.decoder)
+                count = heads[each.stream] = heads.get(each.stream, 0) + 1
+                expected = [(":status", "200"), ("content-type", "text/plain")] if count == 1 else [("outcome", "good")]
+                assert fields == expected
+                assert bool(each.flags & wire.END_STREAM) == (count == 2)
+                if count == 2:
+                    complete[each.stream] = contents.pop(each.stream, b"")
+            elif each.kind == "DATA":
+                assert heads[each.stream] == 1
+                contents[each.stream] = contents.get(each.stream, b"") + each.payload
+        return complete
+
+
+def fate(frames: list[Frame]) -> list[str]:
+    """What the server has against a client: the connections and streams that it ended, and why."""
+    return [
+        f"GOAWAY {each.code}" if each.kind == "GOAWAY" else f"RST_STREAM {each.stream} {each.code}"
+        for each in frames
+        if each.kind in ("GOAWAY", "RST_STREAM")
+    ]
