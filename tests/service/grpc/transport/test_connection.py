@@ -96,7 +96,7 @@ def test_unary_call_is_one_write(asker: Caller) -> None:
     asker.transport.write = writes.append  # type: ignore[assignment]
     run(asker, asker.connection.send(asker.requests[1], b"answer", head=HEAD, trailers=TAIL))
     [written] = writes
-    frames, rest = wire.read(written)
+    frames, _ = wire.read(written)
     assert shape(frames) == [("HEADERS", False), ("DATA", False), ("HEADERS", True)]
     assert asker.answers(frames) == {1: b"answer"}
 

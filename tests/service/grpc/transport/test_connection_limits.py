@@ -518,7 +518,7 @@ def test_client_that_reads_slowly(loop: Loop) -> None:
     caller.say(request(1))
     caller.requests[1].answer(bytes(65_500))
     caller.settle()
-    frames = []
+    frames: list[Frame] = []
     while caller.transport.unread and len(frames) < 4:
         caller.wait(9)
         assert not caller.transport.closing
