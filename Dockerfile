@@ -20,9 +20,10 @@ RUN python3 -m venv /opt/venv
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all:
 
 # pip serves no purpose once the packages are in: the environment of the service cannot install anything.
+# Tracing is included, so that SENTIMENT_TRACING is all it takes to turn it on.
 FROM environment AS cpu-packages
-COPY requirements/runtime.txt /tmp/
-RUN /opt/venv/bin/pip install --requirement /tmp/runtime.txt && /opt/venv/bin/pip uninstall --yes pip
+COPY requirements/tracing.txt /tmp/
+RUN /opt/venv/bin/pip install --requirement /tmp/tracing.txt && /opt/venv/bin/pip uninstall --yes pip
 
 FROM environment AS cuda-packages
 COPY requirements/cuda.txt /tmp/

@@ -7,13 +7,19 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
-.PHONY: serve test loadtest rivals faults fuzz debian lint format train export requirements audit stubs clean
+NODE_MODULES := tests/interop/node/node_modules
+
+.PHONY: serve test interop loadtest rivals faults attacks fuzz debian interop-packages lint format train export requirements \
+	audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
 
 test: lint debian $(VENV)/.programs  ## lint, check types and run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in Go, Java, Node and Python
+	$(BIN)/python -m pytest tests/interop $(ARGS)
 
 loadtest: $(VENV)/.loadtest  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
@@ -24,6 +30,9 @@ rivals: $(VENV)/.dev  ## install other model servers, each by itself, and measur
 
 faults: $(VENV)/.dev  ## every fault under load, a quarter of an hour: make faults ARGS="overload soak"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+attacks: $(VENV)/.dev  ## every attack on a server of its own: make attacks ARGS="--times 10 hpack_amplification"
+	$(BIN)/python -m tests.attacks $(ARGS)
 
 fuzz: $(VENV)/.dev  ## whatever is read from outside, for some minutes
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
@@ -37,13 +46,28 @@ lint: $(VENV)/.dev  ## check style and types
 # installed, those tests are skipped by name, and fail with CI=true.
 DEBIAN_PACKAGES := chromium
 
+# The languages and libraries of the clients that `make interop` builds, and nghttp2's programs.
+INTEROP_PACKAGES := default-jdk-headless golang-go golang-google-grpc-dev libgeronimo-annotation-1.3-spec-java \
+	libgrpc-java nghttp2-client nodejs npm protobuf-compiler protobuf-compiler-grpc-java-plugin protoc-gen-go-1-5 \
+	protoc-gen-go-grpc
+
+define APT_INSTALL
+@missing=$$(for package in $(1); do dpkg --status $$package >/dev/null 2>&1 || echo $$package; done); \
+if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	{ apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive \
+		apt-get install --yes --quiet=2 --no-install-recommends $$missing >/dev/null; } \
+	|| echo "apt could not install $$missing: tests that need them are skipped"; \
+fi
+endef
+
 debian:  ## install what the tests need from Debian, where root and apt are there
-	@missing=$$(for package in $(DEBIAN_PACKAGES); do dpkg --status $$package >/dev/null 2>&1 || echo $$package; done); \
-	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		{ apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive \
-			apt-get install --yes --quiet=2 --no-install-recommends $$missing >/dev/null; } \
-		|| echo "apt could not install $$missing: tests that need them are skipped"; \
-	fi
+	$(call APT_INSTALL,$(DEBIAN_PACKAGES))
+
+interop-packages:  ## install what the clients need from Debian, in the same way
+	$(call APT_INSTALL,$(INTEROP_PACKAGES))
+
+$(NODE_MODULES): $(NODE_MODULES:node_modules=package-lock.json) | interop-packages
+	@cd $(@D) && npm ci --silent && touch node_modules || echo 'npm could not install: tests of Node are skipped'
 
 format: $(VENV)/.dev  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
@@ -72,12 +96,12 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra cpu --extra locust --constraint requirements/loadtest.txt \
 		--output-file requirements/locust.txt
 	$(COMPILE) --upgrade --extra dev --constraint requirements/loadtest.txt --output-file requirements/dev.txt
-	$(COMPILE) --upgrade --extra cuda --constraint requirements/runtime.txt --output-file requirements/cuda.txt
 	$(COMPILE) --upgrade --extra cpu --extra parquet --constraint requirements/runtime.txt \
 		--output-file requirements/parquet.txt
 	$(COMPILE) --upgrade --extra cpu --extra tracing --constraint requirements/runtime.txt \
 		--output-file requirements/tracing.txt
-
+	$(COMPILE) --upgrade --extra cuda --extra tracing --constraint requirements/tracing.txt \
+		--output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
 	for rival in $(RIVALS); do $(COMPILE_GROUP):$$rival --output-file requirements/rivals/$$rival.txt || exit; done
 
@@ -93,12 +117,14 @@ STUBS = $(PROTOC) --proto_path=. --python_out=. --pyi_out=.
 PROTOS := service/grpc/protos
 
 stubs: $(VENV)/.dev  ## generate what is made of the .proto files
-	$(STUBS) --grpc_python_out=. $(PROTOS)/*.proto
+	$(STUBS) $(PROTOS)/*.proto
 	$(STUBS) service/explaining/*.proto
+	$(PROTOC) --proto_path=. --grpc_python_out=loadtest/stubs $(PROTOS)/*.proto
+	mv loadtest/stubs/$(PROTOS)/*_pb2_grpc.py loadtest/stubs/ && rm -r loadtest/stubs/service
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) .rivals .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE_MODULES) .rivals .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \

@@ -25,7 +25,7 @@ from benchmarks.naive import ARTIFACT
 from loadtest import texts
 from model.artifact import read_artifact
 from service import logs
-from service.buffers import Buffers
+from service.buffers import Buffers, Charge
 from service.dataplane import DataPlane
 from service.metrics import Metrics
 from service.request_ids import RequestIds
@@ -36,6 +36,7 @@ from service.server import load
 from service.settings import Settings
 from service.statistics import Statistics
 
+_BUFFERS = Buffers(1 << 40)
 _HEADERS = {b"host": b"localhost:8000", b"content-type": b"application/json"}
 
 
@@ -72,9 +73,10 @@ class Asked(Exchange):
 
     def __init__(self, body: bytes, headers: dict[bytes, bytes]) -> None:
         self.headers = headers
+        self.charge = Charge(_BUFFERS)
         self._body = body
 
-    async def body(self, limit: int, seconds: float, buffers: Buffers) -> bytes:
+    async def body(self, limit: int, seconds: float) -> bytes:
         """All of it."""
         return self._body
 

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentServicer, add_SentimentServicer_to_server
 from service.grpc.protos import sentiment_pb2 as pb
-from service.grpc.protos.sentiment_pb2_grpc import SentimentServicer, add_SentimentServicer_to_server
 
 _BODY = b'{"label":"positive","score":0.99773777,"probabilities":{"negative":0.0022622347,"positive":0.99773777}}'
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(_BODY)).encode())]

@@ -18,10 +18,10 @@ import grpc
 
 from benchmarks.rest import Load
 from loadtest.processes import PROJECT, Server
+from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.grpc.protos import inference_pb2
 from service.grpc.protos import sentiment_pb2 as pb
-from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 
 #: Texts of one `PredictBatch`.
 BATCH = 32

@@ -17,14 +17,15 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from model.configuration import Configuration, Label, Name
+from model.configuration import NAME_PATTERN, Configuration, Label, Name
 from model.errors import SentimentError
 from model.tokenizer import Tokenizer, TokenizerError
 
@@ -223,13 +224,7 @@ def publish(repository: Path, manifest: Mapping[str, Any], graph: bytes, tokeniz
         name: File(bytes=len(content), sha256=hashlib.sha256(content).hexdigest()) for name, content in contents.items()
     }
     home = repository / str(manifest["name"])
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
-    except OSError as error:
-        raise ArtifactError(f"{home}: cannot be written to ({error.strerror})") from error
-    try:
-        temporary.chmod(0o755)
+    with _staging(home) as temporary:
         for name, content in contents.items():
             _write_through(temporary / name, content)
         version = max(versions(repository, home.name), default=0) + 1
@@ -245,10 +240,53 @@ def publish(repository: Path, manifest: Mapping[str, Any], graph: bytes, tokeniz
                 version += 1
             else:
                 return read_artifact(home / str(version))
+
+
+def copy(source: Path, target: Path) -> Artifact:
+    """Write the artifact in `source` to `target`, a new folder `<repository>/<name>/<version>`, under that name there.
+
+    All of it is written or nothing. Raises `ArtifactError` if the source does not verify or the target will not do.
+    """
+    artifact = read_artifact(source)
+    target = target.absolute()
+    home, version = target.parent, target.name
+    if not re.fullmatch(NAME_PATTERN, home.name) or not is_version(version):
+        raise ArtifactError(f"{target}: not a folder <repository>/<name>/<version>")
+    moved = artifact.manifest.model_copy(update={"name": home.name, "version": int(version)})
+    with _staging(home) as temporary:
+        for name, content in {**artifact.contents, MANIFEST_FILE: moved.to_bytes()}.items():
+            _write_through(temporary / name, content)
+        read_artifact(temporary)
+        if target.exists():
+            raise ArtifactError(f"{target}: it exists already")
+        temporary.rename(target)
+    return read_artifact(target)
+
+
+def check_place(artifact: Artifact) -> None:
+    """Raise `ArtifactError` if the folder is that of another name or version than the manifest says."""
+    manifest, path = artifact.manifest, artifact.path
+    if (path.parent.name, path.name) != (manifest.name, str(manifest.version)):
+        raise ArtifactError(
+            f"{path}: the manifest is that of {manifest.name} {manifest.version}; to give an artifact another name or "
+            "version, use `python -m service copy ARTIFACT NEW_ARTIFACT`"
+        )
+
+
+@contextmanager
+def _staging(home: Path) -> Iterator[Path]:
+    """A folder in `home` to fill and rename; removed if that does not happen. Raises `ArtifactError` for `OSError`."""
+    temporary = None
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
+        temporary.chmod(0o755)
+        yield temporary
     except OSError as error:
         raise ArtifactError(f"{home}: cannot be written to ({error.strerror})") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_through(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""`python -m service`: serve, predict, explain and check."""
+"""`python -m service`: serve, predict, explain, check and copy."""
 
 from __future__ import annotations
 
@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="verify an artifact: digests, shapes, golden answer")
     check.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
     check.add_argument("--execution-provider", choices=get_args(ProviderChoice), default="cpu")
+
+    copy = commands.add_parser("copy", help="write an artifact under another name or version")
+    copy.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
+    copy.add_argument("target", type=Path, metavar="new_artifact", help="a folder like it, which does not exist yet")
     return top
 
 
@@ -53,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
     options = parser().parse_args(arguments)
     try:
-        return {"serve": _serve, "predict": _predict, "explain": _explain, "check": _check}[options.command](options)
+        commands = {"serve": _serve, "predict": _predict, "explain": _explain, "check": _check, "copy": _copy}
+        return commands[options.command](options)
     except SentimentError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -110,18 +115,27 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from model.artifact import read_artifact
+    from model.artifact import check_place, read_artifact
     from service.classifier import Classifier
 
-    artifact = read_artifact(options.artifact)
+    artifact = read_artifact(options.artifact.absolute())
+    check_place(artifact)
     manifest = artifact.manifest
-    print(f"{artifact.path}: {manifest.name}, version {manifest.version}, labels {', '.join(manifest.labels)}")
+    print(f"{options.artifact}: {manifest.name}, version {manifest.version}, labels {', '.join(manifest.labels)}")
     for name, file in manifest.files.items():
         print(f"  ok  {name}: {file.bytes:,} bytes, SHA-256 {file.sha256}")
     print(f"  ok  tokenizer: {manifest.vocabulary_size:,} ids, at most {manifest.max_tokens} a review")
     classifier = Classifier(artifact, provider=options.execution_provider)
     answer = classifier.predict((manifest.golden.text,))[0]
     print(f"  ok  golden answer on {classifier.engine.provider}: {answer.label}, {answer.score}")
+    return 0
+
+
+def _copy(options: argparse.Namespace) -> int:
+    from model.artifact import copy
+
+    manifest = copy(options.artifact, options.target).manifest
+    print(f"{options.target}: {manifest.name}, version {manifest.version}")
     return 0
 
 

@@ -1,14 +1,19 @@
-"""Who may ask: callers who present one of some secret keys."""
+"""Secret keys: who may send requests, and who may change which models are served."""
 
 from __future__ import annotations
 
 import hashlib
-import hmac
+import logging
 from pathlib import Path
 from typing import Self
 
-from service.errors import StartupError
+from pydantic import SecretStr
+
+from service.errors import Forbidden, StartupError, Unauthorized
+from service.fingerprint import fingerprint
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 #: Shorter ones could be guessed.
 MIN_CHARACTERS = 16
@@ -16,56 +21,107 @@ MIN_CHARACTERS = 16
 _BEARER = "bearer "
 
 
-class ApiKeys:
-    """Some keys, any of which opens the door.
+class Access:
+    """What the settings allow a caller, who presents a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
-    Only their hashes are kept, and all of them are compared in the same time, so that neither a dump of the memory nor
-    a stopwatch tells a key.
+    Raises `StartupError`, which never shows a key.
     """
 
-    def __init__(self, keys: list[str]) -> None:
-        self._hashes = [_hash(key) for key in keys]
+    def __init__(self, settings: Settings) -> None:
+        self._administration = settings.admin
+        self._api_keys = ApiKeys.read(settings.api_keys, settings.api_key_file)
+        self._admin_keys = ApiKeys.read(settings.admin_keys, settings.admin_key_file, "administration")
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether requests need a key at all."""
+        return self._api_keys is not None
+
+    def admits(self, authorization: str | None, key: str | None) -> bool:
+        """Whether a caller may send requests. An administration key is accepted wherever an API key is."""
+        if self._api_keys is None or self._api_keys.admit(authorization, key):
+            return True
+        return self._admin_keys is not None and self._admin_keys.admit(authorization, key)
+
+    def check_administration(self, authorization: str | None, key: str | None) -> None:
+        """Raise `Forbidden` or `Unauthorized` unless a caller whom `admits` accepts may load and unload models."""
+        if self._administration == "off":
+            raise Forbidden("loading and unloading models is off; the setting --admin turns it on")
+        if self._admin_keys is None or self._admin_keys.admit(authorization, key):
+            return
+        if self.needs_key:
+            raise Forbidden("an API key does not load or unload models; an administration key is needed")
+        raise Unauthorized("an administration key is needed, as Authorization: Bearer KEY or X-API-Key: KEY")
+
+    def refresh(self) -> None:
+        """Read the key files again if they have changed."""
+        for keys in (self._api_keys, self._admin_keys):
+            if keys is not None:
+                keys.refresh()
+
+
+class ApiKeys:
+    """Keys from a list with commas, and from a file with one a line and comments that begin with #.
+
+    Only SHA-256 hashes are kept and looked up: neither memory nor the time of a lookup reveals a key.
+
+    Raises `StartupError`, which never shows a key.
+    """
+
+    def __init__(self, listed: str = "", file: Path | None = None, kind: str = "API") -> None:
+        self._listed, self._file, self._kind = listed, file, kind
+        self._files = () if file is None else (file,)
+        self._fingerprint = fingerprint(self._files)
+        self._hashes = self._load()
 
     @classmethod
-    def read_settings(cls, settings: Settings) -> Self | None:
-        """The keys of the settings; None where keys are not asked for. Raises as `read` does."""
-        listed = settings.api_keys
-        return cls.read(None if listed is None else listed.get_secret_value(), settings.api_key_file)
-
-    @classmethod
-    def read(cls, listed: str | None, file: Path | None) -> Self | None:
-        """Keys from a list with commas and from a file with one a line; None where neither is given.
-
-        Empty lines and lines that begin with # are skipped. Raises `StartupError`, which never shows a key.
-        """
+    def read(cls, listed: SecretStr | None, file: Path | None, kind: str = "API") -> Self | None:
+        """The keys of two settings; None if neither is set. Raises `StartupError`."""
         if listed is None and file is None:
             return None
-        keys = [] if listed is None else listed.split(",")
-        if file is not None:
-            try:
-                keys += [line for line in file.read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
-            except (OSError, UnicodeDecodeError) as error:
-                raise StartupError(f"{file}: the API keys cannot be read: {error}") from error
-        keys = [key.strip() for key in keys if key.strip()]
-        if not keys:
-            raise StartupError("API keys are asked for, but there is none")
-        for number, key in enumerate(keys, start=1):
-            if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable() or " " in key:
-                raise StartupError(
-                    f"API key {number} must be at least {MIN_CHARACTERS} printable ASCII characters without a space"
-                )
-        return cls(keys)
+        return cls("" if listed is None else listed.get_secret_value(), file, kind)
+
+    def refresh(self) -> None:
+        """Read the file again if it has changed. If it cannot be used, the old keys stay valid."""
+        current = fingerprint(self._files)
+        if current == self._fingerprint:
+            return
+        self._fingerprint = current
+        try:
+            self._hashes = self._load()
+        except StartupError as error:
+            logger.error("the %s keys changed, and the old ones stay valid: %s", self._kind, error)
+        else:
+            logger.info("the %s keys changed, and only the new ones are valid", self._kind)
 
     def admit(self, authorization: str | None, key: str | None) -> bool:
-        """Whether a caller may ask, who sent `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+        """Whether the key of a caller is known, who sent these headers."""
         presented = key
         if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
             presented = authorization[len(_BEARER) :].strip()
-        if presented is None:
-            return False
-        digest = _hash(presented)
-        matches = [hmac.compare_digest(digest, known) for known in self._hashes]
-        return any(matches)
+        return presented is not None and _hash(presented) in self._hashes
+
+    def _load(self) -> frozenset[bytes]:
+        keys = self._listed.split(",")
+        if self._file is not None:
+            try:
+                lines = self._file.read_text("utf-8").splitlines()
+            except OSError as error:
+                raise StartupError(f"{self._file}: the {self._kind} keys cannot be read: {error.strerror}") from error
+            except UnicodeDecodeError:
+                # Its message shows a byte of a key.
+                raise StartupError(f"{self._file}: the {self._kind} keys cannot be read: they are not UTF-8") from None
+            keys += [line for line in lines if not line.lstrip().startswith("#")]
+        keys = [key.strip() for key in keys if key.strip()]
+        if not keys:
+            raise StartupError(f"{self._kind} keys are asked for, but there is none")
+        for number, key in enumerate(keys, start=1):
+            if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable() or " " in key:
+                raise StartupError(
+                    f"{self._kind} key {number} must be at least {MIN_CHARACTERS} printable ASCII characters "
+                    "without a space"
+                )
+        return frozenset(map(_hash, keys))
 
 
 def _hash(key: str) -> bytes:

@@ -5,6 +5,7 @@ Every message is one packet of JSON. A file descriptor may come with it: of a co
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
@@ -30,13 +31,18 @@ class Channel:
         return self._end.fileno()
 
     def send(self, kind: str, descriptor: int | None = None, **fields: Any) -> None:
-        """Send a message, a descriptor with it if there is one. Raises `ChannelClosed`, `BlockingIOError` if full."""
+        """Send a message, a descriptor with it if there is one. Raises `ChannelClosed`, `BlockingIOError` if full.
+
+        It is full as well while as many descriptors are on their way as this process may have files open.
+        """
         packet = orjson.dumps({"kind": kind} | fields)
         try:
             socket.send_fds(self._end, [packet], [] if descriptor is None else [descriptor])
         except BlockingIOError:
             raise
         except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:
+                raise BlockingIOError from error
             raise ChannelClosed from error
 
     def receive(self) -> tuple[dict[str, Any], int | None] | None:

@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from model.tokenizer import UNKNOWN_ID, Encoding
 from service.admission import Admission
-from service.api_keys import ApiKeys
+from service.api_keys import Access
 from service.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
 from service.buffers import Buffers
 from service.classifier import Classifier
-from service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
+from service.errors import DeadlineExceeded, Invalid, NotFound, RequestError, TooLarge, Unavailable
 from service.explaining.explainer import Explainer, Explanation
 from service.explaining.inspection import Inspection
 from service.heap import Heap
@@ -68,7 +68,7 @@ class DataPlane:
         self.repository = repository
         self.settings = settings
         self.metrics = metrics
-        self.api_keys = ApiKeys.read_settings(settings)
+        self.access = Access(settings)
         self.alone: Callable[[], bool] = lambda: False
         self.draining = False
         self.buffers = Buffers(settings.max_buffered_bytes)
@@ -85,6 +85,15 @@ class DataPlane:
     def ready(self) -> bool:
         """Whether traffic may come: the default model is loaded, and the service is not shutting down."""
         return not self.draining and self.repository.holds()
+
+    def check_ready(self) -> None:
+        """Raise `Unavailable` with the reason unless traffic may come."""
+        if self.draining:
+            raise Unavailable("shutting down")
+        try:
+            self.repository.get()
+        except NotFound as error:
+            raise Unavailable(error.message) from None
 
     def predict(
         self, classifier: Classifier, texts: Sequence[str], time_limit: float | None = None

@@ -63,6 +63,18 @@ class HeadTooLarge(RequestError):
     code = "head_too_large"
 
 
+class UnsupportedVersion(RequestError):
+    """A version of HTTP that is not spoken here."""
+
+    code = "unsupported_version"
+
+
+class UnsupportedCoding(RequestError):
+    """A body in a transfer coding other than chunked."""
+
+    code = "unsupported_coding"
+
+
 class Unauthorized(RequestError):
     """No API key, or none that is known."""
 
@@ -70,7 +82,7 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    """No client certificate, where one is needed."""
+    """Not allowed to this caller: without a client certificate or an administration key, or from another site."""
 
     code = "forbidden"
 
@@ -144,6 +156,8 @@ HTTP_STATUS: dict[str, HTTPStatus] = {
     NotExplainable.code: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded.code: HTTPStatus.TOO_MANY_REQUESTS,
     HeadTooLarge.code: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    UnsupportedVersion.code: HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+    UnsupportedCoding.code: HTTPStatus.NOT_IMPLEMENTED,
     RequestError.code: HTTPStatus.INTERNAL_SERVER_ERROR,
     Unavailable.code: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineExceeded.code: HTTPStatus.GATEWAY_TIMEOUT,
@@ -163,6 +177,7 @@ GRPC_STATUS: dict[str, str] = {
     UnknownMethod.code: "UNIMPLEMENTED",
     RequestTimeout.code: "DEADLINE_EXCEEDED",
     Unauthorized.code: "UNAUTHENTICATED",
+    Forbidden.code: "PERMISSION_DENIED",
     NotFound.code: "NOT_FOUND",
     NotExplainable.code: "FAILED_PRECONDITION",
     Overloaded.code: "RESOURCE_EXHAUSTED",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from model.artifact import FILES, ArtifactError, is_version, read_contents
 from model.configuration import NAME_PATTERN
+from service.fingerprint import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +40,7 @@ class Folder:
     def mark(self, name: str, version: int) -> str:
         """Another one whenever a file of a version was written, replaced, added or removed."""
         folder = self.place(name, version)
-        state = hashlib.blake2b(digest_size=12)
-        for file in FILES:
-            try:
-                found = (folder / file).stat()
-            except OSError as error:
-                state.update(f"{error.errno}\n".encode())
-            else:
-                times = (found.st_mtime_ns, found.st_ctime_ns)
-                state.update(f"{found.st_dev} {found.st_ino} {found.st_size} {times}\n".encode())
-        return state.hexdigest()
+        return fingerprint(folder / file for file in FILES)
 
     def read(self, name: str, version: int) -> dict[str, bytes]:
         """The bytes of a version's files, unchecked. Raises `ArtifactError`."""

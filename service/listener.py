@@ -25,6 +25,10 @@ _EVICTED_PART = 64
 _REJECTED_BYTES = 65_536
 
 
+#: Seconds between two looks at connections that shut down.
+_CLOSE_SECONDS = 0.1
+
+
 class Connection(Protocol):
     """What a listener asks of a connection, which is an `asyncio.Protocol` as well."""
 
@@ -78,7 +82,6 @@ class Listener:
         self._closed = 0
         self._reasons: Counter[str] = Counter()  # since they were last logged
         self._shutting_down = False
-        self._lost = asyncio.Event()
 
     @property
     def busy(self) -> bool:
@@ -118,23 +121,22 @@ class Listener:
         closed, self._closed = self._closed, 0
         return closed
 
-    def shutdown(self) -> None:
-        """Tell every connection to shut down, and those whose handshake ends later."""
+    async def close(self, grace: float) -> None:
+        """Shut down every connection, also those that are accepted meanwhile; after `grace` seconds abort the rest."""
         self._shutting_down = True
         for connection in self._established():
             connection.shutdown()
-
-    async def wait_closed(self) -> None:
-        """Wait for the last connection, and enforce time limits meanwhile."""
-        while self._connections:
-            self._lost.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._lost.wait()
-            self.watch(self._loop.time())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._connections:
+                    await asyncio.sleep(_CLOSE_SECONDS)
+                    self.watch(self._loop.time())
+        if self._connections:
+            logger.error("%d %s connections did not finish in time", len(self._connections), self._protocol)
+        self.abort()
 
     def abort(self) -> None:
-        """Close every connection at once, handshakes included."""
+        """Close every connection at once, those in a handshake as well."""
         for connection in list(self._connections):
             self._abort(connection)
 
@@ -221,4 +223,3 @@ class Listener:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
-        self._lost.set()

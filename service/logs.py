@@ -80,10 +80,14 @@ class Descriptor(logging.Handler):
 
 
 def configure(style: Literal["console", "json"], level: str) -> None:
-    """Send every log line to standard error in one format."""
+    """Send every log line to standard error in one format.
+
+    The debug level is the service's own: libraries log header fields there, and with them the keys of callers.
+    """
     handler = Descriptor(_STANDARD_ERROR)
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level="INFO" if level == "debug" else level.upper(), handlers=[handler], force=True)
+    logging.getLogger("service").setLevel(level.upper())
     # Its lines about starting and stopping say again what the server says itself.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 

@@ -52,6 +52,10 @@ _MODEL = ("model", "version")
 Outcome = Literal["loaded", "refused"]
 Reason = Literal["died", "hung"]
 
+#: Why a connection was closed that could have been served: the listener was full, one address had too many, or it was
+#: idle and made room for another.
+Rejection = Literal["limit", "address", "evicted"]
+
 _Slots = npt.NDArray[np.int64]
 
 
@@ -104,7 +108,9 @@ class Metrics:
         self._requests_waiting, self._texts_waiting = range(slots, slots + 2)
         self._loads = {outcome: slots + 2 + number for number, outcome in enumerate(get_args(Outcome))}
         self._replaced = {reason: slots + 4 + number for number, reason in enumerate(get_args(Reason))}
-        self._first_model = slots + 6
+        rejections = [(protocol, reason) for protocol in routes for reason in get_args(Rejection)]
+        self._rejected = {key: slots + 6 + number for number, key in enumerate(rejections)}
+        self._first_model = slots + 6 + len(rejections)
         self._model_slots = len(self._of_model) + Statistics.SLOTS
         self._counters = Counters(workers, self._first_model + MAX_MODELS * self._model_slots)
         self._seconds = {
@@ -155,6 +161,10 @@ class Metrics:
     def replaced(self, reason: Reason) -> None:
         """A worker was replaced."""
         self._counters.row[self._replaced[reason]] += 1
+
+    def rejected(self, protocol: str, reason: str) -> None:
+        """A connection was rejected, or evicted to make room for another; `reason` is a `Rejection`."""
+        self._counters.row[self._rejected[protocol, reason]] += 1
 
     def began(self, protocol: str) -> None:
         """A request is being answered."""
@@ -236,6 +246,14 @@ class Metrics:
         layout.family("sentiment_requests_in_flight", "gauge", "Requests that are being answered.", ("protocol",))
         for protocol, slot in self._in_flight.items():
             layout.add((protocol,), slot)
+        layout.family(
+            "sentiment_connections_rejected_total",
+            "counter",
+            "Connections rejected, or evicted.",
+            ("protocol", "reason"),
+        )
+        for key, slot in self._rejected.items():
+            layout.add(key, slot)
         layout.family("sentiment_requests_waiting", "gauge", "Requests that wait for a run or run.")
         layout.add((), self._requests_waiting)
         layout.family("sentiment_texts_waiting", "gauge", "Texts of these requests.")

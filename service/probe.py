@@ -1,16 +1,19 @@
 """`python -m service.probe`: exit status 0 while the service on this machine is ready.
 
-For container health checks, where no curl is at hand. It reads port, keys and certificate from the same variables as
+For container health checks, where no curl is at hand. It reads address, keys and certificate from the same variables as
 the service, and imports nothing but the standard library, so that a check costs little.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import ssl
 import sys
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException
+from ipaddress import ip_address
 from pathlib import Path
 
 TIMEOUT = 2.0
@@ -34,16 +37,33 @@ def main() -> int:
 
 def _connection() -> HTTPConnection:
     """To the service, over TLS if it speaks that. Then it must have the very certificate that lies in its file."""
+    connection = HTTPConnection("localhost")
+    connection.sock = _socket()
     certificate = os.environ.get("SENTIMENT_TLS_CERTIFICATE")
     if not certificate:
-        return HTTPConnection("127.0.0.1", _port(), timeout=TIMEOUT)
+        return connection
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # it is not made for this address
     context.load_verify_locations(certificate)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it need not be its own authority
     if os.environ.get("SENTIMENT_TLS_CLIENT_CA") and not _is_true(os.environ.get("SENTIMENT_OPEN_HEALTH") or "true"):
         context.load_cert_chain(certificate, os.environ.get("SENTIMENT_TLS_KEY"))
-    return HTTPSConnection("127.0.0.1", _port(), timeout=TIMEOUT, context=context)
+    connection.sock = context.wrap_socket(connection.sock)
+    return connection
+
+
+def _socket() -> socket.socket:
+    """Connected to where the service listens; to the loopback address if it listens on all."""
+    if path := os.environ.get("SENTIMENT_UDS"):
+        local = socket.socket(socket.AF_UNIX)
+        local.settimeout(TIMEOUT)
+        local.connect(path)
+        return local
+    host = os.environ.get("SENTIMENT_HOST") or "0.0.0.0"  # noqa: S104 - the service's default
+    with contextlib.suppress(ValueError):  # a name
+        if (address := ip_address(host)).is_unspecified:
+            host = "127.0.0.1" if address.version == 4 else "::1"
+    return socket.create_connection((host, _port()), TIMEOUT)
 
 
 def _is_true(value: str) -> bool:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, NoReturn, TypeVar
 
-from model.artifact import Artifact, ArtifactError, verify
+from model.artifact import Artifact, ArtifactError, check_place, verify
 from service.classifier import Classifier
 from service.errors import NotFound, StartupError
 from service.folder import Folder, Look
@@ -168,9 +168,7 @@ class Repository:
     def verify(self, name: str, version: int, contents: Mapping[str, bytes]) -> Artifact:
         """The artifact of these files, if it is that of this version. Raises `ArtifactError`."""
         artifact = verify(self.folder.place(name, version), contents)
-        manifest = artifact.manifest
-        if (manifest.name, manifest.version) != (name, version):
-            raise ArtifactError(f"{artifact.path}: the manifest is that of {manifest.name} {manifest.version}")
+        check_place(artifact)
         return artifact
 
     def open(self, artifact: Artifact) -> Classifier:
@@ -289,6 +287,9 @@ class Repository:
 
     def _not_found(self, name: str, version: str) -> NotFound:
         versions = self._served.get(name)
+        if name in self.unloaded:
+            load = f"POST /v2/repository/models/{name}/load or gRPC's RepositoryModelLoad serves it again"
+            return NotFound(f"model {name!r} was unloaded; {load}")
         if versions is None:
             return NotFound(f"there is no model {name!r}; loaded: {', '.join(sorted(self._served)) or 'none'}")
         loaded = ", ".join(map(str, sorted(versions)))

@@ -6,12 +6,13 @@ import logging
 import math
 import os
 import signal
-import socket
 import sys
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from model.artifact import Artifact
 from service import snapshot
@@ -26,13 +27,12 @@ from service.open_files import make_room
 from service.repository import Repository
 from service.rest import app
 from service.settings import Settings
+from service.sockets import Listener, bind, bind_unix
 from service.supervisor import Supervisor
 from service.tls import Certificates
 from service.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-_BACKLOG = 2048
 
 
 def serve(settings: Settings) -> None:
@@ -40,17 +40,19 @@ def serve(settings: Settings) -> None:
 
     Raises `StartupError` or `ArtifactError` before anyone can connect: a server that listens is one that works.
     """
-    # For a signal while loading, which the first process of a container would not even notice.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # For signals while loading. The first process of a container would not even notice SIGTERM.
+    signal.signal(signal.SIGTERM, _stop_loading)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     certificates = Certificates.read_settings(settings)
-    settings = make_room(settings)
+    workers = worker_count(settings)
+    settings = make_room(settings, workers)
     if settings.tracing:
         import_module("service.tracing")  # which tells now what is missing
     with ExitStack() as stack:
-        listeners = {"rest": stack.enter_context(bind(settings.host, settings.port))}
+        listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
         if settings.grpc:
-            listeners["grpc"] = stack.enter_context(bind(settings.host, settings.grpc_port, " for gRPC"))
-        workers = worker_count(settings)
+            bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
+            listeners["grpc"] = stack.enter_context(bound)
         metrics = make_metrics(settings, workers + 1)
         metrics.use(workers)  # the last row is the supervisor's
         repository = Repository(settings)
@@ -58,8 +60,6 @@ def serve(settings: Settings) -> None:
         dataplane = DataPlane(repository, settings, metrics)
 
         def work(worker: int, channel: Channel, facts: list[Fact]) -> None:
-            for listener in listeners.values():
-                listener.close()
             metrics.use(worker)
             try:
                 Worker(worker, dataplane, channel, facts, certificates).run()
@@ -67,15 +67,14 @@ def serve(settings: Settings) -> None:
                 dataplane.close()
 
         def ready() -> None:
-            shown = f"[{settings.host}]" if ":" in settings.host else settings.host
             secure = "" if certificates is None else "s"
             schemes = {"grpc": "grpc", "rest": "http"}
             for protocol in sorted(listeners):
-                port = listeners[protocol].getsockname()[1]
-                logger.info("listening on %s%s://%s:%d", schemes[protocol], secure, shown, port)
+                described = listeners[protocol].describe(schemes[protocol] + secure, settings.host)
+                logger.info("listening on %s", described)
 
         for listener in listeners.values():
-            listen(listener)
+            listener.listen()
         supervisor = Supervisor(
             work,
             workers,
@@ -93,6 +92,15 @@ def serve(settings: Settings) -> None:
     # A late signal has nothing left to end, and must not change the exit status.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logger.info("stopped")
+
+
+def _stop_loading(number: int, frame: FrameType | None) -> NoReturn:
+    logger.info("received %s before the service was ready", signal.Signals(number).name)
+    sys.exit(0)
+
+
+def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> Listener:
+    return bind(host, port, purpose) if path is None else bind_unix(path)
 
 
 def worker_count(settings: Settings) -> int:
@@ -118,32 +126,6 @@ def processors(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 def make_metrics(settings: Settings, workers: int) -> Metrics:
     """Counters for every route of the service."""
     return Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers)
-
-
-def bind(host: str, port: int, purpose: str = "") -> socket.socket:
-    """A bound socket that does not listen yet. Raises `StartupError` if the address is taken or none of ours."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # the second for a name that no name could be
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {reason}") from error
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
-        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {error.strerror}") from error
-    return bound
-
-
-def listen(listener: socket.socket) -> None:
-    """Let callers connect. Raises `StartupError` if another process was faster."""
-    try:
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        raise StartupError(f"cannot listen: {error.strerror}") from error
-    listener.setblocking(False)
 
 
 def begin(repository: Repository, *, shared: bool) -> Ledger:

@@ -49,8 +49,14 @@ class Settings(BaseModel):
         description="REST port; 0 takes a free one and logs it.",
         json_schema_extra={"variables": ["AIP_HTTP_PORT", "PORT"]},
     )
+    uds: Path | None = Field(
+        None, description="Path of a Unix domain socket: REST listens there, for its owner and group, and on no port."
+    )
     grpc: bool = Field(True, description="Whether to answer gRPC as well.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 takes a free one and logs it.")
+    grpc_uds: Path | None = Field(
+        None, description="Path of a Unix domain socket: gRPC listens there, for its owner and group, and on no port."
+    )
     tls_certificate: Path | None = Field(
         None, description="A PEM file with the server's certificate chain: REST and gRPC speak TLS alone."
     )
@@ -104,7 +110,20 @@ class Settings(BaseModel):
         description="Keys, with commas between them; callers must send one as `Authorization: Bearer` or `X-API-Key`. "
         "Better in the environment or a file than on a command line.",
     )
-    api_key_file: Path | None = Field(None, description="A file with one API key a line.")
+    api_key_file: Path | None = Field(
+        None, description="A file with one API key a line; it is read again when it changes."
+    )
+    admin: Literal["off", "key", "open"] = Field(
+        "off",
+        description="Who may load and unload models. off: nobody. key: callers with an administration key. open: "
+        "everyone who may send requests.",
+    )
+    admin_keys: SecretStr | None = Field(
+        None, description="Administration keys, sent as API keys are, and accepted wherever these are."
+    )
+    admin_key_file: Path | None = Field(
+        None, description="A file with one administration key a line; it is read again when it changes."
+    )
     open_health: bool = Field(
         True, description="Whether health routes answer without an API key, and over REST without a client certificate."
     )
@@ -124,7 +143,8 @@ class Settings(BaseModel):
     max_buffered_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1,
-        description="Bytes of unfinished bodies, and of large answers under way, in one worker; more is a 429.",
+        description="Bytes that requests hold in one worker until their answers are written; more is a 429. Over REST "
+        "a byte of a body counts as five, for its texts take as much.",
     )
     max_connections: int = Field(
         2048,
@@ -148,7 +168,7 @@ class Settings(BaseModel):
     keep_alive_timeout: int = Field(75, ge=1, description="Seconds an idle connection is kept open.")
     grpc_max_connections: int = Field(1024, ge=1, description="gRPC connections of one worker; more are turned away.")
     grpc_max_streams: int = Field(
-        1024, ge=1, description="Calls at once on one gRPC connection; more wait or are refused."
+        128, ge=1, le=128, description="Calls at once on one gRPC connection; more wait or are refused."
     )
     grpc_idle_timeout: float = Field(300, gt=0, description="Seconds a gRPC connection without a call is kept open.")
     grpc_max_age: float = Field(
@@ -182,6 +202,8 @@ class Settings(BaseModel):
             raise ValueError("tls_certificate and tls_key go together")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key: without TLS nobody shows a certificate")
+        if (self.admin == "key") != (self.admin_keys is not None or self.admin_key_file is not None):
+            raise ValueError("admin=key and admin_keys or admin_key_file go together")
         if self.max_pending_texts < self.max_batch_texts:
             raise ValueError("max_pending_texts must not be below max_batch_texts: such a batch could never run")
         return self

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from service.errors import StartupError
+from service.fingerprint import fingerprint
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Certificates:
         self._files = [file for file in (certificate, key, client_ca) if file is not None]
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
         self._optional = optional
-        self._stamp = self._look()
+        self._fingerprint = fingerprint(self._files)
         self.rest, self.grpc = self._load()
 
     @classmethod
@@ -40,28 +41,16 @@ class Certificates:
 
     def refresh(self) -> None:
         """Use the files for new connections if they changed; where they will not do, go on with the old ones."""
-        stamp = self._look()
-        if stamp == self._stamp:
+        current = fingerprint(self._files)
+        if current == self._fingerprint:
             return
-        self._stamp = stamp
+        self._fingerprint = current
         try:
             self.rest, self.grpc = self._load()
         except StartupError as error:
             logger.error("the certificates changed, and the old ones stay in use: %s", error)
         else:
             logger.info("the certificates changed, and new connections use the new ones")
-
-    def _look(self) -> list[tuple[int, int, int] | None]:
-        """What changes when a file does, also where a link leads to another one, as in Kubernetes."""
-        stamp: list[tuple[int, int, int] | None] = []
-        for file in self._files:
-            try:
-                status = file.stat()
-            except OSError:
-                stamp.append(None)
-            else:
-                stamp.append((status.st_ino, status.st_mtime_ns, status.st_size))
-        return stamp
 
     def _load(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         _check_certificate(self._certificate, _read(self._certificate, "certificate"))

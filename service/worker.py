@@ -13,7 +13,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator
-from time import monotonic
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -91,7 +91,6 @@ class Worker(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=settings.keep_alive_timeout,
-                timeout_graceful_shutdown=settings.shutdown_timeout,
             )
         )
         self._number = number
@@ -106,21 +105,21 @@ class Worker(uvicorn.Server):
         self._results: dict[int, asyncio.Future[Outcome]] = {}
         self._keeping: list[asyncio.Task[None]] = []
         self._closed: Counter[str] = Counter()  # connections by protocol, since the supervisor was last told
-        self._leave_at: float | None = None
+        self._leaving = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Follow what all others have followed, listen to the supervisor, say so."""
         self._loop = asyncio.get_running_loop()
+        self._rest = self._make_listener()
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
+        self._dataplane.access.refresh()  # the keys are those of the service's start
         await self._keeper.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
                 os.close(descriptor)
         if self._settings.grpc:
             self._grpc = GrpcServer(self._dataplane, self._keeper, self._certificates, self._tracer)
-        self.servers = []
-        self._rest = self._make_listener()
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._keeping.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
@@ -138,19 +137,21 @@ class Worker(uvicorn.Server):
             self._dataplane.heap.tidy()
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
-        return await super().on_tick(counter) or (self._leave_at is not None and monotonic() >= self._leave_at)
+        return await super().on_tick(counter) or self._leaving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no new requests, of either kind, and finish those that run."""
+        """Finish the requests and calls that run or are on their way."""
         self.should_exit = True
-        self._rest.shutdown()
-        self._loop.remove_reader(self._channel.fileno())
         for task in self._keeping:
             task.cancel()
-        closing = [super().shutdown(sockets)]
+        grace = self._settings.shutdown_timeout
+        closing = [self._rest.close(grace)]
         if self._grpc is not None:
-            closing.append(self._grpc.stop(self._settings.shutdown_timeout))
+            closing.append(self._grpc.stop(grace))
         await asyncio.gather(*closing)
+        self._loop.remove_reader(self._channel.fileno())
+        for running in self.server_state.tasks:
+            running.cancel()
         if self._tracer is not None:
             self._tracer.close()
 
@@ -159,7 +160,7 @@ class Worker(uvicorn.Server):
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
-            if self._leave_at is not None:
+            if self._dataplane.draining:
                 raise Unavailable("shutting down")
             self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
             return await self._results[ticket]
@@ -170,9 +171,9 @@ class Worker(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """The supervisor says when to leave; Ctrl-C reaches every process of a terminal and is not for us."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda number, frame: self._leave(at_once=False))
+        """The supervisor says when to leave; signals to a whole process group are not for its workers."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         yield
 
     def _watch(self) -> None:
@@ -182,6 +183,7 @@ class Worker(uvicorn.Server):
             self._grpc.listener.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
+        self._dataplane.access.refresh()
 
     def _hear(self) -> None:
         """What the supervisor sent. Without a supervisor there is no one left to work for."""
@@ -203,12 +205,14 @@ class Worker(uvicorn.Server):
                         if (result := self._results.get(message["ticket"])) is not None and not result.done():
                             refused = message["refusal"]
                             result.set_result(Outcome(refused and Order(**refused), message["declined"]))
+                    case "drain":
+                        self._drain()
                     case "leave":
-                        self._leave(at_once=message["now"])
+                        self._leave()
         except ChannelClosed:
             logger.error("worker %d: the supervisor is gone", self._number)
             self._loop.remove_reader(self._channel.fileno())
-            self._leave(at_once=True)
+            self._leave()
         self._tell_closed()
 
     def _receive(self, protocol: str, connection: socket.socket | None) -> None:
@@ -225,7 +229,7 @@ class Worker(uvicorn.Server):
         return Listener(
             "rest",
             self._connect,
-            rejected=lambda reason: None,
+            rejected=partial(self._dataplane.metrics.rejected, "rest"),
             refusal=self._refusal,
             max_connections=settings.max_connections,
             max_connections_per_address=settings.max_connections_per_address,
@@ -243,6 +247,7 @@ class Worker(uvicorn.Server):
             lost,
             application=self._application,
             buffers=self._dataplane.buffers,
+            draining=lambda: self._dataplane.draining,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )
@@ -265,7 +270,7 @@ class Worker(uvicorn.Server):
             except Exception:
                 # It would serve other versions than the rest, so another one has to take its place.
                 logger.exception("worker %d failed to follow an order", self._number)
-                self._leave(at_once=True)
+                self._leave()
                 return
             finally:
                 if descriptor is not None:
@@ -293,12 +298,14 @@ class Worker(uvicorn.Server):
             return False
         return True
 
-    def _leave(self, *, at_once: bool) -> None:
-        if self._leave_at is not None:
-            self.should_exit = self.force_exit = True
-            return
+    def _drain(self) -> None:
+        """Answer as before, but say that the end is near: health says no, and nobody may load a model."""
         self._dataplane.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
-        self._leave_at = monotonic() + (0 if at_once else self._settings.drain_delay)
+
+    def _leave(self) -> None:
+        """Go. No connection comes after this, and those that came before it are here."""
+        self._drain()
+        self._leaving = True

@@ -2,6 +2,9 @@
 
 from hypothesis import settings
 
+# They need other languages' programs: `make interop` names their folder.
+collect_ignore = ["interop"]
+
 # A deadline would be a timing assert, and machines are slow for reasons of their own.
 settings.register_profile("project", deadline=None)
 # For `make fuzz`: as many examples as some minutes hold, other ones every time.

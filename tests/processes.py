@@ -88,14 +88,19 @@ class ServerProcess:
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
+        over_unix = "--uds" in flags
         try:
-            self.port = int(self.wait_for_log(_LISTENING)[1])
-            self.grpc_port = 0 if "--no-grpc" in flags else int(self.wait_for_log(_LISTENING_GRPC)[1])
+            self.port = 0 if over_unix else int(self.wait_for_log(_LISTENING)[1])
+            without_port = {"--no-grpc", "--grpc-uds"}.intersection(flags)
+            self.grpc_port = 0 if without_port else int(self.wait_for_log(_LISTENING_GRPC)[1])
+            if over_unix:
+                self.wait_for_log("listening on unix:.* \\(https?\\)")
         except BaseException:
             self._kill()
             raise
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        transport = httpx.HTTPTransport(uds=flags[flags.index("--uds") + 1]) if over_unix else None
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False, transport=transport)
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,9 +21,19 @@ def find(name: str) -> str:
     """Where a program is. Without it the test is skipped, or fails where CI is set and everything should be there."""
     if (found := shutil.which(name, path=_PATH)) is not None:
         return found
+    _missing(name)
+
+
+def needed(path: Path) -> None:
+    """Skip or fail in the same way without a file or a folder."""
+    if not path.exists():
+        _missing(str(path))
+
+
+def _missing(what: str) -> NoReturn:
     if os.environ.get("CI"):
-        pytest.fail(f"this machine has no {name}, and `make test` did not get it")
-    pytest.skip(f"this machine has no {name}")
+        pytest.fail(f"this machine has no {what}, and make did not get it")
+    pytest.skip(f"this machine has no {what}")
 
 
 def output(name: str, *arguments: str) -> str:

@@ -66,7 +66,7 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda module: room(module) in WEB or module.startswith(("service.rest", "service.grpc", "service.server")),
     ),
     "service needs no library that is for its clients": (
-        lambda path: room_of(path) == "service" and not is_client(path.stem),
+        lambda path: room_of(path) == "service",
         lambda module: room(module) in CLIENTS or is_client(module),
     ),
     "model knows neither export nor service": (

@@ -17,7 +17,7 @@ from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Overloaded, Unavailable
 from service.grpc.status import as_refusal, status_of
 from service.grpc.transport.call import Call, Method
-from service.grpc.transport.connection import CallerGone
+from service.grpc.transport.http2 import CallerGone
 from service.record import Record, current
 from service.request_ids import HEADER, RequestIds
 

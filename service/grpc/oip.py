@@ -42,6 +42,9 @@ SERVICE = "inference.GRPCInferenceService"
     )
 )
 
+#: Those that change which models are served.
+ADMINISTRATION = frozenset({REPOSITORY_MODEL_LOAD, REPOSITORY_MODEL_UNLOAD})
+
 #: Those that are not counted.
 SERVER_LIVE, SERVER_READY, MODEL_READY, SERVER_METADATA = (
     f"/{SERVICE}/{method}" for method in ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata")

@@ -7,9 +7,9 @@ loop one a turn, which costs more than the rest of a call here and keeps calls f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from random import uniform
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from service.grpc.status import Status
 from service.grpc.transport.call import Call, Terms
 from service.grpc.transport.connection import Connection, Limits
 from service.grpc.transport.messages import Decompression, check_encoding
+from service.grpc.transport.stream import Request
 from service.grpc.transport.turns import Turns
 from service.keeper import Keeper
 from service.listener import Connection as AnyConnection
@@ -54,16 +55,13 @@ HEALTH_METHODS = frozenset(
 #: Bytes of a call's fields, as RFC 9113 counts them.
 _MAX_HEAD_BYTES = 16_384
 
-#: The request fields that are kept for as long as a call runs. Others may be as long, and nobody reads them.
+#: The request fields that are read. Most of them are kept for as long as the call runs; others may be as long.
 _KEPT = frozenset(
     {
-        *(b"authorization", b"x-api-key", HEADER.encode()),
-        *(b"traceparent", b"tracestate", b"baggage"),
-        *(b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
+        *(b"content-type", b"authorization", b"x-api-key", HEADER.encode()),
+        *(b"traceparent", b"tracestate", b"baggage", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"),
     }
 )
-
-_HEAD = frozenset({b":method", b":path", b"content-type"})
 _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 
 #: Calls of one connection that may wait for changes of the server's at once.
@@ -87,7 +85,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
         self._buffers = dataplane.buffers
-        self._api_keys = dataplane.api_keys
+        self._access = dataplane.access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
         self._counted = Counted(dataplane, tracer)
@@ -109,7 +107,6 @@ class Server:
         )
         self._limits = Limits(
             streams=settings.grpc_max_streams,
-            head_bytes=_MAX_HEAD_BYTES,
             handshake_seconds=settings.handshake_timeout,
             idle_seconds=settings.grpc_idle_timeout,
             age_seconds=settings.grpc_max_age,
@@ -120,7 +117,7 @@ class Server:
         self.listener = Listener(
             "grpc",
             self._connect,
-            rejected=lambda reason: None,
+            rejected=partial(dataplane.metrics.rejected, "grpc"),
             max_connections=settings.grpc_max_connections,
             max_connections_per_address=settings.max_connections_per_address,
             tls=None if certificates is None else lambda: certificates.grpc,
@@ -141,11 +138,7 @@ class Server:
         """Take no new calls, end the streams that only wait, and give the running calls `grace` seconds."""
         self._health.leave()
         self._counted.leave()
-        self.listener.shutdown()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await self.listener.wait_closed()
-        self.listener.abort()
+        await self.listener.close(grace)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -156,35 +149,36 @@ class Server:
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
         return Connection(self._loop, limits, self._turns, self._buffers, self._opened, lost)
 
-    def _opened(self, connection: Connection, stream: int, given: list[tuple[bytes, bytes]]) -> Call | None:
-        """The call that the fields of a request begin; None if they are none of gRPC's."""
-        head = {name: value for name, value in given if name in _HEAD}
-        content_type = head.get(b"content-type", b"").partition(b";")[0].strip()
-        if head[b":method"] != b"POST" or content_type not in _CONTENT_TYPES:
-            return None
-        path = head[b":path"]
+    def _opened(self, connection: Connection, stream: int, request: Request) -> Call | None:
+        """The call that a request begins; None if it is none of gRPC's."""
         fields: dict[bytes, bytes] = {}
-        for name, value in given:
+        size = len(request.path)
+        for name, value in request.fields:
+            size += len(name) + len(value) + 32  # as RFC 9113 has it, section 6.5.2
             if name in _KEPT:
                 fields[name] = fields[name] + b"," + value if name in fields else value
+        content_type = fields.pop(b"content-type", b"").partition(b";")[0].strip()
+        if request.method != b"POST" or content_type not in _CONTENT_TYPES:
+            return None
+        path = request.path
         method = self._methods.get(path, self._unknown)
         call = Call(connection, stream, path, fields, method, self._terms, self._start, self._loop)
         try:
-            self._check(connection, call, given)
+            self._check(connection, call, size)
         except RequestError as error:
             call.failure = error
         return call
 
-    def _check(self, connection: Connection, call: Call, given: list[tuple[bytes, bytes]]) -> None:
+    def _check(self, connection: Connection, call: Call, head_bytes: int) -> None:
         """Raise the `RequestError` with which a call is refused that must not reach its method."""
-        # The size of a field is that of RFC 9113, section 6.5.2.
-        if sum(len(name) + len(value) + 32 for name, value in given) > _MAX_HEAD_BYTES:
+        if head_bytes > _MAX_HEAD_BYTES:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
         path = call.path.decode("latin-1")
-        if self._api_keys is not None and not (
-            path in self._open_methods or self._api_keys.admit(call.text(b"authorization"), call.text(b"x-api-key"))
-        ):
+        presented = call.text(b"authorization"), call.text(b"x-api-key")
+        if path not in self._open_methods and not self._access.admits(*presented):
             raise Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY")
+        if path in oip.ADMINISTRATION:
+            self._access.check_administration(*presented)
         if call.method is self._unknown:
             raise UnknownMethod(f"there is no method {path}")
         if call.method.watching and _watching(connection) >= _MAX_WATCHING:

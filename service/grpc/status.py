@@ -45,8 +45,9 @@ class Status(IntEnum):
 #: Who the reasons in `ErrorInfo` are those of.
 DOMAIN = "sentiment-conv1d"
 
-#: Characters of a message, each of which may take twelve bytes. The fields of an answer have to fit into one frame.
-_MAX_CHARACTERS = 1000
+#: Bytes of a message in UTF-8. Quoted it may be three times as long, it stands in the details as well, and clients take
+#: no more than 8 KiB of fields.
+_MAX_BYTES = 1500
 
 
 def status_of(error: RequestError) -> Status:
@@ -70,10 +71,15 @@ def quote(message: str) -> bytes:
     The end of a long one is left out: it quotes what the caller has sent.
     """
     message = _shorten(message)
-    content = message.encode("utf-8", "replace")
-    if content.isascii() and message.isprintable() and "%" not in message:
+    content = message.encode()
+    plain = content.isascii() and message.isprintable() and b"%" not in content
+    if plain and content.strip(b" ") == content:
         return content
-    return b"".join(b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in content)
+    # A field may hold spaces, but not begin or end with one (RFC 9113, section 8.2.1).
+    quoted = b"".join(b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in content)
+    inner = quoted.strip(b" ")
+    before = len(quoted) - len(quoted.lstrip(b" "))
+    return b"%20" * before + inner + b"%20" * (len(quoted) - before - len(inner))
 
 
 def details(error: RequestError, request_id: str) -> bytes:
@@ -99,4 +105,5 @@ def _pack(message: Message) -> Any:
 
 
 def _shorten(message: str) -> str:
-    return message if len(message) <= _MAX_CHARACTERS else message[:_MAX_CHARACTERS] + "..."
+    content = message.encode("utf-8", "replace")
+    return content.decode() if len(content) <= _MAX_BYTES else content[:_MAX_BYTES].decode("utf-8", "ignore") + "..."

@@ -8,7 +8,7 @@ from typing import Any
 
 from service.grpc.status import Status
 from service.grpc.transport.call import Call
-from service.grpc.transport.connection import CallerGone
+from service.grpc.transport.http2 import CallerGone
 from service.record import current
 from service.tracing import FIELDS, Tracer
 

@@ -21,7 +21,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
-from service.buffers import Buffers
 from service.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
@@ -32,18 +31,16 @@ from service.errors import (
     MethodNotAllowed,
     NotFound,
     RequestError,
-    RequestTimeout,
-    TooLarge,
     Unauthorized,
 )
 from service.record import Record, current, current_id
-from service.request_ids import HEADER, RequestIds
-from service.rest import cloud, documentation, explain, huggingface, native, oip, operations, page, tfserving
-from service.rest.body import CERTIFIED, RECORD, ClientDisconnected, read_body, while_connected
+from service.request_ids import RequestIds
+from service.rest import cloud, documentation, explain, headers, huggingface, native, oip, operations, page, tfserving
+from service.rest.body import CERTIFIED, CHARGE, RECORD, ClientDisconnected, read_body, while_connected
 from service.rest.compression import decompress
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
 from service.rest.exchange import Exchange
-from service.rest.protocol import PIECE_BYTES, SECURITY_HEADERS
+from service.rest.fast_path import PIECE_BYTES
 from service.rest.routing import Match, Routes
 from service.settings import Settings
 from service.version import package_version
@@ -64,6 +61,7 @@ _ENDPOINTS = (
 _ROUTERS = (
     native.router,
     oip.router,
+    oip.administration,
     tfserving.router,
     huggingface.router,
     cloud.router,
@@ -84,8 +82,6 @@ _FORMS: dict[str, _Form] = {
     cloud.Invocations.tag: (tfserving.error_body, PLAIN_HTTP_STATUS),
 }
 
-_REQUEST_ID = HEADER.encode()
-
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
 #: Metrics label of every path that is no route.
@@ -93,17 +89,6 @@ OTHER = "other"
 
 #: Where clients and platforms ask whether the service is well.
 _HEALTH_PATHS = ("/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready")
-
-#: Of pages: they are shown in no frame, and tell nobody where their reader comes from.
-_PAGE_HEADERS = (
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-)
-_PAGE_POLICY = (
-    b"content-security-policy",
-    b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
-)
 
 #: Counted for a caller who left before the answer; the number is nginx's, nobody receives it.
 CLIENT_CLOSED_REQUEST = 499
@@ -128,12 +113,11 @@ class Application(FastAPI):
             redirect_slashes=False,
         )
         self.state.dataplane = dataplane
-        self.state.buffers = self._buffers = dataplane.buffers
         self._dataplane = dataplane
         self._request_ids = RequestIds()
-        self._api_keys = dataplane.api_keys
+        self._access = dataplane.access
         self._needs_certificate = dataplane.settings.tls_client_ca is not None
-        self._guarded = self._api_keys is not None or self._needs_certificate
+        self._guarded = self._access.needs_key or self._needs_certificate
         self._open = frozenset(_open_paths(dataplane.settings))
         self.operational_paths = frozenset({*_health_paths(dataplane.settings), "/metrics"})
         self._access_log = dataplane.settings.access_log
@@ -162,9 +146,9 @@ class Application(FastAPI):
             await self.serve(match, _Asgi(scope, receive, send))
             return
         started = perf_counter()
-        headers = dict(scope["headers"])
-        record = scope[RECORD] = self._begin(headers)
-        if self._guarded and (refusal := self._objection(scope["method"], scope["path"], headers, _certified(scope))):
+        given = dict(scope["headers"])
+        record = scope[RECORD] = self._begin(given)
+        if self._guarded and (refusal := self._objection(scope["method"], scope["path"], given, _certified(scope))):
             status = await self._turn_away(refusal, scope, send, record.id)
             route = OTHER
         else:
@@ -227,9 +211,9 @@ class Application(FastAPI):
                 document["components"]["schemas"].pop(name, None)
         return self.openapi_schema or {}
 
-    def _begin(self, headers: Mapping[bytes, bytes]) -> Record:
-        given = headers.get(_REQUEST_ID)
-        record = Record(self._request_ids.choose(None if given is None else given.decode("latin-1")))
+    def _begin(self, given: Mapping[bytes, bytes]) -> Record:
+        identity = given.get(headers.REQUEST_ID)
+        record = Record(self._request_ids.choose(None if identity is None else identity.decode("latin-1")))
         current.set(record)
         self._dataplane.metrics.began("rest")
         return record
@@ -244,7 +228,6 @@ class Application(FastAPI):
 
     async def _answer(self, match: Match, exchange: Exchange, record: Record) -> int:
         endpoint = match.endpoint
-        held = 0
         try:
             if self._guarded:
                 self._admit(exchange)
@@ -252,13 +235,12 @@ class Application(FastAPI):
                 allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
                 raise MethodNotAllowed(f"{exchange.path} takes {allowed}, not {exchange.method}", allowed)
             answer = await self._respond(match, exchange, record)
-            if len(answer.body) > PIECE_BYTES:
-                held = self._buffers.hold(len(answer.body))
+            exchange.charge.add(len(answer.body))
             status = 200
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
         except RequestError as error:
-            answer = Answer(endpoint.refusal(error, record.id), headers=_error_headers(error))
+            answer = Answer(endpoint.refusal(error, record.id), headers=headers.of_error(error))
             status = endpoint.statuses.get(error.code, HTTP_STATUS[error.code]).value
         except Exception:
             logger.exception("%s failed", match.path)
@@ -268,23 +250,20 @@ class Application(FastAPI):
             await exchange.send(status, answer, record.id)
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
-        finally:
-            if held:
-                self._buffers.release(held)
         return status
 
     async def _respond(self, match: Match, exchange: Exchange, record: Record) -> Answer:
         settings = self._dataplane.settings
-        headers = exchange.headers
-        body = await exchange.body(settings.max_body_bytes, settings.body_timeout, self._buffers)
+        body = await exchange.body(settings.max_body_bytes, settings.body_timeout)
         record.received = perf_counter_ns()
-        if (encoding := headers.get(b"content-encoding")) is not None:
-            body = decompress(body, encoding, settings.max_body_bytes)
+        if (encoding := exchange.headers.get(b"content-encoding")) is not None:
+            body = await decompress(body, encoding, settings.max_body_bytes, exchange.charge)
+        call = Call(body, exchange.headers, match.parameters)
         if len(body) <= INLINE_CHARACTERS:
-            return await match.endpoint.respond(Call(body, headers, match.parameters))
+            return await match.endpoint.respond(call)
         self._dataplane.expect_large()
         # Large enough to wait for its turn, before which the caller may have left.
-        return await exchange.while_connected(match.endpoint.respond(Call(body, headers, match.parameters)))
+        return await exchange.while_connected(match.endpoint.respond(call))
 
     def _admit(self, exchange: Exchange) -> None:
         refusal = self._objection(exchange.method, exchange.path, exchange.headers, exchange.certified)
@@ -299,11 +278,9 @@ class Application(FastAPI):
             return None
         if self._needs_certificate and not certified:
             return Forbidden("a client certificate is needed")
-        if self._api_keys is None:
-            return None
         authorization, key = (headers.get(name) for name in (b"authorization", b"x-api-key"))
         presented = (None if each is None else each.decode("latin-1") for each in (authorization, key))
-        if self._api_keys.admit(*presented):
+        if self._access.admits(*presented):
             return None
         return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 
@@ -312,7 +289,7 @@ class Application(FastAPI):
         found = (route for route in self.router.routes if route.matches(scope)[0] is not RouteMatch.NONE)
         error_body, statuses = _form(next(found, None), scope["path"])
         status = statuses[error.code].value
-        await _send(status, Answer(error_body(error, request_id), headers=_error_headers(error)), request_id, send)
+        await _send(status, Answer(error_body(error, request_id), headers=headers.of_error(error)), request_id, send)
         return status
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
@@ -322,8 +299,7 @@ class Application(FastAPI):
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                given = message["headers"]
-                message["headers"] = [*given, (_REQUEST_ID, request_id.encode()), *_protection(scope, dict(given))]
+                message["headers"] = headers.of_page(message["headers"], request_id, scope["scheme"])
             await send(message)
 
         try:
@@ -362,6 +338,7 @@ class _Asgi(Exchange):
         self._receive = receive
         self._send = send
         self.headers = dict(scope["headers"])
+        self.charge = scope[CHARGE]
 
     @property
     def record(self) -> Record | None:
@@ -394,8 +371,8 @@ class _Asgi(Exchange):
     def certified(self) -> bool:
         return _certified(self._scope)
 
-    async def body(self, limit: int, seconds: float, buffers: Buffers) -> bytes:
-        return await read_body(self.headers, self._receive, limit, seconds, buffers)
+    async def body(self, limit: int, seconds: float) -> bytes:
+        return await read_body(self.headers, self._receive, limit, seconds, self.charge)
 
     async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
         return await while_connected(self._receive, work)
@@ -415,28 +392,12 @@ def _client(scope: Scope) -> str | None:
 
 async def _send(status: int, answer: Answer, request_id: str, send: Send) -> None:
     body = answer.body
-    headers = [
-        (b"content-type", answer.content_type),
-        (b"content-length", str(len(body)).encode()),
-        (_REQUEST_ID, request_id.encode()),
-        *answer.headers,
-        *SECURITY_HEADERS,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    fields = headers.of_answer(answer, request_id)
+    await send({"type": "http.response.start", "status": status, "headers": fields})
     # The next piece waits until the caller has read most of the one before it.
     for start in range(0, len(body) or 1, PIECE_BYTES):
         end = start + PIECE_BYTES
         await send({"type": "http.response.body", "body": body[start:end], "more_body": end < len(body)})
-
-
-def _protection(scope: Scope, given: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """What keeps browsers from making more of an answer than it is, where the route has not said so itself."""
-    wanted = [*SECURITY_HEADERS]
-    if scope["scheme"] == "https":
-        wanted.append((b"strict-transport-security", b"max-age=31536000"))
-    if given.get(b"content-type", b"").startswith(b"text/html"):
-        wanted += (*_PAGE_HEADERS, _PAGE_POLICY)
-    return ((name, value) for name, value in wanted if name not in given)
 
 
 def _open_paths(settings: Settings) -> Iterator[str]:
@@ -461,7 +422,7 @@ async def _on_request_error(request: Request, error: Exception) -> Response:
     return Response(
         error_body(error, current_id()),
         status_code=statuses[error.code],
-        headers={name.decode(): value.decode() for name, value in _error_headers(error)},
+        headers={name.decode(): value.decode() for name, value in headers.of_error(error)},
         media_type="application/json",
     )
 
@@ -496,20 +457,6 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 async def _on_exception(request: Request, error: Exception) -> Response:
     return await _on_request_error(request, RequestError("internal error"))
-
-
-def _error_headers(error: RequestError) -> tuple[tuple[bytes, bytes], ...]:
-    headers = []
-    if error.retry_after is not None:
-        headers.append((b"retry-after", str(error.retry_after).encode()))
-    if isinstance(error, Unauthorized):
-        headers.append((b"www-authenticate", b"Bearer"))
-    if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", error.allowed.encode()))
-    if isinstance(error, TooLarge | RequestTimeout):
-        # The rest of the body may still be on its way, and must not be taken for the next request.
-        headers.append((b"connection", b"close"))
-    return tuple(headers)
 
 
 def _log(method: str, target: bytes, client: str | None, status: int, seconds: float) -> None:

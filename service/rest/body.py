@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-from service.buffers import Buffers
+from service.buffers import Charge
 from service.errors import Malformed, RequestTimeout, TooLarge
 
-#: Seconds for which the rest of an oversized body is read and thrown away. A caller that writes before it reads would
-#: otherwise find its connection reset and never see the refusal.
+#: Seconds and bytes for which the rest of a refused body is read and thrown away. A caller that writes before it reads
+#: would otherwise find its connection reset and never see the refusal.
 DISCARD_SECONDS = 5.0
-
+DISCARD_BYTES = 64 * 1024 * 1024
 
 Result = TypeVar("Result")
 
@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 RECORD = "sentiment.record"
 #: Where, in the state of the connection, the server leaves whether the caller has shown a certificate.
 CERTIFIED = "sentiment.certified"
+#: Where the server leaves what a request is charged for its memory, its body among it.
+CHARGE = "sentiment.charge"
 
 
 class ClientDisconnected(Exception):
@@ -30,12 +32,12 @@ class ClientDisconnected(Exception):
 
 
 async def read_body(
-    headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float, buffers: Buffers
+    headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float, charge: Charge
 ) -> bytes:
     """The body as it arrives.
 
-    Raises `TooLarge` over `limit` bytes, `Overloaded` where `buffers` are full, `RequestTimeout` after `seconds`,
-    `ClientDisconnected`.
+    Raises `TooLarge` over `limit` bytes, `Overloaded` if the server could not `charge` it, `RequestTimeout` after
+    `seconds`, `ClientDisconnected`.
     """
     announced = _announcement(headers)
     if announced > limit:
@@ -44,7 +46,7 @@ async def read_body(
         raise TooLarge(f"the body has {announced} bytes; the limit is {limit}")
     try:
         async with asyncio.timeout(seconds):
-            return await _read(receive, limit, buffers)
+            return await _read(receive, limit, charge)
     except TimeoutError:
         raise RequestTimeout(f"the body was not complete after {seconds:g} s") from None
 
@@ -71,20 +73,16 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def _read(receive: Receive, limit: int, buffers: Buffers) -> bytes:
+async def _read(receive: Receive, limit: int, charge: Charge) -> bytes:
     body, more = await _chunk(receive)
+    charge.check()
     if more:
-        held = 0
-        try:
-            held += buffers.hold(len(body))
-            buffer = bytearray(body)
-            while more and len(buffer) <= limit:
-                body, more = await _chunk(receive)
-                held += buffers.hold(len(body))
-                buffer += body
-            body = bytes(buffer)
-        finally:
-            buffers.release(held)
+        buffer = bytearray(body)
+        while more and len(buffer) <= limit:
+            body, more = await _chunk(receive)
+            charge.check()
+            buffer += body
+        body = bytes(buffer)
     if len(body) > limit:
         if more:
             await _discard(receive)
@@ -95,8 +93,10 @@ async def _read(receive: Receive, limit: int, buffers: Buffers) -> bytes:
 async def _discard(receive: Receive) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_SECONDS):
-            while (await _chunk(receive))[1]:
-                pass
+            discarded, more = 0, True
+            while more and discarded < DISCARD_BYTES:
+                body, more = await _chunk(receive)
+                discarded += len(body)
 
 
 async def _chunk(receive: Receive) -> tuple[bytes, bool]:

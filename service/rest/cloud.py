@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, RootModel
 
 from service.dataplane import DataPlane
-from service.errors import Invalid, Malformed, RequestError, Unavailable
+from service.errors import Invalid, Malformed, RequestError
 from service.rest import huggingface, tfserving
 from service.rest.endpoint import Answer, Call, Endpoint, parse
 
@@ -106,6 +106,5 @@ router = APIRouter(tags=[Invocations.tag])
 async def ping(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
     dataplane: DataPlane = request.app.state.dataplane
-    if not dataplane.ready:
-        raise Unavailable("not ready")
+    dataplane.check_ready()
     return Response()

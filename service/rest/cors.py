@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.rest.fields import Answering
-from service.rest.protocol import SECURITY_HEADERS
+from service.rest.headers import SECURITY
 
 _ALLOWED = (
     b"Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, X-API-Key, X-Request-ID, "
@@ -26,7 +26,7 @@ class Cors:
 
     def __init__(self, application: ASGIApp, origins: str) -> None:
         self._application = application
-        self._origins = frozenset(origin.strip().encode() for origin in origins.split(","))
+        self._origins = named_origins(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -56,10 +56,15 @@ class Cors:
         ]
 
 
+def named_origins(origins: str | None) -> frozenset[bytes]:
+    """The origins of the setting, which may be `*`."""
+    return frozenset() if origins is None else frozenset(each.strip().encode() for each in origins.split(","))
+
+
 async def _give_leave(send: Send, fields: list[tuple[bytes, bytes]]) -> None:
     headers = [
         *fields,
-        *SECURITY_HEADERS,
+        *SECURITY,
         (b"access-control-allow-methods", b"GET, POST"),
         (b"access-control-allow-headers", _ALLOWED),
         (b"access-control-max-age", _MAX_AGE),

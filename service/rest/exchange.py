@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
-from service.buffers import Buffers
+from service.buffers import Charge
 from service.record import Record
 from service.rest.endpoint import Answer
 
@@ -16,7 +16,9 @@ Result = TypeVar("Result")
 class Exchange(ABC):
     """What the application has to know of a request, how it gets the body, and how it answers."""
 
-    __slots__ = ("headers", "record")
+    __slots__ = ("charge", "headers", "record")
+
+    charge: Charge  # for the memory that it takes
 
     headers: Mapping[bytes, bytes]  # by lower-case name
     record: Record | None  # what the application keeps of it, for the server to say that the caller has gone
@@ -47,7 +49,7 @@ class Exchange(ABC):
         """Whether the caller has shown a certificate."""
 
     @abstractmethod
-    async def body(self, limit: int, seconds: float, buffers: Buffers) -> bytes:
+    async def body(self, limit: int, seconds: float) -> bytes:
         """All of it. Raises as `read_body` does."""
 
     @abstractmethod
@@ -58,5 +60,5 @@ class Exchange(ABC):
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         """Answer, if the caller is still there; raises `ClientDisconnected` where it is known that it is not.
 
-        What the headers say must be our own, since nothing looks for line ends in them.
+        The headers must not contain a caller's bytes, since nothing looks for line ends in them.
         """

@@ -239,6 +239,5 @@ async def info(request: Request) -> dict[str, Any]:
 async def health(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
     dataplane: DataPlane = request.app.state.dataplane
-    if not dataplane.ready:
-        raise Unavailable("not ready")
+    dataplane.check_ready()
     return Response()

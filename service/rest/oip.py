@@ -10,19 +10,19 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast
 
-from service.buffers import Buffers
 from service.classifier import Classifier
 from service.dataplane import DataPlane
-from service.errors import Invalid, Malformed, RequestError, Unavailable
+from service.errors import Forbidden, Invalid, Malformed, RequestError, Unavailable
 from service.keeper import Keeper
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
 from service.oip.tensors import pack_bytes
-from service.rest.body import read_body
+from service.rest.body import CHARGE, read_body
 from service.rest.compression import compress
+from service.rest.cors import named_origins
 from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 from service.version import package_version
 
@@ -310,8 +310,7 @@ async def live() -> dict[str, bool]:
 @router.get("/health/ready", summary="May traffic come here?", responses={503: {"model": OipError}})
 async def ready(request: Request) -> dict[str, bool]:
     """200 while models answer, 503 once the service is shutting down."""
-    if not _dataplane(request).ready:
-        raise Unavailable("not ready")
+    _dataplane(request).check_ready()
     return {"ready": True}
 
 
@@ -368,14 +367,37 @@ async def repository_index(request: Request) -> list[ModelIndexEntry]:
     ]
 
 
-@router.post("/repository/models/{model}/load", summary="Load a model", response_class=Response, responses=_REFUSED)
+async def check_administration(request: Request) -> None:
+    """Raise `Forbidden` or `Unauthorized` unless the caller may load and unload models.
+
+    Browsers send `Origin` with every POST. A page of this service's own origin is no exception: DNS rebinding gives the
+    page of another site that origin too.
+    """
+    dataplane, headers = _dataplane(request), request.headers
+    origin = headers.get("origin", "").encode("latin-1")
+    from_page = "origin" in headers or "sec-fetch-site" in headers
+    if from_page and origin not in named_origins(dataplane.settings.cors_origins):
+        raise Forbidden("a web page may load and unload models only if --cors-origins names its origin")
+    dataplane.access.check_administration(headers.get("authorization"), headers.get("x-api-key"))
+
+
+administration = APIRouter(
+    prefix="/v2/repository/models/{model}",
+    tags=[Infer.tag],
+    dependencies=[Depends(check_administration)],
+    default_response_class=Response,
+    responses={status: {"model": OipError} for status in (401, 403, 404)},
+)
+
+
+@administration.post("/load", summary="Load a model")
 async def load_model(request: Request, model: str) -> Response:
     """Serve what is to be served of a model as it lies in the repository's folder now."""
     await _keeper(request).load(model)
     return Response()
 
 
-@router.post("/repository/models/{model}/unload", summary="Unload a model", response_class=Response, responses=_REFUSED)
+@administration.post("/unload", summary="Unload a model")
 async def unload_model(request: Request, model: str) -> Response:
     """Serve a model no more; requests that run are finished."""
     await _keeper(request).unload(model)
@@ -399,8 +421,8 @@ def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
 async def _body(request: Request) -> bytes:
     settings = _dataplane(request).settings
     headers = dict(request.scope["headers"])
-    buffers: Buffers = request.app.state.buffers
-    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, buffers)
+    charge = request.scope[CHARGE]
+    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from service.dataplane import DataPlane
-from service.errors import Unavailable
 from service.exposition import CONTENT_TYPE
 from service.rest.native import ErrorResponse
 
@@ -29,10 +28,7 @@ async def livez() -> Status:
 async def readyz(request: Request) -> Status:
     """200 while models are loaded that gave their golden answer; 503 once the service is shutting down."""
     dataplane: DataPlane = request.app.state.dataplane
-    if dataplane.draining:
-        raise Unavailable("shutting down")
-    if not dataplane.ready:
-        raise Unavailable("the default model is not loaded")
+    dataplane.check_ready()
     return Status(status="ready")
 
 

@@ -1,11 +1,11 @@
 """HTTP/1.1 as uvicorn speaks it, and what it leaves open.
 
-Here what is no HTTP is refused in JSON like everything else, the head of a request is limited in size and time, a
-caller who does not read its answers is left, and an offer to change to HTTP/2, which Java's client and `curl --http2`
-send with a body, is declined without losing the body.
+Requests that are not HTTP/1.1 are refused in JSON like all others and in their order, heads and trailers are limited in
+size and time, all that a request holds in memory is charged to it, slow readers are disconnected, and an offer to
+change to HTTP/2, which Java's client and `curl --http2` send with a body, is declined without losing the body.
 
-Requests of busy routes, up to batches of some dozen reviews, take no way over ASGI, whose messages and tasks would cost
-as much as a short text does: from the last byte of the body the application is called, and what it answers is written.
+Requests of busy routes, up to batches of some dozen reviews, do not go through ASGI, whose messages and tasks cost as
+much as a short text does: from the last byte of the body the application is called, and it writes the response.
 """
 
 from __future__ import annotations
@@ -13,71 +13,60 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from http import HTTPStatus
-from typing import Any, NamedTuple, cast
-from typing import Protocol as Interface
+import select
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import httptools
 from uvicorn import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.buffers import Buffers
+from service.buffers import BODY_FACTOR, Buffers, Charge
 from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, Overloaded, RequestError
 from service.record import Record
-from service.rest.body import CERTIFIED, RECORD, ClientDisconnected
+from service.rest import framing, headers
+from service.rest.body import CERTIFIED, CHARGE, DISCARD_BYTES, DISCARD_SECONDS, RECORD, ClientDisconnected
 from service.rest.endpoint import Answer
-from service.rest.exchange import Exchange, Result
+from service.rest.fast_path import Application, FastRequest, Wire
 from service.rest.native import error_body
-from service.rest.routing import Match
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of a request line and headers. Checked as they arrive, so what comes in one piece may be a little more.
+#: Bytes of a request line and headers, of trailers, or of what else there is between two pieces of a body.
 MAX_HEAD_BYTES = 65_536
 
-#: Requests on one connection that may wait for the answer to the one before them. Each takes more memory than it has
-#: bytes.
+#: Headers of one request, each of which takes more memory than it has bytes.
+MAX_HEADERS = 128
+_TOO_MANY_HEADERS = f"there are more than {MAX_HEADERS} headers, which is the limit"
+
+#: Bytes of a head, which idle connections may have as well, that are not charged.
+_FREE_HEAD_BYTES = 4096
+
+#: What arrives is parsed in slices of so many bytes, after each of which the limits are checked.
+_SLICE_BYTES = 16_384
+
+#: Pieces of bodies, and other steps of requests, in one slice, after which other connections get their turn.
+_MAX_STEPS = 512
+
+#: Requests on one connection that may wait for the response to the one before them.
 MAX_PIPELINED = 128
 
-#: Answers of more bytes are written in pieces of as many, so that no more of them than that is given out in advance.
-PIECE_BYTES = HIGH_WATER_LIMIT
+#: Memory that a request takes beside its head and body.
+_REQUEST_BYTES = 4096
 
-#: In every answer: what it is called is what it is, whatever a browser makes of its content.
-SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
-
-#: Bytes of an unfinished body that do not count as waiting for a slow caller.
-_UNCOUNTED = 16_384
+#: Seconds after a shutdown in which idle connections may still bring a request, since one may be on its way.
+_FAREWELL_SECONDS = 0.5
 
 _OFFER = {b"connection", b"upgrade", b"http2-settings"}
 
 
-class Application(Interface):
-    """What answers requests of busy routes."""
-
-    def direct(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
-        """The busy route of a POST request with that target and head, unless its body is better read over ASGI."""
-
-    async def serve(self, match: Match, exchange: Exchange) -> None:
-        """Answer it. Never raises what has to do with the request."""
-
-
-class _Incoming(NamedTuple):
-    """A request of the application as far as it has come."""
-
-    match: Match
-    headers: dict[bytes, bytes]
-    pieces: list[bytes]
-
-
 class Protocol(HttpToolsProtocol):
-    """One connection.
+    """One connection; `lost` is called with it when it is lost.
 
-    `application` answers requests of busy routes, if there is one to be asked directly, and `buffers` count their
-    unfinished bodies; `header_timeout` and `write_timeout` are seconds for the head of a request and for an answer.
-    They and the time of an idle connection are looked at by `watch`.
+    `application` answers requests of busy routes, if there is one to be asked directly. `draining` tells whether the
+    service shuts down, so that responses ask callers to connect elsewhere. `header_timeout` and `write_timeout` are
+    seconds for the head of a request and for a response; `watch` enforces them and the time of an idle connection.
     """
 
     def __init__(
@@ -89,6 +78,7 @@ class Protocol(HttpToolsProtocol):
         *,
         application: Application | None = None,
         buffers: Buffers,
+        draining: Callable[[], bool] = lambda: False,
         header_timeout: float,
         write_timeout: float,
     ) -> None:
@@ -96,113 +86,142 @@ class Protocol(HttpToolsProtocol):
         self._lost = lost
         self._application = application
         self._buffers = buffers
-        self._incoming: _Incoming | None = None  # the request that is being read
-        self._held = 0  # of the buffers, for it
+        self._draining = draining
+        self._header_timeout = header_timeout
+        self._write_timeout = write_timeout
+        self._make_parser()
+        self._wire: Wire | None = None
+        self._charge = Charge(buffers)  # of the request that is being read
+        self._reading = self._in_head = self._begun = False  # that request: here in part, its head, with a cycle
+        self._incoming: FastRequest | None = None  # the same where it is one
+        self._running: FastRequest | None = None  # the one that is being answered
+        self._rest = b""  # that was not parsed yet
+        self._steps = 0  # of all requests that were read
+        self._undone = 0  # bytes since the last step
+        self._discarded = 0  # bytes of a body whose response is complete
+        self._objection: RequestError | None = None  # of ours, to what the parser is about to refuse
+        self._refusal: RequestError | None = None  # after which nothing more is read
+        self._refused = False
         self._until: float | None = None
         self._common_of: object = None
         self._common = b""
-        self._header_timeout = header_timeout
-        self._write_timeout = write_timeout
-        self._unread: RequestResponseCycle | None = None  # the request whose answer the caller does not read
+        self._unsent = 0  # bytes
+        self._unread: object = None  # the request whose response the caller does not read
         self._unread_since: float | None = None
+
+    # What the event loop calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first request as long to begin as any later one."""
         super().connection_made(transport)
-        self._head_bytes = 0
-        self._in_head = False
         self._wait(self.timeout_keep_alive)
         if self.scheme == "https":
             self.app_state[CERTIFIED] = bool(transport.get_extra_info("peercert"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of a request that waits for a run, or is not complete: nobody is there to read its answer."""
-        cycle: RequestResponseCycle | Direct | None = self.cycle
+        """Let go of requests that wait for a run, or are not complete: nobody is there to read their responses."""
         super().connection_lost(exc)
         self._lost(self)
-        self.cycle = None  # type: ignore[assignment]  # another circle: it knows whom to tell of its end
-        self._take_incoming()
-        if isinstance(cycle, Direct):
-            cycle.stop()
-            record = cycle.record
-        else:
-            record = None if cycle is None else cast(Record | None, cycle.scope.get(RECORD))
+        self._buffers.release(self._unsent)
+        if not self._begun:
+            self._charge.release()
+        for waiting, _ in self.pipeline:
+            waiting.scope[CHARGE].release()  # type: ignore[literal-required]
+        self.pipeline.clear()
+        cycle, self.cycle = self.cycle, None  # type: ignore[assignment]  # a circle: it knows whom to tell of its end
+        record = None if cycle is None else cast(Record | None, cycle.scope.get(RECORD))
+        if self._running is not None:
+            self._running.disconnect()
+            record = self._running.record
         if record is not None and record.waiting is not None and not record.waiting.done():
             record.waiting.set_exception(ClientDisconnected())
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived, if it is HTTP."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            self._decline(data[offer.args[0] :])
-        except httptools.HttpParserError:
-            if len(self.pipeline) > MAX_PIPELINED:
-                self.transport.abort()
-            else:
-                self._refuse(Malformed("what arrived is not HTTP/1.1"))
-        else:
-            if self._in_head:
-                if self._head_bytes == 0 and self._idle:
-                    self._wait(self._header_timeout)
-                self._head_bytes += len(data)
-                if self._head_bytes > MAX_HEAD_BYTES:
-                    self._refuse(HeadTooLarge(f"the headers have more than {MAX_HEAD_BYTES} bytes, which is the limit"))
+        """Parse what arrived; where much is to be done for a few bytes, the rest waits for the next turn."""
+        if len(data) <= _SLICE_BYTES and not self._rest:
+            self._parse(data)
+            return
+        if self._rest:
+            self._rest += data
+            return
+        for start in range(0, len(data), _SLICE_BYTES):
+            steps, end = self._steps, start + _SLICE_BYTES
+            self._parse(data[start:end])
+            if self._steps - steps > _MAX_STEPS and end < len(data):
+                self._rest = data[end:]
+                self.flow.pause_reading()
+                self.loop.call_soon(self._go_on)
+                return
 
-    async def _serve(self, match: Match, exchange: Direct) -> None:
-        assert self._application is not None
-        try:
-            await self._application.serve(match, exchange)
-        except Exception:
-            logger.exception("%s failed", match.path)
-            self.transport.abort()
+    # What the parser calls.
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self.url, self.headers, self.expect_100_continue = b"", [], False
-        self._head_bytes, self._in_head = 0, True
+        self._charge = Charge(self._buffers)
+        self._reading = self._in_head = True
+        self._begun = False
+        self._steps += 1
 
     def on_headers_complete(self) -> None:
-        """Start the request, unless it is to be read again without its offer, or is the application's once complete."""
+        """Start the request, unless it is parsed again without its offer, or takes the fast path once complete."""
         self._in_head = False
         self._until = None
+        self._steps += 1
         if self.parser.should_upgrade():
             return
+        version = self.parser.get_http_version()
+        if (objection := framing.objection(version, self.headers)) is not None:
+            self._object(objection)
+        if len(self.headers) > MAX_HEADERS:
+            self._object(HeadTooLarge(_TOO_MANY_HEADERS))
         if self._application is not None and self._idle and self.parser.get_method() == b"POST":
-            headers = dict(self.headers)
-            if not self.expect_100_continue and (match := self._application.direct(self.url, headers)) is not None:
-                self._incoming = _Incoming(match, headers, [])
+            fields = dict(self.headers)
+            if not self.expect_100_continue and (match := self._application.direct(self.url, fields)) is not None:
+                keep_alive = version != "1.0" and self.parser.should_keep_alive()
+                wire = self._wire or self._make_wire()
+                self._incoming = FastRequest(wire, match, self.url, fields, self._charge, keep_alive=keep_alive)
                 return
         self._start()
+        self.headers = []  # trailers, which nothing asks for, are no headers
 
     def on_body(self, body: bytes) -> None:
-        """Some bytes of a body."""
-        incoming = self._incoming
-        if incoming is not None and (incoming.pieces or len(body) > _UNCOUNTED):
-            try:
-                self._held += self._buffers.hold(len(body))
-            except Overloaded:
-                self._give_up_waiting()  # and have it refused as any large request is
-                incoming = None
-        if incoming is None:
-            super().on_body(body)
+        """A piece of a body."""
+        self._steps += 1
+        try:
+            if self._incoming is not None:
+                self._incoming.add(body)
+                return
+            if self.cycle.response_complete:
+                self._discard(len(body))
+                return
+            if self._charge.refusal is not None:
+                return
+            self._charge.add(BODY_FACTOR * len(body))
+        except Overloaded:  # the application, which waits for more of the body, refuses the request
+            self._leave_fast_path()
+            self.cycle.message_event.set()
         else:
-            incoming.pieces.append(body)
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""
+        self._reading = False
+        self._steps += 1
         if self.parser.should_upgrade():
             return
-        incoming = self._take_incoming()
-        if incoming is None:
+        if self._incoming is None:
             super().on_message_complete()
+            if self._idle:  # it was answered early
+                self._wait(self.timeout_keep_alive)
             return
-        match, headers, pieces = incoming
-        exchange = Direct(self, headers, b"".join(pieces))
-        self.cycle = exchange  # type: ignore[assignment]  # it is all of a cycle that uvicorn asks for
-        task = self.loop.create_task(self._serve(match, exchange))
+        self._begun = True
+        self._running, self._incoming = self._incoming, None
+        task = self.loop.create_task(self._serve(self._running))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
+
+    # What uvicorn's cycles and its server call.
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or begin it if it is here. As uvicorn does, but for a timer in each request."""
@@ -212,224 +231,266 @@ class Protocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        elif self._refusal is not None:
+            self._write_refusal(self._refusal)
+        elif not self._reading:
             self._wait(self.timeout_keep_alive)
+        elif self._in_head:
+            self._wait(self._header_timeout)
+        else:
+            self._discarded = 0
+            self._wait(DISCARD_SECONDS)
 
     def shutdown(self) -> None:
-        """Finish what has begun and close."""
-        self._give_up_waiting()
-        super().shutdown()
+        """Finish what has begun, and what may be on its way, and close."""
+        self._leave_fast_path()
+        if self._refused:
+            self.transport.close()
+        elif self._idle and self._until is not None:
+            self._until = min(self._until, self.loop.time() + _FAREWELL_SECONDS)
 
-    def lines(self) -> bytes:
-        """The header lines of every answer."""
-        fields = self.server_state.default_headers  # a new list every second, for it has the date
-        if fields is not self._common_of:
-            self._common_of, self._common = fields, _lines(fields) + _lines(SECURITY_HEADERS)
-        return self._common
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """A request's turn has come, unless one on the fast path is before it, of which uvicorn does not know."""
+        if self._running is not None:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
+            return
 
-    @property
-    def _idle(self) -> bool:
-        """Whether no request is being answered."""
-        return self.cycle is None or self.cycle.response_complete
+        async def run(scope: Any, receive: Any, send: Any) -> None:
+            async def send_last(message: Any) -> None:
+                if message["type"] == "http.response.start" and self._is_last():
+                    message = message | {"headers": [*message["headers"], headers.CLOSE]}
+                await send(message)
 
-    def _start(self) -> None:
-        """Hand the request over to ASGI, as uvicorn does."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers += headers
-        super().on_headers_complete()
-        if self.pipeline and len(self.pipeline) > MAX_PIPELINED:
-            raise httptools.HttpParserError("too many requests in advance")
+            try:
+                await app(scope, receive, send_last)
+            finally:
+                scope[CHARGE].release()
+                cycle.body = bytearray()  # what nobody has asked for
 
-    def _give_up_waiting(self) -> None:
-        """Let a request whose body does not come have the limits of slow callers, which the application sets."""
-        incoming = self._take_incoming()
-        if incoming is not None:
-            self._start()
-            for piece in incoming.pieces:
-                super().on_body(piece)
+        super()._start_asgi_task(cycle, run)
 
-    def _take_incoming(self) -> _Incoming | None:
-        """The request that is being read, which then is so no more."""
-        incoming, self._incoming = self._incoming, None
-        if self._held:
-            self._buffers.release(self._held)
-            self._held = 0
-        return incoming
+    # What the listener calls.
 
     @property
     def idle_until(self) -> float | None:
         """When the connection will be closed if no request comes or the head does not end, by the event loop's clock.
 
-        None while a request is answered and until the last byte of the answer has left.
+        None while a request is read or answered and until the last byte of the response has left.
         """
-        return None if self.transport.is_closing() or self.transport.get_write_buffer_size() else self._until
+        busy = self.transport.is_closing() or (self._reading and not self._in_head)
+        return None if busy or self.transport.get_write_buffer_size() else self._until
 
     def watch(self, now: float) -> None:
-        """Leave a caller who does not go on; to be called every second or so with the event loop's time.
+        """Disconnect a caller who does not go on; to be called every second or so with the event loop's time.
 
-        One who does not read its answer is left where the connection was closed as well, since what is in its buffer
+        One who does not read a response is cut off where the connection was closed as well, since what is in its buffer
         would keep it open until it is read.
         """
-        self._give_up_waiting()
-        if self._until is not None and now >= self._until:
+        self._leave_fast_path()
+        if (
+            self._until is not None
+            and now >= self._until
+            and (self._reading or self._refused or not self._has_unread())
+        ):
             self.transport.close()
-        if self.headers is not None and len(self.headers) > MAX_HEAD_BYTES:
-            self.transport.abort()  # they come behind the body, where nothing else counts them
-        elif not self.transport.get_write_buffer_size():
+        unsent = self.transport.get_write_buffer_size()
+        self._buffers.add(unsent - self._unsent)
+        self._unsent = unsent
+        request = self._running or self.cycle
+        if not unsent:
             self._unread_since = None
-        elif self._unread_since is None or self._unread is not self.cycle:
-            self._unread, self._unread_since = self.cycle, now
+        elif self._unread_since is None or self._unread is not request:
+            self._unread, self._unread_since = request, now
         elif now - self._unread_since > self._write_timeout:
             logger.info("a caller did not read its answer", extra={"client": self.client and self.client[0]})
             self.transport.abort()
 
-    def _wait(self, seconds: float) -> None:
-        """Close the connection unless the head of a request is complete by then."""
-        self._until = self.loop.time() + seconds
+    # Parsing.
+
+    def _make_parser(self) -> None:
+        """A parser that leaves versions to us, and what comes after the last request of a connection."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_version=True, lenient_data_after_close=True)
+
+    def _go_on(self) -> None:
+        rest, self._rest = self._rest, b""
+        if self.parser is not None and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.data_received(rest)
+
+    def _parse(self, data: bytes) -> None:
+        if self._refusal is not None or self.transport.is_closing():
+            self._discard(len(data))
+            return
+        steps = self._steps
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            if len(self.pipeline) > MAX_PIPELINED:
+                self.transport.abort()
+            else:
+                self._refuse(self._objection or Malformed("what arrived is not HTTP/1.1"))
+        else:
+            if self._reading:
+                self._check_undone(len(data), stepped=steps != self._steps)
+
+    def _check_undone(self, count: int, *, stepped: bool) -> None:
+        """Limit and charge what the parser keeps of a request: a head or trailers that are not complete."""
+        self._undone = count if stepped else self._undone + count
+        if stepped and self._in_head and self._idle:
+            self._wait(self._header_timeout)
+        try:
+            if len(self.headers) > MAX_HEADERS:
+                raise HeadTooLarge(_TOO_MANY_HEADERS)
+            if (self._in_head or not stepped) and self._undone > _FREE_HEAD_BYTES:
+                self._charge.add(count)
+            if self._undone > MAX_HEAD_BYTES:
+                raise HeadTooLarge(f"the headers have more than {MAX_HEAD_BYTES} bytes, which is the limit")
+        except RequestError as error:
+            self._refuse(error)
+
+    def _object(self, error: RequestError) -> None:
+        """Have the parser stop, so that the request is refused."""
+        self._objection = error
+        raise httptools.HttpParserError
 
     def _decline(self, rest: bytes) -> None:
-        """Read the request again as if nothing had been offered: the parser takes its body for the new protocol."""
+        """Parse the request again as if nothing had been offered: the parser takes its body for the new protocol."""
         method = self.parser.get_method()
         if method == b"CONNECT":
             self._refuse(Malformed("CONNECT is for proxies"))
             return
         head = [method + b" " + self.url + b" HTTP/" + self.parser.get_http_version().encode()]
         head += [name + b": " + value for name, value in self.headers if name not in _OFFER]
-        self.parser = httptools.HttpRequestParser(self)
+        self._make_parser()
         self.data_received(b"\r\n".join([*head, b"", rest]))
 
+    def _discard(self, count: int) -> None:
+        """Drop bytes that nobody reads any more, up to a limit."""
+        self._discarded += count
+        if self._discarded > DISCARD_BYTES:
+            self.transport.abort()
+
+    # Requests.
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self._running is None and (self.cycle is None or self.cycle.response_complete)
+
+    def _make_wire(self) -> Wire:
+        client = None if self.client is None else self.client[0]
+        certified = bool(self.app_state.get(CERTIFIED))
+        self._wire = Wire(self.transport, self.flow, client, certified, self._common_lines, self._is_last)
+        return self._wire
+
+    def _common_lines(self) -> bytes:
+        fields = self.server_state.default_headers  # a new list every second, for it has the date
+        if fields is not self._common_of:
+            self._common_of, self._common = fields, headers.lines((*fields, *headers.SECURITY))
+        return self._common
+
+    async def _serve(self, request: FastRequest) -> None:
+        assert self._application is not None
+        try:
+            await self._application.serve(request.match, request)
+        except Exception:
+            logger.exception("%s failed", request.match.path)
+            self.transport.abort()
+        finally:
+            request.charge.release()
+            self._running = None
+            self.on_response_complete()
+
+    def _start(self) -> None:
+        """Hand the request over to ASGI, as uvicorn does, or have it wait for its turn."""
+        url, fields, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += fields
+        self.scope[CHARGE] = self._charge  # type: ignore[literal-required]
+        super().on_headers_complete()
+        self._begun = True
+        if len(self.pipeline) > MAX_PIPELINED:
+            raise httptools.HttpParserError("too many requests in advance")
+        size = sum(len(name) + len(value) for name, value in fields)
+        if self.pipeline or size > _FREE_HEAD_BYTES:
+            try:
+                self._charge.add(_REQUEST_BYTES + size)
+            except Overloaded as error:
+                self._object(error)
+
+    def _leave_fast_path(self) -> None:
+        """Let a request whose body does not come have the limits of slow callers, which the application sets."""
+        request, self._incoming = self._incoming, None
+        if request is not None:
+            self._start()
+            if body := request.take_body():
+                super().on_body(body)
+
+    def _is_last(self) -> bool:
+        """Whether the connection is to close after the response that is about to be written: nothing comes after it."""
+        return self._draining() and not self.pipeline and not self._reading and not self._has_unread()
+
+    def _has_unread(self) -> bool:
+        """Whether bytes have arrived that the event loop has not read yet."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _wait(self, seconds: float) -> None:
+        """Close the connection unless the request is complete, or its head, by then."""
+        self._until = self.loop.time() + seconds
+
+    # Refusals of what never became a request.
+
     def _refuse(self, error: RequestError) -> None:
-        """Answer what never became a request, and hang up."""
+        """Read nothing more, and refuse what arrived after the responses to all requests before it."""
+        if self._reading and self._begun and not self._break_off():
+            self.transport.close()
+            return
+        self._refusal = error
+        self._reading = False
+        if self._idle:
+            self._write_refusal(error)
+        else:
+            self.flow.pause_reading()
+
+    def _break_off(self) -> bool:
+        """Give up the request that is being read; whether it can be refused, since it has no response yet."""
+        cycle = self.cycle
+        if self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()
+            self._charge.release()
+            return True
+        if cycle.response_started:
+            return False
+        cycle.disconnected = cycle.response_complete = True
+        cycle.message_event.set()
+        return True
+
+    def _write_refusal(self, error: RequestError) -> None:
+        """The last response. What the caller still sends is read for a while, or a reset might overtake it."""
         request_id = secrets.token_hex(8)
-        status = HTTP_STATUS[error.code].value
-        logger.warning("%s", error.message, extra={"request_id": request_id, "status": status})
+        logger.warning("%s", error.message, extra={"request_id": request_id, "status": HTTP_STATUS[error.code].value})
         self.transport.write(refusal(error, request_id, self.server_state.default_headers))
-        self.transport.close()
+        self._refused = True
+        self._incoming = None
+        if not self._begun:
+            self._charge.release()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._discarded = 0
+            self._wait(DISCARD_SECONDS)
+        else:
+            self.transport.close()
 
 
 def refusal(error: RequestError, request_id: str, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A whole answer to what never became a request. The connection has to be closed after it."""
-    status: HTTPStatus = HTTP_STATUS[error.code]
-    body = error_body(error, request_id)
-    headers = [
-        *default_headers,
-        *SECURITY_HEADERS,
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", request_id.encode()),
-        (b"connection", b"close"),
-    ]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", str(error.retry_after).encode()))
-    return STATUS_LINE[status] + _lines(headers) + b"\r\n" + body
-
-
-def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    return b"".join([name + b": " + value + b"\r\n" for name, value in headers])
-
-
-class Direct(Exchange):
-    """A request that was read from a connection, and its answer. In uvicorn's eyes it is a cycle."""
-
-    __slots__ = (
-        "_body",
-        "_protocol",
-        "_target",
-        "_working",
-        "disconnected",
-        "keep_alive",
-        "message_event",
-        "response_complete",
-    )
-
-    def __init__(self, protocol: Protocol, headers: Mapping[bytes, bytes], body: bytes) -> None:
-        self._protocol = protocol
-        self._target = protocol.url
-        self._body = body
-        self.headers = headers
-        self.record = None
-        parser = protocol.parser
-        self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
-        self.response_complete = self.disconnected = False
-        self.message_event = _NOBODY_WAITS
-        self._working: asyncio.Task[Any] | None = None
-
-    def stop(self) -> None:
-        """Stop work that waits for its turn: the caller has gone."""
-        if self._working is not None:
-            self._working.cancel()
-
-    @property
-    def method(self) -> str:
-        return "POST"
-
-    @property
-    def path(self) -> str:
-        return self.target.decode()
-
-    @property
-    def target(self) -> bytes:
-        return self._target
-
-    @property
-    def client(self) -> str | None:
-        client = self._protocol.client
-        return None if client is None else client[0]
-
-    @property
-    def certified(self) -> bool:
-        return bool(self._protocol.app_state.get(CERTIFIED))
-
-    async def body(self, limit: int, seconds: float, buffers: Buffers) -> bytes:
-        body, self._body = self._body, b""  # the connection keeps this exchange until the next request
-        return body
-
-    async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
-        self._working = task = asyncio.current_task()
-        try:
-            return await work
-        except asyncio.CancelledError:
-            if task is None or not self.disconnected:
-                raise
-            task.uncancel()
-            raise ClientDisconnected from None
-        finally:
-            self._working = None
-
-    async def send(self, status: int, answer: Answer, request_id: str) -> None:
-        protocol = self._protocol
-        transport, flow = protocol.transport, protocol.flow
-        if transport.is_closing():
-            raise ClientDisconnected
-        body, content_type, headers = answer
-        lines = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
-            content_type,
-            len(body),
-            request_id.encode(),
-        )
-        if headers:
-            lines += _lines(headers)
-            self.keep_alive = self.keep_alive and (b"connection", b"close") not in headers
-        if not self.keep_alive and (b"connection", b"close") not in headers:
-            lines += b"connection: close\r\n"
-        head = b"%b%b%b\r\n" % (STATUS_LINE[status], protocol.lines(), lines)
-        if len(body) <= PIECE_BYTES and not flow.write_paused:
-            transport.write(head + body)
-        else:
-            transport.write(head)
-            # The next piece waits until the caller has read most of the one before it.
-            for start in range(0, len(body), PIECE_BYTES):
-                await flow.drain()
-                if transport.is_closing():
-                    raise ClientDisconnected
-                transport.write(body[start : start + PIECE_BYTES])
-        self.response_complete = True
-        if not self.keep_alive:
-            transport.close()
-        protocol.on_response_complete()
-
-
-#: In the place of the event on which uvicorn's cycles wait for more of a body.
-_NOBODY_WAITS = asyncio.Event()
+    """A whole response to what never became a request. The connection has to be closed after it."""
+    answer = Answer(error_body(error, request_id), headers=headers.of_error(error))
+    common = headers.lines((*default_headers, *headers.SECURITY))
+    return headers.head(HTTP_STATUS[error.code].value, common, answer, request_id, close=True) + answer.body

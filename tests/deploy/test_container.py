@@ -64,7 +64,7 @@ def test_nothing_is_built_in_an_image(stage: str) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "pins"),
-    [("cpu-packages", "runtime.txt"), ("cuda-packages", "cuda.txt"), ("loadtest-packages", "loadtest.txt")],
+    [("cpu-packages", "tracing.txt"), ("cuda-packages", "cuda.txt"), ("loadtest-packages", "loadtest.txt")],
 )
 def test_packages_are_pinned(stage: str, pins: str) -> None:
     """Packages are installed with their hashes checked, and nothing is compiled."""
@@ -73,11 +73,17 @@ def test_packages_are_pinned(stage: str, pins: str) -> None:
     assert {"PIP_REQUIRE_HASHES=1", "PIP_ONLY_BINARY=:all:"} <= set(instruction("environment", "ENV").split())
 
 
-@pytest.mark.parametrize("pins", ["runtime.txt", "cuda.txt"])
+@pytest.mark.parametrize("pins", ["tracing.txt", "cuda.txt"])
 def test_no_package_is_for_others(pins: str) -> None:
     """No image of the service holds what only training, its tests or its clients need."""
     others = r"^(?:tensorflow|keras|pytest|grpcio|prometheus-client|locust)\b.*"
     assert not re.findall(others, (PROJECT / "requirements" / pins).read_text(), re.M)
+
+
+@pytest.mark.parametrize("pins", ["tracing.txt", "cuda.txt"])
+def test_images_can_trace(pins: str) -> None:
+    """`SENTIMENT_TRACING=true` is all that tracing needs in an image."""
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= dict(pinned(pins)).keys()
 
 
 def test_scenarios_are_an_extra() -> None:

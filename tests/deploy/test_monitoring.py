@@ -13,8 +13,8 @@ import httpx
 import pytest
 import yaml
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.deploy.prometheus import MONITORING, Labels, Prometheus
 from tests.processes import PROJECT, ServerProcess
 from tests.programs import output

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import grpc
 import orjson
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.prediction import Prediction
 from service.request_ids import HEADER
 from tests.faults.http import Connection, Reply, post

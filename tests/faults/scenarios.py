@@ -18,9 +18,9 @@ import grpc
 import httpx
 import orjson
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from model.artifact import GRAPH_FILE
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.faults.http import Connection, post
 from tests.faults.load import Answers, Load
 from tests.faults.overload import closed_loop, open_loop
@@ -107,7 +107,7 @@ async def new_version(short: bool) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
         publish(repository)
-        with ServerProcess("--workers", "2", repository=repository) as server:
+        with ServerProcess("--workers", "2", "--admin", "open", repository=repository) as server:
             tallies = []
             for _ in range(1 if short else 5):
                 load = _load(server, publish(repository))
@@ -127,7 +127,7 @@ async def corrupt_version(short: bool) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
         answers = publish(repository)
-        with ServerProcess("--workers", "2", repository=repository) as server:
+        with ServerProcess("--workers", "2", "--admin", "open", repository=repository) as server:
             load = _load(server, answers)
             async with load.running():
                 await load.go_on(200)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from model.artifact import (
     GRAPH_FILE,
@@ -141,7 +142,7 @@ def test_any_api_keys(listed: str | None, content: bytes | None) -> None:
         if file is not None and content is not None:
             file.write_bytes(content)
         try:
-            keys = ApiKeys.read(listed, file)
+            keys = ApiKeys.read(None if listed is None else SecretStr(listed), file)
         except StartupError as error:
             assert str(error)
         else:

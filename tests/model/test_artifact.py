@@ -18,6 +18,8 @@ from model.artifact import (
     Golden,
     Manifest,
     Rounding,
+    check_place,
+    copy,
     publish,
     read_artifact,
     versions,
@@ -119,6 +121,47 @@ def test_a_repository_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot be written to"):
         publish(tmp_path / "file", fields(), GRAPH, tokenizer())
+
+
+def test_a_copy_has_the_name_and_version_of_its_folder(tiny: Path, tmp_path: Path) -> None:
+    """Everything else is the same, the source stays as it is, and nothing else is left in the folder of the model."""
+    before = {file.name: file.read_bytes() for file in tiny.iterdir()}
+    copied = copy(tiny, tmp_path / "elsewhere" / "other" / "7")
+    assert (copied.manifest.name, copied.manifest.version) == ("other", 7)
+    check_place(copied)
+    source = read_artifact(tiny)
+    changed = {"name": "tiny", "version": 1, "manifest_sha256": source.manifest.manifest_sha256}
+    assert copied.manifest.model_copy(update=changed) == source.manifest
+    assert copied.manifest.manifest_sha256 != source.manifest.manifest_sha256
+    assert copied.graph == source.graph and copied.contents[TOKENIZER_FILE] == source.contents[TOKENIZER_FILE]
+    assert {file.name: file.read_bytes() for file in tiny.iterdir()} == before
+    assert [entry.name for entry in copied.path.parent.iterdir()] == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("tiny/1", "it exists already"),
+        ("tiny/latest", "not a folder <repository>/<name>/<version>"),
+        ("tiny/02", "not a folder <repository>/<name>/<version>"),
+        ("Tiny/2", "not a folder <repository>/<name>/<version>"),
+        ("file/2", "cannot be written to"),
+    ],
+)
+def test_where_no_copy_may_go(tiny: Path, tmp_path: Path, target: str, reason: str) -> None:
+    """An artifact that is there is never replaced, and a target that no repository would serve is refused."""
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ArtifactError, match=reason):
+        copy(tiny, tmp_path / target)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_changed_artifact_is_not_copied(tiny: Path, tmp_path: Path) -> None:
+    """A copy would give it a manifest that fits."""
+    (tiny / GRAPH_FILE).write_bytes(GRAPH.upper())
+    with pytest.raises(ArtifactError, match="the file was changed"):
+        copy(tiny, tmp_path / "tiny" / "2")
 
 
 @pytest.mark.parametrize("file", [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE])

@@ -20,8 +20,8 @@ with mock.patch.object(descriptor_pool, "Default", return_value=descriptor_pool.
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """A server with the shipped model and default settings, for every test that only asks."""
-    with ServerProcess() as process:
+    """A server with the shipped model and default settings but for administration, for every test that only asks."""
+    with ServerProcess("--admin", "open") as process:
         yield process
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,15 +19,20 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.api_keys import ApiKeys
 from service.errors import StartupError
+from service.grpc.protos import inference_pb2 as pb
 from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
-from tests.processes import ServerProcess, run
+from tests.processes import ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.raw import Connection, request
+from tests.service.test_supervisor import children
 
 FIRST, SECOND = "first-key-0123456789", "second/key+0123456789="
+ADMIN, OTHER_ADMIN = "admin-key-0123456789", "other-admin-key-0123456789"
+LOAD, UNLOAD = (f"/v2/repository/models/imdb-cnn/{each}" for each in ("load", "unload"))
 HEALTH = {"/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready"}
 OPEN_METHODS = {
     *("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/List"),
@@ -44,8 +51,7 @@ def test_reading(tmp_path: Path) -> None:
     """Keys come from a list, from a file with comments, or from both."""
     file = tmp_path / "keys"
     file.write_text(f"# of the nightly job\n{SECOND}\n\n")
-    keys = ApiKeys.read(FIRST, file)
-    assert keys is not None
+    keys = ApiKeys(FIRST, file)
     for key in (FIRST, SECOND):
         assert keys.admit(None, key)
         assert keys.admit(f"Bearer {key}", None)
@@ -66,7 +72,7 @@ def test_reading(tmp_path: Path) -> None:
 def test_bad_keys(listed: str, reason: str) -> None:
     """A key that is none, or could be guessed, is refused at the start, and not shown."""
     with pytest.raises(StartupError, match=reason) as error:
-        ApiKeys.read(listed, None)
+        ApiKeys(listed)
     assert not listed.strip(" ,") or listed not in str(error.value)
 
 
@@ -80,7 +86,7 @@ def test_bad_file(tmp_path: Path) -> None:
 @given(st.one_of(st.none(), st.text()), st.one_of(st.none(), st.text()))
 def test_strangers(authorization: str | None, key: str | None) -> None:
     """Whatever else is presented opens nothing."""
-    assert not ApiKeys([FIRST, SECOND]).admit(authorization, key)
+    assert not ApiKeys(f"{FIRST},{SECOND}").admit(authorization, key)
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": f"Basic {FIRST}"}])
@@ -184,6 +190,135 @@ def test_closed_health_and_open_metrics() -> None:
             channel: Any = opened
             refusal = refused(partial(channel.unary_unary("/grpc.health.v1.Health/Check"), b""))
             assert refusal.code == grpc.StatusCode.UNAUTHENTICATED
+
+
+def load(server: ServerProcess, key: str | None = None, *, unload: bool = False) -> tuple[int, str, Any, str]:
+    """What load, or unload, of the shipped model is answered with over REST and over gRPC: status and message."""
+    given = {} if key is None else {"x-api-key": key}
+    answer = server.client.post(UNLOAD if unload else LOAD, headers=given)
+    code, details = grpc.StatusCode.OK, ""
+    with connect(server) as channel:
+        stub: Any = GRPCInferenceServiceStub(channel)
+        method = stub.RepositoryModelUnload if unload else stub.RepositoryModelLoad
+        kind = pb.RepositoryModelUnloadRequest if unload else pb.RepositoryModelLoadRequest
+        try:
+            method(kind(model_name="imdb-cnn"), metadata=tuple(given.items()))
+        except grpc.RpcError as error:
+            failed: Any = error
+            code, details = failed.code(), failed.details()
+    return answer.status_code, answer.json()["error"] if answer.content else "", code, details
+
+
+def test_administration_is_off() -> None:
+    """By default nobody loads or unloads a model, the message names the setting, and the index can still be read."""
+    with ServerProcess("--workers", "1") as server:
+        for unload in (False, True):
+            status, message, code, details = load(server, unload=unload)
+            assert (status, code) == (403, grpc.StatusCode.PERMISSION_DENIED)
+            assert message == details == "loading and unloading models is off; the setting --admin turns it on"
+        assert server.client.post("/v2/repository/index").json()[0]["state"] == "READY"
+        assert server.client.post("/v1/predict", json={"text": "great"}).status_code == 200
+
+
+def test_administration_with_api_keys() -> None:
+    """An API key is not enough to load a model, an administration key is, and it opens what an API key opens."""
+    flags, administrators = ("--workers", "1", "--admin", "key"), f"{ADMIN},{OTHER_ADMIN}"
+    with ServerProcess(*flags, SENTIMENT_API_KEYS=FIRST, SENTIMENT_ADMIN_KEYS=administrators) as server:
+        for stranger in (None, "wrong"):
+            status, _, code, _ = load(server, stranger, unload=True)
+            assert (status, code) == (401, grpc.StatusCode.UNAUTHENTICATED)
+        status, message, code, details = load(server, FIRST, unload=True)
+        assert (status, code) == (403, grpc.StatusCode.PERMISSION_DENIED)
+        assert message == details and "an administration key is needed" in message
+        for administrator in (ADMIN, OTHER_ADMIN):
+            assert load(server, administrator) == (200, "", grpc.StatusCode.OK, "")
+        for known in (FIRST, ADMIN):
+            given = {"authorization": f"Bearer {known}"}
+            assert server.client.post("/v1/predict", json={"text": "great"}, headers=given).status_code == 200
+            assert server.client.post("/v2/repository/index", headers=given).status_code == 200
+            with connect(server) as channel:
+                assert SentimentStub(channel).Predict(PredictRequest(text="great"), metadata=tuple(given.items())).label
+
+
+def test_administration_without_api_keys() -> None:
+    """Where everyone may predict, loading a model still needs an administration key."""
+    with ServerProcess("--workers", "1", "--admin", "key", SENTIMENT_ADMIN_KEYS=ADMIN) as server:
+        for stranger in (None, FIRST):
+            status, _, code, _ = load(server, stranger, unload=True)
+            assert (status, code) == (401, grpc.StatusCode.UNAUTHENTICATED)
+        assert server.client.post(LOAD).headers["www-authenticate"] == "Bearer"
+        assert server.client.post("/v1/predict", json={"text": "great"}).status_code == 200
+        assert load(server, ADMIN) == (200, "", grpc.StatusCode.OK, "")
+
+
+def test_a_message_says_how_to_get_a_model_back() -> None:
+    """While the default model is unloaded, refusals and readiness name the call that loads it, and it works."""
+    with ServerProcess("--workers", "1", "--admin", "open") as server:
+        assert server.client.post(UNLOAD).status_code == 200
+        with connect(server) as channel:
+            refusal = refused(lambda: SentimentStub(channel).Predict(PredictRequest(text="great")))
+        assert refusal.code == grpc.StatusCode.NOT_FOUND
+        messages = [refusal.message]
+        for path, status in (("/readyz", 503), ("/ping", 503), ("/health", 503), ("/v2/health/ready", 503)):
+            answer = server.client.get(path)
+            assert answer.status_code == status
+            messages.append(answer.text)
+        answer = server.client.post("/v1/predict", json={"text": "great"})
+        assert answer.status_code == 404
+        for message in (*messages, answer.text):
+            assert "model 'imdb-cnn' was unloaded" in message and f"POST {LOAD}" in message
+        assert server.client.post(LOAD).status_code == 200
+        assert server.client.get("/readyz").status_code == 200
+
+
+def statuses(server: ServerProcess, key: str) -> set[int]:
+    """What a key gets from all workers, on connections of its own."""
+    found = set()
+    for _ in range(8):
+        with httpx.Client(base_url=server.url, trust_env=False) as client:
+            found.add(client.get("/v1/models", headers={"x-api-key": key}).status_code)
+    return found
+
+
+def test_keys_change(tmp_path: Path) -> None:
+    """A key file is read again when it changes: its new keys work and the removed ones do not, in all workers.
+
+    A file that cannot be used leaves the old keys valid, and the log never shows a key.
+    """
+    file, admin_file, next_file = tmp_path / "keys", tmp_path / "admin", tmp_path / "next"
+
+    def put(target: Path, content: str) -> None:
+        next_file.write_text(content)
+        next_file.rename(target)
+
+    put(file, FIRST)
+    put(admin_file, ADMIN)
+    files = ("--api-key-file", str(file), "--admin", "key", "--admin-key-file", str(admin_file))
+    with ServerProcess("--workers", "2", *files) as server:
+        assert (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401})
+        put(file, f"# of the nightly job\n{SECOND}\n")
+        eventually(lambda: (statuses(server, FIRST), statuses(server, SECOND)) == ({401}, {200}))
+        put(admin_file, OTHER_ADMIN)
+        eventually(lambda: (statuses(server, ADMIN), statuses(server, OTHER_ADMIN)) == ({401}, {200}))
+        assert load(server, ADMIN)[0] == 401
+        assert load(server, OTHER_ADMIN) == (200, "", grpc.StatusCode.OK, "")
+
+        for content, reason in ((f"{FIRST}\nshort", "API key 2 must be at least"), ("# none", "there is none")):
+            put(file, content)
+            server.wait_for_log(f"ERROR .*the API keys changed, and the old ones stay valid: .*{reason}")
+        file.write_bytes(FIRST.encode() + b"\xff")
+        server.wait_for_log("they are not UTF-8")
+        file.unlink()
+        server.wait_for_log("ERROR .*the API keys cannot be read: No such file or directory")
+        assert (statuses(server, FIRST), statuses(server, SECOND)) == ({401}, {200})
+        put(file, FIRST)
+        eventually(lambda: (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401}))
+        for worker in children(server.process.pid):
+            os.kill(worker, signal.SIGKILL)
+        eventually(lambda: len([line for line in server.log if "is replaced" in line]) == 2)
+        assert (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401}), "new workers read the new file"
+    for secret in (FIRST, SECOND, ADMIN, OTHER_ADMIN, "short"):
+        assert secret not in "".join(server.log)
 
 
 def _services(channel: Any) -> list[str]:

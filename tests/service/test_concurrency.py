@@ -14,9 +14,9 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.classifier import Classifier
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.prediction import Prediction
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect

@@ -20,11 +20,11 @@ import httpx
 import numpy as np
 import pytest
 
+from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from model.artifact import Artifact, read_artifact
 from service.grpc.protos import inference_pb2 as oip
 from service.grpc.protos import sentiment_pb2 as pb
-from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.grpc.channels import connect
@@ -164,7 +164,7 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(repository: Path) -> Iterator[ServerProcess]:
     """Two workers that watch it."""
-    flags = ("--workers", "2", "--default-model", "tickets", *WATCH, *PATIENT)
+    flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", *WATCH, *PATIENT)
     with ServerProcess(*flags, repository=repository) as process:
         yield process
 
@@ -368,7 +368,7 @@ def test_unload_lets_requests_finish(repository: Path) -> None:
     count = 20_000  # texts, some seconds of work: an unload takes a few hundredths of one
     body = json.dumps({"texts": [text] * count, "model": "imdb-cnn"}).encode()
     limits = ("--max-batch-texts", str(count), "--max-pending-texts", str(count), "--max-body-bytes", str(10**8))
-    flags = ("--workers", "2", "--default-model", "tickets", *limits)
+    flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", *limits)
     with ServerProcess(*flags, repository=repository) as server, ThreadPoolExecutor(1) as pool:
         url = f"{server.url}/v1/predict_batch"
         running = pool.submit(httpx.post, url, content=body, timeout=PATIENCE, trust_env=False)

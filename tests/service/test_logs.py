@@ -1,5 +1,6 @@
 """Log lines: complete, one line each, and with the id of the request they belong to."""
 
+import contextlib
 import json
 import logging
 import os
@@ -7,12 +8,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service import logs
+from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.record import Record, current
+from tests.processes import ServerProcess
+from tests.service.grpc.channels import connect
+from tests.service.rest.raw import Connection
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
@@ -25,11 +32,12 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
 def root() -> Iterator[logging.Logger]:
     """The root logger, put back afterwards."""
     logger = logging.getLogger()
-    before = logger.handlers[:], logger.level, logging.getLogger("uvicorn.error").level
+    others = [logging.getLogger(name) for name in ("service", "uvicorn.error")]
+    handlers, levels = logger.handlers[:], [each.level for each in (logger, *others)]
     yield logger
-    logger.handlers[:] = before[0]
-    logger.setLevel(before[1])
-    logging.getLogger("uvicorn.error").setLevel(before[2])
+    logger.handlers[:] = handlers
+    for each, level in zip((logger, *others), levels, strict=True):
+        each.setLevel(level)
 
 
 def test_json() -> None:
@@ -93,6 +101,36 @@ def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> N
     output = capfd.readouterr()
     assert output.out == ""
     assert json.loads(output.err)["message"] == "loud enough"
+
+
+def test_debug_level_is_the_services_own(root: logging.Logger) -> None:
+    """Of libraries, which may log what callers send, there are no debug lines."""
+    logs.configure("console", "debug")
+    assert logging.getLogger("service.engine").isEnabledFor(logging.DEBUG)
+    for library in ("hpack.hpack", "h2.connection", "hyperframe", "httpcore", "uvicorn.error", "a.library"):
+        assert not logging.getLogger(library).isEnabledFor(logging.DEBUG)
+    assert logging.getLogger("a.library").isEnabledFor(logging.INFO)
+
+
+def test_no_key_is_logged_at_the_debug_level() -> None:
+    """With every level on, no key that a caller sends is in the log, be it known or not, over REST or gRPC."""
+    secrets = {name: f"{name}-0123456789-secret" for name in ("known", "admin", "wrong", "bearer", "malformed")}
+    flags = ("--workers", "1", "--log-level", "debug", "--access-log", "--admin", "key")
+    known, admin = secrets["known"], secrets["admin"]
+    with ServerProcess(*flags, SENTIMENT_API_KEYS=known, SENTIMENT_ADMIN_KEYS=admin) as server:
+        for secret in secrets.values():
+            for name, value in (("x-api-key", secret), ("authorization", f"Bearer {secret}")):
+                server.client.post("/v1/predict", json={"text": "great"}, headers={name: value})
+                server.client.post("/v2/repository/models/imdb-cnn/load", headers={name: value})
+                with connect(server) as channel, contextlib.suppress(grpc.RpcError):
+                    SentimentStub(channel).Predict(PredictRequest(text="great"), metadata=((name, value),))
+        with Connection(server.port) as connection:
+            connection.send(f"POST /v1/predict HTTP/1.1\r\nX-API-Key {secrets['malformed']}\r\n\r\n".encode())
+            assert connection.status() == 400
+    log = "".join(server.log)
+    assert "POST /v1/predict" in log
+    for name in secrets:
+        assert secrets[name] not in log, name
 
 
 def test_a_pipe_that_nobody_reads() -> None:

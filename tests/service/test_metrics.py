@@ -89,6 +89,9 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
         assert value(samples, "sentiment_model_loads_total", outcome=outcome) == 0
     for reason in ("died", "hung"):
         assert value(samples, "sentiment_workers_replaced_total", reason=reason) == 0
+    for reason in ("limit", "address", "evicted"):
+        for protocol in ("rest", "grpc"):
+            assert value(samples, "sentiment_connections_rejected_total", protocol=protocol, reason=reason) == 0
     assert value(samples, "sentiment_model_info", **model) == 1
     assert value(samples, "sentiment_model_state", **model, state="ready", reason="") == 1
     assert value(samples, "sentiment_model_state", **model, state="refused", reason="damaged") == 1
@@ -108,6 +111,19 @@ def test_requests(metrics: Metrics, classifier: Classifier) -> None:
     assert value(samples, "sentiment_request_seconds_count", **key) == 3
     assert value(samples, "sentiment_request_seconds_bucket", **key, le="0.005") == 2
     assert value(samples, "sentiment_request_seconds_sum", **key) == pytest.approx(0.303)
+
+
+def test_rejected_connections(metrics: Metrics, classifier: Classifier) -> None:
+    """Rejected connections are counted by protocol and reason, and touch no other series."""
+    classifier.statistics.answered([prediction(500, 2, True)])
+    before = read(metrics)
+    for protocol, reason in (("rest", "limit"), ("grpc", "evicted"), ("grpc", "evicted")):
+        metrics.rejected(protocol, reason)
+    after = {key: number for key, number in read(metrics).items() if key[0].startswith("sentiment_")}
+    changed = {key: number for key, number in after.items() if before[key] != number}
+    assert sum(changed.values()) == 3 and len(changed) == 2
+    assert value(changed, "sentiment_connections_rejected_total", protocol="rest", reason="limit") == 1
+    assert value(changed, "sentiment_connections_rejected_total", protocol="grpc", reason="evicted") == 2
 
 
 def test_texts(metrics: Metrics, classifier: Classifier) -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
 from service.grpc.protos import inference_pb2 as pb
-from service.grpc.protos.inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.grpc.channels import connect, refused
@@ -32,7 +32,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server_beside(outside: Path) -> Iterator[ServerProcess]:
     """A server with a repository in the same folder."""
     publish_table(outside / "repository")
-    with ServerProcess("--workers", "1", repository=outside / "repository") as server:
+    with ServerProcess("--workers", "1", "--admin", "open", repository=outside / "repository") as server:
         yield server
 
 

@@ -178,5 +178,5 @@ def test_put_and_drop(tmp_path: Path) -> None:
     repository.unload("tickets")
     assert not repository.holds()
     assert states(repository) == [("1", "UNAVAILABLE", "unloaded")]
-    with pytest.raises(NotFound, match="no model 'tickets'; loaded: none"):
+    with pytest.raises(NotFound, match=r"model 'tickets' was unloaded; POST .* serves it again"):
         repository.get()

@@ -53,12 +53,15 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "batching_delay": "0.5",
         "predict_route": "/v1/endpoints/1/deployedModels/2:predict",
         "health_route": "/health/of/mine",
+        "admin": "open",
     }
     value = examples.get(name, "7")
     together = {
         "tls_certificate": {"SENTIMENT_TLS_KEY": "key.pem"},
         "tls_key": {"SENTIMENT_TLS_CERTIFICATE": "certificate.pem"},
         "tls_client_ca": {"SENTIMENT_TLS_CERTIFICATE": "certificate.pem", "SENTIMENT_TLS_KEY": "key.pem"},
+        "admin_keys": {"SENTIMENT_ADMIN": "key"},
+        "admin_key_file": {"SENTIMENT_ADMIN": "key"},
     }.get(name, {})
     switches = {
         "access_log": "--access-log",
@@ -124,6 +127,7 @@ def test_variables_of_clouds() -> None:
         ("log_level", "loud"),
         ("max_body_bytes", "8MB"),
         ("max_batch_texts", "1.5"),
+        ("admin", "yes"),
     ],
 )
 def test_bad_value(name: str, value: str) -> None:
@@ -140,6 +144,21 @@ def test_batches_that_could_never_run() -> None:
     """A limit on waiting texts below that of one batch is refused in words."""
     with pytest.raises(StartupError, match=r"^max_pending_texts must not be below max_batch_texts"):
         read_settings(flags("--max-pending-texts", "5"), {})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--admin", "key"),
+        ("--admin-keys", "x" * 16),
+        ("--admin", "open", "--admin-keys", "x" * 16),
+        ("--admin", "off", "--admin-key-file", "keys"),
+    ],
+)
+def test_administration_keys_that_nobody_needs_or_has(given: tuple[str, ...]) -> None:
+    """Administration by key needs keys, and keys need administration by key."""
+    with pytest.raises(StartupError, match=r"^admin=key and admin_keys or admin_key_file go together"):
+        read_settings(flags(*given), {})
 
 
 def test_documentation() -> None:

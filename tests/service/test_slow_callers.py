@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import selectors
@@ -15,12 +16,15 @@ import grpc
 import httpx
 import pytest
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from service.buffers import BODY_FACTOR
 from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
+from service.grpc.sentiment import PREDICT
 from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
+from tests.service.grpc.raw import Caller, message
 from tests.service.rest.raw import Connection, error, request
 from tests.service.test_supervisor import children, connections
 
@@ -225,7 +229,7 @@ def test_answer_that_is_read_slowly(server: ServerProcess) -> None:
 @pytest.mark.parametrize("size", [400_000, 40_000])
 def test_memory_for_slow_bodies(size: int) -> None:
     """What unfinished bodies may hold in memory is limited; who does not fit is refused, and the others go on."""
-    limit = str(size * 5 // 2)
+    limit = str(BODY_FACTOR * size * 5 // 2)
     with ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server, ExitStack() as stack:
         slow = [stack.enter_context(Connection(server.port)) for _ in range(2)]
         for connection in slow:
@@ -242,11 +246,37 @@ def test_memory_for_slow_bodies(size: int) -> None:
             assert again.answer().status == 200
 
 
+@pytest.mark.parametrize("size", [400_000, 40_000])
+def test_memory_for_decompressed_bodies(size: int) -> None:
+    """A body counts with the bytes that it has decompressed, and is refused before they are all there."""
+    limit = str(BODY_FACTOR * size)
+    with (
+        ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server,
+        Connection(server.port) as connection,
+    ):
+        for bodies, status in ((GOOD + b" " * (size // 2), 200), (GOOD + b" " * size, 429)) * 2:
+            connection.post("/v1/predict", gzip.compress(bodies), "Content-Encoding: gzip")
+            assert connection.answer().status == status
+
+
+@pytest.mark.parametrize("answered", ["/livez", "/v1/no-such-route"])
+def test_a_body_that_drips_after_the_answer(server: ServerProcess, answered: str) -> None:
+    """A request that was answered early does not keep its connection by a body that goes on and on."""
+    with Connection(server.port) as connection:
+        connection.send(request(answered, "Transfer-Encoding: chunked", method="GET"))
+        assert connection.answer().status in (200, 404)
+        with pytest.raises(OSError):
+            while True:
+                connection.send(b"1\r\na\r\n")
+                assert_works(server)
+
+
 def test_trailers_without_end(server: ServerProcess) -> None:
     """Fields behind a body, which nothing asks for, are not collected for ever."""
     with Connection(server.port) as connection:
         connection.send(request("/v1/predict", "Transfer-Encoding: chunked"), b"2\r\n{}\r\n0\r\n")
         connection.send(b"a:b\r\n" * (MAX_HEAD_BYTES + 1))
+        assert connection.answer().status == 431
         assert connection.is_closed()
     assert_works(server)
 
@@ -283,22 +313,33 @@ def test_soft_limit_of_file_descriptors() -> None:
             assert_works(server)
 
 
-def test_grpc_connections() -> None:
-    """Over gRPC, connections beyond the limit are turned away, and those that are not begun make room."""
-    flags = ("--grpc-max-connections", "3", "--handshake-timeout", "1", "--workers", "1")
-    with ServerProcess(*flags) as server, connect(server, use_local_subchannel_pool=1) as channel:
-        stub = SentimentStub(channel)
-        assert stub.Predict(PredictRequest(text="x")).tokens == 2
-        with sockets(server.grpc_port, 2) as silent:
+def test_idle_grpc_connections_make_room() -> None:
+    """Over gRPC, connections beyond the limit take the place of those without a call, whether or not these answer."""
+    with (
+        ServerProcess("--grpc-max-connections", "3", "--workers", "1") as server,
+        sockets(server.grpc_port, 2),
+        Caller(server.grpc_port) as idle,
+    ):
+        assert idle.call(PREDICT, PredictRequest(text="x").SerializeToString()).status == 0
+        for _ in range(5):
             with connect(server, use_local_subchannel_pool=1) as further:
-                call = partial(SentimentStub(further).Predict, PredictRequest(text="x"), timeout=PATIENCE)
-                assert refused(call).code is grpc.StatusCode.UNAVAILABLE
-            assert stub.Predict(PredictRequest(text="x")).tokens == 2
-            for connection in silent:  # they say nothing, and so the handshake takes too long
-                while connection.recv(1000):
-                    pass
+                assert SentimentStub(further).Predict(PredictRequest(text="x")).tokens == 2
+
+
+def test_busy_grpc_connections_make_no_room() -> None:
+    """Over gRPC, connections beyond the limit are rejected if all others have a call that is being answered."""
+    flags = ("--grpc-max-connections", "1", "--workers", "1")
+    with ServerProcess(*flags) as server, Caller(server.grpc_port) as busy:
+        busy.send(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)))
+        stream = busy.begin(PREDICT)
+        busy.data(stream, message(PredictRequest(text="x").SerializeToString()))
+        while (each := busy.next_frame()) is not None and each.kind != "HEADERS":
+            pass
         with connect(server, use_local_subchannel_pool=1) as further:
-            assert SentimentStub(further).Predict(PredictRequest(text="x"), wait_for_ready=True).tokens == 2
+            call = partial(SentimentStub(further).Predict, PredictRequest(text="x"), timeout=PATIENCE)
+            assert refused(call).code is grpc.StatusCode.UNAVAILABLE
+        busy.send(wire.window(stream, 1000))
+        assert busy.answer(stream).status == 0
 
 
 def test_room_for_as_many_grpc_connections_as_may_be() -> None:

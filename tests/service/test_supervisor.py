@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
+from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause, run
 from tests.service.artifacts import publish_table
 from tests.service.test_metrics import series, value
 
@@ -30,7 +30,8 @@ def four() -> Iterator[ServerProcess]:
 def tables(tmp_path: Path) -> Iterator[ServerProcess]:
     """A service of three workers with a small model of its own."""
     publish_table(tmp_path)
-    with ServerProcess("--workers", "3", "--watch-interval", "0", repository=tmp_path) as process:
+    flags = ("--workers", "3", "--watch-interval", "0", "--admin", "open")
+    with ServerProcess(*flags, repository=tmp_path) as process:
         yield process
 
 
@@ -108,17 +109,75 @@ def test_counts_are_those_of_all_workers(four: ServerProcess) -> None:
 
 
 def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
-    """The others keep serving, a new one takes its place, and no count is lost."""
+    """The others keep serving, a new one takes its place, and no count is lost; the log says what killed it."""
     versions(four, 8)
     before = children(four.process.pid)
     os.kill(before[1], signal.SIGKILL)
-    four.wait_for_log(r"worker 1 ended with -9 and is replaced")
+    killed = r"worker 1 was killed by signal 9 \(SIGKILL\) and is replaced worker=1 pid=(\d+) reason=died"
+    assert int(four.wait_for_log(killed)[1]) == before[1]
     eventually(lambda: len(set(children(four.process.pid)) - set(before)) == 1)
     assert versions(four, 16) == {"1": 16}
     samples = series(four.client.get("/metrics").text)
     assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 24
     assert value(samples, "sentiment_workers_replaced_total", reason="died") == 1
     assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 0
+
+
+#: A supervisor of sixteen workers whose time to start is long over when all of them are killed at once. Each has some
+#: memory, so that its channel is closed well before the process is gone.
+_KILLED = """
+import os, select, signal
+from service import supervisor
+from service.ledger import Ledger
+
+supervisor._PAUSE_SECONDS = 60  # nobody takes their places
+
+def work(number, channel, facts):
+    memory = bytearray(16 << 20)
+    channel.send("ready")
+    select.select([channel], [], [])
+
+def ready():
+    supervisor.START_TIMEOUT = 0
+    for pid in service._workers:
+        os.kill(pid, signal.SIGKILL)
+
+def replaced(reason):
+    reasons.append(reason)
+    if len(reasons) == 16:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+reasons = []
+service = supervisor.Supervisor(
+    work, 16, {}, Ledger(), ready=ready, followed=print, replaced=replaced,
+    worker_seconds=60, shutdown_seconds=5, drain_seconds=0,
+)
+assert service.run()
+print({reason: reasons.count(reason) for reason in set(reasons)})
+"""
+
+
+def test_a_worker_that_is_killed_never_hangs() -> None:
+    """A worker that something else kills has died, at whatever moment the supervisor notices."""
+    assert run("-c", _KILLED).stdout == "{'died': 16}\n"
+
+
+def test_a_stopped_worker_that_is_killed_has_died() -> None:
+    """The same is true of one that was stopped, and of one that had not yet started."""
+    with ServerProcess("--workers", "2", *PATIENT) as process:
+        before = children(process.process.pid)
+        pause(before[0])
+        os.kill(before[0], signal.SIGKILL)
+        process.wait_for_log(r"worker 0 was killed by signal 9 \(SIGKILL\) and is replaced .* reason=died")
+        eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
+        [starting] = set(children(process.process.pid)) - set(before)
+        os.kill(starting, signal.SIGKILL)
+        process.wait_for_log(rf"worker 0 was killed by .* pid={starting} reason=died")
+        eventually(lambda: len(children(process.process.pid)) == 2)
+        assert versions(process, 4) == {"1": 4}
+        samples = series(process.client.get("/metrics").text)
+        assert value(samples, "sentiment_workers_replaced_total", reason="died") == 2
+        assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 0
 
 
 def test_all_workers_killed(four: ServerProcess) -> None:
@@ -134,7 +193,7 @@ def test_a_worker_that_hangs_is_replaced() -> None:
         before = children(process.process.pid)
         pause(before[1])
         process.wait_for_log(r"worker 1 gave no sign of life for 3 s")
-        process.wait_for_log(r"worker 1 ended with -9 and is replaced")
+        process.wait_for_log(r"worker 1 hung and is replaced worker=1 pid=\d+ reason=hung")
         eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
         assert versions(process, 12) == {"1": 12}
         samples = series(process.client.get("/metrics").text)
@@ -177,6 +236,24 @@ def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
             eventually(lambda: "0" not in established(process.port))
         os.kill(worker, signal.SIGCONT)
         assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
+
+
+@pytest.mark.parametrize("delay", ["0", "1"])
+def test_connections_that_wait_at_sigterm(delay: str) -> None:
+    """Whether they wait in a worker's channel, in the supervisor's hand or in the kernel's queue: all are answered."""
+    with ServerProcess("--workers", "1", "--drain-delay", delay, *PATIENT) as process, ExitStack() as stack:
+        [worker] = children(process.process.pid)
+        pause(worker)
+        address = ("127.0.0.1", process.port)
+        held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
+        for connection in held:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert "0" in established(process.port)
+        process.process.send_signal(signal.SIGTERM)
+        process.wait_for_log("shutting down: received SIGTERM")
+        os.kill(worker, signal.SIGCONT)
+        assert Counter(connection.recv(15) for connection in held) == {b"HTTP/1.1 200 OK": 1000}
+        assert process.process.wait(PATIENCE) == 0
 
 
 def test_a_service_that_was_stopped_goes_on() -> None:

@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.errors import StartupError
 from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
-from service.rest.protocol import PIECE_BYTES
+from service.rest.fast_path import PIECE_BYTES
 from service.tls import Certificates
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.certificates import Authority, Issued

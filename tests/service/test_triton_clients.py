@@ -298,7 +298,7 @@ def test_repository(tmp_path: Path) -> None:
     """Either client loads and unloads models, and each sees what the other did."""
     publish_table(tmp_path)
     with (
-        ServerProcess(repository=tmp_path) as process,
+        ServerProcess("--admin", "open", repository=tmp_path) as process,
         tritonclient.http.InferenceServerClient(f"127.0.0.1:{process.port}") as http,
         tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{process.grpc_port}") as grpc,
     ):

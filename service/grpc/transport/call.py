@@ -14,10 +14,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from service.buffers import Buffers
+from service.buffers import BODY_FACTOR, Buffers
 from service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
 from service.grpc.status import Status, as_refusal, details, quote, status_of
-from service.grpc.transport.connection import CallerGone, Connection, Stream
+from service.grpc.transport.connection import Connection
+from service.grpc.transport.http2 import CallerGone
 from service.grpc.transport.messages import (
     ENCODINGS,
     PREFIX_BYTES,
@@ -28,12 +29,13 @@ from service.grpc.transport.messages import (
     worth_compressing,
     wrap,
 )
+from service.grpc.transport.stream import Head, Stream
 
 Trailers = list[tuple[bytes, bytes]]
 
 #: The fields in front of an answer.
-_HEAD: Trailers = [(b":status", b"200"), (b"content-type", b"application/grpc")]
-_GZIP_HEAD: Trailers = [*_HEAD, (b"grpc-encoding", b"gzip")]
+_HEAD = Head(200, [(b"content-type", b"application/grpc")])
+_GZIP_HEAD = Head(200, [*_HEAD.fields, (b"grpc-encoding", b"gzip")])
 _OK = (b"grpc-status", b"0")
 
 #: When to come again, in milliseconds; clients with a retry policy follow it.
@@ -42,6 +44,9 @@ _PUSHBACK = b"grpc-retry-pushback-ms"
 #: What an open call takes, beside its fields and messages, and what a message that waits takes beside its bytes.
 CALL_BYTES = 8192
 _MESSAGE_BYTES = 64
+
+#: Bytes of messages that a stream may have waiting before the client has to wait.
+_AHEAD_BYTES = 65_536
 
 #: Bytes of an answer that do not count as waiting for a slow reader.
 _SMALL = 16_384
@@ -76,6 +81,7 @@ class Call(Stream):
     """A call of a method. `start` makes the task that runs it, once there is something to run."""
 
     __slots__ = (
+        "_behind",
         "_complete",
         "_connection",
         "_head_sent",
@@ -84,7 +90,6 @@ class Call(Stream):
         "_kept",
         "_loop",
         "_messages",
-        "_owed",
         "_queued",
         "_start",
         "_task",
@@ -137,7 +142,7 @@ class Call(Stream):
         self._incomplete_since = 0.0
         self._kept = CALL_BYTES + sum(map(len, fields.values()))  # as long as the call runs
         self._held = 0  # of the buffers
-        self._owed = 0  # bytes that have arrived since the client was last allowed more
+        self._behind = False  # with its messages
         self._waiting: asyncio.Future[None] | None = None  # for a message
         self._head_sent = False
         self._until: float | None = None  # on the event loop's clock
@@ -235,6 +240,8 @@ class Call(Stream):
         """End the call with the status of an error, if the client is still there."""
         status = status_of(error)
         self.status = status
+        if self.cut:
+            return
         fields = [
             (b"grpc-status", str(status.value).encode()),
             (b"grpc-message", quote(error.message)),
@@ -265,9 +272,7 @@ class Call(Stream):
     def received(self, data: bytes) -> None:
         """Cut messages out of what arrives."""
         if self.failure is not None or self.status is not None:
-            self._connection.consumed(self, len(data))  # nobody wants it
-            return
-        self._owed += len(data)
+            return  # nobody wants it
         if self._messages is None and _is_one_message(data, self._terms.message_bytes):
             self._push(Message(data[PREFIX_BYTES:], compressed=False))
         elif data:
@@ -309,7 +314,6 @@ class Call(Stream):
         self._messages = None
         self._terms.buffers.release(self._held)
         self._held = 0
-        self._repay()
 
     # The rest.
 
@@ -374,10 +378,11 @@ class Call(Stream):
             raise self.failure
 
     def _count(self) -> None:
-        """Count what is held in memory, and let the client send more unless messages wait to be read."""
-        held = self._kept + self._queued + self._working
+        """Count what is held in memory, and have the client wait if there are many messages to be read."""
+        content = self._queued + self._working
         if self._messages is not None:
-            held += self._messages.incomplete
+            content += self._messages.incomplete
+        held = self._kept + BODY_FACTOR * content
         if held != self._held:
             buffers = self._terms.buffers
             buffers.release(self._held)
@@ -386,12 +391,9 @@ class Call(Stream):
                 self._held = buffers.hold(held)
             except RequestError as error:
                 self._fail(error)
-        if not self._queued or not self.method.request_streaming:
-            self._repay()
-
-    def _repay(self) -> None:
-        owed, self._owed = self._owed, 0
-        self._connection.consumed(self, owed)
+        if (self._queued > _AHEAD_BYTES) != self._behind:
+            self._behind = not self._behind
+            self._connection.fall_behind(self, behind=self._behind)
 
     def _run(self) -> None:
         if self._task is None:
@@ -421,7 +423,7 @@ class Call(Stream):
             head = _GZIP_HEAD if more or data[0] else _HEAD
             self._head_sent = True
         try:
-            await self._connection.send(self, data, head=head, trailers=trailers)
+            await self._connection.sender.send(self, data, head=head, trailers=trailers)
         finally:
             self._terms.buffers.release(held)
 
@@ -433,8 +435,10 @@ class Call(Stream):
         return wrap(message)
 
     def _finish(self, fields: Trailers) -> None:
-        head = [] if self._head_sent else _HEAD
-        self._connection.finish(self, [*head, *fields, *self.trailing])
+        if self._head_sent:
+            self._connection.sender.finish(self, [*fields, *self.trailing])
+        else:
+            self._connection.sender.refuse(self, Head(_HEAD.status, [*_HEAD.fields, *fields, *self.trailing]))
 
 
 def _is_one_message(data: bytes, limit: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import copy_context
 from time import perf_counter
 from typing import Protocol
 
@@ -29,13 +30,14 @@ class Turns:
         self._loop = loop
         self._waiting: deque[Reader] = deque()
         self._until: float | None = None  # of this turn, once somebody has read in it
+        self._context = copy_context()  # so that calls do not begin in that of another one
 
     def read(self, reader: Reader) -> bool:
         """Have a connection read now or in its turn; returns whether it has read all there was."""
         now = perf_counter()
         if self._until is None:
             self._until = now + _TURN_SECONDS
-            self._loop.call_soon(self._next_turn)
+            self._loop.call_soon(self._next_turn, context=self._context)
         if not self._waiting and now < self._until and not reader.read(min(self._until, now + _SHARE_SECONDS)):
             return True
         self._waiting.append(reader)
@@ -52,4 +54,4 @@ class Turns:
             if reader.read(min(self._until, now + _SHARE_SECONDS)):
                 self._waiting.append(reader)
             now = perf_counter()
-        self._loop.call_soon(self._next_turn)
+        self._loop.call_soon(self._next_turn, context=self._context)

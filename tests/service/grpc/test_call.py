@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.grpc.oip import MODEL_STREAM_INFER
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictBatchResponse, Prediction, PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc import wire
@@ -260,7 +260,7 @@ def test_slow_messages() -> None:
 def test_memory_for_slow_messages() -> None:
     """What unfinished messages may hold in memory is limited; who does not fit is refused, and the others go on."""
     text = PredictRequest(text="x" * 400_000).SerializeToString()
-    with ServerProcess("--max-buffered-bytes", "1000000", "--workers", "1") as server, connect(server) as channel:
+    with ServerProcess("--max-buffered-bytes", "5000000", "--workers", "1") as server, connect(server) as channel:
         stub = SentimentStub(channel)
         with Caller(server.grpc_port) as slow:
             streams = [slow.begin(PREDICT) for _ in range(2)]

@@ -11,9 +11,9 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.grpc.descriptors import message_class
 from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.grpc.channels import connect, refused
@@ -99,7 +99,8 @@ def test_watches_do_not_keep_the_server() -> None:
 def test_health_follows_the_default_model(tmp_path: Path) -> None:
     """A service whose default model is unloaded says so, as /readyz does, and serves again after the load."""
     publish_table(tmp_path)
-    with ServerProcess("--workers", "1", repository=tmp_path) as process, connect(process) as channel:
+    flags = ("--workers", "1", "--admin", "open")
+    with ServerProcess(*flags, repository=tmp_path) as process, connect(process) as channel:
         watching = health_of(channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
         assert next(watching).status == SERVING
         process.client.post("/v2/repository/models/tickets/unload")

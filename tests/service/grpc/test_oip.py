@@ -55,7 +55,8 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def tickets(repository: Path) -> Iterator[Any]:
     """A stub for a server of its own with that repository."""
-    with ServerProcess("--watch-interval", "0", repository=repository) as process, connect(process) as channel:
+    flags = ("--watch-interval", "0", "--admin", "open")
+    with ServerProcess(*flags, repository=repository) as process, connect(process) as channel:
         yield GRPCInferenceServiceStub(channel)
 
 

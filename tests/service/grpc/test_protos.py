@@ -21,6 +21,7 @@ from service.keeper import Keeper
 from tests.processes import PATIENCE, PROJECT
 
 PROTOS = Path("service/grpc/protos")
+STUBS = Path("loadtest/stubs")
 
 THEIRS = ("grpc_health.v1.health_pb2", "grpc_reflection.v1alpha.reflection_pb2")
 
@@ -42,10 +43,10 @@ def protoc(*arguments: str) -> None:
 
 def test_stubs_are_not_stale(generated: Path) -> None:
     """`make stubs` would change nothing."""
-    names = {path.name for path in generated.iterdir()}
-    assert names == {path.name for path in (PROJECT / PROTOS).glob("*_pb2*")}
-    for name in names:
-        assert (PROJECT / PROTOS / name).read_text() == (generated / name).read_text(), f"{name}: run `make stubs`"
+    ours = {path.name: path for folder in (PROTOS, STUBS) for path in (PROJECT / folder).glob("*_pb2*")}
+    assert {path.name for path in generated.iterdir()} == set(ours)
+    for name, path in ours.items():
+        assert path.read_text() == (generated / name).read_text(), f"{name}: run `make stubs`"
 
 
 def test_descriptors_are_not_stale(tmp_path: Path) -> None:

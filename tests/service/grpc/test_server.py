@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.grpc.oip import MODEL_STREAM_INFER
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from service.grpc.protos.sentiment_pb2_grpc import SentimentStub
 from service.grpc.sentiment import PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.grpc.channels import connect, refused

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.processes import ServerProcess
-from tests.service.rest.raw import Connection
+from tests.service.rest.raw import Connection, request
 
 PAGE, OTHER_PAGE, STRANGE_PAGE = "https://reviews.example", "http://localhost:3000", "https://elsewhere.example"
 KEY = "a-key-of-some-length"
@@ -85,6 +87,57 @@ def test_everyone() -> None:
         assert preflight(server, STRANGE_PAGE).headers["access-control-allow-origin"] == "*"
         answer = server.client.post("/v1/predict", json=TEXT, headers={"origin": STRANGE_PAGE})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+
+
+def unload(server: ServerProcess, *headers: str, host: str = "test") -> int:
+    """The status of a request to unload the default model, sent as a browser sends that of a page."""
+    with Connection(server.port) as connection:
+        head = ("POST /v2/repository/models/imdb-cnn/unload HTTP/1.1", f"Host: {host}", "Content-Length: 0", *headers)
+        connection.send("\r\n".join((*head, "", "")).encode())
+        return connection.answer().status
+
+
+@pytest.mark.parametrize("origins", [(), ("--cors-origins", PAGE), ("--cors-origins", "*")])
+def test_administration_from_pages(origins: tuple[str, ...]) -> None:
+    """Open administration is open to no web page but those of the named origins, of which a star is none."""
+    with ServerProcess("--workers", "1", "--admin", "open", *origins) as server:
+        for host, headers in (
+            ("test", ("Origin: https://evil.example", "Content-Type: text/plain")),
+            ("test", ("Origin: null",)),
+            ("test", ("Origin:",)),
+            ("test", ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors")),
+            ("test", ("Sec-Fetch-Site: same-site",)),
+            # What a page sends whose own name has been rebound to the address of the service.
+            ("evil.example:8000", ("Origin: http://evil.example:8000", "Sec-Fetch-Site: same-origin")),
+        ):
+            assert unload(server, *headers, host=host) == 403
+        assert unload(server, f"Origin: {PAGE}", "Sec-Fetch-Site: cross-site") == (200 if PAGE in origins else 403)
+        assert server.client.post("/v2/repository/models/imdb-cnn/load").status_code == 200
+        assert server.client.get("/readyz").status_code == 200
+        assert unload(server) == 200, "what is no page needs no origin"
+
+
+@pytest.fixture(scope="module")
+def administered() -> Iterator[ServerProcess]:
+    """A server whose models the pages of one origin may load and unload."""
+    with ServerProcess("--workers", "1", "--admin", "open", "--cors-origins", PAGE) as server:
+        yield server
+
+
+@given(
+    st.one_of(
+        st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60),
+        st.text("/:.*,?#x \t", max_size=3).flatmap(lambda more: st.sampled_from([PAGE + more, more + PAGE])),
+        st.integers(0, len(PAGE)).map(lambda end: PAGE[:end]),
+    ).filter(lambda origin: origin.strip() != PAGE)
+)
+def test_administration_from_any_page(administered: ServerProcess, origin: str) -> None:
+    """No other origin passes for one that is named."""
+    with Connection(administered.port) as connection:
+        connection.send(request("/v2/repository/models/other/load", "Content-Length: 0", f"Origin: {origin}"))
+        assert connection.answer().status == 403
+        connection.send(request("/v2/repository/models/other/load", "Content-Length: 0", f"Origin: {PAGE}"))
+        assert connection.answer().status == 404
 
 
 def test_off(server: ServerProcess) -> None:

@@ -165,7 +165,7 @@ def test_health_routes_say_when_to_leave(vertex: ServerProcess) -> None:
         response = vertex.client.get(path)
         assert refusal(response, 503)
         assert response.headers["retry-after"] == "1"
-    assert vertex.client.get("/health").json() == {"error": "not ready", "error_type": "unhealthy"}
+    assert vertex.client.get("/health").json() == {"error": "shutting down", "error_type": "unhealthy"}
     assert vertex.client.get("/readyz").json()["error"]["code"] == "unavailable"
     assert vertex.client.post(PREDICT_ROUTE, json={"instances": TEXTS}).status_code == 200
 

@@ -67,7 +67,7 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def tickets(repository: Path) -> Iterator[ServerProcess]:
     """A server of its own for that repository."""
-    with ServerProcess("--watch-interval", "0", repository=repository) as process:
+    with ServerProcess("--watch-interval", "0", "--admin", "open", repository=repository) as process:
         yield process
 
 

@@ -5,7 +5,6 @@ import json
 import signal
 import socket
 import struct
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,9 +12,11 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from service.buffers import Buffers
+from service.buffers import Buffers, Charge
 from service.rest.body import ClientDisconnected
-from service.rest.protocol import Direct, Protocol
+from service.rest.fast_path import FastRequest, Wire
+from service.rest.protocol import Protocol
+from service.rest.routing import Match
 from tests.processes import ServerProcess, eventually
 from tests.service.rest.raw import Connection, request
 
@@ -67,13 +68,11 @@ def test_idle_is_who_has_the_whole_answer() -> None:
 
 def test_work_for_a_caller_who_is_gone() -> None:
     """Work that waits stops when its caller has gone, which is no error; who else stops it hears of that."""
-    parser = SimpleNamespace(get_http_version=lambda: "1.1", should_keep_alive=lambda: True)
-    protocol = cast(Protocol, SimpleNamespace(url=b"/", parser=parser))
+    wire, match = cast(Wire, None), cast(Match, None)
 
     async def check() -> None:
         for gone, raised in ((True, ClientDisconnected), (False, asyncio.CancelledError)):
-            exchange = Direct(protocol, {}, b"")
-            exchange.stop()  # there is nothing to stop yet
+            exchange = FastRequest(wire, match, b"/", {}, Charge(Buffers(0)), keep_alive=True)
             never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
             async def forever(never: asyncio.Future[None] = never) -> None:
@@ -81,12 +80,14 @@ def test_work_for_a_caller_who_is_gone() -> None:
 
             task = asyncio.create_task(exchange.while_connected(forever()))
             await asyncio.sleep(0)
-            exchange.disconnected = gone
-            exchange.stop()
+            if gone:
+                exchange.disconnect()
+            else:
+                task.cancel()
             with pytest.raises(raised):
                 await task
             assert never.cancelled()
-            exchange.stop()  # nor any more
+            exchange.disconnect()  # there is nothing to stop any more
 
     asyncio.run(check())
 

@@ -1,0 +1,144 @@
+"""Sends responses within the windows of flow control, and within the time that a client has to take them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from service.grpc.transport.http2 import MAX_CONTENT, CallerGone, Fields, Http2
+from service.grpc.transport.stream import Head, Stream
+
+#: Bytes of an answer that a client may take `write_seconds` for.
+_TIMED_BYTES = 1024 * 1024
+
+
+class Sender:
+    """What the streams of one connection send.
+
+    `sent` is called when frames of a response are to be written, `ended` when a response is complete or was given up.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        http2: Http2,
+        write_seconds: float,
+        sent: Callable[[], None],
+        ended: Callable[[Stream], None],
+    ) -> None:
+        self._loop = loop
+        self._http2 = http2
+        self._write_seconds = write_seconds
+        self._sent = sent
+        self._ended = ended
+        self._blocked: dict[Stream, None] = {}  # those that wait to send, the longest first
+        self._paused = False
+
+    def pause(self) -> None:
+        """Send nothing, since the client does not read."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+        self.wake_next()
+
+    async def send(
+        self, stream: Stream, data: bytes, *, head: Head | None = None, trailers: Fields | None = None
+    ) -> None:
+        """Send content, after the head and before the trailers, if these are given.
+
+        Without trailers more may follow; empty ones end the response, but leave the request open. Waits until the
+        client takes it. Raises `CallerGone`.
+        """
+        _check(stream)
+        if head is not None:
+            self._http2.send_head(stream.id, *head)
+        if len(data) <= self._room(stream):
+            self._http2.send_content(stream.id, data)
+            if trailers is None:
+                self._sent()
+            else:
+                self._end(stream, trailers)
+            return
+        self._sent()
+        await self._send_in_pieces(stream, data)
+        if trailers is not None:
+            self._end(stream, trailers)
+
+    def finish(self, stream: Stream, trailers: Fields) -> None:
+        """End a response. Raises `CallerGone`."""
+        _check(stream)
+        self._end(stream, trailers)
+
+    def refuse(self, stream: Stream, head: Head) -> None:
+        """Send a response that is a head alone. Raises `CallerGone`."""
+        _check(stream)
+        self._http2.send_head(stream.id, *head, ended=True)
+        self._stop_request(stream)
+
+    def wake_next(self) -> None:
+        """Let the first stream send that can; it wakes the next one when it has. A window may be opened by one byte."""
+        if not self._paused:
+            for stream in self._blocked:
+                if self._http2.window(stream.id) > 0:
+                    stream.wake()
+                    return
+
+    def _room(self, stream: Stream) -> int:
+        """Bytes that a stream may send at once."""
+        return 0 if self._paused else min(self._http2.window(stream.id), MAX_CONTENT)
+
+    async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:
+        until = self._loop.time() + self._write_seconds * (1 + len(data) // _TIMED_BYTES)
+        start = 0
+        try:
+            while start < len(data):
+                if (room := self._room(stream)) <= 0:
+                    await self._wait(stream, until)
+                    continue
+                self._http2.send_content(stream.id, data[start : start + room])
+                self._sent()
+                start += room
+        finally:
+            self.wake_next()
+
+    async def _wait(self, stream: Stream, until: float) -> None:
+        """Wait until the stream may send, or raise `CallerGone`."""
+        self.wake_next()
+        self._blocked[stream] = None
+        stream.blocked = self._loop.create_future()
+        try:
+            async with asyncio.timeout_at(until):
+                await stream.blocked
+        except TimeoutError:
+            if not stream.cut:
+                stream.cut = True
+                self._http2.cancel(stream.id)
+                self._sent()
+                self._ended(stream)
+        finally:
+            del self._blocked[stream]
+            stream.blocked = None
+        _check(stream)
+
+    def _end(self, stream: Stream, trailers: Fields) -> None:
+        self._http2.send_end(stream.id, trailers)
+        if trailers:
+            self._stop_request(stream)
+        else:
+            self._sent()
+            self._ended(stream)
+
+    def _stop_request(self, stream: Stream) -> None:
+        """Ask for no more of a request whose response is complete, and forget it."""
+        if not stream.ended:
+            stream.cut = True
+            self._http2.stop_request(stream.id)
+        self._sent()
+        self._ended(stream)
+
+
+def _check(stream: Stream) -> None:
+    if stream.cut:
+        raise CallerGone

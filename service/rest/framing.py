@@ -1,0 +1,46 @@
+"""What RFC 9112 asks of the head of a request and the parser does not check."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+from service.errors import Malformed, RequestError, UnsupportedCoding, UnsupportedVersion
+
+#: uri-host [":" port] of RFC 9110, 7.2, by its characters alone; it may be empty.
+_HOST = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=%:[]").encode()
+
+
+def objection(version: str, headers: Sequence[tuple[bytes, bytes]]) -> RequestError | None:
+    """Why a request with that version and these headers, with lower-case names, is refused, if it is."""
+    if version != "1.1":
+        if version == "0.9":  # which the parser takes a request line without a version for
+            return Malformed("the request line has no version")
+        if not version.startswith("1."):  # HTTP/1.2 and the like are read as HTTP/1.1 (RFC 9110, 2.5)
+            return UnsupportedVersion(f"HTTP/{version} is not HTTP/1.1")
+    host = None
+    codings = []
+    for name, value in headers:
+        if name == b"host":
+            if host is not None or value.translate(None, _HOST):
+                return Malformed("there are two Host headers, or one that is not a host")
+            host = value
+        elif name == b"transfer-encoding":
+            codings.append(value)
+    if host is None and version != "1.0":
+        return Malformed("there is no Host header")
+    return _coding_objection(version, codings, headers) if codings else None
+
+
+def _coding_objection(
+    version: str, values: Sequence[bytes], headers: Sequence[tuple[bytes, bytes]]
+) -> RequestError | None:
+    """RFC 9112, 6.1 and 6.3."""
+    codings = [coding.strip().lower() for value in values for coding in value.split(b",")]
+    if version == "1.0":
+        return Malformed("HTTP/1.0 has no Transfer-Encoding")
+    if any(name == b"content-length" for name, _ in headers):
+        return Malformed("there are both Transfer-Encoding and Content-Length")
+    if codings[-1] != b"chunked" or codings.count(b"chunked") > 1:
+        return Malformed("the last transfer coding, and only the last, has to be chunked")
+    return None if len(codings) == 1 else UnsupportedCoding("chunked is the only transfer coding")

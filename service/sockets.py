@@ -1,0 +1,130 @@
+"""The sockets that the service listens on: of TCP, or Unix domain sockets for callers on the same machine."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import stat
+import struct
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from service.errors import StartupError
+
+_BACKLOG = 2048
+
+#: Owner and group may connect to a Unix domain socket, whatever the umask.
+_MODE = 0o660
+
+#: A filter that drops segments with SYN and lets all others through, in the kernel's classic BPF: load the byte with
+#: the flags, test it, drop, keep.
+_SO_ATTACH_FILTER = 26
+_DROP_SYN = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x02, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF)
+
+
+class Listener:
+    """A bound socket, and its file if it is a Unix domain socket, which `with` closes and removes at the end."""
+
+    def __init__(self, bound: socket.socket, path: Path | None = None) -> None:
+        self.socket = bound
+        self._path = path
+        self._file = None if path is None else path.stat()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._remove()
+        self.socket.close()
+
+    def listen(self) -> None:
+        """Let callers connect. Raises `StartupError` if another process was faster."""
+        try:
+            self.socket.listen(_BACKLOG)
+        except OSError as error:
+            raise StartupError(f"cannot listen: {error.strerror}") from error
+        self.socket.setblocking(False)
+
+    def refuse(self) -> None:
+        """Let nobody else connect, while those who have can still be accepted.
+
+        Closing the socket resets the connections in its queue, and one may come after any look that found it empty.
+        """
+        self._remove()
+        if self._path is None:
+            program = ctypes.create_string_buffer(_DROP_SYN)
+            with suppress(OSError):  # where the kernel has no such filter
+                self.socket.setsockopt(
+                    socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(program))
+                )
+
+    def describe(self, scheme: str, host: str) -> str:
+        """Where callers connect, as a URL where there is one."""
+        if self._path is not None:
+            return f"unix:{self._path} ({scheme})"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{shown}:{self.socket.getsockname()[1]}"
+
+    def _remove(self) -> None:
+        if self._path is not None and self._file is not None:
+            with suppress(OSError):
+                if os.path.samestat(self._path.stat(), self._file):  # else a later server has put its own there
+                    self._path.unlink()
+
+
+def bind(host: str, port: int, purpose: str = "") -> Listener:
+    """A port of TCP that does not listen yet. Raises `StartupError` if the address is taken or none of ours."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:  # the second for a name that no name could be
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {reason}") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise StartupError(f"cannot listen on {host}:{port}{purpose}: {error.strerror}") from error
+    return Listener(bound)
+
+
+def bind_unix(path: Path) -> Listener:
+    """A Unix domain socket that does not listen yet.
+
+    The file of a server that is gone is replaced. Raises `StartupError` if the path is taken or will not do.
+    """
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        if _is_stale(path):
+            path.unlink()
+        bound.bind(str(path))
+        path.chmod(_MODE)
+        return Listener(bound, path)
+    except OSError as error:
+        bound.close()
+        raise StartupError(f"cannot listen on {path}: {error.strerror or error}") from error
+
+
+def _is_stale(path: Path) -> bool:
+    """Whether the socket of a server that is gone lies there. Raises `OSError` if anything else does."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise OSError(errno.ENOTSOCK, "it exists and is not a socket")
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except BlockingIOError:
+            pass  # so many callers wait
+    raise OSError(errno.EADDRINUSE, "another process listens on it")

@@ -1,0 +1,6 @@
+"""Every attack by its name."""
+
+from tests.attacks import http1, http2, load
+from tests.attacks.scenarios import Scenario
+
+SCENARIOS: dict[str, Scenario] = {**http1.SCENARIOS, **http2.SCENARIOS, **load.SCENARIOS}

@@ -1,0 +1,136 @@
+"""More legal work than a worker has memory or time for."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from tests.attacks.scenarios import BUFFERED_MEGABYTES, OPEN, Scenarios, Setup
+from tests.attacks.wire import (
+    HELLO,
+    PREDICT_BATCH,
+    PREDICT_STREAM,
+    REFLECTION,
+    REPOSITORY_INDEX,
+    block,
+    connections,
+    data,
+    headers,
+    message,
+    pour,
+    settings,
+    streams,
+    window,
+)
+from tests.processes import PATIENCE, ServerProcess
+
+SCENARIOS = Scenarios()
+
+#: Megabytes of all processes together, which is what a container of the shipped deployments may have.
+_ALL_PROCESSES = 1024
+
+_TEXTS = ["a good film " * 680] * 1020
+
+
+#: A caller of HTTP/2 who takes whatever comes.
+_WIDE = HELLO + settings(INITIAL_WINDOW_SIZE=2**31 - 1) + window(0, 2**31 - 65_536)
+
+#: Seconds for what an attacker sends at the usual size.
+_LONGEST = 10.0
+
+
+def _call(server: ServerProcess, content: bytes, times: int, count: int) -> int:
+    """The same on so many gRPC connections."""
+    with connections(server.grpc_port, count * times) as opened:
+        return pour(((connection, [content]) for connection in opened), _LONGEST, linger=1).sent
+
+
+@SCENARIOS.add(OPEN, refusals=True)
+def small_messages(server: ServerProcess, times: int) -> int:
+    """Streaming calls with 20,000 small messages each."""
+    text = message(PredictRequest(text="a").SerializeToString())
+    return _call(server, _WIDE + headers(1, block(PREDICT_STREAM)) + data(1, text * 20_000), times, 24)
+
+
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES, refusals=True)
+def unread_streams(server: ServerProcess, times: int) -> int:
+    """As many streaming calls as a connection may have, with 2,000 messages each, whose answers nobody takes."""
+    text = message(PredictRequest(text="a").SerializeToString())
+    head = block(PREDICT_STREAM)
+    calls = b"".join(headers(stream, head) + data(stream, text * 2000) for stream in streams(100))
+    return _call(server, HELLO + settings(INITIAL_WINDOW_SIZE=0) + calls, times, 24)
+
+
+@SCENARIOS.add(OPEN)
+def reflection(server: ServerProcess, times: int) -> int:
+    """Thousands of questions of 35 bytes whose answers are some kB."""
+    symbol = b"inference.GRPCInferenceService"
+    question = message(b"\x22" + bytes((len(symbol),)) + symbol)
+    return _call(server, _WIDE + headers(1, block(REFLECTION)) + data(1, question * 5000), times, 8)
+
+
+@SCENARIOS.add(OPEN)
+def thousands_of_calls(server: ServerProcess, times: int) -> int:
+    """As many small calls as a connection may have at once, and more, in one write."""
+    head = block(REPOSITORY_INDEX)
+    calls = b"".join(headers(stream, head) + data(stream, message(b""), ended=True) for stream in streams(1000))
+    return _call(server, _WIDE + calls, times, 24)
+
+
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES, refusals=True)
+def unread_answers(server: ServerProcess, times: int) -> int:
+    """Small requests with answers of 270 kB that nobody reads, from callers who leave: the log stays clean."""
+    body = b'{"text":"good"}'
+    ask = b"POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    with connections(server.port, 300 * times, receive_buffer=4096) as opened:
+        for connection in opened:
+            connection.sendall(ask * 100)
+        time.sleep(2)
+    return 300 * times * 100 * len(ask)
+
+
+@SCENARIOS.add(Setup(("--workers", "2")), peak_megabytes=_ALL_PROCESSES, total=True, refusals=True)
+def large_batches(server: ServerProcess, times: int) -> int:
+    """80 callers with complete bodies of 8 MB each, over both protocols: each is answered or refused."""
+    body = json.dumps({"texts": _TEXTS}).encode()
+    batch = PredictBatchRequest(texts=_TEXTS).SerializeToString()
+
+    def rest() -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=2 * PATIENCE)
+        try:
+            connection.request("POST", "/v1/predict_batch", body)
+            response = connection.getresponse()
+            response.read()
+            return str(response.status)
+        finally:
+            connection.close()
+
+    def call() -> str:
+        options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options) as channel:
+            try:
+                method: Any = channel.unary_unary(PREDICT_BATCH.decode())
+                method(batch, timeout=2 * PATIENCE)
+            except grpc.RpcError as error:
+                return str(error.code().name)
+        return "200"
+
+    def ask(once: Callable[[], str]) -> str:
+        try:
+            return once()
+        except OSError as error:
+            return type(error).__name__
+
+    callers = [rest, call] * 40 * times
+    with ThreadPoolExecutor(80) as pool:
+        outcomes = Counter(pool.map(ask, callers))
+    assert outcomes.keys() <= {"200", "429", "RESOURCE_EXHAUSTED"}, dict(outcomes)
+    return 40 * times * (len(body) + len(batch))

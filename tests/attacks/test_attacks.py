@@ -1,0 +1,74 @@
+"""Every attack in its usual size; `make attacks` measures them one by one, in any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import pytest
+
+from tests.attacks.catalogue import SCENARIOS
+from tests.attacks.measure import Attacked
+from tests.attacks.probe import Probe
+from tests.attacks.scenarios import Setup
+
+#: Seconds by which the waits of another caller may grow. What goes on beside the tests makes a machine slow at times,
+#: so this is more than the service promises, and only what happens every time is a failure.
+WAITS = 0.5
+ATTEMPTS = 3
+
+#: Attacks of one setup stand together.
+NAMES: list[str] = sorted(SCENARIOS, key=lambda name: repr(SCENARIOS[name].setup))
+
+
+class Servers:
+    """One server at a time, for all attacks of one setup: what stays of each adds up."""
+
+    def __init__(self, probe: Probe, stack: ExitStack) -> None:
+        self._probe = probe
+        self._stack = stack
+        self._setup: Setup | None = None
+        self._attacked: Attacked | None = None
+
+    def having(self, setup: Setup) -> Attacked:
+        """The server of a setup; that of another one is stopped, and must have no defects in its log."""
+        if self._attacked is None or setup != self._setup:
+            self._attacked = None
+            self._stack.close()
+            self._attacked = self._stack.enter_context(Attacked.started(setup, self._probe, 1))
+            self._setup = setup
+        return self._attacked
+
+    def drop(self) -> None:
+        """Stop a server that an attack has hurt: the next ones find another."""
+        self._attacked = None
+        with suppress(AssertionError):
+            self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[Probe]:
+    """Another caller."""
+    with Probe() as probe:
+        yield probe
+
+
+@pytest.fixture(scope="module")
+def servers(probe: Probe) -> Iterator[Servers]:
+    """Servers to attack."""
+    with ExitStack() as stack:
+        yield Servers(probe, stack)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attack(servers: Servers, name: str) -> None:
+    """An attack leaves a worker's memory as it was, and other callers are answered meanwhile."""
+    attacked = servers.having(SCENARIOS[name].setup)
+    for _ in range(ATTEMPTS):
+        result = attacked.suffer(name, SCENARIOS[name], 1, waits=WAITS)
+        print(result.row())
+        if result.failures or not result.slow:
+            break
+    if failures := (*result.failures, *result.slow):
+        servers.drop()
+        pytest.fail("; ".join(failures))

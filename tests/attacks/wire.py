@@ -1,0 +1,202 @@
+"""Bytes that attackers write: frames of HTTP/2, and many connections to write on at once."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from tests.processes import PATIENCE
+
+#: What a client begins with.
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HELLO = PREFACE + SettingsFrame().serialize()
+
+WATCH = b"/grpc.health.v1.Health/Watch"
+CHECK = b"/grpc.health.v1.Health/Check"
+MODEL_INFER = b"/inference.GRPCInferenceService/ModelInfer"
+PREDICT = b"/sentiment.v1.Sentiment/Predict"
+PREDICT_BATCH = b"/sentiment.v1.Sentiment/PredictBatch"
+PREDICT_STREAM = b"/sentiment.v1.Sentiment/PredictStream"
+REPOSITORY_INDEX = b"/inference.GRPCInferenceService/RepositoryIndex"
+REFLECTION = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+
+#: Bytes of one piece of something endless.
+PIECE = 65_536
+
+
+def literal(name: bytes, value: bytes, *, indexed: bool = False) -> bytes:
+    """A field in HPACK's form, uncompressed, which enters the dynamic table or does not."""
+    return (b"\x40" if indexed else b"\0") + _integer(len(name)) + name + _integer(len(value)) + value
+
+
+def _integer(value: int) -> bytes:
+    """A length as HPACK has it behind a bit of zero (RFC 7541, section 5.1)."""
+    if value < 127:
+        return bytes((value,))
+    value -= 127
+    encoded = bytearray(b"\x7f")
+    while value > 127:
+        encoded.append(value & 127 | 128)
+        value >>= 7
+    return bytes(encoded) + bytes((value,))
+
+
+#: POST and http in HPACK's static table, and the field that makes a request one of gRPC's.
+_POST = b"\x83\x86"
+_GRPC = literal(b"content-type", b"application/grpc")
+
+
+def block(path: bytes, *fields: bytes) -> bytes:
+    """The fields of a call; further ones already in HPACK's form."""
+    return _POST + literal(b":path", path) + _GRPC + b"".join(fields)
+
+
+def headers(stream: int, content: bytes, *, ended: bool = False, complete: bool = True) -> bytes:
+    """HEADERS."""
+    flags = [*(["END_HEADERS"] if complete else []), *(["END_STREAM"] if ended else [])]
+    return HeadersFrame(stream, content, flags=flags).serialize()
+
+
+def continuation(stream: int, content: bytes) -> bytes:
+    """CONTINUATION that is not the last."""
+    return ContinuationFrame(stream, content).serialize()
+
+
+def data(stream: int, content: bytes = b"", *, ended: bool = False) -> bytes:
+    """DATA, in as many frames as it takes."""
+    pieces = [content[at : at + 16_384] for at in range(0, len(content), 16_384)] or [b""]
+    frames = [DataFrame(stream, piece) for piece in pieces]
+    if ended:
+        frames[-1].flags.add("END_STREAM")
+    return b"".join(frame.serialize() for frame in frames)
+
+
+def settings(**values: int) -> bytes:
+    """SETTINGS by their names in hyperframe."""
+    return SettingsFrame(settings={getattr(SettingsFrame, name): value for name, value in values.items()}).serialize()
+
+
+def window(stream: int, increment: int) -> bytes:
+    """WINDOW_UPDATE."""
+    return WindowUpdateFrame(stream, increment).serialize()
+
+
+def message(content: bytes, *, compressed: bool = False) -> bytes:
+    """A message of gRPC with what stands in front of it."""
+    return bytes((compressed,)) + len(content).to_bytes(4, "big") + content
+
+
+def streams(count: int, first: int = 1) -> range:
+    """The identifiers of so many streams."""
+    return range(first, first + 2 * count, 2)
+
+
+def frames(received: bytearray) -> Iterator[Frame]:
+    """Take the complete frames off what was received."""
+    while len(received) >= 9:
+        frame, length = Frame.parse_frame_header(memoryview(bytes(received[:9])))
+        if len(received) < 9 + length:
+            return
+        frame.parse_body(memoryview(bytes(received[9 : 9 + length])))
+        del received[: 9 + length]
+        yield frame
+
+
+@contextmanager
+def connections(port: int, count: int, *, receive_buffer: int | None = None) -> Iterator[list[socket.socket]]:
+    """So many connections."""
+    with ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            connection = stack.enter_context(socket.socket())
+            if receive_buffer is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            connection.settimeout(PATIENCE)
+            connection.connect(("127.0.0.1", port))
+            opened.append(connection)
+        yield opened
+
+
+class Poured(NamedTuple):
+    """What became of connections that were written to."""
+
+    sent: int
+    closed: int  # by the server
+
+
+def pour(
+    targets: Iterable[tuple[socket.socket, Iterable[bytes]]],
+    seconds: float,
+    *,
+    linger: float = 0.5,
+    pings: bool = False,
+) -> Poured:
+    """Write to many connections as fast as the server reads, and read what comes back.
+
+    Ends when all was written and nothing has come back for `linger` seconds, when the server has closed every
+    connection, or after `seconds` in all. With `pings` the server's are answered.
+    """
+    pieces = {connection: iter(content) for connection, content in targets}
+    rest = dict.fromkeys(pieces, memoryview(b""))
+    received = {connection: bytearray() for connection in pieces}
+    unfinished = set(pieces)
+    sent = closed = 0
+    quiet = time.monotonic()
+    deadline = quiet + seconds
+    with selectors.DefaultSelector() as selector:
+        for each in pieces:
+            each.setblocking(False)
+            selector.register(each, selectors.EVENT_READ | selectors.EVENT_WRITE, each)
+        while selector.get_map() and (now := time.monotonic()) < deadline:
+            ready = selector.select(0.05)
+            if ready or unfinished:
+                quiet = now
+            elif now > quiet + linger:
+                break
+            for key, events in ready:
+                connection: socket.socket = key.data
+                try:
+                    if events & selectors.EVENT_READ:
+                        _hear(connection, received[connection] if pings else None)
+                    if events & selectors.EVENT_WRITE:
+                        rest[connection] = rest[connection] or memoryview(next(pieces[connection], b""))
+                        if rest[connection]:
+                            count = connection.send(rest[connection])
+                            sent += count
+                            rest[connection] = rest[connection][count:]
+                        else:
+                            selector.modify(connection, selectors.EVENT_READ, connection)
+                            unfinished.discard(connection)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    closed += 1
+                    selector.unregister(connection)
+                    unfinished.discard(connection)
+    return Poured(sent, closed)
+
+
+def _hear(connection: socket.socket, received: bytearray | None) -> None:
+    """Take what the server sends. Raises `OSError` once it has closed the connection."""
+    content = connection.recv(PIECE)
+    if not content:
+        raise ConnectionResetError
+    if received is not None:
+        received += content
+        for frame in frames(received):
+            if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
+                connection.send(PingFrame(opaque_data=frame.opaque_data, flags=["ACK"]).serialize())

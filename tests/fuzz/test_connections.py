@@ -1,0 +1,298 @@
+"""Byte streams of HTTP/1.1 and HTTP/2, most of them nearly valid: the worker stays well, and so do other callers."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+import grpc
+import httpx
+import pytest
+from hpack import Encoder
+from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from service.grpc.protos.sentiment_pb2 import PredictRequest
+from tests.attacks.measure import megabytes_of
+from tests.attacks.wire import PREFACE, frames, message
+from tests.faults.services import workers
+from tests.processes import PATIENCE, ServerProcess
+from tests.service.grpc.channels import connect
+
+#: Seconds within which another caller must be answered, and a connection end whose caller sends no more.
+PROMPT = 10.0
+
+#: Seconds in which nothing comes back before a caller says that it sends no more.
+QUIET = 0.02
+
+#: Megabytes by which the worker may grow in all.
+GROWTH = 48
+
+_INTERNAL_ERROR = 2  # of HTTP/2
+
+
+class Target:
+    """A worker, and another caller of it."""
+
+    def __init__(self, server: ServerProcess, client: httpx.Client, channel: grpc.Channel) -> None:
+        self.server = server
+        self._client = client
+        self._stub = SentimentStub(channel)
+        self._workers = workers(server.process.pid)
+        self._bound = float("inf")
+        self.check()
+        self._bound = megabytes_of(self._workers) + GROWTH
+
+    def check(self) -> None:
+        """Another caller is answered, by the same worker, which has not grown."""
+        assert self._client.post("/v1/predict", json={"text": "good"}).status_code == 200
+        assert self._stub.Predict(PredictRequest(text="good"), timeout=PROMPT).tokens == 2
+        assert workers(self.server.process.pid) == self._workers
+        assert megabytes_of(self._workers) < self._bound
+
+    def send(self, port: int, pieces: list[bytes], *, leave: bool) -> bytes:
+        """Send bytes on a connection; returns all that comes back, nothing if the caller leaves at once."""
+        received = b""
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+            connection.settimeout(PROMPT)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(ConnectionError):
+                for piece in pieces:
+                    connection.sendall(piece)
+            if leave:
+                return b""
+            with suppress(ConnectionError):
+                # HTTP/2 takes a caller who closes its half for gone, so hear the answers first.
+                while select.select([connection], [], [], QUIET)[0] and (content := connection.recv(65_536)):
+                    received += content
+            with suppress(OSError):  # it is closed already
+                connection.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionError):
+                while content := connection.recv(65_536):
+                    received += content
+        return received
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    """A server of its own, whose log must stay clean of defects."""
+    with ServerProcess("--workers", "1") as server, connect(server) as channel:
+        with httpx.Client(base_url=server.url, timeout=PROMPT, trust_env=False) as client:
+            yield Target(server, client, channel)
+        defects = [line for line in server.log if " ERROR " in line or "Traceback" in line]
+        assert not defects, "".join(server.log[server.log.index(defects[0]) :][:60])
+
+
+@st.composite
+def cut(draw: st.DrawFn, content: bytes) -> list[bytes]:
+    """The content in some pieces, perhaps without its end."""
+    places = sorted(draw(st.lists(st.integers(0, len(content)), max_size=4)))
+    pieces = [content[start:end] for start, end in zip([0, *places], [*places, len(content)], strict=True)]
+    return pieces[:-1] if places and draw(st.integers(0, 5)) == 5 else pieces
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, content: bytes) -> bytes:
+    """The content with a few bytes replaced, put in, left out or repeated."""
+    for _ in range(draw(st.sampled_from([0] * 5 + [1, 1, 2, 3]))):
+        at = draw(st.integers(0, len(content)))
+        size = draw(st.sampled_from([0, 0, 1, 1, 2, 9]))
+        put = draw(st.binary(max_size=4) | st.sampled_from([b"\r\n", b"\n", b"\r", b"\0", b":", b" ", b"\r\n\r\n"]))
+        again = draw(st.sampled_from([1, 1, 1, 300]))
+        content = content[:at] + put * again + content[at + size :]
+    return content
+
+
+_TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABC-_!#0123", min_size=1, max_size=12)
+_VALUE = st.text("abcXYZ019 ,;=/", max_size=30) | st.text(
+    st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=30
+)
+_FIELD = st.one_of(
+    st.tuples(_TOKEN, _VALUE),
+    st.tuples(_TOKEN, st.just("x")),
+    st.tuples(_TOKEN, st.just("")),
+    st.sampled_from(
+        [
+            *(("Connection", "close"), ("Connection", "keep-alive"), ("Connection", "upgrade"), ("Upgrade", "h2c")),
+            *(("Expect", "100-continue"), ("Content-Type", "application/json"), ("Content-Encoding", "gzip")),
+            *(("Transfer-Encoding", "gzip"), ("Content-Length", "7"), ("TE", "trailers"), ("Host", "y")),
+            ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
+        ]
+    ),
+)
+_BODY = st.sampled_from([b'{"text": "good"}', b'{"texts": ["good", "bad"]}', b"", b"{"]) | st.binary(max_size=60)
+_START = st.one_of(
+    st.sampled_from(["POST /v1/predict HTTP/1.1", "POST /v1/predict_batch HTTP/1.1", "GET /livez HTTP/1.1"]),
+    st.sampled_from(["HEAD /livez HTTP/1.1", "POST /v2/models/imdb-cnn/infer HTTP/1.1", "GET /metrics HTTP/1.1"]),
+    st.sampled_from(
+        [
+            *("OPTIONS * HTTP/1.1", "GET /docs HTTP/1.0", "POST /v1/predict HTTP/1.0", "GET http://x/livez HTTP/1.1"),
+            *("GET /x HTTP/2.0", "GET /livez", "PRI * HTTP/2.0", "CONNECT x:1 HTTP/1.1", "POST  /v1/predict HTTP/1.1"),
+        ]
+    ),
+)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """A request of HTTP/1.1, its body with a length or in chunks, perhaps with trailers."""
+    fields = [*draw(st.sampled_from([[("Host", "x")]] * 7 + [[]])), *draw(st.lists(_FIELD, max_size=2))]
+    body = draw(_BODY)
+    match draw(st.sampled_from(["length", "length", "chunked", "chunked", "none"])):
+        case "length":
+            wrong = draw(st.sampled_from([0] * 9 + [1, -1, 100_000]))
+            fields.append(("Content-Length", str(max(0, len(body) + wrong))))
+        case "chunked":
+            fields.append(
+                ("Transfer-Encoding", draw(st.sampled_from(["chunked"] * 9 + ["gzip, chunked", "chunked, x"])))
+            )
+            body = draw(chunked(body))
+        case _:
+            pass
+    lines = [draw(_START), *(f"{name}: {value}" for name, value in fields), "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+@st.composite
+def chunked(draw: st.DrawFn, body: bytes) -> bytes:
+    """A body in chunks."""
+    encoded = b""
+    for piece in draw(cut(body)):
+        extension = draw(st.sampled_from(["", "", "", ";a", ';a="b"', " ;a=b", ";" + "a" * 200]))
+        wrong = draw(st.sampled_from([0] * 20 + [1, 2**40]))
+        if piece or wrong:
+            encoded += f"{len(piece) + wrong:x}{extension}\r\n".encode() + piece + b"\r\n"
+    trailers = draw(st.lists(_FIELD, max_size=2))
+    return encoded + b"0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in trailers).encode("latin-1") + b"\r\n"
+
+
+@given(data=st.data(), leave=st.sampled_from([False, False, True]))
+def test_any_requests(target: Target, data: st.DataObject, leave: bool) -> None:
+    """Requests in a row on one connection, each nearly right, cut anywhere: no answer is an internal error."""
+    whole = b"".join(data.draw(st.lists(requests(), min_size=1, max_size=4)))
+    received = target.send(target.server.port, data.draw(cut(data.draw(spoilt(whole)))), leave=leave)
+    assert not received or received.startswith(b"HTTP/1.1 ")
+    assert not re.search(rb"^HTTP/1\.1 500 ", received, re.MULTILINE)
+    target.check()
+
+
+_PATH = st.sampled_from(
+    [
+        *["/sentiment.v1.Sentiment/Predict", "/sentiment.v1.Sentiment/PredictStream"] * 3,
+        *("/sentiment.v1.Sentiment/PredictBatch", "/grpc.health.v1.Health/Watch"),
+        *("/sentiment.v1.Sentiment/Explain", "/inference.GRPCInferenceService/ServerLive", "/x/y", "/", "*"),
+    ]
+)
+_METADATA = st.lists(
+    st.one_of(
+        st.tuples(_TOKEN.map(str.lower), st.text("abcXYZ019 ,;=/", max_size=30)),
+        st.sampled_from([("te", "trailers"), ("grpc-timeout", "1S"), ("grpc-encoding", "gzip"), ("x", "y" * 4000)]),
+        st.tuples(_TOKEN, _VALUE),
+        st.sampled_from(
+            [
+                *(("grpc-timeout", "0n"), ("grpc-encoding", "x"), ("content-length", "5"), ("x-bin", "AAA")),
+                *((":path", "/"), (":status", "200"), ("connection", "close"), ("Upper", "case"), ("", "")),
+            ]
+        ),
+    ),
+    max_size=2,
+)
+_STREAM = st.sampled_from([1, 1, 1, 3, 3, 5, 7, 2, 0, 2**31 - 1])
+_MESSAGE = st.one_of(
+    st.just(message(PredictRequest(text="good").SerializeToString())),
+    st.just(message(PredictRequest(text="bad").SerializeToString())),
+    st.just(message(b"")),
+    st.builds(message, st.binary(max_size=20), compressed=st.booleans()),
+    st.binary(max_size=12),
+    st.just(message(b"")[:3]),
+)
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+_OTHER_FRAME = st.one_of(
+    st.builds(_frame, st.just(0), st.sampled_from([0, 1, 8, 9]), _STREAM, _MESSAGE),
+    st.builds(_frame, st.just(1), st.sampled_from([0, 1, 4, 5, 13, 37]), _STREAM, st.binary(max_size=20)),
+    st.builds(_frame, st.just(2), st.just(0), _STREAM, st.binary(min_size=5, max_size=5)),
+    st.builds(_frame, st.just(3), st.just(0), _STREAM, st.sampled_from([bytes(4), b"\0\0\0\x08", bytes(3)])),
+    st.builds(
+        _frame,
+        st.just(4),
+        st.sampled_from([0, 0, 1]),
+        st.sampled_from([0, 0, 0, 1]),
+        st.lists(
+            st.builds(
+                lambda name, value: name.to_bytes(2, "big") + value.to_bytes(4, "big"),
+                st.integers(0, 10),
+                st.sampled_from([0, 1, 100, 16_384, 65_535, 2**24, 2**31 - 1, 2**31, 2**32 - 1]),
+            ),
+            max_size=4,
+        ).map(b"".join),
+    ),
+    st.builds(_frame, st.just(5), st.just(4), _STREAM, st.binary(min_size=4, max_size=8)),
+    st.builds(_frame, st.just(6), st.sampled_from([0, 1]), st.sampled_from([0, 0, 0, 1]), st.just(bytes(8))),
+    st.builds(_frame, st.just(7), st.just(0), st.just(0), st.binary(min_size=8, max_size=10)),
+    st.builds(
+        _frame,
+        st.just(8),
+        st.just(0),
+        _STREAM,
+        st.sampled_from([1, 0, 65_535, 2**31 - 1]).map(lambda increment: increment.to_bytes(4, "big")),
+    ),
+    st.builds(_frame, st.just(9), st.sampled_from([0, 4]), _STREAM, st.binary(max_size=20)),
+    st.builds(_frame, st.integers(0, 255), st.integers(0, 255), _STREAM, st.binary(max_size=20)),
+)
+
+
+#: Frames that a call may stand between. What is between the call's own comes from here mostly.
+_HARMLESS = st.sampled_from(
+    [
+        _frame(4, 0, 0, b"\0\4\0\0\0\1"),
+        _frame(4, 0, 0, b"\0\1\0\0\0\0\0\4\0\1\0\0"),
+        _frame(6, 0, 0, bytes(8)),
+        _frame(8, 0, 0, b"\0\0\0\1"),
+        _frame(2, 0, 1, b"\0\0\0\3\x10"),
+        _frame(0xBE, 9, 1, b"grease"),
+    ]
+)
+_BETWEEN = st.lists(_HARMLESS | _HARMLESS | _OTHER_FRAME, max_size=2)
+
+
+@st.composite
+def sessions(draw: st.DrawFn) -> bytes:
+    """All that a caller sends on a connection of HTTP/2: calls, and any frames between their frames."""
+    encoder = Encoder()
+    content = [PREFACE, draw(st.sampled_from([_frame(4, 0, 0, b"")] * 9 + [b""]))]
+    for stream in draw(st.sampled_from([*[[1], [1, 3], [1, 3, 5]] * 3, [1, 5, 3], [3, 3]])):
+        head = [(":method", "POST"), (":scheme", "http"), (":path", draw(_PATH)), (":authority", "x")]
+        kind = draw(st.sampled_from(["application/grpc"] * 4 + ["application/grpc+proto", "text/plain"]))
+        block = encoder.encode([*head, ("content-type", kind), *draw(_METADATA)], huffman=draw(st.booleans()))
+        split = draw(st.sampled_from([len(block)] * 4 + [0, 1, len(block) // 2]))
+        if split < len(block):
+            content += [_frame(1, 0, stream, block[:split]), _frame(9, 4, stream, block[split:])]
+        else:
+            content.append(_frame(1, 4 | draw(st.sampled_from([0] * 6 + [1])), stream, block))
+        content += draw(_BETWEEN)
+        content.append(_frame(0, draw(st.sampled_from([1] * 6 + [0])), stream, draw(_MESSAGE)))
+        content += draw(_BETWEEN)
+    order = draw(st.sampled_from([*[content] * 7, [*content[:2], *draw(st.permutations(content[2:]))]]))
+    return b"".join(order)
+
+
+@given(data=st.data(), leave=st.sampled_from([False, False, True]))
+def test_any_frames(target: Target, data: st.DataObject, leave: bool) -> None:
+    """Calls with any frames among them, cut anywhere: what comes back are frames, none an internal error."""
+    pieces = data.draw(cut(data.draw(spoilt(data.draw(sessions())))))
+    received = target.send(target.server.grpc_port, pieces, leave=leave)
+    if not received.startswith(b"HTTP/1.1 505 "):
+        answered: list[Frame] = list(frames(bytearray(received)))
+        for frame in answered:
+            assert not (isinstance(frame, GoAwayFrame | RstStreamFrame) and frame.error_code == _INTERNAL_ERROR)
+    target.check()

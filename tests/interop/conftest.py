@@ -1,0 +1,61 @@
+"""Clients on four implementations of gRPC, and servers for them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.interop import programs
+from tests.interop.client import Client, Messages
+from tests.processes import PROJECT, ServerProcess
+
+PROTOS = PROJECT / "service/grpc/protos"
+HERE = Path(__file__).parent
+
+#: How each client is built, in a folder of its own.
+CLIENTS: dict[str, Callable[[Path], programs.Command]] = {
+    "go": lambda build: programs.go(HERE / "go/client.go", build),
+    "java": lambda build: programs.java([HERE / "java/Client.java"], build),
+    "node": lambda _: programs.node(HERE / "node/client.js"),
+    "python": lambda _: programs.python(HERE / "python/client.py"),
+}
+
+
+class Connect(Protocol):
+    """Starts a client at the gRPC port of a server, over TLS where it gets an authority's certificate."""
+
+    def __call__(self, server: ServerProcess, *authority: Path) -> Client: ...
+
+
+@pytest.fixture(scope="session")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> Messages:
+    """The messages of the service's .proto files."""
+    descriptors = tmp_path_factory.mktemp("protos") / "descriptors.binpb"
+    protoc: programs.Command = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={PROTOS}"]
+    programs.run(*protoc, f"--descriptor_set_out={descriptors}", "--include_imports", *PROTOS.rglob("*.proto"))
+    return Messages(descriptors)
+
+
+@pytest.fixture(scope="session", params=CLIENTS)
+def connect(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, messages: Messages) -> Connect:
+    """Each of the clients."""
+    command = CLIENTS[request.param](tmp_path_factory.mktemp(request.param))
+    return lambda server, *authority: Client(command, f"127.0.0.1:{server.grpc_port}", messages, *authority)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ServerProcess]:
+    """A server with the shipped model, for every test that only asks."""
+    with ServerProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def client(connect: Connect, server: ServerProcess) -> Iterator[Client]:
+    """Each of the clients at that server."""
+    with connect(server) as client:
+        yield client

@@ -1,0 +1,69 @@
+"""The page about clients: the examples that are not Python's are built as it says, and print what is below them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.interop import programs
+from tests.processes import PATIENCE, PROJECT, ServerProcess
+from tests.programs import find
+from tests.test_clients_page import PAGE, here, rounded
+
+
+def example(language: str) -> tuple[str, str]:
+    """A program, of which there is one in each language, and what it prints."""
+    [(program, printed)] = re.findall(
+        rf"^```{language}\n(.*?)^```\n\n```text\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+    )
+    return program, printed
+
+
+def write(program: str, path: Path, server: ServerProcess) -> Path:
+    """Write a program that asks a server."""
+    path.write_text(here(program, server))
+    return path
+
+
+def generate(plugin: str, folder: Path) -> None:
+    """Run the page's command that generates stubs for a language."""
+    find("protoc")
+    [command] = re.findall(rf"^protoc [^`]*{plugin}[^`]*", PAGE, re.MULTILINE)
+    folder.mkdir(exist_ok=True)
+    (folder / "service").symlink_to(PROJECT / "service")
+    subprocess.run(command, shell=True, cwd=folder, check=True)
+
+
+def printed_by(command: programs.Command) -> str:
+    """What a program prints that runs in the project's folder."""
+    environment = programs.environment(NODE_PATH=str(programs.NODE_MODULES))
+    return subprocess.run(
+        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True
+    ).stdout
+
+
+def test_go(server: ServerProcess, tmp_path: Path) -> None:
+    """Go, with stubs."""
+    program, printed = example("go")
+    find("go")
+    generate("--go_out", tmp_path / "src")
+    source = write(program, tmp_path / "predict.go", server)
+    assert rounded(printed_by(programs.go(source, tmp_path, tmp_path))) == rounded(printed)
+
+
+def test_java(server: ServerProcess, tmp_path: Path) -> None:
+    """Java, with stubs."""
+    program, printed = example("java")
+    find("grpc_java_plugin")
+    generate("--java_out", tmp_path)
+    source = write(program, tmp_path / "Predict.java", server)
+    stubs = (tmp_path / "sentiment").rglob("*.java")
+    assert rounded(printed_by(programs.java([source, *stubs], tmp_path))) == rounded(printed)
+
+
+def test_node(server: ServerProcess, tmp_path: Path) -> None:
+    """Node, which reads the .proto file."""
+    program, printed = example("js")
+    source = write(program, tmp_path / "predict.js", server)
+    assert rounded(printed_by(programs.node(source))) == rounded(printed)

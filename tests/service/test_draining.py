@@ -1,0 +1,89 @@
+"""Callers with kept connections while the service is told to leave: none of their requests is lost."""
+
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+import pytest
+import urllib3
+
+from tests.processes import PATIENCE, ServerProcess, eventually
+from tests.service.rest.raw import Connection, request
+
+GOOD = b'{"text": "A great film."}'
+
+#: Between two requests of a caller, in which its connection is idle.
+_THINKS = 0.02
+
+#: Sends one request, as often as it is called, and returns the status.
+Ask = Callable[[], int]
+
+
+def with_httpx(server: ServerProcess) -> Ask:
+    """A caller of httpx."""
+    client = httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False)
+    return lambda: client.post("/v1/predict", content=GOOD).status_code
+
+
+def with_urllib3(server: ServerProcess) -> Ask:
+    """A caller of urllib3, on which requests is built, without retries."""
+    pool = urllib3.HTTPConnectionPool("127.0.0.1", server.port, timeout=PATIENCE, retries=False)
+    return lambda: pool.request("POST", "/v1/predict", body=GOOD).status
+
+
+def by_hand(server: ServerProcess) -> Ask:
+    """A caller that connects again when it is told that its connection ends, and not before."""
+    kept = ExitStack()
+    connections: list[Connection] = []
+
+    def ask() -> int:
+        if not connections:
+            connections.append(kept.enter_context(Connection(server.port)))
+        connections[0].post("/v1/predict", GOOD)
+        answer = connections[0].answer()
+        if answer.headers.get("connection") == "close":
+            kept.close()
+            connections.clear()
+        return answer.status
+
+    return ask
+
+
+def ask_until_refused(ask: Ask) -> tuple[int, str]:
+    """The answers until nobody listens any more, and what broke before, if anything did."""
+    answers = 0
+    while True:
+        try:
+            status = ask()
+        except (ConnectionRefusedError, httpx.ConnectError, urllib3.exceptions.NewConnectionError):
+            return answers, ""
+        except Exception as error:
+            return answers, repr(error)
+        if status != 200:
+            return answers, f"status {status}"
+        answers += 1
+        time.sleep(_THINKS)  # as a caller does
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_callers_who_keep_their_connections(workers: str) -> None:
+    """SIGTERM with a drain delay breaks no request of 32 callers, who all move on."""
+    flags = ("--workers", workers, "--drain-delay", "2", "--no-grpc")
+    with ServerProcess(*flags) as server, ThreadPoolExecutor(32) as pool:
+        makers = [with_httpx] * 12 + [with_urllib3] * 12 + [by_hand] * 8
+        asking = [pool.submit(ask_until_refused, make(server)) for make in makers]
+        with Connection(server.port) as metrics:
+            eventually(lambda: _answered(metrics) > 200)
+        server.process.send_signal(signal.SIGTERM)
+        results = [each.result() for each in asking]
+    assert [broken for _, broken in results if broken] == []
+    assert sum(answers for answers, _ in results) > 200
+
+
+def _answered(connection: Connection) -> float:
+    connection.send(request("/metrics", method="GET"))
+    lines = connection.answer().body.decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("sentiment_requests_total"))

@@ -1,0 +1,47 @@
+"""The commands that look after artifacts, as an operator runs them."""
+
+import shutil
+from pathlib import Path
+
+from tests.processes import ServerProcess, run
+from tests.service.artifacts import publish_table, shipped_copy
+
+
+def test_a_moved_artifact_can_be_copied(tmp_path: Path) -> None:
+    """`check` refuses a folder of another version and names the command that gives an artifact a new one."""
+    moved = shipped_copy(tmp_path / "moved").rename(tmp_path / "moved" / "imdb-cnn" / "2")
+    refusal = run("-m", "service", "check", str(moved))
+    assert refusal.returncode == 2
+    assert refusal.stderr == (
+        f"error: {moved}: the manifest is that of imdb-cnn 1; to give an artifact another name or version, use "
+        "`python -m service copy ARTIFACT NEW_ARTIFACT`\n"
+    )
+    target = tmp_path / "repository" / "films" / "2"
+    copied = run("-m", "service", "copy", str(moved), str(target))
+    assert (copied.returncode, copied.stdout) == (0, f"{target}: films, version 2\n")
+    checked = run("-m", "service", "check", str(target))
+    assert checked.returncode == 0 and "ok  golden answer" in checked.stdout
+
+
+def test_a_copy_is_served(tmp_path: Path) -> None:
+    """A running service loads the next version that a copy makes."""
+    first = publish_table(tmp_path).path
+    with ServerProcess("--workers", "1", "--watch-interval", "0.1", repository=tmp_path) as process:
+        copied = run("-m", "service", "copy", str(first), str(first.with_name("2")))
+        assert copied.returncode == 0, copied.stderr
+        process.wait_for_log("serving tickets version=2")
+        answer = process.client.post("/v1/predict", json={"text": "praise"}).json()
+        assert answer["model"] == {"name": "tickets", "version": "2"}
+
+
+def test_copy_needs_no_training(tmp_path: Path) -> None:
+    """TensorFlow is not loaded for a copy."""
+    shutil.copytree(shipped_copy(tmp_path), tmp_path / "x" / "imdb-cnn" / "1")
+    program = f"""
+import sys
+from service.__main__ import main
+assert main(["copy", "{tmp_path}/x/imdb-cnn/1", "{tmp_path}/x/imdb-cnn/2"]) == 0
+assert not {{"tensorflow", "keras", "onnx"}} & sys.modules.keys()
+"""
+    result = run("-c", program)
+    assert result.returncode == 0, result.stderr

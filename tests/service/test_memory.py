@@ -1,0 +1,88 @@
+"""What callers can have a worker keep in memory."""
+
+import json
+import socket
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from time import monotonic
+
+import pytest
+
+from tests.processes import PATIENCE, ServerProcess
+from tests.service.memory import MEGABYTE, Peak
+from tests.service.rest.raw import Connection, request
+from tests.service.test_supervisor import children
+
+GOOD = b'{"text": "A great film."}'
+
+#: Seconds that another caller may wait for an answer while an attack goes on, on a busy machine.
+_WAIT = 1.0
+
+
+def wait_of_another(server: ServerProcess) -> float:
+    """Seconds that a small request of a new connection takes."""
+    began = monotonic()
+    with Connection(server.port) as connection:
+        connection.post("/v1/predict", GOOD)
+        assert connection.answer().status == 200
+    return monotonic() - began
+
+
+def test_large_requests_fit_into_the_shipped_limit() -> None:
+    """80 callers with 8 MB each are answered or refused by two workers within 1 GiB, and no worker ends."""
+    body = json.dumps({"texts": ["a great film " * 630] * 1000}).encode()
+    with ServerProcess("--workers", "2") as server, Peak(server.process.pid) as peak:
+        workers = children(server.process.pid)
+
+        def call(_: int) -> list[int]:
+            with Connection(server.port) as connection:
+                statuses = []
+                for _ in range(2):
+                    connection.post("/v1/predict_batch", body)
+                    answer = connection.answer()
+                    assert answer.status == 200 or "retry-after" in answer.headers
+                    statuses.append(answer.status)
+                return statuses
+
+        with ThreadPoolExecutor(80) as pool:
+            statuses = Counter(status for each in pool.map(call, range(80)) for status in each)
+        assert children(server.process.pid) == workers
+    assert statuses.keys() == {200, 429}
+    assert peak.bytes < 1024 * MEGABYTE
+
+
+#: Requests whose end never comes, and how a piece of what comes instead looks.
+ENDLESS = {
+    "request line": (b"GET /", b"a"),
+    "header name": (b"GET /livez HTTP/1.1\r\nHost: test\r\n", b"a"),
+    "header value": (b"GET /livez HTTP/1.1\r\nHost: test\r\nX: ", b"a"),
+    "headers": (b"GET /livez HTTP/1.1\r\nHost: test\r\n", b"a:b\r\n"),
+    "chunk extension": (request("/v1/predict", "Transfer-Encoding: chunked") + b"1;", b"a"),
+    "trailer": (request("/livez", "Transfer-Encoding: chunked", method="GET") + b"0\r\nX-A: ", b"a"),
+    "trailer of a busy route": (request("/v1/predict", "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\nX-A: ", b"a"),
+    "trailers": (request("/livez", "Transfer-Encoding: chunked", method="GET") + b"0\r\n", b"a:b\r\n"),
+    "body that is not read": (request("/livez", "Transfer-Encoding: chunked", method="GET"), b"4\r\naaaa\r\n"),
+    "requests": (b"", request("/livez", method="GET")),
+}
+
+
+@pytest.mark.parametrize("start", ENDLESS)
+def test_endless_requests(start: str) -> None:
+    """Whatever part of a request does not end, the connection does, and neither memory nor other callers suffer."""
+    begin, piece = ENDLESS[start]
+    pieces = piece * (MEGABYTE // len(piece))
+
+    def send(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection, suppress(OSError):
+            connection.sendall(begin)
+            while True:
+                connection.sendall(pieces)
+
+    with ServerProcess("--workers", "1", "--no-grpc") as server, ThreadPoolExecutor() as pool:
+        wait_of_another(server)
+        with Peak(server.process.pid) as peak:
+            sending = [pool.submit(send, server.port) for _ in range(4)]
+            while not all(each.done() for each in sending):
+                assert wait_of_another(server) < _WAIT
+    assert peak.bytes - peak.before < 32 * MEGABYTE
