@@ -13,7 +13,7 @@ from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError
 from service.grpc.methods import Counted
 from service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
 from service.grpc.transport.call import Call
-from service.grpc.transport.connection import CallerGone
+from service.grpc.transport.http2 import CallerGone
 from service.metrics import Metrics
 from tests.service.test_metrics import series
 

@@ -8,19 +8,20 @@ from typing import Any
 import hpack
 
 from service.buffers import Buffers
-from service.grpc.transport.connection import CallerGone, Connection, Limits, Stream
-from service.grpc.transport.http2 import Fields
+from service.grpc.transport import stream as streams
+from service.grpc.transport.connection import Connection, Limits
+from service.grpc.transport.http2 import CallerGone, Fields
+from service.grpc.transport.stream import Head, Stream
 from service.grpc.transport.turns import Turns
 from tests.service.grpc import wire
 from tests.service.grpc.wire import Frame
 
 #: The fields around every answer, which `Caller.answers` expects.
-HEAD: Fields = [(b":status", b"200"), (b"content-type", b"text/plain")]
+HEAD = Head(200, [(b"content-type", b"text/plain")])
 TAIL: Fields = [(b"outcome", b"good")]
 
 LIMITS = Limits(
     streams=100,
-    head_bytes=16_384,
     handshake_seconds=10,
     idle_seconds=300,
     age_seconds=3600,
@@ -145,7 +146,7 @@ class Request(Stream):
 
     async def _answer(self, content: bytes) -> None:
         try:
-            await self.connection.send(self, content, head=HEAD, trailers=TAIL)
+            await self.connection.sender.send(self, content, head=HEAD, trailers=TAIL)
         except CallerGone:
             self.gone = True
 
@@ -154,11 +155,10 @@ class Request(Stream):
         self.complete = self.ended
 
     def received(self, data: bytes) -> None:
-        """Take it, and let more come."""
+        """Take it."""
         assert not self.complete
         self.body += data
         self.complete = self.ended
-        self.connection.consumed(self, len(data))
 
     def lost(self) -> None:
         """Take note."""
@@ -203,12 +203,11 @@ class Caller:
         self._rest = b""
         self.connection.connection_made(self.transport)
 
-    def _opened(self, connection: Connection, number: int, given: list[tuple[bytes, bytes]]) -> Stream | None:
+    def _opened(self, connection: Connection, number: int, request: streams.Request) -> Stream | None:
         assert number not in self.requests
-        fields = dict(given)
-        if fields[b":path"] == b"/unsupported":
+        if request.path == b"/unsupported":
             return None
-        self.requests[number] = self._kind(connection, number, fields, self.loop)
+        self.requests[number] = self._kind(connection, number, dict(request.fields), self.loop)
         return self.requests[number]
 
     def _closed(self, connection: Connection) -> None:

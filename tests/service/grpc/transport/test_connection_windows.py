@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.grpc.transport import connection as module
-from service.grpc.transport.connection import Stream
+from service.grpc.transport.stream import Stream
 from service.grpc.transport.http2 import STREAM_WINDOW
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Caller, Echo, Loop, Request, fate
