@@ -11,11 +11,12 @@ from service.grpc.transport.http2 import _MAX_SILENT_BYTES as SILENT
 from service.grpc.transport.http2 import MAX_REQUESTS, MAX_RESETS
 from service.grpc.transport.turns import Turns
 from tests.service.grpc import wire
-from tests.service.grpc.transport.caller import BUFFERED, HEAD, LIMITS, UNSUPPORTED, Caller, Echo, Loop, Request, fate
+from tests.service.grpc.transport.caller import BUFFERED, HEAD, LIMITS, UNSUPPORTED, Caller, Loop, Request, fate
 from tests.service.grpc.wire import ACK, END_STREAM, PADDED, POST, PREFACE, Frame, data, frame, ping, request, settings
 
 #: The fields of a short request: POST, http, /, and an empty authority.
 SHORT = b"\x83\x86\x84\x81"
+
 
 def short(stream: int, *, ended: bool = True) -> bytes:
     """The request."""

@@ -131,11 +131,11 @@ def test_any_frames(
             caller.wait(7)
         else:
             frames += caller.hear()
-        assert caller.held <= caller.unread + 8192 * 100
+        assert caller.held <= caller.unread
         assert len(caller.transport.unread) < 500_000
     frames += caller.hear()
     loop.tick = 0.0
-    assert caller.unread < 32_768 + 16_384 + 9 or caller.transport.closing
+    assert caller.unread < 200_000 or caller.transport.closing
     ended: set[int] = set()
     for said in frames:
         assert said.kind in ("SETTINGS", "WINDOW_UPDATE", "PING", "GOAWAY", "HEADERS", "DATA", "RST_STREAM")
@@ -144,7 +144,7 @@ def test_any_frames(
             ended.add(said.stream)
     turns = caller.connection._turns
     caller.leave()
-    assert not turns._waiting and turns._until is None and not caller.connection._blocked
+    assert not turns._waiting and turns._until is None and not caller.connection.sender._blocked
     for each in caller.requests.values():
         assert each.task is None or each.task.done()
         assert each.gone or each.cut or each.task is not None

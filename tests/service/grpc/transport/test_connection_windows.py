@@ -8,22 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.grpc.transport import connection as module
+from service.grpc.transport.http2 import MAX_CONTENT
 from service.grpc.transport.stream import Stream
-from service.grpc.transport.http2 import STREAM_WINDOW
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Caller, Echo, Loop, Request, fate
 from tests.service.grpc.wire import PADDED, Frame, data, frame, request, window
 
 MIB = 1024 * 1024
 
-
-class Hoarder(Request):
-    """Makes no use of what it is sent, so that nothing more may come."""
-
-    def received(self, data: bytes) -> None:
-        """Keep it."""
-        self.body += data
+#: Bytes that a client may send on a stream, and on a connection, before the server has read some.
+WINDOW = 65_535
 
 
 @pytest.fixture
@@ -84,17 +78,16 @@ def test_negative_window(asker: Caller) -> None:
     assert sizes(asker.ask(window(1, 1))) == [(1, 1)]
 
 
-@pytest.mark.parametrize(("allowed", "size"), [(None, 16_384), (20_000, 20_000), (2**24 - 1, 65_535)])
-def test_frame_size(loop: Loop, allowed: int | None, size: int) -> None:
-    """Frames are as large as the client takes them, up to 64 KiB."""
-    caller = Caller(loop)
+@pytest.mark.parametrize("allowed", [None, 20_000, 2**24 - 1])
+def test_frame_size(loop: Loop, allowed: int | None) -> None:
+    """Content comes in frames that every client takes."""
+    caller = Caller(loop, Request)
     caller.greet((wire.INITIAL_WINDOW_SIZE, 10**6), *([] if allowed is None else [(wire.MAX_FRAME_SIZE, allowed)]))
-    caller.say(request(1, ended=False))
-    for start in range(0, 100_000, 10_000):
-        caller.say(data(1, bytes(10_000), ended=start == 90_000))
+    caller.say(window(0, 10**6) + request(1))
+    caller.requests[1].answer(bytes(100_000))
     frames = caller.hear()
-    assert sizes(frames)[0] == (1, size)
-    assert caller.answers(frames + caller.ask(window(0, 10**6))) == {1: bytes(100_000)}
+    assert {size for _, size in sizes(frames)} == {MAX_CONTENT, 100_000 % MAX_CONTENT}
+    assert caller.answers(frames) == {1: bytes(100_000)}
     caller.leave()
 
 
@@ -137,14 +130,14 @@ def test_rest_of_the_room(asker: Caller) -> None:
 def test_window_by_the_byte_wakes_one(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window that grows by a byte makes work for one of the streams that wait, not for all."""
     woken = 0
-    wake = module._wake
+    wake = Stream.wake
 
     def counting(stream: Stream) -> None:
         nonlocal woken
         woken += stream.blocked is not None and not stream.blocked.done()
         wake(stream)
 
-    monkeypatch.setattr(module, "_wake", counting)
+    monkeypatch.setattr(Stream, "wake", counting)
     caller = Caller(loop, Request)
     caller.greet((wire.INITIAL_WINDOW_SIZE, 100_000))
     caller.say(b"".join(request(number) for number in range(1, 201, 2)))
@@ -232,50 +225,77 @@ def test_client_that_does_not_read(asker: Caller) -> None:
 # What the client sends.
 
 
-def test_window_of_requests(loop: Loop) -> None:
-    """A client that sends more than a stream's window ends the connection."""
-    caller = Caller(loop, Hoarder)
-    caller.greet()
-    caller.say(request(1, ended=False))
-    for _ in range(STREAM_WINDOW // 16_384):
-        assert caller.ask(data(1, bytes(16_384))) == []
-    assert fate(caller.ask(data(1, b"x"))) == ["GOAWAY FLOW_CONTROL_ERROR"]
-    caller.leave()
+def updates(frames: list[Frame], stream: int) -> int:
+    """The bytes that the client may send again on a stream, or on the connection."""
+    return sum(each.number for each in frames if each.kind == "WINDOW_UPDATE" and each.stream == stream)
 
 
 @pytest.mark.parametrize("size", [300, 16_384])
-def test_window_grows_as_data_is_used(caller: Caller, size: int) -> None:
-    """As long as the application takes the data, the client may send more, for padding too."""
+def test_window_grows_as_data_is_read(caller: Caller, size: int) -> None:
+    """The client may send as much as it likes, padding too, as long as the stream does not fall behind."""
     caller.say(request(1, ended=False))
-    left = {0: LIMITS.streams * STREAM_WINDOW, 1: STREAM_WINDOW}
-    for _ in range(3 * STREAM_WINDOW // size):
+    left = {0: WINDOW, 1: WINDOW}
+    for _ in range(8 * WINDOW // size):
         frames = caller.ask(frame("DATA", PADDED, 1, b"\xff" + bytes(size - 1)))
         for number in left:
-            left[number] += sum(each.number for each in frames if each.stream == number) - size
+            left[number] += updates(frames, number) - size
             assert left[number] > 0
 
 
-@pytest.mark.parametrize("ended", [False, True])
-def test_window_of_the_connection_never_ends(loop: Loop, ended: bool) -> None:
-    """Whatever becomes of the streams, answered or reset, the connection's window is opened for what they sent."""
-    caller = Caller(loop, Hoarder)
-    caller.greet()
-    left = LIMITS.streams * STREAM_WINDOW
-    for number in range(1, 601, 2):
-        frames = caller.ask(request(number, ended=False) + data(number, bytes(16_384)) * 15)
-        each = caller.requests[number]
-        if ended:
-            caller.say(data(number, ended=True))
-            caller.connection.consumed(each, len(each.body))
-            each.answer(b"")
+def test_stream_that_falls_behind(asker: Caller) -> None:
+    """The client may send no more on a stream that has fallen behind, while others go on; then all at once."""
+    asker.say(request(1, ended=False) + request(3, ended=False))
+    behind, other = asker.requests[1], asker.requests[3]
+    asker.connection.fall_behind(behind, behind=True)
+    sent, connection = 0, WINDOW
+    for _ in range(3):
+        frames = asker.ask(data(1, bytes(16_384)))
+        sent += 16_384
+        connection += updates(frames, 0) - 16_384
+        assert updates(frames, 1) == 0
+    for _ in range(20):
+        frames = asker.ask(data(3, bytes(16_384)))
+        connection += updates(frames, 0) - 16_384
+        assert connection > 16_384 and updates(frames, 1) == 0
+    assert len(other.body) == 20 * 16_384
+    asker.connection.fall_behind(behind, behind=False)
+    assert WINDOW - sent + updates(asker.hear(), 1) > 16_384
+    for _ in range(20):
+        frames = asker.ask(data(1, bytes(16_384)))
+    assert len(behind.body) == 23 * 16_384
+
+
+def test_client_that_ignores_the_window(asker: Caller) -> None:
+    """A client that goes on sending to a stream that has fallen behind ends the connection."""
+    asker.say(request(1, ended=False))
+    asker.connection.fall_behind(asker.requests[1], behind=True)
+    for _ in range(40):
+        asker.ask(data(1, bytes(16_384)))
+    assert asker.transport.closing
+    assert len(asker.requests[1].body) <= 2 * WINDOW
+
+
+@pytest.mark.parametrize("end", ["answered", "reset", "answered early"])
+def test_window_of_the_connection_never_ends(asker: Caller, end: str) -> None:
+    """Whatever becomes of the streams, the connection's window is opened for what they sent."""
+    left = WINDOW
+    asker.say(initial(1000))
+    for number in range(1, 121, 2):
+        frames = asker.ask(request(number, ended=False) + data(number, bytes(9000)))
+        asker.connection.fall_behind(asker.requests[number], behind=True)
+        if end == "reset":
+            asker.say(data(number, bytes(9000)) + wire.reset(number))
+        elif end == "answered early":
+            asker.requests[number].answer(b"")
+            frames += asker.hear()
+            asker.say(data(number, bytes(9000)))
         else:
-            caller.say(wire.reset(number))
-            caller.connection.consumed(each, len(each.body))
-        frames += caller.hear()
-        left += sum(each.number for each in frames if each.kind == "WINDOW_UPDATE" and not each.stream) - 15 * 16_384
-        assert left > LIMITS.streams * STREAM_WINDOW - 16 * 16_384 - 65_536
-        caller.wait(1)
-    caller.leave()
+            asker.say(data(number, bytes(9000), ended=True))
+            asker.requests[number].answer(b"")
+        frames += asker.hear()
+        left += updates(frames, 0) - 18_000
+        assert left > 18_000
+    assert asker.connection._http2._withheld == {}
 
 
 MOVES = st.one_of(
