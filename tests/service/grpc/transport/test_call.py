@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from service.buffers import Buffers
+from service.buffers import BODY_FACTOR, Buffers
 from service.errors import NotFound, Overloaded, RequestError
 from service.grpc.health import Health
 from service.grpc.methods import uncounted
@@ -21,12 +21,13 @@ from service.grpc.status import Status
 from service.grpc.transport.call import CALL_BYTES, Call, Method, Terms
 from service.grpc.transport.connection import Connection
 from service.grpc.transport.messages import Decompression, wrap
+from service.grpc.transport.stream import Request
 from service.grpc.transport.turns import Turns
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Loop, Transport
 
 #: What there is for calls, and for one message.
-BUFFERED = 300_000
+BUFFERED = 2_000_000
 MESSAGE = 100_000
 
 #: The first bytes of a message of 100.
@@ -59,9 +60,8 @@ class Caller:
         self.say(wire.PREFACE + wire.settings())
         self.transport.take()
 
-    def _opened(self, connection: Connection, number: int, given: list[tuple[bytes, bytes]]) -> Call:
-        fields = dict(given)
-        path = fields[b":path"]
+    def _opened(self, connection: Connection, number: int, request: Request) -> Call:
+        path, fields = request.path, dict(request.fields)
         terms = Terms(MESSAGE, 30, self.buffers, Decompression(MESSAGE), self.ended.append)
         method = self.methods[path.decode()]
         self.calls[number] = Call(connection, number, path, fields, method, terms, self._start, self.loop)
@@ -178,7 +178,7 @@ def test_memory_of_calls(caller: Caller, kind: str, ending: str, begun: bool) ->
     caller.say(wire.request(1, ("x-kept", "k" * 1000), *more, ended=False, head=FIELDS[kind]))
     assert CALL_BYTES + 1000 <= caller.held < CALL_BYTES + 1200
     caller.say(wire.data(1, HALF))
-    assert CALL_BYTES + 1050 <= caller.held < CALL_BYTES + 1300
+    assert CALL_BYTES + 1000 + BODY_FACTOR * 55 <= caller.held < CALL_BYTES + 1200 + BODY_FACTOR * 60
     if begun:
         caller.hear()
     ENDINGS[ending](caller)
@@ -214,18 +214,18 @@ def test_no_memory_for_a_call(caller: Caller) -> None:
     caller.buffers.hold(BUFFERED - CALL_BYTES)
     caller.say(wire.request(1, ended=False, head=UNARY))
     assert refusal(caller.hear())[0] == "8"
-    caller.buffers.release(50_000)
+    caller.buffers.release(BODY_FACTOR * 50_000)
     caller.say(wire.request(3, ended=False, head=UNARY))
     caller.say(b"".join(wire.data(3, piece) for piece in (wrap(bytes(90_000))[:16_384], *[bytes(16_384)] * 3)))
     frames = caller.hear()
     assert refusal(frames)[0] == "8"
     assert fields(frames)["grpc-retry-pushback-ms"] == "1000"
-    caller.buffers.release(BUFFERED - CALL_BYTES - 50_000)
+    caller.buffers.release(BUFFERED - CALL_BYTES - BODY_FACTOR * 50_000)
     assert caller.held == 0
 
 
 def test_messages_that_wait(caller: Caller) -> None:
-    """The messages of a stream count until they are read, and until then the client may not send more."""
+    """The messages of a stream count until they are read, and the client may not send many more until then."""
     started = asyncio.Event()
 
     async def run(call: Call) -> None:
@@ -236,16 +236,19 @@ def test_messages_that_wait(caller: Caller) -> None:
 
     caller.methods["/stream"] = Method(run, True, True)
     caller.say(wire.request(1, ended=False, head=STREAM))
-    message = wrap(bytes(16_379))
-    for number in range(1, 16):
+    message = wrap(bytes(8187))
+    left, number = 65_535, 0
+    while left >= 8192:
+        number += 1
         caller.say(wire.data(1, message))
-        assert caller.held >= CALL_BYTES + number * 16_379
-    assert caller.hear() == []
+        assert caller.held >= CALL_BYTES + number * BODY_FACTOR * 8187
+        left += sum(each.number for each in caller.hear() if each.kind == "WINDOW_UPDATE" and each.stream == 1) - 8192
+        assert number < 32
     started.set()
     frames = caller.hear()
-    assert [(each.kind, each.stream) for each in frames] == [("WINDOW_UPDATE", 1)]
+    assert "WINDOW_UPDATE" in {each.kind for each in frames if each.stream == 1}
     assert caller.held < CALL_BYTES + 1000
-    caller.say(wire.data(1, ended=True))
+    caller.say(wire.data(1, message) * 3 + wire.data(1, ended=True))
     assert fields(caller.hear())["grpc-status"] == "0"
 
 
@@ -270,10 +273,11 @@ def test_large_answer_that_is_not_taken(caller: Caller) -> None:
         for piece in pieces:
             caller.say(wire.data(number, piece, ended=piece is pieces[-1]))
     caller.hear()
-    assert caller.held >= 2 * (CALL_BYTES + 2 * 50_000)
+    held = CALL_BYTES + BODY_FACTOR * 50_000 + 50_000
+    assert 2 * held <= caller.held < 2 * held + 2000
     caller.say(wire.window(1, 60_000))
     caller.hear()
-    assert CALL_BYTES + 2 * 50_000 <= caller.held < 2 * (CALL_BYTES + 50_000)
+    assert held <= caller.held < held + 1000
     caller.loop.now += 31
     caller.hear()
     assert caller.held == 0
@@ -286,9 +290,9 @@ def test_compressed_message(caller: Caller, kind: str) -> None:
     packed = wrap(gzip.compress(bytes(90_000)), compressed=True)
     caller.say(wire.request(1, ("grpc-encoding", "gzip"), ended=False, head=FIELDS[kind]))
     caller.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)) + wire.data(1, packed, ended=True))
-    assert caller.held < CALL_BYTES + 1000
+    assert caller.held < CALL_BYTES + 2000
     caller.hear()
-    assert caller.held >= CALL_BYTES + 2 * 90_000  # the message, and the answer
+    assert caller.held >= CALL_BYTES + BODY_FACTOR * 90_000 + 90_000  # the message, and the answer
     caller.say(wire.window(1, 10**6) + wire.window(0, 10**6))
     frames = caller.hear()
     assert content(frames) == wrap(bytes(90_000))
@@ -305,7 +309,7 @@ def test_bombs(caller: Caller, kind: str) -> None:
         caller.say(wire.data(number, packed, ended=True))
     frames = caller.hear()
     refused = [each.stream for each in frames if each.flags & wire.END_STREAM and each.kind == "HEADERS"]
-    assert 7 <= len(refused) < 10
+    assert 5 <= len(refused) < 10
     assert caller.held <= BUFFERED
 
 
