@@ -155,6 +155,8 @@ class Http2:
     def send_head(self, stream: int, status: int, fields: Fields, *, ended: bool = False) -> None:
         """The header fields of a response, which may be all of it."""
         opened = self._connection.stream(stream)
+        if opened.send_window is None:  # the library would send it all the same
+            raise CallerGone
         with _sending(opened):
             opened.send_response(status, list(fields), ended)
 
