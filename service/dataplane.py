@@ -28,7 +28,6 @@ from service.classifier import Classifier
 from service.errors import DeadlineExceeded, Invalid, NotFound, RequestError, TooLarge, Unavailable
 from service.explaining.explainer import Explainer, Explanation
 from service.explaining.inspection import Inspection
-from service.heap import Heap
 from service.metrics import Metrics
 from service.prediction import Prediction
 from service.record import current
@@ -74,7 +73,6 @@ class DataPlane:
         self.buffers = Buffers(settings.max_buffered_bytes)
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
-        self.heap = Heap()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         metrics.states = repository.states
         for classifier in repository:
@@ -220,12 +218,9 @@ class DataPlane:
         self, batcher: Batcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
     ) -> list[Done]:
         pieces: list[Done] = []
-        try:
-            async with self._place(len(rows), time_limit):
-                for start in range(0, len(rows), batcher.max_rows):
-                    pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
-        finally:
-            self.heap.used(size)
+        async with self._place(len(rows), time_limit):
+            for start in range(0, len(rows), batcher.max_rows):
+                pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
         return pieces
 
     @asynccontextmanager

@@ -1,31 +1,43 @@
-"""Memory that large requests leave behind in the C library's heap, and its return to the kernel.
+"""Memory that has been freed, and its return to the kernel.
 
-A batch of a thousand texts is a thousand small blocks. Freed, they lie between others and glibc keeps the pages they
-were on: a worker that had 463 MB of them in use keeps about as much, though it could do with 109.
+A batch of a thousand texts, or a thousand connections, is thousands of small blocks. Freed, they lie between others and
+glibc keeps the pages that they were on: a worker that had 463 MB of them in use keeps about as much, and needs 109.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
 
-#: Characters of large requests after which it is worth to look for pages to return, a matter of milliseconds.
-_WORTH = 4 * 1024 * 1024
+#: Resident bytes above those of an idle worker from which pages are returned, which takes milliseconds.
+_EXCESS_BYTES = 16 * 1024 * 1024
+
+#: Seconds between two attempts.
+_SECONDS = 3.0
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others have no need of it, or no means
 
 
+def resident_bytes() -> int:
+    """The resident memory of this process; proc_pid_statm(5)."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE_BYTES
+
+
 class Heap:
-    """The heap of this process, as large requests use it. Belongs to one event loop."""
+    """The heap of a worker, made when it is idle."""
 
-    def __init__(self) -> None:
-        self._used = 0
+    def __init__(self, resident: Callable[[], int] = resident_bytes) -> None:
+        self._resident = resident
+        self._idle = resident()
+        self._trimmed = 0.0
 
-    def used(self, characters: int) -> None:
-        """A large request of so many characters, or ids, is done with."""
-        self._used += characters
-
-    def tidy(self) -> None:
-        """Return what is free, if there may be much; to be called now and then."""
-        if self._used >= _WORTH and _trim is not None:
-            self._used = 0
-            _trim(0)
+    def trim(self, now: float) -> None:
+        """Return free pages if there may be many. Called every second or so with the event loop's time."""
+        if _trim is None or now - self._trimmed < _SECONDS or self._resident() - self._idle < _EXCESS_BYTES:
+            return
+        self._trimmed = now
+        _trim(0)

@@ -22,6 +22,7 @@ from service.channel import Channel, ChannelClosed
 from service.dataplane import DataPlane
 from service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
 from service.grpc.server import Server as GrpcServer
+from service.heap import Heap
 from service.keeper import Keeper, Outcome
 from service.ledger import Fact, Order
 from service.listener import Connection, Listener
@@ -124,6 +125,7 @@ class Worker(uvicorn.Server):
         self._keeping.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
             self._keeping.append(asyncio.create_task(self._keeper.watch(self._settings.watch_interval)))
+        self._heap = Heap()
         self._channel.send("ready")
         self.started = True
 
@@ -134,7 +136,7 @@ class Worker(uvicorn.Server):
             self._tell("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()
-            self._dataplane.heap.tidy()
+            self._heap.trim(self._loop.time())
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
         return await super().on_tick(counter) or self._leaving

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -24,31 +26,50 @@ _MEGABYTE = 2**20
 def test_large_requests_leave_no_memory(max_pending: int, expected: set[int]) -> None:
     """The memory of large requests is the kernel's again soon after."""
     body = orjson.dumps({"texts": ["two dull hours " * 500] * 1000})
-    with ServerProcess("--workers", "1", "--max-pending-texts", str(max_pending)) as server:
+    limits = ("--max-pending-texts", str(max_pending), "--max-buffered-bytes", str(1024 * _MEGABYTE))
+    with ServerProcess("--workers", "1", *limits) as server:
         [worker] = children(server.process.pid)
-
-        def resident() -> float:
-            return int(Path(f"/proc/{worker}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
 
         def ask(_: int) -> int:
             return httpx.post(f"{server.url}/v1/predict_batch", content=body, timeout=PATIENCE).status_code
 
-        before = resident()
+        before = _resident(worker)
         with ThreadPoolExecutor(12) as callers:
             statuses = list(callers.map(ask, range(24)))
         assert set(statuses) == expected
-        eventually(lambda: resident() < before + 48)
+        eventually(lambda: _resident(worker) < before + 48)
 
 
-def test_little_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only after much was used does it look for pages to return, and then once."""
+def test_pages_are_returned_above_the_idle_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are returned while much more is resident than when the worker was idle, and not all the time."""
     returned: list[int] = []
     monkeypatch.setattr(heap, "_trim", returned.append)
-    used = Heap()
-    used.used(1000)
-    used.tidy()
+    resident = 100 * _MEGABYTE
+    worker = Heap(lambda: resident)
+    worker.trim(10)
+    resident += 15 * _MEGABYTE
+    worker.trim(20)
     assert returned == []
-    used.used(100 * _MEGABYTE)
-    used.tidy()
-    used.tidy()
+    resident += _MEGABYTE
+    worker.trim(30)
+    worker.trim(31)
     assert returned == [0]
+    worker.trim(34)
+    assert returned == [0, 0]
+
+
+def test_connections_leave_no_memory() -> None:
+    """The memory of many connections with unfinished heads is the kernel's again soon after they are closed."""
+    with ServerProcess("--workers", "1") as server:
+        [worker] = children(server.process.pid)
+        before = _resident(worker)
+        with ExitStack() as stack:
+            for _ in range(300):
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), PATIENCE))
+                connection.sendall(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 10_000)
+        eventually(lambda: _resident(worker) < before + 48)
+
+
+def _resident(pid: int) -> float:
+    """Megabytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE

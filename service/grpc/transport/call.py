@@ -312,6 +312,8 @@ class Call(Stream):
             self._timer = None
         self._complete.clear()
         self._messages = None
+        if self.failure is not None:
+            self.failure.__traceback__ = None  # its frames refer to this call, which would wait for a search for cycles
         self._terms.buffers.release(self._held)
         self._held = 0
 
