@@ -26,6 +26,9 @@ MAX_STREAMS = 128
 MAX_REQUESTS = 3500
 MAX_RESETS = 64
 
+#: Bytes that a client may send on a stream before more are granted.
+_WINDOW = 65_535
+
 #: Bytes of content that are sent at once.
 MAX_CONTENT = 16_384
 
@@ -94,11 +97,17 @@ class Http2:
         self._silent = 0  # bytes since the last event
         self._frames = b""  # of our own
         self._withheld: dict[int, int] = {}  # bytes by stream that the client may not send yet
+
+        def content(event: zttp.Data) -> None:
+            if self._withheld.get(event.stream_id, 0) > _WINDOW:  # the library has granted them, and does not object
+                self.fail("content beyond the window of a stream")
+            handler.content_received(event.stream_id, event.data, ended=False)
+
         self._handle: dict[type, Callable[[Any], None]] = {
             zttp.Request: lambda event: handler.request_received(
                 event.stream_id, event.method, event.target, event.headers, ended=event.end_stream
             ),
-            zttp.Data: lambda event: handler.content_received(event.stream_id, event.data, ended=False),
+            zttp.Data: content,
             zttp.EndOfMessage: lambda event: handler.content_received(event.stream_id, b"", ended=True),
             zttp.RstStream: lambda event: handler.stream_reset(event.stream_id),
             zttp.WindowUpdate: lambda event: handler.window_opened(),
@@ -146,6 +155,8 @@ class Http2:
     def send_head(self, stream: int, status: int, fields: Fields, *, ended: bool = False) -> None:
         """The header fields of a response, which may be all of it."""
         opened = self._connection.stream(stream)
+        if opened.send_window is None:  # the library would send it all the same
+            raise CallerGone
         with _sending(opened):
             opened.send_response(status, list(fields), ended)
 

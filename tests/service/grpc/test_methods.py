@@ -7,14 +7,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from service.http2.fields import encode
-from service.http2.stream import CallerGone
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError
 from service.grpc.methods import Counted
 from service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
 from service.grpc.transport.call import Call
+from service.grpc.transport.http2 import CallerGone
 from service.metrics import Metrics
 from tests.service.test_metrics import series
 
@@ -24,7 +23,8 @@ class FakeCall:
 
     def __init__(self, *messages: bytes, remaining: float | None = None, gone: bool = True) -> None:
         self.fields: dict[bytes, bytes] = {}
-        self.trailing = b""
+        self.trailing: list[tuple[bytes, bytes]] = []
+        self.request_id = ""
         self.failure: RequestError | None = None
         self.refusals: list[RequestError] = []
         self.answers: list[bytes] = []
@@ -42,7 +42,7 @@ class FakeCall:
     def remaining(self) -> float | None:
         return self._remaining
 
-    def message(self) -> bytes:
+    async def message(self) -> bytes:
         return self._messages.pop()
 
     async def read(self) -> bytes | None:
@@ -104,7 +104,7 @@ def test_answer(metrics: Metrics) -> None:
     method = counted(metrics).unary("/method", PredictRequest.FromString, answered)
     asyncio.run(method.run(cast(Call, call)))
     assert [Prediction.FromString(answer).label for answer in call.answers] == ["x"]
-    assert call.trailing.startswith(encode(b"x-request-id", b"")[:-1])
+    assert call.request_id and call.trailing == [(b"x-request-id", call.request_id.encode())]
     assert calls_ended(metrics) == {"OK": 1}
 
 

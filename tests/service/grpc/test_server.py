@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import queue
 import signal
@@ -11,15 +12,22 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo
+from google.rpc.status_pb2 import Status as RpcStatus
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.oip import MODEL_STREAM_INFER
+from service.grpc.oip import MODEL_STREAM_INFER, SERVER_READY
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from service.grpc.sentiment import PREDICT_STREAM
+from service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess, run
+from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
+from tests.service.grpc.raw import Caller, message
 from tests.service.rest.test_operations import scrape
 from tests.service.test_metrics import value
+
+HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{method}" for method in ("Check", "Watch"))
+ONE = PredictRequest(text="one").SerializeToString()
 
 
 def has_ipv6() -> bool:
@@ -130,3 +138,76 @@ def test_body_limit_holds() -> None:
         assert stub.Predict(message).tokens == 2
         assert refused(lambda: stub.Predict(PredictRequest(text="x" * 998))).code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert value(scrape(server), "sentiment_texts_total", model="imdb-cnn") == 1
+
+
+def test_access_log() -> None:
+    """With an access log every call leaves a line, whatever it asks for and however it ends."""
+    with ServerProcess("--access-log", "--workers", "1") as server, Caller(server.grpc_port) as caller:
+        assert caller.call(PREDICT, ONE).status == 0
+        assert caller.call(PREDICT, b"\xff").status == 3
+        assert caller.call(HEALTH_CHECK, b"").status == 0
+        assert caller.call("/no/such%0Aline", b"").status == 12
+        assert caller.call(SERVER_READY, b"").status == 0
+        watch = caller.begin(HEALTH_WATCH)
+        caller.data(watch, message(b""))
+        assert caller.next_frame() is not None
+        caller.send(wire.reset(watch))
+        for path, status in (
+            (PREDICT, "OK"),
+            (PREDICT, "INVALID_ARGUMENT"),
+            (HEALTH_CHECK, "OK"),
+            ("/no/such%250Aline", "UNIMPLEMENTED"),
+            (SERVER_READY, "OK"),
+            (HEALTH_WATCH, "CANCELLED"),
+        ):
+            line = server.wait_for_log(rf".*INFO.*gRPC {path} .*status={status}.*")[0]
+            assert "client=127.0.0.1" in line and "milliseconds=" in line
+
+
+def test_failures_are_logged() -> None:
+    """Without an access log a call leaves a line if it failed, and not if it was answered or refused."""
+    with ServerProcess("--workers", "1") as server, Caller(server.grpc_port) as caller:
+        assert caller.call(PREDICT, ONE).status == 0
+        assert caller.call(PREDICT, b"\xff").status == 3
+        assert caller.call(PREDICT, ONE, {"grpc-timeout": "0S"}).status == 4
+        server.wait_for_log(rf".*ERROR.*gRPC {PREDICT} .*status=DEADLINE_EXCEEDED.*")
+        assert len([line for line in server.log if "gRPC /" in line]) == 1
+
+
+def test_watches_of_a_connection(server: ServerProcess) -> None:
+    """A connection may watch health some times at once; an end makes room, and other connections have their own."""
+    with Caller(server.grpc_port) as caller, Caller(server.grpc_port) as other:
+        for _ in range(16):
+            watch = caller.begin(HEALTH_WATCH)
+            caller.data(watch, message(b""))
+        refused = caller.call(HEALTH_WATCH, b"")
+        assert refused.status == 8
+        assert refused.fields["grpc-message"] == "16 calls of this connection are watching, which is the limit"
+        caller.send(wire.reset(watch))
+        for each in (caller, other):
+            watch = each.begin(HEALTH_WATCH, {"grpc-timeout": "50m"})
+            each.data(watch, message(b""))
+            assert each.answer(watch).status == 4
+
+
+def test_compressed_answer(server: ServerProcess) -> None:
+    """A large answer is compressed for a client that accepts it, and means the same."""
+    batch = PredictBatchRequest(texts=["A great film."] * 1000).SerializeToString()
+    with Caller(server.grpc_port) as caller:
+        caller.send(wire.settings((wire.INITIAL_WINDOW_SIZE, 10**6)) + wire.window(0, 10**6))
+        plain = caller.call(PREDICT_BATCH, batch)
+        packed = caller.call(PREDICT_BATCH, batch, {"grpc-accept-encoding": "identity,deflate,gzip"})
+    assert "grpc-encoding" not in plain.fields and packed.fields["grpc-encoding"] == "gzip"
+    assert gzip.decompress(packed.messages[0]) == plain.messages[0]
+    assert len(packed.messages[0]) < len(plain.messages[0]) / 2
+
+
+def test_details_of_a_refusal(stub: SentimentStub) -> None:
+    """A refusal has details that programs can read: the reason, the request id, and when to try again."""
+    refusal = refused(lambda: stub.Predict(PredictRequest(text="x", model="none"), metadata=[("x-request-id", "mine")]))
+    status = RpcStatus.FromString(refusal.metadata["grpc-status-details-bin"])
+    assert (status.code, status.message) == (refusal.code.value[0], refusal.message)
+    info, request = ErrorInfo(), RequestInfo()
+    assert status.details[0].Unpack(info) and status.details[1].Unpack(request)
+    assert (info.domain, request.request_id) == ("sentiment-conv1d", "mine")
+    assert info.reason.isupper() and len(status.details) == 2

@@ -1,4 +1,4 @@
-"""A caller in memory, the application behind the server's connection, and a clock that stands still."""
+"""A client in memory, an application behind the server's connection, and clocks that stand still."""
 
 from __future__ import annotations
 
@@ -6,38 +6,54 @@ import asyncio
 from typing import Any
 
 import hpack
-from service.http2.connection import Connection, Limits
-from service.http2.fields import Head, encode
-from service.http2.stream import CallerGone, Stream
 
-from tests.service.http2 import wire
-from tests.service.http2.wire import Frame
+from service.buffers import Buffers
+from service.grpc.transport import stream as streams
+from service.grpc.transport.connection import Connection, Limits
+from service.grpc.transport.http2 import CallerGone, Fields
+from service.grpc.transport.stream import Head, Stream
+from service.grpc.transport.turns import Turns
+from tests.service.grpc import wire
+from tests.service.grpc.wire import Frame
 
 #: The fields around every answer, which `Caller.answers` expects.
-HEAD = b"\x88" + encode(b"content-type", b"text/plain")
-TAIL = encode(b"outcome", b"good")
-
-#: What asyncio's transports have.
-HIGH_WATER, LOW_WATER = 65_536, 16_384
+HEAD = Head(200, [(b"content-type", b"text/plain")])
+TAIL: Fields = [(b"outcome", b"good")]
 
 LIMITS = Limits(
     streams=100,
-    head_bytes=16_384,
     handshake_seconds=10,
     idle_seconds=300,
     age_seconds=3600,
     write_seconds=30,
 )
 
+#: What there is for incomplete frames and calls.
+BUFFERED = 1_000_000
+
+#: A path that is none of gRPC's, for `Caller`.
+UNSUPPORTED = [*wire.POST[:2], (":path", "/unsupported"), wire.POST[3]]
+
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose clock goes on when a test says so."""
+    """An event loop whose clock goes on when a test says so. What its callbacks and tasks raise is kept."""
 
-    now = 1000.0
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.tick = 0.0  # of `perf_counter`
+        self.failures: list[dict[str, Any]] = []
+        self.counter = 0.0
+        self.set_exception_handler(lambda loop, context: self.failures.append(context))
 
     def time(self) -> float:
         """Seconds."""
         return self.now
+
+    def perf_counter(self) -> float:
+        """Seconds, `tick` more at every look."""
+        self.counter += self.tick
+        return self.counter
 
     def turn(self) -> None:
         """Run what is ready."""
@@ -46,31 +62,37 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written until the caller reads it."""
+    """Keeps what is written until the client reads it."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__({"sslcontext": None})
+        super().__init__({"peername": ("192.0.2.1", 5000)})
         self.unread = bytearray()
         self.written = 0
         self.reading = True
         self.closing = self.aborted = False
         self._connection = connection
         self._paused = False
+        self._high = 65_536
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """As asyncio does."""
+        assert high is not None
+        self._high = high
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Take what the server sends."""
         assert not self.closing
         self.unread += data
         self.written += len(data)
-        if len(self.unread) > HIGH_WATER and not self._paused:
+        if len(self.unread) > self._high and not self._paused:
             self._paused = True
             self._connection.pause_writing()
 
     def take(self, size: int | None = None) -> bytes:
-        """What the caller reads: all, or so many bytes."""
+        """What the client reads: all, or so many bytes."""
         taken = bytes(self.unread[:size])
         del self.unread[:size]
-        if self._paused and len(self.unread) <= LOW_WATER:
+        if self._paused and len(self.unread) <= self._high // 4:
             self._paused = False
             self._connection.resume_writing()
         return taken
@@ -88,29 +110,35 @@ class Transport(asyncio.Transport):
         self.closing = self.aborted = True
 
     def pause_reading(self) -> None:
-        """Hear nothing."""
+        """Receive nothing."""
         self.reading = False
 
     def resume_reading(self) -> None:
-        """Hear again."""
+        """Receive again."""
         self.reading = True
 
     def get_write_buffer_size(self) -> int:
-        """What the caller has not read."""
+        """What the client has not read."""
         return len(self.unread)
 
 
 class Request(Stream):
     """What the application has of one request; it answers when a test says so."""
 
-    def __init__(self, connection: Connection, identity: int, head: Head, loop: Loop) -> None:
-        super().__init__(connection, identity)
-        self.head = head
+    def __init__(self, connection: Connection, identity: int, fields: dict[bytes, bytes], loop: Loop) -> None:
+        super().__init__(identity)
+        self.fields = fields
         self.body = b""
-        self.complete = self.gone = False
+        self.complete = self.gone = self.waiting = False
         self.watched: float | None = None
         self.task: asyncio.Task[None] | None = None
+        self.connection = connection
         self._loop = loop
+
+    @property
+    def parked(self) -> bool:
+        """As a test says."""
+        return self.waiting
 
     def answer(self, content: bytes) -> None:
         """Begin to send it."""
@@ -118,7 +146,7 @@ class Request(Stream):
 
     async def _answer(self, content: bytes) -> None:
         try:
-            await self.send(content, head=HEAD, tail=TAIL)
+            await self.connection.sender.send(self, content, head=HEAD, trailers=TAIL)
         except CallerGone:
             self.gone = True
 
@@ -127,11 +155,10 @@ class Request(Stream):
         self.complete = self.ended
 
     def received(self, data: bytes) -> None:
-        """Take it, and let more come."""
+        """Take it."""
         assert not self.complete
         self.body += data
         self.complete = self.ended
-        self.allow(len(data))
 
     def lost(self) -> None:
         """Take note."""
@@ -162,24 +189,39 @@ class Echo(Request):
 class Caller:
     """Has a connection to the server, with an application that makes a `kind` of every request."""
 
-    def __init__(self, loop: Loop, kind: type[Request] = Echo, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, loop: Loop, kind: type[Request] = Echo, limits: Limits = LIMITS, turns: Turns | None = None
+    ) -> None:
         self.loop = loop
         self.requests: dict[int, Request] = {}
         self.closed = 0  # how often the server was told
-        self.connection = Connection(loop, limits, self._opened, self._closed)
+        self.buffers = Buffers(BUFFERED)
+        self.connection = Connection(loop, limits, turns or Turns(loop), self.buffers, self._opened, self._closed)
         self.transport = Transport(self.connection)
         self.decoder = hpack.Decoder()
         self._kind = kind
         self._rest = b""
         self.connection.connection_made(self.transport)
 
-    def _opened(self, connection: Connection, number: int, head: Head) -> Stream:
+    def _opened(self, connection: Connection, number: int, request: streams.Request) -> Stream | None:
         assert number not in self.requests
-        self.requests[number] = self._kind(connection, number, head, self.loop)
+        if request.path == b"/unsupported":
+            return None
+        self.requests[number] = self._kind(connection, number, dict(request.fields), self.loop)
         return self.requests[number]
 
     def _closed(self, connection: Connection) -> None:
         self.closed += 1
+
+    @property
+    def held(self) -> int:
+        """The bytes that are counted."""
+        return self.buffers._held
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the server has not made frames of."""
+        return self.connection._http2.unread
 
     def greet(self, *settings: tuple[int, int]) -> None:
         """Say the preface, and forget what the server says to it."""
@@ -212,7 +254,7 @@ class Caller:
     def settle(self) -> None:
         """Let the server do what it can do."""
         quiet = 0
-        while quiet < 30:
+        while quiet < 5 or (not self.transport.reading and self.connection._waiting and quiet < 10_000):
             before = self.transport.written
             self.loop.turn()
             quiet = 0 if self.transport.written > before else quiet + 1
@@ -233,10 +275,13 @@ class Caller:
             self.say(wire.ping(flags=wire.ACK))
 
     def leave(self) -> None:
-        """Be gone."""
+        """Be gone; nothing is left behind, and nothing has failed."""
         self.transport.abort()
         self.connection.connection_lost(None)
         self.settle()
+        assert self.held == 0
+        assert not self.connection.streams
+        assert self.loop.failures == []
 
     def answers(self, frames: list[Frame]) -> dict[int, bytes]:
         """The content of the answers that are complete; their fields must be as they were sent."""
@@ -260,7 +305,7 @@ class Caller:
 
 
 def fate(frames: list[Frame]) -> list[str]:
-    """What the server has against a caller: the connections and streams that it ended, and why."""
+    """What the server has against a client: the connections and streams that it ended, and why."""
     return [
         f"GOAWAY {each.code}" if each.kind == "GOAWAY" else f"RST_STREAM {each.stream} {each.code}"
         for each in frames

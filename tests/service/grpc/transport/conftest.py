@@ -1,0 +1,31 @@
+"""An event loop whose clocks stand still, and a client that has said hello."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from service.grpc.transport import connection, turns
+from tests.service.grpc.transport.caller import Caller, Loop
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[Loop]:
+    """The event loop, which tests share: none leaves anything on it."""
+    loop = Loop()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (connection, turns):
+            patch.setattr(module, "perf_counter", loop.perf_counter)
+        yield loop
+    loop.close()
+
+
+@pytest.fixture
+def caller(loop: Loop) -> Iterator[Caller]:
+    """A client whose requests are answered with what they say."""
+    caller = Caller(loop)
+    caller.greet()
+    yield caller
+    caller.leave()
+    assert caller.closed == 1

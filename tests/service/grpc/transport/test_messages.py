@@ -1,0 +1,249 @@
+"""Messages cut out of what arrives, and their compression."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import itertools
+import os
+import zlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import Malformed, MessageTooLarge, Overloaded, RequestError, UnsupportedEncoding
+from service.grpc.transport.messages import (
+    PREFIX_BYTES,
+    Decompression,
+    Message,
+    Messages,
+    check_encoding,
+    compress,
+    worth_compressing,
+    wrap,
+)
+
+LIMIT = 100
+
+#: What may be expanded, for `Decompression`, and the most that is in one turn of the event loop.
+EXPANDED = 1_000_000
+STEP = 65_536
+
+COMPRESS: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"deflate": zlib.compress}
+ENCODINGS = [b"identity", *COMPRESS]
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
+
+
+# Where messages begin and end.
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=LIMIT), st.booleans()), max_size=5),
+    st.lists(st.integers(0, 1000)),
+    st.sampled_from(sorted(COMPRESS)),
+)
+def test_messages_come_out_as_they_went_in(
+    contents: list[tuple[bytes, bool]], places: list[int], encoding: bytes
+) -> None:
+    """However the bytes are cut; what is compressed is said to be."""
+    data = b"".join(wrap(content, compressed=compressed) for content, compressed in contents)
+    messages = Messages(LIMIT, encoding)
+    assert [each for piece in cut(data, places) for each in messages.feed(piece)] == [
+        Message(content, compressed) for content, compressed in contents
+    ]
+    assert messages.incomplete == 0
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 300)), st.sampled_from(ENCODINGS))
+def test_any_bytes(data: bytes, places: list[int], encoding: bytes) -> None:
+    """Whatever arrives, there are messages within the limit or a refusal, and no more is kept than has arrived."""
+    messages = Messages(LIMIT, encoding)
+    arrived = 0
+    try:
+        for piece in cut(data, places):
+            arrived += len(piece)
+            for each in messages.feed(piece):
+                assert len(each.content) <= LIMIT
+                arrived -= PREFIX_BYTES + len(each.content)
+            assert messages.incomplete == arrived
+    except RequestError:
+        pass
+
+
+def test_limit() -> None:
+    """A message of the limit is taken; of one that is larger, the announcement is enough."""
+    assert Messages(LIMIT, b"identity").feed(wrap(bytes(LIMIT))) == [Message(bytes(LIMIT), compressed=False)]
+    with pytest.raises(MessageTooLarge, match="a message of 101 bytes is larger than max_body_bytes, 100"):
+        Messages(LIMIT, b"identity").feed(wrap(bytes(LIMIT + 1))[:PREFIX_BYTES])
+
+
+@pytest.mark.parametrize(("flag", "encoding"), [(2, b"gzip"), (255, b"gzip"), (1, b"identity")])
+def test_flags(flag: int, encoding: bytes) -> None:
+    """A message begins with 0, or with 1 where there is a compression."""
+    with pytest.raises(Malformed):
+        Messages(LIMIT, encoding).feed(bytes((flag, 0, 0, 0, 0)))
+
+
+def test_encodings() -> None:
+    """What is understood is named where something else is asked for."""
+    for encoding in ENCODINGS:
+        check_encoding(encoding)
+    with pytest.raises(UnsupportedEncoding, match="identity, gzip, deflate"):
+        check_encoding(b"br")
+
+
+# Decompression.
+
+
+async def expand(data: bytes, encoding: bytes, limit: int = EXPANDED) -> tuple[bytes, list[int]]:
+    """The content of a message, and the bytes that were counted one after the other."""
+    held: list[int] = []
+    return await Decompression(limit).expand(data, encoding, held.append), held
+
+
+@given(
+    content=st.binary(max_size=2000),
+    times=st.integers(1, 300),
+    encoding=st.sampled_from(sorted(COMPRESS)),
+)
+def test_expanded_messages(content: bytes, times: int, encoding: bytes) -> None:
+    """A message is what was compressed; every byte is counted, no more of them at once than a step has."""
+    content *= times
+    expanded, held = asyncio.run(expand(COMPRESS[encoding](content), encoding))
+    assert expanded == content
+    assert sum(held) == len(content) and max(held) <= STEP
+
+
+@pytest.mark.parametrize("encoding", sorted(COMPRESS))
+def test_content_that_cannot_be_compressed(encoding: bytes) -> None:
+    """A message that is no smaller compressed is expanded as well."""
+    content = os.urandom(EXPANDED)
+    assert asyncio.run(expand(COMPRESS[encoding](content), encoding))[0] == content
+
+
+@given(content=st.binary(max_size=2000), encoding=st.sampled_from(sorted(COMPRESS)), data=st.data())
+def test_broken_messages(content: bytes, encoding: bytes, data: st.DataObject) -> None:
+    """A message that lacks its end, or has something after it, is refused."""
+    whole = COMPRESS[encoding](content)
+    for broken in (whole[: data.draw(st.integers(0, len(whole) - 1))], whole + data.draw(st.binary(min_size=1))):
+        with pytest.raises(Malformed, match="a message is no "):
+            asyncio.run(expand(broken, encoding))
+
+
+@given(data=st.binary(max_size=300), encoding=st.sampled_from(sorted(COMPRESS)))
+def test_noise(data: bytes, encoding: bytes) -> None:
+    """Bytes that are no compressed message are refused."""
+    with pytest.raises(Malformed):
+        asyncio.run(expand(data, encoding))
+
+
+@pytest.mark.parametrize("encoding", sorted(COMPRESS))
+def test_limit_of_what_is_expanded(encoding: bytes) -> None:
+    """The limit is of what a message is, not of what is sent; nothing beyond it is counted or kept."""
+    for size in (0, 1, STEP - 1, STEP, STEP + 1, EXPANDED):
+        assert len(asyncio.run(expand(COMPRESS[encoding](bytes(size)), encoding))[0]) == size
+    held: list[int] = []
+    for size in (EXPANDED + 1, 100 * EXPANDED):
+        held.clear()
+        with pytest.raises(MessageTooLarge, match="larger than max_body_bytes, 1000000, when it is expanded"):
+            asyncio.run(Decompression(EXPANDED).expand(COMPRESS[encoding](bytes(size)), encoding, held.append))
+        assert sum(held) <= EXPANDED
+
+
+def test_others_get_their_turn() -> None:
+    """The event loop goes on while a large message is expanded, a step a turn."""
+
+    async def steps() -> int:
+        turns = 0
+        expanding = asyncio.ensure_future(expand(gzip.compress(bytes(EXPANDED)), b"gzip"))
+        while not expanding.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return turns
+
+    assert asyncio.run(steps()) >= EXPANDED // STEP
+
+
+def test_one_large_message_at_a_time() -> None:
+    """Of large messages only the first step is expanded beside another one; small ones do not wait for large ones."""
+    order: list[int] = []
+
+    async def several() -> list[bytes]:
+        decompression = Decompression(EXPANDED)
+        contents = [bytes(EXPANDED), bytes(EXPANDED - 1), b"small", bytes(EXPANDED - 2)]
+        return await asyncio.gather(
+            *(
+                decompression.expand(gzip.compress(content), b"gzip", lambda size, number=number: order.append(number))  # type: ignore[misc]
+                for number, content in enumerate(contents)
+            )
+        )
+
+    assert [len(content) for content in asyncio.run(several())] == [EXPANDED, EXPANDED - 1, 5, EXPANDED - 2]
+    first = {number: order.index(number) for number in range(4)}
+    rest = [number for at, number in enumerate(order) if at != first[number]]
+    assert rest == sorted(rest)
+    assert first[2] < len(order) - order[::-1].index(0) - 1
+
+
+@pytest.mark.parametrize("end", ["refused", "cancelled", "broken"])
+def test_large_messages_that_are_given_up(end: str) -> None:
+    """The next large message is expanded, whatever becomes of the one before."""
+
+    async def two() -> bytes:
+        decompression = Decompression(EXPANDED)
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            if end == "refused" and held > EXPANDED // 2:
+                raise Overloaded("full")
+
+        data = gzip.compress(bytes(EXPANDED))
+        first = asyncio.ensure_future(decompression.expand(data[:-4] if end == "broken" else data, b"gzip", hold))
+        for _ in range(6):
+            await asyncio.sleep(0)
+        assert held >= 3 * STEP
+        second = asyncio.ensure_future(decompression.expand(data, b"gzip", lambda size: None))
+        await asyncio.sleep(0)
+        if end == "cancelled":
+            first.cancel()
+        [result] = await asyncio.gather(first, return_exceptions=True)
+        assert isinstance(result, (Overloaded, asyncio.CancelledError, Malformed))
+        return await second
+
+    assert len(asyncio.run(two())) == EXPANDED
+
+
+# Compression.
+
+
+@pytest.mark.parametrize(
+    ("size", "accepted", "worthwhile"),
+    [
+        (16_384, b"gzip", True),
+        (16_384, b"identity,deflate, gzip", True),
+        (16_383, b"gzip", False),
+        (10**6, b"identity,deflate", False),
+        (10**6, b"x-gzip", False),
+        (10**6, b"", False),
+    ],
+)
+def test_what_is_worth_compressing(size: int, accepted: bytes, worthwhile: bool) -> None:
+    """Answers of some size are compressed, for clients that accept it."""
+    assert worth_compressing(size, accepted) is worthwhile
+
+
+@pytest.mark.parametrize("size", [16_384, 131_072, 131_073, 10**6])
+def test_compressed_answers(size: int) -> None:
+    """What is compressed, on a thread or not, is smaller, the same every time, and can be expanded."""
+    content = b"A great film. " * (size // 14 + 1)
+    first, second = asyncio.run(compress(content)), asyncio.run(compress(content))
+    assert first == second and len(first) < size // 10
+    assert gzip.decompress(first) == content

@@ -1,0 +1,98 @@
+"""How connections share the event loop."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.grpc.transport.turns import _SHARE_SECONDS, _TURN_SECONDS, Turns
+from tests.service.grpc.transport.caller import Loop
+
+
+class Reader:
+    """Has so many frames, each of which takes some time."""
+
+    def __init__(self, loop: Loop, frames: int, seconds: float = 0.0001, log: list[Reader] | None = None) -> None:
+        self.frames = frames
+        self.reads = 0
+        self._loop = loop
+        self._seconds = seconds
+        self._log = log if log is not None else []
+
+    def read(self, until: float) -> bool:
+        """Take frames until that time."""
+        self.reads += 1
+        self._log.append(self)
+        while self.frames:
+            self.frames -= 1
+            self._loop.counter += self._seconds
+            if self._loop.perf_counter() >= until:
+                break
+        return self.frames > 0
+
+
+@pytest.fixture
+def turns(loop: Loop) -> Turns:
+    """Turns of an event loop whose clock goes on as frames are read."""
+    return Turns(loop)
+
+
+def test_little_to_read(loop: Loop, turns: Turns) -> None:
+    """A connection with little to be read need not wait, and nothing is left on the event loop."""
+    for _ in range(5):
+        assert turns.read(Reader(loop, 2))
+    loop.turn()
+    loop.turn()
+    assert turns._until is None and not loop._ready  # type: ignore[attr-defined]
+
+
+def test_much_to_read(loop: Loop, turns: Turns) -> None:
+    """One with much reads its share, waits while another one reads, and comes to its end."""
+    reader, log = Reader(loop, 1000), []
+    assert not turns.read(reader)
+    assert 1000 - reader.frames <= 1 + _SHARE_SECONDS / 0.0001
+    while reader.frames:
+        before, left = loop.counter, reader.frames
+        loop.turn()
+        assert reader.frames < left
+        assert loop.counter - before <= _TURN_SECONDS + 0.001
+        log.append(loop.counter - before)
+    assert len(log) >= 20
+    loop.turn()
+    loop.turn()
+    assert turns._until is None
+
+
+def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
+    """However many connections have something to be read, a turn of the event loop takes no longer."""
+    readers = [Reader(loop, 30) for _ in range(100)]
+    before = loop.counter
+    waiting = [not turns.read(reader) for reader in readers]
+    assert loop.counter - before <= _TURN_SECONDS + 0.001
+    assert waiting[0] and all(waiting[10:])
+    while any(reader.frames for reader in readers):
+        before = loop.counter
+        loop.turn()
+        assert loop.counter - before <= _TURN_SECONDS + 0.001
+
+
+def test_fairness(loop: Loop, turns: Turns) -> None:
+    """Connections take turns, in the order in which they came."""
+    log: list[Reader] = []
+    readers = [Reader(loop, 40, log=log) for _ in range(6)]
+    for reader in readers:
+        assert not turns.read(reader)
+    late = Reader(loop, 1, log=log)
+    assert not turns.read(late)
+    while any(reader.frames for reader in (*readers, late)):
+        loop.turn()
+    assert log[:20] == [readers[0], *readers, late, *readers, *readers]
+
+
+def test_one_frame_that_takes_long(loop: Loop, turns: Turns) -> None:
+    """After a frame that takes longer than a turn, others wait for the next one and are read in it."""
+    assert turns.read(Reader(loop, 1, seconds=0.05))
+    other = Reader(loop, 1)
+    assert not turns.read(other)
+    assert other.reads == 0
+    loop.turn()
+    assert other.reads == 1
