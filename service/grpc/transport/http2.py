@@ -42,7 +42,12 @@ _MAX_SILENT_BYTES = 131_072
 #: The header of a frame: length (high 8 and low 16 bits), type, flags and stream (RFC 9113, section 4.1). The library
 #: sends no PING of ours, and a WINDOW_UPDATE for all content, whether or not the application has made use of it.
 _FRAME = Struct(">BHBBL")
-_PING, _WINDOW_UPDATE = 6, 8
+_HEADERS, _PING, _WINDOW_UPDATE = 1, 6, 8
+
+#: The library uses no table for the fields of responses, and does not tell a client whose table is smaller than usual,
+#: which has to be told in front of the next fields (RFC 7541, section 4.2).
+_TABLE_SIZE, _USUAL_TABLE = zttp.H2Settings.HEADER_TABLE_SIZE, 4096
+_NO_TABLE = b"\x20"
 
 _CANCEL, _REFUSED, _CALM = (
     zttp.H2ErrorCode.CANCEL,
@@ -96,12 +101,18 @@ class Http2:
         self._received = bytearray()
         self._silent = 0  # bytes since the last event
         self._frames = b""  # of our own
+        self._small_table = False  # and the client has to be told that it is not used
         self._withheld: dict[int, int] = {}  # bytes by stream that the client may not send yet
 
         def content(event: zttp.Data) -> None:
             if self._withheld.get(event.stream_id, 0) > _WINDOW:  # the library has granted them, and does not object
                 self.fail("content beyond the window of a stream")
             handler.content_received(event.stream_id, event.data, ended=False)
+
+        def settings(event: zttp.Settings) -> None:
+            if any(name == _TABLE_SIZE and size < _USUAL_TABLE for name, size in event.params):
+                self._small_table = True
+            handler.settings_received()
 
         self._handle: dict[type, Callable[[Any], None]] = {
             zttp.Request: lambda event: handler.request_received(
@@ -112,7 +123,7 @@ class Http2:
             zttp.RstStream: lambda event: handler.stream_reset(event.stream_id),
             zttp.WindowUpdate: lambda event: handler.window_opened(),
             zttp.Ping: lambda event: handler.ping_received(event.data, answer=event.ack),
-            zttp.Settings: lambda event: handler.settings_received(),
+            zttp.Settings: settings,
             zttp.GoAway: lambda event: handler.goaway_received(),
         }
 
@@ -212,20 +223,24 @@ class Http2:
     def take(self) -> bytes:
         """The bytes to send."""
         data = self._connection.data_to_send()
-        if self._withheld:
-            data = self._without_withheld(data)
+        if self._withheld or self._small_table:
+            data = self._amended(data)
         if self._frames:
             data, self._frames = data + self._frames, b""
         return data
 
-    def _without_withheld(self, data: bytes) -> bytes:
-        """Frames without the WINDOW_UPDATEs of streams that are withheld, which zttp makes whenever content is read."""
+    def _amended(self, data: bytes) -> bytes:
+        """Frames without WINDOW_UPDATEs of withheld streams, and with what a client with a small table has to know."""
         kept, start = [], 0
         while start < len(data):
-            high, low, kind, _, stream = _FRAME.unpack_from(data, start)
-            end = start + _FRAME.size + (high << 16 | low)
+            high, low, kind, flags, stream = _FRAME.unpack_from(data, start)
+            content = start + _FRAME.size
+            end = content + (high << 16 | low)
             if kind == _WINDOW_UPDATE and stream in self._withheld:
-                self._withheld[stream] += int.from_bytes(data[start + _FRAME.size : end])
+                self._withheld[stream] += int.from_bytes(data[content:end])
+            elif kind == _HEADERS and self._small_table:
+                kept += [_FRAME.pack(high, low + 1, kind, flags, stream), _NO_TABLE, data[content:end]]
+                self._small_table = False
             else:
                 kept.append(data[start:end])
             start = end
