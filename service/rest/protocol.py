@@ -58,6 +58,8 @@ _REQUEST_BYTES = 4096
 #: Seconds after a shutdown in which idle connections may still bring a request, since one may be on its way.
 _FAREWELL_SECONDS = 0.5
 
+_NO_HTTP = "what arrived is not HTTP/1.1"
+
 _OFFER = {b"connection", b"upgrade", b"http2-settings"}
 
 
@@ -101,7 +103,7 @@ class Protocol(HttpToolsProtocol):
         self._discarded = 0  # bytes of a body whose response is complete
         self._objection: RequestError | None = None  # of ours, to what the parser is about to refuse
         self._refusal: RequestError | None = None  # after which nothing more is read
-        self._refused = False
+        self._refused = self._ending = False
         self._until: float | None = None
         self._common_of: object = None
         self._common = b""
@@ -243,7 +245,8 @@ class Protocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Finish what has begun, and what may be on its way, and close."""
-        self._leave_fast_path()
+        self._ending = True
+        self._expire_fast_path()
         if self._refused:
             self.transport.close()
         elif self._idle and self._until is not None:
@@ -287,7 +290,7 @@ class Protocol(HttpToolsProtocol):
         One who does not read a response is cut off where the connection was closed as well, since what is in its buffer
         would keep it open until it is read.
         """
-        self._leave_fast_path()
+        self._expire_fast_path()
         if (
             self._until is not None
             and now >= self._until
@@ -332,7 +335,7 @@ class Protocol(HttpToolsProtocol):
             if len(self.pipeline) > MAX_PIPELINED:
                 self.transport.abort()
             else:
-                self._refuse(self._objection or Malformed("what arrived is not HTTP/1.1"))
+                self._refuse(self._objection or Malformed(_NO_HTTP))
         else:
             if self._reading:
                 self._check_undone(len(data), stepped=steps != self._steps)
@@ -431,6 +434,12 @@ class Protocol(HttpToolsProtocol):
             if body := request.take_body():
                 super().on_body(body)
 
+    def _expire_fast_path(self) -> None:
+        try:
+            self._leave_fast_path()
+        except httptools.HttpParserError:
+            self._refuse(self._objection or Malformed(_NO_HTTP))
+
     def _is_last(self) -> bool:
         """Whether the connection is to close after the response that is about to be written: nothing comes after it."""
         return self._draining() and not self.pipeline and not self._reading and not self._has_unread()
@@ -443,7 +452,7 @@ class Protocol(HttpToolsProtocol):
 
     def _wait(self, seconds: float) -> None:
         """Close the connection unless the request is complete, or its head, by then."""
-        self._until = self.loop.time() + seconds
+        self._until = self.loop.time() + (min(seconds, _FAREWELL_SECONDS) if self._ending else seconds)
 
     # Refusals of what never became a request.
 
