@@ -38,7 +38,6 @@ MAX_HEAD_BYTES = 65_536
 
 #: Headers of one request, each of which takes more memory than it has bytes.
 MAX_HEADERS = 128
-_TOO_MANY_HEADERS = f"there are more than {MAX_HEADERS} headers, which is the limit"
 
 #: Bytes of a head, which idle connections may have as well, that are not charged.
 _FREE_HEAD_BYTES = 4096
@@ -165,6 +164,15 @@ class Protocol(HttpToolsProtocol):
         self._begun = False
         self._steps += 1
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header or a trailer. As uvicorn does, within a limit."""
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        if len(self.headers) > MAX_HEADERS:
+            self._object(HeadTooLarge(f"there are more than {MAX_HEADERS} headers, which is the limit"))
+
     def on_headers_complete(self) -> None:
         """Start the request, unless it is parsed again without its offer, or takes the fast path once complete."""
         self._in_head = False
@@ -175,8 +183,6 @@ class Protocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if (objection := framing.objection(version, self.headers)) is not None:
             self._object(objection)
-        if len(self.headers) > MAX_HEADERS:
-            self._object(HeadTooLarge(_TOO_MANY_HEADERS))
         if self._application is not None and self._idle and self.parser.get_method() == b"POST":
             fields = dict(self.headers)
             if not self.expect_100_continue and (match := self._application.direct(self.url, fields)) is not None:
@@ -346,8 +352,6 @@ class Protocol(HttpToolsProtocol):
         if stepped and self._in_head and self._idle:
             self._wait(self._header_timeout)
         try:
-            if len(self.headers) > MAX_HEADERS:
-                raise HeadTooLarge(_TOO_MANY_HEADERS)
             if (self._in_head or not stepped) and self._undone > _FREE_HEAD_BYTES:
                 self._charge.add(count)
             if self._undone > MAX_HEAD_BYTES:
@@ -463,6 +467,7 @@ class Protocol(HttpToolsProtocol):
             return
         self._refusal = error
         self._reading = False
+        self.headers = []
         if self._idle:
             self._write_refusal(error)
         else:
