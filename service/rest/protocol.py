@@ -450,6 +450,8 @@ class Protocol(HttpToolsProtocol):
 
     def _has_unread(self) -> bool:
         """Whether bytes have arrived that the event loop has not read yet."""
+        if self.transport.is_closing():
+            return False
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))
