@@ -38,7 +38,6 @@ MAX_HEAD_BYTES = 65_536
 
 #: Headers of one request, each of which takes more memory than it has bytes.
 MAX_HEADERS = 128
-_TOO_MANY_HEADERS = f"there are more than {MAX_HEADERS} headers, which is the limit"
 
 #: Bytes of a head, which idle connections may have as well, that are not charged.
 _FREE_HEAD_BYTES = 4096
@@ -57,6 +56,8 @@ _REQUEST_BYTES = 4096
 
 #: Seconds after a shutdown in which idle connections may still bring a request, since one may be on its way.
 _FAREWELL_SECONDS = 0.5
+
+_NO_HTTP = "what arrived is not HTTP/1.1"
 
 _OFFER = {b"connection", b"upgrade", b"http2-settings"}
 
@@ -101,7 +102,7 @@ class Protocol(HttpToolsProtocol):
         self._discarded = 0  # bytes of a body whose response is complete
         self._objection: RequestError | None = None  # of ours, to what the parser is about to refuse
         self._refusal: RequestError | None = None  # after which nothing more is read
-        self._refused = False
+        self._refused = self._ending = False
         self._until: float | None = None
         self._common_of: object = None
         self._common = b""
@@ -163,6 +164,15 @@ class Protocol(HttpToolsProtocol):
         self._begun = False
         self._steps += 1
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header or a trailer. As uvicorn does, within a limit."""
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        if len(self.headers) > MAX_HEADERS:
+            self._object(HeadTooLarge(f"there are more than {MAX_HEADERS} headers, which is the limit"))
+
     def on_headers_complete(self) -> None:
         """Start the request, unless it is parsed again without its offer, or takes the fast path once complete."""
         self._in_head = False
@@ -173,8 +183,6 @@ class Protocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if (objection := framing.objection(version, self.headers)) is not None:
             self._object(objection)
-        if len(self.headers) > MAX_HEADERS:
-            self._object(HeadTooLarge(_TOO_MANY_HEADERS))
         if self._application is not None and self._idle and self.parser.get_method() == b"POST":
             fields = dict(self.headers)
             if not self.expect_100_continue and (match := self._application.direct(self.url, fields)) is not None:
@@ -243,7 +251,8 @@ class Protocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Finish what has begun, and what may be on its way, and close."""
-        self._leave_fast_path()
+        self._ending = True
+        self._expire_fast_path()
         if self._refused:
             self.transport.close()
         elif self._idle and self._until is not None:
@@ -287,7 +296,7 @@ class Protocol(HttpToolsProtocol):
         One who does not read a response is cut off where the connection was closed as well, since what is in its buffer
         would keep it open until it is read.
         """
-        self._leave_fast_path()
+        self._expire_fast_path()
         if (
             self._until is not None
             and now >= self._until
@@ -332,7 +341,7 @@ class Protocol(HttpToolsProtocol):
             if len(self.pipeline) > MAX_PIPELINED:
                 self.transport.abort()
             else:
-                self._refuse(self._objection or Malformed("what arrived is not HTTP/1.1"))
+                self._refuse(self._objection or Malformed(_NO_HTTP))
         else:
             if self._reading:
                 self._check_undone(len(data), stepped=steps != self._steps)
@@ -343,8 +352,6 @@ class Protocol(HttpToolsProtocol):
         if stepped and self._in_head and self._idle:
             self._wait(self._header_timeout)
         try:
-            if len(self.headers) > MAX_HEADERS:
-                raise HeadTooLarge(_TOO_MANY_HEADERS)
             if (self._in_head or not stepped) and self._undone > _FREE_HEAD_BYTES:
                 self._charge.add(count)
             if self._undone > MAX_HEAD_BYTES:
@@ -431,19 +438,27 @@ class Protocol(HttpToolsProtocol):
             if body := request.take_body():
                 super().on_body(body)
 
+    def _expire_fast_path(self) -> None:
+        try:
+            self._leave_fast_path()
+        except httptools.HttpParserError:
+            self._refuse(self._objection or Malformed(_NO_HTTP))
+
     def _is_last(self) -> bool:
         """Whether the connection is to close after the response that is about to be written: nothing comes after it."""
         return self._draining() and not self.pipeline and not self._reading and not self._has_unread()
 
     def _has_unread(self) -> bool:
         """Whether bytes have arrived that the event loop has not read yet."""
+        if self.transport.is_closing():
+            return False
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
     def _wait(self, seconds: float) -> None:
         """Close the connection unless the request is complete, or its head, by then."""
-        self._until = self.loop.time() + seconds
+        self._until = self.loop.time() + (min(seconds, _FAREWELL_SECONDS) if self._ending else seconds)
 
     # Refusals of what never became a request.
 
@@ -454,6 +469,7 @@ class Protocol(HttpToolsProtocol):
             return
         self._refusal = error
         self._reading = False
+        self.headers = []
         if self._idle:
             self._write_refusal(error)
         else:

@@ -1,5 +1,6 @@
 """Callers with kept connections while the service is told to leave: none of their requests is lost."""
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -10,8 +11,9 @@ import httpx
 import pytest
 import urllib3
 
-from tests.processes import PATIENCE, ServerProcess, eventually
+from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.rest.raw import Connection, request
+from tests.service.test_supervisor import children
 
 GOOD = b'{"text": "A great film."}'
 
@@ -81,6 +83,38 @@ def test_callers_who_keep_their_connections(workers: str) -> None:
         results = [each.result() for each in asking]
     assert [broken for _, broken in results if broken] == []
     assert sum(answers for answers, _ in results) > 200
+
+
+@pytest.mark.parametrize("delay", ["0", "0.5"])
+def test_callers_who_do_not_go_on(delay: str) -> None:
+    """Neither half a head nor a body that goes on after its response holds the service up."""
+    began = request("/v1/predict", f"Content-Length: {len(GOOD)}")
+    with ServerProcess("--workers", "1", "--drain-delay", delay) as server, ExitStack() as stack:
+        half, early = (stack.enter_context(Connection(server.port)) for _ in range(2))
+        early.send(request("/livez", "Content-Length: 1000", method="GET") + b"a")
+        assert early.answer().status == 200
+        half.send(began[:20])
+        assert server.stop() == 0
+        assert not [line for line in server.log if " ERROR " in line]
+
+
+def test_a_request_on_its_way() -> None:
+    """A request that comes on an idle connection just after SIGTERM is answered, without a drain delay as well."""
+    with ServerProcess("--workers", "1", *PATIENT) as server, ExitStack() as stack:
+        idle = [stack.enter_context(Connection(server.port)) for _ in range(20)]
+        for connection in idle[:10]:
+            connection.post("/v1/predict", GOOD)
+            assert connection.answer().status == 200
+        [worker] = children(server.process.pid)
+        pause(worker)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for_log("shutting down")
+        for connection in idle:
+            connection.post("/v1/predict", GOOD)
+        os.kill(worker, signal.SIGCONT)
+        for connection in idle:
+            answer = connection.answer()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
 
 
 def _answered(connection: Connection) -> float:

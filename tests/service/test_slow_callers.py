@@ -259,6 +259,20 @@ def test_memory_for_decompressed_bodies(size: int) -> None:
             assert connection.answer().status == status
 
 
+def test_memory_for_heads() -> None:
+    """A large head counts as a body does; one as health checks have is never refused for memory."""
+    with ServerProcess("--max-buffered-bytes", "20000", "--workers", "1") as server, ExitStack() as stack:
+        slow = stack.enter_context(Connection(server.port))
+        slow.post("/v1/predict", b" " * 3500, length=3500 + len(GOOD))
+        for path, body in (("/v1/predict", b"{"), ("/livez", b"")):
+            large = stack.enter_context(Connection(server.port))
+            large.send(request(path, f"X: {'a' * 8000}", "Content-Length: 100") + body)
+            assert large.answer().status == 429
+        assert server.client.get("/livez").status_code == 200
+        slow.send(GOOD)
+        assert slow.answer().status == 200
+
+
 @pytest.mark.parametrize("answered", ["/livez", "/v1/no-such-route"])
 def test_a_body_that_drips_after_the_answer(server: ServerProcess, answered: str) -> None:
     """A request that was answered early does not keep its connection by a body that goes on and on."""

@@ -153,14 +153,14 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle_until(self) -> float | None:
-        """When the connection times out, None while it works. Without a call it comes before those with parked ones."""
+        """When the connection times out without a call, or with calls that only wait; None while it works."""
         if self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return None
         if not self._ready:
             return self._born + self._limits.handshake_seconds
         if not self._parked:
             return None
-        return self._busy + self._limits.idle_seconds + (self._limits.age_seconds if self._streams else 0)
+        return self._busy + self._limits.idle_seconds
 
     def watch(self, now: float) -> None:
         """Enforce time limits. Called every second or so with the event loop's time."""

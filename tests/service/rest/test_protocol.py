@@ -5,15 +5,23 @@ import json
 import signal
 import socket
 import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import uvicorn
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from service.buffers import Buffers, Charge
+from service.errors import Overloaded
 from service.rest.body import ClientDisconnected
+from service.rest.endpoint import Answer
+from service.rest.exchange import Exchange
 from service.rest.fast_path import FastRequest, Wire
 from service.rest.protocol import Protocol
 from service.rest.routing import Match
@@ -90,6 +98,86 @@ def test_work_for_a_caller_who_is_gone() -> None:
             exchange.disconnect()  # there is nothing to stop any more
 
     asyncio.run(check())
+
+
+class Stub:
+    """An application whose busy route is the first of ROUTES."""
+
+    def direct(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
+        """Every body of a known length."""
+        return cast(Match, SimpleNamespace(path="")) if target == b"/fast" and b"content-length" in headers else None
+
+    async def serve(self, match: Match, exchange: Exchange) -> None:
+        """Answer after a turn."""
+        await exchange.body(1000, 1)
+        await asyncio.sleep(0)
+        with suppress(ClientDisconnected):
+            await exchange.send(200, Answer(b"fast"), "id")
+
+
+async def stub(scope: Any, receive: Any, send: Any) -> None:
+    """Over ASGI: answers at once, or after the body."""
+    while scope["path"] != "/early" and (message := await receive())["type"] != "http.disconnect":
+        if not message["more_body"]:
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+LENGTH, CHUNKS = "Content-Length: 5", "Transfer-Encoding: chunked"
+PIECES = st.sampled_from(
+    [
+        *(request(path, field) for path in ("/fast", "/slow", "/early") for field in (LENGTH, CHUNKS)),
+        *(request(path, LENGTH) + b"hello" for path in ("/fast", "/slow", "/early")),
+        *(request(path, f"X: {'a' * 9000}", LENGTH) for path in ("/fast", "/slow")),
+        request("/slow", CHUNKS) + b"5\r\nhello\r\n0\r\n\r\n",
+        request("/slow", "Connection: close", LENGTH) + b"hello",
+        request("/slow", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: ", LENGTH) + b"hello",
+        *(
+            b"hello",
+            b"5\r\nhello\r\n",
+            b"0\r\n",
+            b"X: y\r\n",
+            b"\r\n",
+            b"GET ",
+            b"\0",
+            b"POST /fast HTTP/1.1\r\nHost: a\r\n",
+        ),
+        *(b"a" * 20_000, b"1\r\na\r\n" * 4000, request("/early", method="GET") * 200),
+    ]
+)
+
+
+@given(pieces=st.lists(PIECES, max_size=12), together=st.booleans(), limit=st.sampled_from([0, 30_000, 1_000_000]))
+def test_nothing_stays_charged(pieces: list[bytes], together: bool, limit: int) -> None:
+    """Whatever arrives, and wherever the connection ends, no error is left and nothing is charged afterwards."""
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        errors: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda loop, context: errors.append(context))
+        config = uvicorn.Config(stub, interface="asgi3", log_config=None)
+        buffers, state, lost = Buffers(limit), ServerState(), asyncio.Event()
+        options = {"application": Stub(), "buffers": buffers, "header_timeout": 1.0, "write_timeout": 1.0}
+        protocol = Protocol(config, state, loop, lambda connection: lost.set(), **cast(Any, options))
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        with theirs:
+            await loop.connect_accepted_socket(lambda: protocol, ours)
+            with suppress(OSError):
+                for piece in [b"".join(pieces)] if together else pieces:
+                    await loop.sock_sendall(theirs, piece)
+                    await asyncio.sleep(0)
+                    protocol.watch(loop.time())
+        await lost.wait()
+        await asyncio.gather(*state.tasks)
+        assert not errors
+        buffers.hold(limit)
+        with pytest.raises(Overloaded):
+            buffers.hold(1)
+
+    uvloop.run(check())
 
 
 @pytest.mark.parametrize("path", ROUTES)

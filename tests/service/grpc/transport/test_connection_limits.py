@@ -339,10 +339,10 @@ def test_lost_between_turns(ticking: Loop) -> None:
     caller = Caller(ticking, turns=turns)
     caller.greet()
     caller.say(wire.window(0, 1) * 5000 + short(1))
-    assert turns._waiting
+    assert turns._unfinished
     caller.leave()
     assert caller.requests == {}
-    assert not turns._waiting and turns._until is None
+    assert not turns._unfinished and turns._until is None
 
 
 def test_defect_in_a_turn(ticking: Loop, caplog: pytest.LogCaptureFixture) -> None:
@@ -415,8 +415,8 @@ def test_stream_is_not_idle(loop: Loop) -> None:
 
 
 def test_idle_until(loop: Loop) -> None:
-    """A connection is evicted by the time at which it times out: those without a call first, then those whose calls
-    only wait, and never one that is busy."""
+    """Connections are evicted by the time of their last activity, if they have no call or only such as wait,
+    and never while they are busy."""
     caller = Caller(loop, Request)
     born = loop.now
     caller.say(PREFACE)
@@ -432,7 +432,7 @@ def test_idle_until(loop: Loop) -> None:
     caller.wait(7)
     for each in caller.requests.values():
         each.waiting = True
-    parked = loop.now + LIMITS.idle_seconds + LIMITS.age_seconds
+    parked = loop.now + LIMITS.idle_seconds
     assert caller.connection.idle_until == parked
     caller.wait(7)
     assert caller.connection.idle_until == parked

@@ -76,16 +76,32 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
 
 
 def test_fairness(loop: Loop, turns: Turns) -> None:
-    """Connections take turns, in the order in which they came."""
+    """Connections with much to read take turns, and those that come meanwhile are read before them."""
     log: list[Reader] = []
     readers = [Reader(loop, 40, log=log) for _ in range(6)]
     for reader in readers:
         assert not turns.read(reader)
+    at_once = log.copy()
     late = Reader(loop, 1, log=log)
     assert not turns.read(late)
     while any(reader.frames for reader in (*readers, late)):
         loop.turn()
-    assert log[:20] == [readers[0], *readers, late, *readers, *readers]
+    assert at_once == readers[: len(at_once)] and 1 < len(at_once) < 6
+    unread = readers[len(at_once) :]
+    assert log[len(at_once) :][: 2 + len(unread)] == [readers[0], *unread, late]
+    rounds = log[len(at_once) + 2 + len(unread) :]
+    assert sorted(map(readers.index, rounds[:6])) == list(range(6))
+
+
+def test_newcomers_do_not_stop_the_others(loop: Loop, turns: Turns) -> None:
+    """However much arrives anew in every turn, a connection with much to read comes to its end."""
+    reader = Reader(loop, 100)
+    assert not turns.read(reader)
+    for _ in range(100):
+        for _ in range(30):
+            turns.read(Reader(loop, 1))
+        loop.turn()
+    assert not reader.frames
 
 
 def test_one_frame_that_takes_long(loop: Loop, turns: Turns) -> None:
