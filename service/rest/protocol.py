@@ -269,7 +269,8 @@ class Protocol(HttpToolsProtocol):
             async def send_last(message: Any) -> None:
                 if message["type"] == "http.response.start" and self._is_last():
                     message = message | {"headers": [*message["headers"], headers.CLOSE]}
-                await send(message)
+                if not self.transport.is_closing():  # uvicorn learns of it a turn later
+                    await send(message)
 
             try:
                 await app(scope, receive, send_last)

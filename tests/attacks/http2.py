@@ -397,7 +397,10 @@ def _gone(connection: socket.socket, crumb: bytes, received: bytearray, waiting:
         while content := connection.recv(65_536):
             received += content
     except BlockingIOError:
-        ended: Iterable[Frame] = (each for each in frames(received) if isinstance(each, RstStreamFrame))
+        # Some are refused, since so many texts are more than may wait.
+        ended: Iterable[Frame] = (
+            each for each in frames(received) if isinstance(each, RstStreamFrame) or "END_STREAM" in each.flags
+        )
         waiting -= {each.stream_id for each in ended}
         return not waiting
     except OSError:

@@ -361,22 +361,21 @@ class Call(Stream):
         message = self._complete.popleft()
         size = len(message.content)
         self._queued -= size + _MESSAGE_BYTES
-        self._working += size
-        self._count()
-        if self.failure is not None:
-            raise self.failure
+        self._work_on(size)
         return message
 
     async def _pop(self) -> bytes:
         content, compressed = self._take_next()
         if not compressed:
             return content
-        return await self._terms.decompression.expand(content, self.fields[b"grpc-encoding"], self._hold_expanded)
+        return await self._terms.decompression.expand(content, self.fields[b"grpc-encoding"], self._work_on)
 
-    def _hold_expanded(self, size: int) -> None:
+    def _work_on(self, size: int) -> None:
+        """Count so many bytes more of the message that is worked on. Raises `Overloaded`."""
+        failure = self.failure
         self._working += size
         self._count()
-        if self.failure is not None:
+        if self.failure is not failure and self.failure is not None:
             raise self.failure
 
     def _count(self) -> None:

@@ -49,6 +49,9 @@ _HIGH_WATER = 32_768
 #: Bytes that have arrived and are not read which do not count, since every connection may have an incomplete frame.
 _UNCOUNTED = 16_384 + 9
 
+#: What the bytes of an incomplete header block take of memory, in terms of their number, as measured.
+_COPIES = 3
+
 
 class Limits(NamedTuple):
     """What a client may take."""
@@ -277,7 +280,7 @@ class Connection(asyncio.Protocol):
             while more := not self.transport.is_closing() and self._http2.read_event():
                 if perf_counter() >= until:
                     break
-            self._hold(0 if self.transport.is_closing() else max(0, self._http2.unread - _UNCOUNTED))
+            self._hold(0 if self.transport.is_closing() else max(0, _COPIES * (self._http2.unread - _UNCOUNTED)))
         except ConnectionFailed:
             failed = True
         except Exception:

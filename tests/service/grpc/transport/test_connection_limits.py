@@ -221,7 +221,7 @@ def unfinished(size: int = 16_384) -> bytes:
 def test_incomplete_blocks_are_counted(caller: Caller) -> None:
     """What is kept of a header block beyond one frame counts in memory until the block ends."""
     caller.say(unfinished())
-    assert caller.held == caller.unread - module._UNCOUNTED == 16_392
+    assert caller.held == module._COPIES * (caller.unread - module._UNCOUNTED) == 3 * 16_392
     [goaway] = caller.ask(b"x" + frame("CONTINUATION", 4, 1, b""))
     assert (goaway.kind, caller.held) == ("GOAWAY", 0)
 
