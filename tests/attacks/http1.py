@@ -35,7 +35,7 @@ _ANSWERED_EARLY = (
 
 #: Seconds of `--write-timeout` for slow readers, and those after which the last of them must be gone.
 WRITE_TIMEOUT = 3
-READERS_GONE = 60
+READERS_GONE = 10 * WRITE_TIMEOUT
 
 
 def _endless(server: ServerProcess, starts: Iterable[bytes], piece: bytes, times: int) -> int:
