@@ -74,6 +74,7 @@ class DataPlane:
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
+        self._explaining = asyncio.Lock()
         metrics.states = repository.states
         for classifier in repository:
             self.count(classifier)
@@ -260,9 +261,11 @@ class DataPlane:
         return prediction, encodings[0]
 
     async def _beside(self, text: str, work: Callable[[], Result], time_limit: float | None = None) -> Result:
-        """Work on one text: on the event loop if it is short, else on the thread."""
+        """Work on one text: on the event loop if it is short, one such work in a turn, else on the thread."""
         if len(text) <= INLINE_CHARACTERS:
-            return work()
+            async with self._explaining:
+                await asyncio.sleep(0)
+                return work()
         async with self._place(1, time_limit):
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 

@@ -6,6 +6,7 @@ they differ in their names alone, so the messages of one do for both.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from typing import Any
 
@@ -36,6 +37,7 @@ class Reflection:
         while (content := await call.read()) is not None:
             answer = self._answer(ServerReflectionRequest.FromString(content))
             await call.write(answer.SerializeToString())
+            await asyncio.sleep(0)  # an answer is a file or more, and the next question may be here
         call.end()
 
     def _answer(self, request: Any) -> Any:

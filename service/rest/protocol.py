@@ -269,8 +269,9 @@ class Protocol(HttpToolsProtocol):
             async def send_last(message: Any) -> None:
                 if message["type"] == "http.response.start" and self._is_last():
                     message = message | {"headers": [*message["headers"], headers.CLOSE]}
-                if not self.transport.is_closing():  # uvicorn learns of it a turn later
-                    await send(message)
+                # uvicorn is told a turn after a connection was closed, and must not write to it.
+                cycle.disconnected = cycle.disconnected or self.transport.is_closing()
+                await send(message)
 
             try:
                 await app(scope, receive, send_last)

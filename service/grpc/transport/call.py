@@ -43,10 +43,10 @@ _PUSHBACK = b"grpc-retry-pushback-ms"
 
 #: What an open call takes, beside its fields and messages, and what a message that waits takes beside its bytes.
 CALL_BYTES = 8192
-_MESSAGE_BYTES = 64
+_MESSAGE_BYTES = 128
 
 #: Bytes of messages that a stream may have waiting before the client has to wait.
-_AHEAD_BYTES = 65_536
+_AHEAD_BYTES = 32_768
 
 #: Bytes of an answer that do not count as waiting for a slow reader.
 _SMALL = 16_384

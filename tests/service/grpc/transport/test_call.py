@@ -259,8 +259,8 @@ def test_many_small_messages(caller: Caller) -> None:
         await asyncio.Event().wait()
 
     caller.methods["/stream"] = Method(run, True, True)
-    caller.say(wire.request(1, ended=False, head=STREAM) + wire.data(1, bytes(16_380)))
-    assert caller.held >= CALL_BYTES + 16_380 // 5 * 64
+    caller.say(wire.request(1, ended=False, head=STREAM) + wire.data(1, bytes(500)))
+    assert caller.held >= CALL_BYTES + 100 * 128
 
 
 def test_large_answer_that_is_not_taken(caller: Caller) -> None:
