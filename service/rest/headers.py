@@ -16,8 +16,8 @@ REQUEST_ID = HEADER.lower().encode()
 
 CLOSE = (b"connection", b"close")
 
-#: In every response: browsers must not guess another content type than the one that it names.
-SECURITY = ((b"x-content-type-options", b"nosniff"),)
+#: In every response, as the server's default: browsers must not guess another content type than the one that it names.
+EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
 
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
@@ -40,7 +40,6 @@ def of_answer(answer: Answer, request_id: str) -> Headers:
         (b"content-length", b"%d" % len(answer.body)),
         (REQUEST_ID, request_id.encode()),
         *answer.headers,
-        *SECURITY,
     )
 
 
@@ -88,7 +87,7 @@ def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def _missing(present: Mapping[bytes, bytes], scheme: str) -> Iterator[tuple[bytes, bytes]]:
     """What protects browsers, unless the route itself says something else."""
-    wanted = [*SECURITY]
+    wanted: list[tuple[bytes, bytes]] = []
     if scheme == "https":
         wanted.append(_STRICT_TRANSPORT)
     if present.get(b"content-type", b"").startswith(b"text/html"):

@@ -374,9 +374,8 @@ async def check_administration(request: Request) -> None:
     page of another site that origin too.
     """
     dataplane, headers = _dataplane(request), request.headers
-    origin = headers.get("origin", "").encode("latin-1")
     from_page = "origin" in headers or "sec-fetch-site" in headers
-    if from_page and origin not in named_origins(dataplane.settings.cors_origins):
+    if from_page and headers.get("origin") not in named_origins(dataplane.settings.cors_origins):
         raise Forbidden("a web page may load and unload models only if --cors-origins names its origin")
     dataplane.access.check_administration(headers.get("authorization"), headers.get("x-api-key"))
 
