@@ -229,11 +229,13 @@ class Application(FastAPI):
     async def _answer(self, match: Match, exchange: Exchange, record: Record) -> int:
         endpoint = match.endpoint
         try:
-            if self._guarded:
-                self._admit(exchange)
+            if self._guarded and (
+                refusal := self._objection(exchange.method, match.path, exchange.headers, exchange.certified)
+            ):
+                raise refusal
             if exchange.method != "POST":
                 allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
-                raise MethodNotAllowed(f"{exchange.path} takes {allowed}, not {exchange.method}", allowed)
+                raise MethodNotAllowed(f"{exchange.target.decode()} takes {allowed}, not {exchange.method}", allowed)
             answer = await self._respond(match, exchange, record)
             exchange.charge.add(len(answer.body))
             status = 200
@@ -264,11 +266,6 @@ class Application(FastAPI):
         self._dataplane.expect_large()
         # Large enough to wait for its turn, before which the caller may have left.
         return await exchange.while_connected(match.endpoint.respond(call))
-
-    def _admit(self, exchange: Exchange) -> None:
-        refusal = self._objection(exchange.method, exchange.path, exchange.headers, exchange.certified)
-        if refusal is not None:
-            raise refusal
 
     def _objection(
         self, method: str, path: str, headers: Mapping[bytes, bytes], certified: bool
@@ -337,7 +334,11 @@ class _Asgi(Exchange):
         self._scope = scope
         self._receive = receive
         self._send = send
+        self.method = scope["method"]
+        self.target = scope["raw_path"]
         self.headers = dict(scope["headers"])
+        self.client = _client(scope)
+        self.certified = _certified(scope)
         self.charge = scope[CHARGE]
 
     @property
@@ -347,29 +348,6 @@ class _Asgi(Exchange):
     @record.setter
     def record(self, record: Record | None) -> None:
         self._scope[RECORD] = record
-
-    @property
-    def method(self) -> str:
-        method: str = self._scope["method"]
-        return method
-
-    @property
-    def path(self) -> str:
-        path: str = self._scope["path"]
-        return path
-
-    @property
-    def target(self) -> bytes:
-        target: bytes = self._scope["raw_path"]
-        return target
-
-    @property
-    def client(self) -> str | None:
-        return _client(self._scope)
-
-    @property
-    def certified(self) -> bool:
-        return _certified(self._scope)
 
     async def body(self, limit: int, seconds: float) -> bytes:
         return await read_body(self.headers, self._receive, limit, seconds, self.charge)
