@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from model.artifact import Manifest
 from service.explaining.explainer import FILTERS, Explanation
 from service.prediction import Prediction
-from service.rest.endpoint import Answer, Call, parse, to_json
-from service.rest.native import ModelRequest, NativeEndpoint, PredictionBody, StrictRequest, prediction_body
+from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.native import PROTOCOL, ModelRequest, PredictionBody, StrictRequest, prediction_body
 
 
 class ExplainRequest(ModelRequest):
@@ -55,12 +55,13 @@ class ExplanationBody(BaseModel):
     filters: list[FilterBody]
 
 
-class Explain(NativeEndpoint):
+class Explain(Endpoint):
     """Every word's exact share of the logit, and the filters that moved it most with the words under them.
 
     A text longer than the model reads has shares for its last words only, the ones the model read.
     """
 
+    protocol = PROTOCOL
     paths = ("/v1/explain",)
     summary = "Explain one decision"
     request_model = ExplainRequest
@@ -141,9 +142,10 @@ class InspectionBody(BaseModel):
     final: str = Field(description="The ONNX operator that makes probabilities of the logits.")
 
 
-class Inspect(NativeEndpoint):
+class Inspect(Endpoint):
     """Every number between a text and its answer: ids, embedding, one filter's way, pooled values, dense layers."""
 
+    protocol = PROTOCOL
     paths = ("/v1/inspect",)
     summary = "Show how the model reads one review"
     request_model = InspectRequest

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, FailFast
 
 from service.classifier import Classifier
 from service.dataplane import DataPlane
-from service.errors import Forbidden, Invalid, Malformed, RequestError, Unavailable
+from service.errors import Forbidden, Invalid, Malformed, Unavailable
 from service.keeper import Keeper
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
@@ -23,7 +23,7 @@ from service.oip.tensors import pack_bytes
 from service.rest.body import CHARGE, read_body
 from service.rest.compression import compress
 from service.rest.cors import named_origins
-from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, plain_error_body, to_json
 from service.version import package_version
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -89,9 +89,7 @@ class OipError(BaseModel):
     error: str
 
 
-def error_body(error: RequestError, request_id: str) -> bytes:
-    """`{"error": "..."}`."""
-    return to_json({"error": error.message})
+PROTOCOL = RestProtocol("Open Inference Protocol", OipError, plain_error_body)
 
 
 class Infer(Endpoint):
@@ -100,12 +98,11 @@ class Infer(Endpoint):
     JSON or the binary tensor extension both ways, gzip and deflate both ways, `classification` on `probabilities`.
     """
 
+    protocol = PROTOCOL
     paths = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
     summary = "Open Inference Protocol: infer"
-    tag = "Open Inference Protocol"
     request_model = InferRequest
     response_model = InferResponse
-    error_model = OipError
     request_example: ClassVar[dict[str, Any]] = {
         "id": "1",
         "inputs": [
@@ -118,9 +115,6 @@ class Infer(Endpoint):
         ],
     }
 
-    def __init__(self, dataplane: DataPlane) -> None:
-        self._dataplane = dataplane
-
     async def respond(self, call: Call) -> Answer:
         body, inputs, binary = _read(call)
         parameters = body.parameters or {}
@@ -131,7 +125,7 @@ class Infer(Endpoint):
             outputs=[_requested(each, binary) for each in body.outputs],
             timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
         )
-        classifier, outputs = await inference.infer(self._dataplane, request)
+        classifier, outputs = await inference.infer(self.dataplane, request)
         wishes = {each.name: each.binary for each in request.outputs}
         head: dict[str, Any] = {
             "model_name": classifier.manifest.name,
@@ -140,9 +134,6 @@ class Infer(Endpoint):
         if body.id is not None:
             head["id"] = body.id
         return _compressed(_answer(head, outputs, wishes, binary), call)
-
-    def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return error_body(error, request_id)
 
 
 def _read(call: Call) -> tuple[InferRequest, list[Input], bool]:
@@ -247,7 +238,7 @@ def _compressed(answer: Answer, call: Call) -> Answer:
     return Answer(body, answer.content_type, (*answer.headers, (b"content-encoding", encoding)))
 
 
-router = APIRouter(prefix="/v2", tags=[Infer.tag])
+router = APIRouter(prefix="/v2", tags=[PROTOCOL.tag])
 
 _REFUSED: dict[int | str, dict[str, Any]] = {404: {"model": OipError}}
 
@@ -382,7 +373,7 @@ async def check_administration(request: Request) -> None:
 
 administration = APIRouter(
     prefix="/v2/repository/models/{model}",
-    tags=[Infer.tag],
+    tags=[PROTOCOL.tag],
     dependencies=[Depends(check_administration)],
     default_response_class=Response,
     responses={status: {"model": OipError} for status in (401, 403, 404)},

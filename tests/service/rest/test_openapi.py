@@ -111,11 +111,11 @@ def test_refusals(server: ServerProcess, document: dict[str, Any], endpoint: typ
     responses = document["paths"][path]["post"]["responses"]
     assert responses.keys() > {"200", "400", "404", "413", "429", "503", "504"}
     for error, body in ((Malformed, b"{"), (Invalid, b"{}")):
-        status = str(endpoint.statuses[error.code].value)
+        status = str(endpoint.protocol.statuses[error.code].value)
         response = server.client.post(path.format(model="imdb-cnn"), content=body)
         assert str(response.status_code) == status
-        endpoint.error_model.model_validate(response.json(), strict=True, extra="forbid")
-        assert resolve(document, schema(responses[status]))["title"] == endpoint.error_model.__name__
+        endpoint.protocol.error_model.model_validate(response.json(), strict=True, extra="forbid")
+        assert resolve(document, schema(responses[status]))["title"] == endpoint.protocol.error_model.__name__
 
 
 def test_models(server: ServerProcess, document: dict[str, Any]) -> None:
