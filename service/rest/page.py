@@ -19,9 +19,7 @@ FOLDER = Path(__file__).parent.parent / "page"
 
 mimetypes.add_type("text/javascript", ".js")  # what it is depends on the system otherwise
 
-_INDEX = "index.html"
-
-_POLICY = "; ".join(
+POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -37,16 +35,15 @@ _POLICY = "; ".join(
 #: Of every file. A browser keeps it and asks each time whether it is still the same, so that an update shows at once.
 HEADERS = {
     "cache-control": "no-cache",
-    "content-security-policy": _POLICY,
+    "content-security-policy": POLICY,
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
 }
 
-
-_FILES = StaticFiles(directory=FOLDER)
+FILES = StaticFiles(directory=FOLDER)
 
 #: Every path of the page.
-PATHS = ("/", *(f"/page/{path.name}" for path in sorted(FOLDER.iterdir()) if path.name != _INDEX))
+PATHS = ("/", *(f"/page/{path.name}" for path in sorted(FOLDER.iterdir()) if path.suffix != ".html"))
 
 router = APIRouter(tags=["page"])
 
@@ -55,7 +52,7 @@ router = APIRouter(tags=["page"])
 @router.get("/", summary="The page", response_class=Response, responses={200: {"content": {"text/html": {}}}})
 async def page(request: Request) -> Response:
     """Try a text, see why, and watch the convolution read it."""
-    return await _answer(request, _INDEX)
+    return await send(request, FILES, "index.html")
 
 
 @router.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
@@ -70,12 +67,13 @@ async def page(request: Request) -> Response:
 )
 async def file(request: Request, name: str) -> Response:
     """Style, script or icon."""
-    if name == _INDEX:
+    if name.endswith(".html"):
         raise NotFound(f"the page has no file {name!r}")
-    return await _answer(request, name)
+    return await send(request, FILES, name)
 
 
-async def _answer(request: Request, name: str) -> Response:
-    response = await _FILES.get_response(name, request.scope)
+async def send(request: Request, files: StaticFiles, name: str) -> Response:
+    """One of the files, with the headers of them all."""
+    response = await files.get_response(name, request.scope)
     response.headers.update(HEADERS)
     return response
