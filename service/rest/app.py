@@ -13,7 +13,6 @@ from time import perf_counter, perf_counter_ns
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
@@ -25,7 +24,6 @@ from service.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
     Forbidden,
-    Invalid,
     Malformed,
     MethodNotAllowed,
     NotFound,
@@ -96,7 +94,6 @@ class Application(FastAPI):
             exception_handlers={
                 RequestError: _on_request_error,
                 HTTPException: _on_http_exception,
-                RequestValidationError: _on_validation_error,
                 Exception: _on_exception,
             },
             docs_url=None,  # documentation.py's is there without a network
@@ -415,13 +412,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     else:
         refusal = Malformed(str(error.detail))
     return await _on_request_error(request, refusal)
-
-
-async def _on_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return await _on_request_error(request, Invalid(f"{place}: {first['msg']}"))
 
 
 async def _on_exception(request: Request, error: Exception) -> Response:

@@ -187,22 +187,11 @@ def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any
 
 def _description(repository: Repository, classifier: Classifier) -> ModelDescription:
     manifest = classifier.manifest
-    return ModelDescription(
-        name=manifest.name,
-        version=str(manifest.version),
-        labels=list(manifest.labels),
-        activation=manifest.activation,
-        max_tokens=manifest.max_tokens,
-        vocabulary_size=manifest.vocabulary_size,
-        execution_provider=classifier.engine.provider,
-        created=manifest.created,
-        precision=manifest.precision,
-        convolution_widths=list(manifest.convolution_widths),
-        configuration=manifest.configuration,
-        metrics=manifest.metrics,
-        parity=list(manifest.parity),
-        explainable=classifier.explainer.explainable,
-        libraries=manifest.libraries,
-        ready=True,
-        model_version_status=status(repository.states(manifest.name)),
-    )
+    beside = {
+        "version": str(manifest.version),
+        "execution_provider": classifier.engine.provider,
+        "explainable": classifier.explainer.explainable,
+        "ready": True,
+        "model_version_status": status(repository.states(manifest.name)),
+    }
+    return ModelDescription.model_validate(dict(manifest) | beside)

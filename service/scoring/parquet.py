@@ -8,15 +8,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-import pyarrow
-from pyarrow import compute, types
-from pyarrow.parquet import ParquetFile
-from pyarrow.parquet import ParquetWriter as ArrowWriter
+from service.scoring.errors import ScoringError
+
+try:
+    import pyarrow
+    from pyarrow import compute, types
+    from pyarrow.parquet import ParquetFile
+    from pyarrow.parquet import ParquetWriter as ArrowWriter
+except ImportError as error:
+    raise ScoringError(
+        "reading or writing Parquet needs pyarrow, install the `parquet` extra "
+        "(`pip install --require-hashes -r requirements/parquet.txt`)"
+    ) from error
 
 from service.prediction import Prediction
 from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, Row
 from service.scoring.columns import check_columns, check_distinct, prediction_columns, prediction_values
-from service.scoring.errors import ScoringError
 from service.scoring.plain import plain
 from service.scoring.readers import Reader
 from service.scoring.writers import check_keys

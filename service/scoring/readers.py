@@ -14,7 +14,6 @@ from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, LineChunk, Ro
 from service.scoring.columns import check_columns, check_distinct
 from service.scoring.errors import ScoringError
 from service.scoring.lines import Lines
-from service.scoring.optional import import_parquet
 
 #: The largest the csv module takes on every platform; its default is 128 KiB.
 _FIELD_LIMIT = 2**31 - 1
@@ -51,8 +50,9 @@ def open_reader(source: Path, text_column: str, added: Collection[str]) -> Reade
     extension = source.suffix.lower()
     try:
         if extension == ".parquet":
-            reader: Reader = import_parquet().ParquetReader(source, text_column, added)
-            return reader
+            from service.scoring.parquet import ParquetReader
+
+            return ParquetReader(source, text_column, added)
         return _TEXT_READERS[extension](source, text_column, added)
     except OSError as error:
         raise ScoringError(f"{source}: cannot be read ({error.strerror or error})") from error

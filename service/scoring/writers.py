@@ -12,7 +12,6 @@ from service.prediction import Prediction
 from service.scoring.chunks import Chunk, Row
 from service.scoring.columns import prediction_columns, prediction_values
 from service.scoring.errors import ScoringError
-from service.scoring.optional import import_parquet
 from service.scoring.readers import Reader
 
 
@@ -32,8 +31,9 @@ class Writer(Protocol):
 def open_writer(extension: str, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> Writer:
     """A writer into `file` for rows of `reader`. Raises `ScoringError` where the format is not installed."""
     if extension == ".parquet":
-        writer: Writer = import_parquet().ParquetWriter(file, reader, labels)
-        return writer
+        from service.scoring.parquet import ParquetWriter
+
+        return ParquetWriter(file, reader, labels)
     return _TEXT_WRITERS[extension](file, reader, labels)
 
 
