@@ -12,6 +12,7 @@ from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Overloaded, Unavailable
@@ -157,11 +158,11 @@ class Counted:
                 if call.failure is None:
                     status = "CANCELLED"
                     raise
-                status = status_of(call.failure).name
+                status = Code.Name(status_of(call.failure))
                 call.refuse(call.failure)
             except Exception as error:
                 refusal = as_refusal(error, route)
-                status = status_of(refusal).name
+                status = Code.Name(status_of(refusal))
                 call.refuse(refusal)
             finally:
                 metrics.ended("grpc", route, status, perf_counter() - started, record)

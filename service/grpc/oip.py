@@ -19,39 +19,29 @@ from service.oip.inference import Input, Request, RequestedOutput, infer
 from service.version import package_version
 
 SERVICE = "inference.GRPCInferenceService"
-(
-    MODEL_INFER,
-    MODEL_STREAM_INFER,
-    MODEL_METADATA,
-    MODEL_CONFIG,
-    MODEL_STATISTICS,
-    REPOSITORY_INDEX,
-    REPOSITORY_MODEL_LOAD,
-    REPOSITORY_MODEL_UNLOAD,
-) = ROUTES = tuple(
-    f"/{SERVICE}/{method}"
-    for method in (
-        "ModelInfer",
-        "ModelStreamInfer",
-        "ModelMetadata",
-        "ModelConfig",
-        "ModelStatistics",
-        "RepositoryIndex",
-        "RepositoryModelLoad",
-        "RepositoryModelUnload",
-    )
-)
 
-#: Those that change which models are served.
-ADMINISTRATION = frozenset({REPOSITORY_MODEL_LOAD, REPOSITORY_MODEL_UNLOAD})
 
-#: Those that are not counted.
-SERVER_LIVE, SERVER_READY, MODEL_READY, SERVER_METADATA = (
-    f"/{SERVICE}/{method}" for method in ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata")
-)
+def _routes(*methods: str) -> tuple[str, ...]:
+    return tuple(f"/{SERVICE}/{method}" for method in methods)
+
 
 #: Those that ask a model.
-MODEL_ROUTES = (MODEL_INFER, MODEL_STREAM_INFER)
+MODEL_INFER, MODEL_STREAM_INFER = MODEL_ROUTES = _routes("ModelInfer", "ModelStreamInfer")
+
+#: Those that change which models are served.
+REPOSITORY_MODEL_LOAD, REPOSITORY_MODEL_UNLOAD = ADMINISTRATION = _routes(
+    "RepositoryModelLoad", "RepositoryModelUnload"
+)
+
+#: The others that are counted, and those that are not.
+MODEL_METADATA, MODEL_CONFIG, MODEL_STATISTICS, REPOSITORY_INDEX = _QUESTIONS = _routes(
+    "ModelMetadata", "ModelConfig", "ModelStatistics", "RepositoryIndex"
+)
+SERVER_LIVE, SERVER_READY, MODEL_READY, SERVER_METADATA = _routes(
+    "ServerLive", "ServerReady", "ModelReady", "ServerMetadata"
+)
+
+ROUTES = (*MODEL_ROUTES, *_QUESTIONS, *ADMINISTRATION)
 
 _MICROSECONDS = 1e-6
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.staticfiles import StaticFiles
 
 from service.rest import page
+from service.rest.native import ErrorResponse
 
 PATH = "/docs"
 
@@ -31,7 +32,13 @@ async def documentation(request: Request) -> Response:
     return response
 
 
-@router.api_route("/docs/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+@router.api_route(PATH + "/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+@router.get(
+    PATH + "/{name}",
+    summary="A file of that page",
+    response_class=Response,
+    responses={200: {"content": {"text/css": {}, "text/javascript": {}}}, 404: {"model": ErrorResponse}},
+)
 async def file(request: Request, name: str) -> Response:
     """The script and the style of Swagger UI."""
     return await page.send(request, _SWAGGER_UI, name)
