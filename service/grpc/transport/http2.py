@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 Fields = Sequence[tuple[bytes, bytes]]
 
+#: Streams that a client may have open at once.
+MAX_STREAMS = 128
+
 #: Requests, and those that their client resets, after which a connection has to be replaced. zttp ends it at its
 #: 4,096th request and at its 256th reset, and so many less leave room for what is on the way.
 MAX_REQUESTS = 3500
