@@ -36,8 +36,10 @@ POLICY = "; ".join(
 HEADERS = {
     "cache-control": "no-cache",
     "content-security-policy": POLICY,
+    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
 }
 
 FILES = StaticFiles(directory=FOLDER)
