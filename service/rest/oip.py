@@ -9,7 +9,6 @@ import re
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast
 
@@ -276,6 +275,12 @@ class ModelReady(BaseModel):
     ready: bool
 
 
+class IndexRequest(_Body):
+    """Which versions are listed."""
+
+    ready: bool = False
+
+
 class ModelIndexEntry(BaseModel):
     """One version in the repository's folder."""
 
@@ -349,12 +354,11 @@ async def model_statistics(request: Request, model: str, version: str = "") -> d
 @router.post("/repository/index", summary="Every version in the repository")
 async def repository_index(request: Request) -> list[ModelIndexEntry]:
     """Every version in the repository's folder, loaded or not; `{"ready": true}` asks for the loaded ones."""
-    body = _object(await _body(request))
-    only_ready = _flag(body, "ready", False)
+    wanted = parse(IndexRequest, await _body(request) or b"{}")  # clients send nothing at all for an empty object
     return [
         ModelIndexEntry(**entry._asdict())
         for entry in await _keeper(request).index()
-        if entry.state == "READY" or not only_ready
+        if entry.state == "READY" or not wanted.ready
     ]
 
 
@@ -413,16 +417,3 @@ async def _body(request: Request) -> bytes:
     headers = dict(request.scope["headers"])
     charge = request.scope[CHARGE]
     return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    """A JSON object; clients send nothing at all for an empty one. Raises `Malformed` or `Invalid`."""
-    if not body:
-        return {}
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"the body is not valid JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise Invalid("the body: an object is needed")
-    return document
