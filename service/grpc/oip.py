@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -118,7 +119,7 @@ class OpenInference:
         """Every version in the repository, loaded or not."""
         entries = [each for each in await self._keeper.index() if each.state == "READY" or not request.ready]
         return pb.RepositoryIndexResponse(
-            models=[pb.RepositoryIndexResponse.ModelIndex(**each._asdict()) for each in entries]
+            models=[pb.RepositoryIndexResponse.ModelIndex(**asdict(each)) for each in entries]
         )
 
     async def _repository_model_load(

@@ -19,6 +19,7 @@ from service.keeper import Keeper
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
 from service.oip.tensors import pack_bytes
+from service.repository import Entry
 from service.rest.body import CHARGE, read_body
 from service.rest.compression import compress
 from service.rest.cors import named_origins
@@ -281,15 +282,6 @@ class IndexRequest(_Body):
     ready: bool = False
 
 
-class ModelIndexEntry(BaseModel):
-    """One version in the repository's folder."""
-
-    name: str
-    version: str
-    state: str
-    reason: str
-
-
 @router.get("", summary="The server and its extensions")
 @router.get("/", include_in_schema=False)
 async def server_metadata() -> ServerMetadata:
@@ -352,14 +344,10 @@ async def model_statistics(request: Request, model: str, version: str = "") -> d
 
 
 @router.post("/repository/index", summary="Every version in the repository")
-async def repository_index(request: Request) -> list[ModelIndexEntry]:
+async def repository_index(request: Request) -> list[Entry]:
     """Every version in the repository's folder, loaded or not; `{"ready": true}` asks for the loaded ones."""
     wanted = parse(IndexRequest, await _body(request) or b"{}")  # clients send nothing at all for an empty object
-    return [
-        ModelIndexEntry(**entry._asdict())
-        for entry in await _keeper(request).index()
-        if entry.state == "READY" or not wanted.ready
-    ]
+    return [each for each in await _keeper(request).index() if each.state == "READY" or not wanted.ready]
 
 
 async def check_administration(request: Request) -> None:
