@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from pathlib import Path
 from typing import Self
 
 from pydantic import SecretStr
 
 from service.errors import Forbidden, StartupError, Unauthorized
-from service.fingerprint import fingerprint
+from service.fingerprint import Reloaded
 from service.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 #: Shorter ones could be guessed.
 MIN_CHARACTERS = 16
@@ -60,7 +57,7 @@ class Access:
                 keys.refresh()
 
 
-class ApiKeys:
+class ApiKeys(Reloaded):
     """Keys from a list with commas, and from a file with one a line and comments that begin with #.
 
     Only SHA-256 hashes are kept and looked up: neither memory nor the time of a lookup reveals a key.
@@ -70,9 +67,7 @@ class ApiKeys:
 
     def __init__(self, listed: str = "", file: Path | None = None, kind: str = "API") -> None:
         self._listed, self._file, self._kind = listed, file, kind
-        self._files = () if file is None else (file,)
-        self._fingerprint = fingerprint(self._files)
-        self._hashes = self._load()
+        super().__init__(f"{kind} keys", () if file is None else (file,))
 
     @classmethod
     def read(cls, listed: SecretStr | None, file: Path | None, kind: str = "API") -> Self | None:
@@ -81,19 +76,6 @@ class ApiKeys:
             return None
         return cls("" if listed is None else listed.get_secret_value(), file, kind)
 
-    def refresh(self) -> None:
-        """Read the file again if it has changed. If it cannot be used, the old keys stay valid."""
-        current = fingerprint(self._files)
-        if current == self._fingerprint:
-            return
-        self._fingerprint = current
-        try:
-            self._hashes = self._load()
-        except StartupError as error:
-            logger.error("the %s keys changed, and the old ones stay valid: %s", self._kind, error)
-        else:
-            logger.info("the %s keys changed, and only the new ones are valid", self._kind)
-
     def admit(self, authorization: str | None, key: str | None) -> bool:
         """Whether the key of a caller is known, who sent these headers."""
         presented = key
@@ -101,7 +83,7 @@ class ApiKeys:
             presented = authorization[len(_BEARER) :].strip()
         return presented is not None and _hash(presented) in self._hashes
 
-    def _load(self) -> frozenset[bytes]:
+    def _load(self) -> None:
         keys = self._listed.split(",")
         if self._file is not None:
             try:
@@ -121,7 +103,7 @@ class ApiKeys:
                     f"{self._kind} key {number} must be at least {MIN_CHARACTERS} printable ASCII characters "
                     "without a space"
                 )
-        return frozenset(map(_hash, keys))
+        self._hashes = frozenset(map(_hash, keys))
 
 
 def _hash(key: str) -> bytes:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from service.errors import StartupError
+
+logger = logging.getLogger(__name__)
 
 
 def fingerprint(files: Iterable[Path]) -> str:
@@ -19,3 +25,33 @@ def fingerprint(files: Iterable[Path]) -> str:
             times = (found.st_mtime_ns, found.st_ctime_ns)
             state.update(f"{found.st_dev} {found.st_ino} {found.st_size} {times}\n".encode())
     return state.hexdigest()
+
+
+class Reloaded(ABC):
+    """What is read from files, and again when they change. If they cannot be used then, the old contents stay in use.
+
+    Raises `StartupError` if they cannot be used at first.
+    """
+
+    def __init__(self, what: str, files: Sequence[Path]) -> None:
+        self._what = what
+        self._files = files
+        self._fingerprint = fingerprint(files)
+        self._load()
+
+    def refresh(self) -> None:
+        """Read the files again if they have changed."""
+        current = fingerprint(self._files)
+        if current == self._fingerprint:
+            return
+        self._fingerprint = current
+        try:
+            self._load()
+        except StartupError as error:
+            logger.error("the %s changed, and the old ones stay in use: %s", self._what, error)
+        else:
+            logger.info("the %s changed, and only the new ones are in use", self._what)
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Read the files. Raises `StartupError`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeVar
 
 from model.artifact import Artifact, ArtifactError, check_place, verify
@@ -18,7 +19,8 @@ logger = logging.getLogger(__name__)
 Kept = TypeVar("Kept")
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """A version in the repository's folder, or one that is served though it left it."""
 
     name: str

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from pathlib import Path
 from typing import NoReturn, Self
 
 from service.errors import StartupError
-from service.fingerprint import fingerprint
+from service.fingerprint import Reloaded
 from service.settings import Settings
 
-logger = logging.getLogger(__name__)
 
-
-class Certificates:
+class Certificates(Reloaded):
     """A certificate chain with its key and, where clients must show a certificate, who has to have signed it.
 
     `rest` and `grpc` are for new connections. With `optional`, a caller of REST without a certificate gets through the
@@ -24,11 +21,9 @@ class Certificates:
     """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None, *, optional: bool = False) -> None:
-        self._files = [file for file in (certificate, key, client_ca) if file is not None]
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
         self._optional = optional
-        self._fingerprint = fingerprint(self._files)
-        self.rest, self.grpc = self._load()
+        super().__init__("certificates", [file for file in (certificate, key, client_ca) if file is not None])
 
     @classmethod
     def read_settings(cls, settings: Settings) -> Self | None:
@@ -39,28 +34,16 @@ class Certificates:
         optional = settings.open_health or settings.open_metrics or settings.open_page
         return cls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, optional=optional)
 
-    def refresh(self) -> None:
-        """Use the files for new connections if they changed; where they will not do, go on with the old ones."""
-        current = fingerprint(self._files)
-        if current == self._fingerprint:
-            return
-        self._fingerprint = current
-        try:
-            self.rest, self.grpc = self._load()
-        except StartupError as error:
-            logger.error("the certificates changed, and the old ones stay in use: %s", error)
-        else:
-            logger.info("the certificates changed, and new connections use the new ones")
-
-    def _load(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    def _load(self) -> None:
         _check_certificate(self._certificate, _read(self._certificate, "certificate"))
         _read(self._key, "key")
         authorities = None
         if self._client_ca is not None:
             authorities = _read(self._client_ca, "certificate authority of clients")
             _check_certificate(self._client_ca, authorities)
-        return (
-            self._context("http/1.1", authorities, ssl.CERT_OPTIONAL if self._optional else ssl.CERT_REQUIRED),
+        demand = ssl.CERT_OPTIONAL if self._optional else ssl.CERT_REQUIRED
+        self.rest, self.grpc = (
+            self._context("http/1.1", authorities, demand),
             self._context("h2", authorities, ssl.CERT_REQUIRED),
         )
 

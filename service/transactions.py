@@ -65,7 +65,7 @@ class Transactions:
         transaction.missing.discard(worker.pid)
         transaction.prepared.add(worker.pid)
         if message["fault"]:
-            self._refuse(message["fault"], message["reason"])
+            self._refuse(transaction, message["fault"], message["reason"])
         else:
             self._go_on()
         self._next()
@@ -84,7 +84,7 @@ class Transactions:
         if transaction.give_up_at is not None:
             transaction.lost += 1
         if transaction.lost == _MAX_LOST:
-            self._refuse("crashed", f"{_MAX_LOST} workers ended while they opened it")
+            self._refuse(transaction, "crashed", f"{_MAX_LOST} workers ended while they opened it")
         else:
             self._go_on()
         self._next()
@@ -93,7 +93,7 @@ class Transactions:
         """Give up an order that takes a worker too long."""
         transaction = self._current
         if transaction is not None and transaction.give_up_at is not None and now > transaction.give_up_at:
-            self._refuse("timeout", f"a worker took more than {_PREPARE_TIMEOUT:.0f} s to open it")
+            self._refuse(transaction, "timeout", f"a worker took more than {_PREPARE_TIMEOUT:.0f} s to open it")
             self._next()
 
     def close(self) -> None:
@@ -108,38 +108,34 @@ class Transactions:
             order = transaction.order
             transaction.declined = self._ledger.objection(order)
             if transaction.declined or self._ledger.needless(order):
-                self._finish()
+                self._finish(transaction)
             elif order.action == "load":
-                self._send([worker for worker in self._workers.values() if not worker.killed], order)
-                self._prepare()
+                self._send(transaction, [worker for worker in self._workers.values() if not worker.killed], order)
+                self._prepare(transaction)
             else:
-                self._announce(order)
+                self._announce(transaction, order)
 
-    def _prepare(self) -> None:
+    def _prepare(self, transaction: _Transaction) -> None:
         """Have the next worker open the version beside those that it serves; when all have, have them serve it.
 
         One at a time, so that the others answer undisturbed, and a graph that brings a process down brings down one.
         """
-        transaction = self._current
-        assert transaction is not None
         order = transaction.order
         # One that is starting hears it as soon as it is up: it was not told of this version when it was forked.
         missing = (worker for worker in self._workers.values() if worker.pid not in transaction.prepared)
         worker = next((worker for worker in missing if not worker.killed), None)
         if worker is not None:
             transaction.give_up_at = monotonic() + _PREPARE_TIMEOUT
-            self._ask({worker.pid: worker}, order._replace(action="prepare"))
+            self._ask(transaction, {worker.pid: worker}, order._replace(action="prepare"))
         elif transaction.prepared:
-            self._announce(order._replace(action="serve"))
+            self._announce(transaction, order._replace(action="serve"))
         # Else the only worker ended. The one that takes its place opens it next, once it is up.
 
-    def _announce(self, order: Order) -> None:
+    def _announce(self, transaction: _Transaction, order: Order) -> None:
         """Have all workers follow an order at once."""
-        transaction = self._current
-        assert transaction is not None
         transaction.give_up_at = None
         transaction.announced = order
-        self._ask({pid: worker for pid, worker in self._workers.items() if not worker.killed}, order)
+        self._ask(transaction, {pid: worker for pid, worker in self._workers.items() if not worker.killed}, order)
         if order.action == "serve":
             descriptor, transaction.descriptor = transaction.descriptor, None
             self._ledger.record(order, descriptor)
@@ -147,17 +143,13 @@ class Transactions:
             self._ledger.record(order)
         self._go_on()
 
-    def _ask(self, workers: dict[int, WorkerProcess], order: Order) -> None:
-        transaction = self._current
-        assert transaction is not None
+    def _ask(self, transaction: _Transaction, workers: dict[int, WorkerProcess], order: Order) -> None:
         transaction.round = next(self._rounds)
         transaction.missing = set(workers)
-        self._send(workers.values(), order)
+        self._send(transaction, workers.values(), order)
 
-    def _send(self, workers: Iterable[WorkerProcess], order: Order) -> None:
+    def _send(self, transaction: _Transaction, workers: Iterable[WorkerProcess], order: Order) -> None:
         """An order of this round; before the first one it is not one to be waited for."""
-        transaction = self._current
-        assert transaction is not None
         descriptor = None if order.action == "load" else transaction.descriptor
         for worker in workers:
             if not worker.send("order", descriptor, round=transaction.round, order=order._asdict()):
@@ -166,24 +158,21 @@ class Transactions:
                     logger.error("worker %d takes no orders", worker.number)
                 worker.kill()
 
-    def _refuse(self, fault: str, reason: str) -> None:
+    def _refuse(self, transaction: _Transaction, fault: str, reason: str) -> None:
         """Have all workers know that a version is bad and why."""
-        transaction = self._current
-        assert transaction is not None
-        self._announce(transaction.order._replace(action="refuse", fault=fault, reason=reason))
+        self._announce(transaction, transaction.order._replace(action="refuse", fault=fault, reason=reason))
 
     def _go_on(self) -> None:
         transaction = self._current
         if transaction is None or transaction.missing:
             return
         if transaction.give_up_at is None:
-            self._finish()
+            self._finish(transaction)
         else:
-            self._prepare()
+            self._prepare(transaction)
 
-    def _finish(self) -> None:
-        transaction, self._current = self._current, None
-        assert transaction is not None
+    def _finish(self, transaction: _Transaction) -> None:
+        self._current = None
         announced = transaction.announced
         if announced is not None:
             self._followed(announced)

@@ -26,8 +26,9 @@ from service.heap import Heap
 from service.keeper import Keeper, Outcome
 from service.ledger import Fact, Order
 from service.listener import Connection, Listener
+from service.rest import headers
 from service.rest.app import Application
-from service.rest.cors import Cors
+from service.rest.cors import allow_origins
 from service.rest.protocol import Protocol, refusal
 from service.tls import Certificates
 
@@ -79,7 +80,7 @@ class Worker(uvicorn.Server):
             application = Traced(application, self._tracer)
             self._application = None
         if settings.cors_origins is not None:
-            application = Cors(application, settings.cors_origins)
+            application = allow_origins(application, settings.cors_origins)
             self._application = None
         super().__init__(
             uvicorn.Config(
@@ -91,6 +92,7 @@ class Worker(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                headers=headers.EVERY_RESPONSE,
                 timeout_keep_alive=settings.keep_alive_timeout,
             )
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from model.artifact import Artifact
 from model.padding import pad, padded_length
@@ -22,25 +24,25 @@ FILTERS = 10
 
 @dataclass(slots=True)
 class Word:
-    """A word that the model read. `start` and `end` are character offsets in the text that was sent."""
+    """A word that the model read."""
 
     text: str
-    start: int
-    end: int
+    start: Annotated[int, Field(description="Offset of its first character in the text that was sent.")]
+    end: Annotated[int, Field(description="Offset behind its last character.")]
     id: int
-    known: bool
-    share: float
+    known: Annotated[bool, Field(description="Whether the model knows the word.")]
+    share: Annotated[float, Field(description="What it adds to the logit.")]
 
 
 @dataclass(slots=True)
 class Filter:
-    """A filter and the words under it where it was highest; both offsets are 0 where those are no words."""
+    """A filter, where it was highest."""
 
     width: int
-    index: int  # among the filters of its width
-    activation: float  # the pooled value
-    weight: float  # what the logit gains with it
-    start: int
+    index: Annotated[int, Field(description="Its number among the filters of its width.")]
+    activation: Annotated[float, Field(description="Its value after max pooling.")]
+    weight: Annotated[float, Field(description="What the logit gains with that value.")]
+    start: Annotated[int, Field(description="Characters of the words under it; 0 to 0 where there are none.")]
     end: int
 
 

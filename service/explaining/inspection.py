@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, GetPydanticSchema
 
 from service.explaining.explanation import Attribution
 from service.explaining.forward import Pass
 from service.explaining.network import Floats, Network
+
+# Arrays, which are described as what they are in JSON.
+Vector = Annotated[Floats, GetPydanticSchema(lambda _, handler: handler(list[float]))]
+Matrix = Annotated[Floats, GetPydanticSchema(lambda _, handler: handler(list[list[float]]))]
+Numbers = Annotated[npt.NDArray[np.int64], GetPydanticSchema(lambda _, handler: handler(list[int]))]
 
 
 @dataclass(slots=True)
@@ -18,25 +25,25 @@ class FilterView:
 
     width: int
     index: int
-    kernel: Floats  # [width, embedding]
+    kernel: Annotated[Matrix, Field(description="[width][embedding].")]
     bias: float
-    curve: Floats  # [time - width + 1]: the dot product at every position, without the bias
-    position: int  # where the curve is highest, the first such place
-    activation: float  # the pooled value: after bias and activation
-    weight: float  # what the logit gains with it
+    curve: Annotated[Vector, Field(description="The dot product at every position, without the bias.")]
+    position: Annotated[int, Field(description="Where the curve is highest, the first such place.")]
+    activation: Annotated[float, Field(description="The pooled value: after bias and activation.")]
+    weight: Annotated[float, Field(description="What the logit gains with it.")]
 
 
 @dataclass(slots=True)
 class BankView:
-    """The filters of one width, pooled."""
+    """The filters of one width after max pooling."""
 
     width: int
     filters: int
-    activations: tuple[str, ...]  # ONNX operators, after the maximum and the bias
-    positions: npt.NDArray[np.int64]  # [filters]
-    pooled: Floats  # [filters]
-    weights: Floats  # [filters]
-    feature_map: Floats | None  # [time - width + 1, filters], without the bias; None where nobody asked
+    activations: Annotated[tuple[str, ...], Field(description="ONNX operators, after the maximum and the bias.")]
+    positions: Annotated[Numbers, Field(description="Where each filter was highest.")]
+    pooled: Vector
+    weights: Annotated[Vector, Field(description="What the logit gains with each pooled value.")]
+    feature_map: Annotated[Matrix | None, Field(description="[time - width + 1][filters], without the bias.")]
 
 
 @dataclass(slots=True)
@@ -44,9 +51,9 @@ class LayerView:
     """One dense layer."""
 
     units: int
-    activations: tuple[str, ...]  # ONNX operators
-    values: Floats  # [units]
-    weights: Floats  # [units]: what the logit gains with each value
+    activations: Annotated[tuple[str, ...], Field(description="ONNX operators.")]
+    values: Vector
+    weights: Annotated[Vector, Field(description="What the logit gains with each value.")]
 
 
 @dataclass(slots=True)

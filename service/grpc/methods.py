@@ -12,6 +12,7 @@ from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Overloaded, Unavailable
@@ -178,7 +179,7 @@ def _refuse(call: Call, error: Exception, route: str) -> str:
     """
     refusal = as_refusal(error, route)
     call.refuse(refusal)
-    return status_of(refusal).name
+    return Code.Name(status_of(refusal))
 
 
 def uncounted(parse: Callable[[bytes], Request], answer: Callable[[Request], Awaitable[Message]]) -> Method:

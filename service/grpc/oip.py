@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -19,39 +20,29 @@ from service.oip.inference import Input, Request, RequestedOutput, infer
 from service.version import package_version
 
 SERVICE = "inference.GRPCInferenceService"
-(
-    MODEL_INFER,
-    MODEL_STREAM_INFER,
-    MODEL_METADATA,
-    MODEL_CONFIG,
-    MODEL_STATISTICS,
-    REPOSITORY_INDEX,
-    REPOSITORY_MODEL_LOAD,
-    REPOSITORY_MODEL_UNLOAD,
-) = ROUTES = tuple(
-    f"/{SERVICE}/{method}"
-    for method in (
-        "ModelInfer",
-        "ModelStreamInfer",
-        "ModelMetadata",
-        "ModelConfig",
-        "ModelStatistics",
-        "RepositoryIndex",
-        "RepositoryModelLoad",
-        "RepositoryModelUnload",
-    )
-)
 
-#: Those that change which models are served.
-ADMINISTRATION = frozenset({REPOSITORY_MODEL_LOAD, REPOSITORY_MODEL_UNLOAD})
 
-#: Those that are not counted.
-SERVER_LIVE, SERVER_READY, MODEL_READY, SERVER_METADATA = (
-    f"/{SERVICE}/{method}" for method in ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata")
-)
+def _routes(*methods: str) -> tuple[str, ...]:
+    return tuple(f"/{SERVICE}/{method}" for method in methods)
+
 
 #: Those that ask a model.
-MODEL_ROUTES = (MODEL_INFER, MODEL_STREAM_INFER)
+MODEL_INFER, MODEL_STREAM_INFER = MODEL_ROUTES = _routes("ModelInfer", "ModelStreamInfer")
+
+#: Those that change which models are served.
+REPOSITORY_MODEL_LOAD, REPOSITORY_MODEL_UNLOAD = ADMINISTRATION = _routes(
+    "RepositoryModelLoad", "RepositoryModelUnload"
+)
+
+#: The others that are counted, and those that are not.
+MODEL_METADATA, MODEL_CONFIG, MODEL_STATISTICS, REPOSITORY_INDEX = _QUESTIONS = _routes(
+    "ModelMetadata", "ModelConfig", "ModelStatistics", "RepositoryIndex"
+)
+SERVER_LIVE, SERVER_READY, MODEL_READY, SERVER_METADATA = _routes(
+    "ServerLive", "ServerReady", "ModelReady", "ServerMetadata"
+)
+
+ROUTES = (*MODEL_ROUTES, *_QUESTIONS, *ADMINISTRATION)
 
 _MICROSECONDS = 1e-6
 
@@ -128,7 +119,7 @@ class OpenInference:
         """Every version in the repository, loaded or not."""
         entries = [each for each in await self._keeper.index() if each.state == "READY" or not request.ready]
         return pb.RepositoryIndexResponse(
-            models=[pb.RepositoryIndexResponse.ModelIndex(**each._asdict()) for each in entries]
+            models=[pb.RepositoryIndexResponse.ModelIndex(**asdict(each)) for each in entries]
         )
 
     async def _repository_model_load(

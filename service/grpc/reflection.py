@@ -11,9 +11,9 @@ from collections.abc import Collection
 from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
+from google.rpc.code_pb2 import Code
 
 from service.grpc.descriptors import POOL, message_class
-from service.grpc.status import Status
 from service.grpc.transport.call import Call, Method
 
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
@@ -45,7 +45,7 @@ class Reflection:
         try:
             self._fill(answer, request)
         except KeyError:
-            answer.error_response.error_code = Status.NOT_FOUND.value
+            answer.error_response.error_code = Code.NOT_FOUND
             answer.error_response.error_message = "there is nothing of that name"
         return answer
 
@@ -71,7 +71,7 @@ class Reflection:
                 numbers = sorted(extension.number for extension in extensions)
                 answer.all_extension_numbers_response.extension_number.extend(numbers)
             case _:
-                answer.error_response.error_code = Status.INVALID_ARGUMENT.value
+                answer.error_response.error_code = Code.INVALID_ARGUMENT
                 answer.error_response.error_message = "nothing is asked for"
 
 

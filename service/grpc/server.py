@@ -15,11 +15,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from google.rpc.code_pb2 import Code
+
 from service.dataplane import DataPlane
 from service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
 from service.grpc import health, oip, reflection, sentiment
 from service.grpc.methods import Counted
-from service.grpc.status import Status
 from service.grpc.transport.call import Call, Terms
 from service.grpc.transport.connection import Connection, Limits
 from service.grpc.transport.messages import Decompression, check_encoding
@@ -68,7 +69,7 @@ _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 _MAX_WATCHING = 16
 
 #: Statuses that are logged whether or not there is an access log, as those from 500 on are over REST.
-_FAILURES = frozenset({Status.UNKNOWN, Status.DEADLINE_EXCEEDED, Status.INTERNAL, Status.UNAVAILABLE, Status.DATA_LOSS})
+_FAILURES = frozenset({Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS})
 
 
 class Server:
@@ -194,7 +195,7 @@ class Server:
 
     def _ended(self, call: Call) -> None:
         """Write the access log, in which failures stand in any case."""
-        status = Status.CANCELLED if call.status is None else call.status
+        status = Code.CANCELLED if call.status is None else call.status
         failed = status in _FAILURES
         if self._access_log or failed:
             logger.log(
@@ -202,7 +203,7 @@ class Server:
                 "gRPC %s",
                 quote(call.path),  # it could hold the end of this line and a forged one
                 extra={
-                    "status": status.name,
+                    "status": Code.Name(status),
                     "milliseconds": round((perf_counter() - call.started) * 1000, 3),
                     "client": call.client,
                 },

@@ -7,39 +7,17 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
-from enum import IntEnum
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
+from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
-from google.rpc.status_pb2 import Status as RpcStatus
+from google.rpc.status_pb2 import Status
 
 from service.errors import GRPC_STATUS, Malformed, RequestError
 
 logger = logging.getLogger(__name__)
-
-
-class Status(IntEnum):
-    """The number that stands in `grpc-status`."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
 
 
 #: Who the reasons in `ErrorInfo` are those of.
@@ -50,9 +28,10 @@ DOMAIN = "sentiment-conv1d"
 _MAX_BYTES = 1500
 
 
-def status_of(error: RequestError) -> Status:
-    """The status of a call that is refused."""
-    return Status[GRPC_STATUS[error.code]]
+def status_of(error: RequestError) -> int:
+    """The status of a call that is refused, a number of `google.rpc.Code`."""
+    status: int = Code.Value(GRPC_STATUS[error.code])
+    return status
 
 
 def as_refusal(error: Exception, failed: str) -> RequestError:
@@ -94,7 +73,7 @@ def details(error: RequestError, request_id: str) -> bytes:
     ]
     if error.retry_after is not None:
         found.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
-    status = RpcStatus(code=status_of(error).value, message=_shorten(error.message), details=map(_pack, found))
+    status = Status(code=status_of(error), message=_shorten(error.message), details=map(_pack, found))
     return b64encode(status.SerializeToString()).rstrip(b"=")
 
 

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from service.grpc.status import Status
+from google.rpc.code_pb2 import Code
+
 from service.grpc.transport.call import Call
 from service.grpc.transport.http2 import CallerGone
 from service.record import current
@@ -17,12 +18,12 @@ _Run = Callable[[Call], Coroutine[Any, Any, None]]
 #: Codes for which the service is to blame, as OpenTelemetry has it.
 _FAILURES = frozenset(
     {
-        Status.UNKNOWN,
-        Status.DEADLINE_EXCEEDED,
-        Status.UNIMPLEMENTED,
-        Status.INTERNAL,
-        Status.UNAVAILABLE,
-        Status.DATA_LOSS,
+        Code.UNKNOWN,
+        Code.DEADLINE_EXCEEDED,
+        Code.UNIMPLEMENTED,
+        Code.INTERNAL,
+        Code.UNAVAILABLE,
+        Code.DATA_LOSS,
     }
 )
 
@@ -44,7 +45,7 @@ def traced(tracer: Tracer, route: str, run: _Run) -> _Run:
             gone = True
             raise
         finally:
-            status = Status.CANCELLED if gone or call.status is None else call.status
-            trace.end(name, {"rpc.grpc.status_code": status.value}, current.get(), failed=status in _FAILURES)
+            status = Code.CANCELLED if gone or call.status is None else call.status
+            trace.end(name, {"rpc.grpc.status_code": status}, current.get(), failed=status in _FAILURES)
 
     return run_in_span

@@ -7,13 +7,12 @@ busy routes (`endpoint.Endpoint`) are answered right here; everything else is or
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from http import HTTPStatus
 from time import perf_counter, perf_counter_ns
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
@@ -24,9 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 from service.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
-    PLAIN_HTTP_STATUS,
     Forbidden,
-    Invalid,
     Malformed,
     MethodNotAllowed,
     NotFound,
@@ -38,7 +35,7 @@ from service.request_ids import RequestIds
 from service.rest import cloud, documentation, explain, headers, huggingface, native, oip, operations, page, tfserving
 from service.rest.body import CERTIFIED, CHARGE, RECORD, ClientDisconnected, read_body, while_connected
 from service.rest.compression import decompress
-from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint
+from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint, RestProtocol
 from service.rest.exchange import Exchange
 from service.rest.fast_path import PIECE_BYTES
 from service.rest.routing import Match, Routes
@@ -72,15 +69,7 @@ _ROUTERS = (
 
 Result = TypeVar("Result")
 
-_Form = tuple[Callable[[RequestError, str], bytes], Mapping[str, HTTPStatus]]
-
-#: How refusals are put by the protocols that are not our own, by the tag of their routes.
-_FORMS: dict[str, _Form] = {
-    oip.Infer.tag: (oip.error_body, PLAIN_HTTP_STATUS),
-    tfserving.Predict.tag: (tfserving.error_body, PLAIN_HTTP_STATUS),
-    huggingface.TextClassification.tag: (huggingface.error_body, PLAIN_HTTP_STATUS),
-    cloud.Invocations.tag: (tfserving.error_body, PLAIN_HTTP_STATUS),
-}
+_PROTOCOLS = {kind.protocol.tag: kind.protocol for kind in _ENDPOINTS}
 
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
@@ -105,7 +94,6 @@ class Application(FastAPI):
             exception_handlers={
                 RequestError: _on_request_error,
                 HTTPException: _on_http_exception,
-                RequestValidationError: _on_validation_error,
                 Exception: _on_exception,
             },
             docs_url=None,  # documentation.py's is there without a network
@@ -127,7 +115,7 @@ class Application(FastAPI):
             self.add_api_route(
                 dataplane.settings.health_route,
                 operations.readyz,
-                tags=[cloud.Invocations.tag],
+                tags=[cloud.PROTOCOL.tag],
                 summary="Vertex AI: may traffic come here?",
                 responses={503: {"model": tfserving.TfServingError}},
             )
@@ -191,7 +179,7 @@ class Application(FastAPI):
             models = {
                 model
                 for endpoint in self._busy.declared.values()
-                for model in (endpoint.request_model, endpoint.response_model, endpoint.error_model)
+                for model in (endpoint.request_model, endpoint.response_model, endpoint.protocol.error_model)
             }
             _, schemas = models_json_schema(
                 [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
@@ -227,24 +215,26 @@ class Application(FastAPI):
             _log(method, target, client, status, seconds)
 
     async def _answer(self, match: Match, exchange: Exchange, record: Record) -> int:
-        endpoint = match.endpoint
+        protocol = match.endpoint.protocol
         try:
-            if self._guarded:
-                self._admit(exchange)
+            if self._guarded and (
+                refusal := self._objection(exchange.method, match.path, exchange.headers, exchange.certified)
+            ):
+                raise refusal
             if exchange.method != "POST":
                 allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
-                raise MethodNotAllowed(f"{exchange.path} takes {allowed}, not {exchange.method}", allowed)
+                raise MethodNotAllowed(f"{exchange.target.decode()} takes {allowed}, not {exchange.method}", allowed)
             answer = await self._respond(match, exchange, record)
             exchange.charge.add(len(answer.body))
             status = 200
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
         except RequestError as error:
-            answer = Answer(endpoint.refusal(error, record.id), headers=headers.of_error(error))
-            status = endpoint.statuses.get(error.code, HTTP_STATUS[error.code]).value
+            answer = Answer(protocol.error_body(error, record.id), headers=headers.of_error(error))
+            status = protocol.statuses.get(error.code, HTTP_STATUS[error.code]).value
         except Exception:
             logger.exception("%s failed", match.path)
-            answer = Answer(endpoint.refusal(RequestError("internal error"), record.id))
+            answer = Answer(protocol.error_body(RequestError("internal error"), record.id))
             status = _SERVER_ERROR
         try:
             await exchange.send(status, answer, record.id)
@@ -265,11 +255,6 @@ class Application(FastAPI):
         # Large enough to wait for its turn, before which the caller may have left.
         return await exchange.while_connected(match.endpoint.respond(call))
 
-    def _admit(self, exchange: Exchange) -> None:
-        refusal = self._objection(exchange.method, exchange.path, exchange.headers, exchange.certified)
-        if refusal is not None:
-            raise refusal
-
     def _objection(
         self, method: str, path: str, headers: Mapping[bytes, bytes], certified: bool
     ) -> RequestError | None:
@@ -287,9 +272,10 @@ class Application(FastAPI):
     async def _turn_away(self, error: RequestError, scope: Scope, send: Send, request_id: str) -> int:
         """Refuse a request before it gets anywhere, in the form of its route's protocol all the same."""
         found = (route for route in self.router.routes if route.matches(scope)[0] is not RouteMatch.NONE)
-        error_body, statuses = _form(next(found, None), scope["path"])
-        status = statuses[error.code].value
-        await _send(status, Answer(error_body(error, request_id), headers=headers.of_error(error)), request_id, send)
+        protocol = _protocol(next(found, None), scope["path"])
+        status = protocol.statuses[error.code].value
+        answer = Answer(protocol.error_body(error, request_id), headers=headers.of_error(error))
+        await _send(status, answer, request_id, send)
         return status
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
@@ -337,7 +323,11 @@ class _Asgi(Exchange):
         self._scope = scope
         self._receive = receive
         self._send = send
+        self.method = scope["method"]
+        self.target = scope["raw_path"]
         self.headers = dict(scope["headers"])
+        self.client = _client(scope)
+        self.certified = _certified(scope)
         self.charge = scope[CHARGE]
 
     @property
@@ -347,29 +337,6 @@ class _Asgi(Exchange):
     @record.setter
     def record(self, record: Record | None) -> None:
         self._scope[RECORD] = record
-
-    @property
-    def method(self) -> str:
-        method: str = self._scope["method"]
-        return method
-
-    @property
-    def path(self) -> str:
-        path: str = self._scope["path"]
-        return path
-
-    @property
-    def target(self) -> bytes:
-        target: bytes = self._scope["raw_path"]
-        return target
-
-    @property
-    def client(self) -> str | None:
-        return _client(self._scope)
-
-    @property
-    def certified(self) -> bool:
-        return _certified(self._scope)
 
     async def body(self, limit: int, seconds: float) -> bytes:
         return await read_body(self.headers, self._receive, limit, seconds, self.charge)
@@ -418,20 +385,19 @@ def _health_paths(settings: Settings) -> Iterator[str]:
 
 async def _on_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    error_body, statuses = _form(request.scope.get("route"), request.url.path)
+    protocol = _protocol(request.scope.get("route"), request.url.path)
     return Response(
-        error_body(error, current_id()),
-        status_code=statuses[error.code],
+        protocol.error_body(error, current_id()),
+        status_code=protocol.statuses[error.code],
         headers={name.decode(): value.decode() for name, value in headers.of_error(error)},
         media_type="application/json",
     )
 
 
-def _form(route: object, path: str) -> _Form:
-    """How the protocol of a route puts a refusal; that of no route is ours, but under /v2."""
-    tags = getattr(route, "tags", ())
-    fallback = _FORMS[oip.Infer.tag] if path.startswith("/v2") else (native.error_body, HTTP_STATUS)
-    return next((_FORMS[tag] for tag in tags if tag in _FORMS), fallback)
+def _protocol(route: object, path: str) -> RestProtocol:
+    """The protocol of a route; without one it is the native one, but under /v2."""
+    fallback = oip.PROTOCOL if path.startswith("/v2") else native.PROTOCOL
+    return next((_PROTOCOLS[tag] for tag in getattr(route, "tags", ()) if tag in _PROTOCOLS), fallback)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -446,13 +412,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     else:
         refusal = Malformed(str(error.detail))
     return await _on_request_error(request, refusal)
-
-
-async def _on_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return await _on_request_error(request, Invalid(f"{place}: {first['msg']}"))
 
 
 async def _on_exception(request: Request, error: Exception) -> Response:

@@ -11,9 +11,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, RootModel
 
 from service.dataplane import DataPlane
-from service.errors import Invalid, Malformed, RequestError
+from service.errors import Invalid, Malformed
 from service.rest import huggingface, tfserving
-from service.rest.endpoint import Answer, Call, Endpoint, parse
+from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, plain_error_body
+
+PROTOCOL = RestProtocol("Clouds", tfserving.TfServingError, plain_error_body)
 
 
 class InvocationRequest(BaseModel):
@@ -35,27 +37,20 @@ class InvocationResponse(
 class Invocations(Endpoint):
     """SageMaker: `inputs` with one text or several, `instances` with rows, or the text itself as `text/plain`."""
 
+    protocol = PROTOCOL
     paths = ("/invocations",)
     summary = "SageMaker: invocations"
-    tag = "Clouds"
     request_model = InvocationRequest
     response_model = InvocationResponse
-    error_model = tfserving.TfServingError
     request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
-
-    def __init__(self, dataplane: DataPlane) -> None:
-        self._dataplane = dataplane
 
     async def respond(self, call: Call) -> Answer:
         body = _read(call)
         if body.instances is not None:
-            return await tfserving.predict(self._dataplane, call)
+            return await tfserving.predict(self.dataplane, call)
         if body.inputs is None:
             raise Invalid("the body: inputs or instances is needed")
-        return await huggingface.classify(self._dataplane, body.inputs, body.parameters, flat=True)
-
-    def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return tfserving.error_body(error, request_id)
+        return await huggingface.classify(self.dataplane, body.inputs, body.parameters, flat=True)
 
     def describe(self, path: str) -> dict[str, Any]:
         operation = super().describe(path)
@@ -66,22 +61,18 @@ class Invocations(Endpoint):
 class VertexPredict(Endpoint):
     """Vertex AI: rows under `instances`, at the route that `AIP_PREDICT_ROUTE` names."""
 
+    protocol = PROTOCOL
     summary = "Vertex AI: predict"
-    tag = "Clouds"
     request_model = tfserving.TfServingRequest
     response_model = tfserving.TfServingResponse
-    error_model = tfserving.TfServingError
     request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
 
     def __init__(self, dataplane: DataPlane, path: str) -> None:
-        self._dataplane = dataplane
+        super().__init__(dataplane)
         self.paths = (path,)
 
     async def respond(self, call: Call) -> Answer:
-        return await tfserving.predict(self._dataplane, call)
-
-    def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return tfserving.error_body(error, request_id)
+        return await tfserving.predict(self.dataplane, call)
 
 
 def _read(call: Call) -> InvocationRequest:
@@ -94,7 +85,7 @@ def _read(call: Call) -> InvocationRequest:
         raise Malformed("the body is not UTF-8") from None
 
 
-router = APIRouter(tags=[Invocations.tag])
+router = APIRouter(tags=[PROTOCOL.tag])
 
 
 @router.get(

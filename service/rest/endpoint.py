@@ -7,7 +7,7 @@ body of these routes straight to `respond`, and puts `describe` into its OpenAPI
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -15,6 +15,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from model.artifact import Manifest
+from service.dataplane import DataPlane
 from service.errors import (
     PLAIN_HTTP_STATUS,
     DeadlineExceeded,
@@ -69,39 +70,45 @@ class Answer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+class RestProtocol(NamedTuple):
+    """What the routes of a protocol share: a tag in OpenAPI, and how they put errors."""
+
+    tag: str
+    error_model: type[BaseModel]
+    error_body: Callable[[RequestError, str], bytes]  # takes the request id, too
+    statuses: Mapping[str, HTTPStatus] = PLAIN_HTTP_STATUS  # by code
+
+
 class Endpoint(ABC):
     """One POST route, at one path or several; `{name}` in a path is a parameter."""
 
     paths: tuple[str, ...]
     summary: ClassVar[str]
-    tag: ClassVar[str]
+    protocol: ClassVar[RestProtocol]
     request_model: ClassVar[type[BaseModel]]
     response_model: ClassVar[type[BaseModel]]
-    error_model: ClassVar[type[BaseModel]]
     request_example: ClassVar[dict[str, Any]]
-    statuses: ClassVar[Mapping[str, HTTPStatus]] = PLAIN_HTTP_STATUS
+
+    def __init__(self, dataplane: DataPlane) -> None:
+        self.dataplane = dataplane
 
     @abstractmethod
     async def respond(self, call: Call) -> Answer:
         """The answer to a call. Raises `RequestError`."""
 
-    @abstractmethod
-    def refusal(self, error: RequestError, request_id: str) -> bytes:
-        """An error in the form of this route's protocol."""
-
     def describe(self, path: str) -> dict[str, Any]:
         """The operation at one of the paths in OpenAPI's terms. The models' schemas are to be found under `SCHEMAS`."""
         responses: dict[str, Any] = {"200": {"description": "The answer.", "content": _content(self.response_model)}}
         for refusal in _REFUSALS:
-            description = {"description": refusal.__doc__, "content": _content(self.error_model)}
-            responses.setdefault(str(self.statuses[refusal.code].value), description)
+            description = {"description": refusal.__doc__, "content": _content(self.protocol.error_model)}
+            responses.setdefault(str(self.protocol.statuses[refusal.code].value), description)
         content = _content(self.request_model)
         content["application/json"]["example"] = self.request_example
         versioned = "_version" if "{version}" in path else ""
         return {
             "summary": self.summary,
             "description": self.__doc__,
-            "tags": [self.tag],
+            "tags": [self.protocol.tag],
             "operationId": f"{type(self).__module__.rpartition('.')[2]}_{type(self).__name__}{versioned}",
             "parameters": [
                 {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
@@ -124,6 +131,11 @@ def parse(model: type[Body], body: bytes) -> Body:
 def to_json(document: Any) -> bytes:
     """Compact JSON. Probabilities are float32 and keep the shortest digits that read back as the same float32."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def plain_error_body(error: RequestError, request_id: str) -> bytes:
+    """`{"error": "..."}`."""
+    return to_json({"error": error.message})
 
 
 def model_headers(manifest: Manifest) -> tuple[tuple[bytes, bytes], ...]:

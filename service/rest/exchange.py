@@ -16,37 +16,15 @@ Result = TypeVar("Result")
 class Exchange(ABC):
     """What the application has to know of a request, how it gets the body, and how it answers."""
 
-    __slots__ = ("charge", "headers", "record")
+    __slots__ = ("certified", "charge", "client", "headers", "method", "record", "target")
 
-    charge: Charge  # for the memory that it takes
-
+    method: str  # in upper case
+    target: bytes  # the path as it was sent
     headers: Mapping[bytes, bytes]  # by lower-case name
+    client: str | None  # the caller's address, where it has one
+    certified: bool  # whether the caller has shown a certificate
+    charge: Charge  # for the memory that it takes
     record: Record | None  # what the application keeps of it, for the server to say that the caller has gone
-
-    @property
-    @abstractmethod
-    def method(self) -> str:
-        """In upper case."""
-
-    @property
-    @abstractmethod
-    def path(self) -> str:
-        """What it asks for."""
-
-    @property
-    @abstractmethod
-    def target(self) -> bytes:
-        """The path as it was sent."""
-
-    @property
-    @abstractmethod
-    def client(self) -> str | None:
-        """The caller's address, where it has one."""
-
-    @property
-    @abstractmethod
-    def certified(self) -> bool:
-        """Whether the caller has shown a certificate."""
 
     @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:

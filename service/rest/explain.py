@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 from model.artifact import Manifest
-from service.explaining.explainer import FILTERS, Explanation
+from service.explaining.explainer import FILTERS, Explanation, Filter, Word
+from service.explaining.inspection import BankView, FilterView, LayerView
 from service.prediction import Prediction
-from service.rest.endpoint import Answer, Call, parse, to_json
-from service.rest.native import ModelRequest, NativeEndpoint, PredictionBody, StrictRequest, prediction_body
+from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.native import PROTOCOL, ModelRequest, PredictionBody, StrictRequest, prediction_body
 
 
 class ExplainRequest(ModelRequest):
@@ -21,28 +22,6 @@ class ExplainRequest(ModelRequest):
     filters: int = Field(FILTERS, ge=0, description="How many of the filters that moved the logit most.")
 
 
-class WordBody(BaseModel):
-    """A word that the model read."""
-
-    text: str
-    start: int = Field(description="Offset of its first character in the text that was sent.")
-    end: int = Field(description="Offset behind its last character.")
-    id: int
-    known: bool = Field(description="Whether the model knows the word.")
-    share: float = Field(description="What it adds to the logit.")
-
-
-class FilterBody(BaseModel):
-    """A filter, where it was highest."""
-
-    width: int
-    index: int = Field(description="Its number among the filters of its width.")
-    activation: float = Field(description="Its value after max pooling.")
-    weight: float = Field(description="What the logit gains with that value.")
-    start: int = Field(description="Characters of the words under it; 0 to 0 where there are none.")
-    end: int
-
-
 class ExplanationBody(BaseModel):
     """`logit` = `bias` + `padding` + the shares of all words."""
 
@@ -51,16 +30,17 @@ class ExplanationBody(BaseModel):
     logit: float = Field(description="Of the second label in a model with a sigmoid, of `label` in one with a softmax.")
     bias: float
     padding: float = Field(description="The share of pad ids and start id, in front of the words.")
-    words: list[WordBody]
-    filters: list[FilterBody]
+    words: list[Word]
+    filters: list[Filter]
 
 
-class Explain(NativeEndpoint):
+class Explain(Endpoint):
     """Every word's exact share of the logit, and the filters that moved it most with the words under them.
 
     A text longer than the model reads has shares for its last words only, the ones the model read.
     """
 
+    protocol = PROTOCOL
     paths = ("/v1/explain",)
     summary = "Explain one decision"
     request_model = ExplainRequest
@@ -92,40 +72,6 @@ class InspectRequest(ModelRequest):
     feature_map: bool = Field(False, description="Whether to send the feature maps, a megabyte for the shipped model.")
 
 
-class FilterView(BaseModel):
-    """One filter as it slides along the text."""
-
-    width: int
-    index: int
-    kernel: list[list[float]] = Field(description="[width][embedding].")
-    bias: float
-    curve: list[float] = Field(description="The dot product at every position, without the bias.")
-    position: int = Field(description="Where the curve is highest, the first such place.")
-    activation: float = Field(description="The pooled value: after bias and activation.")
-    weight: float = Field(description="What the logit gains with it.")
-
-
-class BankView(BaseModel):
-    """The filters of one width after max pooling."""
-
-    width: int
-    filters: int
-    activations: list[str] = Field(description="ONNX operators, after the maximum and the bias.")
-    positions: list[int] = Field(description="Where each filter was highest.")
-    pooled: list[float]
-    weights: list[float] = Field(description="What the logit gains with each pooled value.")
-    feature_map: list[list[float]] | None = Field(description="[time - width + 1][filters], without the bias.")
-
-
-class LayerView(BaseModel):
-    """One dense layer."""
-
-    units: int
-    activations: list[str] = Field(description="ONNX operators.")
-    values: list[float]
-    weights: list[float] = Field(description="What the logit gains with each value.")
-
-
 class InspectionBody(BaseModel):
     """All numbers between the text and the answer, over the full length that the model reads."""
 
@@ -141,9 +87,10 @@ class InspectionBody(BaseModel):
     final: str = Field(description="The ONNX operator that makes probabilities of the logits.")
 
 
-class Inspect(NativeEndpoint):
+class Inspect(Endpoint):
     """Every number between a text and its answer: ids, embedding, one filter's way, pooled values, dense layers."""
 
+    protocol = PROTOCOL
     paths = ("/v1/inspect",)
     summary = "Show how the model reads one review"
     request_model = InspectRequest

@@ -43,9 +43,7 @@ class Wire(NamedTuple):
 class FastRequest(Exchange):
     """Its body arrives with `add`; after `complete` the application may have it."""
 
-    __slots__ = ("_body", "_keep_alive", "_target", "_wire", "_working", "disconnected", "match")
-
-    method = "POST"
+    __slots__ = ("_body", "_keep_alive", "_wire", "_working", "disconnected", "match")
 
     def __init__(
         self,
@@ -57,15 +55,18 @@ class FastRequest(Exchange):
         *,
         keep_alive: bool,
     ) -> None:
+        self.method = "POST"
+        self.target = target
+        self.headers = headers
+        self.client = wire.client
+        self.certified = wire.certified
+        self.charge = charge
+        self.record = None
         self._wire = wire
-        self._target = target
         self._keep_alive = keep_alive
         self._body = bytearray()
         self._working: asyncio.Task[Any] | None = None
         self.match = match
-        self.headers = headers
-        self.charge = charge
-        self.record = None
         self.disconnected = False
 
     def add(self, body: bytes) -> None:
@@ -83,22 +84,6 @@ class FastRequest(Exchange):
         self.disconnected = True
         if self._working is not None:
             self._working.cancel()
-
-    @property
-    def path(self) -> str:
-        return self._target.decode()
-
-    @property
-    def target(self) -> bytes:
-        return self._target
-
-    @property
-    def client(self) -> str | None:
-        return self._wire.client
-
-    @property
-    def certified(self) -> bool:
-        return self._wire.certified
 
     async def body(self, limit: int, seconds: float) -> bytes:
         return self.take_body()

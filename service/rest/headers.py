@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -16,21 +16,10 @@ REQUEST_ID = HEADER.lower().encode()
 
 CLOSE = (b"connection", b"close")
 
-#: In every response: browsers must not guess another content type than the one that it names.
-SECURITY = ((b"x-content-type-options", b"nosniff"),)
+#: In every response, as the server's default: browsers must not guess another content type than the one that it names.
+EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
 
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
-
-#: Of pages: no frame may show them, and links from them do not name them.
-_PAGE = (
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (
-        b"content-security-policy",
-        b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
-    ),
-)
 
 
 def of_answer(answer: Answer, request_id: str) -> Headers:
@@ -40,15 +29,13 @@ def of_answer(answer: Answer, request_id: str) -> Headers:
         (b"content-length", b"%d" % len(answer.body)),
         (REQUEST_ID, request_id.encode()),
         *answer.headers,
-        *SECURITY,
     )
 
 
 def of_page(given: Iterable[tuple[bytes, bytes]], request_id: str, scheme: str) -> Headers:
     """The headers of an ordinary route's response, which has some already."""
-    given = tuple(given)
-    present = dict(given)
-    return (*given, (REQUEST_ID, request_id.encode()), *_missing(present, scheme))
+    strict = (_STRICT_TRANSPORT,) if scheme == "https" else ()
+    return (*given, (REQUEST_ID, request_id.encode()), *strict)
 
 
 def of_error(error: RequestError) -> Headers:
@@ -84,13 +71,3 @@ def head(status: int, common: bytes, answer: Answer, request_id: str, *, close: 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Header lines."""
     return b"".join([name + b": " + value + b"\r\n" for name, value in headers])
-
-
-def _missing(present: Mapping[bytes, bytes], scheme: str) -> Iterator[tuple[bytes, bytes]]:
-    """What protects browsers, unless the route itself says something else."""
-    wanted = [*SECURITY]
-    if scheme == "https":
-        wanted.append(_STRICT_TRANSPORT)
-    if present.get(b"content-type", b"").startswith(b"text/html"):
-        wanted += _PAGE
-    return (header for header in wanted if header[0] not in present)

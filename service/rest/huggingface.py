@@ -16,7 +16,7 @@ from service.classifier import Classifier
 from service.dataplane import DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
 from service.prediction import Prediction
-from service.rest.endpoint import Answer, Call, Endpoint, model_headers, parse, to_json
+from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, to_json
 from service.version import package_version
 
 #: Checked by hand, up to the first fault: of a million pydantic would tell them all, which takes seconds.
@@ -89,20 +89,13 @@ def error_body(error: RequestError, request_id: str) -> bytes:
     return to_json({"error": error.message, "error_type": _ERROR_TYPES.get(error.code, "validation")})
 
 
-class _HuggingFace(Endpoint):
-    tag = "Hugging Face"
-    error_model = HuggingFaceError
-
-    def __init__(self, dataplane: DataPlane) -> None:
-        self._dataplane = dataplane
-
-    def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return error_body(error, request_id)
+PROTOCOL = RestProtocol("Hugging Face", HuggingFaceError, error_body)
 
 
-class TextClassification(_HuggingFace):
+class TextClassification(Endpoint):
     """What `InferenceClient.text_classification` sends; one list of labels for every text."""
 
+    protocol = PROTOCOL
     paths = ("/",)
     summary = "Hugging Face InferenceClient: text classification"
     request_model = ClassificationRequest
@@ -111,12 +104,13 @@ class TextClassification(_HuggingFace):
 
     async def respond(self, call: Call) -> Answer:
         body = parse(ClassificationRequest, call.body)
-        return await classify(self._dataplane, body.inputs, body.parameters)
+        return await classify(self.dataplane, body.inputs, body.parameters)
 
 
-class TeiPredict(_HuggingFace):
+class TeiPredict(Endpoint):
     """text-embeddings-inference's `/predict`. A list of two texts is a pair there, which this model does not read."""
 
+    protocol = PROTOCOL
     paths = ("/predict",)
     summary = "text-embeddings-inference: predict"
     request_model = TeiRequest
@@ -131,8 +125,8 @@ class TeiPredict(_HuggingFace):
         if (body.truncation_direction or "left").lower() != "left":
             raise Invalid("truncation_direction: this model was trained on the last words of a text, which is 'left'")
         texts, single = _tei_texts(body.inputs)
-        classifier = self._dataplane.repository.get()
-        predictions = await self._dataplane.predict(classifier, texts)
+        classifier = self.dataplane.repository.get()
+        predictions = await self.dataplane.predict(classifier, texts)
         if body.truncate is False and any(each.truncated for each in predictions):
             longest = max(each.tokens for each in predictions)
             raise Invalid(
@@ -200,7 +194,7 @@ def _tei_texts(inputs: Any) -> tuple[list[str], bool]:
     return texts, False
 
 
-router = APIRouter(tags=[_HuggingFace.tag])
+router = APIRouter(tags=[PROTOCOL.tag])
 
 
 @router.get("/info", summary="text-embeddings-inference: the model and its limits")

@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 from model.artifact import Manifest, Metrics, ParityCheck
 from model.configuration import Configuration
 from service.classifier import Classifier
-from service.dataplane import DataPlane
 from service.errors import HTTP_STATUS, RequestError
 from service.prediction import Prediction
 from service.repository import Repository
-from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, to_json
 from service.rest.tfserving import status
 
 
@@ -117,23 +116,13 @@ def error_body(error: RequestError, request_id: str) -> bytes:
     return to_json({"error": {"code": error.code, "message": error.message, "request_id": request_id}})
 
 
-class NativeEndpoint(Endpoint):
-    """A busy route of our own."""
-
-    tag = "native"
-    error_model = ErrorResponse
-    statuses = HTTP_STATUS
-
-    def __init__(self, dataplane: DataPlane) -> None:
-        self.dataplane = dataplane
-
-    def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return error_body(error, request_id)
+PROTOCOL = RestProtocol("native", ErrorResponse, error_body, HTTP_STATUS)
 
 
-class Predict(NativeEndpoint):
+class Predict(Endpoint):
     """The label of one review, the probability of every label, and how much of the review the model could read."""
 
+    protocol = PROTOCOL
     paths = ("/v1/predict",)
     summary = "Classify one review"
     request_model = PredictRequest
@@ -147,9 +136,10 @@ class Predict(NativeEndpoint):
         return Answer(to_json(prediction_body(classifier.manifest, predictions[0])))
 
 
-class PredictBatch(NativeEndpoint):
+class PredictBatch(Endpoint):
     """The predictions for several reviews, in their order. All of them succeed or the request fails."""
 
+    protocol = PROTOCOL
     paths = ("/v1/predict_batch",)
     summary = "Classify several reviews"
     request_model = PredictBatchRequest
@@ -165,7 +155,7 @@ class PredictBatch(NativeEndpoint):
         return Answer(to_json({"predictions": [prediction_body(classifier.manifest, each) for each in predictions]}))
 
 
-router = APIRouter(tags=["native"])
+router = APIRouter(tags=[PROTOCOL.tag])
 
 
 @router.get("/v1/models", summary="What is loaded")
@@ -197,22 +187,11 @@ def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any
 
 def _description(repository: Repository, classifier: Classifier) -> ModelDescription:
     manifest = classifier.manifest
-    return ModelDescription(
-        name=manifest.name,
-        version=str(manifest.version),
-        labels=list(manifest.labels),
-        activation=manifest.activation,
-        max_tokens=manifest.max_tokens,
-        vocabulary_size=manifest.vocabulary_size,
-        execution_provider=classifier.engine.provider,
-        created=manifest.created,
-        precision=manifest.precision,
-        convolution_widths=list(manifest.convolution_widths),
-        configuration=manifest.configuration,
-        metrics=manifest.metrics,
-        parity=list(manifest.parity),
-        explainable=classifier.explainer.explainable,
-        libraries=manifest.libraries,
-        ready=True,
-        model_version_status=status(repository.states(manifest.name)),
-    )
+    beside = {
+        "version": str(manifest.version),
+        "execution_provider": classifier.engine.provider,
+        "explainable": classifier.explainer.explainable,
+        "ready": True,
+        "model_version_status": status(repository.states(manifest.name)),
+    }
+    return ModelDescription.model_validate(dict(manifest) | beside)

@@ -9,21 +9,21 @@ import re
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast
 
 from service.classifier import Classifier
 from service.dataplane import DataPlane
-from service.errors import Forbidden, Invalid, Malformed, RequestError, Unavailable
+from service.errors import Forbidden, Invalid, Malformed, Unavailable
 from service.keeper import Keeper
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
 from service.oip.tensors import pack_bytes
+from service.repository import Entry
 from service.rest.body import CHARGE, read_body
 from service.rest.compression import compress
 from service.rest.cors import named_origins
-from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, plain_error_body, to_json
 from service.version import package_version
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -89,9 +89,7 @@ class OipError(BaseModel):
     error: str
 
 
-def error_body(error: RequestError, request_id: str) -> bytes:
-    """`{"error": "..."}`."""
-    return to_json({"error": error.message})
+PROTOCOL = RestProtocol("Open Inference Protocol", OipError, plain_error_body)
 
 
 class Infer(Endpoint):
@@ -100,12 +98,11 @@ class Infer(Endpoint):
     JSON or the binary tensor extension both ways, gzip and deflate both ways, `classification` on `probabilities`.
     """
 
+    protocol = PROTOCOL
     paths = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
     summary = "Open Inference Protocol: infer"
-    tag = "Open Inference Protocol"
     request_model = InferRequest
     response_model = InferResponse
-    error_model = OipError
     request_example: ClassVar[dict[str, Any]] = {
         "id": "1",
         "inputs": [
@@ -118,9 +115,6 @@ class Infer(Endpoint):
         ],
     }
 
-    def __init__(self, dataplane: DataPlane) -> None:
-        self._dataplane = dataplane
-
     async def respond(self, call: Call) -> Answer:
         body, inputs, binary = _read(call)
         parameters = body.parameters or {}
@@ -131,7 +125,7 @@ class Infer(Endpoint):
             outputs=[_requested(each, binary) for each in body.outputs],
             timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
         )
-        classifier, outputs = await inference.infer(self._dataplane, request)
+        classifier, outputs = await inference.infer(self.dataplane, request)
         wishes = {each.name: each.binary for each in request.outputs}
         head: dict[str, Any] = {
             "model_name": classifier.manifest.name,
@@ -140,9 +134,6 @@ class Infer(Endpoint):
         if body.id is not None:
             head["id"] = body.id
         return _compressed(_answer(head, outputs, wishes, binary), call)
-
-    def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return error_body(error, request_id)
 
 
 def _read(call: Call) -> tuple[InferRequest, list[Input], bool]:
@@ -247,7 +238,7 @@ def _compressed(answer: Answer, call: Call) -> Answer:
     return Answer(body, answer.content_type, (*answer.headers, (b"content-encoding", encoding)))
 
 
-router = APIRouter(prefix="/v2", tags=[Infer.tag])
+router = APIRouter(prefix="/v2", tags=[PROTOCOL.tag])
 
 _REFUSED: dict[int | str, dict[str, Any]] = {404: {"model": OipError}}
 
@@ -285,13 +276,10 @@ class ModelReady(BaseModel):
     ready: bool
 
 
-class ModelIndexEntry(BaseModel):
-    """One version in the repository's folder."""
+class IndexRequest(_Body):
+    """Which versions are listed."""
 
-    name: str
-    version: str
-    state: str
-    reason: str
+    ready: bool = False
 
 
 @router.get("", summary="The server and its extensions")
@@ -356,15 +344,10 @@ async def model_statistics(request: Request, model: str, version: str = "") -> d
 
 
 @router.post("/repository/index", summary="Every version in the repository")
-async def repository_index(request: Request) -> list[ModelIndexEntry]:
+async def repository_index(request: Request) -> list[Entry]:
     """Every version in the repository's folder, loaded or not; `{"ready": true}` asks for the loaded ones."""
-    body = _object(await _body(request))
-    only_ready = _flag(body, "ready", False)
-    return [
-        ModelIndexEntry(**entry._asdict())
-        for entry in await _keeper(request).index()
-        if entry.state == "READY" or not only_ready
-    ]
+    wanted = parse(IndexRequest, await _body(request) or b"{}")  # clients send nothing at all for an empty object
+    return [each for each in await _keeper(request).index() if each.state == "READY" or not wanted.ready]
 
 
 async def check_administration(request: Request) -> None:
@@ -374,16 +357,15 @@ async def check_administration(request: Request) -> None:
     page of another site that origin too.
     """
     dataplane, headers = _dataplane(request), request.headers
-    origin = headers.get("origin", "").encode("latin-1")
     from_page = "origin" in headers or "sec-fetch-site" in headers
-    if from_page and origin not in named_origins(dataplane.settings.cors_origins):
+    if from_page and headers.get("origin") not in named_origins(dataplane.settings.cors_origins):
         raise Forbidden("a web page may load and unload models only if --cors-origins names its origin")
     dataplane.access.check_administration(headers.get("authorization"), headers.get("x-api-key"))
 
 
 administration = APIRouter(
     prefix="/v2/repository/models/{model}",
-    tags=[Infer.tag],
+    tags=[PROTOCOL.tag],
     dependencies=[Depends(check_administration)],
     default_response_class=Response,
     responses={status: {"model": OipError} for status in (401, 403, 404)},
@@ -423,16 +405,3 @@ async def _body(request: Request) -> bytes:
     headers = dict(request.scope["headers"])
     charge = request.scope[CHARGE]
     return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    """A JSON object; clients send nothing at all for an empty one. Raises `Malformed` or `Invalid`."""
-    if not body:
-        return {}
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"the body is not valid JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise Invalid("the body: an object is needed")
-    return document

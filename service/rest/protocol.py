@@ -399,7 +399,7 @@ class Protocol(HttpToolsProtocol):
     def _common_lines(self) -> bytes:
         fields = self.server_state.default_headers  # a new list every second, for it has the date
         if fields is not self._common_of:
-            self._common_of, self._common = fields, headers.lines((*fields, *headers.SECURITY))
+            self._common_of, self._common = fields, headers.lines(fields)
         return self._common
 
     async def _serve(self, request: FastRequest) -> None:
@@ -510,5 +510,5 @@ class Protocol(HttpToolsProtocol):
 def refusal(error: RequestError, request_id: str, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A whole response to what never became a request. The connection has to be closed after it."""
     answer = Answer(error_body(error, request_id), headers=headers.of_error(error))
-    common = headers.lines((*default_headers, *headers.SECURITY))
+    common = headers.lines(default_headers)
     return headers.head(HTTP_STATUS[error.code].value, common, answer, request_id, close=True) + answer.body

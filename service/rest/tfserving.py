@@ -14,10 +14,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
 from service.dataplane import DataPlane
-from service.errors import Invalid, RequestError
+from service.errors import Invalid
 from service.prediction import Prediction
 from service.repository import Repository, State
-from service.rest.endpoint import Answer, Call, Endpoint, model_headers, parse, to_json
+from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, plain_error_body, to_json
 
 SIGNATURE = "serving_default"
 
@@ -53,30 +53,21 @@ class TfServingError(BaseModel):
     error: str
 
 
-def error_body(error: RequestError, request_id: str) -> bytes:
-    """`{"error": "..."}`."""
-    return to_json({"error": error.message})
+PROTOCOL = RestProtocol("TensorFlow Serving", TfServingError, plain_error_body)
 
 
 class Predict(Endpoint):
     """Rows or a column of texts; a text is a string, `{"text": …}` or `{"b64": …}`."""
 
+    protocol = PROTOCOL
     paths = ("/v1/models/{model}:predict", "/v1/models/{model}/versions/{version}:predict")
     summary = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
-    tag = "TensorFlow Serving"
     request_model = TfServingRequest
     response_model = TfServingResponse
-    error_model = TfServingError
     request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
 
-    def __init__(self, dataplane: DataPlane) -> None:
-        self._dataplane = dataplane
-
     async def respond(self, call: Call) -> Answer:
-        return await predict(self._dataplane, call)
-
-    def refusal(self, error: RequestError, request_id: str) -> bytes:
-        return error_body(error, request_id)
+        return await predict(self.dataplane, call)
 
 
 async def predict(dataplane: DataPlane, call: Call) -> Answer:
@@ -136,7 +127,7 @@ def _columns(predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
 
 _REFUSED: dict[int | str, dict[str, Any]] = {404: {"model": TfServingError}}
 
-router = APIRouter(prefix="/v1/models", tags=[Predict.tag])
+router = APIRouter(prefix="/v1/models", tags=[PROTOCOL.tag])
 
 
 @router.get("/{model}/metadata", summary="TensorFlow Serving: signatures", responses=_REFUSED)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.record import current
 from service.rest.app import CLIENT_CLOSED_REQUEST, Application
-from service.rest.fields import Answering
 from service.tracing import FIELDS, Trace, Tracer
 
 _FIELDS = frozenset(name.encode() for name in FIELDS)
@@ -28,11 +27,19 @@ class Traced:
             return
         trace = self._begin(scope)
         fields = [(name.encode(), value.encode()) for name, value in trace.fields]
-        answering = Answering(send, fields)
+        status = CLIENT_CLOSED_REQUEST
+
+        async def send_with_fields(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *fields]
+            await send(message)
+
         try:
-            await self._application(scope, receive, answering.send)
+            await self._application(scope, receive, send_with_fields)
         finally:
-            self._end(trace, scope, answering.status or CLIENT_CLOSED_REQUEST)
+            self._end(trace, scope, status)
 
     def _begin(self, scope: Scope) -> Trace:
         given = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _FIELDS}

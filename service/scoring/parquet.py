@@ -6,20 +6,27 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
-import pyarrow
-from pyarrow import compute, types
-from pyarrow.parquet import ParquetFile
-from pyarrow.parquet import ParquetWriter as ArrowWriter
+from service.scoring.errors import ScoringError
+
+try:
+    import pyarrow
+    from pyarrow import compute, types
+    from pyarrow.parquet import ParquetFile
+    from pyarrow.parquet import ParquetWriter as ArrowWriter
+except ImportError as error:
+    raise ScoringError(
+        "reading or writing Parquet needs pyarrow, install the `parquet` extra "
+        "(`pip install --require-hashes -r requirements/parquet.txt`)"
+    ) from error
 
 from service.prediction import Prediction
 from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, Row
 from service.scoring.columns import check_columns, check_distinct, prediction_columns, prediction_values
-from service.scoring.errors import ScoringError
 from service.scoring.plain import plain
 from service.scoring.readers import Reader
-from service.scoring.writers import check_keys
+from service.scoring.writers import Writer, check_keys
 
 # Row groups of one chunk each would make files slow to read, and their footer, which is held in memory, large.
 _ROW_GROUP_BYTES = 8 * 2**20
@@ -59,7 +66,7 @@ class BatchChunk(Chunk):
             raise ScoringError(f"{self.span}: the column {name!r} cannot be converted ({error})") from error
 
 
-class ParquetReader:
+class ParquetReader(Reader):
     """A few hundred rows at a time; neither the file nor a row group is ever held as a whole."""
 
     unit = "rows"
@@ -76,7 +83,7 @@ class ParquetReader:
             raise
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise ScoringError(f"{source}: not a Parquet file, or a damaged one ({error})") from error
-        self.total: int = self._file.metadata.num_rows
+        self.total = self._file.metadata.num_rows
         self.columns: tuple[str, ...] = tuple(self.schema.names)
         try:
             check_distinct(str(source), self.columns)
@@ -85,12 +92,6 @@ class ParquetReader:
         except BaseException:
             self._file.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
 
     def chunks(self) -> Iterator[Chunk]:
         first = 1
@@ -127,7 +128,7 @@ class ParquetReader:
         return texts
 
 
-class ParquetWriter:
+class ParquetWriter(Writer):
     """Columns keep the Arrow types of a Parquet input; those of JSONL get the types of the first chunk."""
 
     def __init__(self, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> None:

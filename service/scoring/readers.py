@@ -6,7 +6,7 @@ import csv
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import orjson
 
@@ -14,33 +14,28 @@ from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, LineChunk, Ro
 from service.scoring.columns import check_columns, check_distinct
 from service.scoring.errors import ScoringError
 from service.scoring.lines import Lines
-from service.scoring.optional import import_parquet
 
 #: The largest the csv module takes on every platform; its default is 128 KiB.
 _FIELD_LIMIT = 2**31 - 1
 
 
-class Reader(Protocol):
+class Reader(ABC):
     """An open input file."""
 
-    @property
-    def columns(self) -> tuple[str, ...] | None:
-        """Columns of every row, None where each row has its own."""
+    columns: tuple[str, ...] | None = None  # of every row, None where each row has its own
+    total: int  # where the progress bar ends
+    unit: str  # what the progress bar counts
+    _file: Any
 
-    @property
-    def total(self) -> int:
-        """Where the progress bar ends."""
-
-    @property
-    def unit(self) -> str:
-        """What the progress bar counts."""
-
+    @abstractmethod
     def chunks(self) -> Iterator[Chunk]:
         """All rows, once. Raises `ScoringError` at the first bad one."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *exception: object) -> None: ...
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
 
 
 def open_reader(source: Path, text_column: str, added: Collection[str]) -> Reader:
@@ -51,18 +46,18 @@ def open_reader(source: Path, text_column: str, added: Collection[str]) -> Reade
     extension = source.suffix.lower()
     try:
         if extension == ".parquet":
-            reader: Reader = import_parquet().ParquetReader(source, text_column, added)
-            return reader
+            from service.scoring.parquet import ParquetReader
+
+            return ParquetReader(source, text_column, added)
         return _TEXT_READERS[extension](source, text_column, added)
     except OSError as error:
         raise ScoringError(f"{source}: cannot be read ({error.strerror or error})") from error
 
 
-class _LineReader(ABC):
+class _LineReader(Reader):
     """What the text formats share."""
 
     unit = "B"
-    columns: tuple[str, ...] | None = None
 
     def __init__(self, source: Path, text_column: str, added: Collection[str]) -> None:
         self._text_column = text_column
@@ -76,12 +71,6 @@ class _LineReader(ABC):
             self._file.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
-
     def chunks(self) -> Iterator[Chunk]:
         rows: list[Row] = []
         start = 0
@@ -94,7 +83,7 @@ class _LineReader(ABC):
         if rows:
             yield LineChunk(self._lines.source, rows, self._lines.bytes - start)
 
-    def _read_header(self) -> None:  # noqa: B027 - only CSV has one
+    def _read_header(self) -> None:
         pass
 
     @abstractmethod

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -12,28 +13,29 @@ from service.prediction import Prediction
 from service.scoring.chunks import Chunk, Row
 from service.scoring.columns import prediction_columns, prediction_values
 from service.scoring.errors import ScoringError
-from service.scoring.optional import import_parquet
 from service.scoring.readers import Reader
 
 
-class Writer(Protocol):
+class Writer(ABC):
     """An output file being written."""
 
+    @abstractmethod
     def write(self, chunk: Chunk, predictions: Sequence[Prediction]) -> None:
         """Add rows, one prediction for each. Raises `ScoringError` at one that the format cannot hold."""
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 - JSONL needs neither
         """Write what is left; the file is complete after it."""
 
-    def abort(self) -> None:
+    def abort(self) -> None:  # noqa: B027
         """Let go of the file, which is to be deleted. Never raises."""
 
 
 def open_writer(extension: str, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> Writer:
     """A writer into `file` for rows of `reader`. Raises `ScoringError` where the format is not installed."""
     if extension == ".parquet":
-        writer: Writer = import_parquet().ParquetWriter(file, reader, labels)
-        return writer
+        from service.scoring.parquet import ParquetWriter
+
+        return ParquetWriter(file, reader, labels)
     return _TEXT_WRITERS[extension](file, reader, labels)
 
 
@@ -51,7 +53,7 @@ def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
             )
 
 
-class JsonlWriter:
+class JsonlWriter(Writer):
     """One object a row; the predictions are put in before its last brace, so that the row stays as it was spelled."""
 
     def __init__(self, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> None:
@@ -64,14 +66,8 @@ class JsonlWriter:
             added = dict(zip(self._added, prediction_values(prediction), strict=True))
             self._file.write(spelled[:-1] + b"," + orjson.dumps(added, option=_JSON)[1:])
 
-    def finish(self) -> None:
-        pass
 
-    def abort(self) -> None:
-        pass
-
-
-class CsvWriter:
+class CsvWriter(Writer):
     """A header row even where there are no others; fields are quoted where they must be."""
 
     def __init__(self, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> None:
@@ -90,9 +86,6 @@ class CsvWriter:
 
     def finish(self) -> None:
         self._head()
-
-    def abort(self) -> None:
-        pass
 
     def _head(self) -> None:
         if not self._headed:

@@ -305,7 +305,7 @@ def test_keys_change(tmp_path: Path) -> None:
 
         for content, reason in ((f"{FIRST}\nshort", "API key 2 must be at least"), ("# none", "there is none")):
             put(file, content)
-            server.wait_for_log(f"ERROR .*the API keys changed, and the old ones stay valid: .*{reason}")
+            server.wait_for_log(f"ERROR .*the API keys changed, and the old ones stay in use: .*{reason}")
         file.write_bytes(FIRST.encode() + b"\xff")
         server.wait_for_log("they are not UTF-8")
         file.unlink()

@@ -340,7 +340,7 @@ def test_new_certificate(tmp_path: Path) -> None:
         server.wait_for_log(r"the old ones stay in use: .*tls\.key: there is no private key in PEM in it")
         predicts(server, before)
         put(after.issue("second"))
-        server.wait_for_log("new connections use the new ones")
+        server.wait_for_log("the certificates changed, and only the new ones are in use")
         predicts(server, after)
         is_turned_away(server, before)
         assert old.post("/v1/predict", json=TEXT).status_code == 200

@@ -14,9 +14,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from google.rpc import code_pb2
+
 from service.buffers import BODY_FACTOR, Buffers
 from service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
-from service.grpc.status import Status, as_refusal, details, quote, status_of
+from service.grpc.status import as_refusal, details, quote, status_of
 from service.grpc.transport.connection import Connection
 from service.grpc.transport.http2 import CallerGone
 from service.grpc.transport.messages import (
@@ -127,7 +129,7 @@ class Call(Stream):
         self.fields = fields
         self.request_id = ""
         self.trailing: Trailers = []  # fields that go with the status
-        self.status: Status | None = None  # once it is known
+        self.status: int | None = None  # of `google.rpc.Code`, once it is known
         self.begun = False  # its work
         self.failure: RequestError | None = None  # why there is nothing more to be read
         self._connection = connection
@@ -229,12 +231,12 @@ class Call(Stream):
     async def answer(self, message: bytes) -> None:
         """Send the only message, and that all is well. Raises `CallerGone`."""
         await self._send((message,), [_OK, *self.trailing])
-        self.status = Status.OK
+        self.status = code_pb2.OK
 
     def end(self) -> None:
         """Say that all is well, and that there are no more messages. Raises `CallerGone`."""
         self._finish([_OK])
-        self.status = Status.OK
+        self.status = code_pb2.OK
 
     def refuse(self, error: RequestError) -> None:
         """End the call with the status of an error, if the client is still there."""
@@ -243,13 +245,13 @@ class Call(Stream):
         if self.cut:
             return
         fields = [
-            (b"grpc-status", str(status.value).encode()),
+            (b"grpc-status", str(status).encode()),
             (b"grpc-message", quote(error.message)),
             (b"grpc-status-details-bin", details(error, self.request_id)),
         ]
         if error.retry_after is not None:
             fields.append((_PUSHBACK, str(error.retry_after * 1000).encode()))
-        if status is Status.UNIMPLEMENTED:
+        if status == code_pb2.UNIMPLEMENTED:
             fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
         with contextlib.suppress(CallerGone):
             self._finish(fields)

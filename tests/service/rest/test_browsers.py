@@ -39,14 +39,15 @@ def preflight(server: ServerProcess, origin: str, path: str = "/v1/predict") -> 
 def test_preflight(opened: ServerProcess, origin: str) -> None:
     """A page that may call gets leave without a key, which browsers do not send when they ask."""
     answer = preflight(opened, origin)
-    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.status_code == 200
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
     assert answer.headers["access-control-allow-origin"] == origin
     assert "POST" in answer.headers["access-control-allow-methods"]
     allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
     assert {"content-type", "x-api-key", "authorization"} <= allowed
     assert int(answer.headers["access-control-max-age"]) > 0
     assert "access-control-allow-credentials" not in answer.headers
-    assert answer.headers["vary"] == "Origin"
+    assert "Origin" in answer.headers["vary"].split(", ")
 
 
 @pytest.mark.parametrize("origin", [PAGE, OTHER_PAGE])
@@ -73,11 +74,11 @@ def test_call(opened: ServerProcess, origin: str) -> None:
 def test_strange_page(opened: ServerProcess, origin: str) -> None:
     """Any other page gets no leave, however much its origin looks like one that may call."""
     answer = preflight(opened, origin)
-    assert answer.status_code == 401
-    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert answer.status_code == 400
+    assert "access-control-allow-origin" not in answer.headers
     answer = opened.client.post("/v1/predict", json=TEXT, headers={"origin": origin, "x-api-key": KEY})
     assert answer.status_code == 200
-    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["vary"] == "Origin"
 
 
@@ -166,13 +167,14 @@ def test_content_is_what_it_is_called(server: ServerProcess) -> None:
 
 
 def test_page_headers(server: ServerProcess) -> None:
-    """The reference is shown in no frame, runs no script and loads nothing from elsewhere."""
+    """The reference is shown in no frame, runs no script but the service's and loads nothing from elsewhere."""
     headers = server.client.get("/docs").headers
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "no-referrer"
     rules = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == rules["frame-ancestors"] == "'none'"
-    assert rules.keys() - {"default-src", "base-uri", "form-action", "frame-ancestors"} == {"style-src", "img-src"}
-    assert rules["style-src"] == rules["img-src"] == "'self'"
+    assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
+    assert rules["img-src"] == "'self' data:"
+    assert len(rules) == 8
     assert "strict-transport-security" not in headers
     assert "content-security-policy" not in server.client.get("/livez").headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def test_answer(server: ServerProcess, classifier: Classifier) -> None:
             "share": pytest.approx(right.share, abs=1e-6),
         }
         assert TEXT[word["start"] : word["end"]] == word["text"]
-    explain.ExplanationBody.model_validate(answer, strict=True, extra="forbid")
+    explain.ExplanationBody.model_validate_json(json.dumps(answer), strict=True, extra="forbid")
 
 
 def test_label_of_a_sigmoid(server: ServerProcess) -> None:
@@ -76,7 +77,7 @@ def test_several_labels(several: ServerProcess, label: str | None) -> None:
 def test_inspection(server: ServerProcess) -> None:
     """It has the shapes of the model, and the feature map only for those who ask for it."""
     answer = ask(server, "/v1/inspect", text=TEXT, filter={"width": 3, "index": 5}, feature_map=True)
-    explain.InspectionBody.model_validate(answer, strict=True, extra="forbid")
+    explain.InspectionBody.model_validate_json(json.dumps(answer), strict=True, extra="forbid")
     assert np.array(answer["embedding"]).shape == (400, 50)
     assert np.array(answer["filter"]["kernel"]).shape == (3, 50)
     feature_map = np.array(answer["banks"][0]["feature_map"])

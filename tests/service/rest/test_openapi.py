@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from html import escape
 from typing import Any
 
 import pytest
@@ -88,7 +87,7 @@ def test_example(server: ServerProcess, document: dict[str, Any], endpoint: type
         content = operation["requestBody"]["content"]["application/json"]
         response = server.client.post(path.format(model="imdb-cnn", version="1"), json=content["example"])
         assert response.status_code == 200
-        endpoint.response_model.model_validate(response.json(), strict=True)
+        endpoint.response_model.model_validate_json(response.content, strict=True)
         assert resolve(document, schema(operation["responses"]["200"]))["title"] == endpoint.response_model.__name__
         request = resolve(document, schema(operation["requestBody"]))
         assert content["example"].keys() <= request["properties"].keys()
@@ -111,11 +110,11 @@ def test_refusals(server: ServerProcess, document: dict[str, Any], endpoint: typ
     responses = document["paths"][path]["post"]["responses"]
     assert responses.keys() > {"200", "400", "404", "413", "429", "503", "504"}
     for error, body in ((Malformed, b"{"), (Invalid, b"{}")):
-        status = str(endpoint.statuses[error.code].value)
+        status = str(endpoint.protocol.statuses[error.code].value)
         response = server.client.post(path.format(model="imdb-cnn"), content=body)
         assert str(response.status_code) == status
-        endpoint.error_model.model_validate(response.json(), strict=True, extra="forbid")
-        assert resolve(document, schema(responses[status]))["title"] == endpoint.error_model.__name__
+        endpoint.protocol.error_model.model_validate(response.json(), strict=True, extra="forbid")
+        assert resolve(document, schema(responses[status]))["title"] == endpoint.protocol.error_model.__name__
 
 
 def test_models(server: ServerProcess, document: dict[str, Any]) -> None:
@@ -124,20 +123,13 @@ def test_models(server: ServerProcess, document: dict[str, Any]) -> None:
     assert server.client.get("/v1/models").json().keys() == described["properties"].keys()
 
 
-def test_documentation_page(server: ServerProcess, document: dict[str, Any]) -> None:
-    """/docs has every operation and every schema; every link of it leads somewhere, and none to another host."""
+def test_documentation_page(server: ServerProcess) -> None:
+    """/docs is a page whose links lead somewhere, and none to another host."""
     response = server.client.get("/docs")
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
-    text = response.text
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            assert f"<b>{method.upper()}</b> {path}</code>" in text
-            assert escape(operation["summary"]) in text
-    names = set(re.findall(r'<h3 id="([^"]+)">', text))
-    assert names == document["components"]["schemas"].keys()
-    links = re.findall(r"""(?:href|src)=["']([^"']+)""", text)
-    assert {link[1:] for link in links if link.startswith("#")} <= names
-    for link in {link for link in links if not link.startswith("#")}:
+    links = re.findall(r"""(?:href|src)="([^"]+)""", response.text)
+    assert len(links) == 6
+    for link in links:
         assert not link.startswith(("/", "http")) and server.client.get(f"/{link}").status_code == 200
     assert server.client.head("/docs").headers["content-length"] == str(len(response.content))

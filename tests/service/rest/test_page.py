@@ -25,7 +25,7 @@ def test_index(server: ServerProcess) -> None:
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", response.headers["etag"])
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.name != "index.html"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix != ".html"], ids=lambda path: path.name)
 def test_files(server: ServerProcess, path: Path) -> None:
     """Every file is served with its type and the headers, and not again to those who have it."""
     response = server.client.get(f"/page/{path.name}")
@@ -54,7 +54,15 @@ def test_policy(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/page/", "/page/index.html", "/page/none.js", "/page/..%2Fsettings.py", "/page/../settings.py", "/page/%00"],
+    [
+        "/page/",
+        "/page/index.html",
+        "/page/reference.html",
+        "/page/none.js",
+        "/page/..%2Fsettings.py",
+        "/page/../settings.py",
+        "/page/%00",
+    ],
 )
 def test_nothing_else_is_served(server: ServerProcess, path: str) -> None:
     """No other path leads to a file."""

@@ -76,7 +76,8 @@ def test_idle_is_who_has_the_whole_answer() -> None:
 
 def test_work_for_a_caller_who_is_gone() -> None:
     """Work that waits stops when its caller has gone, which is no error; who else stops it hears of that."""
-    wire, match = cast(Wire, None), cast(Match, None)
+    wire = Wire(cast(Any, None), cast(Any, None), None, False, bytes, bool)
+    match = cast(Match, None)
 
     async def check() -> None:
         for gone, raised in ((True, ClientDisconnected), (False, asyncio.CancelledError)):
