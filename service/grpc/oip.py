@@ -9,6 +9,7 @@ from google.protobuf.json_format import ParseDict
 
 from service.dataplane import DataPlane
 from service.errors import Invalid
+from service.grpc.fields import limited
 from service.grpc.methods import Counted, uncounted
 from service.grpc.protos import inference_pb2 as pb
 from service.grpc.status import as_refusal
@@ -66,7 +67,7 @@ class OpenInference:
 
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Every method by its path."""
-        unary, infer_request = counted.unary, pb.ModelInferRequest.FromString
+        unary, infer_request = counted.unary, limited(pb.ModelInferRequest, self._dataplane)
         load, unload = pb.RepositoryModelLoadRequest.FromString, pb.RepositoryModelUnloadRequest.FromString
         return {
             SERVER_LIVE: uncounted(pb.ServerLiveRequest.FromString, self._server_live),

@@ -21,6 +21,9 @@ OUTPUTS = (LABEL, SCORE, PROBABILITIES)
 
 _INT32 = np.iinfo(np.int32)
 
+#: Dimensions of a wrong shape that the refusal shows.
+_SHOWN = 8
+
 
 @dataclass(frozen=True)
 class Input:
@@ -79,7 +82,7 @@ async def infer(dataplane: DataPlane, request: Request) -> tuple[Classifier, lis
     given = _leading_input(request.inputs)
     if given.name == TEXT:
         _check_rank(given, (1, 2))
-        predictions = await dataplane.predict(classifier, _texts(given), request.timeout)
+        predictions = await dataplane.predict(classifier, _texts(dataplane, given), request.timeout)
         shape = list(given.shape)
     else:
         _check_rank(given, (2,))
@@ -134,12 +137,13 @@ def _check_rank(given: Input, ranks: tuple[int, ...]) -> None:
         raise Invalid(f"input '{given.name}' has datatype {expected[0]}, not {given.datatype}")
     unfit = len(given.shape) not in ranks or (given.name == TEXT and len(given.shape) == 2 and given.shape[1] != 1)
     if unfit:
-        raise Invalid(f"input '{given.name}' has shape {expected[1]}, not {list(given.shape)}")
+        raise Invalid(f"input '{given.name}' has shape {expected[1]}, not {list(given.shape[:_SHOWN])}")
 
 
-def _texts(given: Input) -> list[str]:
+def _texts(dataplane: DataPlane, given: Input) -> list[str]:
     count = element_count(given.name, given.shape)
     if given.raw is not None:
+        dataplane.check_count(count)
         elements: list[Any] = unpack_bytes(given.name, given.raw, count)
     else:
         elements = flatten(given.name, given.data, count)

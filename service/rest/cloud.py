@@ -47,7 +47,7 @@ class Invocations(Endpoint):
         self._dataplane = dataplane
 
     async def respond(self, call: Call) -> Answer:
-        body = _read(call)
+        body = _read(call, self._dataplane)
         if body.instances is not None:
             return await tfserving.predict(self._dataplane, call)
         if body.inputs is None:
@@ -84,10 +84,10 @@ class VertexPredict(Endpoint):
         return tfserving.error_body(error, request_id)
 
 
-def _read(call: Call) -> InvocationRequest:
+def _read(call: Call, dataplane: DataPlane) -> InvocationRequest:
     media_type = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"text/plain":
-        return parse(InvocationRequest, call.body)
+        return parse(InvocationRequest, call.body, dataplane)
     try:
         return InvocationRequest(inputs=call.body.decode())
     except UnicodeDecodeError:

@@ -15,6 +15,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from model.artifact import Manifest
+from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import (
     PLAIN_HTTP_STATUS,
     DeadlineExceeded,
@@ -28,6 +29,7 @@ from service.errors import (
     Unavailable,
     UnsupportedEncoding,
 )
+from service.limits import Limits
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -36,6 +38,9 @@ SCHEMAS = "#/components/schemas/"
 
 #: Faults in one body up to which the first is named. Pydantic tells of all or none, and of a million takes seconds.
 MAX_ERRORS = 100
+
+#: Bytes that begin no list, object, value of a field, element or string.
+_NO_MARKS = bytes(set(range(256)) - set(b'[{:,"'))
 
 #: Of a fault's place, which may be a field as long as the body.
 MAX_PLACE_CHARACTERS = 200
@@ -113,8 +118,10 @@ class Endpoint(ABC):
         }
 
 
-def parse(model: type[Body], body: bytes) -> Body:
-    """A JSON body as a model. Raises `Malformed` if it is no JSON, `Invalid` if it has another shape."""
+def parse(model: type[Body], body: bytes, dataplane: DataPlane) -> Body:
+    """A JSON body as a model. Raises `Malformed` if it is no JSON, `Invalid` if it has another shape or many parts."""
+    if len(body) > INLINE_CHARACTERS:
+        _check_parts(body, dataplane.limits)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -129,6 +136,23 @@ def to_json(document: Any) -> bytes:
 def model_headers(manifest: Manifest) -> tuple[tuple[bytes, bytes], ...]:
     """Which version answered, for protocols whose answers have no place for it."""
     return ((b"x-model-name", manifest.name.encode()), (b"x-model-version", str(manifest.version).encode()))
+
+
+def _check_parts(body: bytes, limits: Limits) -> None:
+    """Raise `Invalid` if there are too many parts, of which all but the first value have a mark of their own."""
+    marks = body.translate(None, _NO_MARKS)
+    if limits.hold(*_count_parts(marks)):
+        return
+    # Texts may have many of these characters; so they are taken out of the strings, which quotes not escaped delimit.
+    marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
+    limits.check(0, marks.count(b'"') // 2)
+    limits.check(*_count_parts(b"".join(marks.split(b'"')[::2])))
+
+
+def _count_parts(marks: bytes) -> tuple[int, int]:
+    """Fields, lists and objects; and values behind commas, or strings if there are more."""
+    commas, quotes = marks.count(b","), marks.count(b'"')
+    return len(marks) - commas - quotes, max(commas, quotes // 2)
 
 
 def _content(model: type[BaseModel]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class TextClassification(_HuggingFace):
     request_example: ClassVar[dict[str, Any]] = {"inputs": "A gripping, beautifully acted film.", "parameters": {}}
 
     async def respond(self, call: Call) -> Answer:
-        body = parse(ClassificationRequest, call.body)
+        body = parse(ClassificationRequest, call.body, self._dataplane)
         return await classify(self._dataplane, body.inputs, body.parameters)
 
 
@@ -125,7 +125,7 @@ class TeiPredict(_HuggingFace):
 
     async def respond(self, call: Call) -> Answer:
         started = perf_counter()
-        body = parse(TeiRequest, call.body)
+        body = parse(TeiRequest, call.body, self._dataplane)
         if body.raw_scores:
             raise Invalid("raw_scores: this model answers with probabilities only")
         if (body.truncation_direction or "left").lower() != "left":

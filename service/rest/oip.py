@@ -122,7 +122,7 @@ class Infer(Endpoint):
         self._dataplane = dataplane
 
     async def respond(self, call: Call) -> Answer:
-        body, inputs, binary = _read(call)
+        body, inputs, binary = _read(call, self._dataplane)
         parameters = body.parameters or {}
         request = inference.Request(
             model=call.parameters["model"],
@@ -145,11 +145,11 @@ class Infer(Endpoint):
         return error_body(error, request_id)
 
 
-def _read(call: Call) -> tuple[InferRequest, list[Input], bool]:
+def _read(call: Call, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:
     """The JSON, the inputs, and whether outputs are wanted in binary form unless they say otherwise."""
     header = call.headers.get(HEADER_LENGTH)
     if header is None:
-        body = parse(InferRequest, call.body)
+        body = parse(InferRequest, call.body, dataplane)
         return body, _inputs(body, b""), _binary_output(body)
     if not _DIGITS.fullmatch(header):
         raise Malformed("Inference-Header-Content-Length is not a number of bytes")
@@ -158,7 +158,7 @@ def _read(call: Call) -> tuple[InferRequest, list[Input], bool]:
         raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {len(call.body)} bytes")
     if length == 0:
         return InferRequest(inputs=[]), [_raw_text(call.body)], True
-    body = parse(InferRequest, call.body[:length])
+    body = parse(InferRequest, call.body[:length], dataplane)
     return body, _inputs(body, call.body[length:]), _binary_output(body)
 
 
