@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from service.errors import Invalid
-
-#: Fields, lists and objects in the most elaborate form of one text, and those of a request without texts, with room.
-_FIELDS_OF_TEXT = 32
-_FIELDS = 16_384
+#: For each text, in whatever form, and for everything else.
+_FIELDS_OF_TEXT = 8
+_FIELDS = 8192
 
 
 class Limits(NamedTuple):
-    """The most fields, lists and objects of a request, and the most values in its lists."""
+    """The most fields, strings, lists and objects of one request, and the most values in its lists."""
 
     fields: int
     values: int
@@ -30,8 +28,3 @@ class Limits(NamedTuple):
     def hold(self, fields: int, values: int) -> bool:
         """Whether so many are within the limits."""
         return fields <= self.fields and values <= self.values
-
-    def check(self, fields: int, values: int) -> None:
-        """Raise `Invalid` beyond the limits."""
-        if not self.hold(fields, values):
-            raise Invalid(f"more than {self.fields} fields, lists and objects or {self.values} values in one request")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from service.dataplane import INLINE_CHARACTERS, DataPlane
+from service.errors import TooLarge
 from service.limits import Limits
 
 Request = TypeVar("Request", bound=Message)
@@ -23,7 +24,7 @@ _CONTINUED = bytes(range(128, 256))
 
 
 def limited(kind: type[Request], dataplane: DataPlane) -> Callable[[bytes], Request]:
-    """What parses such messages. It raises `Invalid` for those with too many fields or values."""
+    """What parses such messages. It raises `TooLarge` for those with too many fields or values."""
     parse = kind.FromString
 
     def parse_limited(content: bytes) -> Request:
@@ -35,7 +36,7 @@ def limited(kind: type[Request], dataplane: DataPlane) -> Callable[[bytes], Requ
 
 
 def check(content: bytes, kind: type[Message], limits: Limits) -> None:
-    """Raise `Invalid` if a message has too many fields or values. Other mistakes are left to the parser."""
+    """Raise `TooLarge` if a message has too many fields or values. Other mistakes are left to the parser."""
     fields = values = 0
     messages: list[tuple[int, int, Any]] = [(0, len(content), kind.DESCRIPTOR)]
     while messages:
@@ -58,7 +59,8 @@ def check(content: bytes, kind: type[Message], limits: Limits) -> None:
                     values += len(content[start:position].translate(None, _CONTINUED))
             else:
                 position += _SIZES.get(wire_type, 0)
-    limits.check(fields, values)
+    if not limits.hold(fields, values):
+        raise TooLarge(f"the message has more than {limits.fields} fields, or {limits.values} numbers")
 
 
 def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:

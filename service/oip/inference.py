@@ -164,12 +164,15 @@ def _ids(given: Input) -> npt.NDArray[np.int32]:
         flat = unpack_int32(given.name, given.raw, count)
     else:
         elements = flatten(given.name, given.data, count)
-        for number, element in enumerate(elements):
-            # JSON's true is an int in Python.
-            if type(element) is not int or not _INT32.min <= element <= _INT32.max:
-                raise Invalid(f"input '{given.name}': element {number} is not an INT32")
+        # JSON's true is an int in Python.
+        if set(map(type, elements)) != {int} or min(elements) < _INT32.min or max(elements) > _INT32.max:
+            raise Invalid(f"input '{given.name}': element {_first_other(elements)} is not an INT32")
         flat = np.array(elements, np.int32)
     return flat.reshape(tuple(given.shape))
+
+
+def _first_other(elements: Sequence[Any]) -> int:
+    return next(n for n, each in enumerate(elements) if type(each) is not int or not _INT32.min <= each <= _INT32.max)
 
 
 def _output(

@@ -139,20 +139,23 @@ def model_headers(manifest: Manifest) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _check_parts(body: bytes, limits: Limits) -> None:
-    """Raise `Invalid` if there are too many parts, of which all but the first value have a mark of their own."""
+    """Raise `Invalid` or `TooLarge` if there are too many parts. Each but the first value has a mark of its own."""
     marks = body.translate(None, _NO_MARKS)
-    if limits.hold(*_count_parts(marks)):
+    if marks.count(b'"') <= 2 * limits.fields and limits.hold(*_count_parts(marks)):
         return
-    # Texts may have many of these characters; so they are taken out of the strings, which quotes not escaped delimit.
+    # Texts may be full of marks, so strings, which lie between quotes that are not escaped, are left out.
     marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
-    limits.check(0, marks.count(b'"') // 2)
-    limits.check(*_count_parts(b"".join(marks.split(b'"')[::2])))
+    outside, *others = marks.split(b'"', 2 * limits.fields + 1)
+    if not limits.hold(*_count_parts(b"".join((outside, *others[1::2])))):
+        raise Invalid(f"the body has more than {limits.fields} fields, lists and objects, or {limits.values} values")
+    if len(others) > 2 * limits.fields:
+        raise TooLarge(f"the body has more than {limits.fields} strings")
 
 
 def _count_parts(marks: bytes) -> tuple[int, int]:
-    """Fields, lists and objects; and values behind commas, or strings if there are more."""
-    commas, quotes = marks.count(b","), marks.count(b'"')
-    return len(marks) - commas - quotes, max(commas, quotes // 2)
+    """Fields, lists and objects; and values behind commas."""
+    commas = marks.count(b",")
+    return len(marks) - commas - marks.count(b'"'), commas
 
 
 def _content(model: type[BaseModel]) -> dict[str, Any]:
