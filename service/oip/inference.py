@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.classifier import Classifier
-from service.dataplane import DataPlane
+from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import Invalid
 from service.oip.tensors import decode_text, element_count, flatten, pack_bytes, unpack_bytes, unpack_int32
 from service.prediction import Prediction
@@ -143,7 +143,8 @@ def _check_rank(given: Input, ranks: tuple[int, ...]) -> None:
 def _texts(dataplane: DataPlane, given: Input) -> list[str]:
     count = element_count(given.name, given.shape)
     if given.raw is not None:
-        dataplane.check_count(count)
+        if len(given.raw) > INLINE_CHARACTERS:
+            dataplane.check_count(count)
         elements: list[Any] = unpack_bytes(given.name, given.raw, count)
     else:
         elements = flatten(given.name, given.data, count)

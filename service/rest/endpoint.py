@@ -121,7 +121,7 @@ class Endpoint(ABC):
 def parse(model: type[Body], body: bytes, dataplane: DataPlane) -> Body:
     """A JSON body as a model. Raises `Malformed` if it is no JSON, `Invalid` if it has another shape or many parts."""
     if len(body) > INLINE_CHARACTERS:
-        _check_parts(body, dataplane.limits)
+        check_parts(body, dataplane.limits)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -138,14 +138,14 @@ def model_headers(manifest: Manifest) -> tuple[tuple[bytes, bytes], ...]:
     return ((b"x-model-name", manifest.name.encode()), (b"x-model-version", str(manifest.version).encode()))
 
 
-def _check_parts(body: bytes, limits: Limits) -> None:
+def check_parts(body: bytes, limits: Limits) -> None:
     """Raise `Invalid` or `TooLarge` if there are too many parts. Each but the first value has a mark of its own."""
     marks = body.translate(None, _NO_MARKS)
     if marks.count(b'"') <= 2 * limits.fields and limits.hold(*_count_parts(marks)):
         return
     # Texts may be full of marks, so strings, which lie between quotes that are not escaped, are left out.
     marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
-    outside, *others = marks.split(b'"', 2 * limits.fields + 1)
+    outside, *others = marks.split(b'"', 2 * limits.fields + 2)
     if not limits.hold(*_count_parts(b"".join((outside, *others[1::2])))):
         raise Invalid(f"the body has more than {limits.fields} fields, lists and objects, or {limits.values} values")
     if len(others) > 2 * limits.fields:

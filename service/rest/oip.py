@@ -23,7 +23,7 @@ from service.oip.tensors import pack_bytes
 from service.rest.body import CHARGE, read_body
 from service.rest.compression import compress
 from service.rest.cors import named_origins
-from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from service.rest.endpoint import Answer, Call, Endpoint, check_parts, parse, to_json
 from service.version import package_version
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -419,10 +419,13 @@ def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
 
 
 async def _body(request: Request) -> bytes:
-    settings = _dataplane(request).settings
+    dataplane = _dataplane(request)
+    settings = dataplane.settings
     headers = dict(request.scope["headers"])
     charge = request.scope[CHARGE]
-    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
+    body = await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
+    check_parts(body, dataplane.limits)
+    return body
 
 
 def _object(body: bytes) -> dict[str, Any]:
