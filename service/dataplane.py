@@ -45,6 +45,9 @@ INLINE_CHARACTERS = 16_384
 #: Characters that run on the event loop in steps of a few tenths of a millisecond.
 STEPPED_CHARACTERS = 4 * INLINE_CHARACTERS
 
+#: Turns of the event loop in which a small request is read and answered, and some more.
+_TURNS = 8
+
 #: Texts of one piece of a large request, and the most that run on the event loop at once.
 PIECE_ROWS = 32
 
@@ -121,9 +124,10 @@ class DataPlane:
         return self._answer(classifier, rows, measure, _as_encodings, time_limit)
 
     async def parsing_turn(self) -> None:
-        """Wait until a large request may be parsed: one in each turn of the event loop."""
+        """Wait until a large request may be parsed. Between two of them small ones are answered, which takes turns."""
         async with self._parsing:
-            await asyncio.sleep(0)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
 
     def check_count(self, count: int) -> None:
         """Raise `Invalid` or `TooLarge` unless a request may have so many texts."""

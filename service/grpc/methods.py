@@ -166,6 +166,7 @@ class Counted:
                 refusal = as_refusal(error, route)
                 status = status_of(refusal).name
                 call.refuse(refusal)
+                del refusal  # its traceback has this frame, and those with the message
             finally:
                 metrics.ended("grpc", route, status, perf_counter() - started, record)
 

@@ -312,6 +312,8 @@ class Call(Stream):
             self._timer = None
         self._complete.clear()
         self._messages = None
+        if self.failure is not None:
+            self.failure.with_traceback(None)  # whose frames have this call, and its message
         self._terms.buffers.release(self._held)
         self._held = 0
 
