@@ -28,6 +28,7 @@ from service.classifier import Classifier
 from service.errors import DeadlineExceeded, Invalid, NotFound, RequestError, TooLarge, Unavailable
 from service.explaining.explainer import Explainer, Explanation
 from service.explaining.inspection import Inspection
+from service.limits import Limits
 from service.metrics import Metrics
 from service.prediction import Prediction
 from service.record import current
@@ -42,6 +43,9 @@ INLINE_CHARACTERS = 16_384
 
 #: Characters that run on the event loop in steps of a few tenths of a millisecond.
 STEPPED_CHARACTERS = 4 * INLINE_CHARACTERS
+
+#: Turns of the event loop in which a small request is read and answered, and some more.
+_TURNS = 8
 
 #: Texts of one piece of a large request, and the most that run on the event loop at once.
 PIECE_ROWS = 32
@@ -73,6 +77,7 @@ class DataPlane:
         self.buffers = Buffers(settings.max_buffered_bytes)
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
+        self._parsing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         self._explaining = asyncio.Lock()
         metrics.states = repository.states
@@ -110,12 +115,25 @@ class DataPlane:
         """Predictions for ids that the caller made, int32 [batch, time]. Raises as `predict` does."""
 
         def measure(rows: Sequence[npt.NDArray[np.int32]]) -> int:
-            self._check_count(len(rows))
+            self.check_count(len(rows))
             return _checked_ids(classifier, ids)
 
         # The matrix is its rows: a list of them would be millions of objects where the count is about to be refused.
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
         return self._answer(classifier, rows, measure, _as_encodings, time_limit)
+
+    async def parsing_turn(self) -> None:
+        """Wait until a large request may be parsed. Between two of them small ones are answered, which takes turns."""
+        async with self._parsing:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+
+    def check_count(self, count: int) -> None:
+        """Raise `Invalid` or `TooLarge` unless a request may have so many texts."""
+        if not count:
+            raise Invalid("texts: at least one text is needed")
+        if count > self.settings.max_batch_texts:
+            raise TooLarge(f"{count} texts in one request; the limit is {self.settings.max_batch_texts}")
 
     def expect_large(self) -> None:
         """Raise `Overloaded` if a large request would find no place, which saves reading it first."""
@@ -150,6 +168,8 @@ class DataPlane:
     def arrange(self) -> None:
         """After a change of what is served: requests that use a classifier which is served no more still keep it."""
         self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in self.repository}
+        tokens = max((each.manifest.max_tokens for each in self.repository), default=0)
+        self.limits = Limits.of(self.settings.max_batch_texts, tokens)
 
     def close(self) -> None:
         """Let the running batch finish and drop what waits."""
@@ -271,7 +291,7 @@ class DataPlane:
 
     def _characters(self, texts: Sequence[str]) -> int:
         """The characters of all texts, if no limit is passed."""
-        self._check_count(len(texts))
+        self.check_count(len(texts))
         characters = 0
         for number, text in enumerate(texts):
             if len(text) > self.settings.max_text_characters:
@@ -280,12 +300,6 @@ class DataPlane:
                 )
             characters += len(text)
         return characters
-
-    def _check_count(self, count: int) -> None:
-        if not count:
-            raise Invalid("texts: at least one text is needed")
-        if count > self.settings.max_batch_texts:
-            raise TooLarge(f"{count} texts in one request; the limit is {self.settings.max_batch_texts}")
 
 
 def _count(statistics: Statistics, done: Done, whole: int) -> None:

@@ -72,6 +72,7 @@ class Counted:
             record.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
+                await self._dataplane.parsing_turn()
             await call.answer((await answer(parse(content), remaining)).SerializeToString())
 
         return self._method(route, converse, streaming=False)
@@ -84,6 +85,8 @@ class Counted:
         """
 
         async def one(content: bytes, call: Call) -> bytes:
+            if len(content) > INLINE_CHARACTERS:
+                await self._dataplane.parsing_turn()
             return (await answer(parse(content), call.remaining())).SerializeToString()
 
         async def several(contents: Sequence[bytes], call: Call) -> None:
@@ -179,7 +182,8 @@ def _refuse(call: Call, error: Exception, route: str) -> str:
     """
     refusal = as_refusal(error, route)
     call.refuse(refusal)
-    return Code.Name(status_of(refusal))
+    status: str = Code.Name(status_of(refusal))
+    return status
 
 
 def uncounted(parse: Callable[[bytes], Request], answer: Callable[[Request], Awaitable[Message]]) -> Method:

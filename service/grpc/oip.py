@@ -10,13 +10,14 @@ from google.protobuf.json_format import ParseDict
 
 from service.dataplane import DataPlane
 from service.errors import Invalid
+from service.grpc.fields import limited
 from service.grpc.methods import Counted, uncounted
 from service.grpc.protos import inference_pb2 as pb
 from service.grpc.status import as_refusal
 from service.grpc.transport.call import Method
 from service.keeper import Keeper
 from service.oip import description
-from service.oip.inference import Input, Request, RequestedOutput, infer
+from service.oip.inference import OUTPUTS, Input, Request, RequestedOutput, infer
 from service.version import package_version
 
 SERVICE = "inference.GRPCInferenceService"
@@ -46,6 +47,9 @@ ROUTES = (*MODEL_ROUTES, *_QUESTIONS, *ADMINISTRATION)
 
 _MICROSECONDS = 1e-6
 
+#: Inputs and outputs that are looked at. Where there are more, one of these has a name that is unknown, or given twice.
+_INPUTS, _OUTPUTS = 3, len(OUTPUTS) + 1
+
 
 class OpenInference:
     """`inference.GRPCInferenceService`."""
@@ -57,7 +61,7 @@ class OpenInference:
 
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Every method by its path."""
-        unary, infer_request = counted.unary, pb.ModelInferRequest.FromString
+        unary, infer_request = counted.unary, limited(pb.ModelInferRequest, self._dataplane)
         load, unload = pb.RepositoryModelLoadRequest.FromString, pb.RepositoryModelUnloadRequest.FromString
         return {
             SERVER_LIVE: uncounted(pb.ServerLiveRequest.FromString, self._server_live),
@@ -174,7 +178,7 @@ def _request(message: pb.ModelInferRequest, remaining: float | None) -> Request:
         inputs=_inputs(message),
         outputs=[
             RequestedOutput(each.name, binary=True, classification=_whole_number(each.parameters, "classification"))
-            for each in message.outputs
+            for each in message.outputs[:_OUTPUTS]
         ],
         timeout=min((limit for limit in limits if limit is not None), default=None),
     )
@@ -182,15 +186,16 @@ def _request(message: pb.ModelInferRequest, remaining: float | None) -> Request:
 
 def _inputs(message: pb.ModelInferRequest) -> list[Input]:
     raw_contents = message.raw_input_contents
+    inputs = message.inputs[:_INPUTS]
     if not raw_contents:
-        return [Input(each.name, each.datatype, each.shape, data=_contents(each)) for each in message.inputs]
-    if any(each.HasField("contents") for each in message.inputs):
+        return [Input(each.name, each.datatype, each.shape, data=_contents(each)) for each in inputs]
+    if any(each.HasField("contents") for each in inputs):
         raise Invalid("raw_input_contents and contents must not be mixed")
     if len(raw_contents) != len(message.inputs):
         raise Invalid(f"{len(raw_contents)} raw_input_contents for {len(message.inputs)} inputs")
     return [
         Input(each.name, each.datatype, each.shape, raw=content)
-        for each, content in zip(message.inputs, raw_contents, strict=True)
+        for each, content in zip(inputs, raw_contents, strict=False)
     ]
 
 

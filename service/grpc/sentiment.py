@@ -8,6 +8,7 @@ from model.artifact import Manifest
 from service import prediction as core
 from service.dataplane import DataPlane
 from service.explaining.explainer import FILTERS
+from service.grpc.fields import limited
 from service.grpc.methods import Counted
 from service.grpc.protos import sentiment_pb2 as pb
 from service.grpc.transport.call import Method
@@ -27,10 +28,12 @@ class Sentiment:
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Every method by its path."""
         return {
-            PREDICT: counted.unary(PREDICT, pb.PredictRequest.FromString, self._predict),
-            PREDICT_BATCH: counted.unary(PREDICT_BATCH, pb.PredictBatchRequest.FromString, self._predict_batch),
-            PREDICT_STREAM: counted.stream(PREDICT_STREAM, pb.PredictRequest.FromString, self._predict),
-            EXPLAIN: counted.unary(EXPLAIN, pb.ExplainRequest.FromString, self._explain),
+            PREDICT: counted.unary(PREDICT, limited(pb.PredictRequest, self._dataplane), self._predict),
+            PREDICT_BATCH: counted.unary(
+                PREDICT_BATCH, limited(pb.PredictBatchRequest, self._dataplane), self._predict_batch
+            ),
+            PREDICT_STREAM: counted.stream(PREDICT_STREAM, limited(pb.PredictRequest, self._dataplane), self._predict),
+            EXPLAIN: counted.unary(EXPLAIN, limited(pb.ExplainRequest, self._dataplane), self._explain),
         }
 
     async def _predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.classifier import Classifier
-from service.dataplane import DataPlane
+from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import Invalid
 from service.oip.tensors import decode_text, element_count, flatten, pack_bytes, unpack_bytes, unpack_int32
 from service.prediction import Prediction
@@ -20,6 +20,9 @@ LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"
 OUTPUTS = (LABEL, SCORE, PROBABILITIES)
 
 _INT32 = np.iinfo(np.int32)
+
+#: Dimensions of a wrong shape that the refusal shows.
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ async def infer(dataplane: DataPlane, request: Request) -> tuple[Classifier, lis
     given = _leading_input(request.inputs)
     if given.name == TEXT:
         _check_rank(given, (1, 2))
-        predictions = await dataplane.predict(classifier, _texts(given), request.timeout)
+        predictions = await dataplane.predict(classifier, _texts(dataplane, given), request.timeout)
         shape = list(given.shape)
     else:
         _check_rank(given, (2,))
@@ -134,12 +137,14 @@ def _check_rank(given: Input, ranks: tuple[int, ...]) -> None:
         raise Invalid(f"input '{given.name}' has datatype {expected[0]}, not {given.datatype}")
     unfit = len(given.shape) not in ranks or (given.name == TEXT and len(given.shape) == 2 and given.shape[1] != 1)
     if unfit:
-        raise Invalid(f"input '{given.name}' has shape {expected[1]}, not {list(given.shape)}")
+        raise Invalid(f"input '{given.name}' has shape {expected[1]}, not {list(given.shape[:_SHOWN])}")
 
 
-def _texts(given: Input) -> list[str]:
+def _texts(dataplane: DataPlane, given: Input) -> list[str]:
     count = element_count(given.name, given.shape)
     if given.raw is not None:
+        if len(given.raw) > INLINE_CHARACTERS:
+            dataplane.check_count(count)
         elements: list[Any] = unpack_bytes(given.name, given.raw, count)
     else:
         elements = flatten(given.name, given.data, count)
@@ -160,12 +165,15 @@ def _ids(given: Input) -> npt.NDArray[np.int32]:
         flat = unpack_int32(given.name, given.raw, count)
     else:
         elements = flatten(given.name, given.data, count)
-        for number, element in enumerate(elements):
-            # JSON's true is an int in Python.
-            if type(element) is not int or not _INT32.min <= element <= _INT32.max:
-                raise Invalid(f"input '{given.name}': element {number} is not an INT32")
+        # JSON's true is an int in Python.
+        if set(map(type, elements)) != {int} or min(elements) < _INT32.min or max(elements) > _INT32.max:
+            raise Invalid(f"input '{given.name}': element {_first_other(elements)} is not an INT32")
         flat = np.array(elements, np.int32)
     return flat.reshape(tuple(given.shape))
+
+
+def _first_other(elements: Sequence[Any]) -> int:
+    return next(n for n, each in enumerate(elements) if type(each) is not int or not _INT32.min <= each <= _INT32.max)
 
 
 def _output(

@@ -86,6 +86,9 @@ def _flatten_into(flat: list[Any], name: str, data: Any, depth: int) -> None:
         raise Invalid(f"input '{name}': data must be a list")
     if depth > 8:
         raise Invalid(f"input '{name}': data is nested too deeply")
+    if list not in set(map(type, data)):
+        flat += data
+        return
     for element in data:
         if isinstance(element, list):
             _flatten_into(flat, name, element, depth + 1)

@@ -252,6 +252,7 @@ class Application(FastAPI):
         if len(body) <= INLINE_CHARACTERS:
             return await match.endpoint.respond(call)
         self._dataplane.expect_large()
+        await self._dataplane.parsing_turn()
         # Large enough to wait for its turn, before which the caller may have left.
         return await exchange.while_connected(match.endpoint.respond(call))
 

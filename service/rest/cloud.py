@@ -45,7 +45,7 @@ class Invocations(Endpoint):
     request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
 
     async def respond(self, call: Call) -> Answer:
-        body = _read(call)
+        body = _read(call, self.dataplane)
         if body.instances is not None:
             return await tfserving.predict(self.dataplane, call)
         if body.inputs is None:
@@ -75,10 +75,10 @@ class VertexPredict(Endpoint):
         return await tfserving.predict(self.dataplane, call)
 
 
-def _read(call: Call) -> InvocationRequest:
+def _read(call: Call, dataplane: DataPlane) -> InvocationRequest:
     media_type = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"text/plain":
-        return parse(InvocationRequest, call.body)
+        return parse(InvocationRequest, call.body, dataplane)
     try:
         return InvocationRequest(inputs=call.body.decode())
     except UnicodeDecodeError:

@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from model.artifact import Manifest
-from service.dataplane import DataPlane
+from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import (
     PLAIN_HTTP_STATUS,
     DeadlineExceeded,
@@ -29,6 +29,7 @@ from service.errors import (
     Unavailable,
     UnsupportedEncoding,
 )
+from service.limits import Limits
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -37,6 +38,9 @@ SCHEMAS = "#/components/schemas/"
 
 #: Faults in one body up to which the first is named. Pydantic tells of all or none, and of a million takes seconds.
 MAX_ERRORS = 100
+
+#: Bytes that begin no list, object, value of a field, element or string.
+_NO_MARKS = bytes(set(range(256)) - set(b'[{:,"'))
 
 #: Of a fault's place, which may be a field as long as the body.
 MAX_PLACE_CHARACTERS = 200
@@ -120,8 +124,10 @@ class Endpoint(ABC):
         }
 
 
-def parse(model: type[Body], body: bytes) -> Body:
-    """A JSON body as a model. Raises `Malformed` if it is no JSON, `Invalid` if it has another shape."""
+def parse(model: type[Body], body: bytes, dataplane: DataPlane) -> Body:
+    """A JSON body as a model. Raises `Malformed` if it is no JSON, `Invalid` if it has another shape or many parts."""
+    if len(body) > INLINE_CHARACTERS:
+        check_parts(body, dataplane.limits)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -141,6 +147,26 @@ def plain_error_body(error: RequestError, request_id: str) -> bytes:
 def model_headers(manifest: Manifest) -> tuple[tuple[bytes, bytes], ...]:
     """Which version answered, for protocols whose answers have no place for it."""
     return ((b"x-model-name", manifest.name.encode()), (b"x-model-version", str(manifest.version).encode()))
+
+
+def check_parts(body: bytes, limits: Limits) -> None:
+    """Raise `Invalid` or `TooLarge` if there are too many parts. Each but the first value has a mark of its own."""
+    marks = body.translate(None, _NO_MARKS)
+    if marks.count(b'"') <= 2 * limits.fields and limits.hold(*_count_parts(marks)):
+        return
+    # Texts may be full of marks, so strings, which lie between quotes that are not escaped, are left out.
+    marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
+    outside, *others = marks.split(b'"', 2 * limits.fields + 2)
+    if not limits.hold(*_count_parts(b"".join((outside, *others[1::2])))):
+        raise Invalid(f"the body has more than {limits.fields} fields, lists and objects, or {limits.values} values")
+    if len(others) > 2 * limits.fields:
+        raise TooLarge(f"the body has more than {limits.fields} strings")
+
+
+def _count_parts(marks: bytes) -> tuple[int, int]:
+    """Fields, lists and objects; and values behind commas."""
+    commas = marks.count(b",")
+    return len(marks) - commas - marks.count(b'"'), commas
 
 
 def _content(model: type[BaseModel]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Explain(Endpoint):
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
     async def respond(self, call: Call) -> Answer:
-        request = parse(ExplainRequest, call.body)
+        request = parse(ExplainRequest, call.body, self.dataplane)
         classifier = self.dataplane.repository.get(request.model, request.version)
         prediction, explanation = await self.dataplane.explain(classifier, request.text, request.label, request.filters)
         return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
@@ -98,7 +98,7 @@ class Inspect(Endpoint):
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
     async def respond(self, call: Call) -> Answer:
-        request = parse(InspectRequest, call.body)
+        request = parse(InspectRequest, call.body, self.dataplane)
         classifier = self.dataplane.repository.get(request.model, request.version)
         chosen = None if request.filter is None else (request.filter.width, request.filter.index)
         prediction, explanation, inspection = await self.dataplane.inspect(

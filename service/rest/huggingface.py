@@ -103,7 +103,7 @@ class TextClassification(Endpoint):
     request_example: ClassVar[dict[str, Any]] = {"inputs": "A gripping, beautifully acted film.", "parameters": {}}
 
     async def respond(self, call: Call) -> Answer:
-        body = parse(ClassificationRequest, call.body)
+        body = parse(ClassificationRequest, call.body, self.dataplane)
         return await classify(self.dataplane, body.inputs, body.parameters)
 
 
@@ -119,7 +119,7 @@ class TeiPredict(Endpoint):
 
     async def respond(self, call: Call) -> Answer:
         started = perf_counter()
-        body = parse(TeiRequest, call.body)
+        body = parse(TeiRequest, call.body, self.dataplane)
         if body.raw_scores:
             raise Invalid("raw_scores: this model answers with probabilities only")
         if (body.truncation_direction or "left").lower() != "left":

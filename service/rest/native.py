@@ -130,7 +130,7 @@ class Predict(Endpoint):
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
     async def respond(self, call: Call) -> Answer:
-        request = parse(PredictRequest, call.body)
+        request = parse(PredictRequest, call.body, self.dataplane)
         classifier = self.dataplane.repository.get(request.model, request.version)
         predictions = await self.dataplane.predict(classifier, (request.text,))
         return Answer(to_json(prediction_body(classifier.manifest, predictions[0])))
@@ -149,7 +149,7 @@ class PredictBatch(Endpoint):
     }
 
     async def respond(self, call: Call) -> Answer:
-        request = parse(PredictBatchRequest, call.body)
+        request = parse(PredictBatchRequest, call.body, self.dataplane)
         classifier = self.dataplane.repository.get(request.model, request.version)
         predictions = await self.dataplane.predict(classifier, request.texts)
         return Answer(to_json({"predictions": [prediction_body(classifier.manifest, each) for each in predictions]}))

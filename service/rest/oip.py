@@ -23,7 +23,15 @@ from service.repository import Entry
 from service.rest.body import CHARGE, read_body
 from service.rest.compression import compress
 from service.rest.cors import named_origins
-from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, plain_error_body, to_json
+from service.rest.endpoint import (
+    Answer,
+    Call,
+    Endpoint,
+    RestProtocol,
+    parse,
+    plain_error_body,
+    to_json,
+)
 from service.version import package_version
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -116,7 +124,7 @@ class Infer(Endpoint):
     }
 
     async def respond(self, call: Call) -> Answer:
-        body, inputs, binary = _read(call)
+        body, inputs, binary = _read(call, self.dataplane)
         parameters = body.parameters or {}
         request = inference.Request(
             model=call.parameters["model"],
@@ -136,11 +144,11 @@ class Infer(Endpoint):
         return _compressed(_answer(head, outputs, wishes, binary), call)
 
 
-def _read(call: Call) -> tuple[InferRequest, list[Input], bool]:
+def _read(call: Call, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:
     """The JSON, the inputs, and whether outputs are wanted in binary form unless they say otherwise."""
     header = call.headers.get(HEADER_LENGTH)
     if header is None:
-        body = parse(InferRequest, call.body)
+        body = parse(InferRequest, call.body, dataplane)
         return body, _inputs(body, b""), _binary_output(body)
     if not _DIGITS.fullmatch(header):
         raise Malformed("Inference-Header-Content-Length is not a number of bytes")
@@ -149,7 +157,7 @@ def _read(call: Call) -> tuple[InferRequest, list[Input], bool]:
         raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {len(call.body)} bytes")
     if length == 0:
         return InferRequest(inputs=[]), [_raw_text(call.body)], True
-    body = parse(InferRequest, call.body[:length])
+    body = parse(InferRequest, call.body[:length], dataplane)
     return body, _inputs(body, call.body[length:]), _binary_output(body)
 
 
@@ -346,7 +354,8 @@ async def model_statistics(request: Request, model: str, version: str = "") -> d
 @router.post("/repository/index", summary="Every version in the repository")
 async def repository_index(request: Request) -> list[Entry]:
     """Every version in the repository's folder, loaded or not; `{"ready": true}` asks for the loaded ones."""
-    wanted = parse(IndexRequest, await _body(request) or b"{}")  # clients send nothing at all for an empty object
+    body = await _body(request) or b"{}"  # clients send nothing at all for an empty object
+    wanted = parse(IndexRequest, body, _dataplane(request))
     return [each for each in await _keeper(request).index() if each.state == "READY" or not wanted.ready]
 
 

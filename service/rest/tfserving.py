@@ -72,28 +72,27 @@ class Predict(Endpoint):
 
 async def predict(dataplane: DataPlane, call: Call) -> Answer:
     """Answer a `:predict` body; the model is that of the path, or the default one. Raises `RequestError`."""
-    body = parse(TfServingRequest, call.body)
+    body = parse(TfServingRequest, call.body, dataplane)
     rows = body.instances is not None
     if rows == (body.inputs is not None):
         raise Invalid("exactly one of instances and inputs is needed")
     if body.signature_name not in (None, "", SIGNATURE):
         raise Invalid(f"there is no signature {body.signature_name!r}; there is: {SIGNATURE}")
     classifier = dataplane.repository.get(call.parameters.get("model", ""), call.parameters.get("version", ""))
-    texts = (
-        [_text("instances", each, n) for n, each in enumerate(body.instances or ())] if rows else _column(body.inputs)
-    )
+    place, elements = ("inputs", _column(body.inputs)) if body.instances is None else ("instances", body.instances)
+    dataplane.check_count(len(elements))
+    texts = [_text(place, each, number) for number, each in enumerate(elements)]
     predictions = await dataplane.predict(classifier, texts)
     answer = {"predictions": _rows(predictions)} if rows else {"outputs": _columns(predictions)}
     return Answer(to_json(answer), headers=model_headers(classifier.manifest))
 
 
-def _column(inputs: Any) -> list[str]:
+def _column(inputs: Any) -> list[Any]:
     if isinstance(inputs, dict) and set(inputs) != {"b64"}:
         if set(inputs) != {"text"}:
             raise Invalid(f"inputs: the one input is text, not {', '.join(map(repr, inputs)) or 'none'}")
         inputs = inputs["text"]
-    elements = inputs if isinstance(inputs, list) else [inputs]
-    return [_text("inputs", each, number) for number, each in enumerate(elements)]
+    return inputs if isinstance(inputs, list) else [inputs]
 
 
 def _text(place: str, element: Any, number: int) -> str:

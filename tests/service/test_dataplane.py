@@ -216,6 +216,27 @@ def test_too_many_small_requests(build: Build) -> None:
     asyncio.run(story())
 
 
+def test_large_requests_are_parsed_in_turn(build: Build) -> None:
+    """Between two large requests that are parsed, a small one that comes meanwhile is answered."""
+
+    async def story() -> list[str]:
+        dataplane = build()
+        order: list[str] = []
+
+        async def parse_large() -> None:
+            await dataplane.parsing_turn()
+            order.append("large")
+
+        async def answer_small() -> None:
+            await ask(dataplane, ["good"])
+            order.append("small")
+
+        await asyncio.gather(*(parse_large() for _ in range(3)), answer_small())
+        return order
+
+    assert asyncio.run(story()) == ["small", "large", "large", "large"]
+
+
 def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
     """Before a large request is read it is known whether there is a place; with nothing waiting there always is."""
 

@@ -1,12 +1,15 @@
 """What callers can have a worker keep in memory."""
 
+import gzip
 import json
 import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
+from typing import Any
 
+import grpc
 import pytest
 
 from tests.processes import PATIENCE, ServerProcess
@@ -50,6 +53,37 @@ def test_large_requests_fit_into_the_shipped_limit() -> None:
         assert children(server.process.pid) == workers
     assert statuses.keys() == {200, 429}
     assert peak.bytes < 1024 * MEGABYTE
+
+
+def test_very_many_parts() -> None:
+    """Millions of empty values, also compressed to 8 kB, are refused with the limit and take hardly any memory."""
+    documents = {
+        "/v1/predict": b"{" + b",".join(b'"%x":0' % number for number in range(700_000)) + b"}",
+        "/v1/predict_batch": b'{"texts":[' + b"{}," * 2_700_000 + b"{}]}",
+        "/v2/models/imdb-cnn/infer": b'{"inputs":[{"data":[' + b"[]," * 2_700_000 + b"[]]}]}",
+        "/v1/models/imdb-cnn:predict": b'{"instances":[' + b"[]," * 2_700_000 + b"[]]}",
+        "/invocations": b'{"inputs":[' + b"[]," * 2_700_000 + b"[]]}",
+        "/v2/repository/index": b"[" + b"{}," * 2_700_000 + b"{}]",
+    }
+    messages = {
+        "/inference.GRPCInferenceService/ModelInfer": b"\x2a\0" * 4_190_000,
+        "/sentiment.v1.Sentiment/PredictBatch": b"\x0a\0" * 4_190_000,
+    }
+    with ServerProcess("--workers", "1") as server, Peak(server.process.pid) as peak:
+        for path, body in documents.items():
+            for content, encoding in ((body, "identity"), (gzip.compress(body), "gzip")):
+                answer = server.client.post(path, content=content, headers={"Content-Encoding": encoding})
+                assert answer.status_code in (400, 413, 422)
+                if path != "/v2/repository/index" or encoding == "identity":
+                    assert "more than 16384" in answer.text
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", compression=grpc.Compression.Gzip) as channel:
+            for path, content in messages.items():
+                method: Any = channel.unary_unary(path)
+                # Some in a row: what a refusal keeps would add up.
+                for error in [method.future(content).exception() for _ in range(20)]:
+                    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+                    assert "more than 16384 fields" in error.details()
+    assert peak.bytes < peak.before + 100 * MEGABYTE
 
 
 #: Requests whose end never comes, and how a piece of what comes instead looks.

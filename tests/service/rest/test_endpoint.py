@@ -1,0 +1,71 @@
+"""The parts of a JSON body are counted exactly, before it is parsed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import Invalid, TooLarge
+from service.limits import Limits
+from service.rest.endpoint import check_parts
+
+TEXTS = st.text(st.sampled_from('[]{}:,"\\\\n é')) | st.text()
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+)
+
+
+def parts(document: Any) -> tuple[int, int, int]:
+    """Fields, lists and objects; values behind commas; strings."""
+    if isinstance(document, str):
+        return 0, 0, 1
+    if not isinstance(document, list | dict):
+        return 0, 0, 0
+    inner = list(document.values()) if isinstance(document, dict) else document
+    counts = [parts(each) for each in inner]
+    fields, values, strings = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
+    names = len(document) if isinstance(document, dict) else 0
+    return 1 + names + fields, max(len(inner) - 1, 0) + values, names + strings
+
+
+@given(document=JSON, ascii_only=st.booleans())
+def test_exact(document: Any, ascii_only: bool) -> None:
+    """A body is refused if and only if it has more parts than the limits, whatever its texts contain."""
+    body = json.dumps(document, ensure_ascii=ascii_only).encode(errors="surrogatepass")
+    fields, values, strings = parts(document)
+    most = max(fields, strings)
+    check_parts(body, Limits(most, values))
+    if most:
+        with pytest.raises((Invalid, TooLarge), match=f"more than {most - 1} (fields|strings)"):
+            check_parts(body, Limits(most - 1, values))
+    if values:
+        with pytest.raises(Invalid, match=f"or {values - 1} values"):
+            check_parts(body, Limits(most, values - 1))
+
+
+@pytest.mark.parametrize("text", ["," * 1_000_000, "{[" * 500_000, '\\"' * 300_000, '",' * 300_000, "\\" * 500_000])
+def test_texts_full_of_marks(text: str) -> None:
+    """What a text consists of is no part of the document."""
+    check_parts(json.dumps({"texts": [text, text]}).encode(), Limits(10, 10))
+
+
+@pytest.mark.parametrize("repeated", [b"{},", b"[],", b'"",', b"1,", b'"a":0,', b"[[],[]],", b"true,"])
+def test_very_many(repeated: bytes) -> None:
+    """Millions of small values are refused, with the limit in the message."""
+    limits = Limits.of(1024, 400)
+    with pytest.raises((Invalid, TooLarge), match=f"more than {limits.fields} "):
+        check_parts(b'{"texts":[' + repeated * 1_000_000, limits)
+
+
+def test_whole_batches() -> None:
+    """The largest legal batches are within the limits, in their most elaborate forms."""
+    limits = Limits.of(1024, 400)
+    check_parts(json.dumps({"instances": [{"text": {"b64": "YQ=="}}] * 1024}).encode(), limits)
+    tokens = {"name": "tokens", "shape": [1024, 400], "datatype": "INT32", "data": [[4999] * 400] * 1024}
+    text = {"name": "text", "shape": [1024, 1], "datatype": "BYTES", "data": [["a"]] * 1024}
+    check_parts(json.dumps({"id": "1", "inputs": [text, tokens]}).encode(), limits)
