@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf import text_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
@@ -23,6 +24,9 @@ def _pool() -> DescriptorPool:
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(COMPILED.read_bytes()).file:
         pool.AddSerializedFile(file.SerializeToString())
+        if file.package == "grpc.reflection.v1":  # older tools know v1alpha, which differs in its names alone
+            older = text_format.Parse(str(file).replace("v1", "v1alpha"), FileDescriptorProto())
+            pool.AddSerializedFile(older.SerializeToString())
     for stubs in (inference_pb2, sentiment_pb2):
         pool.AddSerializedFile(stubs.DESCRIPTOR.serialized_pb)
     return pool

@@ -14,6 +14,9 @@ from tests.interop.client import Client, Messages
 from tests.processes import PROJECT, ServerProcess
 
 PROTOS = PROJECT / "service/grpc/protos"
+
+#: What the service derives from other files.
+OLDER = PROJECT / "tests/interop/protos"
 HERE = Path(__file__).parent
 
 #: How each client is built, in a folder of its own.
@@ -35,8 +38,10 @@ class Connect(Protocol):
 def messages(tmp_path_factory: pytest.TempPathFactory) -> Messages:
     """The messages of the service's .proto files."""
     descriptors = tmp_path_factory.mktemp("protos") / "descriptors.binpb"
-    protoc: programs.Command = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={PROTOS}"]
-    programs.run(*protoc, f"--descriptor_set_out={descriptors}", "--include_imports", *PROTOS.rglob("*.proto"))
+    paths = [f"--proto_path={folder}" for folder in (PROTOS, OLDER)]
+    files = [file for folder in (PROTOS, OLDER) for file in folder.rglob("*.proto")]
+    protoc: programs.Command = [sys.executable, "-m", "grpc_tools.protoc", *paths]
+    programs.run(*protoc, f"--descriptor_set_out={descriptors}", "--include_imports", *files)
     return Messages(descriptors)
 
 

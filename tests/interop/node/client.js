@@ -16,6 +16,7 @@ const JSON_FORM = { keepCase: true, longs: String, enums: String, bytes: String 
 
 // Not from the descriptors, whose maps the loader takes for lists.
 const PROTOS = path.join(__dirname, "../../../service/grpc/protos");
+const OLDER = path.join(__dirname, "../protos");
 const definition = protoLoader.loadSync(
   [
     "sentiment.proto",
@@ -24,7 +25,7 @@ const definition = protoLoader.loadSync(
     "grpc/reflection/v1/reflection.proto",
     "grpc/reflection/v1alpha/reflection.proto",
   ],
-  { ...JSON_FORM, includeDirs: [PROTOS] },
+  { ...JSON_FORM, includeDirs: [PROTOS, OLDER] },
 );
 
 // Compression is an option of a channel here.
