@@ -28,7 +28,6 @@ from service.classifier import Classifier
 from service.errors import DeadlineExceeded, Invalid, NotFound, RequestError, TooLarge, Unavailable
 from service.explaining.explainer import Explainer, Explanation
 from service.explaining.inspection import Inspection
-from service.limits import Limits
 from service.metrics import Metrics
 from service.prediction import Prediction
 from service.record import current
@@ -49,6 +48,13 @@ _TURNS = 8
 
 #: Texts of one piece of a large request, and the most that run on the event loop at once.
 PIECE_ROWS = 32
+
+
+class Limits(NamedTuple):
+    """The parts of a request, counted before it is parsed: two bytes may take a parser a microsecond and 500 bytes."""
+
+    fields: int  # and strings, lists and objects
+    values: int  # of lists
 
 
 class _Batchers(NamedTuple):
@@ -168,8 +174,12 @@ class DataPlane:
     def arrange(self) -> None:
         """After a change of what is served: requests that use a classifier which is served no more still keep it."""
         self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in self.repository}
-        tokens = max((each.manifest.max_tokens for each in self.repository), default=0)
-        self.limits = Limits.of(self.settings.max_batch_texts, tokens)
+        texts, tokens = (
+            self.settings.max_batch_texts,
+            max((each.manifest.max_tokens for each in self.repository), default=0),
+        )
+        fields = 8192 + 8 * texts  # twice as many as the most elaborate form of a batch has
+        self.limits = Limits(fields, fields + texts * tokens)
 
     def close(self) -> None:
         """Let the running batch finish and drop what waits."""

@@ -21,9 +21,6 @@ OUTPUTS = (LABEL, SCORE, PROBABILITIES)
 
 _INT32 = np.iinfo(np.int32)
 
-#: Dimensions of a wrong shape that the refusal shows.
-_SHOWN = 8
-
 
 @dataclass(frozen=True)
 class Input:
@@ -137,7 +134,7 @@ def _check_rank(given: Input, ranks: tuple[int, ...]) -> None:
         raise Invalid(f"input '{given.name}' has datatype {expected[0]}, not {given.datatype}")
     unfit = len(given.shape) not in ranks or (given.name == TEXT and len(given.shape) == 2 and given.shape[1] != 1)
     if unfit:
-        raise Invalid(f"input '{given.name}' has shape {expected[1]}, not {list(given.shape[:_SHOWN])}")
+        raise Invalid(f"input '{given.name}' has shape {expected[1]}, not {list(given.shape[:8])}")
 
 
 def _texts(dataplane: DataPlane, given: Input) -> list[str]:

@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from model.artifact import Manifest
-from service.dataplane import INLINE_CHARACTERS, DataPlane
+from service.dataplane import INLINE_CHARACTERS, DataPlane, Limits
 from service.errors import (
     PLAIN_HTTP_STATUS,
     DeadlineExceeded,
@@ -29,7 +29,6 @@ from service.errors import (
     Unavailable,
     UnsupportedEncoding,
 )
-from service.limits import Limits
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -39,7 +38,7 @@ SCHEMAS = "#/components/schemas/"
 #: Faults in one body up to which the first is named. Pydantic tells of all or none, and of a million takes seconds.
 MAX_ERRORS = 100
 
-#: Bytes that begin no list, object, value of a field, element or string.
+#: All bytes but those that begin a list, an object, a value of a field or list, or a string.
 _NO_MARKS = bytes(set(range(256)) - set(b'[{:,"'))
 
 #: Of a fault's place, which may be a field as long as the body.
@@ -152,21 +151,21 @@ def model_headers(manifest: Manifest) -> tuple[tuple[bytes, bytes], ...]:
 def check_parts(body: bytes, limits: Limits) -> None:
     """Raise `Invalid` or `TooLarge` if there are too many parts. Each but the first value has a mark of its own."""
     marks = body.translate(None, _NO_MARKS)
-    if marks.count(b'"') <= 2 * limits.fields and limits.hold(*_count_parts(marks)):
-        return
-    # Texts may be full of marks, so strings, which lie between quotes that are not escaped, are left out.
-    marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
-    outside, *others = marks.split(b'"', 2 * limits.fields + 2)
-    if not limits.hold(*_count_parts(b"".join((outside, *others[1::2])))):
-        raise Invalid(f"the body has more than {limits.fields} fields, lists and objects, or {limits.values} values")
-    if len(others) > 2 * limits.fields:
-        raise TooLarge(f"the body has more than {limits.fields} strings")
+    if marks.count(b'"') > 2 * limits.fields or _exceeds(marks, limits):
+        # Texts may be full of marks, so strings, which lie between quotes that are not escaped, are left out.
+        marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
+        parts = marks.split(b'"', 2 * limits.fields + 2)
+        if _exceeds(b"".join(parts[::2]), limits):
+            raise Invalid(
+                f"the body has more than {limits.fields} fields, lists and objects, or {limits.values} values"
+            )
+        if len(parts) > 2 * limits.fields + 1:
+            raise TooLarge(f"the body has more than {limits.fields} strings")
 
 
-def _count_parts(marks: bytes) -> tuple[int, int]:
-    """Fields, lists and objects; and values behind commas."""
-    commas = marks.count(b",")
-    return len(marks) - commas - marks.count(b'"'), commas
+def _exceeds(marks: bytes, limits: Limits) -> bool:
+    values = marks.count(b",")
+    return values > limits.values or len(marks) - values - marks.count(b'"') > limits.fields
 
 
 def _content(model: type[BaseModel]) -> dict[str, Any]:

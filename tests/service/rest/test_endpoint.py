@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.dataplane import Limits
 from service.errors import Invalid, TooLarge
-from service.limits import Limits
 from service.rest.endpoint import check_parts
 
 TEXTS = st.text(st.sampled_from('[]{}:,"\\\\n é')) | st.text()
@@ -57,14 +57,14 @@ def test_texts_full_of_marks(text: str) -> None:
 @pytest.mark.parametrize("repeated", [b"{},", b"[],", b'"",', b"1,", b'"a":0,', b"[[],[]],", b"true,"])
 def test_very_many(repeated: bytes) -> None:
     """Millions of small values are refused, with the limit in the message."""
-    limits = Limits.of(1024, 400)
+    limits = Limits(16_384, 425_984)
     with pytest.raises((Invalid, TooLarge), match=f"more than {limits.fields} "):
         check_parts(b'{"texts":[' + repeated * 1_000_000, limits)
 
 
 def test_whole_batches() -> None:
     """The largest legal batches are within the limits, in their most elaborate forms."""
-    limits = Limits.of(1024, 400)
+    limits = Limits(16_384, 425_984)
     check_parts(json.dumps({"instances": [{"text": {"b64": "YQ=="}}] * 1024}).encode(), limits)
     tokens = {"name": "tokens", "shape": [1024, 400], "datatype": "INT32", "data": [[4999] * 400] * 1024}
     text = {"name": "text", "shape": [1024, 1], "datatype": "BYTES", "data": [["a"]] * 1024}
