@@ -128,11 +128,12 @@ class DataPlane:
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
         return self._answer(classifier, rows, measure, _as_encodings, time_limit)
 
-    async def parsing_turn(self) -> None:
-        """Wait until a large request may be parsed. Between two of them small ones are answered, which takes turns."""
-        async with self._parsing:
-            for _ in range(_TURNS):
-                await asyncio.sleep(0)
+    async def parsing_turn(self, size: int) -> None:
+        """Wait until a request of so many bytes may be parsed. Between two large ones others are answered."""
+        if size > STEPPED_CHARACTERS:
+            async with self._parsing:
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
 
     def check_count(self, count: int) -> None:
         """Raise `Invalid` or `TooLarge` unless a request may have so many texts."""

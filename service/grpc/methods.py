@@ -72,7 +72,7 @@ class Counted:
             record.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
-                await self._dataplane.parsing_turn()
+                await self._dataplane.parsing_turn(len(content))
             await call.answer((await answer(parse(content), remaining)).SerializeToString())
 
         return self._method(route, converse, streaming=False)
@@ -86,7 +86,7 @@ class Counted:
 
         async def one(content: bytes, call: Call) -> bytes:
             if len(content) > INLINE_CHARACTERS:
-                await self._dataplane.parsing_turn()
+                await self._dataplane.parsing_turn(len(content))
             return (await answer(parse(content), call.remaining())).SerializeToString()
 
         async def several(contents: Sequence[bytes], call: Call) -> None:

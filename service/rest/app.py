@@ -252,9 +252,12 @@ class Application(FastAPI):
         if len(body) <= INLINE_CHARACTERS:
             return await match.endpoint.respond(call)
         self._dataplane.expect_large()
-        await self._dataplane.parsing_turn()
         # Large enough to wait for its turn, before which the caller may have left.
-        return await exchange.while_connected(match.endpoint.respond(call))
+        return await exchange.while_connected(self._respond_in_turn(match, call))
+
+    async def _respond_in_turn(self, match: Match, call: Call) -> Answer:
+        await self._dataplane.parsing_turn(len(call.body))
+        return await match.endpoint.respond(call)
 
     def _objection(
         self, method: str, path: str, headers: Mapping[bytes, bytes], certified: bool

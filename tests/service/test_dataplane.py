@@ -224,7 +224,7 @@ def test_large_requests_are_parsed_in_turn(build: Build) -> None:
         order: list[str] = []
 
         async def parse_large() -> None:
-            await dataplane.parsing_turn()
+            await dataplane.parsing_turn(8_000_000)
             order.append("large")
 
         async def answer_small() -> None:
