@@ -230,9 +230,9 @@ def slow_readers(server: ServerProcess, times: int) -> int:
     ask = f"POST /v1/predict_batch HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     [worker] = children(server.process.pid)
     others = established(worker, server.port)
-    with connections(server.port, 8 * times, receive_buffer=4096) as opened:
+    with connections(server.port, 4 * times, receive_buffer=4096) as opened:
         for connection in opened:
-            connection.sendall(ask * 20)
+            connection.sendall(ask * 60)  # whose answers are more than the kernel keeps for a connection
         deadline = time.monotonic() + READERS_GONE
         # What is in the kernel's buffers may still be read after the worker has closed a connection.
         while (left := established(worker, server.port)) > others:
@@ -241,7 +241,7 @@ def slow_readers(server: ServerProcess, times: int) -> int:
                 with suppress(OSError):
                     connection.recv(1)
             time.sleep(0.5)
-        return len(opened) * 20 * len(ask)
+        return len(opened) * 60 * len(ask)
 
 
 #: With whatever lets models be loaded and unloaded at all.
