@@ -287,10 +287,10 @@ class Protocol(HttpToolsProtocol):
     def idle_until(self) -> float | None:
         """When the connection will be closed if no request comes or the head does not end, by the event loop's clock.
 
-        None while a request is read or answered and until the last byte of the response has left.
+        None while a request is read or answered and until the last byte of the response has left. The rest of a request
+        that has been answered does not keep a connection.
         """
-        busy = self.transport.is_closing() or (self._reading and not self._in_head)
-        return None if busy or self.transport.get_write_buffer_size() else self._until
+        return None if self.transport.is_closing() or self.transport.get_write_buffer_size() else self._until
 
     def watch(self, now: float) -> None:
         """Disconnect a caller who does not go on; to be called every second or so with the event loop's time.

@@ -66,7 +66,7 @@ def unread_streams(server: ServerProcess, times: int) -> int:
     text = message(PredictRequest(text="a").SerializeToString())
     head = block(PREDICT_STREAM)
     calls = b"".join(headers(stream, head) + data(stream, text * 2000) for stream in streams(100))
-    return _call(server, HELLO + settings(INITIAL_WINDOW_SIZE=0) + calls, times, 8)
+    return _call(server, HELLO + settings(INITIAL_WINDOW_SIZE=0) + calls, times, 4)
 
 
 @SCENARIOS.add(OPEN)
@@ -90,11 +90,11 @@ def unread_answers(server: ServerProcess, times: int) -> int:
     """Small requests with answers of 270 kB that nobody reads, from callers who leave: the log stays clean."""
     body = b'{"text":"good"}'
     ask = b"POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    with connections(server.port, 60 * times, receive_buffer=4096) as opened:
+    with connections(server.port, 30 * times, receive_buffer=4096) as opened:
         for connection in opened:
             connection.sendall(ask * 100)
         time.sleep(2)
-    return 60 * times * 100 * len(ask)
+    return 30 * times * 100 * len(ask)
 
 
 @SCENARIOS.add(Setup(("--workers", "2")), peak_megabytes=_ALL_PROCESSES, total=True, refusals=True)

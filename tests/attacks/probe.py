@@ -116,6 +116,8 @@ def _call_steadily(protocol: str, ask: Callable[[], str], stopped: threading.Eve
     due = time.monotonic()
     while not stopped.is_set():
         status = ask()
+        if stopped.is_set():  # the server is gone, or will be
+            return
         answered = time.monotonic()
         lines = []
         while due <= answered:
