@@ -96,6 +96,7 @@ class Protocol(HttpToolsProtocol):
         self._reading = self._in_head = self._begun = False  # that request: here in part, its head, with a cycle
         self._incoming: FastRequest | None = None  # the same where it is one
         self._running: FastRequest | None = None  # the one that is being answered
+        self._served: RequestResponseCycle | None = None  # by ASGI, the last one
         self._rest = b""  # that was not parsed yet
         self._steps = 0  # of all requests that were read
         self._undone = 0  # bytes since the last step
@@ -121,6 +122,10 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of requests that wait for a run, or are not complete: nobody is there to read their responses."""
+        served, self._served = self._served, None
+        if served is not None:  # uvicorn tells the latest request alone, and others may come before it
+            served.disconnected = True
+            served.message_event.set()
         super().connection_lost(exc)
         self._lost(self)
         self._buffers.release(self._unsent)
@@ -129,8 +134,8 @@ class Protocol(HttpToolsProtocol):
         for waiting, _ in self.pipeline:
             waiting.scope[CHARGE].release()  # type: ignore[literal-required]
         self.pipeline.clear()
-        cycle, self.cycle = self.cycle, None  # type: ignore[assignment]  # a circle: it knows whom to tell of its end
-        record = None if cycle is None else cast(Record | None, cycle.scope.get(RECORD))
+        self.cycle = None  # type: ignore[assignment]  # a circle: it knows whom to tell of its end
+        record = None if served is None else cast(Record | None, served.scope.get(RECORD))
         if self._running is not None:
             self._running.disconnect()
             record = self._running.record
@@ -264,6 +269,8 @@ class Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
             return
+
+        self._served = cycle
 
         async def run(scope: Any, receive: Any, send: Any) -> None:
             async def send_last(message: Any) -> None:

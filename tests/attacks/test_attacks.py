@@ -10,7 +10,7 @@ import pytest
 from tests.attacks.catalogue import SCENARIOS
 from tests.attacks.measure import Attacked
 from tests.attacks.probe import Probe
-from tests.attacks.scenarios import Setup
+from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Setup
 
 #: Seconds by which the waits of another caller may grow. What goes on beside the tests makes a machine slow at times,
 #: so this is more than the service promises, and only what happens every time is a failure.
@@ -72,3 +72,5 @@ def test_attack(servers: Servers, name: str) -> None:
     if failures := (*result.failures, *result.slow):
         servers.drop()
         pytest.fail("; ".join(failures))
+    if result.after > result.idle.megabytes + LEFTOVER_MEGABYTES / 2:
+        servers.drop()  # which is allowed, but must not add up
