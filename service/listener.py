@@ -83,6 +83,7 @@ class Listener:
         self._connections: dict[Connection, str] = {}  # to the peer's address
         self._handshakes: dict[Connection, tuple[socket.socket, asyncio.Task[None]]] = {}  # the longest first
         self._addresses: Counter[str] = Counter()
+        self._deferred = 0  # accepted connections that wait for room
         self._closed = 0
         self._reasons: Counter[str] = Counter()  # since they were last logged
         self._shutting_down = False
@@ -91,7 +92,8 @@ class Listener:
     def busy(self) -> bool:
         """Whether connections are being set up that may make room within a turn, so that the next one should wait."""
         free = self._max_connections - len(self._connections) + len(self._handshakes)
-        return self._tls is None and 0 < len(self._handshakes) >= min(_MAX_SETUPS, free)
+        setups = self._tls is None and 0 < len(self._handshakes) >= min(_MAX_SETUPS, free)
+        return setups or self._deferred > 0
 
     def accept(self, accepted: socket.socket, *, turns: int = _ROOM_TURNS) -> None:
         """Serve an accepted connection, or reject it if a limit is reached.
@@ -99,8 +101,10 @@ class Listener:
         At the limit it waits for so many turns of the event loop, in which connections that their peers have closed go.
         """
         if turns and len(self._connections) >= self._max_connections:
+            self._deferred += turns == _ROOM_TURNS
             self._loop.call_soon(partial(self.accept, accepted, turns=turns - 1))
             return
+        self._deferred -= turns < _ROOM_TURNS
         accepted.setblocking(False)
         try:
             address = self._address(accepted)

@@ -152,12 +152,12 @@ class Server:
 
     def _opened(self, connection: Connection, stream: int, request: Request) -> Call | None:
         """The call that a request begins; None if it is none of gRPC's."""
-        fields: dict[bytes, bytes] = {}
-        size = len(request.path)
-        for name, value in request.fields:
-            size += len(name) + len(value) + 32  # as RFC 9113 has it, section 6.5.2
-            if name in _KEPT:
-                fields[name] = fields[name] + b"," + value if name in fields else value
+        kept = [field for field in request.fields if field[0] in _KEPT]
+        fields = dict(kept)
+        if len(fields) < len(kept):
+            fields = {name: b",".join(value for other, value in kept if other == name) for name in fields}
+        # As RFC 9113 has it, section 6.5.2.
+        size = len(request.path) + sum([len(name) + len(value) + 32 for name, value in request.fields])
         content_type = fields.pop(b"content-type", b"").partition(b";")[0].strip()
         if request.method != b"POST" or content_type not in _CONTENT_TYPES:
             return None

@@ -281,7 +281,8 @@ class Call(Stream):
             self._take(data)
         if self.ended and self._messages is not None:
             self._fail(Malformed("the last message is not complete"))
-        self._count()
+        if data:
+            self._count()
         if self.method.request_streaming:
             self._wake()
         elif self.ended:
