@@ -387,14 +387,15 @@ class Call(Stream):
         if self._messages is not None:
             content += self._messages.incomplete
         held = self._kept + BODY_FACTOR * content
-        if held != self._held:
-            buffers = self._terms.buffers
-            buffers.release(self._held)
-            self._held = 0
+        change = held - self._held
+        if change > 0:
             try:
-                self._held = buffers.hold(held)
+                self._held += self._terms.buffers.hold(change)
             except RequestError as error:
                 self._fail(error)
+        elif change:
+            self._terms.buffers.release(-change)
+            self._held = held
         if (self._queued > _AHEAD_BYTES) != self._behind:
             self._behind = not self._behind
             self._connection.fall_behind(self, behind=self._behind)

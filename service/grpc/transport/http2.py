@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import zttp
 
@@ -168,20 +168,26 @@ class Http2:
         opened = self._connection.stream(stream)
         if opened.send_window is None:  # the library would send it all the same
             raise CallerGone
-        with _sending(opened):
+        try:
             opened.send_response(status, list(fields), ended)
+        except zttp.LocalProtocolError as error:
+            _give_up(opened, error)
 
     def send_content(self, stream: int, data: bytes) -> None:
         """Content of a response: at most `MAX_CONTENT` bytes, and no more than the `window` has."""
         opened = self._connection.stream(stream)
-        with _sending(opened):
+        try:
             opened.send_data(data)
+        except zttp.LocalProtocolError as error:
+            _give_up(opened, error)
 
     def send_end(self, stream: int, trailers: Fields = ()) -> None:
         """The end of a response that has content, with trailers or without."""
         opened = self._connection.stream(stream)
-        with _sending(opened):
+        try:
             opened.end_message(list(trailers))
+        except zttp.LocalProtocolError as error:
+            _give_up(opened, error)
 
     def window(self, stream: int) -> int:
         """Bytes that may be sent on a stream now, 0 if it is not open."""
@@ -251,18 +257,9 @@ class Http2:
         self._handle.clear()
 
 
-class _sending:
-    """Turns the library's refusal to send on a stream into `CallerGone`."""
-
-    def __init__(self, stream: zttp.Stream) -> None:
-        self._stream = stream
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, zttp.LocalProtocolError):
-            if self._stream.send_window is not None:  # it is open, so this is a defect of ours
-                logger.error("a response could not be sent: %s", error)
-                self._stream.reset(zttp.H2ErrorCode.INTERNAL_ERROR)
-            raise CallerGone from None
+def _give_up(stream: zttp.Stream, error: zttp.LocalProtocolError) -> NoReturn:
+    """Raise `CallerGone` where the library refuses to send."""
+    if stream.send_window is not None:  # it is open, so this is a defect of ours
+        logger.error("a response could not be sent: %s", error)
+        stream.reset(zttp.H2ErrorCode.INTERNAL_ERROR)
+    raise CallerGone
