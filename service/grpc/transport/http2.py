@@ -99,6 +99,7 @@ class Http2:
         self._connection = zttp.Connection(zttp.SERVER, zttp.HTTP2)
         self._connection.initiate_connection()
         self._received = bytearray()
+        self._drained = True  # what the library was given holds no further event
         self._silent = 0  # bytes since the last event
         self._frames = b""  # of our own
         self._small_table = False  # and the client has to be told that it is not used
@@ -139,21 +140,24 @@ class Http2:
     def read_event(self) -> bool:
         """Read on; returns whether there may be more to read. Raises `ConnectionFailed`."""
         try:
-            event = self._connection.next_event()
-            if event is not zttp.NEED_DATA:
-                self._silent = 0
-                if (handle := self._handle.get(type(event))) is None:  # the connection has ended
+            if self._drained:
+                if not self._received:
                     return False
-                handle(event)
-                return True
-            if not self._received:
+                piece = bytes(self._received[:_PIECE_BYTES])
+                del self._received[:_PIECE_BYTES]
+                self._silent += len(piece)
+                if self._silent > _MAX_SILENT_BYTES:
+                    self.fail("frames without effect")
+                self._connection.receive_data(piece)
+                self._drained = False
+            event = self._connection.next_event()
+            if event is zttp.NEED_DATA:
+                self._drained = True
+                return bool(self._received)
+            self._silent = 0
+            if (handle := self._handle.get(type(event))) is None:  # the connection has ended
                 return False
-            piece = bytes(self._received[:_PIECE_BYTES])
-            del self._received[:_PIECE_BYTES]
-            self._silent += len(piece)
-            if self._silent > _MAX_SILENT_BYTES:
-                self.fail("frames without effect")
-            self._connection.receive_data(piece)
+            handle(event)
         except zttp.RemoteProtocolError as error:
             raise ConnectionFailed(str(error)) from None
         return True
