@@ -152,8 +152,8 @@ async def terminated(short: bool) -> Report:
     few = many[:50]
     texts = [answers.texts[number] for number in many]
     request = post("/v1/predict_batch", orjson.dumps({"texts": texts}))
-    room = ("--max-batch-texts", str(len(many)), "--max-pending-texts", str(64 * len(many)))
-    room += ("--max-buffered-bytes", str(2**31))
+    room = ["--max-batch-texts", str(len(many)), "--max-pending-texts", str(64 * len(many))]
+    room += ["--max-buffered-bytes", str(2**31)]
     with ServerProcess("--workers", "2", *room) as server:
 
         async def rest() -> str:
