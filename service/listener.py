@@ -28,7 +28,6 @@ _ROOM_TURNS = 2
 #: Bytes of a rejected request that are read, since unread ones would turn the close into a reset.
 _REJECTED_BYTES = 65_536
 
-
 #: Seconds between two looks at connections that shut down.
 _CLOSE_SECONDS = 0.1
 

@@ -27,7 +27,7 @@ from service.open_files import make_room
 from service.repository import Repository
 from service.rest import app
 from service.settings import Settings
-from service.sockets import Listener, bind, bind_unix
+from service.sockets import ListeningSocket, bind, bind_unix
 from service.supervisor import Supervisor
 from service.tls import Certificates
 from service.worker import Worker
@@ -99,7 +99,7 @@ def _stop_loading(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
-def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> Listener:
+def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> ListeningSocket:
     return bind(host, port, purpose) if path is None else bind_unix(path)
 
 

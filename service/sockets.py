@@ -26,7 +26,7 @@ _SO_ATTACH_FILTER = 26
 _DROP_SYN = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x02, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF)
 
 
-class Listener:
+class ListeningSocket:
     """A bound socket, and its file if it is a Unix domain socket, which `with` closes and removes at the end."""
 
     def __init__(self, bound: socket.socket, path: Path | None = None) -> None:
@@ -78,7 +78,7 @@ class Listener:
                     self._path.unlink()
 
 
-def bind(host: str, port: int, purpose: str = "") -> Listener:
+def bind(host: str, port: int, purpose: str = "") -> ListeningSocket:
     """A port of TCP that does not listen yet. Raises `StartupError` if the address is taken or none of ours."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -92,10 +92,10 @@ def bind(host: str, port: int, purpose: str = "") -> Listener:
     except OSError as error:
         bound.close()
         raise StartupError(f"cannot listen on {host}:{port}{purpose}: {error.strerror}") from error
-    return Listener(bound)
+    return ListeningSocket(bound)
 
 
-def bind_unix(path: Path) -> Listener:
+def bind_unix(path: Path) -> ListeningSocket:
     """A Unix domain socket that does not listen yet.
 
     The file of a server that is gone is replaced. Raises `StartupError` if the path is taken or will not do.
@@ -106,7 +106,7 @@ def bind_unix(path: Path) -> Listener:
             path.unlink()
         bound.bind(str(path))
         path.chmod(_MODE)
-        return Listener(bound, path)
+        return ListeningSocket(bound, path)
     except OSError as error:
         bound.close()
         raise StartupError(f"cannot listen on {path}: {error.strerror or error}") from error

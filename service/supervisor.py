@@ -21,7 +21,7 @@ from typing import Literal
 
 from service.channel import Channel, ChannelClosed, pair
 from service.ledger import Fact, Ledger, Order
-from service.sockets import Listener
+from service.sockets import ListeningSocket
 from service.transactions import Transactions
 from service.worker_process import WorkerProcess, describe_end
 
@@ -59,7 +59,7 @@ _KILL_MARGIN = 5.0
 class _Acceptor:
     """A listener, and the connection that was accepted from it while no worker could take it."""
 
-    def __init__(self, protocol: str, listener: Listener) -> None:
+    def __init__(self, protocol: str, listener: ListeningSocket) -> None:
         self.protocol = protocol
         self.listener = listener
         self.socket = listener.socket
@@ -85,7 +85,7 @@ class Supervisor:
         self,
         work: Callable[[int, Channel, list[Fact]], None],
         workers: int,
-        listeners: Mapping[str, Listener],
+        listeners: Mapping[str, ListeningSocket],
         ledger: Ledger,
         *,
         ready: Callable[[], None],

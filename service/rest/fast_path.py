@@ -15,7 +15,7 @@ from service.rest.endpoint import Answer
 from service.rest.exchange import Exchange, Result
 from service.rest.routing import Match
 
-#: Answers of more bytes are written in pieces of as many, so that no more of them than that is given out in advance.
+#: Larger responses are written in pieces of this many bytes, which bounds what a slow reader keeps in the buffer.
 PIECE_BYTES = HIGH_WATER_LIMIT
 
 

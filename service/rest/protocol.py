@@ -300,10 +300,10 @@ class Protocol(HttpToolsProtocol):
         return None if self.transport.is_closing() or self.transport.get_write_buffer_size() else self._until
 
     def watch(self, now: float) -> None:
-        """Disconnect a caller who does not go on; to be called every second or so with the event loop's time.
+        """Enforce time limits. Called every second or so with the event loop's time.
 
-        One who does not read a response is cut off where the connection was closed as well, since what is in its buffer
-        would keep it open until it is read.
+        A caller who does not read a response is disconnected even if the connection is closing already, since unsent
+        bytes would keep it open.
         """
         self._expire_fast_path()
         if (

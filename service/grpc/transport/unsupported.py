@@ -1,4 +1,4 @@
-"""Answers to those who do not speak gRPC."""
+"""Responses to clients that do not speak gRPC."""
 
 from __future__ import annotations
 
