@@ -6,17 +6,15 @@ import asyncio
 import gzip
 import zlib
 
+from service import compression
 from service.buffers import BODY_FACTOR, Charge
 from service.errors import Malformed, TooLarge, UnsupportedEncoding
 
-#: zlib's window bits: 31 reads and writes the gzip wrapper, 15 the zlib one, which HTTP calls deflate (RFC 9110).
-_WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+#: x-gzip is another name of gzip (RFC 9110, section 8.4.1.3).
+_WINDOW_BITS = compression.WINDOW_BITS | {b"x-gzip": compression.WINDOW_BITS[b"gzip"]}
 
 #: Bytes that are decompressed in one turn of the event loop, about a millisecond.
 _STEP_BYTES = 262_144
-
-#: A low level: most of the gain for a fraction of the time.
-_LEVEL = 1
 
 
 async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -> bytes:
@@ -29,25 +27,21 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -
         return body
     if encoding not in _WINDOW_BITS:
         raise UnsupportedEncoding(f"Content-Encoding {encoding.decode('latin-1')!r} is not one of gzip and deflate")
-    stream = zlib.decompressobj(_WINDOW_BITS[encoding])
     plain = bytearray()
-    piece = body
-    while not stream.eof:
-        try:
-            produced = stream.decompress(piece, _STEP_BYTES)
-        except zlib.error as error:
-            raise Malformed(f"the body is not valid {encoding.decode()}: {error}") from None
-        charge.add(BODY_FACTOR * len(produced))
-        plain += produced
-        if len(plain) > limit:
-            raise TooLarge(f"the decompressed body has more than {limit} bytes, which is the limit")
-        piece = stream.unconsumed_tail
-        if not piece and not produced:
-            break
-        if len(produced) == _STEP_BYTES:
-            await asyncio.sleep(0)
-    if not stream.eof or stream.unused_data:
-        raise Malformed(f"the body is not one whole {encoding.decode()} stream")
+    rested = 0  # bytes after which others had their turn
+    try:
+        for piece in compression.decompress(body, _WINDOW_BITS[encoding], _STEP_BYTES):
+            charge.add(BODY_FACTOR * len(piece))
+            plain += piece
+            if len(plain) > limit:
+                raise TooLarge(f"the decompressed body has more than {limit} bytes, which is the limit")
+            if len(plain) - rested >= _STEP_BYTES:
+                rested = len(plain)
+                await asyncio.sleep(0)
+    except zlib.error as error:
+        raise Malformed(f"the body is not valid {encoding.decode()}: {error}") from None
+    except compression.NotOneStream:
+        raise Malformed(f"the body is not one whole {encoding.decode()} stream") from None
     return bytes(plain)
 
 
@@ -62,9 +56,9 @@ def compress(body: bytes, accepted: bytes) -> tuple[bytes, bytes]:
             continue
         match name.strip():
             case b"gzip":
-                return gzip.compress(body, _LEVEL, mtime=0), b"gzip"
+                return gzip.compress(body, compression.LEVEL, mtime=0), b"gzip"
             case b"deflate":
-                return zlib.compress(body, _LEVEL), b"deflate"
+                return zlib.compress(body, compression.LEVEL), b"deflate"
             case b"identity":
                 break
     return body, b""

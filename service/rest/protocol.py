@@ -306,11 +306,8 @@ class Protocol(HttpToolsProtocol):
         bytes would keep it open.
         """
         self._expire_fast_path()
-        if (
-            self._until is not None
-            and now >= self._until
-            and (self._reading or self._refused or not self._has_unread())
-        ):
+        overdue = self._until is not None and now >= self._until
+        if overdue and (self._reading or self._refused or not self._has_unread()):
             self.transport.close()
         unsent = self.transport.get_write_buffer_size()
         self._buffers.add(unsent - self._unsent)

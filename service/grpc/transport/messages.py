@@ -8,31 +8,27 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from struct import Struct
 from typing import NamedTuple
 
+from service import compression
 from service.errors import Malformed, MessageTooLarge, UnsupportedEncoding
 
-#: Encodings of messages, with the parameter that zlib needs to decompress them.
-_WINDOW_BITS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
-ENCODINGS = (b"identity", *_WINDOW_BITS)
+#: Encodings of messages.
+ENCODINGS = (b"identity", *compression.WINDOW_BITS)
 
 #: Whether a message is compressed, and its length.
 _PREFIX = Struct(">BL")
 PREFIX_BYTES = _PREFIX.size
 
-#: Bytes that are decompressed in one turn of the event loop, a tenth of a millisecond's work, and of compressed ones.
+#: Bytes that are decompressed in one turn of the event loop, a tenth of a millisecond's work.
 _STEP_BYTES = 65_536
-_PIECE_BYTES = 8192
 
 #: Answers of fewer bytes are not worth compressing; larger ones than the other bound are compressed on a thread.
 _WORTHWHILE_BYTES = 16_384
 _THREAD_BYTES = 131_072
-
-#: A low level has most of the gain for a fraction of the time.
-_LEVEL = 1
 
 
 class Message(NamedTuple):
@@ -112,7 +108,7 @@ class Decompression:
         size = 0
         async with AsyncExitStack() as stack:
             try:
-                for piece in _decompress(message, _WINDOW_BITS[encoding]):
+                for piece in compression.decompress(message, compression.WINDOW_BITS[encoding], _STEP_BYTES):
                     if len(pieces) == 1:
                         await stack.enter_async_context(self._lock)
                     elif pieces:
@@ -124,24 +120,9 @@ class Decompression:
                         )
                     hold(len(piece))
                     pieces.append(piece)
-            except zlib.error:
+            except (zlib.error, compression.NotOneStream):
                 raise Malformed(f"a message is no {encoding.decode()}") from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _decompress(message: bytes, window_bits: int) -> Iterator[bytes]:
-    """The content in pieces of at most `_STEP_BYTES`. Raises `zlib.error` unless it is one whole stream."""
-    stream = zlib.decompressobj(window_bits)
-    for start in range(0, len(message), _PIECE_BYTES):
-        data, full = message[start : start + _PIECE_BYTES], True
-        while data or full:
-            piece = stream.decompress(data, _STEP_BYTES)
-            yield piece
-            data, full = stream.unconsumed_tail, len(piece) == _STEP_BYTES
-            if stream.unused_data:
-                raise zlib.error("there is more after the end")
-    if not stream.eof:
-        raise zlib.error("the end is missing")
 
 
 def check_encoding(encoding: bytes) -> None:
@@ -159,5 +140,5 @@ def worth_compressing(size: int, accepted: bytes) -> bool:
 async def compress(message: bytes) -> bytes:
     """A message as gzip, made on a thread if it is large."""
     if len(message) <= _THREAD_BYTES:
-        return gzip.compress(message, _LEVEL, mtime=0)
-    return await asyncio.to_thread(gzip.compress, message, _LEVEL, mtime=0)
+        return gzip.compress(message, compression.LEVEL, mtime=0)
+    return await asyncio.to_thread(gzip.compress, message, compression.LEVEL, mtime=0)

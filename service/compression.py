@@ -1,0 +1,34 @@
+"""gzip and zlib streams (RFC 1952, RFC 1950), decompressed step by step."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+#: zlib's window bits by encoding. HTTP and gRPC call a zlib stream deflate (RFC 9110, section 8.4.1.2).
+WINDOW_BITS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
+
+#: A low level has most of the gain for a fraction of the time.
+LEVEL = 1
+
+#: Compressed bytes that are given to zlib at once, since it copies those that it leaves over.
+_PIECE_BYTES = 8192
+
+
+class NotOneStream(ValueError):
+    """The data end before their stream does, or go on after it."""
+
+
+def decompress(data: bytes, window_bits: int, step: int) -> Iterator[bytes]:
+    """The content in pieces of at most `step` bytes. Raises `zlib.error` and `NotOneStream`."""
+    stream = zlib.decompressobj(window_bits)
+    for start in range(0, len(data), _PIECE_BYTES):
+        piece, full = data[start : start + _PIECE_BYTES], True
+        while piece or full:
+            produced = stream.decompress(piece, step)
+            yield produced
+            piece, full = stream.unconsumed_tail, len(produced) == step
+            if stream.unused_data:
+                raise NotOneStream
+    if not stream.eof:
+        raise NotOneStream
