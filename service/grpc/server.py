@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from random import uniform
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -157,7 +158,7 @@ class Server:
         if len(fields) < len(kept):
             fields = {name: b",".join(value for other, value in kept if other == name) for name in fields}
         # As RFC 9113 has it, section 6.5.2.
-        size = len(request.path) + sum([len(name) + len(value) + 32 for name, value in request.fields])
+        size = len(request.path) + 32 * len(request.fields) + sum(map(len, chain.from_iterable(request.fields)))
         content_type = fields.pop(b"content-type", b"").partition(b";")[0].strip()
         if request.method != b"POST" or content_type not in _CONTENT_TYPES:
             return None

@@ -364,7 +364,9 @@ class Call(Stream):
         message = self._complete.popleft()
         size = len(message.content)
         self._queued -= size + _MESSAGE_BYTES
-        self._work_on(size)
+        self._working += size
+        if self._behind:
+            self._count()
         return message
 
     async def _pop(self) -> bytes:

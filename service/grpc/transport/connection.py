@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from time import perf_counter
 from typing import NamedTuple
 
 from service.buffers import Buffers
@@ -130,7 +129,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
             return
         self._http2.receive(data)
-        if not self._waiting and not self._turns.read(self):
+        if not self._waiting and not self._turns.read(self, len(data)):
             self._waiting = True
             self.transport.pause_reading()
 
@@ -277,9 +276,7 @@ class Connection(asyncio.Protocol):
         """Read until that time of `perf_counter`; returns whether there may be more to read."""
         more, self._reading, failed = False, True, False
         try:
-            while more := not self.transport.is_closing() and self._http2.read_event():
-                if perf_counter() >= until:
-                    break
+            more = not self.transport.is_closing() and self._http2.read(until)
             self._hold(0 if self.transport.is_closing() else max(0, _COPIES * (self._http2.unread - _UNCOUNTED)))
         except ConnectionFailed:
             failed = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from struct import Struct
+from time import perf_counter
 from typing import Any, NoReturn, Protocol
 
 import zttp
@@ -38,6 +39,10 @@ LARGEST_STREAM = 2**31 - 1
 #: Bytes that are given to the library at once, and the most without an event, which a header block comes to at most.
 _PIECE_BYTES = 16_384
 _MAX_SILENT_BYTES = 131_072
+
+#: Events that are read whatever time it is, so that a small call is read at once even if the process has to wait for a
+#: processor meanwhile.
+_LEAST_EVENTS = 6
 
 #: The header of a frame: length (high 8 and low 16 bits), type, flags and stream (RFC 9113, section 4.1). The library
 #: sends no PING of ours, and a WINDOW_UPDATE for all content, whether or not the application has made use of it.
@@ -101,14 +106,21 @@ class Http2:
         self._received = bytearray()
         self._drained = True  # what the library was given holds no further event
         self._silent = 0  # bytes since the last event
+        self._following: zttp.Event | None = None  # an event that has been looked at already
         self._frames = b""  # of our own
         self._small_table = False  # and the client has to be told that it is not used
         self._withheld: dict[int, int] = {}  # bytes by stream that the client may not send yet
 
         def content(event: zttp.Data) -> None:
-            if self._withheld.get(event.stream_id, 0) > _WINDOW:  # the library has granted them, and does not object
+            stream = event.stream_id
+            if self._withheld.get(stream, 0) > _WINDOW:  # the library has granted them, and does not object
                 self.fail("content beyond the window of a stream")
-            handler.content_received(event.stream_id, event.data, ended=False)
+            # The end mostly follows at once, and one call costs the handler less than two.
+            following = self._connection.next_event()
+            ended = isinstance(following, zttp.EndOfMessage) and following.stream_id == stream
+            if not ended:
+                self._following = following
+            handler.content_received(stream, event.data, ended=ended)
 
         def settings(event: zttp.Settings) -> None:
             if any(name == _TABLE_SIZE and size < _USUAL_TABLE for name, size in event.params):
@@ -129,7 +141,7 @@ class Http2:
         }
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the client, to be read by `read_event`."""
+        """Take bytes from the client, to be read by `read`."""
         self._received += data
 
     @property
@@ -137,30 +149,42 @@ class Http2:
         """Bytes that are kept: those not read yet, and those of an incomplete frame or header block."""
         return len(self._received) + self._silent
 
-    def read_event(self) -> bool:
-        """Read on; returns whether there may be more to read. Raises `ConnectionFailed`."""
+    def read(self, until: float) -> bool:
+        """Read some events, and more until that time of `perf_counter`; returns whether there may be more.
+
+        Raises `ConnectionFailed`.
+        """
+        events = 0
         try:
-            if self._drained:
-                if not self._received:
-                    return False
-                piece = bytes(self._received[:_PIECE_BYTES])
-                del self._received[:_PIECE_BYTES]
-                self._silent += len(piece)
-                if self._silent > _MAX_SILENT_BYTES:
-                    self.fail("frames without effect")
-                self._connection.receive_data(piece)
-                self._drained = False
-            event = self._connection.next_event()
-            if event is zttp.NEED_DATA:
-                self._drained = True
-                return bool(self._received)
-            self._silent = 0
-            if (handle := self._handle.get(type(event))) is None:  # the connection has ended
-                return False
-            handle(event)
+            while not self._drained or self._received:
+                if events >= _LEAST_EVENTS and perf_counter() >= until:
+                    return True
+                if self._drained:
+                    self._feed()
+                event, self._following = self._following, None
+                self._handle_event(self._connection.next_event() if event is None else event)
+                events += 1
         except zttp.RemoteProtocolError as error:
             raise ConnectionFailed(str(error)) from None
-        return True
+        return False
+
+    def _feed(self) -> None:
+        """Give the library the next bytes."""
+        piece = bytes(self._received[:_PIECE_BYTES])
+        del self._received[:_PIECE_BYTES]
+        self._silent += len(piece)
+        if self._silent > _MAX_SILENT_BYTES:
+            self.fail("frames without effect")
+        self._connection.receive_data(piece)
+        self._drained = False
+
+    def _handle_event(self, event: zttp.Event) -> None:
+        handle = self._handle.get(type(event))
+        if handle is None:  # the bytes are read, or the connection has ended
+            self._drained = True
+            return
+        self._silent = 0
+        handle(event)
 
     def fail(self, reason: str) -> None:
         """End the connection of a client that goes too far. Raises `ConnectionFailed`."""

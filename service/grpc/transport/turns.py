@@ -8,9 +8,14 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import Protocol
 
-#: Seconds of one turn of the event loop in which frames are read, and of those for one connection.
-_TURN_SECONDS = 0.004
-_SHARE_SECONDS = 0.001
+#: Seconds of one turn of the event loop in which frames are read.
+_TURN_SECONDS = 0.002
+
+#: Seconds of those for one connection: its first share, which is enough for some calls, and all others.
+_SHARES = (0.0001, 0.001)
+
+#: Bytes above which a connection waits for its second share at once.
+_FEW_BYTES = 4096
 
 
 class Reader(Protocol):
@@ -23,25 +28,29 @@ class Reader(Protocol):
 class Turns:
     """Bounds the time that frames take in one turn, whatever they are and however many connections send them.
 
-    A connection reads at once if there is time in this turn. One that has more to read than its share goes on behind
-    those that have just received something, of which most have little.
+    A connection reads at once if there is time in this turn. One that has more to read than its share, or has received
+    many bytes, waits behind the others, so that a caller with a single request does not wait for all that many
+    connections have sent.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._new: deque[Reader] = deque()  # those that came when there was no time
-        self._unfinished: deque[Reader] = deque()
+        self._waiting: tuple[deque[Reader], ...] = tuple(deque() for _ in _SHARES)  # by their next share
         self._until: float | None = None  # of this turn, once somebody has read in it
         self._context = copy_context()  # so that calls do not begin in that of another one
 
-    def read(self, reader: Reader) -> bool:
-        """Have a connection read now or in a later turn; returns whether it has read all there was."""
+    def read(self, reader: Reader, received: int) -> bool:
+        """Have a connection read what it has received, a number of bytes, now or in a later turn.
+
+        Returns whether it has read all of it.
+        """
         now = perf_counter()
         until = self._begin(now) if self._until is None else self._until
+        share = 0 if received <= _FEW_BYTES else 1
         if now >= until:
-            self._new.append(reader)
+            self._waiting[share].append(reader)
             return False
-        return not self._give(reader, now, until)
+        return not self._give(share, reader, until)
 
     def _begin(self, now: float) -> float:
         self._until = now + _TURN_SECONDS
@@ -50,17 +59,19 @@ class Turns:
 
     def _next_turn(self) -> None:
         self._until = None
-        if not (self._new or self._unfinished):
+        if not any(self._waiting):
             return
         until = self._begin(perf_counter())
-        if self._unfinished:  # one in any case, so that it comes to its end
-            self._give(self._unfinished.popleft(), perf_counter(), until)
-        while (now := perf_counter()) < until and (waiting := self._new or self._unfinished):
-            self._give(waiting.popleft(), now, until)
+        for share, readers in enumerate(self._waiting):
+            if share and readers:  # one in any case, so that it comes to its end
+                self._give(share, readers.popleft(), until)
+        for share, readers in enumerate(self._waiting):
+            while readers and perf_counter() < until:
+                self._give(share, readers.popleft(), until)
 
-    def _give(self, reader: Reader, now: float, until: float) -> bool:
-        """Let a connection have its share; returns whether it has more to read."""
-        more = reader.read(min(until, now + _SHARE_SECONDS))
+    def _give(self, share: int, reader: Reader, until: float) -> bool:
+        """Let a connection have a share; returns whether it has more to read."""
+        more = reader.read(min(until, perf_counter() + _SHARES[share]))
         if more:
-            self._unfinished.append(reader)
+            self._waiting[min(share + 1, len(_SHARES) - 1)].append(reader)
         return more

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.grpc.transport import connection, turns
+from service.grpc.transport import http2, turns
 from tests.service.grpc.transport.caller import Caller, Loop
 
 
@@ -15,7 +15,7 @@ def loop() -> Iterator[Loop]:
     """The event loop, which tests share: none leaves anything on it."""
     loop = Loop()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (connection, turns):
+        for module in (http2, turns):
             patch.setattr(module, "perf_counter", loop.perf_counter)
         yield loop
     loop.close()

@@ -323,7 +323,7 @@ def test_goaway_of_a_client_without_calls(caller: Caller) -> None:
     """A GOAWAY ends a connection without streams, and it asks for no further turns of the event loop."""
     assert [each.kind for each in caller.ask(wire.go_away() + ping())] == ["PING"]
     assert caller.transport.closing
-    assert not caller.connection._turns._unfinished and not caller.connection._waiting
+    assert not any(caller.connection._turns._waiting) and not caller.connection._waiting
 
 
 def test_shutdown(asker: Caller) -> None:

@@ -144,7 +144,7 @@ def test_any_frames(
             ended.add(said.stream)
     turns = caller.connection._turns
     caller.leave()
-    assert not turns._unfinished and turns._until is None and not caller.connection.sender._blocked
+    assert not any(turns._waiting) and turns._until is None and not caller.connection.sender._blocked
     for each in caller.requests.values():
         assert each.task is None or each.task.done()
         assert each.gone or each.cut or each.task is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.grpc.transport.turns import _SHARE_SECONDS, _TURN_SECONDS, Turns
+from service.grpc.transport.turns import _FEW_BYTES, _SHARES, _TURN_SECONDS, Turns
 from tests.service.grpc.transport.caller import Loop
 
 
@@ -39,7 +39,7 @@ def turns(loop: Loop) -> Turns:
 def test_little_to_read(loop: Loop, turns: Turns) -> None:
     """A connection with little to be read need not wait, and nothing is left on the event loop."""
     for _ in range(5):
-        assert turns.read(Reader(loop, 2))
+        assert turns.read(Reader(loop, 1), 100)
     loop.turn()
     loop.turn()
     assert turns._until is None and not loop._ready  # type: ignore[attr-defined]
@@ -48,8 +48,8 @@ def test_little_to_read(loop: Loop, turns: Turns) -> None:
 def test_much_to_read(loop: Loop, turns: Turns) -> None:
     """One with much reads its share, waits while another one reads, and comes to its end."""
     reader, log = Reader(loop, 1000), []
-    assert not turns.read(reader)
-    assert 1000 - reader.frames <= 1 + _SHARE_SECONDS / 0.0001
+    assert not turns.read(reader, 100)
+    assert 1000 - reader.frames <= 1 + _SHARES[0] / 0.0001
     while reader.frames:
         before, left = loop.counter, reader.frames
         loop.turn()
@@ -66,7 +66,7 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
     """However many connections have something to be read, a turn of the event loop takes no longer."""
     readers = [Reader(loop, 30) for _ in range(100)]
     before = loop.counter
-    waiting = [not turns.read(reader) for reader in readers]
+    waiting = [not turns.read(reader, 100) for reader in readers]
     assert loop.counter - before <= _TURN_SECONDS + 0.001
     assert waiting[0] and all(waiting[10:])
     while any(reader.frames for reader in readers):
@@ -78,37 +78,49 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
 def test_fairness(loop: Loop, turns: Turns) -> None:
     """Connections with much to read take turns, and those that come meanwhile are read before them."""
     log: list[Reader] = []
-    readers = [Reader(loop, 40, log=log) for _ in range(6)]
+    readers = [Reader(loop, 40, log=log) for _ in range(22)]
     for reader in readers:
-        assert not turns.read(reader)
+        assert not turns.read(reader, 100)
     at_once = log.copy()
     late = Reader(loop, 1, log=log)
-    assert not turns.read(late)
+    assert not turns.read(late, 100)
     while any(reader.frames for reader in (*readers, late)):
         loop.turn()
-    assert at_once == readers[: len(at_once)] and 1 < len(at_once) < 6
     unread = readers[len(at_once) :]
+    assert at_once == readers[: len(at_once)] and at_once and unread
     assert log[len(at_once) :][: 2 + len(unread)] == [readers[0], *unread, late]
     rounds = log[len(at_once) + 2 + len(unread) :]
-    assert sorted(map(readers.index, rounds[:6])) == list(range(6))
+    assert sorted(map(readers.index, rounds[:22])) == list(range(22))
 
 
 def test_newcomers_do_not_stop_the_others(loop: Loop, turns: Turns) -> None:
     """However much arrives anew in every turn, a connection with much to read comes to its end."""
     reader = Reader(loop, 100)
-    assert not turns.read(reader)
+    assert not turns.read(reader, 100)
     for _ in range(100):
         for _ in range(30):
-            turns.read(Reader(loop, 1))
+            turns.read(Reader(loop, 1), 100)
         loop.turn()
     assert not reader.frames
 
 
 def test_one_frame_that_takes_long(loop: Loop, turns: Turns) -> None:
     """After a frame that takes longer than a turn, others wait for the next one and are read in it."""
-    assert turns.read(Reader(loop, 1, seconds=0.05))
+    assert turns.read(Reader(loop, 1, seconds=0.05), 100)
     other = Reader(loop, 1)
-    assert not turns.read(other)
+    assert not turns.read(other, 100)
     assert other.reads == 0
     loop.turn()
     assert other.reads == 1
+
+
+def test_many_bytes_wait_behind_few(loop: Loop, turns: Turns) -> None:
+    """A caller with a small request is read before all connections that received much in the same turn."""
+    log: list[Reader] = []
+    assert turns.read(Reader(loop, 1, seconds=0.05), 100)
+    for _ in range(200):
+        assert not turns.read(Reader(loop, 40, log=log), _FEW_BYTES + 1)
+    small = Reader(loop, 3, log=log)
+    assert not turns.read(small, _FEW_BYTES)
+    loop.turn()
+    assert log.index(small) <= 1
