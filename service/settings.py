@@ -10,10 +10,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from service.classifier import BATCH_ROWS
-from service.engine import ProviderChoice
 from service.errors import StartupError
-from service.version_policy import VersionPolicy
+from service.inference.classifier import BATCH_ROWS
+from service.inference.engine import ProviderChoice
+from service.models.version_policy import VersionPolicy
 
 ENVIRONMENT_PREFIX = "SENTIMENT_"
 

@@ -52,7 +52,7 @@ def is_client(module: str) -> bool:
 
 def is_core(path: Path) -> bool:
     """Whether a file of `service` belongs to the core, which knows no protocol."""
-    return path.parts[1] not in {"rest", "grpc", "server.py", "worker.py", "__main__.py"}
+    return path.parts[1] not in {"rest", "grpc", "process", "__main__.py"}
 
 
 #: What a file must not import.
@@ -63,7 +63,9 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     ),
     "the core of service knows no protocol": (
         lambda path: room_of(path) == "service" and is_core(path),
-        lambda module: room(module) in WEB or module.startswith(("service.rest", "service.grpc", "service.server")),
+        lambda module: (
+            room(module) in WEB or module.startswith(("service.rest", "service.grpc", "service.process.server"))
+        ),
     ),
     "service needs no library that is for its clients": (
         lambda path: room_of(path) == "service",
@@ -116,7 +118,7 @@ def test_imports(rule: str) -> None:
 
 def test_rules_see_the_imports() -> None:
     """The rules would see a wrong import, whichever way it is written."""
-    assert "uvicorn" in set(imports(Path("service/worker.py")))
+    assert "uvicorn" in set(imports(Path("service/process/worker.py")))
     assert "service.scoring" in set(imports(Path("service/__main__.py")))
     assert any(is_heavy(module) for path in FILES for module in imports(path) if room_of(path) == "export")
     assert is_heavy("model.network") and not is_heavy("model.artifact.publish")
@@ -124,7 +126,7 @@ def test_rules_see_the_imports() -> None:
 
 def test_service_runs_without_what_is_for_its_clients() -> None:
     """A process that serves has none of their libraries loaded, by whatever way."""
-    program = "import sys, service.grpc.server, service.server, service.worker; print(*sys.modules)"
+    program = "import sys, service.grpc.server, service.process.server, service.process.worker; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=PATIENCE
     )

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 
-from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Overloaded, Unavailable
 from service.grpc.status import as_refusal, status_of
 from service.grpc.transport.call import Call, Method
 from service.grpc.transport.http2 import CallerGone
-from service.record import Record, current
-from service.request_ids import HEADER, RequestIds
+from service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from service.telemetry.request_context import Record, current
+from service.telemetry.request_ids import HEADER, RequestIds
 
 if TYPE_CHECKING:
-    from service.tracing import Tracer
+    from service.telemetry.tracing import Tracer
 
 Request = TypeVar("Request", bound=Message)
 

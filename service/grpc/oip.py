@@ -8,14 +8,14 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
-from service.dataplane import DataPlane
 from service.errors import Invalid
 from service.grpc.fields import limited
 from service.grpc.methods import Counted, uncounted
 from service.grpc.protos import inference_pb2 as pb
 from service.grpc.status import as_refusal
 from service.grpc.transport.call import Method
-from service.keeper import Keeper
+from service.inference.dataplane import DataPlane
+from service.models.reconciler import Keeper
 from service.oip import description
 from service.oip.inference import OUTPUTS, Input, Request, RequestedOutput, infer
 from service.version import package_version

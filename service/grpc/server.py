@@ -17,7 +17,6 @@ from urllib.parse import quote
 
 from google.rpc.code_pb2 import Code
 
-from service.dataplane import DataPlane
 from service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
 from service.grpc import health, oip, reflection, sentiment
 from service.grpc.methods import Counted
@@ -26,14 +25,15 @@ from service.grpc.transport.connection import Connection, Limits
 from service.grpc.transport.messages import Decompression, check_encoding
 from service.grpc.transport.stream import Request
 from service.grpc.transport.turns import Turns
-from service.keeper import Keeper
-from service.listener import Connection as AnyConnection
-from service.listener import Listener
-from service.request_ids import HEADER
-from service.tls import Certificates
+from service.inference.dataplane import DataPlane
+from service.models.reconciler import Keeper
+from service.network.listener import Connection as AnyConnection
+from service.network.listener import Listener
+from service.security.tls import Certificates
+from service.telemetry.request_ids import HEADER
 
 if TYPE_CHECKING:
-    from service.tracing import Tracer
+    from service.telemetry.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 

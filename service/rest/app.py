@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
-from service.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
     Forbidden,
@@ -30,16 +29,18 @@ from service.errors import (
     RequestError,
     Unauthorized,
 )
-from service.record import Record, current, current_id
-from service.request_ids import RequestIds
-from service.rest import cloud, documentation, explain, headers, huggingface, native, oip, operations, page, tfserving
-from service.rest.body import CERTIFIED, CHARGE, RECORD, ClientDisconnected, read_body, while_connected
-from service.rest.compression import decompress
+from service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
+from service.rest import cloud, documentation, explain, huggingface, native, oip, operations, page, tfserving
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint, RestProtocol
-from service.rest.exchange import Exchange
-from service.rest.fast_path import PIECE_BYTES
 from service.rest.routing import Match, Routes
+from service.rest.server import headers
+from service.rest.server.body import CERTIFIED, CHARGE, RECORD, ClientDisconnected, read_body, while_connected
+from service.rest.server.compression import decompress
+from service.rest.server.exchange import Exchange
+from service.rest.server.fast_path import PIECE_BYTES
 from service.settings import Settings
+from service.telemetry.request_context import Record, current, current_id
+from service.telemetry.request_ids import RequestIds
 from service.version import package_version
 
 logger = logging.getLogger(__name__)

@@ -12,16 +12,14 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast
 
-from service.classifier import Classifier
-from service.dataplane import DataPlane
 from service.errors import Forbidden, Invalid, Malformed, Unavailable
-from service.keeper import Keeper
+from service.inference.classifier import Classifier
+from service.inference.dataplane import DataPlane
+from service.models.reconciler import Keeper
+from service.models.repository import Entry
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
 from service.oip.tensors import pack_bytes
-from service.repository import Entry
-from service.rest.body import CHARGE, read_body
-from service.rest.compression import compress
 from service.rest.cors import named_origins
 from service.rest.endpoint import (
     Answer,
@@ -32,6 +30,8 @@ from service.rest.endpoint import (
     plain_error_body,
     to_json,
 )
+from service.rest.server.body import CHARGE, read_body
+from service.rest.server.compression import compress
 from service.version import package_version
 
 HEADER_LENGTH = b"inference-header-content-length"

@@ -1,0 +1,1 @@
+"""From texts to predictions: the data plane, batching, admission control and the model, without a protocol."""
