@@ -39,7 +39,7 @@ class Settings(BaseModel):
         "apart from the others, as in `newest:2 imdb-cnn=only:3,4`.",
     )
     watch_interval: float = Field(
-        2, ge=0, le=3600, description="Seconds between two looks at the model repository for what is new; 0: none."
+        2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0: none."
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
     port: int = Field(

@@ -26,7 +26,7 @@ from service.grpc.transport.messages import Decompression, check_encoding
 from service.grpc.transport.stream import Request
 from service.grpc.transport.turns import Turns
 from service.inference.dataplane import DataPlane
-from service.models.reconciler import Keeper
+from service.models.reconciler import Reconciler
 from service.network.listener import Connection as AnyConnection
 from service.network.listener import Listener
 from service.security.tls import Certificates
@@ -78,7 +78,7 @@ class Server:
     def __init__(
         self,
         dataplane: DataPlane,
-        keeper: Keeper,
+        reconciler: Reconciler,
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
@@ -93,7 +93,7 @@ class Server:
         services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE)
         methods = {
             **self._health.methods(),
-            **oip.OpenInference(dataplane, keeper).methods(self._counted),
+            **oip.OpenInference(dataplane, reconciler).methods(self._counted),
             **sentiment.Sentiment(dataplane).methods(self._counted),
             **reflection.Reflection(services).methods(),
         }

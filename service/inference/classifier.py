@@ -12,7 +12,7 @@ from model.padding import padded_length
 from model.tokenizer import Encoding
 from service.inference.engine import Engine, GraphError, ProviderChoice
 from service.inference.explaining.explainer import Explainer
-from service.inference.length_buckets import CPU_PACKING, Packing, cuda_packing
+from service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
 from service.inference.prediction import Prediction
 from service.telemetry.statistics import Statistics
 
@@ -33,7 +33,7 @@ class Classification(NamedTuple):
 class Classifier:
     """An artifact, its tokenizer and a session on its graph.
 
-    `batch_rows` are the texts of one run on a GPU; `packing` replaces what is good for the execution provider.
+    `batch_rows` are the texts of one run on a GPU; `buckets` replaces those that suit the execution provider.
 
     Raises `ArtifactError` where the graph is not the one the manifest speaks of or does not give the golden answer,
     so that whoever holds a classifier may serve it.
@@ -47,7 +47,7 @@ class Classifier:
         threads: int = 1,
         device: int = 0,
         batch_rows: int = BATCH_ROWS,
-        packing: Packing | None = None,
+        buckets: LengthBuckets | None = None,
     ) -> None:
         self.manifest = artifact.manifest
         self.labels = artifact.manifest.labels
@@ -60,7 +60,7 @@ class Classifier:
         try:
             self.engine = Engine(artifact.graph, provider=provider, threads=threads, device=device)
             on_gpu = self.engine.device == "cuda"
-            self.packing = packing or (cuda_packing(batch_rows, self._max_tokens) if on_gpu else CPU_PACKING)
+            self.buckets = buckets or (cuda_buckets(batch_rows, self._max_tokens) if on_gpu else CPU_BUCKETS)
             self._warm_up(artifact)
         except GraphError as error:
             raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}", "graph") from error
@@ -89,7 +89,7 @@ class Classifier:
         if self._is_one_row(encodings):
             yield {0: self._predict_one(encodings[0])}
             return
-        for run in self.packing.pack([self._columns(encoding) for encoding in encodings]):
+        for run in self.buckets.group([self._columns(encoding) for encoding in encodings]):
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
             # A run may have rows without a text.
             yield {
@@ -99,7 +99,7 @@ class Classifier:
 
     def _is_one_row(self, encodings: Sequence[Encoding]) -> bool:
         """Whether there is nothing to be packed."""
-        return len(encodings) == 1 and not self.packing.row_sizes
+        return len(encodings) == 1 and not self.buckets.row_sizes
 
     def _predict_one(self, encoding: Encoding) -> Prediction:
         return self._prediction(encoding, self.engine.run((encoding.ids,), self._columns(encoding))[0])
@@ -137,5 +137,5 @@ class Classifier:
             raise GraphError(f"answers the golden text with {answer.tolist()} instead of {expected.tolist()}")
         largest_id = artifact.manifest.vocabulary_size - 1
         shortest = self._columns(self._tokenizer.encode(""))
-        for rows, time in self.packing.shapes() or self.packing.largest(shortest, self._max_tokens):
+        for rows, time in self.buckets.shapes() or self.buckets.largest(shortest, self._max_tokens):
             self.engine.run(np.full((rows, time), largest_id, np.int32), time)

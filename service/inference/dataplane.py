@@ -206,9 +206,9 @@ class DataPlane:
         time_limit: float | None,
     ) -> list[Prediction]:
         began = perf_counter_ns()
-        if (record := current.get()) is not None:
-            record.classifier = classifier
-            record.decoded = began
+        if (context := current.get()) is not None:
+            context.classifier = classifier
+            context.decoded = began
         classifier.statistics.began()
         try:
             size = measure(rows)
@@ -229,9 +229,9 @@ class DataPlane:
         finally:
             classifier.statistics.ended()
         ended = perf_counter_ns()
-        if record is not None:
-            record.predicted = ended
-            record.pieces = pieces
+        if context is not None:
+            context.predicted = ended
+            context.pieces = pieces
         done = pieces[0] if len(pieces) == 1 else _sum(pieces)
         # In the next turn of the event loop: the caller need not wait for it.
         asyncio.get_running_loop().call_soon(_count, classifier.statistics, done, ended - began)
@@ -320,8 +320,8 @@ def _count(statistics: Statistics, done: Done, whole: int) -> None:
 
 def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
     """Let it be known what the request waits for."""
-    if (record := current.get()) is not None:
-        record.waiting = waiting
+    if (context := current.get()) is not None:
+        context.waiting = waiting
     return waiting
 
 

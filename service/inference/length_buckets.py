@@ -25,15 +25,15 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Packing:
-    """How an execution provider likes its runs."""
+class LengthBuckets:
+    """The rule by which texts of like length share a run, for one execution provider."""
 
     max_rows: int
     max_positions: int | None = None  # rows times time; a single row may have more
     row_sizes: tuple[int, ...] = ()  # ascending, up to max_rows: the only numbers of rows there are; none: any number
     time_sizes: tuple[int, ...] = ()  # ascending: the same for columns
 
-    def pack(self, lengths: Sequence[int]) -> Iterator[Run]:
+    def group(self, lengths: Sequence[int]) -> Iterator[Run]:
         """Runs that hold every text once, from the shortest to the longest; `lengths` are columns that each needs."""
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         start = 0
@@ -65,12 +65,12 @@ class Packing:
         return Run(texts, _up(len(texts), self.row_sizes), _up(lengths[texts[-1]], self.time_sizes))
 
 
-CPU_PACKING = Packing(max_rows=32, max_positions=1024)
+CPU_BUCKETS = LengthBuckets(max_rows=32, max_positions=1024)
 
 
-def cuda_packing(max_rows: int, max_tokens: int) -> Packing:
+def cuda_buckets(max_rows: int, max_tokens: int) -> LengthBuckets:
     """Powers of two up to `max_rows` rows and, from 32 on, up to `max_tokens` columns."""
-    return Packing(max_rows, row_sizes=_powers(1, max_rows), time_sizes=_powers(32, max_tokens))
+    return LengthBuckets(max_rows, row_sizes=_powers(1, max_rows), time_sizes=_powers(32, max_tokens))
 
 
 def _powers(first: int, last: int) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """Keeps what is served in step with the model repository, and with what callers ask for, in all workers alike.
 
-One worker watches the folder. Whoever finds a version to load, the watcher or a caller of the repository API, reads it
-once and gives an order with what was read; the supervisor passes it on to all workers, who follow it here.
+One worker scans the repository. The worker that finds a version to load, by a scan or for a caller of the repository
+API, reads it once and gives an order with what was read. The supervisor passes it on to all workers, which follow it
+here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from service.inference.dataplane import DataPlane
 from service.models import snapshot
 from service.models.replay_log import Fact, Order
 from service.models.repository import Entry, Refusal
-from service.models.scan import Look
+from service.models.scan import Scan
 from service.models.version_policy import Drop, Forget, Load, Step, next_step, settle
 from service.telemetry.metrics import TooManyModels
 
@@ -34,33 +35,33 @@ class Outcome(NamedTuple):
     declined: str = ""  # why it came too late
 
 
-class Fleet(Protocol):
+class Workers(Protocol):
     """All workers of the service, as one of them sees them."""
 
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
         """Have all workers follow an order. Raises `Unavailable` while the service shuts down."""
 
 
-class _Look(NamedTuple):
-    """What was served, and then what lay in the folder."""
+class _Observation(NamedTuple):
+    """What was served, and then what was in the repository."""
 
     served: dict[str, dict[int, str]]
-    present: Look
+    present: Scan
 
-    def settled(self, now: _Look, name: str, served: Mapping[int, str]) -> dict[int, str]:
-        """The versions of a model that are present after this look and the next."""
+    def settled(self, now: _Observation, name: str, served: Mapping[int, str]) -> dict[int, str]:
+        """The versions of a model that are present after this scan and the next."""
         before = self.present.get(name, {})
         return settle(before, now.present.get(name, {}), served, self.served.get(name, {}))
 
 
-class Keeper:
+class Reconciler:
     """One worker's part in what all of them serve."""
 
-    def __init__(self, dataplane: DataPlane, fleet: Fleet) -> None:
+    def __init__(self, dataplane: DataPlane, workers: Workers) -> None:
         self._dataplane = dataplane
         self._repository = dataplane.repository
-        self._folder = dataplane.repository.folder
-        self._fleet = fleet
+        self._scanner = dataplane.repository.scanner
+        self._workers = workers
         self._prepared: Classifier | None = None
         self._turn = asyncio.Lock()
         self._told: set[str] = set()
@@ -71,13 +72,13 @@ class Keeper:
 
         Raises `NotFound`, or `Invalid` where a version is refused or an unload comes in between.
         """
-        look = await self._look()
-        if name not in look.present:
+        observed = await self._scan()
+        if name not in observed.present:
             raise NotFound(f"there is no model {name!r} in the repository")
-        await self._fleet.ask(Order("release", name))
+        await self._workers.ask(Order("release", name))
 
         def present(served: Mapping[int, str]) -> dict[int, str]:
-            return look.settled(look, name, served)
+            return observed.settled(observed, name, served)
 
         if problems := await self._adjust(name, present, again=True):
             raise Invalid(f"model {name!r} cannot be loaded: {'; '.join(problems)}")
@@ -85,15 +86,15 @@ class Keeper:
     async def unload(self, name: str) -> None:
         """Serve a model no more, in any worker; requests that run are finished. Raises `NotFound`."""
         name = self._repository.get(name).manifest.name
-        await self._fleet.ask(Order("unload", name))
+        await self._workers.ask(Order("unload", name))
 
     async def index(self) -> list[Entry]:
         """Every version in the repository, loaded or not."""
-        return self._repository.index((await self._look()).present, self._dataplane.metrics.in_use())
+        return self._repository.index((await self._scan()).present, self._dataplane.metrics.in_use())
 
     async def watch(self, interval: float) -> None:
-        """Look at the folder every so many seconds, and follow what happens there."""
-        before: _Look | None = None
+        """Scan the repository every so many seconds, and follow what changes there."""
+        before: _Observation | None = None
         while True:
             await asyncio.sleep(interval)
             try:
@@ -101,7 +102,7 @@ class Keeper:
             except Unavailable as error:
                 self._tell({error.message})
             except Exception:
-                logger.exception("the look at the model repository failed")
+                logger.exception("scanning the model repository failed")
 
     async def follow(self, order: Order, descriptor: int | None = None) -> Refusal | None:
         """This worker's part of an order, whose version's files the descriptor holds. Returns what is wrong with it."""
@@ -116,16 +117,16 @@ class Keeper:
                     self._prepared = await asyncio.to_thread(self._open, order, descriptor)
                     self._dataplane.count(self._prepared)
                 except ArtifactError as error:
-                    return Refusal(order.mark, error.fault, str(error))
+                    return Refusal(order.fingerprint, error.fault, str(error))
                 except TooManyModels as error:
-                    return Refusal(order.mark, "invalid", str(error))
+                    return Refusal(order.fingerprint, "invalid", str(error))
             case "serve":
                 assert self._prepared is not None
-                self._repository.put(self._prepared, order.mark)
+                self._repository.put(self._prepared, order.fingerprint)
                 self._prepared = None
             case "refuse":
                 self._prepared = None
-                self._repository.refuse(name, version, Refusal(order.mark, order.fault, order.reason))
+                self._repository.refuse(name, version, Refusal(order.fingerprint, order.fault, order.reason))
             case "forget":
                 self._repository.forget(name, version)
             case "drop":
@@ -146,15 +147,15 @@ class Keeper:
                     raise StartupError(f"version {order.version} of {order.name} cannot be opened: {refusal.reason}")
             await self.follow(order)
 
-    async def _watch(self, before: _Look | None) -> _Look | None:
-        """One look, and what follows from it and the one before."""
+    async def _watch(self, before: _Observation | None) -> _Observation | None:
+        """One scan, and what follows from it and the one before."""
         try:
-            now = await self._look()
+            now = await self._scan()
         except Unavailable as error:
             self._tell({f"{error.message}; what is served stays"})
             return before
         if not now.present:
-            self._tell({f"{self._folder.path}: no model in it any more; what is served stays"})
+            self._tell({f"{self._scanner.path}: no model in it any more; what is served stays"})
             return before
         remarks = set()
         if before is not None:
@@ -163,14 +164,14 @@ class Keeper:
                 if name not in self._repository.unloaded:
                     await self._adjust(name, partial(before.settled, now, name))
                 if name == default and name not in now.present:
-                    remarks.add(f"{self._folder.path} holds no model {name!r} any more; what is served stays")
+                    remarks.add(f"{self._scanner.path} holds no model {name!r} any more; what is served stays")
         self._tell(remarks)
         return now
 
-    async def _look(self) -> _Look:
+    async def _scan(self) -> _Observation:
         served = {name: self._repository.served(name) for name in self._repository.names()}
         try:
-            return _Look(served, await asyncio.to_thread(self._folder.look))
+            return _Observation(served, await asyncio.to_thread(self._scanner.scan))
         except OSError as error:
             raise Unavailable(f"{error.filename}: cannot be read ({error.strerror})") from error
 
@@ -191,7 +192,7 @@ class Keeper:
                 there = present(served)
                 if again:
                     untried = {version for version in there if Load(version) not in tried}
-                    refused = {version: mark for version, mark in refused.items() if version not in untried}
+                    refused = {version: each for version, each in refused.items() if version not in untried}
                 keep = name == repository.default
                 step = next_step(repository.policy, name, there, served, refused, keep=keep)
                 if step is None or step in tried:
@@ -202,25 +203,26 @@ class Keeper:
                         problem = await self._load(name, version, there[version])
                         problems += [problem] if problem else []
                     case Drop(version, last):
-                        await self._fleet.ask(Order("drop", name, version, last=last))
+                        await self._workers.ask(Order("drop", name, version, last=last))
                     case Forget(version):
-                        await self._fleet.ask(Order("forget", name, version))
+                        await self._workers.ask(Order("forget", name, version))
 
-    async def _load(self, name: str, version: int, mark: str) -> str:
+    async def _load(self, name: str, version: int, fingerprint: str) -> str:
         """Read a version and have all workers serve it, or refuse it. Returns what went wrong, empty if nothing did."""
         try:
             digest, descriptor = await asyncio.to_thread(self._read, name, version)
         except ArtifactError as error:
             problem = str(error)
-            if await asyncio.to_thread(self._folder.mark, name, version) == mark:  # else it is being written
+            now = await asyncio.to_thread(self._scanner.fingerprint, name, version)
+            if now == fingerprint:  # else it is being written
                 reason = problem[:MAX_MESSAGE_CHARACTERS]
-                await self._fleet.ask(Order("refuse", name, version, mark, fault=error.fault, reason=reason))
+                await self._workers.ask(Order("refuse", name, version, fingerprint, fault=error.fault, reason=reason))
             return problem
         try:
             if digest == self._repository.digest(name, version):
-                self._repository.remark(name, version, mark)
+                self._repository.update_fingerprint(name, version, fingerprint)
                 return ""
-            outcome = await self._fleet.ask(Order("load", name, version, mark, digest), descriptor)
+            outcome = await self._workers.ask(Order("load", name, version, fingerprint, digest), descriptor)
         finally:
             os.close(descriptor)
         return outcome.declined if outcome.refusal is None else outcome.refusal.reason
@@ -235,7 +237,7 @@ class Keeper:
         return self._repository.open(artifact)
 
     def _tell(self, remarks: set[str]) -> None:
-        """Log what was not so at the look before."""
+        """Log what was not so at the scan before."""
         for remark in sorted(remarks - self._told):
             logger.warning(remark)
         self._told = remarks

@@ -1,7 +1,7 @@
 """Orders about models, and what they have come to: which versions every worker serves.
 
-The supervisor keeps the ledger. It passes orders on one after the other, so all workers have heard the same ones in the
-same sequence, and a worker that is forked later is told what the ledger says.
+The supervisor keeps the replay log. It passes orders on one after the other, so all workers have heard the same ones in
+the same sequence, and a worker that is forked later follows what the replay log holds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Order(NamedTuple):
     action: Action
     name: str
     version: int = 0
-    mark: str = ""  # of what lay in the folder
+    fingerprint: str = ""  # of what lay in the folder
     digest: str = ""  # of the manifest, which has those of the other files
     fault: str = ""  # of what is refused, in one word
     reason: str = ""
@@ -37,7 +37,7 @@ class Fact(NamedTuple):
     descriptor: int | None = None
 
 
-class Ledger:
+class ReplayLog:
     """What is served, refused and unloaded, beginning with what every worker has from its fork on.
 
     It owns the descriptors that it is given.

@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn, TypeVar
 from model.artifact import Artifact, ArtifactError, check_place, verify
 from service.errors import NotFound, StartupError
 from service.inference.classifier import Classifier
-from service.models.scan import Folder, Look
+from service.models.scan import Scan, Scanner
 from service.models.version_policy import Load, VersionPolicy, next_step
 from service.settings import Settings
 
@@ -32,7 +32,7 @@ class Entry:
 class Refusal(NamedTuple):
     """Why a version is not served, or not what lies in its place now."""
 
-    mark: str
+    fingerprint: str
     fault: str  # in one word
     reason: str
 
@@ -48,7 +48,7 @@ class State(NamedTuple):
 
 class _Served(NamedTuple):
     classifier: Classifier
-    mark: str
+    fingerprint: str
 
 
 class Repository:
@@ -58,7 +58,7 @@ class Repository:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.folder = Folder(settings.model_repository)
+        self.scanner = Scanner(settings.model_repository)
         self.policy = VersionPolicy(settings.versions)
         self.default = settings.default_model
         self.unloaded: set[str] = set()
@@ -69,38 +69,38 @@ class Repository:
         self._table: dict[tuple[str, str], Classifier] = {}  # by everything that a request may say
 
     def choose(self, admit: Callable[[Artifact, str], None], *, strict: bool = False) -> None:
-        """Hand the versions that are to be served to `admit`, with their marks: what the service begins with.
+        """Hand the versions that are to be served to `admit`, with their fingerprints: what the service begins with.
 
         A version that is broken, or that `admit` finds to be, is refused and leaves its place to the next; with
         `strict` its error is raised instead. Raises `StartupError` if there is no model or no telling which is the
         default, and `ArtifactError` if nothing of the default model can be served.
         """
-        look = self._first_look()
-        for name, present in look.items():
+        scan = self._first_scan()
+        for name, present in scan.items():
             served: dict[int, str] = {}
             while True:
                 refused = self.refused(name)
                 match next_step(self.policy, name, present, served, refused, keep=False):
                     case Load(version):
-                        mark = present[version]
+                        fingerprint = present[version]
                     case _:
                         break
                 try:
-                    admit(self.read(name, version), mark)
+                    admit(self.read(name, version), fingerprint)
                 except ArtifactError as error:
                     if strict:
                         raise
-                    self.refuse(name, version, Refusal(mark, error.fault, str(error)))
+                    self.refuse(name, version, Refusal(fingerprint, error.fault, str(error)))
                     extra = {"version": version, "fault": error.fault}
                     logger.error("refused a version of %s: %s", name, error, extra=extra)
                 else:
-                    served[version] = mark
+                    served[version] = fingerprint
             if name == self.default and not served:
                 self._raise_for(name, present)
 
     def open_all(self, *, strict: bool = False) -> None:
         """Serve what is to be served. Raises as `choose` does."""
-        self.choose(lambda artifact, mark: self.put(self.open(artifact), mark), strict=strict)
+        self.choose(lambda artifact, fingerprint: self.put(self.open(artifact), fingerprint), strict=strict)
 
     def get(self, name: str = "", version: str = "") -> Classifier:
         """The classifier of that name and version. Raises `NotFound`."""
@@ -139,12 +139,12 @@ class Repository:
         return sorted(self._served.get(name, ()))
 
     def served(self, name: str) -> dict[int, str]:
-        """The versions of a model that are served, and the marks of what they were opened from."""
-        return {version: each.mark for version, each in self._served.get(name, {}).items()}
+        """The versions of a model that are served, and the fingerprints of what they were opened from."""
+        return {version: each.fingerprint for version, each in self._served.get(name, {}).items()}
 
     def refused(self, name: str) -> dict[int, str]:
-        """The versions of a model that were refused, and the marks of what was refused."""
-        return {version: each.mark for version, each in self._refusals.get(name, {}).items()}
+        """The versions of a model that were refused, and the fingerprints of what was refused."""
+        return {version: each.fingerprint for version, each in self._refusals.get(name, {}).items()}
 
     def refusal(self, name: str, version: int) -> Refusal | None:
         """Why a version was refused, if it was."""
@@ -165,11 +165,11 @@ class Repository:
 
     def read(self, name: str, version: int) -> Artifact:
         """Read and verify a version. Raises `ArtifactError`."""
-        return self.verify(name, version, self.folder.read(name, version))
+        return self.verify(name, version, self.scanner.read(name, version))
 
     def verify(self, name: str, version: int, contents: Mapping[str, bytes]) -> Artifact:
         """The artifact of these files, if it is that of this version. Raises `ArtifactError`."""
-        artifact = verify(self.folder.place(name, version), contents)
+        artifact = verify(self.scanner.path_of(name, version), contents)
         check_place(artifact)
         return artifact
 
@@ -184,17 +184,17 @@ class Repository:
             batch_rows=settings.batching_rows,
         )
 
-    def put(self, classifier: Classifier, mark: str = "") -> None:
+    def put(self, classifier: Classifier, fingerprint: str = "") -> None:
         """Answer with this classifier from now on; requests that run keep the one they have."""
         manifest = classifier.manifest
-        self._served.setdefault(manifest.name, {})[manifest.version] = _Served(classifier, mark)
+        self._served.setdefault(manifest.name, {})[manifest.version] = _Served(classifier, fingerprint)
         self.loading = None
         self.forget(manifest.name, manifest.version)
         self._index_names()
 
-    def remark(self, name: str, version: int, mark: str) -> None:
+    def update_fingerprint(self, name: str, version: int, fingerprint: str) -> None:
         """What lies in the place of a version now is what is served."""
-        self._served[name][version] = self._served[name][version]._replace(mark=mark)
+        self._served[name][version] = self._served[name][version]._replace(fingerprint=fingerprint)
 
     def drop(self, name: str, version: int) -> None:
         """Answer no more requests for a version."""
@@ -216,13 +216,13 @@ class Repository:
         self._served.pop(name, None)
         self._index_names()
 
-    def index(self, look: Look, in_use: Collection[tuple[str, int]] = ()) -> list[Entry]:
-        """Every version of a look at the folder, and every other that is served, was refused or is `in_use`."""
-        versions = {(name, version) for name, present in look.items() for version in present}
+    def index(self, scan: Scan, in_use: Collection[tuple[str, int]] = ()) -> list[Entry]:
+        """Every version that a scan found, and every other that is served, was refused or is `in_use`."""
+        versions = {(name, version) for name, present in scan.items() for version in present}
         known = {(name, version) for name, version, _, _ in self.states()}
         entries = []
         for name, version in sorted(versions | known | set(in_use)):
-            present = look.get(name, {})
+            present = scan.get(name, {})
             if version in self.served(name):
                 state, reason = "READY", self._remark(name, version, present)
             elif (name, version) == self.loading:
@@ -248,29 +248,29 @@ class Repository:
             return "unloaded"
         refused = self.refused(name)
         if version not in self.policy.choose(
-            name, (each for each, mark in present.items() if refused.get(each) != mark)
+            name, (each for each, fingerprint in present.items() if refused.get(each) != fingerprint)
         ):
             return f"not among the versions to serve: {self.policy.rule(name)}"
         return "not loaded yet"
 
-    def _first_look(self) -> Look:
-        path = self.folder.path
+    def _first_scan(self) -> Scan:
+        path = self.scanner.path
         if not path.is_dir():
             raise StartupError(f"{path}: there is no such model repository")
         try:
-            look = self.folder.look()
+            scan = self.scanner.scan()
         except OSError as error:
             raise StartupError(f"{error.filename}: cannot be read ({error.strerror})") from error
-        names = ", ".join(look)
-        if not look:
+        names = ", ".join(scan)
+        if not scan:
             raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
         if self.default is None:
-            if len(look) > 1:
+            if len(scan) > 1:
                 raise StartupError(f"{path} holds several models ({names}): say which is the default")
-            [self.default] = look
-        elif self.default not in look:
+            [self.default] = scan
+        elif self.default not in scan:
             raise StartupError(f"{path} holds no model {self.default!r}; there are: {names}")
-        return look
+        return scan
 
     def _raise_for(self, name: str, present: Iterable[int]) -> NoReturn:
         refusals = self._refusals.get(name)

@@ -1,4 +1,4 @@
-"""What lies in a model repository: models, their versions, and marks that tell when something has changed."""
+"""What is in a model repository: models, their versions, and fingerprints that tell when something has changed."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ logger = logging.getLogger(__name__)
 
 _NAME = re.compile(NAME_PATTERN)
 
-#: The versions of every model with their marks.
-Look = dict[str, dict[int, str]]
+#: The versions of every model with their fingerprints.
+Scan = dict[str, dict[int, str]]
 
 
-class Folder:
-    """A folder of models, each a folder of versions. Names are looked up in it and never joined to a path unseen."""
+class Scanner:
+    """Reads a folder of models, each a folder of versions. Only names that a scan found are joined to a path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._ignored: set[str] = set()
 
-    def look(self) -> Look:
+    def scan(self) -> Scan:
         """All that is there; a few system calls for every version. Raises `OSError` if it cannot be listed."""
         names = self._folders(self.path, _NAME.fullmatch, "name of a model")
         return {name: found for name in names if (found := self._versions(name))}
 
-    def place(self, name: str, version: int) -> Path:
+    def path_of(self, name: str, version: int) -> Path:
         """Where a version lies; the name must be one that was seen."""
         return self.path / name / str(version)
 
-    def mark(self, name: str, version: int) -> str:
+    def fingerprint(self, name: str, version: int) -> str:
         """Another one whenever a file of a version was written, replaced, added or removed."""
-        folder = self.place(name, version)
+        folder = self.path_of(name, version)
         return fingerprint(folder / file for file in FILES)
 
     def read(self, name: str, version: int) -> dict[str, bytes]:
         """The bytes of a version's files, unchecked. Raises `ArtifactError`."""
-        folder = self.place(name, version)
+        folder = self.path_of(name, version)
         # Mounts of Kubernetes are full of links, but none leads out of them.
         home = os.path.realpath(self.path)
         for place in (folder, *(folder / file for file in FILES)):
@@ -54,7 +54,7 @@ class Folder:
 
     def _versions(self, name: str) -> dict[int, str]:
         found = self._folders(self.path / name, is_version, "version, which is a positive integer")
-        return {int(version): self.mark(name, int(version)) for version in found}
+        return {int(version): self.fingerprint(name, int(version)) for version in found}
 
     def _folders(self, path: Path, fits: Callable[[str], object], what: str) -> list[str]:
         """The names of the folders that fit; others that are not hidden are ignored, which is said once."""

@@ -85,17 +85,16 @@ def next_step(
 ) -> Step | None:
     """What to do next for one model, None if all is as it should be.
 
-    `present`, `served` and `refused` are versions with marks, which tell contents of one version apart: what lies in
-    the folder, what is served, what was found bad. What should be served is chosen among the versions that are served
-    or were not refused, so that a bad one leaves its place to the next. New versions come before old ones go, and with
-    `keep` the last one never goes by itself.
+    `present`, `served` and `refused` are versions with fingerprints, which tell contents of one version apart: what is
+    in the repository, what is served, what was found bad. What should be served is chosen among the versions that are
+    served or were not refused, so that a bad one leaves its place to the next. New versions come before old ones go,
+    and with `keep` the last one never goes by itself.
     """
-    chosen = policy.choose(
-        name, (version for version, mark in present.items() if version in served or refused.get(version) != mark)
-    )
+    usable = (version for version in present if version in served or refused.get(version) != present[version])
+    chosen = policy.choose(name, usable)
     for version in chosen:
-        mark = present[version]
-        if served.get(version) != mark and refused.get(version) != mark:
+        fingerprint = present[version]
+        if served.get(version) != fingerprint and refused.get(version) != fingerprint:
             return Load(version)
     surplus = sorted(served.keys() - set(chosen))
     if keep and not chosen:
@@ -109,12 +108,12 @@ def next_step(
 def settle(
     before: Mapping[int, str], now: Mapping[int, str], served: Mapping[int, str], held: Mapping[int, str]
 ) -> dict[int, str]:
-    """What may be taken for present after two looks at a folder in a row.
+    """What may be taken for present after two scans in a row.
 
-    A version that is being written, or replaced, has another mark at every look: until two are alike it is not there,
-    or still what is served. One that is served is gone if it was not there twice; `held` is what was served before the
-    first look, since what was loaded after it may be newer than the looks.
+    A version that is being written, or replaced, has another fingerprint at every scan: until two are alike it is not
+    there, or still what is served. One that is served is gone if it was not there twice; `held` is what was served
+    before the first scan, since what was loaded after it may be newer than the scans.
     """
-    settled = {version: mark for version, mark in now.items() if before.get(version) == mark}
+    settled = {version: fingerprint for version, fingerprint in now.items() if before.get(version) == fingerprint}
     undecided = (now.keys() | before.keys() | (served.keys() - held.keys())) - settled.keys()
     return settled | {version: served[version] for version in undecided if version in served}

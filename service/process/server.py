@@ -20,7 +20,7 @@ from service.grpc import server as grpc
 from service.inference.dataplane import DataPlane
 from service.inference.engine import may_use_cuda
 from service.models import snapshot
-from service.models.replay_log import Fact, Ledger, Order
+from service.models.replay_log import Fact, Order, ReplayLog
 from service.models.repository import Repository
 from service.network.sockets import ListeningSocket, bind, bind_unix
 from service.process.channel import Channel
@@ -56,7 +56,7 @@ def serve(settings: Settings) -> None:
         metrics = make_metrics(settings, workers + 1)
         metrics.use(workers)  # the last row is the supervisor's
         repository = Repository(settings)
-        ledger = begin(repository, shared=not may_use_cuda(settings.execution_provider))
+        replay_log = begin(repository, shared=not may_use_cuda(settings.execution_provider))
         dataplane = DataPlane(repository, settings, metrics)
 
         def work(worker: int, channel: Channel, facts: list[Fact]) -> None:
@@ -79,7 +79,7 @@ def serve(settings: Settings) -> None:
             work,
             workers,
             listeners,
-            ledger,
+            replay_log,
             ready=ready,
             followed=partial(note, metrics),
             replaced=metrics.replaced,
@@ -128,7 +128,7 @@ def make_metrics(settings: Settings, workers: int) -> Metrics:
     return Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers)
 
 
-def begin(repository: Repository, *, shared: bool) -> Ledger:
+def begin(repository: Repository, *, shared: bool) -> ReplayLog:
     """What all workers serve when they begin.
 
     With `shared` it is opened here, before they are forked. A process cannot use a GPU that its parent has used, so
@@ -138,17 +138,17 @@ def begin(repository: Repository, *, shared: bool) -> Ledger:
     if shared:
         repository.open_all()
     else:
-        repository.choose(lambda artifact, mark: facts.append(fact_of(artifact, mark)))
+        repository.choose(lambda artifact, fingerprint: facts.append(fact_of(artifact, fingerprint)))
     for classifier in repository:
         manifest = classifier.manifest
         extra = {"version": manifest.version, "execution_provider": classifier.engine.provider}
         logger.info("serving %s", manifest.name, extra=extra)
     opened = [(each.manifest.name, each.manifest.version, each.manifest.manifest_sha256) for each in repository]
     refused = [(each.name, each.version) for each in repository.states() if each.refusal is not None]
-    ledger = Ledger(opened, refused)
+    replay_log = ReplayLog(opened, refused)
     for fact in facts:
-        ledger.record(*fact)
-    return ledger
+        replay_log.record(*fact)
+    return replay_log
 
 
 def note(metrics: Metrics, order: Order) -> None:
@@ -167,10 +167,10 @@ def note(metrics: Metrics, order: Order) -> None:
             logger.info("unloaded %s", order.name)
 
 
-def fact_of(artifact: Artifact, mark: str) -> Fact:
+def fact_of(artifact: Artifact, fingerprint: str) -> Fact:
     """That an artifact is served."""
     manifest = artifact.manifest
-    order = Order("serve", manifest.name, manifest.version, mark, manifest.manifest_sha256)
+    order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
     return Fact(order, snapshot.take(artifact.contents))
 
 

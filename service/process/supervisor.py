@@ -19,7 +19,7 @@ from time import monotonic
 from types import FrameType
 from typing import Literal
 
-from service.models.replay_log import Fact, Ledger, Order
+from service.models.replay_log import Fact, Order, ReplayLog
 from service.network.sockets import ListeningSocket
 from service.process.channel import Channel, ChannelClosed, pair
 from service.process.transactions import Transactions
@@ -86,7 +86,7 @@ class Supervisor:
         work: Callable[[int, Channel, list[Fact]], None],
         workers: int,
         listeners: Mapping[str, ListeningSocket],
-        ledger: Ledger,
+        replay_log: ReplayLog,
         *,
         ready: Callable[[], None],
         followed: Callable[[Order], None],
@@ -98,14 +98,14 @@ class Supervisor:
         self._work = work
         self._number_of_workers = workers
         self._acceptors = [_Acceptor(protocol, listener) for protocol, listener in listeners.items()]
-        self._ledger = ledger
+        self._replay_log = replay_log
         self._ready = ready
         self._replaced = replaced
         self._worker_seconds = worker_seconds
         self._shutdown_seconds = shutdown_seconds
         self._drain_seconds = drain_seconds
         self._workers: dict[int, WorkerProcess] = {}  # by process id
-        self._transactions = Transactions(self._workers, ledger, followed)
+        self._transactions = Transactions(self._workers, replay_log, followed)
         self._selector = selectors.DefaultSelector()
         self._forks: list[tuple[float, int]] = []  # when to start which worker
         self._signals: list[int] = []
@@ -168,7 +168,7 @@ class Supervisor:
             for acceptor in self._acceptors:
                 acceptor.close()
             self._transactions.close()
-            self._work(number, channel, self._ledger.facts())
+            self._work(number, channel, self._replay_log.facts())
             status = 0
         except Exception:
             logger.exception("worker %d failed", number)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Any
 
-from service.models.replay_log import Ledger, Order
+from service.models.replay_log import Order, ReplayLog
 from service.process.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -44,9 +44,11 @@ class Transactions:
     `workers` are the supervisor's, by process id. `followed` hears of what all of them have followed.
     """
 
-    def __init__(self, workers: Mapping[int, WorkerProcess], ledger: Ledger, followed: Callable[[Order], None]) -> None:
+    def __init__(
+        self, workers: Mapping[int, WorkerProcess], replay_log: ReplayLog, followed: Callable[[Order], None]
+    ) -> None:
         self._workers = workers
-        self._ledger = ledger
+        self._replay_log = replay_log
         self._followed = followed
         self._current: _Transaction | None = None
         self._waiting: list[_Transaction] = []
@@ -106,8 +108,8 @@ class Transactions:
         while self._current is None and self._waiting:
             transaction = self._current = self._waiting.pop(0)
             order = transaction.order
-            transaction.declined = self._ledger.objection(order)
-            if transaction.declined or self._ledger.needless(order):
+            transaction.declined = self._replay_log.objection(order)
+            if transaction.declined or self._replay_log.needless(order):
                 self._finish(transaction)
             elif order.action == "load":
                 self._send(transaction, [worker for worker in self._workers.values() if not worker.killed], order)
@@ -138,9 +140,9 @@ class Transactions:
         self._ask(transaction, {pid: worker for pid, worker in self._workers.items() if not worker.killed}, order)
         if order.action == "serve":
             descriptor, transaction.descriptor = transaction.descriptor, None
-            self._ledger.record(order, descriptor)
+            self._replay_log.record(order, descriptor)
         else:
-            self._ledger.record(order)
+            self._replay_log.record(order)
         self._go_on()
 
     def _ask(self, transaction: _Transaction, workers: dict[int, WorkerProcess], order: Order) -> None:

@@ -21,7 +21,7 @@ import uvicorn
 from service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
 from service.grpc.server import Server as GrpcServer
 from service.inference.dataplane import DataPlane
-from service.models.reconciler import Keeper, Outcome
+from service.models.reconciler import Outcome, Reconciler
 from service.models.replay_log import Fact, Order
 from service.network.listener import Connection, Listener
 from service.process.channel import Channel, ChannelClosed
@@ -66,11 +66,11 @@ class Worker(uvicorn.Server):
         certificates: Certificates | None = None,
     ) -> None:
         settings = dataplane.settings
-        self._keeper = Keeper(dataplane, self)
+        self._reconciler = Reconciler(dataplane, self)
         application: Any = Application(dataplane)
         #: For requests that need not come over ASGI unless something is in between there.
         self._application: Application | None = application
-        application.state.keeper = self._keeper
+        application.state.reconciler = self._reconciler
         self._tracer: Tracer | None = None
         if settings.tracing:
             from service.rest.traced import Traced
@@ -106,7 +106,7 @@ class Worker(uvicorn.Server):
         self._orders: asyncio.Queue[tuple[dict[str, Any], int | None]] = asyncio.Queue()
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[Outcome]] = {}
-        self._keeping: list[asyncio.Task[None]] = []
+        self._background: list[asyncio.Task[None]] = []
         self._closed: Counter[str] = Counter()  # connections by protocol, since the supervisor was last told
         self._leaving = False
 
@@ -117,16 +117,16 @@ class Worker(uvicorn.Server):
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
         self._dataplane.access.refresh()  # the keys are those of the service's start
-        await self._keeper.catch_up(self._facts)
+        await self._reconciler.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
                 os.close(descriptor)
         if self._settings.grpc:
-            self._grpc = GrpcServer(self._dataplane, self._keeper, self._certificates, self._tracer)
+            self._grpc = GrpcServer(self._dataplane, self._reconciler, self._certificates, self._tracer)
         self._loop.add_reader(self._channel.fileno(), self._hear)
-        self._keeping.append(asyncio.create_task(self._follow()))
+        self._background.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
-            self._keeping.append(asyncio.create_task(self._keeper.watch(self._settings.watch_interval)))
+            self._background.append(asyncio.create_task(self._reconciler.watch(self._settings.watch_interval)))
         self._heap = Heap()
         self._channel.send("ready")
         self.started = True
@@ -146,7 +146,7 @@ class Worker(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the requests and calls that run or are on their way."""
         self.should_exit = True
-        for task in self._keeping:
+        for task in self._background:
             task.cancel()
         grace = self._settings.shutdown_timeout
         closing = [self._rest.close(grace)]
@@ -270,7 +270,7 @@ class Worker(uvicorn.Server):
         while True:
             message, descriptor = await self._orders.get()
             try:
-                refusal = await self._keeper.follow(Order(**message["order"]), descriptor)
+                refusal = await self._reconciler.follow(Order(**message["order"]), descriptor)
             except Exception:
                 # It would serve other versions than the rest, so another one has to take its place.
                 logger.exception("worker %d failed to follow an order", self._number)

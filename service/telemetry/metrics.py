@@ -17,7 +17,7 @@ from service.telemetry.counters import Counters, Directory
 from service.telemetry.exposition import Exposition, Layout
 from service.telemetry.histogram import Histogram
 from service.telemetry.processes import Processes
-from service.telemetry.request_context import Record
+from service.telemetry.request_context import RequestContext
 from service.telemetry.statistics import MAX_LABELS, Statistics
 
 #: From a tenth of the shortest request to the default request timeout, in seconds.
@@ -170,13 +170,13 @@ class Metrics:
         """A request is being answered."""
         self._counters.row[self._in_flight[protocol]] += 1
 
-    def ended(self, protocol: str, route: str, status: str, seconds: float, record: Record) -> None:
+    def ended(self, protocol: str, route: str, status: str, seconds: float, context: RequestContext) -> None:
         """A request was answered."""
         row = self._counters.row
         row[self._in_flight[protocol]] -= 1
         key = (protocol, route, status if (protocol, route, status) in self._modelless else _OTHER)
         self._seconds[protocol, route].observe(seconds)
-        classifier = record.classifier
+        classifier = context.classifier
         if classifier is None or key not in self._of_model:
             row[self._modelless[key]] += 1
             return
@@ -186,10 +186,10 @@ class Metrics:
             row[self._modelless[key]] += 1
             return
         row[first + self._of_model[key]] += 1
-        if record.received and record.predicted:
+        if context.received and context.predicted:
             stages = classifier.statistics.stages
-            stages["decode"].observe(record.decoded - record.received)
-            stages["encode"].observe(perf_counter_ns() - record.predicted)
+            stages["decode"].observe(context.decoded - context.received)
+            stages["encode"].observe(perf_counter_ns() - context.predicted)
 
     def in_use(self) -> set[tuple[str, int]]:
         """Names and versions of the models that requests use in any worker, whether or not they are served to more."""

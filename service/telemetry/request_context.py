@@ -1,4 +1,4 @@
-"""What is known of the request that is being answered, wherever in the code that is asked."""
+"""The context of the request that is being answered: what any code on its way can read and add to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from service.inference.classifier import Classifier
 
 
-class Record:
+class RequestContext:
     """One request or call. The moments are nanoseconds of `perf_counter_ns`, 0 for what has not been."""
 
     __slots__ = ("classifier", "decoded", "id", "pieces", "predicted", "received", "waiting")
@@ -29,7 +29,7 @@ class Record:
 
 
 #: None outside of a request.
-current: ContextVar[Record | None] = ContextVar("record", default=None)
+current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 #: The ids of the trace and the span, in hexadecimal digits; None outside of a traced request.
 current_trace: ContextVar[tuple[str, str] | None] = ContextVar("trace", default=None)
@@ -37,5 +37,5 @@ current_trace: ContextVar[tuple[str, str] | None] = ContextVar("trace", default=
 
 def current_id() -> str:
     """The id of the request, empty outside of one."""
-    record = current.get()
-    return "" if record is None else record.id
+    context = current.get()
+    return "" if context is None else context.id

@@ -26,7 +26,7 @@ except ImportError as error:
         "(`pip install --require-hashes -r requirements/tracing.txt`)"
     ) from error
 
-from service.telemetry.request_context import Record, current_trace
+from service.telemetry.request_context import RequestContext, current_trace
 from service.version import package_version
 
 #: Request headers, and keys of gRPC metadata, in which the context of a trace comes.
@@ -75,37 +75,37 @@ class Trace:
         self.fields = (("traceparent", parent), ("traceresponse", parent))
         current_trace.set((trace_id, span_id))
 
-    def end(self, name: str, attributes: Attributes, record: Record | None, *, failed: bool) -> None:
+    def end(self, name: str, attributes: Attributes, context: RequestContext | None, *, failed: bool) -> None:
         """The request is answered."""
         if self._span.is_recording():
             ended = perf_counter_ns()
             self._span.update_name(name)
             self._span.set_attributes(attributes)
-            if record is not None:
-                self._describe(record, ended)
+            if context is not None:
+                self._describe(context, ended)
             if failed:
                 self._span.set_status(Status(StatusCode.ERROR))
             self._span.end(ended + self._clock)
         current_trace.set(None)
 
-    def _describe(self, record: Record, ended: int) -> None:
-        self._span.set_attribute("sentiment.request_id", record.id)
-        if record.classifier is None:
+    def _describe(self, context: RequestContext, ended: int) -> None:
+        self._span.set_attribute("sentiment.request_id", context.id)
+        if context.classifier is None:
             return
-        manifest = record.classifier.manifest
+        manifest = context.classifier.manifest
         self._span.set_attributes({"sentiment.model": manifest.name, "sentiment.version": manifest.version})
-        if not record.received or not record.predicted:
+        if not context.received or not context.predicted:
             return
-        self._span.set_attribute("sentiment.texts", sum(len(piece.predictions) for piece in record.pieces))
-        queue = sum(piece.queue for piece in record.pieces)
-        tokenize = sum(piece.tokenize for piece in record.pieces)
-        infer = sum(piece.infer for piece in record.pieces)
-        began = record.decoded
-        self._stage("decode", record.received, began)
+        self._span.set_attribute("sentiment.texts", sum(len(piece.predictions) for piece in context.pieces))
+        queue = sum(piece.queue for piece in context.pieces)
+        tokenize = sum(piece.tokenize for piece in context.pieces)
+        infer = sum(piece.infer for piece in context.pieces)
+        began = context.decoded
+        self._stage("decode", context.received, began)
         self._stage("queue", began, began + queue)
         self._stage("tokenize", began + queue, began + queue + tokenize)
         self._stage("infer", began + queue + tokenize, began + queue + tokenize + infer)
-        self._stage("encode", record.predicted, ended)
+        self._stage("encode", context.predicted, ended)
 
     def _stage(self, name: str, began: int, ended: int) -> None:
         context = set_span_in_context(self._span)

@@ -19,8 +19,8 @@ DISCARD_BYTES = 64 * 1024 * 1024
 
 Result = TypeVar("Result")
 
-#: Where the application leaves its record of the request, for the server to say that the caller has gone.
-RECORD = "sentiment.record"
+#: Where the application leaves the context of the request, for the server to say that the caller has gone.
+CONTEXT = "sentiment.context"
 #: Where, in the state of the connection, the server leaves whether the caller has shown a certificate.
 CERTIFIED = "sentiment.certified"
 #: Where the server leaves what a request is charged for its memory, its body among it.

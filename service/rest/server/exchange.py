@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from service.network.buffers import Charge
 from service.rest.endpoint import Answer
-from service.telemetry.request_context import Record
+from service.telemetry.request_context import RequestContext
 
 Result = TypeVar("Result")
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 class Exchange(ABC):
     """What the application has to know of a request, how it gets the body, and how it answers."""
 
-    __slots__ = ("certified", "charge", "client", "headers", "method", "record", "target")
+    __slots__ = ("certified", "charge", "client", "context", "headers", "method", "target")
 
     method: str  # in upper case
     target: bytes  # the path as it was sent
@@ -24,7 +24,7 @@ class Exchange(ABC):
     client: str | None  # the caller's address, where it has one
     certified: bool  # whether the caller has shown a certificate
     charge: Charge  # for the memory that it takes
-    record: Record | None  # what the application keeps of it, for the server to say that the caller has gone
+    context: RequestContext | None  # of the request, for the server to say that the caller has gone
 
     @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:

@@ -61,7 +61,7 @@ class FastRequest(Exchange):
         self.client = wire.client
         self.certified = wire.certified
         self.charge = charge
-        self.record = None
+        self.context = None
         self._wire = wire
         self._keep_alive = keep_alive
         self._body = bytearray()

@@ -27,9 +27,9 @@ from service.network.buffers import BODY_FACTOR, Buffers, Charge
 from service.rest.endpoint import Answer
 from service.rest.native import error_body
 from service.rest.server import framing, headers
-from service.rest.server.body import CERTIFIED, CHARGE, DISCARD_BYTES, DISCARD_SECONDS, RECORD, ClientDisconnected
+from service.rest.server.body import CERTIFIED, CHARGE, CONTEXT, DISCARD_BYTES, DISCARD_SECONDS, ClientDisconnected
 from service.rest.server.fast_path import Application, FastRequest, Wire
-from service.telemetry.request_context import Record
+from service.telemetry.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
 
@@ -135,12 +135,12 @@ class Protocol(HttpToolsProtocol):
             waiting.scope[CHARGE].release()  # type: ignore[literal-required]
         self.pipeline.clear()
         self.cycle = None  # type: ignore[assignment]  # a circle: it knows whom to tell of its end
-        record = None if served is None else cast(Record | None, served.scope.get(RECORD))
+        context = None if served is None else cast(RequestContext | None, served.scope.get(CONTEXT))
         if self._running is not None:
             self._running.disconnect()
-            record = self._running.record
-        if record is not None and record.waiting is not None and not record.waiting.done():
-            record.waiting.set_exception(ClientDisconnected())
+            context = self._running.context
+        if context is not None and context.waiting is not None and not context.waiting.done():
+            context.waiting.set_exception(ClientDisconnected())
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; where much is to be done for a few bytes, the rest waits for the next turn."""

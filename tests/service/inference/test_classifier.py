@@ -13,7 +13,7 @@ from model.artifact import Artifact, ArtifactError
 from model.padding import Rows
 from service.inference.classifier import Classifier
 from service.inference.engine import Engine
-from service.inference.length_buckets import cuda_packing
+from service.inference.length_buckets import cuda_buckets
 from service.inference.prediction import Prediction
 from tests.service.artifacts import LABELS, MAX_TOKENS, WEIGHTS, WORDS, probabilities, publish_table, table_graph
 
@@ -124,12 +124,12 @@ def test_graph_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="module")
 def padded(artifact: Artifact) -> Classifier:
-    """The shipped model with the packing of a GPU."""
-    return Classifier(artifact, packing=cuda_packing(4, artifact.manifest.max_tokens))
+    """The shipped model with the buckets of a GPU."""
+    return Classifier(artifact, buckets=cuda_buckets(4, artifact.manifest.max_tokens))
 
 
 @given(texts=st.lists(TEXTS, max_size=20))
-def test_packing_of_a_gpu(padded: Classifier, classifier: Classifier, texts: list[str]) -> None:
+def test_length_buckets_of_a_gpu(padded: Classifier, classifier: Classifier, texts: list[str]) -> None:
     """With few shapes, rows and columns of padding among them, the answers are the same."""
     for prediction, expected in zip(padded.predict(texts), classifier.predict(texts), strict=True):
         assert_same(prediction, expected)
@@ -145,12 +145,12 @@ def test_shapes_of_a_gpu_are_warm(artifact: Artifact, monkeypatch: pytest.Monkey
         return run(engine, rows, time, height)
 
     monkeypatch.setattr(Engine, "run", recording)
-    packing = cuda_packing(4, artifact.manifest.max_tokens)
-    classifier = Classifier(artifact, packing=packing)
-    assert set(shapes[1:]) == set(packing.shapes())
+    buckets = cuda_buckets(4, artifact.manifest.max_tokens)
+    classifier = Classifier(artifact, buckets=buckets)
+    assert set(shapes[1:]) == set(buckets.shapes())
     shapes.clear()
     classifier.predict(["word " * number for number in range(0, 500, 30)])
-    assert set(shapes) <= set(packing.shapes())
+    assert set(shapes) <= set(buckets.shapes())
 
 
 def refusal(artifact: Artifact) -> str:

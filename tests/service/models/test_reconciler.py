@@ -31,7 +31,7 @@ from tests.service.grpc.channels import connect
 from tests.service.process.test_supervisor import children, connections, versions
 from tests.service.telemetry.test_metrics import series, value
 
-#: Looks at the repository a second: often, since the tests wait for them.
+#: Scans of the repository a second: often, since the tests wait for them.
 WATCH = ("--watch-interval", "0.1")
 
 #: More texts than run at once, so that a version that comes while they run finds them half done.

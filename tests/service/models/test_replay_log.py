@@ -1,4 +1,4 @@
-"""The ledger: a worker that is told what it says serves what the others serve, whatever happened before."""
+"""The replay log: a worker that follows it serves what the others serve, whatever happened before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from service.models.replay_log import Fact, Ledger, Order
+from service.models.replay_log import Fact, Order, ReplayLog
 
 NAMES = st.sampled_from(["tickets", "calls"])
 VERSIONS = st.integers(1, 3)
@@ -55,26 +55,26 @@ class Course(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger([(*key, digest) for key, digest in SERVED.items()], REFUSED)
+        self.replay_log = ReplayLog([(*key, digest) for key, digest in SERVED.items()], REFUSED)
         self.old = Worker()
         self.open: set[int] = set()
 
     def give(self, order: Order) -> None:
-        if self.ledger.objection(order):
+        if self.replay_log.objection(order):
             return
         if order.action == "load":
             order = order._replace(action="serve")
             descriptor = os.open(os.devnull, os.O_RDONLY)
             self.open.add(descriptor)
-            self.ledger.record(order, descriptor)
+            self.replay_log.record(order, descriptor)
         else:
-            self.ledger.record(order)
+            self.replay_log.record(order)
         self.old.follow(order)
 
     @rule(name=NAMES, version=VERSIONS, digest=DIGESTS)
     def load(self, name: str, version: int, digest: str) -> None:
         order = Order("load", name, version, digest=digest)
-        assert self.ledger.needless(order) == (self.old.served.get((name, version)) == digest)
+        assert self.replay_log.needless(order) == (self.old.served.get((name, version)) == digest)
         was = dict(self.old.served)
         self.give(order)
         assert (self.old.served == was) or name not in self.old.unloaded
@@ -105,7 +105,7 @@ class Course(RuleBasedStateMachine):
     @invariant()
     def a_new_worker_knows_the_same(self) -> None:
         new = Worker()
-        for order, descriptor in self.ledger.facts():
+        for order, descriptor in self.replay_log.facts():
             if order.action == "serve":
                 assert descriptor is not None
                 os.fstat(descriptor)
@@ -114,11 +114,11 @@ class Course(RuleBasedStateMachine):
 
     @invariant()
     def no_descriptor_is_kept_in_vain(self) -> None:
-        needed = {fact.descriptor for fact in self.ledger.facts() if fact.descriptor is not None}
+        needed = {fact.descriptor for fact in self.replay_log.facts() if fact.descriptor is not None}
         assert needed == {each for each in self.open if _is_open(each)}
 
     def teardown(self) -> None:
-        for fact in self.ledger.facts():
+        for fact in self.replay_log.facts():
             if fact.descriptor is not None:
                 os.close(fact.descriptor)
 
@@ -133,13 +133,13 @@ TestCourse.settings = settings(deadline=None, max_examples=100, stateful_step_co
 
 def test_facts_are_few() -> None:
     """However long the service runs, a new worker is told what is, and not all that was."""
-    ledger = Ledger([("tickets", 1, "a")])
+    replay_log = ReplayLog([("tickets", 1, "a")])
     for version in range(2, 100):
-        ledger.record(Order("serve", "tickets", version, digest="b"), os.open(os.devnull, os.O_RDONLY))
-        ledger.record(Order("refuse", "tickets", version, reason="bad"))
-        ledger.record(Order("forget", "tickets", version))
-        ledger.record(Order("drop", "tickets", version - 1))
-    facts = ledger.facts()
+        replay_log.record(Order("serve", "tickets", version, digest="b"), os.open(os.devnull, os.O_RDONLY))
+        replay_log.record(Order("refuse", "tickets", version, reason="bad"))
+        replay_log.record(Order("forget", "tickets", version))
+        replay_log.record(Order("drop", "tickets", version - 1))
+    facts = replay_log.facts()
     assert [fact.order.action for fact in facts] == ["drop", "serve"]
     assert isinstance(facts[-1], Fact) and facts[-1].descriptor is not None
     os.close(facts[-1].descriptor)

@@ -18,7 +18,7 @@ def load(path: Path, default: str | None = None) -> Repository:
 
 def states(repository: Repository) -> list[tuple[str, str, str]]:
     """The index: version, state and reason."""
-    return [(each.version, each.state, each.reason) for each in repository.index(repository.folder.look())]
+    return [(each.version, each.state, each.reason) for each in repository.index(repository.scanner.scan())]
 
 
 def test_newest_version_wins(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_put_and_drop(tmp_path: Path) -> None:
     publish_table(tmp_path)
     repository = load(tmp_path)
     second = publish_table(tmp_path)
-    repository.refuse("tickets", 2, Refusal("mark", "damaged", "broken"))
+    repository.refuse("tickets", 2, Refusal("fingerprint", "damaged", "broken"))
     assert states(repository)[1] == ("2", "UNAVAILABLE", "broken")
     repository.put(repository.open(repository.read("tickets", 2)))
     assert repository.get().manifest.version == 2
@@ -172,7 +172,7 @@ def test_put_and_drop(tmp_path: Path) -> None:
     repository.drop("tickets", 2)
     assert repository.get().manifest.version == 1
     assert [version for version, _, _ in states(repository)] == ["1"]
-    repository.refuse("tickets", 1, Refusal("mark", "damaged", "broken"))
+    repository.refuse("tickets", 1, Refusal("fingerprint", "damaged", "broken"))
     assert states(repository) == [("1", "READY", "what lies in its place now was refused: broken")]
     repository.forget("tickets", 1)
     repository.unload("tickets")

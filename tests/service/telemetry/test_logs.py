@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.telemetry import logs
-from service.telemetry.request_context import Record, current
+from service.telemetry.request_context import RequestContext, current
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
 from tests.service.rest.raw import Connection
@@ -56,7 +56,7 @@ def test_console() -> None:
 @pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.ConsoleFormatter()])
 def test_request_id(formatter: logging.Formatter) -> None:
     """The id of the request is on its lines and on no other."""
-    token = current.set(Record("abc-1"))
+    token = current.set(RequestContext("abc-1"))
     try:
         assert "abc-1" in formatter.format(record("inside"))
     finally:

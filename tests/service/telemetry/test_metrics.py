@@ -12,7 +12,7 @@ from service.inference.classifier import Classifier
 from service.inference.prediction import Prediction
 from service.models.repository import Refusal, State
 from service.telemetry.metrics import MAX_MODELS, MAX_PAST_MODELS, Metrics, TooManyModels
-from service.telemetry.request_context import Record
+from service.telemetry.request_context import RequestContext
 from tests.processes import PROJECT
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -45,12 +45,12 @@ def prediction(tokens: int, unknown: int, truncated: bool) -> Prediction:
 
 def answer(metrics: Metrics, status: str, seconds: float, classifier: Classifier | None = None, **moments: int) -> None:
     """Count a request at /a."""
-    record = Record("id")
-    record.classifier = classifier
+    context = RequestContext("id")
+    context.classifier = classifier
     for name, moment in moments.items():
-        setattr(record, name, moment)
+        setattr(context, name, moment)
     metrics.began("rest")
-    metrics.ended("rest", "/a", status, seconds, record)
+    metrics.ended("rest", "/a", status, seconds, context)
 
 
 SECOND = State("imdb-cnn", 2, False, Refusal("", "incomplete", "…"))
@@ -165,7 +165,7 @@ def test_what_is_going_on(metrics: Metrics) -> None:
     assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 2
     assert value(read(metrics), "sentiment_requests_waiting") == 1
     assert value(read(metrics), "sentiment_texts_waiting") == 7
-    metrics.ended("rest", "/a", "200", 0.1, Record("id"))
+    metrics.ended("rest", "/a", "200", 0.1, RequestContext("id"))
     metrics.waiting(-1, -7)
     assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 1
     assert value(read(metrics), "sentiment_requests_waiting") == 0
