@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from model.errors import SentimentError
-from service.inference.engine import ProviderChoice
-from service.settings import add_flags, read_settings
+from service.settings import ProviderChoice, add_flags, read_settings
 from service.telemetry import logs
 
 _OFFLINE_SETTINGS = ("model_repository", "default_model", "execution_provider", "device", "threads")

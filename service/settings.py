@@ -11,11 +11,15 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from service.errors import StartupError
-from service.inference.classifier import BATCH_ROWS
-from service.inference.engine import ProviderChoice
 from service.models.version_policy import VersionPolicy
 
 ENVIRONMENT_PREFIX = "SENTIMENT_"
+
+#: What a user asks for. `auto` takes CUDA where it works and the CPU elsewhere.
+ProviderChoice = Literal["auto", "cpu", "cuda"]
+
+#: Rows of one run on a GPU, if nobody says.
+BATCH_ROWS = 64
 
 #: A path of literal segments.
 _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"

@@ -1,1 +1,1 @@
-"""From texts to predictions: the data plane, batching, admission control and the model, without a protocol."""
+"""From texts to predictions: data plane, admission control, batching and the classifier, without a protocol."""

@@ -10,14 +10,12 @@ import numpy as np
 from model.artifact import GRAPH_FILE, Artifact, ArtifactError
 from model.padding import padded_length
 from model.tokenizer import Encoding
-from service.inference.engine import Engine, GraphError, ProviderChoice
+from service.inference.engine import Engine, GraphError
 from service.inference.explaining.explainer import Explainer
 from service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
 from service.inference.prediction import Prediction
+from service.settings import BATCH_ROWS, ProviderChoice
 from service.telemetry.statistics import Statistics
-
-#: Rows of one run on a GPU, if nobody says.
-BATCH_ROWS = 64
 
 #: How far the golden answer may be off: other processors sum in another order.
 GOLDEN_TOLERANCE = 1e-4

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,9 @@ import onnxruntime
 
 from model.padding import Rows, fill
 from service.errors import StartupError
+from service.settings import ProviderChoice
 
 logger = logging.getLogger(__name__)
-
-#: What a user asks for. `auto` takes CUDA where it works and the CPU elsewhere.
-ProviderChoice = Literal["auto", "cpu", "cuda"]
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
