@@ -49,7 +49,7 @@ WORKDIR /srv/sentiment
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 EXPOSE 8000 8001
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-m", "service.probe"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-m", "service.process.probe"]
 ENTRYPOINT ["python", "-m", "service"]
 CMD ["serve"]
 

@@ -118,7 +118,7 @@ PROTOS := service/grpc/protos
 
 stubs: $(VENV)/.dev  ## generate what is made of the .proto files
 	$(STUBS) $(PROTOS)/*.proto
-	$(STUBS) service/explaining/*.proto
+	$(STUBS) service/inference/explaining/*.proto
 	$(PROTOC) --proto_path=. --grpc_python_out=loadtest/stubs $(PROTOS)/*.proto
 	mv loadtest/stubs/$(PROTOS)/*_pb2_grpc.py loadtest/stubs/ && rm -r loadtest/stubs/service
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto

@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.naive import ARTIFACT
 from model.artifact import read_artifact
-from service.engine import Engine, ProviderChoice
+from service.inference.engine import Engine
+from service.settings import ProviderChoice
 
 _SECONDS = 0.05  # of each measurement
 

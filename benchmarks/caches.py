@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.naive import ARTIFACT
 from loadtest import texts
 from model.artifact import read_artifact
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 
 _MEGABYTE = 2**20
 

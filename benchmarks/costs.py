@@ -24,17 +24,17 @@ import uvloop
 from benchmarks.naive import ARTIFACT
 from loadtest import texts
 from model.artifact import read_artifact
-from service import logs
-from service.buffers import Buffers, Charge
-from service.dataplane import DataPlane
-from service.metrics import Metrics
-from service.request_ids import RequestIds
+from service.inference.dataplane import DataPlane
+from service.network.buffers import Buffers, Charge
+from service.process.server import load
 from service.rest.app import Application
 from service.rest.endpoint import Answer
-from service.rest.exchange import Exchange, Result
-from service.server import load
+from service.rest.server.exchange import Exchange, Result
 from service.settings import Settings
-from service.statistics import Statistics
+from service.telemetry import logs
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_ids import RequestIds
+from service.telemetry.statistics import Statistics
 
 _BUFFERS = Buffers(1 << 40)
 _HEADERS = {b"host": b"localhost:8000", b"content-type": b"application/json"}

@@ -20,7 +20,7 @@ from loadtest import texts
 from loadtest.processes import Server
 from model.artifact import read_artifact
 from model.tokenizer import Encoding
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 
 
 def measure(works: dict[str, Callable[[str], object]], reviews: Sequence[str], rounds: int) -> dict[str, float]:

@@ -22,7 +22,7 @@ from benchmarks.rest import Load, Script
 from loadtest import texts
 from loadtest.processes import Server
 from model.artifact import read_artifact
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 
 SERVICE, ALONE, NAIVE = "service", "service, 1 worker", "naive"
 ASGI, FASTAPI, GRPC = "constant ASGI", "constant FastAPI", "constant gRPC"

@@ -1,7 +1,7 @@
-"""The service: an artifact behind REST.
+"""The service: an artifact behind REST and gRPC.
 
-The core (`engine`, `classifier`, `repository`, `dataplane`) knows no HTTP; `rest` is a thin adapter over it. Nothing
-here imports TensorFlow, Keras, `export` or the training half of `model`.
+`inference` and `models` know no protocol; `rest` and `grpc` are thin adapters over them, and `process` runs them all.
+Nothing here imports TensorFlow, Keras, `export` or the training half of `model`.
 """
 
 import os

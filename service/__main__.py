@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 from model.errors import SentimentError
-from service import logs
-from service.engine import ProviderChoice
-from service.settings import add_flags, read_settings
+from service.settings import ProviderChoice, add_flags, read_settings
+from service.telemetry import logs
 
 _OFFLINE_SETTINGS = ("model_repository", "default_model", "execution_provider", "device", "threads")
 
@@ -73,7 +72,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     # What the import makes stays for good, and looking through it for cycles takes a twentieth of the start.
     gc.disable()
-    from service.server import serve
+    from service.process.server import serve
 
     gc.enable()
     serve(settings)
@@ -81,7 +80,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from service.repository import load_repository
+    from service.models.repository import load_repository
     from service.scoring import default_output, score_file
 
     settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
@@ -96,8 +95,8 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from service.errors import RequestError
-    from service.explaining.terminal import render
-    from service.repository import load_repository
+    from service.inference.explaining.terminal import render
+    from service.models.repository import load_repository
 
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if options.text == "-" else options.text
     classifier = load_repository(read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})).get()
@@ -116,7 +115,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from model.artifact import check_place, read_artifact
-    from service.classifier import Classifier
+    from service.inference.classifier import Classifier
 
     artifact = read_artifact(options.artifact.absolute())
     check_place(artifact)

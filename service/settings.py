@@ -10,12 +10,16 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from service.classifier import BATCH_ROWS
-from service.engine import ProviderChoice
 from service.errors import StartupError
-from service.version_policy import VersionPolicy
+from service.models.version_policy import VersionPolicy
 
 ENVIRONMENT_PREFIX = "SENTIMENT_"
+
+#: What a user asks for. `auto` takes CUDA where it works and the CPU elsewhere.
+ProviderChoice = Literal["auto", "cpu", "cuda"]
+
+#: Rows of one run on a GPU, if nobody says.
+BATCH_ROWS = 64
 
 #: A path of literal segments.
 _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
@@ -39,7 +43,7 @@ class Settings(BaseModel):
         "apart from the others, as in `newest:2 imdb-cnn=only:3,4`.",
     )
     watch_interval: float = Field(
-        2, ge=0, le=3600, description="Seconds between two looks at the model repository for what is new; 0: none."
+        2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0: none."
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
     port: int = Field(

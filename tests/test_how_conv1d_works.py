@@ -7,9 +7,9 @@ import re
 import pytest
 
 from model.artifact import read_artifact
-from service.classifier import Classifier
-from service.explaining.explainer import Explanation
-from service.explaining.inspection import Inspection
+from service.inference.classifier import Classifier
+from service.inference.explaining.explainer import Explanation
+from service.inference.explaining.inspection import Inspection
 from tests.processes import MODEL_REPOSITORY, PROJECT
 
 PAGE = (PROJECT / "docs" / "how-conv1d-works.md").read_text()

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from service.dataplane import INLINE_CHARACTERS, DataPlane, Limits
 from service.errors import TooLarge
+from service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
 
 Request = TypeVar("Request", bound=Message)
 

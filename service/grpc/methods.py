@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 
-from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Overloaded, Unavailable
 from service.grpc.status import as_refusal, status_of
 from service.grpc.transport.call import Call, Method
 from service.grpc.transport.http2 import CallerGone
-from service.record import Record, current
-from service.request_ids import HEADER, RequestIds
+from service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from service.telemetry.request_context import RequestContext, current
+from service.telemetry.request_ids import HEADER, RequestIds
 
 if TYPE_CHECKING:
-    from service.tracing import Tracer
+    from service.telemetry.tracing import Tracer
 
 Request = TypeVar("Request", bound=Message)
 
@@ -64,12 +64,12 @@ class Counted:
     def unary(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Method:
         """One request, one answer; a refusal becomes the status of the call."""
 
-        async def converse(call: Call, record: Record) -> None:
+        async def converse(call: Call, context: RequestContext) -> None:
             remaining = call.remaining()
             if remaining is not None and remaining <= 0:
                 raise DeadlineExceeded("the deadline had passed before the request was read")
             content = await call.message()
-            record.received = perf_counter_ns()
+            context.received = perf_counter_ns()
             if len(content) > INLINE_CHARACTERS:
                 self._dataplane.expect_large()
                 await self._dataplane.parsing_turn(len(content))
@@ -103,7 +103,7 @@ class Counted:
                 if answers:
                     await call.write(*answers)
 
-        async def converse(call: Call, record: Record) -> None:
+        async def converse(call: Call, context: RequestContext) -> None:
             while (content := await self._read(call)) is not None:
                 if contents := call.more(content, _TOGETHER, _TOGETHER_BYTES):
                     await several((content, *contents), call)
@@ -146,17 +146,19 @@ class Counted:
         finally:
             self._reading.discard(timeout)
 
-    def _method(self, route: str, converse: Callable[[Call, Record], Awaitable[None]], *, streaming: bool) -> Method:
+    def _method(
+        self, route: str, converse: Callable[[Call, RequestContext], Awaitable[None]], *, streaming: bool
+    ) -> Method:
         metrics = self._dataplane.metrics
 
         async def run(call: Call) -> None:
             started = perf_counter()
             status = "OK"
-            record = Record(self._identify(call))
-            current.set(record)
+            context = RequestContext(self._identify(call))
+            current.set(context)
             metrics.began("grpc")
             try:
-                await converse(call, record)
+                await converse(call, context)
             except (asyncio.CancelledError, CallerGone):
                 if call.failure is None:
                     status = "CANCELLED"
@@ -165,7 +167,7 @@ class Counted:
             except Exception as error:
                 status = _refuse(call, error, route)
             finally:
-                metrics.ended("grpc", route, status, perf_counter() - started, record)
+                metrics.ended("grpc", route, status, perf_counter() - started, context)
 
         if self._tracer is None:
             return Method(run, streaming, streaming)

@@ -8,14 +8,14 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
-from service.dataplane import DataPlane
 from service.errors import Invalid
 from service.grpc.fields import limited
 from service.grpc.methods import Counted, uncounted
 from service.grpc.protos import inference_pb2 as pb
 from service.grpc.status import as_refusal
 from service.grpc.transport.call import Method
-from service.keeper import Keeper
+from service.inference.dataplane import DataPlane
+from service.models.reconciler import Reconciler
 from service.oip import description
 from service.oip.inference import OUTPUTS, Input, Request, RequestedOutput, infer
 from service.version import package_version
@@ -54,9 +54,9 @@ _INPUTS, _OUTPUTS = 3, len(OUTPUTS) + 1
 class OpenInference:
     """`inference.GRPCInferenceService`."""
 
-    def __init__(self, dataplane: DataPlane, keeper: Keeper) -> None:
+    def __init__(self, dataplane: DataPlane, reconciler: Reconciler) -> None:
         self._dataplane = dataplane
-        self._keeper = keeper
+        self._reconciler = reconciler
         self._repository = dataplane.repository
 
     def methods(self, counted: Counted) -> dict[str, Method]:
@@ -121,7 +121,7 @@ class OpenInference:
         self, request: pb.RepositoryIndexRequest, remaining: float | None
     ) -> pb.RepositoryIndexResponse:
         """Every version in the repository, loaded or not."""
-        entries = [each for each in await self._keeper.index() if each.state == "READY" or not request.ready]
+        entries = [each for each in await self._reconciler.index() if each.state == "READY" or not request.ready]
         return pb.RepositoryIndexResponse(
             models=[pb.RepositoryIndexResponse.ModelIndex(**asdict(each)) for each in entries]
         )
@@ -130,14 +130,14 @@ class OpenInference:
         self, request: pb.RepositoryModelLoadRequest, remaining: float | None
     ) -> pb.RepositoryModelLoadResponse:
         """Serve what is to be served of a model as it lies in its folder now."""
-        await self._keeper.load(request.model_name)
+        await self._reconciler.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     async def _repository_model_unload(
         self, request: pb.RepositoryModelUnloadRequest, remaining: float | None
     ) -> pb.RepositoryModelUnloadResponse:
         """Stop to serve a model."""
-        await self._keeper.unload(request.model_name)
+        await self._reconciler.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
     async def _stream_infer(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from model.artifact import Manifest
-from service import prediction as core
-from service.dataplane import DataPlane
-from service.explaining.explainer import FILTERS
 from service.grpc.fields import limited
 from service.grpc.methods import Counted
 from service.grpc.protos import sentiment_pb2 as pb
 from service.grpc.transport.call import Method
+from service.inference import prediction as core
+from service.inference.dataplane import DataPlane
+from service.inference.explaining.explainer import FILTERS
 
 SERVICE = "sentiment.v1.Sentiment"
 PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = tuple(

@@ -18,7 +18,6 @@ from urllib.parse import quote
 
 from google.rpc.code_pb2 import Code
 
-from service.dataplane import DataPlane
 from service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
 from service.grpc import health, oip, reflection, sentiment
 from service.grpc.methods import Counted
@@ -27,14 +26,15 @@ from service.grpc.transport.connection import Connection, Limits
 from service.grpc.transport.messages import Decompression, check_encoding
 from service.grpc.transport.stream import Request
 from service.grpc.transport.turns import Turns
-from service.keeper import Keeper
-from service.listener import Connection as AnyConnection
-from service.listener import Listener
-from service.request_ids import HEADER
-from service.tls import Certificates
+from service.inference.dataplane import DataPlane
+from service.models.reconciler import Reconciler
+from service.network.listener import Connection as AnyConnection
+from service.network.listener import Listener
+from service.security.tls import Certificates
+from service.telemetry.request_ids import HEADER
 
 if TYPE_CHECKING:
-    from service.tracing import Tracer
+    from service.telemetry.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Server:
     def __init__(
         self,
         dataplane: DataPlane,
-        keeper: Keeper,
+        reconciler: Reconciler,
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
@@ -94,7 +94,7 @@ class Server:
         services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE)
         methods = {
             **self._health.methods(),
-            **oip.OpenInference(dataplane, keeper).methods(self._counted),
+            **oip.OpenInference(dataplane, reconciler).methods(self._counted),
             **sentiment.Sentiment(dataplane).methods(self._counted),
             **reflection.Reflection(services).methods(),
         }

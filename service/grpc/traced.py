@@ -10,8 +10,8 @@ from google.rpc.code_pb2 import Code
 
 from service.grpc.transport.call import Call
 from service.grpc.transport.http2 import CallerGone
-from service.record import current
-from service.tracing import FIELDS, Tracer
+from service.telemetry.request_context import current
+from service.telemetry.tracing import FIELDS, Tracer
 
 _Run = Callable[[Call], Coroutine[Any, Any, None]]
 

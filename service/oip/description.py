@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 from service.oip.inference import LABEL, PROBABILITIES, SCORE, TEXT, TOKENS
-from service.statistics import Statistics
+from service.telemetry.statistics import Statistics
 
 SERVER_NAME = "sentiment-conv1d"
 EXTENSIONS = (

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.classifier import Classifier
-from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import Invalid
+from service.inference.classifier import Classifier
+from service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from service.inference.prediction import Prediction
 from service.oip.tensors import decode_text, element_count, flatten, pack_bytes, unpack_bytes, unpack_int32
-from service.prediction import Prediction
 
 TEXT, TOKENS = "text", "tokens"
 LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"

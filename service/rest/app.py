@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
-from service.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
 from service.errors import (
     HTTP_STATUS,
     Forbidden,
@@ -30,16 +29,18 @@ from service.errors import (
     RequestError,
     Unauthorized,
 )
-from service.record import Record, current, current_id
-from service.request_ids import RequestIds
-from service.rest import cloud, documentation, explain, headers, huggingface, native, oip, operations, page, tfserving
-from service.rest.body import CERTIFIED, CHARGE, RECORD, ClientDisconnected, read_body, while_connected
-from service.rest.compression import decompress
+from service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
+from service.rest import cloud, documentation, explain, huggingface, native, oip, operations, page, tfserving
 from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint, RestProtocol
-from service.rest.exchange import Exchange
-from service.rest.fast_path import PIECE_BYTES
 from service.rest.routing import Match, Routes
+from service.rest.server import headers
+from service.rest.server.body import CERTIFIED, CHARGE, CONTEXT, ClientDisconnected, read_body, while_connected
+from service.rest.server.compression import decompress
+from service.rest.server.exchange import Exchange
+from service.rest.server.fast_path import PIECE_BYTES
 from service.settings import Settings
+from service.telemetry.request_context import RequestContext, current, current_id
+from service.telemetry.request_ids import RequestIds
 from service.version import package_version
 
 logger = logging.getLogger(__name__)
@@ -135,15 +136,15 @@ class Application(FastAPI):
             return
         started = perf_counter()
         given = dict(scope["headers"])
-        record = scope[RECORD] = self._begin(given)
+        context = scope[CONTEXT] = self._begin(given)
         if self._guarded and (refusal := self._objection(scope["method"], scope["path"], given, _certified(scope))):
-            status = await self._turn_away(refusal, scope, send, record.id)
+            status = await self._turn_away(refusal, scope, send, context.id)
             route = OTHER
         else:
-            status = await self._pass_on(scope, receive, send, record.id)
+            status = await self._pass_on(scope, receive, send, context.id)
             route = self.route_of(scope)
-        self._end(route, status, started, record, scope["method"], scope["raw_path"], _client(scope))
-        scope[RECORD] = None
+        self._end(route, status, started, context, scope["method"], scope["raw_path"], _client(scope))
+        scope[CONTEXT] = None
 
     def direct(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
         """The busy route of a POST request with that target and head, if the body is not large and not packed."""
@@ -156,13 +157,13 @@ class Application(FastAPI):
     async def serve(self, match: Match, exchange: Exchange) -> None:
         """A request of a busy route from its head to the last byte of its answer."""
         started = perf_counter()
-        record = exchange.record = self._begin(exchange.headers)
+        context = exchange.context = self._begin(exchange.headers)
         status = CLIENT_CLOSED_REQUEST
         try:
-            status = await self._answer(match, exchange, record)
+            status = await self._answer(match, exchange, context)
         finally:
-            self._end(match.path, status, started, record, exchange.method, exchange.target, exchange.client)
-        exchange.record = None  # the connection keeps the exchange, but a model that was unloaded must not stay for it
+            self._end(match.path, status, started, context, exchange.method, exchange.target, exchange.client)
+        exchange.context = None  # the connection keeps the exchange, but a model that was unloaded must not stay for it
 
     def route_of(self, scope: Scope) -> str:
         """The declared path of the route that answered a request, `other` where there was none."""
@@ -199,22 +200,29 @@ class Application(FastAPI):
                 document["components"]["schemas"].pop(name, None)
         return self.openapi_schema or {}
 
-    def _begin(self, given: Mapping[bytes, bytes]) -> Record:
+    def _begin(self, given: Mapping[bytes, bytes]) -> RequestContext:
         identity = given.get(headers.REQUEST_ID)
-        record = Record(self._request_ids.choose(None if identity is None else identity.decode("latin-1")))
-        current.set(record)
+        context = RequestContext(self._request_ids.choose(None if identity is None else identity.decode("latin-1")))
+        current.set(context)
         self._dataplane.metrics.began("rest")
-        return record
+        return context
 
     def _end(
-        self, route: str, status: int, started: float, record: Record, method: str, target: bytes, client: str | None
+        self,
+        route: str,
+        status: int,
+        started: float,
+        context: RequestContext,
+        method: str,
+        target: bytes,
+        client: str | None,
     ) -> None:
         seconds = perf_counter() - started
-        self._dataplane.metrics.ended("rest", route, str(status), seconds, record)
+        self._dataplane.metrics.ended("rest", route, str(status), seconds, context)
         if self._access_log or status >= _SERVER_ERROR:
             _log(method, target, client, status, seconds)
 
-    async def _answer(self, match: Match, exchange: Exchange, record: Record) -> int:
+    async def _answer(self, match: Match, exchange: Exchange, context: RequestContext) -> int:
         protocol = match.endpoint.protocol
         try:
             if self._guarded and (
@@ -224,28 +232,28 @@ class Application(FastAPI):
             if exchange.method != "POST":
                 allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
                 raise MethodNotAllowed(f"{exchange.target.decode()} takes {allowed}, not {exchange.method}", allowed)
-            answer = await self._respond(match, exchange, record)
+            answer = await self._respond(match, exchange, context)
             exchange.charge.add(len(answer.body))
             status = 200
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
         except RequestError as error:
-            answer = Answer(protocol.error_body(error, record.id), headers=headers.of_error(error))
+            answer = Answer(protocol.error_body(error, context.id), headers=headers.of_error(error))
             status = protocol.statuses.get(error.code, HTTP_STATUS[error.code]).value
         except Exception:
             logger.exception("%s failed", match.path)
-            answer = Answer(protocol.error_body(RequestError("internal error"), record.id))
+            answer = Answer(protocol.error_body(RequestError("internal error"), context.id))
             status = _SERVER_ERROR
         try:
-            await exchange.send(status, answer, record.id)
+            await exchange.send(status, answer, context.id)
         except ClientDisconnected:
             return CLIENT_CLOSED_REQUEST
         return status
 
-    async def _respond(self, match: Match, exchange: Exchange, record: Record) -> Answer:
+    async def _respond(self, match: Match, exchange: Exchange, context: RequestContext) -> Answer:
         settings = self._dataplane.settings
         body = await exchange.body(settings.max_body_bytes, settings.body_timeout)
-        record.received = perf_counter_ns()
+        context.received = perf_counter_ns()
         if (encoding := exchange.headers.get(b"content-encoding")) is not None:
             body = await decompress(body, encoding, settings.max_body_bytes, exchange.charge)
         call = Call(body, exchange.headers, match.parameters)
@@ -335,12 +343,12 @@ class _Asgi(Exchange):
         self.charge = scope[CHARGE]
 
     @property
-    def record(self) -> Record | None:
-        return self._scope.get(RECORD)
+    def context(self) -> RequestContext | None:
+        return self._scope.get(CONTEXT)
 
-    @record.setter
-    def record(self, record: Record | None) -> None:
-        self._scope[RECORD] = record
+    @context.setter
+    def context(self, context: RequestContext | None) -> None:
+        self._scope[CONTEXT] = context
 
     async def body(self, limit: int, seconds: float) -> bytes:
         return await read_body(self.headers, self._receive, limit, seconds, self.charge)

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, RootModel
 
-from service.dataplane import DataPlane
 from service.errors import Invalid, Malformed
+from service.inference.dataplane import DataPlane
 from service.rest import huggingface, tfserving
 from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, plain_error_body
 

@@ -15,7 +15,6 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from model.artifact import Manifest
-from service.dataplane import INLINE_CHARACTERS, DataPlane, Limits
 from service.errors import (
     PLAIN_HTTP_STATUS,
     DeadlineExceeded,
@@ -29,6 +28,7 @@ from service.errors import (
     Unavailable,
     UnsupportedEncoding,
 )
+from service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
 
 Body = TypeVar("Body", bound=BaseModel)
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 from model.artifact import Manifest
-from service.explaining.explainer import FILTERS, Explanation, Filter, Word
-from service.explaining.inspection import BankView, FilterView, LayerView
-from service.prediction import Prediction
+from service.inference.explaining.explainer import FILTERS, Explanation, Filter, Word
+from service.inference.explaining.inspection import BankView, FilterView, LayerView
+from service.inference.prediction import Prediction
 from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
 from service.rest.native import PROTOCOL, ModelRequest, PredictionBody, StrictRequest, prediction_body
 

@@ -12,10 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, WithJsonSchema
 
-from service.classifier import Classifier
-from service.dataplane import DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
-from service.prediction import Prediction
+from service.inference.classifier import Classifier
+from service.inference.dataplane import DataPlane
+from service.inference.prediction import Prediction
 from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, to_json
 from service.version import package_version
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from model.artifact import Manifest, Metrics, ParityCheck
 from model.configuration import Configuration
-from service.classifier import Classifier
 from service.errors import HTTP_STATUS, RequestError
-from service.prediction import Prediction
-from service.repository import Repository
+from service.inference.classifier import Classifier
+from service.inference.prediction import Prediction
+from service.models.repository import Repository
 from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, to_json
 from service.rest.tfserving import status
 

@@ -12,16 +12,14 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast
 
-from service.classifier import Classifier
-from service.dataplane import DataPlane
 from service.errors import Forbidden, Invalid, Malformed, Unavailable
-from service.keeper import Keeper
+from service.inference.classifier import Classifier
+from service.inference.dataplane import DataPlane
+from service.models.reconciler import Reconciler
+from service.models.repository import Entry
 from service.oip import description, inference
 from service.oip.inference import Input, Output, RequestedOutput
 from service.oip.tensors import pack_bytes
-from service.repository import Entry
-from service.rest.body import CHARGE, read_body
-from service.rest.compression import compress
 from service.rest.cors import named_origins
 from service.rest.endpoint import (
     Answer,
@@ -32,6 +30,8 @@ from service.rest.endpoint import (
     plain_error_body,
     to_json,
 )
+from service.rest.server.body import CHARGE, read_body
+from service.rest.server.compression import compress
 from service.version import package_version
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -356,7 +356,7 @@ async def repository_index(request: Request) -> list[Entry]:
     """Every version in the repository's folder, loaded or not; `{"ready": true}` asks for the loaded ones."""
     body = await _body(request) or b"{}"  # clients send nothing at all for an empty object
     wanted = parse(IndexRequest, body, _dataplane(request))
-    return [each for each in await _keeper(request).index() if each.state == "READY" or not wanted.ready]
+    return [each for each in await _reconciler(request).index() if each.state == "READY" or not wanted.ready]
 
 
 async def check_administration(request: Request) -> None:
@@ -384,14 +384,14 @@ administration = APIRouter(
 @administration.post("/load", summary="Load a model")
 async def load_model(request: Request, model: str) -> Response:
     """Serve what is to be served of a model as it lies in the repository's folder now."""
-    await _keeper(request).load(model)
+    await _reconciler(request).load(model)
     return Response()
 
 
 @administration.post("/unload", summary="Unload a model")
 async def unload_model(request: Request, model: str) -> Response:
     """Serve a model no more; requests that run are finished."""
-    await _keeper(request).unload(model)
+    await _reconciler(request).unload(model)
     return Response()
 
 
@@ -400,9 +400,9 @@ def _dataplane(request: Request) -> DataPlane:
     return dataplane
 
 
-def _keeper(request: Request) -> Keeper:
-    keeper: Keeper = request.app.state.keeper
-    return keeper
+def _reconciler(request: Request) -> Reconciler:
+    reconciler: Reconciler = request.app.state.reconciler
+    return reconciler
 
 
 def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:

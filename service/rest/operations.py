@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from service.dataplane import DataPlane
-from service.exposition import CONTENT_TYPE
+from service.inference.dataplane import DataPlane
 from service.rest.native import ErrorResponse
+from service.telemetry.exposition import CONTENT_TYPE
 
 router = APIRouter(tags=["operations"])
 

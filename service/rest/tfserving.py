@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
-from service.dataplane import DataPlane
 from service.errors import Invalid
-from service.prediction import Prediction
-from service.repository import Repository, State
+from service.inference.dataplane import DataPlane
+from service.inference.prediction import Prediction
+from service.models.repository import Repository, State
 from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, plain_error_body, to_json
 
 SIGNATURE = "serving_default"

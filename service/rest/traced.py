@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope, Send
 
-from service.record import current
 from service.rest.app import CLIENT_CLOSED_REQUEST, Application
-from service.tracing import FIELDS, Trace, Tracer
+from service.telemetry.request_context import current
+from service.telemetry.tracing import FIELDS, Trace, Tracer
 
 _FIELDS = frozenset(name.encode() for name in FIELDS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from service.prediction import Prediction
+from service.inference.prediction import Prediction
 from service.scoring.errors import ScoringError
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 
 from tqdm import tqdm
 
-from service.prediction import Prediction
+from service.inference.prediction import Prediction
 from service.scoring.columns import prediction_columns
 from service.scoring.errors import ScoringError
 from service.scoring.readers import READABLE, Reader, open_reader

@@ -21,7 +21,7 @@ except ImportError as error:
         "(`pip install --require-hashes -r requirements/parquet.txt`)"
     ) from error
 
-from service.prediction import Prediction
+from service.inference.prediction import Prediction
 from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, Row
 from service.scoring.columns import check_columns, check_distinct, prediction_columns, prediction_values
 from service.scoring.plain import plain

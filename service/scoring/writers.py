@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from service.prediction import Prediction
+from service.inference.prediction import Prediction
 from service.scoring.chunks import Chunk, Row
 from service.scoring.columns import prediction_columns, prediction_values
 from service.scoring.errors import ScoringError

@@ -15,8 +15,8 @@ import httpx
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, LEFTOVER_MEGABYTES, OPEN, Scenarios, Setup
 from tests.attacks.wire import PIECE, connections, pour
 from tests.processes import PATIENCE, ServerProcess
-from tests.service.test_supervisor import children
-from tests.service.test_supervisor import connections as established
+from tests.service.process.test_supervisor import children
+from tests.service.process.test_supervisor import connections as established
 
 SCENARIOS = Scenarios()
 

@@ -48,7 +48,7 @@ def test_signals_reach_the_service() -> None:
     """SIGTERM reaches the service, without a shell in between, which starts with `serve` or with no word at all."""
     assert json.loads(instruction("runtime", "ENTRYPOINT")) == ["python", "-m", "service"]
     assert json.loads(instruction("runtime", "CMD")) == ["serve"]
-    assert re.search(r'CMD \["python", "-m", "service.probe"\]$', instruction("runtime", "HEALTHCHECK"))
+    assert re.search(r'CMD \["python", "-m", "service.process.probe"\]$', instruction("runtime", "HEALTHCHECK"))
 
 
 def test_user() -> None:

@@ -24,7 +24,7 @@ from model.artifact import ArtifactError, read_artifact, versions
 from model.padding import pad
 from model.run import RunError, read_run
 from model.tokenizer import Tokenizer
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 from tests.export.graphs import contract
 
 TIME, IDS = 6, 8

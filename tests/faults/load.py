@@ -15,8 +15,8 @@ import orjson
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from service.prediction import Prediction
-from service.request_ids import HEADER
+from service.inference.prediction import Prediction
+from service.telemetry.request_ids import HEADER
 from tests.faults.http import Connection, Reply, post
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally
 

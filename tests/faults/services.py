@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 
 from model.artifact import read_artifact
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 from tests.faults.load import Answers
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment
 from tests.service.artifacts import WEIGHTS, publish_table, table_graph

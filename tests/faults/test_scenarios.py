@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.scenarios import SCENARIOS
 
-#: A worker that hangs takes its time; tests/service/test_supervisor.py has one without load.
+#: A worker that hangs takes its time; tests/service/process/test_supervisor.py has one without load.
 LONG = {"hanging_worker"}
 
 #: A request that is never answered must fail a test, not hold up all others.

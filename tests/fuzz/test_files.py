@@ -24,12 +24,12 @@ from model.artifact import (
     read_artifact,
 )
 from model.tokenizer import Tokenizer, TokenizerError
-from service.api_keys import ApiKeys
-from service.classifier import Classifier
 from service.errors import StartupError
-from service.explaining.network import Network, read_network
+from service.inference.classifier import Classifier
+from service.inference.explaining.network import Network, read_network
 from service.scoring.errors import ScoringError
 from service.scoring.job import score_file
+from service.security.api_keys import ApiKeys
 from service.settings import Settings, read_settings, variable
 from tests.fuzz.documents import JSON, spoilt
 from tests.service.artifacts import publish_table

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from model.artifact import Artifact, read_artifact
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess
 
 # Triton's client declares the protobuf package `inference`, and so does the service, while a pool of declarations takes
@@ -29,7 +29,7 @@ def server() -> Iterator[ServerProcess]:
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with a model of three widths, two dense layers and three labels, for every test that only asks."""
     # Here, since it brings Keras along, which takes seconds.
-    from tests.service.explaining.families import publish, several_widths
+    from tests.service.inference.explaining.families import publish, several_widths
 
     repository = tmp_path_factory.mktemp("repository")
     publish(repository, several_widths())

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.service.test_supervisor import children
+from tests.service.process.test_supervisor import children
 
 MEGABYTE = 1024 * 1024
 

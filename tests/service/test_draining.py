@@ -12,8 +12,8 @@ import pytest
 import urllib3
 
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
+from tests.service.process.test_supervisor import children
 from tests.service.rest.raw import Connection, request
-from tests.service.test_supervisor import children
 
 GOOD = b'{"text": "A great film."}'
 

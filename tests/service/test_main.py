@@ -45,3 +45,19 @@ assert not {{"tensorflow", "keras", "onnx"}} & sys.modules.keys()
 """
     result = run("-c", program)
     assert result.returncode == 0, result.stderr
+
+
+def test_help_is_quick() -> None:
+    """Neither ONNX Runtime nor NumPy is loaded to print the commands and their flags."""
+    program = """
+import contextlib, sys
+from service.__main__ import main
+for arguments in (["--help"], ["serve", "--help"], ["check", "--help"]):
+    with contextlib.suppress(SystemExit):
+        main(arguments)
+print("loaded:", *({"onnxruntime", "numpy", "uvicorn"} & set(sys.modules)))
+"""
+    helped = run("-c", program)
+    assert helped.returncode == 0, helped.stderr
+    assert "--execution-provider" in helped.stdout
+    assert helped.stdout.endswith("loaded:\n")

@@ -14,8 +14,8 @@ import pytest
 
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.memory import MEGABYTE, Peak
+from tests.service.process.test_supervisor import children
 from tests.service.rest.raw import Connection, request
-from tests.service.test_supervisor import children
 
 GOOD = b'{"text": "A great film."}'
 

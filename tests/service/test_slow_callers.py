@@ -17,16 +17,16 @@ import httpx
 import pytest
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.buffers import BODY_FACTOR
 from service.grpc.protos.sentiment_pb2 import PredictRequest
 from service.grpc.sentiment import PREDICT
-from service.rest.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
+from service.network.buffers import BODY_FACTOR
+from service.rest.server.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
+from tests.service.process.test_supervisor import children, connections
 from tests.service.rest.raw import Connection, error, request
-from tests.service.test_supervisor import children, connections
 
 GOOD = b'{"text": "A great film."}'
 HELLO = wire.PREFACE + wire.settings()  # of HTTP/2

@@ -12,7 +12,7 @@ import tokenizers
 
 from model.artifact import MANIFEST_FILE, read_artifact
 from model.tokenizer import PADDING_ID
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 
 MAX_TOKENS = 400
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from google.rpc import code_pb2
 
-from service.buffers import BODY_FACTOR, Buffers
 from service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
 from service.grpc.status import as_refusal, details, quote, status_of
 from service.grpc.transport.connection import Connection
@@ -32,6 +31,7 @@ from service.grpc.transport.messages import (
     wrap,
 )
 from service.grpc.transport.stream import Head, Stream
+from service.network.buffers import BODY_FACTOR, Buffers
 
 Trailers = list[tuple[bytes, bytes]]
 

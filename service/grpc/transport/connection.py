@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from service.buffers import Buffers
 from service.errors import Overloaded
 from service.grpc.transport.http2 import (
     LARGEST_STREAM,
@@ -24,6 +23,7 @@ from service.grpc.transport.sender import Sender
 from service.grpc.transport.stream import Request, Stream
 from service.grpc.transport.turns import Turns
 from service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
+from service.network.buffers import Buffers
 
 logger = logging.getLogger(__name__)
 

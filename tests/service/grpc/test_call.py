@@ -19,7 +19,7 @@ from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
 from tests.service.rest.test_operations import scrape
-from tests.service.test_metrics import value
+from tests.service.telemetry.test_metrics import value
 
 OK, INVALID, LATE, EXHAUSTED, UNIMPLEMENTED = 0, 3, 4, 8, 12
 ONE = PredictRequest(text="one").SerializeToString()

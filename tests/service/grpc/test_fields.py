@@ -9,11 +9,11 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.dataplane import Limits
 from service.errors import TooLarge
 from service.grpc.fields import check
 from service.grpc.protos import inference_pb2 as pb
 from service.grpc.protos.sentiment_pb2 import PredictBatchRequest
+from service.inference.dataplane import Limits
 
 LIMITS = Limits(16_384, 425_984)
 

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from service.dataplane import INLINE_CHARACTERS, DataPlane
 from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError
 from service.grpc.methods import Counted
 from service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
 from service.grpc.transport.call import Call
 from service.grpc.transport.http2 import CallerGone
-from service.metrics import Metrics
-from tests.service.test_metrics import series
+from service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from service.telemetry.metrics import Metrics
+from tests.service.telemetry.test_metrics import series
 
 
 class FakeCall:

@@ -13,11 +13,11 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from service.dataplane import DataPlane
 from service.grpc import health, oip, reflection, sentiment
 from service.grpc.descriptors import COMPILED, POOL
 from service.grpc.methods import Counted
-from service.keeper import Keeper
+from service.inference.dataplane import DataPlane
+from service.models.reconciler import Reconciler
 from tests.processes import PATIENCE, PROJECT
 
 PROTOS = Path("service/grpc/protos")
@@ -110,7 +110,7 @@ def test_every_method_is_answered() -> None:
     dataplane = cast(DataPlane, SimpleNamespace(metrics=None, repository=None))
     counted = Counted(dataplane)
     answered = {
-        **oip.OpenInference(dataplane, cast(Keeper, None)).methods(counted),
+        **oip.OpenInference(dataplane, cast(Reconciler, None)).methods(counted),
         **sentiment.Sentiment(dataplane).methods(counted),
         **health.Health(()).methods(),
         **reflection.Reflection(()).methods(),

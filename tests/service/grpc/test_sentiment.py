@@ -12,19 +12,19 @@ import grpc
 import pytest
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service import prediction as core
-from service.classifier import Classifier
 from service.grpc.protos.sentiment_pb2 import (
     ExplainRequest,
     PredictBatchRequest,
     Prediction,
     PredictRequest,
 )
+from service.inference import prediction as core
+from service.inference.classifier import Classifier
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service import artifacts
 from tests.service.grpc.channels import connect, refused
 from tests.service.rest.test_operations import scrape
-from tests.service.test_metrics import value
+from tests.service.telemetry.test_metrics import value
 
 TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", "qwertyuiop", "", "é ½"]
 

@@ -24,7 +24,7 @@ from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
 from tests.service.rest.test_operations import scrape
-from tests.service.test_metrics import value
+from tests.service.telemetry.test_metrics import value
 
 HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{method}" for method in ("Check", "Watch"))
 ONE = PredictRequest(text="one").SerializeToString()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 from service.oip import description
 from tests.service.artifacts import MAX_TOKENS, publish_table
 

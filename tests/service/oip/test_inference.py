@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.classifier import Classifier
-from service.dataplane import DataPlane
 from service.errors import Invalid, Malformed, NotFound, TooLarge
-from service.metrics import Metrics
+from service.inference.classifier import Classifier
+from service.inference.dataplane import DataPlane
+from service.models.repository import Repository
 from service.oip.inference import Input, Output, Request, RequestedOutput, infer
 from service.oip.tensors import pack_bytes
-from service.repository import Repository
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
 
 Ask = Callable[..., list[Output]]
 

@@ -10,14 +10,14 @@ import httpx
 import pytest
 
 from service.__main__ import parser
-from service.classifier import Classifier
-from service.dataplane import DataPlane
+from service.inference.classifier import Classifier
+from service.inference.dataplane import DataPlane
 from service.rest import cloud, huggingface
 from service.rest.routing import Routes
 from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, run
 from tests.service.rest.test_huggingface import scored
 from tests.service.rest.test_tfserving import assert_rows, refusal, rows
-from tests.service.test_metrics import series, value
+from tests.service.telemetry.test_metrics import series, value
 
 TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", ""]
 
@@ -186,7 +186,7 @@ def test_port_variables(server: ServerProcess, name: str) -> None:
     result = run("-m", "service", "serve", "--host", "127.0.0.1", "--no-grpc", **{name: port})
     assert result.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
-    probe = run("-m", "service.probe", **{name: port})
+    probe = run("-m", "service.process.probe", **{name: port})
     assert (probe.returncode, probe.stderr) == (0, "")
 
 
@@ -200,7 +200,7 @@ def test_port_variables_in_order(server: ServerProcess) -> None:
     ):
         result = run("-m", "service", "serve", "--host", "127.0.0.1", "--no-grpc", **variables)
         assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
-        assert run("-m", "service.probe", **variables).returncode == 0
+        assert run("-m", "service.process.probe", **variables).returncode == 0
 
 
 def test_container_serves() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.dataplane import Limits
 from service.errors import Invalid, TooLarge
+from service.inference.dataplane import Limits
 from service.rest.endpoint import check_parts
 
 TEXTS = st.text(st.sampled_from('[]{}:,"\\\\n é')) | st.text()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.classifier import Classifier
+from service.inference.classifier import Classifier
 from service.rest import explain
 from tests.processes import ServerProcess
 from tests.service import artifacts

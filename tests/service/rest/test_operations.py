@@ -8,7 +8,7 @@ from service.errors import HTTP_STATUS
 from service.rest.app import routes
 from service.settings import Settings
 from tests.processes import ServerProcess
-from tests.service.test_metrics import Series, series, value
+from tests.service.telemetry.test_metrics import Series, series, value
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.rest.protocol import MAX_HEAD_BYTES
+from service.rest.server.protocol import MAX_HEAD_BYTES
 from service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.rest.raw import Answer, Connection, chunked, error, request
 from tests.service.rest.test_operations import scrape
-from tests.service.test_metrics import value
+from tests.service.telemetry.test_metrics import value
 
 GOOD = b'{"text": "A great film."}'
 MEGABYTE = 1024 * 1024

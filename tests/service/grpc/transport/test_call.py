@@ -14,7 +14,6 @@ from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from service.buffers import BODY_FACTOR, Buffers
 from service.errors import NotFound, Overloaded, RequestError
 from service.grpc.health import Health
 from service.grpc.methods import uncounted
@@ -23,6 +22,7 @@ from service.grpc.transport.connection import Connection
 from service.grpc.transport.messages import Decompression, wrap
 from service.grpc.transport.stream import Request
 from service.grpc.transport.turns import Turns
+from service.network.buffers import BODY_FACTOR, Buffers
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Loop, Transport
 

@@ -1,0 +1,44 @@
+"""Who may wait: a bound on what is held at once, so that an answer comes soon or a refusal comes now."""
+
+from __future__ import annotations
+
+from service.errors import Overloaded
+from service.telemetry.metrics import Metrics
+
+
+class Admission:
+    """The requests of one worker that wait or run, and their texts. Belongs to one event loop.
+
+    Texts of small requests and of larger ones are counted apart, so that a few callers with those, which run in steps
+    or wait for the thread, do not keep the small ones out.
+    """
+
+    def __init__(self, max_requests: int, max_texts: int, metrics: Metrics) -> None:
+        self._max_requests = max_requests
+        self._max_texts = max_texts
+        self._metrics = metrics
+        self._requests = 0
+        self._texts = {False: 0, True: 0}
+
+    def check(self, texts: int, *, large: bool) -> None:
+        """Raise `Overloaded` if there is no place for a request of so many texts."""
+        if self._requests >= self._max_requests:
+            raise Overloaded(f"{self._requests} requests are waiting, which is the limit")
+        if self._texts[large] + texts > self._max_texts:
+            raise Overloaded(
+                f"{self._texts[large]} texts are waiting and {texts} more would pass the limit of {self._max_texts}"
+            )
+
+    def enter(self, texts: int, *, large: bool) -> None:
+        """Take a place, to be given back with `leave`. Raises `Overloaded` if there is none."""
+        self.check(texts, large=large)
+        self._change(1, texts, large)
+
+    def leave(self, texts: int, *, large: bool) -> None:
+        """Give the place back."""
+        self._change(-1, -texts, large)
+
+    def _change(self, requests: int, texts: int, large: bool) -> None:
+        self._requests += requests
+        self._texts[large] += texts
+        self._metrics.waiting(requests, texts)

@@ -1,0 +1,139 @@
+"""A loaded model: texts in, predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from model.artifact import GRAPH_FILE, Artifact, ArtifactError
+from model.padding import padded_length
+from model.tokenizer import Encoding
+from service.inference.engine import Engine, GraphError
+from service.inference.explaining.explainer import Explainer
+from service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
+from service.inference.prediction import Prediction
+from service.settings import BATCH_ROWS, ProviderChoice
+from service.telemetry.statistics import Statistics
+
+#: How far the golden answer may be off: other processors sum in another order.
+GOLDEN_TOLERANCE = 1e-4
+
+
+class Classification(NamedTuple):
+    """The answers for several texts, and how often the graph ran for them."""
+
+    predictions: list[Prediction]
+    runs: int
+
+
+class Classifier:
+    """An artifact, its tokenizer and a session on its graph.
+
+    `batch_rows` are the texts of one run on a GPU; `buckets` replaces those that suit the execution provider.
+
+    Raises `ArtifactError` where the graph is not the one the manifest speaks of or does not give the golden answer,
+    so that whoever holds a classifier may serve it.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        provider: ProviderChoice = "cpu",
+        threads: int = 1,
+        device: int = 0,
+        batch_rows: int = BATCH_ROWS,
+        buckets: LengthBuckets | None = None,
+    ) -> None:
+        self.manifest = artifact.manifest
+        self.labels = artifact.manifest.labels
+        self._tokenizer = artifact.tokenizer
+        self._max_tokens = artifact.manifest.max_tokens
+        self._leading_padding = artifact.manifest.leading_padding
+        self._sigmoid = artifact.manifest.activation == "sigmoid"
+        self.statistics = Statistics(self.labels)
+        self.explainer = Explainer(artifact)
+        try:
+            self.engine = Engine(artifact.graph, provider=provider, threads=threads, device=device)
+            on_gpu = self.engine.device == "cuda"
+            self.buckets = buckets or (cuda_buckets(batch_rows, self._max_tokens) if on_gpu else CPU_BUCKETS)
+            self._warm_up(artifact)
+        except GraphError as error:
+            raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}", "graph") from error
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Predictions in the order of the texts."""
+        return self.classify(self.encode(texts)).predictions
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The ids of every text."""
+        return self._tokenizer.encode_batch(texts)
+
+    def classify(self, encodings: Sequence[Encoding]) -> Classification:
+        """Predictions in the order of the encodings, which must hold ids of the vocabulary."""
+        if self._is_one_row(encodings):
+            return Classification([self._predict_one(encodings[0])], 1)
+        predictions: dict[int, Prediction] = {}
+        runs = 0
+        for some in self.runs(encodings):
+            predictions.update(some)
+            runs += 1
+        return Classification([predictions[text] for text in range(len(encodings))], runs)
+
+    def runs(self, encodings: Sequence[Encoding]) -> Iterator[dict[int, Prediction]]:
+        """As `classify`, run by run of the graph: predictions of some encodings by their places."""
+        if self._is_one_row(encodings):
+            yield {0: self._predict_one(encodings[0])}
+            return
+        for run in self.buckets.group([self._columns(encoding) for encoding in encodings]):
+            outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
+            # A run may have rows without a text.
+            yield {
+                text: self._prediction(encodings[text], output)
+                for text, output in zip(run.texts, outputs, strict=False)
+            }
+
+    def _is_one_row(self, encodings: Sequence[Encoding]) -> bool:
+        """Whether there is nothing to be packed."""
+        return len(encodings) == 1 and not self.buckets.row_sizes
+
+    def _predict_one(self, encoding: Encoding) -> Prediction:
+        return self._prediction(encoding, self.engine.run((encoding.ids,), self._columns(encoding))[0])
+
+    def _columns(self, encoding: Encoding) -> int:
+        return padded_length(len(encoding.ids), self._max_tokens, self._leading_padding)
+
+    def _prediction(self, encoding: Encoding, output: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Prediction:
+        if self._sigmoid:
+            positive = output[0]
+            probabilities: tuple[np.float32, ...] = (1 - positive, positive)
+            index = 1 if positive >= 0.5 else 0
+        else:
+            probabilities = tuple(output)
+            index = int(output.argmax())
+        return Prediction(
+            self.labels[index],
+            probabilities[index],
+            probabilities,
+            encoding.tokens,
+            encoding.unknown_tokens,
+            encoding.tokens > self._max_tokens,
+        )
+
+    def _warm_up(self, artifact: Artifact) -> None:
+        """The golden answer, then the largest shapes and id, so that no request pays for allocations or fails."""
+        golden = artifact.manifest.golden
+        encoding = self._tokenizer.encode(golden.text)
+        time = self._columns(encoding)
+        if self.engine.time not in (None, time):
+            raise GraphError(f"takes {self.engine.time} tokens, not {time}")
+        answer = self.engine.run([encoding.ids], time)[0]
+        expected = np.array(golden.probabilities)
+        if answer.shape != expected.shape or not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
+            raise GraphError(f"answers the golden text with {answer.tolist()} instead of {expected.tolist()}")
+        largest_id = artifact.manifest.vocabulary_size - 1
+        shortest = self._columns(self._tokenizer.encode(""))
+        for rows, time in self.buckets.shapes() or self.buckets.largest(shortest, self._max_tokens):
+            self.engine.run(np.full((rows, time), largest_id, np.int32), time)

@@ -1,0 +1,345 @@
+"""What every protocol calls: limits, then the classifier, then the counters.
+
+How rows run is the batchers' matter. Small requests run on the event loop, those of some times that size as well, in
+steps; large ones go to a thread, a piece at a time, so that the event loop stays free and one large request does not
+keep the others waiting until all of it is done.
+A caller who leaves cancels its request, and no further piece of it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from time import perf_counter_ns
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from model.tokenizer import UNKNOWN_ID, Encoding
+from service.errors import DeadlineExceeded, Invalid, NotFound, RequestError, TooLarge, Unavailable
+from service.inference.admission import Admission
+from service.inference.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
+from service.inference.classifier import Classifier
+from service.inference.explaining.explainer import Explainer, Explanation
+from service.inference.explaining.inspection import Inspection
+from service.inference.prediction import Prediction
+from service.models.repository import Repository
+from service.network.buffers import Buffers
+from service.security.api_keys import Access
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_context import current
+from service.telemetry.statistics import Statistics
+
+Result = TypeVar("Result")
+
+#: Characters that run on the event loop at once, 1 or 2 ms of work.
+INLINE_CHARACTERS = 16_384
+
+#: Characters that run on the event loop in steps of a few tenths of a millisecond.
+STEPPED_CHARACTERS = 4 * INLINE_CHARACTERS
+
+#: Turns of the event loop in which a small request is read and answered, and some more.
+_TURNS = 8
+
+#: Texts of one piece of a large request, and the most that run on the event loop at once.
+PIECE_ROWS = 32
+
+
+class Limits(NamedTuple):
+    """The parts of a request, counted before it is parsed: two bytes may take a parser a microsecond and 500 bytes."""
+
+    fields: int  # and strings, lists and objects
+    values: int  # of lists
+
+
+class _Batchers(NamedTuple):
+    """Where the rows of a classifier go: small requests, those of some times that size, and pieces of large ones."""
+
+    small: TurnBatcher | None  # None: as the large ones
+    medium: StepBatcher | None
+    large: ThreadBatcher
+
+
+class DataPlane:
+    """The models, their limits, their counters and who may ask. Belongs to one event loop.
+
+    Raises `StartupError` if the API keys cannot be read or the versions are too many to be counted.
+
+    `alone` is set where it can be known that the request being answered is the only one there is.
+    """
+
+    def __init__(self, repository: Repository, settings: Settings, metrics: Metrics) -> None:
+        self.repository = repository
+        self.settings = settings
+        self.metrics = metrics
+        self.access = Access(settings)
+        self.alone: Callable[[], bool] = lambda: False
+        self.draining = False
+        self.buffers = Buffers(settings.max_buffered_bytes)
+        self._batchers: dict[Classifier, _Batchers] = {}
+        self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
+        self._parsing = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
+        self._explaining = asyncio.Lock()
+        metrics.states = repository.states
+        for classifier in repository:
+            self.count(classifier)
+        self.arrange()
+
+    @property
+    def ready(self) -> bool:
+        """Whether traffic may come: the default model is loaded, and the service is not shutting down."""
+        return not self.draining and self.repository.holds()
+
+    def check_ready(self) -> None:
+        """Raise `Unavailable` with the reason unless traffic may come."""
+        if self.draining:
+            raise Unavailable("shutting down")
+        try:
+            self.repository.get()
+        except NotFound as error:
+            raise Unavailable(error.message) from None
+
+    def predict(
+        self, classifier: Classifier, texts: Sequence[str], time_limit: float | None = None
+    ) -> Coroutine[Any, Any, list[Prediction]]:
+        """Predictions in the order of the texts.
+
+        `time_limit` is the caller's own, in seconds; that of the settings holds in any case. Raises `Invalid`,
+        `TooLarge`, `Overloaded` or `DeadlineExceeded`.
+        """
+        return self._answer(classifier, texts, self._characters, classifier.encode, time_limit)
+
+    def predict_ids(
+        self, classifier: Classifier, ids: npt.NDArray[np.int32], time_limit: float | None = None
+    ) -> Coroutine[Any, Any, list[Prediction]]:
+        """Predictions for ids that the caller made, int32 [batch, time]. Raises as `predict` does."""
+
+        def measure(rows: Sequence[npt.NDArray[np.int32]]) -> int:
+            self.check_count(len(rows))
+            return _checked_ids(classifier, ids)
+
+        # The matrix is its rows: a list of them would be millions of objects where the count is about to be refused.
+        rows = cast(Sequence[npt.NDArray[np.int32]], ids)
+        return self._answer(classifier, rows, measure, _as_encodings, time_limit)
+
+    async def parsing_turn(self, size: int) -> None:
+        """Wait until a request of so many bytes may be parsed. Between two large ones others are answered."""
+        if size > STEPPED_CHARACTERS:
+            async with self._parsing:
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+
+    def check_count(self, count: int) -> None:
+        """Raise `Invalid` or `TooLarge` unless a request may have so many texts."""
+        if not count:
+            raise Invalid("texts: at least one text is needed")
+        if count > self.settings.max_batch_texts:
+            raise TooLarge(f"{count} texts in one request; the limit is {self.settings.max_batch_texts}")
+
+    def expect_large(self) -> None:
+        """Raise `Overloaded` if a large request would find no place, which saves reading it first."""
+        self._admission.check(min(PIECE_ROWS, self.settings.max_pending_texts), large=True)
+
+    async def explain(
+        self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None
+    ) -> tuple[Prediction, Explanation]:
+        """The prediction for a text and where it comes from, by default for the predicted label.
+
+        Raises as `predict` does, `NotExplainable`, and `Invalid` for what the model does not have.
+        """
+        explainer = self._explainer(classifier)
+        prediction, encoding = await self._predict_and_encode(classifier, text, time_limit)
+        work = partial(explainer.explain, text, encoding, label or prediction.label, filters)
+        return prediction, await self._beside(text, work, time_limit)
+
+    async def inspect(
+        self, classifier: Classifier, text: str, label: str | None, chosen: tuple[int, int] | None, feature_map: bool
+    ) -> tuple[Prediction, Explanation, Inspection]:
+        """As `explain`, with all numbers on the way; `chosen` is the width and index of the filter to show in full."""
+        explainer = self._explainer(classifier)
+        prediction, encoding = await self._predict_and_encode(classifier, text)
+        work = partial(explainer.inspect, text, encoding, label or prediction.label, chosen, feature_map=feature_map)
+        explanation, inspection = await self._beside(text, work)
+        return prediction, explanation, inspection
+
+    def count(self, classifier: Classifier) -> None:
+        """Give a classifier that is about to be served its statistics. Raises `TooManyModels`."""
+        classifier.statistics = self.metrics.add_model(classifier.manifest)
+
+    def arrange(self) -> None:
+        """After a change of what is served: requests that use a classifier which is served no more still keep it."""
+        self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in self.repository}
+        texts, tokens = (
+            self.settings.max_batch_texts,
+            max((each.manifest.max_tokens for each in self.repository), default=0),
+        )
+        fields = 8192 + 8 * texts  # twice as many as the most elaborate form of a batch has
+        self.limits = Limits(fields, fields + texts * tokens)
+
+    def close(self) -> None:
+        """Let the running batch finish and drop what waits."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _make_batchers(self, classifier: Classifier) -> _Batchers:
+        settings = self.settings
+        if settings.batching == "on" or (settings.batching == "auto" and classifier.engine.device == "cuda"):
+            rows, delay = settings.batching_rows, settings.batching_delay
+            return _Batchers(None, None, ThreadBatcher(classifier, self._thread, rows, delay))
+        return _Batchers(
+            TurnBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS),
+            StepBatcher(classifier, PIECE_ROWS, STEPPED_CHARACTERS),
+            ThreadBatcher(classifier, self._thread, PIECE_ROWS),
+        )
+
+    async def _answer(
+        self,
+        classifier: Classifier,
+        rows: Sequence[Any],
+        measure: Callable[[Sequence[Any]], int],
+        encode: Encode,
+        time_limit: float | None,
+    ) -> list[Prediction]:
+        began = perf_counter_ns()
+        if (context := current.get()) is not None:
+            context.classifier = classifier
+            context.decoded = began
+        classifier.statistics.began()
+        try:
+            size = measure(rows)
+            batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
+            few = len(rows) <= PIECE_ROWS
+            if batchers.small is not None and few and size <= INLINE_CHARACTERS:
+                if self.alone():
+                    pieces = [batchers.small.run_at_once(rows, encode)]
+                else:
+                    pieces = [await self._in_turn(batchers.small, rows, encode, size, time_limit)]
+            elif batchers.medium is not None and few and size <= STEPPED_CHARACTERS:
+                pieces = await self._in_pieces(batchers.medium, rows, encode, size, time_limit)
+            else:
+                pieces = await self._in_pieces(batchers.large, rows, encode, size, time_limit)
+        except RequestError:
+            classifier.statistics.failed(perf_counter_ns() - began)
+            raise
+        finally:
+            classifier.statistics.ended()
+        ended = perf_counter_ns()
+        if context is not None:
+            context.predicted = ended
+            context.pieces = pieces
+        done = pieces[0] if len(pieces) == 1 else _sum(pieces)
+        # In the next turn of the event loop: the caller need not wait for it.
+        asyncio.get_running_loop().call_soon(_count, classifier.statistics, done, ended - began)
+        return done.predictions
+
+    async def _in_turn(
+        self, batcher: TurnBatcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
+    ) -> Done:
+        self._admission.enter(len(rows), large=False)
+        try:
+            return await _noted(batcher.submit(rows, encode, size, self._seconds(time_limit)))
+        finally:
+            self._admission.leave(len(rows), large=False)
+
+    async def _in_pieces(
+        self, batcher: Batcher, rows: Sequence[Any], encode: Encode, size: int, time_limit: float | None
+    ) -> list[Done]:
+        pieces: list[Done] = []
+        async with self._place(len(rows), time_limit):
+            for start in range(0, len(rows), batcher.max_rows):
+                pieces.append(await _noted(batcher.submit(rows[start : start + batcher.max_rows], encode, size)))
+        return pieces
+
+    @asynccontextmanager
+    async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
+        """A place among the large requests, for as long as there is time."""
+        seconds = self._seconds(time_limit)
+        self._admission.enter(texts, large=True)
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
+        finally:
+            self._admission.leave(texts, large=True)
+
+    def _seconds(self, time_limit: float | None) -> float:
+        limit = self.settings.request_timeout
+        return limit if time_limit is None or time_limit > limit else time_limit
+
+    def _explainer(self, classifier: Classifier) -> Explainer:
+        """Its explainer, if it can explain: a model that cannot is refused before any work is done."""
+        explainer = classifier.explainer
+        _ = explainer.network
+        return explainer
+
+    async def _predict_and_encode(
+        self, classifier: Classifier, text: str, time_limit: float | None = None
+    ) -> tuple[Prediction, Encoding]:
+        """As `predict`, with the ids that it read the text as."""
+        encodings: list[Encoding] = []
+
+        def encode(texts: Sequence[str]) -> list[Encoding]:
+            encodings[:] = classifier.encode(texts)
+            return encodings
+
+        [prediction] = await self._answer(classifier, (text,), self._characters, encode, time_limit)
+        return prediction, encodings[0]
+
+    async def _beside(self, text: str, work: Callable[[], Result], time_limit: float | None = None) -> Result:
+        """Work on one text: on the event loop if it is short, one such work in a turn, else on the thread."""
+        if len(text) <= INLINE_CHARACTERS:
+            async with self._explaining:
+                await asyncio.sleep(0)
+                return work()
+        async with self._place(1, time_limit):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _characters(self, texts: Sequence[str]) -> int:
+        """The characters of all texts, if no limit is passed."""
+        self.check_count(len(texts))
+        characters = 0
+        for number, text in enumerate(texts):
+            if len(text) > self.settings.max_text_characters:
+                raise TooLarge(
+                    f"text {number}: {len(text)} characters; the limit is {self.settings.max_text_characters}"
+                )
+            characters += len(text)
+        return characters
+
+
+def _count(statistics: Statistics, done: Done, whole: int) -> None:
+    statistics.succeeded(whole=whole, queue=done.queue, tokenize=done.tokenize, infer=done.infer)
+    statistics.answered(done.predictions)
+
+
+def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
+    """Let it be known what the request waits for."""
+    if (context := current.get()) is not None:
+        context.waiting = waiting
+    return waiting
+
+
+def _sum(pieces: Sequence[Done]) -> Done:
+    predictions = [prediction for piece in pieces for prediction in piece.predictions]
+    queue, tokenize, infer = (sum(times) for times in list(zip(*pieces, strict=True))[1:])
+    return Done(predictions, queue, tokenize, infer)
+
+
+def _checked_ids(classifier: Classifier, ids: npt.NDArray[np.int32]) -> int:
+    """How many ids there are, if the model can read them."""
+    manifest = classifier.manifest
+    if not 1 <= ids.shape[1] <= manifest.max_tokens:
+        raise Invalid(f"tokens: {ids.shape[1]} ids a text; the model reads 1 to {manifest.max_tokens}")
+    if ids.min() < 0 or ids.max() >= manifest.vocabulary_size:
+        raise Invalid(f"tokens: ids run from 0 to {manifest.vocabulary_size - 1}")
+    return ids.size
+
+
+def _as_encodings(rows: Sequence[npt.NDArray[np.int32]]) -> list[Encoding]:
+    return [Encoding(row, len(row), int(np.count_nonzero(row == UNKNOWN_ID))) for row in rows]

@@ -1,0 +1,195 @@
+"""A text explained: shares for its words, the filters that moved the logit most, and the text's way as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from model.artifact import Artifact
+from model.padding import pad, padded_length
+from model.tokenizer import UNKNOWN_ID, Encoding, word_spans
+from service.errors import Invalid, NotExplainable
+from service.inference.explaining.explanation import Attribution, attribute, strongest
+from service.inference.explaining.forward import Pass, forward
+from service.inference.explaining.inspection import Inspection, inspect
+from service.inference.explaining.network import Network, read_network
+
+#: Filters of an explanation, if nobody says.
+FILTERS = 10
+
+
+@dataclass(slots=True)
+class Word:
+    """A word that the model read."""
+
+    text: str
+    start: Annotated[int, Field(description="Offset of its first character in the text that was sent.")]
+    end: Annotated[int, Field(description="Offset behind its last character.")]
+    id: int
+    known: Annotated[bool, Field(description="Whether the model knows the word.")]
+    share: Annotated[float, Field(description="What it adds to the logit.")]
+
+
+@dataclass(slots=True)
+class Filter:
+    """A filter, where it was highest."""
+
+    width: int
+    index: Annotated[int, Field(description="Its number among the filters of its width.")]
+    activation: Annotated[float, Field(description="Its value after max pooling.")]
+    weight: Annotated[float, Field(description="What the logit gains with that value.")]
+    start: Annotated[int, Field(description="Characters of the words under it; 0 to 0 where there are none.")]
+    end: int
+
+
+@dataclass(slots=True)
+class Explanation:
+    """`logit` = `bias` + `padding` + the shares of all words.
+
+    The logit is that of the second label under a sigmoid, and that of `label` under a softmax. `padding` is the share
+    of what stands in front of the words: pad ids and the start id.
+    """
+
+    label: str
+    logit: float
+    bias: float
+    padding: float
+    words: list[Word]
+    filters: list[Filter]
+
+
+class Reading:
+    """What the model read of a text: a row of ids, and where its words lie."""
+
+    def __init__(self, row: npt.NDArray[np.int32], spans: list[tuple[int, int]]) -> None:
+        self.row = row  # [time]
+        self.spans = spans  # of the words read, in the text
+        #: Position of the first word in the row; before it are pad ids and, unless the text was cut, the start id.
+        self.first = len(row) - len(spans)
+
+    def span(self, position: int, width: int) -> tuple[int, int]:
+        """The characters under a window of the row; (0, 0) if there are none."""
+        last = position - self.first + width - 1
+        return (self.spans[max(last - width + 1, 0)][0], self.spans[last][1]) if last >= 0 else (0, 0)
+
+
+class Explainer:
+    """Explains what a model of the foldable family decides. Any other model raises `NotExplainable` when asked."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.manifest = artifact.manifest
+        self._network = read_network(artifact.graph)
+
+    @property
+    def explainable(self) -> bool:
+        """Whether it is one of the family."""
+        return self._network is not None
+
+    @property
+    def network(self) -> Network:
+        """Its arrays. Raises `NotExplainable`."""
+        if self._network is None:
+            raise NotExplainable(
+                f"there is no exact explanation for model {self.manifest.name!r}: "
+                "it is no embedding with convolutions straight after it, max pooling and dense layers in float32"
+            )
+        return self._network
+
+    def explain(self, text: str, encoding: Encoding, label: str, filters: int = FILTERS) -> Explanation:
+        """Where the decision on a text comes from, whose encoding is given.
+
+        Raises `NotExplainable`, or `Invalid` for a label the model does not have.
+        """
+        unit = self._unit(label)
+        reading = self._read(text, encoding)
+        taken = forward(self.network, reading.row)
+        return self._explanation(text, label, reading, taken, attribute(self.network, taken, unit), filters)
+
+    def inspect(
+        self,
+        text: str,
+        encoding: Encoding,
+        label: str,
+        chosen: tuple[int, int] | None = None,
+        *,
+        feature_map: bool = False,
+    ) -> tuple[Explanation, Inspection]:
+        """The explanation and all numbers behind it, over the full length of the model.
+
+        `chosen` is the width and index of the filter that is shown in full; None is the one that moved the logit most.
+        Raises as `explain` does, and `Invalid` for a filter the model does not have.
+        """
+        unit = self._unit(label)
+        number = None if chosen is None else self._number(*chosen)
+        reading = self._read(text, encoding, whole=True)
+        taken = forward(self.network, reading.row)
+        attribution = attribute(self.network, taken, unit)
+        explanation = self._explanation(text, label, reading, taken, attribution, FILTERS)
+        if number is None:
+            number = next(iter(strongest(taken, attribution, 1).tolist()), 0)
+        return explanation, inspect(self.network, taken, attribution, number, reading.first, feature_map=feature_map)
+
+    def _unit(self, label: str) -> int:
+        """The unit of the last layer whose logit is explained for a label."""
+        labels = self.manifest.labels
+        if label not in labels:
+            raise Invalid(f"label: there is no {label!r}; the labels are {', '.join(labels)}")
+        return 0 if self.manifest.activation == "sigmoid" else labels.index(label)
+
+    def _number(self, width: int, index: int) -> int:
+        """The number of a filter over all banks; of several banks of one width the first is meant."""
+        first = 0
+        for bank in self.network.banks:
+            filters = len(bank.bias)
+            if bank.width == width and 0 <= index < filters:
+                return first + index
+            first += filters
+        shapes = ", ".join(f"{len(bank.bias)} of width {bank.width}" for bank in self.network.banks)
+        raise Invalid(f"filter: there is no filter {index} of width {width}; there are {shapes}")
+
+    def _explanation(
+        self, text: str, label: str, reading: Reading, taken: Pass, attribution: Attribution, filters: int
+    ) -> Explanation:
+        first = reading.first
+        words = [
+            Word(text[start:end], start, end, id, id != UNKNOWN_ID, share)
+            for (start, end), id, share in zip(
+                reading.spans, reading.row[first:].tolist(), attribution.shares[first:].tolist(), strict=True
+            )
+        ]
+        return Explanation(
+            label,
+            attribution.logit,
+            attribution.bias,
+            float(attribution.shares[:first].sum()),
+            words,
+            self._filters(taken, attribution, filters, reading),
+        )
+
+    def _read(self, text: str, encoding: Encoding, *, whole: bool = False) -> Reading:
+        """The row of ids that stands for a text, padded as little as gives the same answer, or to its whole length."""
+        ids = encoding.ids
+        max_tokens = self.manifest.max_tokens
+        time = max_tokens if whole else padded_length(len(ids), max_tokens, self.manifest.leading_padding)
+        words = min(encoding.tokens - 1, len(ids))
+        spans = word_spans(text)
+        return Reading(pad([ids], time)[0], spans[len(spans) - words :])
+
+    def _filters(self, taken: Pass, attribution: Attribution, count: int, reading: Reading) -> list[Filter]:
+        numbers = strongest(taken, attribution, count)
+        places = [self.network.locate(number) for number in numbers.tolist()]
+        spans = [
+            reading.span(position, width)
+            for (width, _), position in zip(places, taken.positions[numbers].tolist(), strict=True)
+        ]
+        activations, weights = taken.features[numbers].tolist(), attribution.weights[numbers].tolist()
+        return [
+            Filter(width, index, activation, weight, start, end)
+            for (width, index), activation, weight, (start, end) in zip(
+                places, activations, weights, spans, strict=True
+            )
+        ]

@@ -1,0 +1,112 @@
+"""Every number between a text and its answer, for those who want to see how the model reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, GetPydanticSchema
+
+from service.inference.explaining.explanation import Attribution
+from service.inference.explaining.forward import Pass
+from service.inference.explaining.network import Floats, Network
+
+# Arrays, which are described as what they are in JSON.
+Vector = Annotated[Floats, GetPydanticSchema(lambda _, handler: handler(list[float]))]
+Matrix = Annotated[Floats, GetPydanticSchema(lambda _, handler: handler(list[list[float]]))]
+Numbers = Annotated[npt.NDArray[np.int64], GetPydanticSchema(lambda _, handler: handler(list[int]))]
+
+
+@dataclass(slots=True)
+class FilterView:
+    """One filter as it slides along the text."""
+
+    width: int
+    index: int
+    kernel: Annotated[Matrix, Field(description="[width][embedding].")]
+    bias: float
+    curve: Annotated[Vector, Field(description="The dot product at every position, without the bias.")]
+    position: Annotated[int, Field(description="Where the curve is highest, the first such place.")]
+    activation: Annotated[float, Field(description="The pooled value: after bias and activation.")]
+    weight: Annotated[float, Field(description="What the logit gains with it.")]
+
+
+@dataclass(slots=True)
+class BankView:
+    """The filters of one width after max pooling."""
+
+    width: int
+    filters: int
+    activations: Annotated[tuple[str, ...], Field(description="ONNX operators, after the maximum and the bias.")]
+    positions: Annotated[Numbers, Field(description="Where each filter was highest.")]
+    pooled: Vector
+    weights: Annotated[Vector, Field(description="What the logit gains with each pooled value.")]
+    feature_map: Annotated[Matrix | None, Field(description="[time - width + 1][filters], without the bias.")]
+
+
+@dataclass(slots=True)
+class LayerView:
+    """One dense layer."""
+
+    units: int
+    activations: Annotated[tuple[str, ...], Field(description="ONNX operators.")]
+    values: Vector
+    weights: Annotated[Vector, Field(description="What the logit gains with each value.")]
+
+
+@dataclass(slots=True)
+class Inspection:
+    """The way of one text, padded to the full length of the model."""
+
+    ids: npt.NDArray[np.int32]  # [time]
+    first_word: int  # position of the first word
+    embedding: Floats  # [time, embedding]
+    filter: FilterView
+    banks: list[BankView]
+    layers: list[LayerView]  # the last one gives the logits
+    final: str  # the ONNX operator that makes probabilities of them
+
+
+def inspect(
+    network: Network, taken: Pass, attribution: Attribution, number: int, first_word: int, *, feature_map: bool
+) -> Inspection:
+    """What a pass computed, with the filter of that number over all banks in full."""
+    banks: list[BankView] = []
+    chosen: FilterView | None = None
+    first = 0
+    for pooled in taken.pooled:
+        bank = pooled.bank
+        filters = len(pooled.values)
+        weights = np.ascontiguousarray(attribution.weights[first : first + filters])
+        banks.append(
+            BankView(
+                bank.width,
+                filters,
+                bank.activations,
+                pooled.positions.astype(np.int64),
+                pooled.values,
+                weights,
+                pooled.feature_map if feature_map else None,
+            )
+        )
+        index = number - first
+        if 0 <= index < filters:
+            chosen = FilterView(
+                bank.width,
+                index,
+                np.ascontiguousarray(bank.kernel[:, :, index]),
+                float(bank.bias[index]),
+                np.ascontiguousarray(pooled.feature_map[:, index]),
+                int(pooled.positions[index]),
+                float(pooled.values[index]),
+                float(weights[index]),
+            )
+        first += filters
+    assert chosen is not None, "the number is that of a filter"
+    layers = [
+        LayerView(len(layer.values), dense.activations, layer.values, weights)
+        for dense, layer, weights in zip(network.head, taken.layers, attribution.layers, strict=True)
+    ]
+    return Inspection(taken.tokens, first_word, network.embedding[taken.tokens], chosen, banks, layers, network.final)

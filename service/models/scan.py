@@ -1,0 +1,80 @@
+"""What is in a model repository: models, their versions, and fingerprints that tell when something has changed."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from model.artifact import FILES, ArtifactError, is_version, read_contents
+from model.configuration import NAME_PATTERN
+from service.fingerprint import fingerprint
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(NAME_PATTERN)
+
+#: The versions of every model with their fingerprints.
+Scan = dict[str, dict[int, str]]
+
+
+class Scanner:
+    """Reads a folder of models, each a folder of versions. Only names that a scan found are joined to a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._ignored: set[str] = set()
+
+    def scan(self) -> Scan:
+        """All that is there; a few system calls for every version. Raises `OSError` if it cannot be listed."""
+        names = self._folders(self.path, _NAME.fullmatch, "name of a model")
+        return {name: found for name in names if (found := self._versions(name))}
+
+    def path_of(self, name: str, version: int) -> Path:
+        """Where a version lies; the name must be one that was seen."""
+        return self.path / name / str(version)
+
+    def fingerprint(self, name: str, version: int) -> str:
+        """Another one whenever a file of a version was written, replaced, added or removed."""
+        folder = self.path_of(name, version)
+        return fingerprint(folder / file for file in FILES)
+
+    def read(self, name: str, version: int) -> dict[str, bytes]:
+        """The bytes of a version's files, unchecked. Raises `ArtifactError`."""
+        folder = self.path_of(name, version)
+        # Mounts of Kubernetes are full of links, but none leads out of them.
+        home = os.path.realpath(self.path)
+        for place in (folder, *(folder / file for file in FILES)):
+            if not Path(os.path.realpath(place)).is_relative_to(home):
+                raise ArtifactError(f"{place}: a link that leads out of the repository")
+        return read_contents(folder)
+
+    def _versions(self, name: str) -> dict[int, str]:
+        found = self._folders(self.path / name, is_version, "version, which is a positive integer")
+        return {int(version): self.fingerprint(name, int(version)) for version in found}
+
+    def _folders(self, path: Path, fits: Callable[[str], object], what: str) -> list[str]:
+        """The names of the folders that fit; others that are not hidden are ignored, which is said once."""
+        fitting = []
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or not _is_folder(entry):
+                    continue
+                if fits(entry.name):
+                    fitting.append(entry.name)
+                elif entry.path not in self._ignored:
+                    self._ignored.add(entry.path)
+                    logger.warning("%s is ignored: its name is no %s", entry.path, what)
+        return sorted(fitting)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise

@@ -1,0 +1,119 @@
+"""Which versions of a model are served, and the next step from what is to what should be.
+
+Nothing here looks at a disk or changes anything, so it can be tested on every course of events there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from model.configuration import NAME_PATTERN
+
+_RULE = re.compile(r"newest:([1-9]\d{0,3})|all|only:([1-9]\d{0,17}(?:,[1-9]\d{0,17})*)")
+_NAME = re.compile(NAME_PATTERN)
+
+
+class VersionPolicy:
+    """The policy of a setting: rules with spaces between them, `newest:N`, `all` or `only:A,B`, as `NAME=rule` for one
+    model or alone for all others. Raises `ValueError`.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._rules: dict[str, str] = {"": "newest:1"}
+        given: set[str] = set()
+        for part in text.split():
+            name, equals, rule = part.rpartition("=")
+            if not _RULE.fullmatch(rule) or (equals and not _NAME.fullmatch(name)):
+                raise ValueError(f"{part!r} is none of newest:N, all, only:A,B, or NAME= and one of them")
+            if name in given:
+                raise ValueError(f"two rules for {name or 'all models'}")
+            given.add(name)
+            self._rules[name] = rule
+
+    def rule(self, name: str) -> str:
+        """The rule for a model."""
+        return self._rules.get(name, self._rules[""])
+
+    def choose(self, name: str, versions: Iterable[int]) -> list[int]:
+        """The versions of a model that are to be served of those there are, the newest first."""
+        newest_first = sorted(versions, reverse=True)
+        rule = self.rule(name)
+        if rule == "all":
+            return newest_first
+        kind, _, numbers = rule.partition(":")
+        if kind == "newest":
+            return newest_first[: int(numbers)]
+        wanted = set(map(int, numbers.split(",")))
+        return [version for version in newest_first if version in wanted]
+
+
+@dataclass(frozen=True)
+class Load:
+    """Open a version, or what now lies in its place."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Serve a version no more; `last` where the model goes with it."""
+
+    version: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Speak no more of what was refused: it is gone, or what is served is back in its place."""
+
+    version: int
+
+
+Step = Load | Drop | Forget
+
+
+def next_step(
+    policy: VersionPolicy,
+    name: str,
+    present: Mapping[int, str],
+    served: Mapping[int, str],
+    refused: Mapping[int, str],
+    *,
+    keep: bool,
+) -> Step | None:
+    """What to do next for one model, None if all is as it should be.
+
+    `present`, `served` and `refused` are versions with fingerprints, which tell contents of one version apart: what is
+    in the repository, what is served, what was found bad. What should be served is chosen among the versions that are
+    served or were not refused, so that a bad one leaves its place to the next. New versions come before old ones go,
+    and with `keep` the last one never goes by itself.
+    """
+    usable = (version for version in present if version in served or refused.get(version) != present[version])
+    chosen = policy.choose(name, usable)
+    for version in chosen:
+        fingerprint = present[version]
+        if served.get(version) != fingerprint and refused.get(version) != fingerprint:
+            return Load(version)
+    surplus = sorted(served.keys() - set(chosen))
+    if keep and not chosen:
+        surplus = surplus[:-1]
+    if surplus:
+        return Drop(surplus[0], last=len(served) == 1)
+    past = [version for version in refused if version not in present or served.get(version) == present[version]]
+    return Forget(min(past)) if past else None
+
+
+def settle(
+    before: Mapping[int, str], now: Mapping[int, str], served: Mapping[int, str], held: Mapping[int, str]
+) -> dict[int, str]:
+    """What may be taken for present after two scans in a row.
+
+    A version that is being written, or replaced, has another fingerprint at every scan: until two are alike it is not
+    there, or still what is served. One that is served is gone if it was not there twice; `held` is what was served
+    before the first scan, since what was loaded after it may be newer than the scans.
+    """
+    settled = {version: fingerprint for version, fingerprint in now.items() if before.get(version) == fingerprint}
+    undecided = (now.keys() | before.keys() | (served.keys() - held.keys())) - settled.keys()
+    return settled | {version: served[version] for version in undecided if version in served}

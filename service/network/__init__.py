@@ -1,0 +1,1 @@
+"""What REST and gRPC connections share: sockets, the listener, buffer limits and compression."""

@@ -1,0 +1,181 @@
+"""From settings to a running service, and down again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from model.artifact import Artifact
+from service.errors import StartupError
+from service.grpc import server as grpc
+from service.inference.dataplane import DataPlane
+from service.inference.engine import may_use_cuda
+from service.models import snapshot
+from service.models.replay_log import Fact, Order, ReplayLog
+from service.models.repository import Repository
+from service.network.sockets import ListeningSocket, bind, bind_unix
+from service.process.channel import Channel
+from service.process.open_files import make_room
+from service.process.supervisor import Supervisor
+from service.process.worker import Worker
+from service.rest import app
+from service.security.tls import Certificates
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Load, answer requests until SIGTERM or SIGINT, finish the running ones.
+
+    Raises `StartupError` or `ArtifactError` before anyone can connect: a server that listens is one that works.
+    """
+    # For signals while loading. The first process of a container would not even notice SIGTERM.
+    signal.signal(signal.SIGTERM, _stop_loading)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    certificates = Certificates.read_settings(settings)
+    workers = worker_count(settings)
+    settings = make_room(settings, workers)
+    if settings.tracing:
+        import_module("service.telemetry.tracing")  # which tells now what is missing
+    with ExitStack() as stack:
+        listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
+        if settings.grpc:
+            bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
+            listeners["grpc"] = stack.enter_context(bound)
+        metrics = make_metrics(settings, workers + 1)
+        metrics.use(workers)  # the last row is the supervisor's
+        repository = Repository(settings)
+        replay_log = begin(repository, shared=not may_use_cuda(settings.execution_provider))
+        dataplane = DataPlane(repository, settings, metrics)
+
+        def work(worker: int, channel: Channel, facts: list[Fact]) -> None:
+            metrics.use(worker)
+            try:
+                Worker(worker, dataplane, channel, facts, certificates).run()
+            finally:
+                dataplane.close()
+
+        def ready() -> None:
+            secure = "" if certificates is None else "s"
+            schemes = {"grpc": "grpc", "rest": "http"}
+            for protocol in sorted(listeners):
+                described = listeners[protocol].describe(schemes[protocol] + secure, settings.host)
+                logger.info("listening on %s", described)
+
+        for listener in listeners.values():
+            listener.listen()
+        supervisor = Supervisor(
+            work,
+            workers,
+            listeners,
+            replay_log,
+            ready=ready,
+            followed=partial(note, metrics),
+            replaced=metrics.replaced,
+            worker_seconds=settings.worker_timeout,
+            shutdown_seconds=settings.shutdown_timeout,
+            drain_seconds=settings.drain_delay,
+        )
+        if not supervisor.run():
+            raise StartupError("the service could not start; the log says why")
+    # A late signal has nothing left to end, and must not change the exit status.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logger.info("stopped")
+
+
+def _stop_loading(number: int, frame: FrameType | None) -> NoReturn:
+    logger.info("received %s before the service was ready", signal.Signals(number).name)
+    sys.exit(0)
+
+
+def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> ListeningSocket:
+    return bind(host, port, purpose) if path is None else bind_unix(path)
+
+
+def worker_count(settings: Settings) -> int:
+    """The workers of the settings, or one for every processor that this process may use, or one on a GPU."""
+    if settings.workers:
+        return settings.workers
+    return 1 if may_use_cuda(settings.execution_provider) else processors()
+
+
+def processors(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The processors that this process may use, or as many as a container's limit on their time comes to, rounded up.
+
+    The file is the kernel's, see cpu.max in its documentation of control groups, version 2.
+    """
+    bound = len(os.sched_getaffinity(0))
+    try:
+        allowed, period = quota.read_text("ascii").split()
+    except OSError:
+        return bound  # not in a container, or under version 1
+    return bound if allowed == "max" else min(bound, math.ceil(int(allowed) / int(period)))
+
+
+def make_metrics(settings: Settings, workers: int) -> Metrics:
+    """Counters for every route of the service."""
+    return Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers)
+
+
+def begin(repository: Repository, *, shared: bool) -> ReplayLog:
+    """What all workers serve when they begin.
+
+    With `shared` it is opened here, before they are forked. A process cannot use a GPU that its parent has used, so
+    there every worker opens for itself what was read here. Raises as `Repository.choose` does.
+    """
+    facts: list[Fact] = []
+    if shared:
+        repository.open_all()
+    else:
+        repository.choose(lambda artifact, fingerprint: facts.append(fact_of(artifact, fingerprint)))
+    for classifier in repository:
+        manifest = classifier.manifest
+        extra = {"version": manifest.version, "execution_provider": classifier.engine.provider}
+        logger.info("serving %s", manifest.name, extra=extra)
+    opened = [(each.manifest.name, each.manifest.version, each.manifest.manifest_sha256) for each in repository]
+    refused = [(each.name, each.version) for each in repository.states() if each.refusal is not None]
+    replay_log = ReplayLog(opened, refused)
+    for fact in facts:
+        replay_log.record(*fact)
+    return replay_log
+
+
+def note(metrics: Metrics, order: Order) -> None:
+    """Count and log what all workers have followed."""
+    extra: dict[str, object] = {"version": order.version}
+    match order.action:
+        case "serve":
+            metrics.loaded("loaded")
+            logger.info("serving %s", order.name, extra=extra)
+        case "refuse":
+            metrics.loaded("refused")
+            logger.error("refused a version of %s: %s", order.name, order.reason, extra=extra | {"fault": order.fault})
+        case "drop":
+            logger.info("serving a version of %s no more", order.name, extra=extra)
+        case "unload":
+            logger.info("unloaded %s", order.name)
+
+
+def fact_of(artifact: Artifact, fingerprint: str) -> Fact:
+    """That an artifact is served."""
+    manifest = artifact.manifest
+    order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
+    return Fact(order, snapshot.take(artifact.contents))
+
+
+def load(settings: Settings) -> DataPlane:
+    """Every model verified, warmed up and true to its golden answer."""
+    repository = Repository(settings)
+    begin(repository, shared=True)
+    return DataPlane(repository, settings, make_metrics(settings, 1))

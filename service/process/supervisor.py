@@ -1,0 +1,372 @@
+"""The process that starts the workers, shares out connections among them, keeps their number and passes on orders.
+
+It loads the models before it forks, so that the workers share their memory and start at once. It accepts every
+connection and hands it to the worker that holds the fewest: processes that accept from one socket, or from one port,
+get as many as chance has it. After that the connection is the worker's alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from time import monotonic
+from types import FrameType
+from typing import Literal
+
+from service.models.replay_log import Fact, Order, ReplayLog
+from service.network.sockets import ListeningSocket
+from service.process.channel import Channel, ChannelClosed, pair
+from service.process.transactions import Transactions
+from service.process.worker_process import WorkerProcess, describe_end
+
+logger = logging.getLogger(__name__)
+
+#: Seconds a worker may take to say that it is ready.
+START_TIMEOUT = 60.0
+
+#: A worker that dies sooner after its start is replaced only after a pause, or it would be forked without end.
+_STABLE_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
+
+#: Workers say every half second that they live. One that is silent for so many seconds gets no new connections as long
+#: as there are others.
+_SILENT_SECONDS = 2.0
+
+#: The supervisor looks around at least this often, in seconds. If it comes much later, it was itself stopped for a
+#: while, as a container can be, and the workers with it.
+_LOOK_SECONDS = 1.0
+_STOPPED_SECONDS = 3.0
+
+#: What a worker cannot be told because its channel is full is tried again after so many seconds.
+_FULL_SECONDS = 0.01
+
+#: Seconds between the end of listening and that of accepting, in which handshakes end that had begun.
+_SETTLE_SECONDS = 0.2
+
+#: Connections that are handed out before the supervisor looks after its workers again.
+_HANDOUT = 64
+
+#: Seconds beyond the workers' own time to shut down after which they are killed.
+_KILL_MARGIN = 5.0
+
+
+class _Acceptor:
+    """A listener, and the connection that was accepted from it while no worker could take it."""
+
+    def __init__(self, protocol: str, listener: ListeningSocket) -> None:
+        self.protocol = protocol
+        self.listener = listener
+        self.socket = listener.socket
+        self.registered = False
+        self.paused_until = 0.0
+        self.in_hand: socket.socket | None = None
+
+    def close(self) -> None:
+        """Connections that wait are lost."""
+        self.socket.close()
+        if self.in_hand is not None:
+            self.in_hand.close()
+
+
+class Supervisor:
+    """`run` is the life of the service, from the first fork to the last worker's end.
+
+    It ends in two phases, which every worker is told of: first it drains, that is all goes on while health says no, and
+    then the workers leave, after everything that had connected was handed to them.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[int, Channel, list[Fact]], None],
+        workers: int,
+        listeners: Mapping[str, ListeningSocket],
+        replay_log: ReplayLog,
+        *,
+        ready: Callable[[], None],
+        followed: Callable[[Order], None],
+        replaced: Callable[[Literal["died", "hung"]], None],
+        worker_seconds: float,
+        shutdown_seconds: float,
+        drain_seconds: float,
+    ) -> None:
+        self._work = work
+        self._number_of_workers = workers
+        self._acceptors = [_Acceptor(protocol, listener) for protocol, listener in listeners.items()]
+        self._replay_log = replay_log
+        self._ready = ready
+        self._replaced = replaced
+        self._worker_seconds = worker_seconds
+        self._shutdown_seconds = shutdown_seconds
+        self._drain_seconds = drain_seconds
+        self._workers: dict[int, WorkerProcess] = {}  # by process id
+        self._transactions = Transactions(self._workers, replay_log, followed)
+        self._selector = selectors.DefaultSelector()
+        self._forks: list[tuple[float, int]] = []  # when to start which worker
+        self._signals: list[int] = []
+        self._phase: Literal["", "drain", "leave"] = ""
+        self._leave_at = self._kill_at = float("inf")
+        self._settled_at: float | None = None
+        self._looked = monotonic()
+        self._failed = False
+        self._was_ready = False
+
+    def run(self) -> bool:
+        """Start, watch, stop. Returns whether all went well, which it did not where no worker would start."""
+        wake_reader, wake_writer = socket.socketpair()
+        wake_reader.setblocking(False)
+        wake_writer.setblocking(False)
+        signal.set_wakeup_fd(wake_writer.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._note)
+        self._selector.register(wake_reader, selectors.EVENT_READ)
+        # What is in memory now is never freed: leaving it alone keeps it shared.
+        gc.collect()
+        gc.freeze()
+        for worker in range(self._number_of_workers):
+            self._fork(worker)
+        now = monotonic()
+        while self._workers or self._forks:
+            for key, _ in self._selector.select(self._seconds_to_wait(now)):
+                if key.fileobj is wake_reader:
+                    wake_reader.recv(4096)
+                elif isinstance(key.data, _Acceptor):
+                    self._accept(key.data)
+                else:
+                    self._hear(key.data)
+            self._handle_signals()
+            now = monotonic()
+            self._handle_time(now)
+            self._listen_or_not(now)
+        return not self._failed
+
+    def _fork(self, number: int) -> None:
+        ours, theirs = pair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._become(number, theirs)
+        theirs.close()
+        worker = WorkerProcess(number, pid, ours)
+        self._workers[pid] = worker
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+
+    def _become(self, number: int, channel: Channel) -> None:
+        """The worker's whole life; nothing of the supervisor's may go on in it."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._selector.close()
+            for worker in self._workers.values():
+                worker.channel.close()
+            for acceptor in self._acceptors:
+                acceptor.close()
+            self._transactions.close()
+            self._work(number, channel, self._replay_log.facts())
+            status = 0
+        except Exception:
+            logger.exception("worker %d failed", number)
+        finally:
+            logging.shutdown()
+            os._exit(status)
+
+    def _accept(self, acceptor: _Acceptor) -> bool:
+        """Hand connections that wait to the workers that hold the fewest; whether more may wait that can be."""
+        for _ in range(_HANDOUT):
+            if acceptor.in_hand is None:
+                try:
+                    acceptor.in_hand, _ = acceptor.socket.accept()
+                except BlockingIOError:
+                    return False
+                except OSError as error:
+                    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                        logger.error("cannot accept a connection: %s", error.strerror)
+                        acceptor.paused_until = monotonic() + _PAUSE_SECONDS
+                        return False
+                    continue  # the caller was gone before it was accepted
+            if not self._hand_over(acceptor.protocol, acceptor.in_hand):
+                acceptor.paused_until = monotonic() + _FULL_SECONDS
+                return False
+            acceptor.in_hand.close()
+            acceptor.in_hand = None
+        return True
+
+    def _hand_over(self, protocol: str, connection: socket.socket) -> bool:
+        """Give a connection to a worker; whether one of them could take it."""
+        ready = [worker for worker in self._workers.values() if worker.ready]
+        silent_since = monotonic() - _SILENT_SECONDS
+        for worker in sorted(ready, key=lambda worker: (worker.heard < silent_since, worker.connections[protocol])):
+            if worker.send("connection", connection.fileno(), protocol=protocol):
+                worker.connections[protocol] += 1
+                return True
+        return False
+
+    def _hear(self, worker: WorkerProcess) -> None:
+        try:
+            while (received := worker.channel.receive()) is not None:
+                message, descriptor = received
+                worker.heard = monotonic()
+                match message["kind"]:
+                    case "ready":
+                        worker.ready = True
+                        self._transactions.joined()
+                    case "closed":
+                        worker.connections[message["protocol"]] -= message["count"]
+                    case "ask":
+                        self._transactions.add(worker, message["ticket"], Order(**message["order"]), descriptor)
+                    case "done":
+                        self._transactions.answered(worker, message)
+        except ChannelClosed:
+            worker.end()
+            self._selector.unregister(worker.channel)
+
+    def _handle_signals(self) -> None:
+        noted, self._signals = self._signals, []
+        for number in noted:
+            if number == signal.SIGHUP:
+                logger.info(
+                    "received SIGHUP: certificates and API keys are in use a second after their files change, "
+                    "other settings from the next start"
+                )
+            elif number != signal.SIGCHLD:
+                logger.info("shutting down: received %s", signal.Signals(number).name)
+                self._shut_down(patient=number == signal.SIGTERM)
+        while self._workers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            self._buried(pid, status)
+
+    def _buried(self, pid: int, status: int) -> None:
+        worker = self._workers.pop(pid, None)
+        if worker is None:
+            return  # the first process of a container inherits the orphans of all others
+        if worker.channel in self._selector.get_map():
+            self._selector.unregister(worker.channel)
+        worker.channel.close()
+        self._transactions.lost(pid)
+        if self._phase == "leave" and (status == 0 or worker.killed):
+            return
+        reason: Literal["died", "hung"] = "hung" if worker.killed else "died"
+        how = "hung" if worker.killed else describe_end(status)
+        extra = {"worker": worker.number, "pid": pid, "reason": reason}
+        if self._phase == "leave":
+            logger.error("worker %d %s while it shut down", worker.number, how, extra=extra)
+        elif not self._was_ready:
+            logger.error("worker %d %s before the service was ready", worker.number, how, extra=extra)
+            self._failed = True
+            self._shut_down(patient=False)
+        else:
+            logger.error("worker %d %s and is replaced", worker.number, how, extra=extra)
+            self._replaced(reason)
+            stable = monotonic() - worker.started > _STABLE_SECONDS
+            self._forks.append((monotonic() + (0 if stable else _PAUSE_SECONDS), worker.number))
+
+    def _shut_down(self, *, patient: bool) -> None:
+        """Drain and leave. Asked once more, do not wait for the end of the drain delay, and then for no request."""
+        now = monotonic()
+        if self._phase == "leave":
+            self._kill_at = now
+            return
+        self._leave_at = now
+        if self._phase == "" and patient and self._was_ready:
+            self._leave_at += self._drain_seconds
+        self._phase = "drain"
+        self._kill_at = self._leave_at + self._shutdown_seconds + _KILL_MARGIN
+
+    def _handle_time(self, now: float) -> None:
+        if self._phase != "leave":
+            for due, number in [fork for fork in self._forks if fork[0] <= now]:
+                self._forks.remove((due, number))
+                self._fork(number)
+            self._watch_start(now)
+            self._watch_life(now)
+            self._transactions.watch(now)
+        self._looked = now
+        if self._phase == "drain" and now >= self._leave_at and (self._all_handed_over(now) or now >= self._kill_at):
+            self._leave()
+        if self._phase:
+            for worker in self._workers.values():
+                if worker.told != self._phase and worker.send(self._phase):
+                    worker.told = self._phase
+        if now >= self._kill_at:
+            logger.error("killing %d workers that did not end", len(self._workers))
+            self._kill_at = float("inf")
+            for worker in self._workers.values():
+                worker.kill()
+
+    def _all_handed_over(self, now: float) -> bool:
+        """Whether the workers hold every connection: a caller whose connection waits may have sent its request."""
+        if not self._was_ready:
+            return True
+        if self._settled_at is None:
+            self._settled_at = now + _SETTLE_SECONDS
+            for acceptor in self._acceptors:
+                acceptor.listener.refuse()
+        for acceptor in self._acceptors:
+            while now >= acceptor.paused_until and self._accept(acceptor):
+                pass
+        return now >= self._settled_at and all(now >= acceptor.paused_until for acceptor in self._acceptors)
+
+    def _leave(self) -> None:
+        self._phase = "leave"
+        self._forks.clear()
+        for acceptor in self._acceptors:
+            if acceptor.registered:
+                self._selector.unregister(acceptor.socket)
+            acceptor.close()
+
+    def _watch_start(self, now: float) -> None:
+        ready = [worker for worker in self._workers.values() if worker.ready]
+        if not self._was_ready and len(ready) == self._number_of_workers:
+            self._was_ready = True
+            self._ready()
+        for worker in self._workers.values():
+            if worker.starting and now - worker.started > START_TIMEOUT:
+                logger.error("worker %d is not ready after %.0f s", worker.number, START_TIMEOUT)
+                worker.kill()
+
+    def _watch_life(self, now: float) -> None:
+        """Kill a worker that hangs; as one that died it is replaced."""
+        if now - self._looked > _STOPPED_SECONDS:
+            for worker in self._workers.values():
+                worker.heard = now
+        for worker in self._workers.values():
+            if worker.ready and now - worker.heard > self._worker_seconds:
+                logger.error("worker %d gave no sign of life for %g s", worker.number, self._worker_seconds)
+                worker.kill()
+
+    def _listen_or_not(self, now: float) -> None:
+        """Accept while there is a worker to hand a connection to; until then they wait in the kernel's queue."""
+        if self._phase == "leave":
+            return
+        able = self._was_ready and any(worker.ready for worker in self._workers.values())
+        for acceptor in self._acceptors:
+            wanted = able and now >= acceptor.paused_until
+            if wanted and not acceptor.registered:
+                self._selector.register(acceptor.socket, selectors.EVENT_READ, acceptor)
+            elif acceptor.registered and not wanted:
+                self._selector.unregister(acceptor.socket)
+            acceptor.registered = wanted
+            if wanted and acceptor.in_hand is not None:
+                self._accept(acceptor)  # it may be the last one, so that nothing else would have us try again
+
+    def _seconds_to_wait(self, now: float) -> float:
+        """Until there is something to do that was not yet due at this moment."""
+        times = [due for due, _ in self._forks]
+        moments = [self._leave_at, self._kill_at, *(acceptor.paused_until for acceptor in self._acceptors)]
+        moments += [] if self._settled_at is None else [self._settled_at]
+        times += [moment for moment in moments if moment > now]
+        if any(worker.told != self._phase and not worker.ended for worker in self._workers.values()):
+            times.append(now + _FULL_SECONDS)
+        times.append(now + _LOOK_SECONDS)
+        return max(0.0, min(times) - monotonic())
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(number)

@@ -1,0 +1,64 @@
+"""gzip and deflate, both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+
+from service.errors import Malformed, TooLarge, UnsupportedEncoding
+from service.network import compression
+from service.network.buffers import BODY_FACTOR, Charge
+
+#: x-gzip is another name of gzip (RFC 9110, section 8.4.1.3).
+_WINDOW_BITS = compression.WINDOW_BITS | {b"x-gzip": compression.WINDOW_BITS[b"gzip"]}
+
+#: Bytes that are decompressed in one turn of the event loop, about a millisecond.
+_STEP_BYTES = 262_144
+
+
+async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -> bytes:
+    """A body without its Content-Encoding, at most `limit` bytes of it, which are added to the request's charge.
+
+    Raises `UnsupportedEncoding`, `TooLarge` before more than the limit was produced, `Overloaded` or `Malformed`.
+    """
+    encoding = encoding.strip().lower()
+    if encoding in (b"", b"identity"):
+        return body
+    if encoding not in _WINDOW_BITS:
+        raise UnsupportedEncoding(f"Content-Encoding {encoding.decode('latin-1')!r} is not one of gzip and deflate")
+    plain = bytearray()
+    rested = 0  # bytes after which others had their turn
+    try:
+        for piece in compression.decompress(body, _WINDOW_BITS[encoding], _STEP_BYTES):
+            charge.add(BODY_FACTOR * len(piece))
+            plain += piece
+            if len(plain) > limit:
+                raise TooLarge(f"the decompressed body has more than {limit} bytes, which is the limit")
+            if len(plain) - rested >= _STEP_BYTES:
+                rested = len(plain)
+                await asyncio.sleep(0)
+    except zlib.error as error:
+        raise Malformed(f"the body is not valid {encoding.decode()}: {error}") from None
+    except compression.NotOneStream:
+        raise Malformed(f"the body is not one whole {encoding.decode()} stream") from None
+    return bytes(plain)
+
+
+def compress(body: bytes, accepted: bytes) -> tuple[bytes, bytes]:
+    """The body in the first encoding that an Accept-Encoding header allows and we have, and that encoding.
+
+    The encoding is empty where the body stays as it is.
+    """
+    for offer in accepted.lower().split(b","):
+        name, _, quality = offer.partition(b";")
+        if quality.replace(b" ", b"") in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"):
+            continue
+        match name.strip():
+            case b"gzip":
+                return gzip.compress(body, compression.LEVEL, mtime=0), b"gzip"
+            case b"deflate":
+                return zlib.compress(body, compression.LEVEL), b"deflate"
+            case b"identity":
+                break
+    return body, b""

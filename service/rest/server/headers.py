@@ -1,0 +1,73 @@
+"""The headers of every response, whichever way it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from service.errors import MethodNotAllowed, RequestError, RequestTimeout, TooLarge, Unauthorized
+from service.rest.endpoint import Answer
+from service.telemetry.request_ids import HEADER
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+REQUEST_ID = HEADER.lower().encode()
+
+CLOSE = (b"connection", b"close")
+
+#: In every response, as the server's default: browsers must not guess another content type than the one that it names.
+EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
+
+_STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+
+
+def of_answer(answer: Answer, request_id: str) -> Headers:
+    """The headers of an answer or a refusal."""
+    return (
+        (b"content-type", answer.content_type),
+        (b"content-length", b"%d" % len(answer.body)),
+        (REQUEST_ID, request_id.encode()),
+        *answer.headers,
+    )
+
+
+def of_page(given: Iterable[tuple[bytes, bytes]], request_id: str, scheme: str) -> Headers:
+    """The headers of an ordinary route's response, which has some already."""
+    strict = (_STRICT_TRANSPORT,) if scheme == "https" else ()
+    return (*given, (REQUEST_ID, request_id.encode()), *strict)
+
+
+def of_error(error: RequestError) -> Headers:
+    """What a refusal has beyond the headers of every answer."""
+    headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, Unauthorized):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
+    if isinstance(error, TooLarge | RequestTimeout):
+        headers.append(CLOSE)  # the rest of the body may still be on its way
+    return tuple(headers)
+
+
+def head(status: int, common: bytes, answer: Answer, request_id: str, *, close: bool) -> bytes:
+    """All of a response but its body, as `of_answer` has it; `common` are the lines of every response.
+
+    Formatted at once, since a busy route has one for every request.
+    """
+    return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
+        STATUS_LINE[status],
+        common,
+        answer.content_type,
+        len(answer.body),
+        request_id.encode(),
+        lines(answer.headers) if answer.headers else b"",
+        b"connection: close\r\n" if close and CLOSE not in answer.headers else b"",
+    )
+
+
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header lines."""
+    return b"".join([name + b": " + value + b"\r\n" for name, value in headers])

@@ -1,0 +1,109 @@
+"""Log lines, as text for people or as JSON for machines, each with the id of the request it belongs to.
+
+A line that cannot be written is left out: neither a full disk nor a pipe that nobody reads may stop the service.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import time
+from typing import Any, Literal
+
+import orjson
+
+from service.telemetry.request_context import current_id, current_trace
+
+_STANDARD_ERROR = 2
+
+#: Attributes of every record; what a caller passes as `extra` is the rest.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, ids of request and trace, what is `extra`, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        return orjson.dumps(_fields(self, record), default=str).decode()
+
+
+class ConsoleFormatter(logging.Formatter):
+    """`12:00:00.123 INFO service.process.server: message key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; an exception follows on lines of its own."""
+        fields = _fields(self, record)
+        exception = fields.pop("exception", None)
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
+        head = f"{clock} {fields.pop('level')} {fields.pop('logger')}: {fields.pop('message')}"
+        del fields["time"]
+        line = " ".join([head, *(f"{key}={value}" for key, value in fields.items())])
+        return line if exception is None else f"{line}\n{exception}"
+
+
+class Descriptor(logging.Handler):
+    """Writes lines to a file descriptor, as long as it takes them, and says how many it did not."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
+        self._left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or leave it out."""
+        line = self.format(record) + "\n"
+        if self._left_out:
+            note = logging.makeLogRecord(
+                {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "created": record.created}
+                | {"msg": "%d lines before this one could not be written", "args": (self._left_out,)}
+            )
+            line = f"{self.format(note)}\n{line}"
+        if self._write(line.encode("utf-8", "backslashreplace")):
+            self._left_out = 0
+        else:
+            self._left_out += 1
+
+    def _write(self, content: bytes) -> bool:
+        try:
+            while content:
+                # A pipe that is ready takes so many bytes without a wait.
+                if not self._writable.poll(0):
+                    return False
+                content = content[os.write(self._descriptor, content[: select.PIPE_BUF]) :]
+        except OSError:
+            return False
+        return True
+
+
+def configure(style: Literal["console", "json"], level: str) -> None:
+    """Send every log line to standard error in one format.
+
+    The debug level is the service's own: libraries log header fields there, and with them the keys of callers.
+    """
+    handler = Descriptor(_STANDARD_ERROR)
+    handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
+    logging.basicConfig(level="INFO" if level == "debug" else level.upper(), handlers=[handler], force=True)
+    logging.getLogger("service").setLevel(level.upper())
+    # Its lines about starting and stopping say again what the server says itself.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+        "level": record.levelname,
+        "logger": record.name,
+        "message": record.getMessage(),
+    }
+    if identity := current_id():
+        fields["request_id"] = identity
+    if (trace := current_trace.get()) is not None:
+        fields["trace_id"], fields["span_id"] = trace
+    fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    if record.exc_info:
+        fields["exception"] = formatter.formatException(record.exc_info)
+    return fields

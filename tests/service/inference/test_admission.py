@@ -1,0 +1,48 @@
+"""Places for requests and their texts: so many and no more."""
+
+import pytest
+
+from service.errors import Overloaded
+from service.inference.admission import Admission
+from service.telemetry.metrics import Metrics
+from tests.service.telemetry.test_metrics import read, value
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Metrics of one route."""
+    return Metrics({"rest": {"/a": True}})
+
+
+def test_requests(metrics: Metrics) -> None:
+    """Small and large requests share their places; one that leaves makes room for another."""
+    admission = Admission(2, 100, metrics)
+    admission.enter(1, large=False)
+    admission.enter(50, large=True)
+    for large in (False, True):
+        with pytest.raises(Overloaded, match="2 requests are waiting, which is the limit"):
+            admission.enter(1, large=large)
+    assert value(read(metrics), "sentiment_requests_waiting") == 2
+    assert value(read(metrics), "sentiment_texts_waiting") == 51
+    admission.leave(50, large=True)
+    admission.enter(1, large=False)
+
+
+def test_texts(metrics: Metrics) -> None:
+    """Texts of large requests do not take the places of small ones; what just fits is let in."""
+    admission = Admission(100, 10, metrics)
+    admission.enter(6, large=True)
+    with pytest.raises(Overloaded, match="6 texts are waiting and 5 more would pass the limit of 10"):
+        admission.enter(5, large=True)
+    admission.enter(4, large=True)
+    admission.enter(10, large=False)
+    with pytest.raises(Overloaded):
+        admission.enter(1, large=False)
+
+
+def test_a_look_takes_no_place(metrics: Metrics) -> None:
+    """To ask whether there is a place does not take it."""
+    admission = Admission(1, 10, metrics)
+    for _ in range(3):
+        admission.check(10, large=True)
+    assert value(read(metrics), "sentiment_requests_waiting") == 0

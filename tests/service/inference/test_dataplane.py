@@ -1,0 +1,375 @@
+"""The data plane: limits, order, deadlines, and no waiting work that is forgotten."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.padding import pad
+from service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
+from service.inference.classifier import Classification, Classifier
+from service.inference.dataplane import INLINE_CHARACTERS, PIECE_ROWS, STEPPED_CHARACTERS, DataPlane
+from service.inference.prediction import Prediction
+from service.models.repository import Repository
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.statistics import Statistics
+from tests.service.telemetry.test_metrics import read, value
+
+Build = Callable[..., DataPlane]
+
+#: Too long to run at once, and so long that it goes to the thread.
+MEDIUM = "word " * (INLINE_CHARACTERS // 5 + 1)
+LONG = "word " * (STEPPED_CHARACTERS // 5 + 1)
+
+
+@pytest.fixture
+def build(classifier: Classifier) -> Iterator[Build]:
+    """Makes data planes with the shipped model and closes them."""
+    made = []
+
+    def make(predictor: Classifier = classifier, **settings: Any) -> DataPlane:
+        chosen = Settings(default_model="imdb-cnn", **settings)
+        repository = Repository(chosen)
+        repository.put(predictor)
+        dataplane = DataPlane(repository, chosen, Metrics({}, [classifier.manifest]))
+        made.append(dataplane)
+        return dataplane
+
+    yield make
+    for dataplane in made:
+        dataplane.close()
+
+
+async def ask(dataplane: DataPlane, texts: list[str], time_limit: float | None = None) -> list[Prediction]:
+    """The default model's predictions."""
+    return await dataplane.predict(dataplane.repository.get(), texts, time_limit)
+
+
+class Gate(Classifier):
+    """The shipped model, which answers only when the test lets it."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        vars(self).update(vars(classifier))
+        self.entered = threading.Event()
+        self.open = threading.Event()
+        self.pieces = 0
+
+    def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
+        self.pieces += 1
+        self.entered.set()
+        assert self.open.wait(60)
+        return super().runs(encodings)
+
+    async def until_entered(self) -> None:
+        await asyncio.to_thread(self.entered.wait, 60)
+
+
+@pytest.fixture
+def gate(classifier: Classifier) -> Iterator[Gate]:
+    """A closed gate, open at the end in any case."""
+    gate = Gate(classifier)
+    yield gate
+    gate.open.set()
+
+
+def test_where_requests_run(build: Build, classifier: Classifier) -> None:
+    """Small requests and those of some times that size run on the caller's thread, what is larger on another."""
+    threads = []
+
+    class Noting(Classifier):
+        def __init__(self) -> None:
+            vars(self).update(vars(classifier))
+
+        def runs(self, encodings: Any) -> Iterator[dict[int, Prediction]]:
+            threads.append(threading.current_thread())
+            return super().runs(encodings)
+
+        def classify(self, encodings: Any) -> Classification:
+            threads.append(threading.current_thread())
+            return super().classify(encodings)
+
+    def thread(*texts: str) -> set[threading.Thread]:
+        threads.clear()
+        predictions = asyncio.run(ask(build(Noting()), list(texts)))
+        assert [each.tokens for each in predictions] == [len(text.split()) + 1 for text in texts]
+        return set(threads)
+
+    here = {threading.current_thread()}
+    half = MEDIUM[: len(MEDIUM) // 2]
+    for few in (["A great film."], [MEDIUM], [half] * 7, ["a"] * PIECE_ROWS, [half[:4000]] * 16):
+        assert thread(*few) == here
+    for much in ([LONG], [half] * 9, ["a"] * (PIECE_ROWS + 1)):
+        assert thread(*much).isdisjoint(here)
+
+
+def test_requests_of_one_moment_run_together(build: Build, classifier: Classifier) -> None:
+    """Small requests that come together share a run and are answered as if alone, each with its statistics."""
+    texts = [f"{'great ' * (number % 3)}{'awful ' * (number % 2)}film" for number in range(8)]
+    dataplane = build()
+    statistics = dataplane.repository.get().statistics
+
+    async def together() -> list[list[Prediction]]:
+        return await asyncio.gather(*(ask(dataplane, [text]) for text in texts))
+
+    for text, [prediction] in zip(texts, asyncio.run(together()), strict=True):
+        assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
+    assert (statistics["texts"], statistics["successes"], statistics["runs"]) == (8, 8, 1)
+
+
+def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
+    """With batching on, everything runs on the thread, in batches of the size of the settings, within all limits."""
+    gate = Gate(classifier)
+
+    async def story() -> None:
+        dataplane = build(gate, batching="on", batching_rows=4, max_batch_texts=9, max_pending_texts=9)
+        tasks = [asyncio.create_task(ask(dataplane, ["a great film"]))]
+        await gate.until_entered()
+        tasks += [asyncio.create_task(ask(dataplane, ["awful", "fine"])) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await ask(dataplane, ["one too many"])
+        with pytest.raises(DeadlineExceeded):
+            tasks.pop().cancel()
+            await asyncio.sleep(0)
+            await ask(dataplane, ["late"], 0.01)
+        gate.open.set()
+        assert [len(await task) for task in tasks] == [1, 2, 2, 2]
+        assert gate.pieces == 1 + 2
+        assert [each.score for each in await ask(dataplane, ["great", "bad"] * 4)] == pytest.approx(
+            [each.score for each in classifier.predict(["great", "bad"])] * 4, abs=1e-6
+        )
+        assert gate.pieces == 1 + 2 + 2
+
+    asyncio.run(story())
+
+
+def test_large_batch_keeps_order(build: Build, classifier: Classifier) -> None:
+    """A batch of many pieces is answered whole and in order."""
+    texts = [f"{'great ' * (number % 7)}{'awful ' * (number % 11)}{'word ' * number}" for number in range(301)]
+    predictions = asyncio.run(ask(build(), texts))
+    assert [each.tokens for each in predictions] == [number % 7 + number % 11 + number + 1 for number in range(301)]
+    for text, prediction in zip(texts, predictions, strict=True):
+        assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
+
+
+def test_limits(build: Build) -> None:
+    """What is over a limit is refused; what is at the limit is not."""
+    dataplane = build(max_batch_texts=2, max_text_characters=10)
+    assert len(asyncio.run(ask(dataplane, ["x" * 10, ""]))) == 2
+    with pytest.raises(TooLarge, match="text 1: 11 characters; the limit is 10"):
+        asyncio.run(ask(dataplane, ["", "x" * 11]))
+    with pytest.raises(TooLarge, match="3 texts in one request; the limit is 2"):
+        asyncio.run(ask(dataplane, ["", "", ""]))
+    with pytest.raises(Invalid, match="at least one text"):
+        asyncio.run(ask(dataplane, []))
+
+
+def test_counters(build: Build) -> None:
+    """Texts that were answered are counted, refused ones are not."""
+    dataplane = build(max_batch_texts=40)
+    asyncio.run(ask(dataplane, ["great qwertyuiop"]))
+    asyncio.run(ask(dataplane, [LONG] * 40))
+    with pytest.raises(TooLarge):
+        asyncio.run(ask(dataplane, [""] * 41))
+    samples = read(dataplane.metrics)
+    assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 41
+    assert value(samples, "sentiment_truncated_texts_total", model="imdb-cnn") == 40
+
+
+def test_overload(build: Build, gate: Gate) -> None:
+    """Beyond the texts that may wait, large requests are refused at once; small ones and later ones are not."""
+
+    async def story() -> None:
+        dataplane = build(gate, max_batch_texts=4, max_pending_texts=6)
+        first = asyncio.create_task(ask(dataplane, [LONG] * 4))
+        await gate.until_entered()
+        second = asyncio.create_task(ask(dataplane, [LONG] * 2))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="6 texts are waiting and 1 more would pass the limit of 6"):
+            await ask(dataplane, [LONG])
+        with pytest.raises(Overloaded):
+            await ask(dataplane, [MEDIUM])
+        gate.open.set()
+        assert len(await ask(dataplane, ["small"])) == 1
+        assert [len(await task) for task in (first, second)] == [4, 2]
+        assert len(await ask(dataplane, [LONG] * 4)) == 4
+
+    asyncio.run(story())
+
+
+def test_too_many_small_requests(build: Build) -> None:
+    """Of the small requests of one moment, those beyond the limit are refused and the others answered."""
+
+    async def story() -> None:
+        dataplane = build(max_concurrent_requests=5)
+        for _ in range(2):
+            results = await asyncio.gather(*(ask(dataplane, ["film"]) for _ in range(8)), return_exceptions=True)
+            refused = [each for each in results if isinstance(each, Overloaded)]
+            assert len(refused) == 3 and len([each for each in results if isinstance(each, list)]) == 5
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.gather(ask(dataplane, ["film"], 0.0), ask(dataplane, ["film"]))
+
+    asyncio.run(story())
+
+
+def test_large_requests_are_parsed_in_turn(build: Build) -> None:
+    """Between two large requests that are parsed, a small one that comes meanwhile is answered."""
+
+    async def story() -> list[str]:
+        dataplane = build()
+        order: list[str] = []
+
+        async def parse_large() -> None:
+            await dataplane.parsing_turn(8_000_000)
+            order.append("large")
+
+        async def answer_small() -> None:
+            await ask(dataplane, ["good"])
+            order.append("small")
+
+        await asyncio.gather(*(parse_large() for _ in range(3)), answer_small())
+        return order
+
+    assert asyncio.run(story()) == ["small", "large", "large", "large"]
+
+
+def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
+    """Before a large request is read it is known whether there is a place; with nothing waiting there always is."""
+
+    async def story() -> None:
+        dataplane = build(gate, max_batch_texts=4, max_pending_texts=4)
+        dataplane.expect_large()
+        running = asyncio.create_task(ask(dataplane, [LONG]))
+        await gate.until_entered()
+        with pytest.raises(Overloaded):
+            dataplane.expect_large()
+        gate.open.set()
+        await running
+        dataplane.expect_large()
+
+    asyncio.run(story())
+
+
+def test_cancelled_request(build: Build, gate: Gate) -> None:
+    """A caller who leaves gives the place back, and what was not begun is not done."""
+
+    async def story() -> None:
+        dataplane = build(gate, max_batch_texts=100, max_pending_texts=100)
+        task = asyncio.create_task(ask(dataplane, [LONG] * 100))
+        await gate.until_entered()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.open.set()
+        assert len(await ask(dataplane, [LONG] * 100)) == 100
+        assert gate.pieces == 1 + -(-100 // PIECE_ROWS)
+
+    asyncio.run(story())
+
+
+def test_deadline(build: Build, gate: Gate) -> None:
+    """No answer within the request timeout is an error, and the place is free again."""
+
+    async def story() -> None:
+        dataplane = build(gate, max_batch_texts=100, max_pending_texts=100, request_timeout=0.05)
+        with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.05 s"):
+            await ask(dataplane, [LONG] * 100)
+        with pytest.raises(DeadlineExceeded):
+            await ask(dataplane, [LONG] * 100)
+        assert gate.pieces == 1
+
+    asyncio.run(story())
+
+
+def test_failure_gives_the_place_back(build: Build, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large request that fails does not count as waiting for ever."""
+
+    def fail(self: Gate, *_: Any) -> Iterator[dict[int, Prediction]]:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Gate, "runs", fail)
+
+    async def story() -> None:
+        dataplane = build(gate, max_batch_texts=4, max_pending_texts=4)
+        for text in (LONG, MEDIUM):
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="broken"):
+                    await ask(dataplane, [text] * 4)
+
+    asyncio.run(story())
+
+
+def test_close(build: Build, gate: Gate) -> None:
+    """Closing drops what waits and lets the running piece finish."""
+
+    async def story() -> None:
+        dataplane = build(gate)
+        tasks = [asyncio.create_task(ask(dataplane, [LONG])) for _ in range(3)]
+        await gate.until_entered()
+        gate.open.set()
+        await asyncio.to_thread(dataplane.close)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert any(isinstance(result, list) for result in results)
+
+    asyncio.run(story())
+
+
+def test_callers_own_limit(build: Build, gate: Gate) -> None:
+    """A caller may set a shorter limit than the settings have."""
+
+    async def story() -> None:
+        with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.05 s"):
+            await ask(build(gate), [LONG], 0.05)
+
+    asyncio.run(story())
+
+
+def test_ids_answer_as_their_text(build: Build, classifier: Classifier) -> None:
+    """Ids that a caller made give the answer of the text they were made of, padded in front by the caller or not."""
+    dataplane = build()
+    model = dataplane.repository.get()
+    texts = ["A great film.", "Dull, long and dull again."]
+    rows = [encoding.ids for encoding in classifier.encode(texts)]
+    expected = [each.score for each in classifier.predict(texts)]
+    for time in (max(map(len, rows)), 50, 400):
+        predictions = asyncio.run(dataplane.predict_ids(model, pad(rows, time)))
+        assert [each.score for each in predictions] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (np.full((1, 3), -1), "ids run from 0 to 4999"),
+        (np.full((2, 3), 5000), "ids run from 0 to 4999"),
+        (np.zeros((1, 0)), "0 ids a text"),
+        (np.zeros((1, 401)), "401 ids a text; the model reads 1 to 400"),
+        (np.zeros((0, 3)), "at least one text"),
+    ],
+)
+def test_ids_that_cannot_be_read(build: Build, ids: Any, message: str) -> None:
+    """Ids outside the vocabulary and rows of no possible length are refused."""
+    dataplane = build()
+    with pytest.raises(Invalid, match=message):
+        asyncio.run(dataplane.predict_ids(dataplane.repository.get(), ids.astype(np.int32)))
+
+
+def test_statistics(build: Build, classifier: Classifier) -> None:
+    """Requests, rows and runs are counted for each model, failures apart."""
+    dataplane = build(Gate(classifier), max_batch_texts=40)
+    model = dataplane.repository.get()
+    assert isinstance(model, Gate)
+    model.open.set()
+    model.statistics = Statistics(model.labels)
+    asyncio.run(ask(dataplane, ["one"]))
+    asyncio.run(ask(dataplane, ["text"] * 40))
+    with pytest.raises(TooLarge):
+        asyncio.run(ask(dataplane, ["text"] * 41))
+    statistics = model.statistics
+    assert (statistics["texts"], statistics["runs"]) == (41, 3)
+    assert (statistics["successes"], statistics["failures"]) == (2, 1)
+    stages = sum(statistics.stage_time(stage) for stage in ("queue", "tokenize", "infer"))
+    assert stages + statistics["output_time"] == statistics["success_time"]

@@ -1,0 +1,126 @@
+"""The engine: a graph of the contract runs, any other is refused with a reason."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from model.artifact import Artifact
+from service.errors import StartupError
+from service.inference.engine import CPU, Engine, GraphError
+from tests.service.artifacts import WEIGHTS, WORDS, probabilities, table_graph
+
+
+def tokens(*rows: list[int]) -> npt.NDArray[np.int32]:
+    return np.array(rows, np.int32)
+
+
+def test_run() -> None:
+    """Ids go in, float32 probabilities come out, a row each."""
+    answers = Engine(table_graph()).run(tokens([1, 3, 3], [1, 4, 0]), 3)
+    assert answers.dtype == np.float32
+    np.testing.assert_allclose(answers[0], probabilities(["praise", "praise"]), atol=1e-6)
+    np.testing.assert_allclose(answers[1], probabilities(["question"]), atol=1e-6)
+
+
+def test_time() -> None:
+    """The number of columns is known where the graph takes only one, and None where it takes any."""
+    assert Engine(table_graph()).time is None
+    assert Engine(table_graph(shape=("batch", 7))).time == 7
+
+
+def test_run_from_several_threads(artifact: Artifact) -> None:
+    """Runs at once do not get in each other's way."""
+    engine = Engine(artifact.graph)
+    batches = [np.full((4, 20), number, np.int32) for number in range(3, 43)]
+    alone = [engine.run(batch, 20) for batch in batches]
+    together = threading.Barrier(4)
+
+    def run(number: int) -> bool:
+        if number < 4:
+            together.wait()
+        return np.array_equal(engine.run(batches[number], 20), alone[number])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(len(batches))))
+
+
+def test_a_shape_again() -> None:
+    """A run sees nothing of an earlier one of the same shape, be it longer rows, more of them or one that failed."""
+    engine = Engine(table_graph())
+    texts: list[list[list[int]]] = [[[1, 3, 3, 4], [3, 4]], [[3]], [[4, 4, 4], [len(WEIGHTS)]], [[5], [1, 3]], []]
+    for given in texts * 2:
+        row_ids = [np.array(row, np.int32) for row in given]
+        if len(WEIGHTS) in chain(*given):
+            with pytest.raises(GraphError):
+                engine.run(row_ids, 4, 2)
+            continue
+        words = [[WORDS[number - 3] for number in row if number >= 3] for row in given]
+        answers = engine.run(row_ids, 4, 2)
+        assert answers.shape == (2, 3)
+        for answer, each in zip(answers, [*words, [], []], strict=False):
+            np.testing.assert_allclose(answer, probabilities(each), atol=1e-6)
+
+
+def test_answers_stay() -> None:
+    """What a run answered does not change when the next one of its shape comes."""
+    engine = Engine(table_graph())
+    first = engine.run(tokens([1, 3]), 2)
+    kept = first.copy()
+    engine.run(tokens([1, 4]), 2)
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_more_shapes_than_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of shapes is bounded, and any number of them is answered."""
+    monkeypatch.setattr("service.inference.engine._MOST_SHAPES", 3)
+    engine = Engine(table_graph())
+    for time in [*range(1, 9)] * 2:
+        answers = engine.run(tokens([3]), time)
+        np.testing.assert_allclose(answers[0], probabilities(["praise"]), atol=1e-6)
+        assert len(engine._slots) <= 3
+
+
+@pytest.mark.parametrize(
+    ("graph", "reason"),
+    [
+        (b"", "cannot open"),
+        (b"no graph at all", "cannot open"),
+        (table_graph(names=("ids", "probabilities")), "must map tokens to probabilities"),
+        (table_graph(names=("tokens", "scores")), "must map tokens to probabilities"),
+        (table_graph(shape=("batch",)), "int32 [batch, time]"),
+        (table_graph(activation="Transpose"), "give float32 [batch, outputs]"),
+        (table_graph(shape=("batch", "time", 1)), "int32 [batch, time]"),
+    ],
+)
+def test_foreign_graph(graph: bytes, reason: str) -> None:
+    """A graph that does not open, or with other inputs or outputs, is refused with a reason."""
+    with pytest.raises(GraphError) as refusal:
+        Engine(graph)
+    assert reason in str(refusal.value)
+
+
+def test_failing_run() -> None:
+    """What ONNX Runtime cannot run is a GraphError, whatever it raises itself."""
+    engine = Engine(table_graph())
+    with pytest.raises(GraphError, match="cannot run"):
+        engine.run(tokens([len(WEIGHTS)]), 1)
+
+
+def test_cuda_asked_for() -> None:
+    """Without a working CUDA, asking for it is an error that says why."""
+    with pytest.raises(StartupError, match=r"CUDA .* does not work here: .+"):
+        Engine(table_graph(), provider="cuda", device=63)
+
+
+def test_automatic_provider(caplog: pytest.LogCaptureFixture) -> None:
+    """`auto` answers on the CPU where CUDA does not work, and one line says why."""
+    with caplog.at_level(logging.INFO):
+        engine = Engine(table_graph(), provider="auto", device=63)
+    assert engine.provider == CPU
+    assert engine.run(tokens([1]), 1).shape == (1, 3)
+    assert [record.getMessage()[:19] for record in caplog.records] == ["running on the CPU:"]

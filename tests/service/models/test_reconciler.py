@@ -1,0 +1,621 @@
+"""The model repository live: versions come, go and turn out bad under traffic, and nobody gets a wrong answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+
+from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from model.artifact import Artifact, read_artifact
+from service.grpc.protos import inference_pb2 as oip
+from service.grpc.protos import sentiment_pb2 as pb
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
+from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
+from tests.service.grpc.channels import connect
+from tests.service.process.test_supervisor import children, connections, versions
+from tests.service.telemetry.test_metrics import series, value
+
+#: Scans of the repository a second: often, since the tests wait for them.
+WATCH = ("--watch-interval", "0.1")
+
+#: More texts than run at once, so that a version that comes while they run finds them half done.
+BATCH = 80
+
+
+def strength(version: int) -> float:
+    """What a word weighs in a version of `tickets`."""
+    return 1 + version / 8
+
+
+def answers(version: int) -> float:
+    """The score that a version gives to one word of praise."""
+    return float(probabilities(["praise"], strength(version))[0])
+
+
+class Traffic:
+    """Callers who ask `tickets` without a pause, and check that every answer is right for the version it is from."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.faults: list[str] = []
+        self.seen: Counter[int] = Counter()
+        self._server = server
+        self._grown = threading.Condition()
+        self._over = threading.Event()
+        kinds = (self._native, self._batch, self._open_inference, self._typed, self._stream, self._native)
+        self._callers = [threading.Thread(target=self._call, args=(kind,)) for kind in kinds]
+
+    def __enter__(self) -> Traffic:
+        for caller in self._callers:
+            caller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for caller in self._callers:
+            caller.join(PATIENCE)
+
+    def until(self, version: int) -> None:
+        """Wait until a version answers."""
+        self.more(version, self.seen[version] + 1)
+
+    def more(self, version: int, count: int) -> None:
+        """Wait until a version has given so many answers."""
+        with self._grown:
+            assert self._grown.wait_for(lambda: self.seen[version] >= count or self.faults, PATIENCE), self.seen
+        assert not self.faults, self.faults[:3]
+
+    def flow(self) -> None:
+        """Wait for some answers of whatever version."""
+        total = self.seen.total()
+        with self._grown:
+            assert self._grown.wait_for(lambda: self.seen.total() >= total + 30 or self.faults, PATIENCE)
+        assert not self.faults, self.faults[:3]
+
+    def _call(self, kind: Callable[[], Iterator[list[tuple[str, float]]]]) -> None:
+        try:
+            for answer in kind():
+                versions = {int(version) for version, _ in answer}
+                fault = len(versions) != 1 or any(
+                    score != pytest.approx(answers(int(version)), abs=1e-6) for version, score in answer
+                )
+                with self._grown:
+                    self.seen.update(versions)
+                    if fault:
+                        self.faults.append(f"mixed: {sorted(set(answer))}")
+                    self._grown.notify_all()
+                if self._over.is_set():
+                    return
+        except Exception as error:
+            with self._grown:
+                self.faults.append(f"failed: {error!r}")
+                self._grown.notify_all()
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=self._server.url, timeout=PATIENCE, trust_env=False)
+
+    def _native(self) -> Iterator[list[tuple[str, float]]]:
+        with self._client() as client:
+            while True:
+                answer = client.post("/v1/predict", json={"text": "praise"}).raise_for_status().json()
+                yield [(answer["model"]["version"], answer["score"])]
+
+    def _batch(self) -> Iterator[list[tuple[str, float]]]:
+        with self._client() as client:
+            while True:
+                answer = client.post("/v1/predict_batch", json={"texts": ["praise"] * BATCH, "model": "tickets"})
+                predictions = answer.raise_for_status().json()["predictions"]
+                yield [(each["model"]["version"], each["score"]) for each in predictions]
+
+    def _open_inference(self) -> Iterator[list[tuple[str, float]]]:
+        tensor = {"name": "text", "datatype": "BYTES", "shape": [BATCH, 1], "data": ["praise"] * BATCH}
+        body = {"inputs": [tensor], "outputs": [{"name": "score"}]}
+        with self._client() as client:
+            while True:
+                answer = client.post("/v2/models/tickets/infer", json=body).raise_for_status().json()
+                yield [(answer["model_version"], score) for score in answer["outputs"][0]["data"]]
+
+    def _typed(self) -> Iterator[list[tuple[str, float]]]:
+        with connect(self._server) as channel:
+            sentiment: Any = SentimentStub(channel)
+            while True:
+                answer = sentiment.PredictBatch(pb.PredictBatchRequest(texts=["praise"] * BATCH), timeout=PATIENCE)
+                yield [(each.version, each.score) for each in answer.predictions]
+
+    def _stream(self) -> Iterator[list[tuple[str, float]]]:
+        """One stream for all the time: its messages go to whatever version is the newest."""
+        with connect(self._server) as channel:
+            sentiment: Any = SentimentStub(channel)
+            more = threading.Semaphore()
+
+            def texts() -> Iterator[Any]:
+                while True:
+                    more.acquire()
+                    yield pb.PredictRequest(text="praise", model="tickets")
+
+            for answer in sentiment.PredictStream(texts()):
+                yield [(answer.version, answer.score)]
+                more.release()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with version 1 of `tickets`, and a version 1 of `calls`."""
+    publish(tmp_path, 1)
+    publish_table(tmp_path, name="calls")
+    return tmp_path
+
+
+@pytest.fixture
+def server(repository: Path) -> Iterator[ServerProcess]:
+    """Two workers that watch it."""
+    flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", *WATCH, *PATIENT)
+    with ServerProcess(*flags, repository=repository) as process:
+        yield process
+
+
+def publish(repository: Path, version: int) -> Artifact:
+    """The version of `tickets` that comes next, which must be this one."""
+    artifact = publish_strength(repository, strength(version))
+    assert artifact.manifest.version == version
+    return artifact
+
+
+def index(client: httpx.Client) -> dict[tuple[str, str], tuple[str, str]]:
+    """State and reason of every version."""
+    entries = client.post("/v2/repository/index").json()
+    return {(each["name"], each["version"]): (each["state"], each["reason"]) for each in entries}
+
+
+def state(server: ServerProcess, version: int, client: httpx.Client | None = None) -> tuple[str, str]:
+    """State and reason of a version of `tickets`."""
+    return index(client or server.client).get(("tickets", str(version)), ("", ""))
+
+
+@contextmanager
+def client_of(server: ServerProcess, worker: int) -> Iterator[httpx.Client]:
+    """A connection of that worker process."""
+    with ExitStack() as stack:
+        while True:
+            before = connections(worker, server.port)
+            client = httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False)
+            stack.enter_context(client).get("/livez")
+            if connections(worker, server.port) > before:
+                yield client
+                return
+
+
+def loads(server: ServerProcess) -> tuple[int, int]:
+    """How many versions were loaded and how many refused."""
+    samples = series(server.client.get("/metrics").text)
+    loaded, refused = (value(samples, "sentiment_model_loads_total", outcome=each) for each in ("loaded", "refused"))
+    return int(loaded), int(refused)
+
+
+def gauge(server: ServerProcess) -> set[tuple[str, ...]]:
+    """What the metrics say of versions: model, version, state, reason."""
+    samples = series(server.client.get("/metrics").text)
+    rows = [dict(labels) for name, labels in samples if name == "sentiment_model_state"]
+    return {(row["model"], row["version"], row["state"], row["reason"]) for row in rows}
+
+
+def copy_slowly(artifact: Path, place: Path, pause: Callable[[], None]) -> None:
+    """Copy an artifact in pieces, as over a slow line, with time enough to look at it between them."""
+    place.mkdir()
+    for name in ("model.onnx", "manifest.json", "tokenizer.json"):
+        content = (artifact / name).read_bytes()
+        half = len(content) // 2
+        for piece in (content[:half], content[half:]):
+            with (place / name).open("ab") as file:
+                file.write(piece)
+            pause()
+
+
+def test_versions_come_and_go_under_traffic(server: ServerProcess, repository: Path, tmp_path_factory: Any) -> None:
+    """Good versions are swapped in, bad ones refused, gone ones left; no request fails and no answer is mixed."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for version in (1, 2, 3):
+        publish(elsewhere, version)
+    with Traffic(server) as traffic:
+        traffic.until(1)
+
+        publish(repository, 2)
+        traffic.until(2)
+        eventually(lambda: state(server, 1)[0] == "UNAVAILABLE")
+        assert state(server, 1) == ("UNAVAILABLE", "not among the versions to serve: newest:1")
+        assert versions(server, 8) == {"2": 8}
+        assert loads(server) == (1, 0)
+
+        copy_slowly(elsewhere / "tickets" / "3", repository / "tickets" / "3", traffic.flow)
+        traffic.until(3)
+        eventually(lambda: state(server, 2)[0] == "UNAVAILABLE")
+        assert versions(server, 8) == {"3": 8}
+        loaded, refused = loads(server)
+        assert loaded == 2
+
+        graph = publish(elsewhere, 4).path / "model.onnx"
+        content = graph.read_bytes()
+        graph.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        graph.parent.rename(repository / "tickets" / "4")
+        graph = repository / "tickets" / "4" / "model.onnx"
+        server.wait_for_log(rf"ERROR .*refused a version of tickets: {graph}.* version=4 fault=damaged")
+        name, reason = state(server, 4)
+        assert name == "UNAVAILABLE" and "SHA-256" in reason and str(graph) in reason
+        assert gauge(server) == {
+            ("calls", "1", "ready", ""),
+            ("tickets", "3", "ready", ""),
+            ("tickets", "4", "refused", "damaged"),
+        }
+        assert loads(server) == (2, refused + 1)
+        [_, status] = sorted(
+            server.client.get("/v1/models/tickets").json()["model_version_status"], key=lambda each: each["version"]
+        )
+        assert (status["state"], status["status"]["error_message"]) == ("END", reason)
+        traffic.flow()
+        assert loads(server) == (2, refused + 1), "it is refused once"
+        assert versions(server, 8) == {"3": 8}
+
+        graph.write_bytes(content)
+        traffic.until(4)
+        eventually(lambda: ("tickets", "3", "ready", "") not in gauge(server))
+        assert gauge(server) == {("calls", "1", "ready", ""), ("tickets", "4", "ready", "")}
+        assert versions(server, 8) == {"4": 8}
+
+        wrong = {"text": "praise praise question", "probabilities": GOLDEN.tolist()}
+        publish_strength(repository, strength(5), golden=wrong)
+        server.wait_for_log(r"refused a version of tickets: .*5/model.onnx: answers the golden text .* fault=graph")
+        assert ("tickets", "5", "refused", "graph") in gauge(server)
+        shutil.rmtree(repository / "tickets" / "5")
+        eventually(lambda: state(server, 5) == ("", ""))
+
+        shutil.rmtree(repository / "tickets" / "4")
+        before = traffic.seen[3]
+        traffic.more(3, before + 1)
+        eventually(lambda: state(server, 4) == ("", ""))
+        assert versions(server, 8) == {"3": 8}
+
+        traffic.flow()
+    assert not traffic.faults
+    assert set(traffic.seen) == {1, 2, 3, 4}
+    replace_workers(server)
+    assert versions(server, 8) == {"3": 8}, "workers that are forked later serve the same"
+    assert snapshots(server.process.pid) == 1, "of what is served and came later"
+    eventually(lambda: [snapshots(pid) for pid in children(server.process.pid)] == [0, 0])
+    assert gauge(server) == {("calls", "1", "ready", ""), ("tickets", "3", "ready", "")}
+
+
+def replace_workers(server: ServerProcess) -> None:
+    """Kill all workers, and wait until the supervisor knows, since a connection that a dying one gets is lost."""
+    workers = set(children(server.process.pid))
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not workers & set(children(server.process.pid)))
+
+
+def snapshots(pid: int) -> int:
+    """The versions whose files a process holds in memory."""
+    held = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            held += "memfd:artifact" in str(descriptor.readlink())
+    return held
+
+
+def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path) -> None:
+    """However often and by whomever one model is loaded and unloaded, the other one answers, and all workers agree."""
+    publish_table(repository, name="calls")
+    unload, load = (f"/v2/repository/models/calls/{each}" for each in ("unload", "load"))
+
+    def storm(number: int) -> None:
+        with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as client:
+            for turn in range(6):
+                status = client.post(unload if (number + turn) % 2 else load).status_code
+                assert status in (200, 400, 404)
+
+    def storm_grpc() -> None:
+        with connect(server) as channel:
+            stub: Any = GRPCInferenceServiceStub(channel)
+            for turn in range(6):
+                try:
+                    if turn % 2:
+                        stub.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="calls"))
+                    else:
+                        stub.RepositoryModelLoad(oip.RepositoryModelLoadRequest(model_name="calls"))
+                except grpc.RpcError as error:
+                    refusal: Any = error
+                    assert refusal.code().name in ("NOT_FOUND", "INVALID_ARGUMENT")
+
+    with Traffic(server) as traffic:
+        traffic.until(1)
+        callers = [threading.Thread(target=storm, args=(number,)) for number in range(4)]
+        callers.append(threading.Thread(target=storm_grpc))
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(PATIENCE)
+        client = server.client
+        client.post(load)
+        assert client.post(unload).status_code == 200
+        assert asked(server, "calls") == {"404": 8}
+        traffic.flow()
+        assert index(server.client)["calls", "2"] == ("UNAVAILABLE", "unloaded"), "the watcher leaves it so"
+        assert client.post(load).status_code == 200
+        assert asked(server, "calls") == {"2": 8}
+    assert not traffic.faults
+    assert "Traceback" not in "".join(server.log)
+
+
+def test_unload_lets_requests_finish(repository: Path) -> None:
+    """Who was being answered when a model is unloaded gets the whole answer, and the next one is told it is gone."""
+    shutil.copytree(MODEL_REPOSITORY / "imdb-cnn", repository / "imdb-cnn")
+    words = read_artifact(repository / "imdb-cnn" / "1").tokenizer.words
+    text = " ".join(sorted(words, key=len)[:399])
+    count = 20_000  # texts, some seconds of work: an unload takes a few hundredths of one
+    body = json.dumps({"texts": [text] * count, "model": "imdb-cnn"}).encode()
+    limits = ("--max-batch-texts", str(count), "--max-pending-texts", str(count), "--max-body-bytes", str(10**8))
+    flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", *limits)
+    with ServerProcess(*flags, repository=repository) as server, ThreadPoolExecutor(1) as pool:
+        url = f"{server.url}/v1/predict_batch"
+        running = pool.submit(httpx.post, url, content=body, timeout=PATIENCE, trust_env=False)
+
+        def is_running() -> bool:
+            assert not running.done(), f"too small to be overtaken: {running.result().status_code}"
+            return value(series(server.client.get("/metrics").text), "sentiment_texts_waiting") > 0
+
+        eventually(is_running)
+        assert server.client.post("/v2/repository/models/imdb-cnn/unload").status_code == 200
+        assert is_running()
+        answer = running.result()
+        assert answer.status_code == 200
+        assert Counter(each["model"]["version"] for each in answer.json()["predictions"]) == {"1": count}
+        assert asked(server, "imdb-cnn") == {"404": 8}
+
+
+def asked(server: ServerProcess, model: str, version: str = "") -> Counter[str]:
+    """Which version of a model answers on each of eight connections, or the status of the refusal."""
+    found: Counter[str] = Counter()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(base_url=server.url, trust_env=False)) for _ in range(8)]
+        for client in clients:
+            answer = client.post("/v1/predict", json={"text": "x", "model": model, "version": version})
+            found[answer.json()["model"]["version"] if answer.status_code == 200 else str(answer.status_code)] += 1
+    return found
+
+
+@pytest.fixture
+def both(repository: Path) -> Iterator[ServerProcess]:
+    """Two workers that serve the two newest versions of `tickets`, of which there are three, and watch for more."""
+    publish(repository, 2)
+    publish(repository, 3)
+    flags = ("--workers", "2", "--default-model", "tickets", "--versions", "newest:1 tickets=newest:2", *WATCH)
+    with ServerProcess(*flags, repository=repository) as process:
+        yield process
+
+
+def by_version(server: ServerProcess, model: str, version: str) -> dict[str, float]:
+    """The score of one word of praise over every protocol that can name a version."""
+
+    def post(path: str, **body: Any) -> Any:
+        return server.client.post(path, json=body).raise_for_status().json()
+
+    place = f"models/{model}" + (f"/versions/{version}" if version else "")
+    named = {"model": model, "version": version}
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": ["praise"]}
+    wish = [{"name": "score"}]
+    scores: dict[str, Any] = {
+        "native": post("/v1/predict", text="praise", **named)["score"],
+        "native batch": post("/v1/predict_batch", texts=["praise"], **named)["predictions"][0]["score"],
+        "open inference": post(f"/v2/{place}/infer", inputs=[tensor], outputs=wish)["outputs"][0]["data"][0],
+        "TensorFlow Serving": post(f"/v1/{place}:predict", instances=["praise"])["predictions"][0]["score"],
+    }
+    message = oip.ModelInferRequest(model_name=model, model_version=version)
+    message.inputs.add(name="text", datatype="BYTES", shape=[1, 1]).contents.bytes_contents.append(b"praise")
+    message.outputs.add(name="score")
+    with connect(server) as channel:
+        sentiment: Any = SentimentStub(channel)
+        infer: Any = GRPCInferenceServiceStub(channel)
+        request = pb.PredictRequest(text="praise", **named)
+        batch = sentiment.PredictBatch(pb.PredictBatchRequest(texts=["praise"], **named))
+        return scores | {
+            "open inference, gRPC": np.frombuffer(infer.ModelInfer(message).raw_output_contents[0], "<f4")[0],
+            "typed": sentiment.Predict(request).score,
+            "typed batch": batch.predictions[0].score,
+            "typed stream": next(sentiment.PredictStream(iter([request]))).score,
+        }
+
+
+def test_versions_side_by_side(both: ServerProcess, repository: Path) -> None:
+    """Every protocol answers with the version that is named, and with the newest where none is."""
+    for version, answering in {"": 3, "3": 3, "2": 2}.items():
+        scores = by_version(both, "tickets", version)
+        assert scores == pytest.approx(dict.fromkeys(scores, answers(answering)), abs=1e-6)
+    client = both.client
+    for path, body in (
+        ("/v1/models/tickets/versions/2:predict", {"instances": ["praise"]}),
+        ("/v1/models/tickets:predict", {"instances": ["praise"]}),
+        ("/", {"inputs": "praise"}),
+        ("/predict", {"inputs": "praise"}),
+        ("/invocations", {"inputs": "praise"}),
+    ):
+        headers = client.post(path, json=body).headers
+        expected = "2" if "versions/2" in path else "3"
+        assert (headers["x-model-name"], headers["x-model-version"]) == ("tickets", expected)
+    assert client.get("/v2/models/tickets").json()["versions"] == ["2", "3"]
+    assert [each["version"] for each in client.get("/v1/models").json()["models"]] == ["1", "3", "2"]
+    assert [each["version"] for each in client.get("/v1/models/tickets").json()["model_version_status"]] == ["3", "2"]
+    assert [each["version"] for each in client.get("/v2/models/tickets/stats").json()["model_stats"]] == ["3", "2"]
+    samples = series(client.get("/metrics").text)
+    assert value(samples, "sentiment_texts_total", model="tickets", version="3") == 2 * 8 + 4
+    assert value(samples, "sentiment_texts_total", model="tickets", version="2") == 8 + 1
+    assert state(both, 1) == ("UNAVAILABLE", "not among the versions to serve: newest:2")
+    assert client.post("/v1/predict", json={"text": "x", "version": "1"}).status_code == 404
+    publish(repository, 4)
+    eventually(lambda: asked(both, "tickets", "2") == {"404": 8})
+    assert asked(both, "tickets", "3") == {"3": 8}
+    assert asked(both, "tickets") == {"4": 8}
+
+
+def test_what_disappears(server: ServerProcess, repository: Path) -> None:
+    """A model whose folder is gone is served no more; the default one stays until something is there to replace it,
+    and all stay where the whole repository is gone, as with a mount that was lost.
+    """
+    hidden = repository.with_name("hidden")
+    repository.rename(hidden)
+    server.wait_for_log(rf"WARNING .*{repository}: cannot be read .*; what is served stays")
+    assert asked(server, "calls") == asked(server, "") == {"1": 8}
+    assert server.client.post("/v2/repository/index").status_code == 503
+    assert server.client.post("/v2/repository/models/calls/load").status_code == 503
+    hidden.rename(repository)
+
+    shutil.rmtree(repository / "tickets")
+    server.wait_for_log(r"holds no model 'tickets' any more; what is served stays")
+    assert state(server, 1) == ("READY", "its folder is gone")
+    shutil.rmtree(repository / "calls")
+    server.wait_for_log(rf"{repository}: no model in it any more; what is served stays")
+    publish_table(repository, name="others")
+    eventually(lambda: asked(server, "calls") == {"404": 8})
+    eventually(lambda: asked(server, "others") == {"1": 8})
+    assert asked(server, "") == {"1": 8} and server.client.get("/readyz").status_code == 200
+    replace_workers(server)
+    assert asked(server, "") == asked(server, "others") == {"1": 8}, "what was read once is not read again"
+    publish_strength(repository, strength(7))
+
+    def replaced() -> bool:
+        score = server.client.post("/v1/predict", json={"text": "praise"}).json()["score"]
+        return bool(score == pytest.approx(answers(7), abs=1e-6))
+
+    eventually(replaced)
+
+
+def test_mounts_of_kubernetes(tmp_path: Path) -> None:
+    """A volume that is swapped by a link, as those of Kubernetes are, and that cannot be written to, is followed."""
+    mount = tmp_path / "mount"
+    for number, folder in enumerate(("..2026_01", "..2026_02"), 1):
+        publish(mount / folder, 1)
+        if number == 2:
+            publish(mount / folder, 2)
+    (mount / "..data").symlink_to("..2026_01")
+    (mount / "tickets").symlink_to("..data/tickets")
+    with ServerProcess("--workers", "1", *WATCH, repository=mount) as server:
+        assert versions(server, 2) == {"1": 2}
+        (mount / "..data_tmp").symlink_to("..2026_02")
+        (mount / "..data_tmp").rename(mount / "..data")
+        eventually(lambda: versions(server, 1) == {"2": 1})
+        assert index(server.client) == {
+            ("tickets", "1"): ("UNAVAILABLE", "not among the versions to serve: newest:1"),
+            ("tickets", "2"): ("READY", ""),
+        }
+        assert "refused" not in "".join(server.log) and "ignored" not in "".join(server.log)
+
+
+#: Read by every Python at its start.
+PATCH = """
+import os
+import re
+import service.inference.engine, service.models.repository
+opened = service.models.repository.Repository.open
+def open(self, artifact):
+    if artifact.manifest.version == 2:
+        os.abort()
+    return opened(self, artifact)
+service.models.repository.Repository.open = open
+if os.environ.get("APART"):
+    service.inference.engine.may_use_cuda = lambda provider: True
+"""
+
+
+def patched(folder: Path, **variables: str) -> dict[str, str]:
+    """The environment of a server that is brought down by version 2 of anything."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(PATCH)
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{PROJECT}"} | variables
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_version_that_brings_workers_down(repository: Path, tmp_path: Path, workers: int) -> None:
+    """It is refused after it has ended two workers, one after the other; others answer, and so do their successors."""
+    flags = ("--workers", str(workers), "--default-model", "tickets", *WATCH)
+    with ServerProcess(*flags, repository=repository, **patched(tmp_path / "patch")) as server:
+        publish(repository, 2)
+        server.wait_for_log(r"refused a version of tickets: 2 workers ended while they opened it .*fault=crashed")
+        eventually(lambda: len(children(server.process.pid)) == workers)
+        assert versions(server, 9) == {"1": 9}
+        assert len([line for line in server.log if "is replaced" in line]) == 2
+        assert ("tickets", "2", "refused", "crashed") in gauge(server)
+
+
+def test_workers_that_open_for_themselves(repository: Path, tmp_path: Path) -> None:
+    """Where a worker cannot share what its parent opened, as on a GPU, it opens what the parent read."""
+    variables = patched(tmp_path / "patch", APART="1")
+    flags = ("--workers", "2", "--default-model", "tickets", *WATCH)
+    with ServerProcess(*flags, repository=repository, **variables) as server:
+        shutil.rmtree(repository / "tickets")
+        replace_workers(server)
+        assert versions(server, 4) == {"1": 4}
+
+
+def test_loading(repository: Path) -> None:
+    """While the workers open a version one after the other, all tell that it is loading, also those yet to begin."""
+    flags = ("--workers", "3", "--default-model", "tickets", *WATCH, *PATIENT)
+    with ServerProcess(*flags, repository=repository) as server:
+        _, second, third = children(server.process.pid)
+        with client_of(server, third) as looking:
+            pause(second)  # which comes before the third
+            publish(repository, 2)
+            eventually(lambda: state(server, 2, looking) == ("LOADING", ""))
+            assert state(server, 1, looking) == ("READY", "")
+            os.kill(second, signal.SIGCONT)
+            eventually(lambda: state(server, 2, looking) == ("READY", ""))
+            eventually(lambda: state(server, 1, looking)[0] == "UNAVAILABLE")
+
+
+def test_unloading(server: ServerProcess) -> None:
+    """As long as a request for an unloaded model runs in any worker, each of them tells that it is unloading."""
+    first, second = children(server.process.pid)
+    texts = ["praise " * 500] * 1024
+    with (
+        client_of(server, first) as looking,
+        client_of(server, first) as unloading,
+        client_of(server, second) as asking,
+        ThreadPoolExecutor() as pool,
+    ):
+        answers: list[Future[httpx.Response]] = []
+
+        def runs() -> bool:
+            waiting = re.search(r"^sentiment_texts_waiting (\S+)$", looking.get("/metrics").text, re.MULTILINE)
+            assert waiting is not None
+            return float(waiting[1]) > 0
+
+        def caught() -> bool:
+            """Whether the worker was stopped in the middle of a request; each try asks for one more."""
+            answer = pool.submit(asking.post, "/v1/predict_batch", json={"texts": texts})
+            answers.append(answer)
+            eventually(lambda: runs() or answer.done())
+            pause(second)
+            if runs():
+                return True
+            os.kill(second, signal.SIGCONT)
+            answer.result()
+            return False
+
+        eventually(caught)
+        unload = pool.submit(unloading.post, "/v2/repository/models/tickets/unload")
+        eventually(lambda: state(server, 1, looking) == ("UNLOADING", "requests for it still run"))
+        os.kill(second, signal.SIGCONT)
+        assert (answers[-1].result().status_code, unload.result().status_code) == (200, 200)
+        eventually(lambda: state(server, 1, looking) == ("UNAVAILABLE", "unloaded"))

@@ -1,0 +1,31 @@
+"""The files of an artifact in memory."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from model.artifact import read_artifact, verify
+from service.models import snapshot
+from tests.service.artifacts import publish_table
+
+
+def test_contents(tmp_path: Path) -> None:
+    """What was taken is read again, as often as one likes, whatever has become of the files, and an artifact still."""
+    artifact = publish_table(tmp_path)
+    descriptor = snapshot.take(artifact.contents)
+    for file in artifact.path.iterdir():
+        file.unlink()
+    for _ in range(2):
+        assert snapshot.contents(descriptor) == artifact.contents
+    assert verify(artifact.path, snapshot.contents(descriptor)).manifest == artifact.manifest
+    os.close(descriptor)
+
+
+def test_nobody_can_change_it(tmp_path: Path) -> None:
+    """Whoever has the descriptor can read, and nothing else."""
+    descriptor = snapshot.take(read_artifact(publish_table(tmp_path).path).contents)
+    for attempt in (lambda: os.pwrite(descriptor, b"x", 0), lambda: os.ftruncate(descriptor, 0)):
+        with pytest.raises(PermissionError):
+            attempt()
+    os.close(descriptor)

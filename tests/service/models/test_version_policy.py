@@ -1,0 +1,111 @@
+"""Which versions are served: what a policy chooses, and that every course of events ends where it should."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.models.version_policy import Drop, Forget, Load, Step, VersionPolicy, next_step, settle
+
+VERSIONS = st.integers(1, 6)
+#: Versions of one model with fingerprints of their contents.
+CONTENTS = st.dictionaries(VERSIONS, st.sampled_from("abc"))
+RULES = st.sampled_from(["newest:1", "newest:2", "newest:9", "all", "only:2", "only:1,3,5"])
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("", [9]),
+        ("newest:1", [9]),
+        ("newest:2", [9, 3]),
+        ("newest:9", [9, 3, 1]),
+        ("all", [9, 3, 1]),
+        ("only:3", [3]),
+        ("only:1,9,4", [9, 1]),
+        ("only:4", []),
+        ("all other=only:1", [9, 3, 1]),
+        ("only:1 tickets=newest:2", [9, 3]),
+        ("  tickets=all   only:1 ", [9, 3, 1]),
+    ],
+)
+def test_choice(text: str, chosen: list[int]) -> None:
+    """The rule of a model, else that of all, chooses; the newest comes first."""
+    assert VersionPolicy(text).choose("tickets", [3, 9, 1]) == chosen
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("newest", "newest:0", "newest:-1", "newest:x", "newest:99999", "1", "ALL", "only:", "only:0", "only:1,"),
+        *("only:1 2", "only:" + "9" * 19, "=all", "A=all", "../x=all", "a=b=all", "all newest:1", "x=all x=all"),
+    ],
+)
+def test_what_is_no_policy(text: str) -> None:
+    """Anything else is refused, and so are two rules for the same model."""
+    with pytest.raises(ValueError):
+        VersionPolicy(text)
+
+
+def carry_out(
+    rule: str, present: dict[int, str], served: dict[int, str], refused: dict[int, str], bad: set[str], keep: bool
+) -> tuple[dict[int, str], dict[int, str], list[Step]]:
+    """Take every step there is, with the fingerprints in `bad` refused; what is served and refused in the end."""
+    served, refused = dict(served), dict(refused)
+    steps: list[Step] = []
+    policy = VersionPolicy(rule)
+    while step := next_step(policy, "tickets", present, served, refused, keep=keep):
+        steps.append(step)
+        assert len(steps) < 50, "it goes round in circles"
+        had = bool(served)
+        match step:
+            case Load(version) if present[version] in bad:
+                refused[version] = present[version]
+            case Load(version):
+                served[version] = present[version]
+                refused.pop(version, None)
+            case Drop(version, last):
+                del served[version]
+                assert last == (not served)
+                wanted = policy.choose("tickets", present)
+                assert served or not (keep and had), "the last one goes by itself"
+                assert served or not [each for each in wanted if refused.get(each) != present[each]]
+            case Forget(version):
+                del refused[version]
+    return served, refused, steps
+
+
+@given(RULES, CONTENTS, CONTENTS, CONTENTS, st.sets(st.sampled_from("abc")), st.booleans())
+def test_every_course_of_events_ends(
+    rule: str, present: dict[int, str], served: dict[int, str], refused: dict[int, str], bad: set[str], keep: bool
+) -> None:
+    """From any state the steps end, nothing bad is ever served in place of something good, and what is served in the
+    end is what the policy chooses of all that can be.
+    """
+    end, fingerprints, steps = carry_out(rule, present, served, refused, bad, keep)
+    able = {version for version in present if version in end or fingerprints.get(version) != present[version]}
+    chosen = VersionPolicy(rule).choose("tickets", able)
+    if chosen:
+        assert sorted(end, reverse=True) == chosen
+    else:
+        assert len(end) == (1 if keep and served else 0)
+    for version in chosen:
+        assert present[version] in (end[version], fingerprints.get(version)), "old content without a reason"
+    assert set(fingerprints) <= set(present)
+    assert carry_out(rule, present, end, fingerprints, bad, keep)[2] == [], "there is nothing left to do"
+    loads = [step.version for step in steps if isinstance(step, Load)]
+    assert len(loads) == len(set(loads)), "nothing is tried twice"
+
+
+@given(CONTENTS, CONTENTS, CONTENTS, CONTENTS)
+def test_two_scans(before: dict[int, str], now: dict[int, str], served: dict[int, str], held: dict[int, str]) -> None:
+    """Nothing that moves is loaded, and only what was not there twice, and was served all the time, is dropped."""
+    settled = settle(before, now, served, held)
+    for version, fingerprint in settled.items():
+        assert fingerprint == served.get(version) or fingerprint == before[version] == now[version]
+    for version in served.keys() - settled.keys():
+        assert version in held and version not in before and version not in now
+    for version, fingerprint in now.items():
+        if before.get(version) == fingerprint:
+            assert settled[version] == fingerprint

@@ -1,0 +1,37 @@
+"""The limit of what requests hold in memory."""
+
+import pytest
+
+from service.errors import Overloaded
+from service.network.buffers import Buffers, Charge
+
+
+def test_charges_share_one_limit() -> None:
+    """Requests together hold no more than the limit, and what one lets go of another may have."""
+    buffers = Buffers(100)
+    first, second = Charge(buffers), Charge(buffers)
+    first.add(60)
+    second.add(40)
+    for charge in (first, second):
+        charge.check()
+        with pytest.raises(Overloaded):
+            charge.add(1)
+        with pytest.raises(Overloaded):
+            charge.check()
+    first.release()
+    first.release()
+    third = Charge(buffers)
+    third.add(60)
+    with pytest.raises(Overloaded):
+        third.add(1)
+
+
+def test_what_is_there_already_counts() -> None:
+    """What cannot be refused any more counts all the same, also beyond the limit."""
+    buffers = Buffers(100)
+    buffers.add(150)
+    with pytest.raises(Overloaded):
+        buffers.hold(1)
+    buffers.add(-50)
+    buffers.release(50)
+    assert buffers.hold(50) == 50

@@ -1,0 +1,180 @@
+"""Sockets to listen on: ports, and Unix domain sockets that the clients of a sidecar connect to."""
+
+import errno
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from service.errors import StartupError
+from service.grpc.protos.sentiment_pb2 import PredictRequest
+from service.network.sockets import bind, bind_unix
+from tests.processes import PATIENCE, ServerProcess, eventually, run
+from tests.service.certificates import Authority
+from tests.service.process.test_supervisor import children, sockets
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a" * 70])
+def test_impossible_address(host: str) -> None:
+    """An address that is none of ours, or none at all, is refused in a sentence."""
+    with pytest.raises(StartupError, match=rf"^cannot listen on {host}:0: .*\w"):
+        bind(host, 0)
+
+
+def test_port_taken_at_the_last_moment() -> None:
+    """Two servers may bind before either listens; the slower one says so in a sentence."""
+    with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.socket.getsockname()[1]) as second:
+        first.listen()
+        with pytest.raises(StartupError, match="cannot listen: Address already in use"):
+            second.listen()
+
+
+def test_ipv6() -> None:
+    """The server listens on IPv6 as well as on IPv4."""
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        listener = bind("::1", 0)
+    except StartupError:
+        pytest.skip("no IPv6 address here")
+    with listener:
+        assert listener.socket.family == socket.AF_INET6
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> tuple[str, ...]:
+    """Flags for two Unix domain sockets in a folder of this test."""
+    return ("--uds", str(tmp_path / "rest.sock"), "--grpc-uds", str(tmp_path / "grpc.sock"))
+
+
+@pytest.fixture
+def sidecar(paths: tuple[str, ...]) -> Iterator[ServerProcess]:
+    """A service of two workers that listens on no port, under a umask that would let nobody but the owner connect."""
+    with ServerProcess("--workers", "2", "--access-log", *paths, prefix="sh -c 'umask 077; exec \"$@\"' sh") as process:
+        yield process
+
+
+def test_unix_domain_sockets(sidecar: ServerProcess, tmp_path: Path) -> None:
+    """REST and gRPC answer their clients there, and the log names the paths and no client's address."""
+    answer = sidecar.client.post("/v1/predict", json={"text": "A great film."}, headers={"X-Request-ID": "local-1"})
+    assert answer.json()["label"] == "positive"
+    with grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
+        assert SentimentStub(channel).Predict(PredictRequest(text="A great film.")).label == "positive"
+    sidecar.wait_for_log(f"listening on unix:{tmp_path}/rest.sock \\(http\\)")
+    sidecar.wait_for_log(f"listening on unix:{tmp_path}/grpc.sock \\(grpc\\)")
+    assert "client=None" in sidecar.wait_for_log("POST /v1/predict.*request_id=local-1.*")[0]
+
+
+def test_unix_domain_sockets_are_spread_and_removed(sidecar: ServerProcess, tmp_path: Path) -> None:
+    """Both workers get connections, owner and group may connect, and the files are gone afterwards."""
+    for name in ("rest.sock", "grpc.sock"):
+        assert stat.filemode((tmp_path / name).stat().st_mode) == "srw-rw----"
+    before = [sockets(pid) for pid in children(sidecar.process.pid)]
+    with ExitStack() as stack:
+        for _ in range(8):
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(str(tmp_path / "rest.sock"))
+
+        def held() -> list[int]:
+            now = [sockets(pid) for pid in children(sidecar.process.pid)]
+            return [len(each - old) for each, old in zip(now, before, strict=True)]
+
+        eventually(lambda: held() == [4, 4])
+    assert sidecar.stop() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_socket_of_a_server_that_is_gone(paths: tuple[str, ...], tmp_path: Path) -> None:
+    """It is replaced; that of a server that lives is not, and the refusal names the path."""
+    killed = ServerProcess("--workers", "1", *paths)
+    killed.stop(signal.SIGKILL)
+    killed.abandon()
+    assert (tmp_path / "rest.sock").exists()
+    with ServerProcess("--workers", "1", *paths) as process:
+        assert process.client.get("/readyz").status_code == 200
+        refusal = run("-m", "service", "serve", *paths)
+        assert refusal.returncode == 2
+        assert refusal.stderr.endswith(f"cannot listen on {tmp_path}/rest.sock: another process listens on it\n")
+        assert process.client.get("/readyz").status_code == 200
+
+
+def test_tls_on_a_unix_domain_socket(paths: tuple[str, ...], tmp_path: Path) -> None:
+    """TLS is spoken there as well, and the probe finds its way."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server")
+    with ServerProcess("--workers", "1", "--tls-certificate", str(certificate), "--tls-key", str(key), *paths):
+        variables = {"SENTIMENT_UDS": paths[1], "SENTIMENT_TLS_CERTIFICATE": str(certificate)}
+        probe = run("-m", "service.process.probe", **variables)
+        assert (probe.returncode, probe.stderr) == (0, "")
+
+
+def test_paths_that_will_not_do(tmp_path: Path) -> None:
+    """A file, a folder that is not there and a name that is too long are refused in a sentence."""
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for path in (file, tmp_path / "missing" / "rest.sock", tmp_path / ("x" * 120)):
+        with pytest.raises(StartupError, match=rf"^cannot listen on {path}: .*\w"), bind_unix(path):
+            pass
+    assert file.read_text() == "mine"
+
+
+def test_nobody_else_may_connect(tmp_path: Path) -> None:
+    """Whoever connected before can still be accepted; a new caller waits for a port, and does not find a path."""
+    with bind("127.0.0.1", 0) as port, bind_unix(tmp_path / "rest.sock") as path, ExitStack() as stack:
+        for listener in (port, path):
+            listener.listen()
+            address = listener.socket.getsockname()
+            early = [stack.enter_context(socket.socket(listener.socket.family)) for _ in range(3)]
+            for caller in early:
+                caller.connect(address)
+            listener.refuse()
+            late = stack.enter_context(socket.socket(listener.socket.family))
+            late.setblocking(False)
+            assert late.connect_ex(address) == (errno.EINPROGRESS if listener is port else errno.ENOENT)
+            for _ in early:
+                stack.enter_context(listener.socket.accept()[0])
+            with pytest.raises(BlockingIOError):
+                listener.socket.accept()
+
+
+@pytest.mark.parametrize("kind", ["port", "path"])
+def test_callers_who_connect_during_the_shutdown(kind: str, paths: tuple[str, ...]) -> None:
+    """Of callers who connect anew for every request, each gets its answer or cannot connect, until all cannot."""
+    flags = ("--workers", "2", *(paths if kind == "path" else ()))
+
+    def ask(process: ServerProcess) -> int:
+        answered = 0
+        while True:
+            with socket.socket(socket.AF_UNIX if kind == "path" else socket.AF_INET) as caller:
+                caller.settimeout(PATIENCE)
+                try:
+                    caller.connect(paths[1] if kind == "path" else ("127.0.0.1", process.port))
+                except (ConnectionRefusedError, FileNotFoundError):
+                    return answered
+                caller.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert caller.recv(15) == b"HTTP/1.1 200 OK"
+                answered += 1
+
+    for _ in range(2):
+        with ServerProcess(*flags) as process, ThreadPoolExecutor(32) as pool:
+            answers = [pool.submit(ask, process) for _ in range(32)]
+            process.client.get("/readyz")
+            assert process.stop() == 0
+            assert sum(each.result() for each in answers) > 0
+
+
+def test_a_socket_of_a_later_server_stays(tmp_path: Path) -> None:
+    """Whoever leaves removes its own file only."""
+    path = tmp_path / "rest.sock"
+    with bind_unix(path), ExitStack() as later:
+        with bind_unix(path) as first:  # it does not listen, so that its file may be taken
+            later.enter_context(bind_unix(path))
+        assert first.socket.fileno() == -1 and path.exists()
+    assert not path.exists()

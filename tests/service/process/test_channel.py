@@ -1,0 +1,56 @@
+"""Messages and connections between the supervisor and a worker."""
+
+import socket
+
+import pytest
+
+from service.process.channel import ChannelClosed, pair
+
+
+def test_messages_arrive_one_by_one() -> None:
+    """Each message is received as it was sent, in order, and nothing is there after the last."""
+    first, second = pair()
+    first.send("order", action="load", name="imdb-cnn")
+    first.send("ready")
+    assert second.receive() == ({"kind": "order", "action": "load", "name": "imdb-cnn"}, None)
+    assert second.receive() == ({"kind": "ready"}, None)
+    assert second.receive() is None
+    first.close()
+    second.close()
+
+
+def test_a_connection_is_handed_over() -> None:
+    """The receiver can use a connection after the sender has closed it."""
+    first, second = pair()
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            first.send("connection", theirs.fileno())
+        received = second.receive()
+        assert received is not None and received[1] is not None
+        with socket.socket(fileno=received[1]) as connection:
+            connection.sendall(b"hello")
+        assert ours.recv(16) == b"hello"
+    first.close()
+    second.close()
+
+
+def test_the_other_end_is_gone() -> None:
+    """Both directions notice."""
+    first, second = pair()
+    first.close()
+    with pytest.raises(ChannelClosed):
+        second.receive()
+    with pytest.raises(ChannelClosed):
+        second.send("ready")
+    second.close()
+
+
+def test_a_full_channel_does_not_block() -> None:
+    """A receiver that does not read makes the sender fail, not wait."""
+    first, second = pair()
+    with pytest.raises(BlockingIOError):
+        for _ in range(100_000):
+            first.send("closed", count=1)
+    first.close()
+    second.close()

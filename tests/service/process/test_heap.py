@@ -1,0 +1,75 @@
+"""What large requests leave behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from service.process import heap
+from service.process.heap import Heap
+from tests.processes import PATIENCE, ServerProcess, eventually
+from tests.service.process.test_supervisor import children
+
+_MEGABYTE = 2**20
+
+
+@pytest.mark.parametrize(
+    ("max_pending", "expected"), [(100_000, {200}), (1900, {200, 429})], ids=["answered", "refused once parsed"]
+)
+def test_large_requests_leave_no_memory(max_pending: int, expected: set[int]) -> None:
+    """The memory of large requests is the kernel's again soon after."""
+    body = orjson.dumps({"texts": ["two dull hours " * 500] * 1000})
+    limits = ("--max-pending-texts", str(max_pending), "--max-buffered-bytes", str(1024 * _MEGABYTE))
+    with ServerProcess("--workers", "1", *limits) as server:
+        [worker] = children(server.process.pid)
+
+        def ask(_: int) -> int:
+            return httpx.post(f"{server.url}/v1/predict_batch", content=body, timeout=PATIENCE).status_code
+
+        before = _resident(worker)
+        with ThreadPoolExecutor(12) as callers:
+            statuses = list(callers.map(ask, range(24)))
+        assert set(statuses) == expected
+        eventually(lambda: _resident(worker) < before + 48)
+
+
+def test_pages_are_returned_above_the_idle_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are returned while much more is resident than when the worker was idle, and not all the time."""
+    returned: list[int] = []
+    monkeypatch.setattr(heap, "_trim", returned.append)
+    resident = 100 * _MEGABYTE
+    worker = Heap(lambda: resident)
+    worker.trim(10)
+    resident += 15 * _MEGABYTE
+    worker.trim(20)
+    assert returned == []
+    resident += _MEGABYTE
+    worker.trim(30)
+    worker.trim(31)
+    assert returned == [0]
+    worker.trim(34)
+    assert returned == [0, 0]
+
+
+def test_connections_leave_no_memory() -> None:
+    """The memory of many connections with unfinished heads is the kernel's again soon after they are closed."""
+    with ServerProcess("--workers", "1") as server:
+        [worker] = children(server.process.pid)
+        before = _resident(worker)
+        with ExitStack() as stack:
+            for _ in range(300):
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), PATIENCE))
+                connection.sendall(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 10_000)
+        eventually(lambda: _resident(worker) < before + 48)
+
+
+def _resident(pid: int) -> float:
+    """Megabytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE

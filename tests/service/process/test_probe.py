@@ -1,0 +1,83 @@
+"""The probe of the container: exit status 0 while the service on this machine is ready."""
+
+import socket
+import threading
+
+import pytest
+
+from service.errors import StartupError
+from service.network.sockets import bind
+from tests.processes import ServerProcess, run
+
+
+def probe(port: int | str, **variables: str) -> tuple[int, str]:
+    result = run("-m", "service.process.probe", SENTIMENT_PORT=str(port), **variables)
+    assert "Traceback" not in result.stderr
+    return result.returncode, result.stderr
+
+
+def test_ready(server: ServerProcess) -> None:
+    """A ready service is healthy, also where the environment names a proxy for everything."""
+    proxies = {"http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9"}
+    assert probe(server.port, **proxies) == (0, "")
+
+
+def test_nobody_listens() -> None:
+    """Where nobody listens, the service is not healthy."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        status, reason = probe(bound.getsockname()[1])
+    assert status == 1 and "Connection refused" in reason
+
+
+def answering(listener: socket.socket, answer: bytes) -> threading.Thread:
+    """Answer the next connection of a listener."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("localhost", "127.0.0.1"),
+        ("::", "::1"),
+        ("0::0", "::1"),
+        ("::1", "::1"),
+    ],
+)
+def test_where_the_service_listens(host: str, address: str) -> None:
+    """The probe asks at the address of the service, and at the loopback address if it listens on all."""
+    try:
+        listener = bind(address, 0)
+    except StartupError:
+        pytest.skip(f"no {address} here")
+    with listener:
+        listener.socket.listen()
+        thread = answering(listener.socket, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert probe(listener.socket.getsockname()[1], SENTIMENT_HOST=host) == (0, "")
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 503 Service Unavailable\r\n\r\nleaving"])
+def test_not_ready(answer: bytes) -> None:
+    """Any answer but 200 is not healthy, nor is one that is no HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = answering(listener, answer)
+        status, reason = probe(listener.getsockname()[1])
+        thread.join()
+    assert status == 1 and reason.startswith("not ready: ")
+
+
+def test_no_port() -> None:
+    """A port that is none is not healthy."""
+    assert probe("eight")[0] == 1

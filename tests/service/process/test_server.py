@@ -1,0 +1,392 @@
+"""The server as a process: it starts whole or not at all, and leaves without dropping an answer."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import pytest
+
+from model.artifact import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, ArtifactError
+from service.process import server
+from service.settings import Settings
+from service.version import package_version
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
+from tests.service.artifacts import publish_table, shipped_copy
+from tests.service.process.test_supervisor import children
+
+FILES = (GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE)
+
+#: Modules that train, export or read files, which nobody should have to install to serve.
+HEAVY = [
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "onnx",
+    "sklearn",
+    "matplotlib",
+    "pyarrow",
+    "pandas",
+    "export",
+    "model.data",
+    "model.download",
+    "model.evaluation",
+    "model.network",
+    "model.plots",
+    "model.report",
+    "model.run",
+    "model.training",
+]
+
+
+def refused(*flags: str, **variables: str) -> str:
+    """The one line with which the server does not start."""
+    result = run("-m", "service", "serve", "--host", "127.0.0.1", "--port", "0", *flags, **variables)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("error: ")
+    return last
+
+
+class Pending:
+    """A request whose last byte has not been sent, on a connection of its own."""
+
+    def __init__(self, port: int, body: bytes) -> None:
+        self._body = body
+        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        head = (
+            f"POST /v1/predict_batch HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._socket.sendall(head.encode())
+        assert self._socket.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        self._socket.sendall(body[:-1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def complete(self) -> bytes:
+        """Send the last byte and read until the server hangs up."""
+        self._socket.sendall(self._body[-1:])
+        answer = b""
+        while received := self._socket.recv(65536):
+            answer += received
+        return answer
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_leaves_with_status_0(signal_number: int) -> None:
+    """SIGTERM and Ctrl-C end the server with status 0 and without a complaint, idle connections or not."""
+    with ServerProcess() as process:
+        assert process.client.get("/readyz").status_code == 200
+        assert process.stop(signal_number) == 0
+        levels = [line.split()[1] for line in process.log]
+        assert set(levels) == {"INFO"}, process.log
+        assert f"shutting down: received {signal.Signals(signal_number).name}" in process.log[-2]
+        assert "stopped" in process.log[-1]
+
+
+def test_running_requests_are_finished() -> None:
+    """What was on its way when SIGTERM came is answered whole; the idle and the new are turned away."""
+    texts = ["word " * 2000] * 500
+    with (
+        ServerProcess("--workers", "1") as process,
+        Pending(process.port, json.dumps({"texts": texts}).encode()) as pending,
+        socket.create_connection(("127.0.0.1", process.port), PATIENCE) as idle,
+    ):
+        process.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1000) == b""  # the worker knows by now
+        head, body = pending.complete().split(b"\r\n\r\n", 1)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in head
+        assert [each["tokens"] for each in json.loads(body)["predictions"]] == [2001] * 500
+        assert process.stop() == 0
+        with pytest.raises(httpx.ConnectError):
+            process.client.get("/livez")
+
+
+def test_drain_delay() -> None:
+    """During the drain delay, /readyz says no while requests are answered as ever."""
+    with ServerProcess("--drain-delay", "30") as process:
+        process.process.send_signal(signal.SIGTERM)
+        process.wait_for_log("shutting down")
+        ready = process.client.get("/readyz")
+        assert (ready.status_code, ready.json()["error"]["code"]) == (503, "unavailable")
+        assert int(ready.headers["retry-after"]) > 0
+        assert process.client.get("/livez").status_code == 200
+        assert httpx.post(f"{process.url}/v1/predict", json={"text": "New here."}, trust_env=False).status_code == 200
+        # A second signal waits for nothing, and so the end of this block does not either.
+
+
+def test_another_signal_while_requests_run() -> None:
+    """Who asks once more while the last requests run does not wait for them."""
+    with (
+        ServerProcess("--shutdown-timeout", "600", "--workers", "1") as process,
+        Pending(process.port, b"x" * 100),
+        socket.create_connection(("127.0.0.1", process.port), PATIENCE) as idle,
+    ):
+        process.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1000) == b""  # the worker knows by now
+        assert process.stop() == 0
+
+
+def test_sighup() -> None:
+    """SIGHUP ends nothing, whichever process gets it, and the log says what it is good for."""
+    with ServerProcess("--workers", "1") as process:
+        for pid in (process.process.pid, *children(process.process.pid)):
+            os.kill(pid, signal.SIGHUP)
+        process.wait_for_log("received SIGHUP: certificates and API keys are in use a second after their files change")
+        assert process.client.get("/livez").status_code == 200
+
+
+def test_shutdown_timeout() -> None:
+    """A caller who never finishes sending cannot keep the server from leaving."""
+    with ServerProcess("--shutdown-timeout", "1") as process, Pending(process.port, b"x" * 100):
+        assert process.stop() == 0
+
+
+def test_signal_while_loading() -> None:
+    """A server that is told to leave before it listens leaves as well, with status 0."""
+    command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", "0", "--device", "63"]
+    with subprocess.Popen(command, cwd=PROJECT, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert "running on the CPU" in process.stderr.readline()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+            assert process.stderr.read().endswith("received SIGTERM before the service was ready\n")
+        finally:
+            process.kill()
+
+
+def test_port_taken(server: ServerProcess) -> None:
+    """A port that is taken is refused in a sentence."""
+    assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use" in refused("--port", str(server.port))
+
+
+def test_bad_settings() -> None:
+    """A setting that will not do is refused by the name of its flag or variable."""
+    assert refused("--threads", "none").startswith("error: --threads: ")
+    assert refused(SENTIMENT_DEVICE="first").startswith("error: SENTIMENT_DEVICE: ")
+    assert refused(SENTIMENT_DEVIZE="0").startswith("error: SENTIMENT_DEVIZE is no setting")
+
+
+def load(repository: Path) -> None:
+    server.load(Settings(model_repository=repository, execution_provider="cpu")).close()
+
+
+def flipped(position: float) -> Callable[[bytes], bytes]:
+    def change(content: bytes) -> bytes:
+        place = round(position * (len(content) - 1))
+        return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+    return change
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    **{f"byte changed at {position:.2f}": flipped(position) for position in (0, 0.01, 0.25, 0.5, 0.75, 0.99, 1)},
+    "last byte gone": lambda content: content[:-1],
+    "second half gone": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "longer": lambda content: content + b"\n",
+    "twice": lambda content: content + content,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", FILES)
+def test_changed_file(tmp_path: Path, name: str, change: str) -> None:
+    """A file of the artifact that was changed in any way is refused by its name."""
+    file = shipped_copy(tmp_path) / name
+    file.write_bytes(CHANGES[change](file.read_bytes()))
+    with pytest.raises(ArtifactError) as error:
+        load(tmp_path)
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_file(tmp_path: Path, name: str) -> None:
+    """A file of the artifact that is missing, or a folder, is refused by its name."""
+    file = shipped_copy(tmp_path) / name
+    file.unlink()
+    with pytest.raises(ArtifactError) as error:
+        load(tmp_path)
+    assert str(error.value) == f"{file}: the file is missing"
+    file.mkdir()
+    with pytest.raises(ArtifactError) as error:
+        load(tmp_path)
+    assert str(file) in str(error.value)
+
+
+def test_later_format(tmp_path: Path) -> None:
+    """A manifest of a later format version is refused as such."""
+    file = shipped_copy(tmp_path) / MANIFEST_FILE
+    file.write_text(file.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(ArtifactError, match="format version 2 is newer") as error:
+        load(tmp_path)
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_broken_artifact_ends_the_process(tmp_path: Path, name: str) -> None:
+    """With a broken artifact the process ends with status 2 and one sentence that names the file."""
+    file = shipped_copy(tmp_path) / name
+    file.write_bytes(CHANGES["byte changed at 0.50"](file.read_bytes()))
+    assert str(file) in refused("--model-repository", str(tmp_path))
+
+
+def test_no_repository_ends_the_process(tmp_path: Path) -> None:
+    """Without a model the process ends with status 2 and one sentence."""
+    assert "no model in it" in refused("--model-repository", str(tmp_path))
+
+
+def test_cuda_asked_for() -> None:
+    """CUDA that was asked for and does not work ends the process with status 2 and one sentence that says why."""
+    refusal = refused("--execution-provider", "cuda", "--device", "63")
+    assert re.search("the CUDA execution provider was asked for and does not work here: .", refusal)
+
+
+def test_automatic_provider_says_why_not_cuda() -> None:
+    """`auto` serves on the CPU where CUDA does not work, and one line says why."""
+    with ServerProcess("--execution-provider", "auto", "--device", "63") as process:
+        assert process.client.get("/v1/models").json()["models"][0]["execution_provider"] == "CPUExecutionProvider"
+        lines = [line for line in process.log if "CUDA" in line]
+        assert len(lines) == 1 and "running on the CPU: " in lines[0]
+
+
+def test_cpu_asked_for_needs_no_reason() -> None:
+    """With the CPU asked for, the log says what is served and where, and nothing else."""
+    with ServerProcess("--execution-provider", "cpu") as process:
+        serving, listening_grpc, listening = process.log
+        assert "serving imdb-cnn version=1 execution_provider=CPUExecutionProvider" in serving
+        assert process.url in listening
+        assert f"grpc://127.0.0.1:{process.grpc_port}" in listening_grpc
+
+
+def test_light_import() -> None:
+    """Nothing that trains, exports or reads files is loaded by a server, before or after it has answered."""
+    program = f"""
+import asyncio, sys
+import service.process.server
+imported = set(sys.modules)
+from service.settings import Settings
+dataplane = service.process.server.load(Settings(execution_provider="cpu"))
+service.process.server.app.Application(dataplane).openapi()
+predictions = asyncio.run(dataplane.predict(dataplane.repository.get(), ["A great film."]))
+dataplane.close()
+assert predictions[0].label == "positive"
+for modules in (imported, set(sys.modules)):
+    heavy = [name for name in modules for root in {HEAVY!r} if name == root or name.startswith(root + ".")]
+    assert not heavy, heavy
+"""
+    result = run("-c", program)
+    assert result.returncode == 0, result.stderr
+
+
+def test_request_ids_in_logs() -> None:
+    """The line of a request has the id that its answer has; two requests have two."""
+    with ServerProcess("--access-log") as process:
+        chosen = process.client.post("/v1/predict", json={"text": "x"}, headers={"X-Request-ID": "mine-1"})
+        given = process.client.get("/livez").headers["x-request-id"]
+        other = process.client.get("/no/such").headers["x-request-id"]
+        assert chosen.headers["x-request-id"] == "mine-1"
+        assert len({"mine-1", given, other}) == 3
+        assert "POST /v1/predict" in process.wait_for_log(r".*request_id=mine-1 .*")[0]
+        assert "GET /livez" in process.wait_for_log(rf".*request_id={given} .*")[0]
+        assert "status=404" in process.wait_for_log(rf".*request_id={other} .*")[0]
+
+
+def test_access_log_is_off() -> None:
+    """Without an access log, a request leaves no line, answered or refused."""
+    with ServerProcess() as process:
+        before = len(process.log)
+        assert process.client.post("/v1/predict", json={"text": "x"}).status_code == 200
+        assert process.client.post("/v1/predict", json={"txt": "x"}).status_code == 422
+        assert process.stop() == 0
+        assert ["shutting down" in line or "stopped" in line for line in process.log[before:]] == [True, True]
+
+
+def test_access_log_cannot_be_forged() -> None:
+    """A path cannot end its line and begin another."""
+    with ServerProcess("--access-log") as process:
+        process.client.get("/%0d%0a12:00:00.000%20INFO%20forged%1b[31m", headers={"X-Request-ID": "forger"})
+        line = process.wait_for_log(r".*request_id=forger.*")[0]
+        assert "forged" in line
+        assert not any("\x1b" in line or line.startswith("12:00:00.000 INFO forged") for line in process.log)
+
+
+def test_texts_are_not_logged() -> None:
+    """What people write is nobody's business in the log, even at its most talkative."""
+    with ServerProcess("--access-log", "--log-level", "debug") as process:
+        process.client.post("/v1/predict", json={"text": "confidential"})
+        process.client.post("/v1/predict", json={"text": ["confidential"]})
+        process.client.post("/v1/predict", content=b'{"text": "confidential')
+        assert process.stop() == 0
+        assert not any("confidential" in line for line in process.log)
+
+
+def test_json_log() -> None:
+    """With the JSON format, every line is an object with the same first fields."""
+    with ServerProcess("--log-format", "json", "--access-log") as process:
+        process.client.post("/v1/predict", json={"text": "x"}, headers={"X-Request-ID": "mine-2"})
+        assert process.stop() == 0
+        lines = [json.loads(line) for line in process.log]
+        for line in lines:
+            assert {"time", "level", "logger", "message"} <= line.keys()
+        [request] = [line for line in lines if line.get("request_id") == "mine-2"]
+        assert (request["message"], request["status"], request["client"]) == ("POST /v1/predict", 200, "127.0.0.1")
+        assert request["milliseconds"] > 0
+
+
+def test_hand_made_model(tmp_path: Path) -> None:
+    """A model of three labels serves as well as the shipped one."""
+    publish_table(tmp_path)
+    with ServerProcess(repository=tmp_path) as process:
+        answer = process.client.post("/v1/predict", json={"text": "complaint"}).json()
+        assert list(answer["probabilities"]) == ["thanks", "asks", "complains"]
+        assert (answer["label"], answer["model"]) == ("complains", {"name": "tickets", "version": "1"})
+
+
+def test_many_connections_at_once(server: ServerProcess) -> None:
+    """Callers at once get their own answers."""
+    limits = httpx.Limits(max_connections=16)
+    with httpx.Client(base_url=server.url, timeout=PATIENCE, limits=limits, trust_env=False) as client:
+
+        def tokens(number: int) -> int:
+            count: int = client.post("/v1/predict", json={"text": "word " * number}).json()["tokens"]
+            return count
+
+        with ThreadPoolExecutor(16) as pool:
+            assert list(pool.map(tokens, range(200))) == list(range(1, 201))
+
+
+@pytest.mark.parametrize(
+    ("limit", "workers"), [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("900000000 100000", None)]
+)
+def test_workers_of_a_container(tmp_path: Path, limit: str, workers: int | None) -> None:
+    """A container gets as many workers as its limit comes to, and never more than there are processors."""
+    file = tmp_path / "cpu.max"
+    file.write_text(limit + "\n")
+    bound = len(os.sched_getaffinity(0))
+    assert server.processors(file) == (workers or bound)
+    assert server.processors(tmp_path / "version 1") == bound
+
+
+def test_version() -> None:
+    """A server that is not installed, as in the container, tells the version of the project it lies in."""
+    [version] = re.findall(r'^version = "(.+)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert package_version() == version

@@ -1,0 +1,343 @@
+"""Several workers as one service: even, exact, and whole again after one of them dies."""
+
+import os
+import re
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause, run
+from tests.service.artifacts import publish_table
+from tests.service.telemetry.test_metrics import series, value
+
+
+@pytest.fixture
+def four() -> Iterator[ServerProcess]:
+    """A service of four workers."""
+    with ServerProcess("--workers", "4") as process:
+        yield process
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A service of three workers with a small model of its own."""
+    publish_table(tmp_path)
+    flags = ("--workers", "3", "--watch-interval", "0", "--admin", "open")
+    with ServerProcess(*flags, repository=tmp_path) as process:
+        yield process
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()]
+
+
+def established(port: int) -> list[str]:
+    """The inodes of all established connections to a port, "0" for one that no process has accepted yet."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [each[9] for each in lines if int(each[1].rpartition(":")[2], 16) == port and each[3] == "01"]
+
+
+def connections(pid: int, port: int) -> int:
+    """The established connections on a port that a process holds."""
+    return len(sockets(pid).intersection(established(port)))
+
+
+def sockets(pid: int) -> set[str]:
+    """The inodes of all sockets that a process holds."""
+    held = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if inode := re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink())):
+                held.add(inode[1])
+    return held
+
+
+def versions(process: ServerProcess, count: int) -> Counter[str]:
+    """Which version answers on each of so many connections, which all workers get their share of."""
+    found: Counter[str] = Counter()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(base_url=process.url, trust_env=False)) for _ in range(count)]
+        for client in clients:
+            answer = client.post("/v1/predict", json={"text": "praise"})
+            found[answer.json()["model"]["version"] if answer.status_code == 200 else str(answer.status_code)] += 1
+    return found
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_connections_are_spread_evenly(four: ServerProcess, protocol: str) -> None:
+    """Thirty-two connections are eight for each of four workers, and the places of those that close are free again."""
+    port = four.port if protocol == "rest" else four.grpc_port
+    workers = children(four.process.pid)
+    assert len(workers) == 4
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(32)]
+        eventually(lambda: [connections(pid, port) for pid in workers] == [8] * 4)
+        for connection in held[:16:2]:
+            connection.close()
+        eventually(lambda: sum(connections(pid, port) for pid in workers) == 24)
+
+
+def test_counts_are_those_of_all_workers(four: ServerProcess) -> None:
+    """Whichever worker is asked, the metrics are the sums, exact after requests over many connections."""
+
+    def work(number: int) -> None:
+        with httpx.Client(base_url=four.url, trust_env=False) as client:
+            for _ in range(25):
+                assert client.post("/v1/predict", json={"text": f"review {number}"}).status_code == 200
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(16)))
+    for _ in range(8):
+        with httpx.Client(base_url=four.url, trust_env=False) as client:
+            samples = series(client.get("/metrics").text)
+        key = {"protocol": "rest", "route": "/v1/predict"}
+        assert value(samples, "sentiment_requests_total", **key, status="200") == 400
+        assert value(samples, "sentiment_request_seconds_count", **key) == 400
+        assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 400
+        statistics = four.client.get("/v2/models/imdb-cnn/stats").json()["model_stats"][0]
+        assert statistics["inference_count"] == statistics["inference_stats"]["success"]["count"] == 400
+
+
+def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
+    """The others keep serving, a new one takes its place, and no count is lost; the log says what killed it."""
+    versions(four, 8)
+    before = children(four.process.pid)
+    os.kill(before[1], signal.SIGKILL)
+    killed = r"worker 1 was killed by signal 9 \(SIGKILL\) and is replaced worker=1 pid=(\d+) reason=died"
+    assert int(four.wait_for_log(killed)[1]) == before[1]
+    eventually(lambda: len(set(children(four.process.pid)) - set(before)) == 1)
+    assert versions(four, 16) == {"1": 16}
+    samples = series(four.client.get("/metrics").text)
+    assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 24
+    assert value(samples, "sentiment_workers_replaced_total", reason="died") == 1
+    assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 0
+
+
+#: A supervisor of sixteen workers whose time to start is long over when all of them are killed at once. Each has some
+#: memory, so that its channel is closed well before the process is gone.
+_KILLED = """
+import os, select, signal
+from service.process import supervisor
+from service.models.replay_log import ReplayLog
+
+supervisor._PAUSE_SECONDS = 60  # nobody takes their places
+
+def work(number, channel, facts):
+    memory = bytearray(16 << 20)
+    channel.send("ready")
+    select.select([channel], [], [])
+
+def ready():
+    supervisor.START_TIMEOUT = 0
+    for pid in service._workers:
+        os.kill(pid, signal.SIGKILL)
+
+def replaced(reason):
+    reasons.append(reason)
+    if len(reasons) == 16:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+reasons = []
+service = supervisor.Supervisor(
+    work, 16, {}, ReplayLog(), ready=ready, followed=print, replaced=replaced,
+    worker_seconds=60, shutdown_seconds=5, drain_seconds=0,
+)
+assert service.run()
+print({reason: reasons.count(reason) for reason in set(reasons)})
+"""
+
+
+def test_a_worker_that_is_killed_never_hangs() -> None:
+    """A worker that something else kills has died, at whatever moment the supervisor notices."""
+    assert run("-c", _KILLED).stdout == "{'died': 16}\n"
+
+
+def test_a_stopped_worker_that_is_killed_has_died() -> None:
+    """The same is true of one that was stopped, and of one that had not yet started."""
+    with ServerProcess("--workers", "2", *PATIENT) as process:
+        before = children(process.process.pid)
+        pause(before[0])
+        os.kill(before[0], signal.SIGKILL)
+        process.wait_for_log(r"worker 0 was killed by signal 9 \(SIGKILL\) and is replaced .* reason=died")
+        eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
+        [starting] = set(children(process.process.pid)) - set(before)
+        os.kill(starting, signal.SIGKILL)
+        process.wait_for_log(rf"worker 0 was killed by .* pid={starting} reason=died")
+        eventually(lambda: len(children(process.process.pid)) == 2)
+        assert versions(process, 4) == {"1": 4}
+        samples = series(process.client.get("/metrics").text)
+        assert value(samples, "sentiment_workers_replaced_total", reason="died") == 2
+        assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 0
+
+
+def test_all_workers_killed(four: ServerProcess) -> None:
+    """Even with no worker left, connections wait and are answered by the new ones."""
+    for pid in children(four.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    assert versions(four, 8) == {"1": 8}
+
+
+def test_a_worker_that_hangs_is_replaced() -> None:
+    """A stopped worker gets no new connections once it is silent, and is killed and replaced after its time."""
+    with ServerProcess("--workers", "3", "--worker-timeout", "3") as process:
+        before = children(process.process.pid)
+        pause(before[1])
+        process.wait_for_log(r"worker 1 gave no sign of life for 3 s")
+        process.wait_for_log(r"worker 1 hung and is replaced worker=1 pid=\d+ reason=hung")
+        eventually(lambda: len(set(children(process.process.pid)) - set(before)) == 1)
+        assert versions(process, 12) == {"1": 12}
+        samples = series(process.client.get("/metrics").text)
+        assert value(samples, "sentiment_workers_replaced_total", reason="died") == 0
+        assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 1
+
+
+def test_more_connections_than_a_worker_can_hear_of() -> None:
+    """While no worker takes connections they wait; none is dropped."""
+    with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
+        [worker] = children(process.process.pid)
+        pause(worker)
+        address = ("127.0.0.1", process.port)
+        held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
+        for connection in held:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        os.kill(worker, signal.SIGCONT)
+        assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
+
+
+def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
+    """It is handed over once the worker listens again, though no other connection comes after it."""
+    with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
+        [worker] = children(process.process.pid)
+        before = sockets(process.process.pid)
+        pause(worker)
+        held: list[socket.socket] = []
+
+        def one_waits() -> bool:
+            """The supervisor has a connection in hand, none is behind it, and it was there for several trials."""
+            longer = time.monotonic() + 0.1
+            while len(sockets(process.process.pid) - before) == 1:
+                if time.monotonic() > longer:
+                    return True
+            return False
+
+        while not one_waits():
+            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", process.port), PATIENCE)))
+            held[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            eventually(lambda: "0" not in established(process.port))
+        os.kill(worker, signal.SIGCONT)
+        assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
+
+
+@pytest.mark.parametrize("delay", ["0", "1"])
+def test_connections_that_wait_at_sigterm(delay: str) -> None:
+    """Whether they wait in a worker's channel, in the supervisor's hand or in the kernel's queue: all are answered."""
+    with ServerProcess("--workers", "1", "--drain-delay", delay, *PATIENT) as process, ExitStack() as stack:
+        [worker] = children(process.process.pid)
+        pause(worker)
+        address = ("127.0.0.1", process.port)
+        held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
+        for connection in held:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert "0" in established(process.port)
+        process.process.send_signal(signal.SIGTERM)
+        process.wait_for_log("shutting down: received SIGTERM")
+        os.kill(worker, signal.SIGCONT)
+        assert Counter(connection.recv(15) for connection in held) == {b"HTTP/1.1 200 OK": 1000}
+        assert process.process.wait(PATIENCE) == 0
+
+
+def test_a_service_that_was_stopped_goes_on() -> None:
+    """If all processes stood still, as in a container that was paused, none is taken for hanging."""
+    with ServerProcess("--workers", "2", "--worker-timeout", "3") as process:
+        workers = children(process.process.pid)
+        everyone = [process.process.pid, *workers]
+        for pid in everyone:
+            pause(pid)
+        longer = time.monotonic() + 4
+        eventually(lambda: time.monotonic() > longer)
+        for pid in everyone:
+            os.kill(pid, signal.SIGCONT)
+        assert versions(process, 4) == {"1": 4}
+        longer = time.monotonic() + 1.5  # the supervisor looks around once a second
+        eventually(lambda: time.monotonic() > longer)
+        assert children(process.process.pid) == workers
+
+
+def test_a_new_version_is_loaded_by_every_worker(tables: ServerProcess, tmp_path: Path) -> None:
+    """After a load every worker answers with it, a worker that is forked later too, and an unload holds for all."""
+    publish_table(tmp_path)
+    assert versions(tables, 6) == {"1": 6}
+    assert tables.client.post("/v2/repository/models/tickets/load").status_code == 200
+    assert versions(tables, 6) == {"2": 6}
+
+    old = set(children(tables.process.pid))
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    assert versions(tables, 6) == {"2": 6}
+
+    assert tables.client.post("/v2/repository/models/tickets/unload").status_code == 200
+    assert versions(tables, 6) == {"404": 6}
+
+
+def test_a_broken_version_is_loaded_by_none(tables: ServerProcess, tmp_path: Path) -> None:
+    """The load is refused with the file at fault, and every worker keeps what it has."""
+    broken = publish_table(tmp_path).path / "model.onnx"
+    broken.write_bytes(b"")
+    answer = tables.client.post("/v2/repository/models/tickets/load")
+    assert answer.status_code == 400 and str(broken) in answer.json()["error"]
+    assert versions(tables, 6) == {"1": 6}
+
+
+def test_loads_at_the_same_time(tables: ServerProcess, tmp_path: Path) -> None:
+    """Loads that cross each other all succeed, and all workers end with the newest version."""
+    for _ in range(3):
+        publish_table(tmp_path)
+
+    def load(_: int) -> int:
+        return httpx.post(
+            f"{tables.url}/v2/repository/models/tickets/load", trust_env=False, timeout=PATIENCE
+        ).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(load, range(6))) == {200}
+    assert versions(tables, 6) == {"4": 6}
+
+
+def test_no_process_outlives_the_supervisor() -> None:
+    """Workers end when the supervisor is killed."""
+    process = ServerProcess("--workers", "2")
+    workers = children(process.process.pid)
+    assert process.stop(signal.SIGKILL) == -signal.SIGKILL
+    process.abandon()
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_ctrl_c_of_a_terminal() -> None:
+    """SIGINT to the whole process group, as a terminal sends it, ends all with status 0."""
+    process = ServerProcess("--workers", "2")
+    workers = children(process.process.pid)
+    for pid in (*workers, process.process.pid):
+        os.kill(pid, signal.SIGINT)
+    assert process.process.wait(PATIENCE) == 0
+    process.abandon()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_a_strange_child_is_no_worker() -> None:
+    """The end of a process that is a child by inheritance, as in a container, changes nothing."""
+    with ServerProcess("--workers", "2", prefix="""sh -c 'true & exec "$@"' sh""") as process:
+        [*_, worker] = children(process.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        process.wait_for_log("is replaced")
+        eventually(lambda: len(children(process.process.pid)) == 2)
+        assert versions(process, 8) == {"1": 8}

@@ -1,0 +1,286 @@
+"""Requests that are answered without ASGI, on real connections."""
+
+import asyncio
+import json
+import signal
+import socket
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import uvicorn
+import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
+
+from service.errors import Overloaded
+from service.network.buffers import Buffers, Charge
+from service.rest.endpoint import Answer
+from service.rest.routing import Match
+from service.rest.server.body import ClientDisconnected
+from service.rest.server.exchange import Exchange
+from service.rest.server.fast_path import FastRequest, Wire
+from service.rest.server.protocol import Protocol
+from tests.processes import ServerProcess, eventually
+from tests.service.rest.raw import Connection, request
+
+GOOD = json.dumps({"text": "A great film."}).encode()
+
+#: As large as a request without ASGI may be, but for some bytes.
+BATCH = json.dumps({"texts": [f"{'good ' * n}{'bad ' * (400 - n)}film" for n in range(32)]}).encode()
+
+#: Bytes of an answer, and the most that a socket holds of it for a reader.
+SIZE, IN_KERNEL = 20_000_000, 10_000_000
+
+ROUTES = {
+    "/v1/predict": GOOD,
+    "/v1/predict_batch": b'{"texts": ["A great film."]}',
+    "/v2/models/imdb-cnn/infer": b'{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["film"]}]}',
+    "/v1/models/imdb-cnn:predict": b'{"instances": ["film"]}',
+    "/": b'{"inputs": "film"}',
+}
+
+
+def test_idle_is_who_has_the_whole_answer() -> None:
+    """As long as a part of an answer waits for its reader, the connection is not idle."""
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        config = uvicorn.Config(nothing, interface="asgi3", log_config=None)
+        protocol = Protocol(
+            config, ServerState(), loop, lambda lost: None, buffers=Buffers(0), header_timeout=1, write_timeout=1
+        )
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        with theirs:
+            await loop.connect_accepted_socket(lambda: protocol, ours)
+            assert protocol.idle_until is not None
+            protocol.transport.write(bytes(SIZE))
+            received = 0
+            while received < SIZE:
+                assert protocol.idle_until is None or SIZE - received <= IN_KERNEL
+                received += len(await loop.sock_recv(theirs, 100_000))
+            assert protocol.idle_until is not None
+            protocol.transport.close()
+
+    uvloop.run(check())
+
+
+def test_work_for_a_caller_who_is_gone() -> None:
+    """Work that waits stops when its caller has gone, which is no error; who else stops it hears of that."""
+    wire = Wire(cast(Any, None), cast(Any, None), None, False, bytes, bool)
+    match = cast(Match, None)
+
+    async def check() -> None:
+        for gone, raised in ((True, ClientDisconnected), (False, asyncio.CancelledError)):
+            exchange = FastRequest(wire, match, b"/", {}, Charge(Buffers(0)), keep_alive=True)
+            never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            async def forever(never: asyncio.Future[None] = never) -> None:
+                await never
+
+            task = asyncio.create_task(exchange.while_connected(forever()))
+            await asyncio.sleep(0)
+            if gone:
+                exchange.disconnect()
+            else:
+                task.cancel()
+            with pytest.raises(raised):
+                await task
+            assert never.cancelled()
+            exchange.disconnect()  # there is nothing to stop any more
+
+    asyncio.run(check())
+
+
+class Stub:
+    """An application whose busy route is the first of ROUTES."""
+
+    def direct(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
+        """Every body of a known length."""
+        return cast(Match, SimpleNamespace(path="")) if target == b"/fast" and b"content-length" in headers else None
+
+    async def serve(self, match: Match, exchange: Exchange) -> None:
+        """Answer after a turn."""
+        await exchange.body(1000, 1)
+        await asyncio.sleep(0)
+        with suppress(ClientDisconnected):
+            await exchange.send(200, Answer(b"fast"), "id")
+
+
+async def stub(scope: Any, receive: Any, send: Any) -> None:
+    """Over ASGI: answers at once, or after the body."""
+    while scope["path"] != "/early" and (message := await receive())["type"] != "http.disconnect":
+        if not message["more_body"]:
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+LENGTH, CHUNKS = "Content-Length: 5", "Transfer-Encoding: chunked"
+PIECES = st.sampled_from(
+    [
+        *(request(path, field) for path in ("/fast", "/slow", "/early") for field in (LENGTH, CHUNKS)),
+        *(request(path, LENGTH) + b"hello" for path in ("/fast", "/slow", "/early")),
+        *(request(path, f"X: {'a' * 9000}", LENGTH) for path in ("/fast", "/slow")),
+        request("/slow", CHUNKS) + b"5\r\nhello\r\n0\r\n\r\n",
+        request("/slow", "Connection: close", LENGTH) + b"hello",
+        request("/slow", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: ", LENGTH) + b"hello",
+        *(
+            b"hello",
+            b"5\r\nhello\r\n",
+            b"0\r\n",
+            b"X: y\r\n",
+            b"\r\n",
+            b"GET ",
+            b"\0",
+            b"POST /fast HTTP/1.1\r\nHost: a\r\n",
+        ),
+        *(b"a" * 20_000, b"1\r\na\r\n" * 4000, request("/early", method="GET") * 200),
+    ]
+)
+
+
+@given(pieces=st.lists(PIECES, max_size=12), together=st.booleans(), limit=st.sampled_from([0, 30_000, 1_000_000]))
+def test_nothing_stays_charged(pieces: list[bytes], together: bool, limit: int) -> None:
+    """Whatever arrives, and wherever the connection ends, no error is left and nothing is charged afterwards."""
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        errors: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda loop, context: errors.append(context))
+        config = uvicorn.Config(stub, interface="asgi3", log_config=None)
+        buffers, state, lost = Buffers(limit), ServerState(), asyncio.Event()
+        options = {"application": Stub(), "buffers": buffers, "header_timeout": 1.0, "write_timeout": 1.0}
+        protocol = Protocol(config, state, loop, lambda connection: lost.set(), **cast(Any, options))
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        with theirs:
+            await loop.connect_accepted_socket(lambda: protocol, ours)
+            with suppress(OSError):
+                for piece in [b"".join(pieces)] if together else pieces:
+                    await loop.sock_sendall(theirs, piece)
+                    await asyncio.sleep(0)
+                    protocol.watch(loop.time())
+        await lost.wait()
+        await asyncio.gather(*state.tasks)
+        assert not errors
+        buffers.hold(limit)
+        with pytest.raises(Overloaded):
+            buffers.hold(1)
+
+    uvloop.run(check())
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_the_same_answer_on_every_way(server: ServerProcess, path: str) -> None:
+    """In one packet, in two, in chunks and with a query: the same answer and headers."""
+    body = ROUTES[path]
+    length = f"Content-Length: {len(body)}"
+    chunk = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+    ways = {
+        "one packet": [request(path, length) + body],
+        "two packets": [request(path, length), body],
+        "chunks": [request(path, "Transfer-Encoding: chunked") + chunk],
+        "a query": [request(f"{path}?a=b", length) + body],
+    }
+    answers = {}
+    with Connection(server.port) as connection:
+        for way, packets in ways.items():
+            connection.send(*packets)
+            answers[way] = connection.answer()
+    bodies = {answer.body for answer in answers.values()}
+    assert len(bodies) == 1, answers
+    assert {answer.status for answer in answers.values()} == {200}
+    names = {tuple(sorted(answer.headers)) for answer in answers.values()}
+    assert len(names) == 1, names
+
+
+def test_a_batch_in_pieces(server: ServerProcess) -> None:
+    """A batch of whole reviews has the same answer in one piece, in several of any size, in chunks and pipelined."""
+    length = f"Content-Length: {len(BATCH)}"
+    path = "/v1/predict_batch"
+    chunk = f"{len(BATCH):x}\r\n".encode() + BATCH + b"\r\n0\r\n\r\n"
+    whole = request(path, length) + BATCH
+    with Connection(server.port) as connection:
+        connection.send(request(path, "Transfer-Encoding: chunked") + chunk)
+        expected = connection.answer()
+        assert [each["tokens"] for each in json.loads(expected.body)["predictions"]] == [402] * 32
+        for size in (500, 16_384, 16_385, 40_000, len(whole)):
+            connection.send(*(whole[start : start + size] for start in range(0, len(whole), size)))
+            assert connection.answer().body == expected.body
+        connection.send(whole + whole + whole)
+        assert [connection.answer().body for _ in range(3)] == [expected.body] * 3
+
+
+def test_an_answer_larger_than_its_request(server: ServerProcess) -> None:
+    """A small request with a large answer gets all of it."""
+    texts = ["a"] * 1_000
+    body = json.dumps({"texts": texts}, separators=(",", ":")).encode()
+    with Connection(server.port) as connection:
+        for _ in range(3):
+            connection.post("/v1/predict_batch", body)
+            answer = connection.answer()
+            assert len(answer.body) > 100_000
+            assert len(json.loads(answer.body)["predictions"]) == len(texts)
+
+
+def test_the_end_of_a_connection(server: ServerProcess) -> None:
+    """Who asks for the end of the connection gets it after the answer, as does who speaks HTTP/1.0."""
+    length = f"Content-Length: {len(GOOD)}"
+    for head in (
+        request("/v1/predict", length, "Connection: close"),
+        request("/v1/predict", length).replace(b"HTTP/1.1", b"HTTP/1.0"),
+    ):
+        with Connection(server.port) as connection:
+            connection.send(head + GOOD)
+            answer = connection.answer()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            assert connection.is_closed()
+
+
+def test_a_request_behind_a_small_one(server: ServerProcess) -> None:
+    """What comes in the same packet as a small request, or in the middle of another, is answered after it."""
+    post = request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD
+    get = request("/livez", method="GET")
+    with Connection(server.port) as connection:
+        connection.send(post + get + post + post[:-5], post[-5:] + get[:10], get[10:])
+        answers = [connection.answer() for _ in range(5)]
+    assert [answer.status for answer in answers] == [200] * 5
+    assert [b"label" in answer.body for answer in answers] == [True, False, True, True, False]
+
+
+def test_callers_who_are_gone_before_the_answer(server: ServerProcess) -> None:
+    """Who sends a request and breaks the connection at once is not in flight for ever, and is no error of ours."""
+    logged = len(server.log)
+    sent = request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD
+    for _ in range(100):
+        connection = socket.create_connection(("127.0.0.1", server.port))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no farewell
+        connection.sendall(sent)
+        connection.close()
+    # The question is in flight itself.
+    eventually(lambda: 'sentiment_requests_in_flight{protocol="rest"} 1.0\n' in server.client.get("/metrics").text)
+    assert not [line for line in server.log[logged:] if "ERROR" in line]
+
+
+def test_a_request_that_is_half_here_at_the_end() -> None:
+    """A small request whose body is on its way when the service is told to leave is answered."""
+    flags = ("--workers", "1", "--drain-delay", "0")
+    with ServerProcess(*flags) as server, Connection(server.port) as idle, Connection(server.port) as connection:
+        connection.post("/v1/predict", GOOD[:5], length=len(GOOD))
+        idle.send(request("/livez", method="GET"))
+        assert idle.answer().status == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert idle.is_closed()
+        connection.send(GOOD[5:])
+        assert connection.answer().status == 200

@@ -1,0 +1,719 @@
+"""A file scored offline: every format in and out, every bad input, nothing half-written, bounded memory."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import decimal
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+import uuid
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from service.inference.classifier import Classifier
+from service.inference.prediction import Prediction
+from service.scoring import Scorer, ScoringError, default_output, score_file
+from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS
+
+ROOT = Path(__file__).parents[3]
+ADDED = [
+    "predicted_label",
+    "score",
+    "probability_negative",
+    "probability_positive",
+    "tokens",
+    "unknown_tokens",
+    "truncated",
+]
+INPUTS, OUTPUTS = [".txt", ".csv", ".jsonl", ".parquet"], [".jsonl", ".csv", ".parquet"]
+
+
+class FakeScorer:
+    """Answers that follow from the text alone; remembers how many it gave, and may fail at some text."""
+
+    labels = ("negative", "positive")
+
+    def __init__(self, failure: BaseException | None = None, fails_at: str = "") -> None:
+        self.failure = failure
+        self.fails_at = fails_at
+        self.calls: list[int] = []
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        self.calls.append(len(texts))
+        if self.failure is not None and self.fails_at in texts:
+            raise self.failure
+        return [answer(text) for text in texts]
+
+
+def answer(text: str) -> Prediction:
+    """What `FakeScorer` says of a text."""
+    positive = np.float32(zlib.crc32(text.encode()) % 1000) / np.float32(1000)
+    probabilities = (np.float32(1) - positive, positive)
+    index = int(positive >= 0.5)
+    tokens = len(text.split()) + 1
+    return Prediction(("negative", "positive")[index], probabilities[index], probabilities, tokens, 0, tokens > 400)
+
+
+def answered(text: str) -> dict[str, Any]:
+    """The added columns of a row, as JSON or Parquet give them back."""
+    label, score, probabilities, tokens, unknown_tokens, truncated = answer(text)
+    return dict(zip(ADDED, (label, score, *probabilities, tokens, unknown_tokens, truncated), strict=True))
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Rows to an input file by its extension; a `.txt` takes their texts alone."""
+    if path.suffix == ".txt":
+        path.write_bytes("".join(f"{row['text']}\n" for row in rows).encode())
+    elif path.suffix == ".csv":
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        path.write_bytes(text.getvalue().encode())
+    elif path.suffix == ".jsonl":
+        path.write_bytes("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+    else:
+        parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Rows of an output file, the added columns as numbers: float32 for floats."""
+    if path.suffix == ".parquet":
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    elif path.suffix == ".jsonl":
+        rows = [json.loads(line) for line in path.read_bytes().decode().split("\n")[:-1]]
+    else:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        for row in rows:
+            row.update({column: json.loads(row[column]) for column in ADDED[1:]})
+    for row in rows:
+        row.update({column: np.float32(row[column]) for column in ADDED[1:4]})
+    return rows
+
+
+def score(source: Path, out: Path, **settings: Any) -> list[dict[str, Any]]:
+    """Score with the fake and read the result back."""
+    count = score_file(source, out, FakeScorer(), progress=False, **settings)
+    rows = read(out)
+    assert count == len(rows)
+    return rows
+
+
+def refusal(source: Path, out: Path | None = None, **settings: Any) -> str:
+    """The message of the error that scoring ends with; nothing may have been written."""
+    before = set(source.parent.iterdir())
+    with pytest.raises(ScoringError) as caught:
+        score_file(source, out or default_output(source), FakeScorer(), progress=False, **settings)
+    assert set(source.parent.iterdir()) == before
+    return str(caught.value)
+
+
+def typed(classifier: Classifier) -> Scorer:
+    """For the type checker: a classifier is a scorer."""
+    return classifier
+
+
+@pytest.mark.parametrize("into", OUTPUTS)
+@pytest.mark.parametrize("extension", INPUTS)
+def test_every_format_scores_into_every_other(tmp_path: Path, extension: str, into: str) -> None:
+    """A row of the output is the row of the input, then the prediction for its text, in the same order."""
+    rows = [{"id": str(number), "text": f"review {number}, \"quoted\" 'é😀\u2028\x85'"} for number in range(700)]
+    scored = score(write(tmp_path / f"in{extension}", rows), tmp_path / f"out{into}")
+    if extension == ".txt":
+        rows = [{"text": row["text"]} for row in rows]
+    assert scored == [row | answered(row["text"]) for row in rows]
+    assert list(scored[0]) == [*rows[0], *ADDED]
+
+
+@given(
+    rows=st.lists(st.fixed_dictionaries({"note": st.text(), "text": st.text()}), min_size=1, max_size=6),
+    extension=st.sampled_from(INPUTS),
+    into=st.sampled_from(OUTPUTS),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_text_comes_back(rows: list[dict[str, str]], extension: str, into: str) -> None:
+    """Whatever characters the cells hold, the output holds them unchanged, a prediction with each row."""
+    if extension == ".txt":
+        # What a text file cannot say: a newline in a line, a \r before its end, a byte order mark that is text.
+        rows = [{"text": row["text"].replace("\n", " ").rstrip("\r")} for row in rows]
+        rows[0]["text"] = rows[0]["text"].lstrip("\ufeff")
+    with tempfile.TemporaryDirectory() as folder:
+        source = write(Path(folder) / f"in{extension}", rows)
+        assert score(source, Path(folder) / f"out{into}") == [row | answered(row["text"]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        (b"", []),
+        (b"\n", [""]),
+        (b"a\n\nb\n", ["a", "", "b"]),
+        (b"a\r\nb", ["a", "b"]),
+        (b"a\r\r\nb\r", ["a\r", "b\r"]),
+        ("a\u2028b\u2029c\x85d\ve\ff\x1cg\n".encode(), ["a\u2028b\u2029c\x85d\ve\ff\x1cg"]),
+        (b"\xef\xbb\xbfa\nb\n", ["a", "b"]),
+        (b"\xef\xbb\xbf", []),
+        (b" a \n", [" a "]),
+    ],
+)
+def test_lines_of_a_text_file(tmp_path: Path, content: bytes, texts: list[str]) -> None:
+    """LF and CRLF alone end a line, the last needs no end, and an empty line is an empty review."""
+    source = tmp_path / "in.txt"
+    source.write_bytes(content)
+    assert [row["text"] for row in score(source, tmp_path / "out.jsonl")] == texts
+
+
+def test_csv_as_others_write_it(tmp_path: Path) -> None:
+    """A byte order mark, quoted newlines, blank lines, a huge field and a missing last line end are all read."""
+    limit = csv.field_size_limit(1_000_000)  # for what this test reads itself
+    huge = "long " * 100_000
+    source = tmp_path / "in.csv"
+    source.write_bytes(f'\ufefftext,id\r\n"two\nlines, ""quoted""",1\r\n\r\n{huge},2\r\n\n"",3'.encode())
+    rows = score(source, tmp_path / "out.csv")
+    assert [(row["text"], row["id"]) for row in rows] == [('two\nlines, "quoted"', "1"), (huge, "2"), ("", "3")]
+    assert csv.field_size_limit(limit) == 1_000_000
+
+
+def test_csv_output_is_plain(tmp_path: Path) -> None:
+    """Lines end with LF, a lone CR is quoted, and floats and booleans are in their shortest form."""
+    source = write(
+        tmp_path / "in.jsonl", [{"text": "a\rb", "flag": True, "none": None, "ratio": 0.1, "deep": {"a": [1]}}]
+    )
+    score_file(source, tmp_path / "out.csv", FakeScorer(), progress=False)
+    label, value, probabilities, *_ = answer("a\rb")
+    assert (tmp_path / "out.csv").read_bytes().decode() == (
+        "text,flag,none,ratio,deep," + ",".join(ADDED) + "\n"
+        f'"a\rb",true,,0.1,"{{""a"":[1]}}",{label},{value!s},{probabilities[0]!s},{probabilities[1]!s},3,0,false\n'
+    )
+    assert len(str(value)) <= 10
+
+
+def test_jsonl_output_is_plain(tmp_path: Path) -> None:
+    """A row stays as it was spelled, big numbers and all, and the float32 of a prediction is in its shortest form."""
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(b'  { "n": 123456789012345678901234567890, "x": 1.10, "text": "\\u00e9" }  \r\n\n{"text":"a"}')
+    assert score_file(source, tmp_path / "out.jsonl", FakeScorer(), progress=False) == 2
+    first, second = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    value = answer("é").score
+    assert first.startswith('{ "n": 123456789012345678901234567890, "x": 1.10, "text": "\\u00e9" ,"predicted_label":')
+    assert f'"score":{value!s},' in first
+    assert second.startswith('{"text":"a","predicted_label":')
+
+
+def test_jsonl_rows_keep_their_own_keys(tmp_path: Path) -> None:
+    """Rows with different keys go to JSONL as they are."""
+    rows: list[dict[str, Any]] = [{"text": "a", "id": 1}, {"more": [1, {"b": None}], "text": "b"}]
+    source = write(tmp_path / "in.jsonl", rows)
+    assert score(source, tmp_path / "out.jsonl") == [row | answered(row["text"]) for row in rows]
+
+
+@pytest.mark.parametrize("into", [".csv", ".parquet"])
+def test_jsonl_rows_with_other_keys_do_not_fit_a_table(tmp_path: Path, into: str) -> None:
+    """Into CSV and Parquet, a row with another set of keys than the first is named; another order is fine."""
+    source = write(tmp_path / "in.jsonl", [{"text": "a", "id": 1}, {"id": 2, "text": "b"}, {"text": "c", "it": 3}])
+    message = refusal(source, tmp_path / f"out{into}")
+    assert message.startswith(f"{source}: line 3: other columns than the first row (without 'id' and with 'it')")
+
+
+@pytest.mark.parametrize("into", OUTPUTS)
+def test_empty_files_give_empty_outputs(tmp_path: Path, into: str) -> None:
+    """No rows in, no rows out, with the columns that are known."""
+    for extension, known in {".txt": ["text"], ".csv": ["id", "text"], ".jsonl": [], ".parquet": ["text"]}.items():
+        source, out = tmp_path / f"in{extension}", tmp_path / f"out{into}"
+        if extension == ".parquet":
+            parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), source)
+        else:
+            source.write_text("id,text\n" if extension == ".csv" else "")
+        assert score(source, out, overwrite=True) == []
+        if into == ".csv":
+            assert out.read_text() == ",".join([*known, *ADDED]) + "\n"
+        if into == ".parquet":
+            assert parquet.read_schema(out).names == [*known, *ADDED]
+
+
+def test_another_text_column(tmp_path: Path) -> None:
+    """The column that is scored has the name asked for; a text file has only `text`."""
+    source = write(tmp_path / "in.csv", [{"text": "not this", "review": "this"}])
+    assert score(source, tmp_path / "out.csv", text_column="review")[0]["score"] == answered("this")["score"]
+    assert score(write(tmp_path / "in.txt", [{"text": "a"}]), tmp_path / "out.jsonl", text_column="review")
+
+
+def rich_table() -> Any:
+    """One column of many Arrow types each: a value and a null."""
+    moment = datetime.datetime(2024, 5, 1, 12, 30)
+    columns = {
+        "text": pyarrow.array(["a", "b"], pyarrow.large_string()),
+        "nanoseconds": pyarrow.array([1704067200123456789, None], pyarrow.timestamp("ns")),
+        "zoned": pyarrow.array([moment, None], pyarrow.timestamp("ms", "Europe/Berlin")),
+        "day": pyarrow.array([moment.date(), None]),
+        "clock": pyarrow.array([moment.time(), None], pyarrow.time64("us")),
+        "duration": pyarrow.array([1500, None], pyarrow.duration("ms")),
+        "price": pyarrow.array([decimal.Decimal("12345678901234567890.10"), None], pyarrow.decimal128(30, 2)),
+        "raw": pyarrow.array([b"\x00\xff", None]),
+        "single": pyarrow.array([0.1, None], pyarrow.float32()),
+        "half": pyarrow.array([0.5, None], pyarrow.float16()),
+        "nan": pyarrow.array([float("nan"), None]),
+        "kind": pyarrow.array(["x", None]).dictionary_encode(),
+        "small": pyarrow.array([7, None], pyarrow.uint8()),
+        "flag": pyarrow.array([True, None]),
+        "moments": pyarrow.array([[moment, None], None]),
+        "pair": pyarrow.array([[b"a", b"b"], None], pyarrow.list_(pyarrow.binary(), 2)),
+        "object": pyarrow.array([{"raw": b"z", "list": [{"n": 1}]}, None]),
+        "map": pyarrow.array([[("k", moment.date())], None], pyarrow.map_(pyarrow.string(), pyarrow.date32())),
+        "id": pyarrow.array([uuid.UUID(int=1).bytes, None], pyarrow.uuid()),
+        "nothing": pyarrow.nulls(2),
+    }
+    table = pyarrow.table(columns)
+    return table.replace_schema_metadata({"made by": "a test"})
+
+
+def test_arrow_types_survive_parquet(tmp_path: Path) -> None:
+    """Into Parquet, input columns keep type, values and metadata; the added ones are float32, int64 and the like."""
+    table = rich_table()
+    parquet.write_table(table, tmp_path / "in.parquet")
+    score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", FakeScorer(), progress=False)
+    scored = parquet.read_table(tmp_path / "out.parquet")
+    assert scored.select(table.schema.names).drop("nan").equals(table.drop("nan"))
+    assert scored.schema.metadata[b"made by"] == b"a test"
+    floats = [pyarrow.float32()] * 3
+    assert [scored.schema.field(name).type for name in ADDED] == [
+        pyarrow.string(),
+        *floats,
+        pyarrow.int64(),
+        pyarrow.int64(),
+        pyarrow.bool_(),
+    ]
+
+
+def test_arrow_types_become_text(tmp_path: Path) -> None:
+    """Into JSONL and CSV, times are ISO 8601, decimals text, bytes base64, and short floats stay short."""
+    parquet.write_table(rich_table(), tmp_path / "in.parquet")
+    first, second = score(tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    expected = {
+        "text": "a",
+        "nanoseconds": "2024-01-01T00:00:00.123456789",
+        "zoned": "2024-05-01T12:30:00.000Z",
+        "day": "2024-05-01",
+        "clock": "12:30:00.000000",
+        "duration": 1.5,
+        "price": "12345678901234567890.10",
+        "raw": "AP8=",
+        "single": 0.1,
+        "half": 0.5,
+        "nan": None,
+        "kind": "x",
+        "small": 7,
+        "flag": True,
+        "moments": ["2024-05-01T12:30:00.000000", None],
+        "pair": ["YQ==", "Yg=="],
+        "object": {"raw": "eg==", "list": [{"n": 1}]},
+        "map": [["k", "2024-05-01"]],
+        "id": "00000000-0000-0000-0000-000000000001",
+        "nothing": None,
+    }
+    assert first == expected | answered("a")
+    assert second == dict.fromkeys(expected) | {"text": "b"} | answered("b")
+    first, second = score(tmp_path / "in.parquet", tmp_path / "out.csv")
+    compact = {name: json.dumps(value, separators=(",", ":")) for name, value in expected.items()}
+    texts = {name: value for name, value in expected.items() if isinstance(value, str)}
+    assert {name: first[name] for name in expected} == compact | texts | {"nan": "nan", "nothing": ""}
+    assert {second[name] for name in expected if name != "text"} == {""}
+
+
+@pytest.mark.parametrize(
+    "kind", [pyarrow.string(), pyarrow.string_view(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())]
+)
+def test_every_arrow_string_is_text(tmp_path: Path, kind: Any) -> None:
+    """The text column may have any of Arrow's string types, over several row groups with dictionaries of their own."""
+    texts = [f"review {number}" for number in range(1000)]
+    array = pyarrow.array(texts)
+    table = pyarrow.table(
+        {"text": array.dictionary_encode() if pyarrow.types.is_dictionary(kind) else array.cast(kind)}
+    )
+    parquet.write_table(table, tmp_path / "in.parquet", row_group_size=300)
+    assert [row["text"] for row in score(tmp_path / "in.parquet", tmp_path / "out.parquet")] == texts
+    assert parquet.read_schema(tmp_path / "out.parquet").field("text").type == kind
+
+
+def test_json_types_in_parquet(tmp_path: Path) -> None:
+    """The first rows of a JSONL file decide the Arrow types; whole numbers and nulls fit where they fit later."""
+    rows: list[dict[str, Any]] = [{"text": "a", "n": 1, "x": 0.5, "o": {"l": [1.5]}, "s": ["t"]}] * CHUNK_ROWS
+    rows += [
+        {"text": "b", "n": None, "x": 2, "o": {"l": [None, 3]}, "s": None},
+        {"text": "c", "n": 1, "x": 1, "o": None, "s": []},
+    ]
+    scored = score(write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
+    assert [{key: row[key] for key in rows[0]} for row in scored] == rows
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (1, "x"),
+        (1, 1.5),
+        (1, True),
+        ("x", 1),
+        ({"a": 1}, {"b": 1}),
+        ([1], ["x"]),
+        (0.5, 2**60 + 1),
+        (None, 1),
+        (1, 2**63),
+    ],
+)
+def test_a_json_type_that_changes(tmp_path: Path, first: Any, later: Any) -> None:
+    """A later row whose value is of another type is an error that names column and rows, never a changed value."""
+    rows = [{"text": "a", "v": first}] * CHUNK_ROWS + [{"text": "b", "v": later}]
+    message = refusal(write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
+    assert f"in.jsonl: lines {CHUNK_ROWS + 1} to {CHUNK_ROWS + 1}: the column 'v'" in message
+
+
+@pytest.mark.parametrize("values", [[1, "x"], [{}, {}], [2**63, 1]])
+def test_json_without_a_parquet_type(tmp_path: Path, values: list[Any]) -> None:
+    """Values that no Parquet column can hold together are an error that names the rows."""
+    source = write(tmp_path / "in.jsonl", [{"text": "a", "v": value} for value in values])
+    assert "in.jsonl: lines 1 to 2: " in refusal(source, tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.tsv", b"", "only these extensions can be read: .txt, .csv, .jsonl, .parquet"),
+        ("in.txt", b"a\nb\xffc\n", "line 2: not UTF-8 (byte 0xff at 2)"),
+        ("in.csv", b"text\na\n\xe9\n", "line 3: not UTF-8 (byte 0xe9 at 1)"),
+        ("in.jsonl", b'{"text":"\xe9"}', "line 1: not UTF-8 (byte 0xe9 at 10)"),
+        ("in.csv", b"", "there is no header row"),
+        ("in.csv", b"\xef\xbb\xbf\n\n", "there is no header row"),
+        ("in.csv", b"id,review\n1,a\n", "line 1: there is no column 'text'; columns: 'id', 'review'"),
+        ("in.csv", b"text,id,text\n", "line 1: the column 'text' is there twice"),
+        ("in.csv", b"text,score\n", "line 1: the column 'score' has the name of one that scoring adds"),
+        ("in.csv", b'text,id\n"a\nb",1\nc\n', "line 4: 1 fields, while the header has 2"),
+        ("in.csv", b"text,id\na,1\nb,2,3\n", "line 3: 3 fields, while the header has 2"),
+        ("in.csv", b'text\n"a" b\n', "line 2: not valid CSV"),
+        ("in.csv", b'text\na\n"b\nc\n', "line 3: not valid CSV (unexpected end of data)"),
+        ("in.csv", b"text\na\rb\n", "line 2: not valid CSV (new-line character seen in unquoted field"),
+        ("in.jsonl", b'{"text":"a"}\n{"text":}\n', "line 2: not valid JSON (unexpected character"),
+        ("in.jsonl", b'{"text":"\\ud800"}\n', "line 1: not valid JSON ("),
+        ("in.jsonl", b'{"text":"a","x":NaN}\n', "line 1: not valid JSON ("),
+        ("in.jsonl", b'\n["text"]\n', "line 2: not a JSON object"),
+        ("in.jsonl", b'{"id":1,"review":"a"}', "line 1: there is no column 'text'; columns: 'id', 'review'"),
+        ("in.jsonl", b"{}", "line 1: there is no column 'text'; columns: none"),
+        ("in.jsonl", b'{"text":null}', "line 1: the column 'text' is null, not a string"),
+        ("in.jsonl", b'{"text":1}', "line 1: the column 'text' is of type int, not a string"),
+        ("in.jsonl", b'{"text":"a"}\n{"text":"a","tokens":1}', "line 2: the column 'tokens' has the name of one"),
+        ("in.jsonl", b'{"text":"a","probability_negative":1}', "the column 'probability_negative' has the name of one"),
+        ("in.parquet", b"PAR1 but no more", "not a Parquet file, or a damaged one"),
+        ("in.parquet", b"", "not a Parquet file, or a damaged one"),
+    ],
+)
+def test_bad_input(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    """Input that cannot be scored is refused with the file and the row or column at fault."""
+    source = tmp_path / name
+    source.write_bytes(content)
+    assert refusal(source, tmp_path / "out.jsonl").startswith(str(source))
+    assert message in refusal(source, tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"review": ["a"]}, "there is no column 'text'; columns: 'review'"),
+        ({"text": ["a"], "truncated": [True]}, "the column 'truncated' has the name of one that scoring adds"),
+        ({"text": [1]}, "the column 'text' is of type int64, not a string"),
+        ({"text": [b"a"]}, "the column 'text' is of type binary, not a string"),
+        ({"text": ["a"] * 300 + [None]}, "row 301: the column 'text' is null, not a string"),
+        ({"text": ["a"], "when": pyarrow.array([2**62], pyarrow.timestamp("ms"))}, "rows 1 to 1: the column 'when'"),
+    ],
+)
+def test_bad_parquet(tmp_path: Path, table: dict[str, Any], message: str) -> None:
+    """A Parquet file whose rows cannot be scored is refused with the row or column at fault."""
+    parquet.write_table(pyarrow.table(table), tmp_path / "in.parquet")
+    assert f"in.parquet: {message}" in refusal(tmp_path / "in.parquet", tmp_path / "out.jsonl")
+
+
+def test_parquet_with_one_name_twice(tmp_path: Path) -> None:
+    """Two columns of one name are refused."""
+    parquet.write_table(pyarrow.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "in.parquet")
+    assert "in.parquet: the column 'text' is there twice" in refusal(tmp_path / "in.parquet")
+
+
+def test_parquet_strings_that_are_not_utf8(tmp_path: Path) -> None:
+    """A string column is not believed to be UTF-8: the row is named."""
+    offsets = pyarrow.py_buffer(np.array([0, 1, 2], np.int32))
+    texts = pyarrow.StringArray.from_buffers(2, offsets, pyarrow.py_buffer(b"a\xff"))
+    parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "in.parquet")
+    assert "in.parquet: row 2: not UTF-8" in refusal(tmp_path / "in.parquet")
+
+
+def test_parquet_damaged_in_the_middle(tmp_path: Path) -> None:
+    """A page that was changed is noticed by its checksum, and the row is named from which on it cannot be read."""
+    source = tmp_path / "in.parquet"
+    table = pyarrow.table({"text": [f"review {number}" for number in range(1000)]})
+    parquet.write_table(table, source, row_group_size=500, write_page_checksum=True, use_dictionary=False)
+    content = bytearray(source.read_bytes())
+    content[parquet.read_metadata(source).row_group(1).column(0).data_page_offset + 200] ^= 0xFF
+    source.write_bytes(content)
+    assert "in.parquet: damaged from row 501 on (" in refusal(source)
+
+
+def test_json_too_deep_for_json(tmp_path: Path) -> None:
+    """Objects nested deeper than can be written are an error that names the row."""
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text":"a","deep":' + "[" * 500 + "]" * 500 + "}")
+    assert "in.jsonl: line 1: cannot be written as JSON" in refusal(source, tmp_path / "out.csv")
+
+
+def test_json_too_deep_for_parquet(tmp_path: Path) -> None:
+    """A Parquet file is never written so deep that it could not be read."""
+    for depth in (48, 49):
+        row = json.loads('{"text":"a","deep":' + "[" * depth + "1" + "]" * depth + "}")
+        source, out = write(tmp_path / "in.jsonl", [row]), tmp_path / "out.parquet"
+        if depth == 48:
+            assert score(source, out) == [row | answered("a")]
+        else:
+            assert "lines 1 to 1: the column 'deep' is nested deeper" in refusal(source, out, overwrite=True)
+
+
+def test_source_must_be_a_file(tmp_path: Path) -> None:
+    """A missing file and a folder are refused by name."""
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "folder.parquet").mkdir()
+    assert refusal(tmp_path / "in.csv").endswith("in.csv: there is no such file")
+    assert "folder.csv: cannot be read (" in refusal(tmp_path / "folder.csv")
+    assert "folder.parquet: " in refusal(tmp_path / "folder.parquet")
+
+
+def test_output_must_be_free(tmp_path: Path) -> None:
+    """An output that exists is replaced only when asked for, and found before any work is done."""
+    source = write(tmp_path / "in.txt", [{"text": "a"}])
+    out = tmp_path / "out.jsonl"
+    out.write_text("old")
+    scorer = FakeScorer()
+    with pytest.raises(ScoringError, match="exists already"):
+        score_file(source, out, scorer, progress=False)
+    assert (out.read_text(), scorer.calls) == ("old", [])
+    assert len(score(source, out, overwrite=True)) == 1
+
+
+def test_output_that_appears_meanwhile(tmp_path: Path) -> None:
+    """A file that another program wrote while this one worked is not replaced."""
+    source, out = write(tmp_path / "in.txt", [{"text": "a"}]), tmp_path / "out.jsonl"
+
+    class SlowScorer(FakeScorer):
+        def predict(self, texts: Sequence[str]) -> list[Prediction]:
+            out.write_text("other")
+            return super().predict(texts)
+
+    with pytest.raises(ScoringError, match="exists already"):
+        score_file(source, out, SlowScorer(), progress=False)
+    assert (out.read_text(), set(tmp_path.iterdir())) == ("other", {source, out})
+
+
+def test_output_must_be_another_file(tmp_path: Path) -> None:
+    """The input is never replaced, by whichever name it is given."""
+    source = write(tmp_path / "in.csv", [{"text": "a"}])
+    (tmp_path / "link.csv").hardlink_to(source)
+    for out in (source, tmp_path / "link.csv"):
+        assert "would replace the input" in refusal(source, out, overwrite=True)
+
+
+def test_output_must_be_writable(tmp_path: Path) -> None:
+    """Another extension, a folder and a missing folder are refused by name."""
+    source = write(tmp_path / "in.csv", [{"text": "a"}])
+    (tmp_path / "folder.csv").mkdir()
+    assert "can be written: .jsonl, .csv, .parquet" in refusal(source, tmp_path / "out.txt")
+    assert "folder.csv: is a folder" in refusal(source, tmp_path / "folder.csv", overwrite=True)
+    assert "out.csv: cannot be written (" in refusal(source, tmp_path / "no" / "out.csv")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("into", OUTPUTS)
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, into: str) -> None:
+    """A disk that is full is an error that names the output."""
+    source = write(tmp_path / "in.txt", [{"text": "a"}] * 1000)
+    opened = Path.open
+
+    def open_full(path: Path, mode: str = "r", **settings: Any) -> Any:
+        return open("/dev/full", "wb") if mode == "xb" else opened(path, mode, **settings)  # noqa: PTH123
+
+    monkeypatch.setattr(Path, "open", open_full)
+    # What was buffered cannot be written when the file is closed either, which raises once more.
+    assert f"out{into}: cannot be written (" in refusal(source, tmp_path / f"out{into}")
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("broken"), KeyboardInterrupt()])
+@pytest.mark.parametrize("into", OUTPUTS)
+@pytest.mark.parametrize("old", [None, "old"])
+def test_nothing_half_written(tmp_path: Path, failure: BaseException, into: str, old: str | None) -> None:
+    """An error or Ctrl-C half-way leaves no new file, and an output that was there as it was."""
+    source = write(tmp_path / "in.txt", [{"text": str(number)} for number in range(1000)])
+    out = tmp_path / f"out{into}"
+    if old is not None:
+        out.write_text(old)
+    with pytest.raises(type(failure)):
+        score_file(source, out, FakeScorer(failure, fails_at="900"), overwrite=True, progress=False)
+    assert set(tmp_path.iterdir()) == ({source} if old is None else {source, out})
+    assert old is None or out.read_text() == old
+
+
+def test_output_has_the_usual_permissions(tmp_path: Path) -> None:
+    """The output is as readable as any new file, though it began as a temporary one."""
+    score(write(tmp_path / "in.txt", [{"text": "a"}]), tmp_path / "out.jsonl")
+    (tmp_path / "any").touch()
+    assert (tmp_path / "out.jsonl").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+@pytest.mark.parametrize("extension", INPUTS)
+def test_chunks_are_small(tmp_path: Path, extension: str) -> None:
+    """The scorer never gets more than a few hundred rows, and far fewer where texts are long."""
+    for count, length, largest in ((600, 1, CHUNK_ROWS), (20, CHUNK_BYTES // 4, 5)):
+        scorer = FakeScorer()
+        rows = [{"text": chr(ord("a") + number) * length} for number in range(26)] * (count // 20)
+        score_file(
+            write(tmp_path / f"in{extension}", rows), tmp_path / "out.jsonl", scorer, overwrite=True, progress=False
+        )
+        assert sum(scorer.calls) == len(rows)
+        assert max(scorer.calls) <= largest
+
+
+def long_rows(count: int) -> list[dict[str, str]]:
+    """Rows of 8 KiB that hardly compress."""
+    generator = random.Random(0)
+    return [{"text": generator.randbytes(4096).hex()} for _ in range(count)]
+
+
+@pytest.mark.parametrize(("extension", "into"), [(".txt", ".csv"), (".csv", ".jsonl"), (".jsonl", ".csv")])
+def test_memory_of_text_formats(tmp_path: Path, extension: str, into: str) -> None:
+    """A file of many chunks takes the memory of a few."""
+    source = write(tmp_path / f"in{extension}", long_rows(4000))
+    assert source.stat().st_size > 30 * CHUNK_BYTES
+    tracemalloc.start()
+    try:
+        score_file(source, tmp_path / f"out{into}", FakeScorer(), progress=False)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * CHUNK_BYTES
+
+
+# Python does not see what Arrow allocates, so it takes a process and the kernel's word.
+PARQUET_MEMORY = """
+import sys
+from pathlib import Path
+from service.scoring import score_file
+from tests.service.scoring.test_scoring import FakeScorer
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+small, large, out = map(Path, sys.argv[1:])
+score_file(small, out, FakeScorer(), progress=False)
+before = peak()
+score_file(large, out, FakeScorer(), overwrite=True, progress=False)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a kernel that tells the peak of memory")
+def test_memory_of_parquet(tmp_path: Path) -> None:
+    """Nor does a Parquet file, all of it one row group, take more memory the longer it is."""
+    rows = long_rows(12_000)
+    small, large = write(tmp_path / "small.parquet", rows[:4000]), write(tmp_path / "large.parquet", rows)
+    assert parquet.read_metadata(large).num_row_groups == 1
+    growth = int(run_python(PARQUET_MEMORY, small, large, tmp_path / "out.parquet"))
+    assert growth < large.stat().st_size / 2
+
+
+WITHOUT_PYARROW = """
+import sys
+from pathlib import Path
+sys.modules["pyarrow"] = None
+import numpy as np
+from service.inference.prediction import Prediction
+from service.scoring import ScoringError, score_file
+
+class Scorer:
+    labels = ("negative", "positive")
+
+    def predict(self, texts):
+        half = np.float32(0.5)
+        return [Prediction("positive", half, (half, half), 1, 0, False) for text in texts]
+
+folder = Path(sys.argv[1])
+score_file(folder / "in.csv", folder / "out.jsonl", Scorer(), progress=False)
+for source, out in (("in.parquet", "out.csv"), ("in.csv", "out.parquet")):
+    try:
+        score_file(folder / source, folder / out, Scorer(), progress=False)
+    except ScoringError as error:
+        print(error)
+print(sorted({"tensorflow", "keras", "pandas"} & set(sys.modules)), sorted(path.name for path in folder.iterdir()))
+"""
+
+
+def test_pyarrow_is_optional(tmp_path: Path) -> None:
+    """Without pyarrow, the other formats work and Parquet is refused with the way to install it."""
+    for name in ("in.csv", "in.parquet"):
+        write(tmp_path / name, [{"text": "a"}])
+    message = (
+        "reading or writing Parquet needs pyarrow, install the `parquet` extra "
+        "(`pip install --require-hashes -r requirements/parquet.txt`)"
+    )
+    files = ["in.csv", "in.parquet", "out.jsonl"]
+    assert run_python(WITHOUT_PYARROW, tmp_path).splitlines() == [message, message, f"[] {files}"]
+
+
+@pytest.mark.parametrize(("extension", "unit"), [(".csv", "B"), (".parquet", "rows")])
+def test_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str], extension: str, unit: str) -> None:
+    """The bar counts bytes of text formats and rows of Parquet, reaches its end, and stays away if not wanted."""
+    source = write(tmp_path / f"in{extension}", [{"text": "abcdefg"}] * 600)
+    score_file(source, tmp_path / "out.csv", FakeScorer())
+    shown = capsys.readouterr().err
+    assert "100%" in shown
+    assert f"{unit}/s" in shown
+    score_file(source, tmp_path / "out.csv", FakeScorer(), overwrite=True, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("reviews.csv", "reviews.predictions.csv"),
+        ("reviews.txt", "reviews.predictions.jsonl"),
+        ("a/my.reviews.jsonl", "a/my.reviews.predictions.jsonl"),
+        ("reviews.PARQUET", "reviews.predictions.PARQUET"),
+    ],
+)
+def test_default_output(source: str, out: str) -> None:
+    """The output lies beside the input, in its format, JSONL for a text file."""
+    assert default_output(Path(source)) == Path(out)
+
+
+def test_default_output_of_another_extension() -> None:
+    """There is none for a file that cannot be read."""
+    with pytest.raises(ScoringError, match=r"reviews\.xlsx: only these extensions can be read: \.txt"):
+        default_output(Path("reviews.xlsx"))
+
+
+def run_python(program: str, *arguments: object) -> str:
+    """What a program prints in a Python of its own, which finds the packages of this project."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout

@@ -1,0 +1,340 @@
+"""API keys: with them on, no route and no method of any protocol answers a stranger, but health where it is open."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from service.errors import StartupError
+from service.grpc.protos import inference_pb2 as pb
+from service.grpc.protos.sentiment_pb2 import PredictRequest
+from service.security.api_keys import ApiKeys
+from tests.processes import ServerProcess, eventually, run
+from tests.service.grpc.channels import connect, refused
+from tests.service.process.test_supervisor import children
+from tests.service.rest.raw import Connection, request
+
+FIRST, SECOND = "first-key-0123456789", "second/key+0123456789="
+ADMIN, OTHER_ADMIN = "admin-key-0123456789", "other-admin-key-0123456789"
+LOAD, UNLOAD = (f"/v2/repository/models/imdb-cnn/{each}" for each in ("load", "unload"))
+HEALTH = {"/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready"}
+OPEN_METHODS = {
+    *("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/List"),
+    *("/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady"),
+}
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[ServerProcess]:
+    """A server that knows two keys."""
+    with ServerProcess("--workers", "1", SENTIMENT_API_KEYS=f"{FIRST}, {SECOND}") as server:
+        yield server
+
+
+def test_reading(tmp_path: Path) -> None:
+    """Keys come from a list, from a file with comments, or from both."""
+    file = tmp_path / "keys"
+    file.write_text(f"# of the nightly job\n{SECOND}\n\n")
+    keys = ApiKeys(FIRST, file)
+    for key in (FIRST, SECOND):
+        assert keys.admit(None, key)
+        assert keys.admit(f"Bearer {key}", None)
+        assert keys.admit(f"bearer  {key} ", "another")
+    assert ApiKeys.read(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "reason"),
+    [
+        ("", "there is none"),
+        (" , ", "there is none"),
+        ("short", "API key 1 must be at least 16"),
+        (f"{FIRST},with space in the key", "API key 2 must be"),
+        ("schlüssel-0123456789", "API key 1 must be"),
+    ],
+)
+def test_bad_keys(listed: str, reason: str) -> None:
+    """A key that is none, or could be guessed, is refused at the start, and not shown."""
+    with pytest.raises(StartupError, match=reason) as error:
+        ApiKeys(listed)
+    assert not listed.strip(" ,") or listed not in str(error.value)
+
+
+def test_bad_file(tmp_path: Path) -> None:
+    """A file that is not there, or empty, ends the start with its name."""
+    result = run("-m", "service", "serve", "--port", "0", "--api-key-file", str(tmp_path / "missing"))
+    assert result.returncode == 2
+    assert "missing: the API keys cannot be read" in result.stderr and "Traceback" not in result.stderr
+
+
+@given(st.one_of(st.none(), st.text()), st.one_of(st.none(), st.text()))
+def test_strangers(authorization: str | None, key: str | None) -> None:
+    """Whatever else is presented opens nothing."""
+    assert not ApiKeys(f"{FIRST},{SECOND}").admit(authorization, key)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": f"Basic {FIRST}"}])
+def test_rest(guarded: ServerProcess, headers: dict[str, str]) -> None:
+    """Every path of the OpenAPI document, and every other one, is closed to strangers, in its protocol's own form."""
+    document = guarded.client.get("/openapi.json", headers={"x-api-key": FIRST}).json()
+    closed = [(method, path) for path, methods in document["paths"].items() for method in methods]
+    closed += [
+        ("get", path) for path in ("/", "/docs", "/openapi.json", "/docs/oauth2-redirect", "/no/such", "/metrics")
+    ]
+    assert len(closed) > 30
+    for method, path in closed:
+        answer = guarded.client.request(method, re.sub(r"\{\w+\}", "imdb-cnn", path), headers=headers)
+        if path in HEALTH and method == "get":
+            assert answer.status_code == 200
+        else:
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), (method, path)
+            assert "an API key is needed" in answer.text and "x-request-id" in answer.headers
+    assert set(guarded.client.get("/v2/models/imdb-cnn", headers=headers).json()) == {"error"}
+    assert guarded.client.post("/v1/predict", headers=headers).json()["error"]["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "PURGE"])
+def test_other_methods(guarded: ServerProcess, method: str) -> None:
+    """No method opens a path, and health is open to those alone who only read."""
+    document = guarded.client.get("/openapi.json", headers={"x-api-key": FIRST}).json()
+    for path in document["paths"]:
+        answer = guarded.client.request(method, re.sub(r"\{\w+\}", "imdb-cnn", path))
+        is_open = path in HEALTH and method == "HEAD"
+        assert answer.status_code == (405 if is_open else 401), (method, path)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//livez",
+        "/livez/",
+        "/livez/../v1/models",
+        "/livez%2f..%2fv1%2fmodels",
+        "/livez;/v1/models",
+        "/./v1/models",
+        "/V1/models",
+        "/%76%31/models",
+        "http://test/v1/models",
+        "/v1/models?/livez",
+        "*",
+    ],
+)
+def test_odd_targets(guarded: ServerProcess, target: str) -> None:
+    """No way of writing a path gets round the door."""
+    with Connection(guarded.port) as connection:
+        connection.send(request(target, method="GET"))
+        assert connection.answer().status == 401
+
+
+def test_rest_with_a_key(guarded: ServerProcess) -> None:
+    """Either key opens every route, in either header, and the connection goes on after a refusal."""
+    for headers in ({"x-api-key": FIRST}, {"authorization": f"Bearer {SECOND}"}):
+        with httpx.Client(base_url=guarded.url, trust_env=False) as client:
+            assert client.post("/v1/predict", json={"text": "great " * 1000}).status_code == 401
+            assert client.post("/v1/predict", json={"text": "great"}, headers=headers).status_code == 200
+            assert client.get("/metrics", headers=headers).status_code == 200
+
+
+def test_grpc(guarded: ServerProcess) -> None:
+    """Every method that reflection tells of is closed to strangers, reflection too."""
+    with connect(guarded) as opened:
+        channel: Any = opened
+        methods = [method for service in _services(channel) for method in _methods(channel, service)]
+        assert len(methods) > 15
+        for method in {*methods, "/no.such.Service/Method"} - OPEN_METHODS:
+            for strange in ((), (("x-api-key", "wrong"),)):
+                refusal = refused(partial(channel.unary_unary(method), b"", metadata=strange))
+                assert refusal.code == grpc.StatusCode.UNAUTHENTICATED, method
+        assert set(methods) >= OPEN_METHODS
+        for method in OPEN_METHODS:
+            if not method.endswith("Watch"):
+                channel.unary_unary(method)(b"")
+
+
+def test_grpc_with_a_key(guarded: ServerProcess) -> None:
+    """Either key opens a method, as a bearer token or by itself."""
+    with connect(guarded) as channel:
+        stub = SentimentStub(channel)
+        for metadata in ((("x-api-key", FIRST),), (("authorization", f"Bearer {SECOND}"),)):
+            assert stub.Predict(PredictRequest(text="great"), metadata=metadata).label
+            answers = list(stub.PredictStream(iter([PredictRequest(text="great")] * 3), metadata=metadata))
+            assert len(answers) == 3
+
+
+def test_closed_health_and_open_metrics() -> None:
+    """Settings close health and open the metrics; the container's probe has the key."""
+    flags = ("--workers", "1", "--no-open-health", "--open-metrics")
+    with ServerProcess(*flags, SENTIMENT_API_KEYS=FIRST) as server:
+        assert server.client.get("/readyz").status_code == 401
+        assert server.client.get("/metrics").status_code == 200
+        port = str(server.port)
+        assert run("-m", "service.process.probe", SENTIMENT_PORT=port).returncode == 1
+        assert run("-m", "service.process.probe", SENTIMENT_PORT=port, SENTIMENT_API_KEYS=FIRST).returncode == 0
+        with connect(server) as opened:
+            channel: Any = opened
+            refusal = refused(partial(channel.unary_unary("/grpc.health.v1.Health/Check"), b""))
+            assert refusal.code == grpc.StatusCode.UNAUTHENTICATED
+
+
+def load(server: ServerProcess, key: str | None = None, *, unload: bool = False) -> tuple[int, str, Any, str]:
+    """What load, or unload, of the shipped model is answered with over REST and over gRPC: status and message."""
+    given = {} if key is None else {"x-api-key": key}
+    answer = server.client.post(UNLOAD if unload else LOAD, headers=given)
+    code, details = grpc.StatusCode.OK, ""
+    with connect(server) as channel:
+        stub: Any = GRPCInferenceServiceStub(channel)
+        method = stub.RepositoryModelUnload if unload else stub.RepositoryModelLoad
+        kind = pb.RepositoryModelUnloadRequest if unload else pb.RepositoryModelLoadRequest
+        try:
+            method(kind(model_name="imdb-cnn"), metadata=tuple(given.items()))
+        except grpc.RpcError as error:
+            failed: Any = error
+            code, details = failed.code(), failed.details()
+    return answer.status_code, answer.json()["error"] if answer.content else "", code, details
+
+
+def test_administration_is_off() -> None:
+    """By default nobody loads or unloads a model, the message names the setting, and the index can still be read."""
+    with ServerProcess("--workers", "1") as server:
+        for unload in (False, True):
+            status, message, code, details = load(server, unload=unload)
+            assert (status, code) == (403, grpc.StatusCode.PERMISSION_DENIED)
+            assert message == details == "loading and unloading models is off; the setting --admin turns it on"
+        assert server.client.post("/v2/repository/index").json()[0]["state"] == "READY"
+        assert server.client.post("/v1/predict", json={"text": "great"}).status_code == 200
+
+
+def test_administration_with_api_keys() -> None:
+    """An API key is not enough to load a model, an administration key is, and it opens what an API key opens."""
+    flags, administrators = ("--workers", "1", "--admin", "key"), f"{ADMIN},{OTHER_ADMIN}"
+    with ServerProcess(*flags, SENTIMENT_API_KEYS=FIRST, SENTIMENT_ADMIN_KEYS=administrators) as server:
+        for stranger in (None, "wrong"):
+            status, _, code, _ = load(server, stranger, unload=True)
+            assert (status, code) == (401, grpc.StatusCode.UNAUTHENTICATED)
+        status, message, code, details = load(server, FIRST, unload=True)
+        assert (status, code) == (403, grpc.StatusCode.PERMISSION_DENIED)
+        assert message == details and "an administration key is needed" in message
+        for administrator in (ADMIN, OTHER_ADMIN):
+            assert load(server, administrator) == (200, "", grpc.StatusCode.OK, "")
+        for known in (FIRST, ADMIN):
+            given = {"authorization": f"Bearer {known}"}
+            assert server.client.post("/v1/predict", json={"text": "great"}, headers=given).status_code == 200
+            assert server.client.post("/v2/repository/index", headers=given).status_code == 200
+            with connect(server) as channel:
+                assert SentimentStub(channel).Predict(PredictRequest(text="great"), metadata=tuple(given.items())).label
+
+
+def test_administration_without_api_keys() -> None:
+    """Where everyone may predict, loading a model still needs an administration key."""
+    with ServerProcess("--workers", "1", "--admin", "key", SENTIMENT_ADMIN_KEYS=ADMIN) as server:
+        for stranger in (None, FIRST):
+            status, _, code, _ = load(server, stranger, unload=True)
+            assert (status, code) == (401, grpc.StatusCode.UNAUTHENTICATED)
+        assert server.client.post(LOAD).headers["www-authenticate"] == "Bearer"
+        assert server.client.post("/v1/predict", json={"text": "great"}).status_code == 200
+        assert load(server, ADMIN) == (200, "", grpc.StatusCode.OK, "")
+
+
+def test_a_message_says_how_to_get_a_model_back() -> None:
+    """While the default model is unloaded, refusals and readiness name the call that loads it, and it works."""
+    with ServerProcess("--workers", "1", "--admin", "open") as server:
+        assert server.client.post(UNLOAD).status_code == 200
+        with connect(server) as channel:
+            refusal = refused(lambda: SentimentStub(channel).Predict(PredictRequest(text="great")))
+        assert refusal.code == grpc.StatusCode.NOT_FOUND
+        messages = [refusal.message]
+        for path, status in (("/readyz", 503), ("/ping", 503), ("/health", 503), ("/v2/health/ready", 503)):
+            answer = server.client.get(path)
+            assert answer.status_code == status
+            messages.append(answer.text)
+        answer = server.client.post("/v1/predict", json={"text": "great"})
+        assert answer.status_code == 404
+        for message in (*messages, answer.text):
+            assert "model 'imdb-cnn' was unloaded" in message and f"POST {LOAD}" in message
+        assert server.client.post(LOAD).status_code == 200
+        assert server.client.get("/readyz").status_code == 200
+
+
+def statuses(server: ServerProcess, key: str) -> set[int]:
+    """What a key gets from all workers, on connections of its own."""
+    found = set()
+    for _ in range(8):
+        with httpx.Client(base_url=server.url, trust_env=False) as client:
+            found.add(client.get("/v1/models", headers={"x-api-key": key}).status_code)
+    return found
+
+
+def test_keys_change(tmp_path: Path) -> None:
+    """A key file is read again when it changes: its new keys work and the removed ones do not, in all workers.
+
+    A file that cannot be used leaves the old keys valid, and the log never shows a key.
+    """
+    file, admin_file, next_file = tmp_path / "keys", tmp_path / "admin", tmp_path / "next"
+
+    def put(target: Path, content: str) -> None:
+        next_file.write_text(content)
+        next_file.rename(target)
+
+    put(file, FIRST)
+    put(admin_file, ADMIN)
+    files = ("--api-key-file", str(file), "--admin", "key", "--admin-key-file", str(admin_file))
+    with ServerProcess("--workers", "2", *files) as server:
+        assert (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401})
+        put(file, f"# of the nightly job\n{SECOND}\n")
+        eventually(lambda: (statuses(server, FIRST), statuses(server, SECOND)) == ({401}, {200}))
+        put(admin_file, OTHER_ADMIN)
+        eventually(lambda: (statuses(server, ADMIN), statuses(server, OTHER_ADMIN)) == ({401}, {200}))
+        assert load(server, ADMIN)[0] == 401
+        assert load(server, OTHER_ADMIN) == (200, "", grpc.StatusCode.OK, "")
+
+        for content, reason in ((f"{FIRST}\nshort", "API key 2 must be at least"), ("# none", "there is none")):
+            put(file, content)
+            server.wait_for_log(f"ERROR .*the API keys changed, and the old ones stay in use: .*{reason}")
+        file.write_bytes(FIRST.encode() + b"\xff")
+        server.wait_for_log("they are not UTF-8")
+        file.unlink()
+        server.wait_for_log("ERROR .*the API keys cannot be read: No such file or directory")
+        assert (statuses(server, FIRST), statuses(server, SECOND)) == ({401}, {200})
+        put(file, FIRST)
+        eventually(lambda: (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401}))
+        for worker in children(server.process.pid):
+            os.kill(worker, signal.SIGKILL)
+        eventually(lambda: len([line for line in server.log if "is replaced" in line]) == 2)
+        assert (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401}), "new workers read the new file"
+    for secret in (FIRST, SECOND, ADMIN, OTHER_ADMIN, "short"):
+        assert secret not in "".join(server.log)
+
+
+def _services(channel: Any) -> list[str]:
+    """All there are, by reflection with a key."""
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    [listed] = stub.ServerReflectionInfo(iter([request]), metadata=(("x-api-key", SECOND),))
+    return [service.name for service in listed.list_services_response.service]
+
+
+def _methods(channel: Any, service: str) -> list[str]:
+    """Of one service, by reflection with a key."""
+
+    class Keyed(grpc.StreamStreamClientInterceptor):
+        def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
+            return continuation(details._replace(metadata=[("x-api-key", FIRST)]), requests)
+
+    pool = DescriptorPool(ProtoReflectionDescriptorDatabase(grpc.intercept_channel(channel, Keyed())))
+    return [f"/{service}/{method.name}" for method in pool.FindServiceByName(service).methods]

@@ -1,0 +1,113 @@
+"""Counters and names that processes share."""
+
+import os
+
+import pytest
+
+from service.telemetry.counters import Counters, Directory
+
+
+def in_child(work: object) -> None:
+    """Run `work` in a forked process and wait for it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()  # type: ignore[operator]
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_rows_are_summed() -> None:
+    """What each worker added is in the totals, also after the worker has ended."""
+    counters = Counters(workers=3, slots=4)
+
+    def work(worker: int) -> None:
+        counters.use(worker)
+        for _ in range(1000):
+            counters.row[2] += 1
+        counters.row[3] = worker
+
+    for worker in range(3):
+        in_child(lambda worker=worker: work(worker))
+    assert counters.totals().tolist() == [0, 0, 3000, 3]
+    assert (counters.total(2), counters.largest(3)) == (3000, 2)
+
+
+def test_a_replaced_worker_goes_on_counting() -> None:
+    """A worker that takes the place of another adds to the same row."""
+    counters = Counters(workers=2, slots=1)
+
+    def work() -> None:
+        counters.use(1)
+        counters.row[0] += 5
+
+    in_child(work)
+    in_child(work)
+    assert counters.total(0) == 10
+
+
+def number(directory: Directory, name: str, free: str = "") -> int:
+    """The number of a name in a directory where names that begin with `free` may go."""
+    return directory.index(name, free=lambda other: other[:1] in set(free), clear=lambda _: None)
+
+
+def test_names_have_the_same_number_everywhere() -> None:
+    """Whichever process comes first with a name gives it its number, and all see it."""
+    directory = Directory(4, 4)
+    assert number(directory, "a/1") == 0
+    in_child(lambda: number(directory, "b/1"))
+    assert list(directory) == ["a/1", "b/1"]
+    assert [number(directory, name) for name in ("b/1", "c/1", "a/1")] == [1, 2, 0]
+
+
+def test_the_oldest_name_that_may_go_makes_room() -> None:
+    """Once all numbers are taken, a new name gets that of the oldest name that is free, cleared before it is told."""
+    directory = Directory(3, 3)
+    for name in ("a", "b", "c"):
+        number(directory, name)
+    cleared: list[int] = []
+
+    def clear(number: int) -> None:
+        cleared.append(number)
+        assert list(directory)[number] == "b"
+
+    assert directory.index("d", free=lambda name: name in "bc", clear=clear) == 1
+    assert cleared == [1]
+    assert list(directory) == ["a", "d", "c"]
+    assert number(directory, "e", free="acd") == 0
+    assert number(directory, "f", free="cde") == 2
+    assert number(directory, "g", free="def") == 1
+
+
+def test_no_more_than_some_that_may_go_are_kept() -> None:
+    """Where there are places left, a new name takes that of an old one all the same if there are too many of those."""
+    directory = Directory(9, 2)
+    for name in ("a", "b", "c", "d", "e"):
+        number(directory, name, free="abde")
+    assert list(directory) == ["c", "e", "d"]
+
+
+def test_no_place_left() -> None:
+    """A name too many, or one too long, is refused."""
+    directory = Directory(1, 1)
+    number(directory, "a")
+    assert number(directory, "a") == 0
+    for name in ("b", "x" * 127):
+        with pytest.raises(IndexError):
+            number(directory, name)
+    with pytest.raises(IndexError):
+        number(directory, "a" * 2041, free="a")
+    assert number(directory, "a" * 2040, free="a") == 0
+
+
+def test_cleared_slots() -> None:
+    """Slots are cleared for every worker, and no others."""
+    counters = Counters(workers=2, slots=4)
+    for worker in range(2):
+        counters.use(worker)
+        for slot in range(4):
+            counters.row[slot] = slot + 1
+    counters.clear(1, 2)
+    assert counters.totals().tolist() == [2, 0, 0, 8]

@@ -1,0 +1,157 @@
+"""Log lines: complete, one line each, and with the id of the request they belong to."""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from service.grpc.protos.sentiment_pb2 import PredictRequest
+from service.telemetry import logs
+from service.telemetry.request_context import RequestContext, current
+from tests.processes import ServerProcess
+from tests.service.grpc.channels import connect
+from tests.service.rest.raw import Connection
+
+
+def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
+    return logging.getLogger("a.logger").makeRecord(
+        "a.logger", logging.INFO, __file__, 1, message, arguments, None, extra=extra
+    )
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, put back afterwards."""
+    logger = logging.getLogger()
+    others = [logging.getLogger(name) for name in ("service", "uvicorn.error")]
+    handlers, levels = logger.handlers[:], [each.level for each in (logger, *others)]
+    yield logger
+    logger.handlers[:] = handlers
+    for each, level in zip((logger, *others), levels, strict=True):
+        each.setLevel(level)
+
+
+def test_json() -> None:
+    """A JSON line has time, level, logger, message and what the caller passed."""
+    fields = json.loads(logs.JsonFormatter().format(record("%d texts", 3, status=200)))
+    assert fields.pop("time")[-5] == "."
+    assert fields == {"level": "INFO", "logger": "a.logger", "message": "3 texts", "status": 200}
+
+
+def test_console() -> None:
+    """A console line reads from time to message and then what the caller passed."""
+    line = logs.ConsoleFormatter().format(record("%d texts", 3, status=200))
+    assert line[8] == "." and line[12:] == " INFO a.logger: 3 texts status=200"
+
+
+@pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.ConsoleFormatter()])
+def test_request_id(formatter: logging.Formatter) -> None:
+    """The id of the request is on its lines and on no other."""
+    token = current.set(RequestContext("abc-1"))
+    try:
+        assert "abc-1" in formatter.format(record("inside"))
+    finally:
+        current.reset(token)
+    assert "request_id" not in formatter.format(record("outside"))
+
+
+@pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.ConsoleFormatter()])
+def test_exception(formatter: logging.Formatter) -> None:
+    """A traceback belongs to the line that reports it."""
+    failed = record("it failed")
+    try:
+        raise ValueError("the cause")
+    except ValueError:
+        failed.exc_info = sys.exc_info()
+    line = formatter.format(failed)
+    assert "it failed" in line and "ValueError: the cause" in line
+
+
+@given(
+    message=st.text(st.characters(exclude_categories=["Cs"])), value=st.text(st.characters(exclude_categories=["Cs"]))
+)
+def test_json_is_one_line(message: str, value: str) -> None:
+    """Whatever is logged, a JSON line stays one line and reads back as it was."""
+    line = logs.JsonFormatter().format(record("%s", message, value=value))
+    assert "\n" not in line and "\r" not in line
+    fields = json.loads(line)
+    assert (fields["message"], fields["value"]) == (message, value)
+
+
+def test_json_of_anything() -> None:
+    """What JSON does not know is written as text."""
+    assert json.loads(logs.JsonFormatter().format(record("x", path=sys)))["path"] == str(sys)
+
+
+def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> None:
+    """One handler writes every line of the level or above to standard error."""
+    logs.configure("json", "warning")
+    logs.configure("json", "warning")
+    logging.getLogger("a.logger").info("too quiet")
+    logging.getLogger("a.logger").warning("loud enough")
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert json.loads(output.err)["message"] == "loud enough"
+
+
+def test_debug_level_is_the_services_own(root: logging.Logger) -> None:
+    """Of libraries, which may log what callers send, there are no debug lines."""
+    logs.configure("console", "debug")
+    assert logging.getLogger("service.inference.engine").isEnabledFor(logging.DEBUG)
+    for library in ("hpack.hpack", "h2.connection", "hyperframe", "httpcore", "uvicorn.error", "a.library"):
+        assert not logging.getLogger(library).isEnabledFor(logging.DEBUG)
+    assert logging.getLogger("a.library").isEnabledFor(logging.INFO)
+
+
+def test_no_key_is_logged_at_the_debug_level() -> None:
+    """With every level on, no key that a caller sends is in the log, be it known or not, over REST or gRPC."""
+    secrets = {name: f"{name}-0123456789-secret" for name in ("known", "admin", "wrong", "bearer", "malformed")}
+    flags = ("--workers", "1", "--log-level", "debug", "--access-log", "--admin", "key")
+    known, admin = secrets["known"], secrets["admin"]
+    with ServerProcess(*flags, SENTIMENT_API_KEYS=known, SENTIMENT_ADMIN_KEYS=admin) as server:
+        for secret in secrets.values():
+            for name, value in (("x-api-key", secret), ("authorization", f"Bearer {secret}")):
+                server.client.post("/v1/predict", json={"text": "great"}, headers={name: value})
+                server.client.post("/v2/repository/models/imdb-cnn/load", headers={name: value})
+                with connect(server) as channel, contextlib.suppress(grpc.RpcError):
+                    SentimentStub(channel).Predict(PredictRequest(text="great"), metadata=((name, value),))
+        with Connection(server.port) as connection:
+            connection.send(f"POST /v1/predict HTTP/1.1\r\nX-API-Key {secrets['malformed']}\r\n\r\n".encode())
+            assert connection.status() == 400
+    log = "".join(server.log)
+    assert "POST /v1/predict" in log
+    for name in secrets:
+        assert secrets[name] not in log, name
+
+
+def test_a_pipe_that_nobody_reads() -> None:
+    """Once a pipe is full, lines are left out without a wait; when there is room again, a line tells how many."""
+    reader, writer = os.pipe()
+    try:
+        handler = logs.Descriptor(writer)
+        for _ in range(3000):
+            handler.emit(record("x" * 100))
+        written = os.read(reader, 1_000_000)
+        handler.emit(record("last"))
+        written += os.read(reader, 1_000_000)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    [note] = [line for line in written.decode().splitlines() if "could not be written" in line]
+    assert int(note.split()[0]) == 3000 - written.count(b"x" * 100) > 0
+    assert written.endswith(b"last\n")
+
+
+def test_a_full_disk() -> None:
+    """Where nothing can be written, a line is left out, and no exception comes of it."""
+    with Path("/dev/full").open("wb") as full:
+        logs.Descriptor(full.fileno()).emit(record("lost"))

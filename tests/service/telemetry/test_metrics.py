@@ -1,0 +1,252 @@
+"""Metrics: every series from the start, exact counts, and no more series than there are routes and statuses."""
+
+import re
+from time import perf_counter_ns
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.errors import HTTP_STATUS
+from service.inference.classifier import Classifier
+from service.inference.prediction import Prediction
+from service.models.repository import Refusal, State
+from service.telemetry.metrics import MAX_MODELS, MAX_PAST_MODELS, Metrics, TooManyModels
+from service.telemetry.request_context import RequestContext
+from tests.processes import PROJECT
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def series(exposition: str) -> Series:
+    """Every sample by name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
+    }
+
+
+def value(samples: Series, name: str, **labels: str) -> float:
+    """The sum of all samples of that name with these labels, whatever their others; there must be one at least."""
+    wanted = labels.items()
+    found = [number for (each, given), number in samples.items() if each == name and wanted <= set(given)]
+    assert found, f"no {name} with {labels}"
+    return sum(found)
+
+
+def read(metrics: Metrics) -> Series:
+    return series(metrics.expose().decode())
+
+
+def prediction(tokens: int, unknown: int, truncated: bool) -> Prediction:
+    return Prediction("positive", np.float32(0.97), (np.float32(0.03), np.float32(0.97)), tokens, unknown, truncated)
+
+
+def answer(metrics: Metrics, status: str, seconds: float, classifier: Classifier | None = None, **moments: int) -> None:
+    """Count a request at /a."""
+    context = RequestContext("id")
+    context.classifier = classifier
+    for name, moment in moments.items():
+        setattr(context, name, moment)
+    metrics.began("rest")
+    metrics.ended("rest", "/a", status, seconds, context)
+
+
+SECOND = State("imdb-cnn", 2, False, Refusal("", "incomplete", "…"))
+
+
+@pytest.fixture
+def metrics(classifier: Classifier) -> Metrics:
+    """Of one route that asks a model and one that does not; the shipped model counts there."""
+    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, [classifier.manifest])
+    classifier.statistics = metrics.add_model(classifier.manifest)
+    metrics.states = lambda: [State("imdb-cnn", 1, True, Refusal("", "damaged", "…")), SECOND]
+    return metrics
+
+
+def test_every_series_from_the_start(metrics: Metrics) -> None:
+    """Before the first request, every series is there and is zero, so that rates are right from the start."""
+    samples = read(metrics)
+    model = {"model": "imdb-cnn", "version": "1"}
+    for status in (200, *HTTP_STATUS.values()):
+        key = {"protocol": "rest", "status": str(int(status))}
+        assert value(samples, "sentiment_requests_total", **key, route="/a", **model) == 0
+        assert value(samples, "sentiment_requests_total", **key, route="/a", model="", version="") == 0
+        assert value(samples, "sentiment_requests_total", **key, route="other", model="", version="") == 0
+    for route in ("/a", "other"):
+        assert value(samples, "sentiment_request_seconds_count", protocol="rest", route=route) == 0
+    for name in ("texts", "tokens", "unknown_tokens", "truncated_texts"):
+        assert value(samples, f"sentiment_{name}_total", **model) == 0
+    for stage in ("decode", "queue", "tokenize", "infer", "encode"):
+        assert value(samples, "sentiment_stage_seconds_count", **model, stage=stage) == 0
+    for label in ("negative", "positive"):
+        assert value(samples, "sentiment_score_count", **model, label=label) == 0
+    assert value(samples, "sentiment_batch_texts_count", **model) == 0
+    assert value(samples, "sentiment_requests_in_flight", protocol="grpc") == 0
+    assert value(samples, "sentiment_texts_waiting") == 0
+    for outcome in ("loaded", "refused"):
+        assert value(samples, "sentiment_model_loads_total", outcome=outcome) == 0
+    for reason in ("died", "hung"):
+        assert value(samples, "sentiment_workers_replaced_total", reason=reason) == 0
+    for reason in ("limit", "address", "evicted"):
+        for protocol in ("rest", "grpc"):
+            assert value(samples, "sentiment_connections_rejected_total", protocol=protocol, reason=reason) == 0
+    assert value(samples, "sentiment_model_info", **model) == 1
+    assert value(samples, "sentiment_model_state", **model, state="ready", reason="") == 1
+    assert value(samples, "sentiment_model_state", **model, state="refused", reason="damaged") == 1
+
+
+def test_requests(metrics: Metrics, classifier: Classifier) -> None:
+    """Requests are counted exactly, under the model that was asked if one was."""
+    answer(metrics, "200", 0.003, classifier)
+    answer(metrics, "200", 0.3, classifier)
+    answer(metrics, "422", 0.0)
+    samples = read(metrics)
+    key = {"protocol": "rest", "route": "/a"}
+    assert value(samples, "sentiment_requests_total", **key, status="200", model="imdb-cnn", version="1") == 2
+    assert value(samples, "sentiment_requests_total", **key, status="200", model="") == 0
+    assert value(samples, "sentiment_requests_total", **key, status="422", model="") == 1
+    assert value(samples, "sentiment_requests_total", **key) == 3
+    assert value(samples, "sentiment_request_seconds_count", **key) == 3
+    assert value(samples, "sentiment_request_seconds_bucket", **key, le="0.005") == 2
+    assert value(samples, "sentiment_request_seconds_sum", **key) == pytest.approx(0.303)
+
+
+def test_rejected_connections(metrics: Metrics, classifier: Classifier) -> None:
+    """Rejected connections are counted by protocol and reason, and touch no other series."""
+    classifier.statistics.answered([prediction(500, 2, True)])
+    before = read(metrics)
+    for protocol, reason in (("rest", "limit"), ("grpc", "evicted"), ("grpc", "evicted")):
+        metrics.rejected(protocol, reason)
+    after = {key: number for key, number in read(metrics).items() if key[0].startswith("sentiment_")}
+    changed = {key: number for key, number in after.items() if before[key] != number}
+    assert sum(changed.values()) == 3 and len(changed) == 2
+    assert value(changed, "sentiment_connections_rejected_total", protocol="rest", reason="limit") == 1
+    assert value(changed, "sentiment_connections_rejected_total", protocol="grpc", reason="evicted") == 2
+
+
+def test_texts(metrics: Metrics, classifier: Classifier) -> None:
+    """Texts, tokens and scores are counted exactly."""
+    statistics = classifier.statistics
+    statistics.answered([prediction(500, 2, True)])
+    statistics.answered([prediction(7, 1, False)])
+    statistics.ran(2, 1)
+    samples = read(metrics)
+    assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 2
+    assert value(samples, "sentiment_tokens_total", model="imdb-cnn") == 507
+    assert value(samples, "sentiment_unknown_tokens_total", model="imdb-cnn") == 3
+    assert value(samples, "sentiment_truncated_texts_total", model="imdb-cnn") == 1
+    assert value(samples, "sentiment_batch_texts_bucket", le="1") == 0
+    assert value(samples, "sentiment_batch_texts_bucket", le="2") == 1
+    assert value(samples, "sentiment_score_bucket", label="positive", le="0.95") == 0
+    assert value(samples, "sentiment_score_bucket", label="positive", le="0.99") == 2
+    assert value(samples, "sentiment_score_count", label="negative") == 0
+
+
+def test_stages(metrics: Metrics, classifier: Classifier) -> None:
+    """A request's stages are told apart, in seconds; a refused request has none."""
+    classifier.statistics.succeeded(whole=9_000_000, queue=0, tokenize=30_000, infer=2_000_000)
+    answer(metrics, "200", 0.01, classifier, received=1_000, decoded=41_000, predicted=perf_counter_ns())
+    answer(metrics, "429", 0.01, classifier, received=1_000, decoded=41_000)
+    samples = read(metrics)
+    for stage, le in (("decode", "5e-05"), ("queue", "5e-06"), ("tokenize", "5e-05"), ("infer", "0.0025")):
+        assert value(samples, "sentiment_stage_seconds_bucket", stage=stage, le=le) == 1
+        assert value(samples, "sentiment_stage_seconds_count", stage=stage) == 1
+    assert value(samples, "sentiment_stage_seconds_sum", stage="decode") == pytest.approx(40e-6)
+    assert value(samples, "sentiment_stage_seconds_count", stage="encode") == 1
+
+
+def test_what_is_going_on(metrics: Metrics) -> None:
+    """What is in flight, waits or runs is what it is now; of a worker that died, nothing is left."""
+    metrics.began("rest")
+    metrics.began("rest")
+    metrics.waiting(1, 7)
+    assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 2
+    assert value(read(metrics), "sentiment_requests_waiting") == 1
+    assert value(read(metrics), "sentiment_texts_waiting") == 7
+    metrics.ended("rest", "/a", "200", 0.1, RequestContext("id"))
+    metrics.waiting(-1, -7)
+    assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 1
+    assert value(read(metrics), "sentiment_requests_waiting") == 0
+    assert value(read(metrics), "sentiment_texts_waiting") == 0
+    metrics.use(0)
+    assert value(read(metrics), "sentiment_requests_in_flight", protocol="rest") == 0
+
+
+def test_unforeseen_status(metrics: Metrics, classifier: Classifier) -> None:
+    """A status that nobody foresaw is counted all the same."""
+    answer(metrics, "299", 0.1)
+    answer(metrics, "299", 0.1, classifier)
+    samples = read(metrics)
+    assert value(samples, "sentiment_requests_total", protocol="rest", route="/a", status="other", model="") == 1
+    assert value(samples, "sentiment_requests_total", protocol="rest", route="/a", status="other", version="1") == 1
+
+
+def test_versions(metrics: Metrics, classifier: Classifier) -> None:
+    """A new version counts apart from the old one, whose counts stay; the one that is served is told."""
+    classifier.statistics.answered([prediction(3, 0, False)])
+    second = metrics.add_model(classifier.manifest.model_copy(update={"version": 2}))
+    second.answered([prediction(4, 0, False)])
+    samples = read(metrics)
+    assert value(samples, "sentiment_tokens_total", version="1") == 3
+    assert value(samples, "sentiment_tokens_total", version="2") == 4
+    assert {dict(labels)["version"] for name, labels in samples if name == "sentiment_model_info"} == {"1"}
+
+
+def test_states(metrics: Metrics) -> None:
+    """What is served and what is refused is told as it is now, scrape by scrape."""
+    assert value(read(metrics), "sentiment_model_state", version="1", state="refused") == 1
+    metrics.states = lambda: [State("imdb-cnn", 1, True, None)]
+    states = [dict(labels)["state"] for name, labels in read(metrics) if name == "sentiment_model_state"]
+    assert states == ["ready"]
+
+
+def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
+    """Of the versions that are served no more only the last few keep their series; the served ones do in any case."""
+    manifest = classifier.manifest
+    classifier.statistics.answered([prediction(3, 0, False)])
+    for number in range(2, 100):
+        metrics.add_model(manifest.model_copy(update={"version": number})).answered([prediction(number, 0, False)])
+    samples = read(metrics)
+    key = "sentiment_tokens_total"
+    tokens = {int(dict(labels)["version"]): count for (name, labels), count in samples.items() if name == key}
+    assert tokens == {1: 3} | {number: number for number in range(100 - MAX_PAST_MODELS, 100)}
+    assert value(samples, "sentiment_requests_total", version="99") == 0
+    answer(metrics, "200", 0.1, Old(classifier))
+    assert value(read(metrics), "sentiment_requests_total", status="200", model="") == 1
+
+
+def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classifier) -> None:
+    """So many versions cannot be served at once."""
+    metrics.states = lambda: [State("imdb-cnn", number, True, None) for number in range(1, 100)]
+    for number in range(2, MAX_MODELS + 1):
+        metrics.add_model(classifier.manifest.model_copy(update={"version": number}))
+    with pytest.raises(TooManyModels, match="64 versions are served at once"):
+        metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}))
+
+
+class Old(Classifier):
+    """A classifier whose place among the counters another has taken, and that still answers a request."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        vars(self).update(vars(classifier), manifest=classifier.manifest.model_copy(update={"version": 2}))
+
+
+def test_sets_of_counters_do_not_share(classifier: Classifier) -> None:
+    """Two sets of counters in one process do not count for each other."""
+    first, second = (Metrics({"rest": {"/a": True}}, [classifier.manifest]) for _ in range(2))
+    answer(first, "200", 0.1)
+    assert value(read(second), "sentiment_requests_total", protocol="rest", route="/a", status="200") == 0
+
+
+def test_documentation(metrics: Metrics) -> None:
+    """docs/metrics.md has every series with its labels, and no other."""
+    page = (PROJECT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `((?:sentiment|process)_\w+)` \| (.*?) \|", page, re.MULTILINE)
+    documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+    exposed = {}
+    for family in text_string_to_metric_families(metrics.expose().decode()):
+        suffix = "_total" if family.type == "counter" else ""
+        exposed[family.name + suffix] = set(family.samples[0].labels) - {"le"}
+    assert documented == exposed

@@ -1,0 +1,296 @@
+"""Traces as a collector receives them: one span a request with its stages, in the caller's own trace."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from tests.processes import PATIENCE, ServerProcess, run
+from tests.service.grpc.channels import connect, refused
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
+STAGES = ["decode", "queue", "tokenize", "infer", "encode"]
+
+
+class Collector:
+    """Takes traces over OTLP and HTTP."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.resource: dict[str, str] = {}
+        self._grown = threading.Condition()
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                assert self.path == "/v1/traces"
+                request = ExportTraceServiceRequest()
+                request.ParseFromString(self.rfile.read(int(self.headers["content-length"])))
+                collector._take(request)
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def wait_for(self, found: Callable[[Span], object]) -> Span:
+        """The first span of which that is so, as soon as it is there."""
+
+        def first() -> Span | None:
+            return next(filter(found, self.spans), None)
+
+        with self._grown:
+            self._grown.wait_for(lambda: first() is not None, PATIENCE)
+            span = first()
+            assert span is not None, [each.name for each in self.spans]
+            return span
+
+    def children(self, span: Span) -> dict[str, Span]:
+        """Those of a span that is there, which are sent before it."""
+        return {each.name: each for each in self.spans if each.parent_span_id == span.span_id}
+
+    def _take(self, request: ExportTraceServiceRequest) -> None:
+        with self._grown:
+            for of_resource in request.resource_spans:
+                self.resource = {each.key: each.value.string_value for each in of_resource.resource.attributes}
+                for of_scope in of_resource.scope_spans:
+                    self.spans += of_scope.spans
+            self._grown.notify_all()
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    """A collector for this module's traces."""
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture(scope="module")
+def traced(collector: Collector) -> Iterator[ServerProcess]:
+    """A server that sends its traces there."""
+    flags = ("--tracing", "--access-log", "--log-format", "json")
+    with ServerProcess(*flags, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="50") as server:
+        yield server
+
+
+def attributes(span: Span) -> dict[str, Any]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value") or "") for each in span.attributes}
+
+
+def identified(identity: str) -> Callable[[Span], object]:
+    return lambda span: attributes(span).get("sentiment.request_id") == identity
+
+
+def assert_stages(collector: Collector, span: Span) -> None:
+    """A span has all stages, one after the other and within its own time."""
+    children = collector.children(span)
+    assert sorted(children) == sorted(STAGES)
+    times = [span.start_time_unix_nano]
+    for stage in STAGES:
+        child = children[stage]
+        assert child.trace_id == span.trace_id
+        times += (child.start_time_unix_nano, child.end_time_unix_nano)
+    times.append(span.end_time_unix_nano)
+    assert times == sorted(times)
+    infer = children["infer"]
+    assert infer.end_time_unix_nano > infer.start_time_unix_nano
+
+
+def test_rest(collector: Collector, traced: ServerProcess) -> None:
+    """A request is a span of its caller's trace, with its stages; answer and log line name the trace."""
+    headers = {"traceparent": TRACEPARENT, "x-request-id": "traced-1"}
+    answer = traced.client.post("/v1/predict", json={"text": "A great film."}, headers=headers)
+    assert answer.status_code == 200
+    span = collector.wait_for(identified("traced-1"))
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
+    assert (span.name, span.kind) == ("POST /v1/predict", Span.SPAN_KIND_SERVER)
+    assert attributes(span) == {
+        "http.request.method": "POST",
+        "http.route": "/v1/predict",
+        "http.response.status_code": 200,
+        "url.scheme": "http",
+        "url.path": "/v1/predict",
+        "network.protocol.version": "1.1",
+        "client.address": "127.0.0.1",
+        "sentiment.request_id": "traced-1",
+        "sentiment.model": "imdb-cnn",
+        "sentiment.version": 1,
+        "sentiment.texts": 1,
+    }
+    assert_stages(collector, span)
+    ours = f"00-{TRACE}-{span.span_id.hex()}-01"
+    assert answer.headers["traceparent"] == answer.headers["traceresponse"] == ours
+    line = json.loads(traced.wait_for_log(r".*traced-1.*")[0])
+    assert (line["trace_id"], line["span_id"]) == (TRACE, span.span_id.hex())
+    assert collector.resource["service.name"] == "sentiment-conv1d"
+
+
+def test_large_batch(collector: Collector, traced: ServerProcess) -> None:
+    """A batch that runs in pieces, with a body that comes in pieces, has its stages as well."""
+    texts = [f"text number {number} " + "word " * 100 for number in range(1000)]
+    answer = traced.client.post("/v1/predict_batch", json={"texts": texts}, headers={"x-request-id": "traced-2"})
+    assert len(answer.json()["predictions"]) == 1000
+    span = collector.wait_for(identified("traced-2"))
+    assert attributes(span)["sentiment.texts"] == 1000
+    assert attributes(span)["http.response.status_code"] == 200
+    assert_stages(collector, span)
+    assert answer.headers["traceparent"].split("-")[1:3] == [span.trace_id.hex(), span.span_id.hex()]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "status"),
+    [
+        ("POST", "/v1/predict", "/v1/predict", 422),
+        ("GET", "/v1/predict", "/v1/predict", 405),
+        ("GET", "/v1/models", "/v1/models", 200),
+        ("GET", "/v1/models/none", "/v1/models/{name}", 404),
+        ("GET", "/no/such/path", "other", 404),
+    ],
+)
+def test_other_requests(
+    collector: Collector, traced: ServerProcess, method: str, path: str, route: str, status: int
+) -> None:
+    """Refusals and ordinary routes are spans too, by their route and never by their path, and no defect of ours."""
+    identity = f"other-{method}-{path.strip('/')}"
+    answer = traced.client.request(method, path, headers={"x-request-id": identity}, content=b"{}")
+    assert answer.status_code == status and "traceparent" in answer.headers
+    span = collector.wait_for(identified(identity))
+    assert span.name == f"{method} {route}"
+    assert attributes(span)["http.response.status_code"] == status
+    assert span.status.code == Status.STATUS_CODE_UNSET
+    assert collector.children(span) == {}
+
+
+def test_grpc(collector: Collector, traced: ServerProcess) -> None:
+    """A call is a span of its caller's trace as well, whether it is answered or refused, alone or a stream."""
+    with connect(traced) as channel:
+        stub: Any = SentimentStub(channel)
+        metadata = (("traceparent", TRACEPARENT), ("x-request-id", "traced-3"))
+        answer, call = stub.PredictBatch.with_call(PredictBatchRequest(texts=["a", "b"]), metadata=metadata)
+        assert len(answer.predictions) == 2
+        span = collector.wait_for(identified("traced-3"))
+        assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
+        assert (span.name, span.kind) == ("sentiment.v1.Sentiment/PredictBatch", Span.SPAN_KIND_SERVER)
+        assert attributes(span) == {
+            "rpc.system": "grpc",
+            "rpc.service": "sentiment.v1.Sentiment",
+            "rpc.method": "PredictBatch",
+            "rpc.grpc.status_code": 0,
+            "sentiment.request_id": "traced-3",
+            "sentiment.model": "imdb-cnn",
+            "sentiment.version": 1,
+            "sentiment.texts": 2,
+        }
+        assert_stages(collector, span)
+        assert dict(call.trailing_metadata())["traceparent"] == f"00-{TRACE}-{span.span_id.hex()}-01"
+
+        refusal = refused(lambda: stub.Predict(PredictRequest(model="none"), metadata=(("x-request-id", "traced-4"),)))
+        assert refusal.code is grpc.StatusCode.NOT_FOUND
+        span = collector.wait_for(identified("traced-4"))
+        assert attributes(span)["rpc.grpc.status_code"] == grpc.StatusCode.NOT_FOUND.value[0]
+        assert span.status.code == Status.STATUS_CODE_UNSET
+        assert refusal.metadata["traceparent"].startswith(f"00-{span.trace_id.hex()}-{span.span_id.hex()}-")
+
+        stream = stub.PredictStream(iter([PredictRequest(text="a")] * 3), metadata=(("x-request-id", "traced-5"),))
+        assert len(list(stream)) == 3
+        span = collector.wait_for(identified("traced-5"))
+        assert attributes(span)["rpc.grpc.status_code"] == 0
+        assert collector.children(span) == {}
+
+
+def test_foreign_contexts(collector: Collector, traced: ServerProcess) -> None:
+    """A caller who decided against a trace gets none, and one whose header is nonsense begins one of our own."""
+    for identity, given in (("off", f"00-{TRACE}-{PARENT}-00"), ("nonsense", "00-nonsense")):
+        headers = {"traceparent": given, "x-request-id": identity}
+        answer = traced.client.post("/v1/predict", json={"text": "x"}, headers=headers)
+        _, trace, _, sampled = answer.headers["traceparent"].split("-")
+        assert (trace == TRACE, int(sampled, 16) & 1) == ((True, 0) if identity == "off" else (False, 1))
+    collector.wait_for(identified("nonsense"))
+    assert not [span for span in collector.spans if identified("off")(span)]
+
+
+def test_health_leaves_no_trace(collector: Collector, traced: ServerProcess) -> None:
+    """Probes and scrapes would be most of all traces, and are none."""
+    for path in ("/livez", "/readyz", "/metrics"):
+        assert "traceparent" not in traced.client.get(path).headers
+    traced.client.get("/v1/models", headers={"x-request-id": "after-health"})
+    collector.wait_for(identified("after-health"))
+    assert not [span for span in collector.spans if attributes(span).get("url.path") in ("/livez", "/readyz")]
+
+
+def test_last_spans(collector: Collector) -> None:
+    """What was not sent yet is sent on the way out."""
+    with ServerProcess(
+        *("--tracing", "--workers", "1"),
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        OTEL_BSP_SCHEDULE_DELAY="600000",
+        OTEL_SERVICE_NAME="reviews",
+    ) as server:
+        server.client.post("/v1/predict", json={"text": "x"}, headers={"x-request-id": "last"})
+    collector.wait_for(identified("last"))
+    assert collector.resource["service.name"] == "reviews"
+
+
+def test_no_collector() -> None:
+    """Where nobody takes the traces, requests are answered as ever, and the service leaves as it should."""
+    with ServerProcess("--tracing", "--workers", "1", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9") as server:
+        for _ in range(100):
+            assert server.client.post("/v1/predict", json={"text": "x"}).status_code == 200
+        assert server.stop() == 0
+        assert [line for line in server.log if "opentelemetry" in line]
+
+
+def test_not_installed() -> None:
+    """Without OpenTelemetry, asking for traces ends the start with a hint."""
+    program = """
+import sys
+sys.modules["opentelemetry.sdk"] = None
+from service.__main__ import main
+sys.exit(main(["serve", "--tracing", "--port", "0"]))
+"""
+    result = run("-c", program)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("error: tracing needs OpenTelemetry, install the `tracing` extra")
+
+
+def test_off() -> None:
+    """Without tracing, nothing that traces is loaded."""
+    program = """
+import asyncio, sys
+import service.process.server
+from service.settings import Settings
+service.process.server.load(Settings(execution_provider="cpu")).close()
+strange = ("opentelemetry.sdk", "opentelemetry.exporter", "service.telemetry.tracing", "service.rest.traced")
+assert not [name for name in sys.modules if name.startswith(strange)]
+"""
+    result = run("-c", program)
+    assert result.returncode == 0, result.stderr
+
+
+def test_off_in_answers(server: ServerProcess) -> None:
+    """An answer has no trace then, whatever the caller sent."""
+    answer = server.client.post("/v1/predict", json={"text": "x"}, headers={"traceparent": TRACEPARENT})
+    assert not {"traceparent", "traceresponse"} & set(answer.headers)
