@@ -116,11 +116,15 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc
 STUBS = $(PROTOC) --proto_path=. --python_out=. --pyi_out=.
 PROTOS := service/grpc/protos
 
+# protoc names modules after the paths of their .proto files, which lack the package that `service` belongs to.
+QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.service./"
+
 stubs: $(VENV)/.dev  ## generate what is made of the .proto files
 	$(STUBS) $(PROTOS)/*.proto
 	$(STUBS) service/inference/explaining/*.proto
 	$(PROTOC) --proto_path=. --grpc_python_out=loadtest/stubs $(PROTOS)/*.proto
 	mv loadtest/stubs/$(PROTOS)/*_pb2_grpc.py loadtest/stubs/ && rm -r loadtest/stubs/service
+	$(QUALIFY) $(PROTOS)/*_pb2.py service/inference/explaining/*_pb2.py loadtest/stubs/*_pb2_grpc.py
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache

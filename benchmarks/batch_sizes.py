@@ -10,9 +10,9 @@ from typing import get_args
 import numpy as np
 
 from benchmarks.naive import ARTIFACT
-from model.artifact import read_artifact
-from service.inference.engine import Engine
-from service.settings import ProviderChoice
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.service.inference.engine import Engine
+from sentiment_conv1d.service.settings import ProviderChoice
 
 _SECONDS = 0.05  # of each measurement
 

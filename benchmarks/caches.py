@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks.naive import ARTIFACT
 from loadtest import texts
-from model.artifact import read_artifact
-from service.inference.classifier import Classifier
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.service.inference.classifier import Classifier
 
 _MEGABYTE = 2**20
 

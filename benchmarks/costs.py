@@ -23,18 +23,18 @@ import uvloop
 
 from benchmarks.naive import ARTIFACT
 from loadtest import texts
-from model.artifact import read_artifact
-from service.inference.dataplane import DataPlane
-from service.network.buffers import Buffers, Charge
-from service.process.server import load
-from service.rest.app import Application
-from service.rest.endpoint import Answer
-from service.rest.server.exchange import Exchange, Result
-from service.settings import Settings
-from service.telemetry import logs
-from service.telemetry.metrics import Metrics
-from service.telemetry.request_ids import RequestIds
-from service.telemetry.statistics import Statistics
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.process.server import load
+from sentiment_conv1d.service.rest.app import Application
+from sentiment_conv1d.service.rest.endpoint import Answer
+from sentiment_conv1d.service.rest.server.exchange import Exchange, Result
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry import logs
+from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.request_ids import RequestIds
+from sentiment_conv1d.service.telemetry.statistics import Statistics
 
 _BUFFERS = Buffers(1 << 40)
 _HEADERS = {b"host": b"localhost:8000", b"content-type": b"application/json"}

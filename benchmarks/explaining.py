@@ -18,9 +18,9 @@ from time import perf_counter
 from benchmarks.naive import ARTIFACT
 from loadtest import texts
 from loadtest.processes import Server
-from model.artifact import read_artifact
-from model.tokenizer import Encoding
-from service.inference.classifier import Classifier
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.tokenizer import Encoding
+from sentiment_conv1d.service.inference.classifier import Classifier
 
 
 def measure(works: dict[str, Callable[[str], object]], reviews: Sequence[str], rounds: int) -> dict[str, float]:

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.naive import Naive
-from service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.classifier import Classifier
 
 #: Names of what is measured.
 PREDICT, PREDICT_32 = "text to probabilities", "text to probabilities, 32 at a time"

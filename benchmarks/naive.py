@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import BaseModel
 
-from model.tokenizer import PADDING_ID
+from sentiment_conv1d.model.tokenizer import PADDING_ID
 
 ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
 MAX_TOKENS = 400

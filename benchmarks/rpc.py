@@ -20,8 +20,8 @@ from benchmarks.rest import Load
 from loadtest.processes import PROJECT, Server
 from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.protos import inference_pb2
-from service.grpc.protos import sentiment_pb2 as pb
+from sentiment_conv1d.service.grpc.protos import inference_pb2
+from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
 
 #: Texts of one `PredictBatch`.
 BATCH = 32

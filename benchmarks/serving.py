@@ -21,8 +21,8 @@ from benchmarks.report import Measurements, print_ratios, print_table, save_plot
 from benchmarks.rest import Load, Script
 from loadtest import texts
 from loadtest.processes import Server
-from model.artifact import read_artifact
-from service.inference.classifier import Classifier
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.service.inference.classifier import Classifier
 
 SERVICE, ALONE, NAIVE = "service", "service, 1 worker", "naive"
 ASGI, FASTAPI, GRPC = "constant ASGI", "constant FastAPI", "constant gRPC"

@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.configuration import NAME_PATTERN
-from model.errors import SentimentError, one_line
-from model.quiet import quiet_tensorflow
+from sentiment_conv1d.model.configuration import NAME_PATTERN
+from sentiment_conv1d.model.errors import SentimentError, one_line
+from sentiment_conv1d.model.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
-    from export.exporter import Exported, Trained
-    from export.parity import Ids, Reviews
-    from export.rounding import LabelledReviews
-    from model.artifact import Manifest
+    from sentiment_conv1d.export.exporter import Exported, Trained
+    from sentiment_conv1d.export.parity import Ids, Reviews
+    from sentiment_conv1d.export.rounding import LabelledReviews
+    from sentiment_conv1d.model.artifact import Manifest
 
 #: Real reviews that parity is proven on; more would only repeat it.
 MAX_REVIEWS = 1000
@@ -67,7 +67,7 @@ def _export(options: argparse.Namespace) -> int:
         raise SentimentError(f"{options.data}: there is no such file or folder")
     trained = _trained(options)
 
-    from export.exporter import export
+    from sentiment_conv1d.export.exporter import export
 
     name = options.name or (trained.configuration.name if trained.configuration else "")
     if not re.fullmatch(NAME_PATTERN, name):
@@ -84,20 +84,20 @@ def _trained(options: argparse.Namespace) -> Trained:
     if options.source.suffix == ".keras":
         if options.tokenizer is None or options.labels is None:
             raise SentimentError("a .keras file needs --tokenizer and --labels as well")
-        from export.exporter import from_keras_file
+        from sentiment_conv1d.export.exporter import from_keras_file
 
         labels = tuple(label.strip() for label in options.labels.split(","))
         return from_keras_file(options.source, options.tokenizer, labels)
     if options.tokenizer is not None or options.labels is not None:
         raise SentimentError("--tokenizer and --labels are for a .keras file: a run folder has its own")
-    from export.exporter import from_run
+    from sentiment_conv1d.export.exporter import from_run
 
     return from_run(options.source)
 
 
 def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
-    from export.rounding import LabelledReviews
-    from model.data import load_examples
+    from sentiment_conv1d.export.rounding import LabelledReviews
+    from sentiment_conv1d.model.data import load_examples
 
     examples = load_examples(
         options.data, trained.labels, text_column=options.text_column, label_column=options.label_column
@@ -107,7 +107,7 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
 
 
 def _thinned(reviews: Reviews, name: str) -> Reviews:
-    from export.parity import Reviews
+    from sentiment_conv1d.export.parity import Reviews
 
     rows = reviews.rows[:: max(1, -(-len(reviews.rows) // MAX_REVIEWS))]
     return Reviews(_source(rows, name), rows)

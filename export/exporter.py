@@ -16,17 +16,17 @@ import onnxruntime
 import tensorflow
 from pydantic import ValidationError
 
-from export.family import Family, recognise
-from export.folded import folded_graph
-from export.parity import Answers, Ids, Reviews, compare, compare_forms, generated, session
-from export.quantized import quantized_graph
-from export.reference import ExportError, reference_graph
-from export.rounding import Graphs, LabelledReviews, measure_accuracy, measure_difference
-from model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
-from model.configuration import Configuration
-from model.padding import pad, padded_length
-from model.run import first_fault, read_run
-from model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.export.family import Family, recognise
+from sentiment_conv1d.export.folded import folded_graph
+from sentiment_conv1d.export.parity import Answers, Ids, Reviews, compare, compare_forms, generated, session
+from sentiment_conv1d.export.quantized import quantized_graph
+from sentiment_conv1d.export.reference import ExportError, reference_graph
+from sentiment_conv1d.export.rounding import Graphs, LabelledReviews, measure_accuracy, measure_difference
+from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.padding import pad, padded_length
+from sentiment_conv1d.model.run import first_fault, read_run
+from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
 
 #: Whoever loads the artifact must get the answer to this text that the manifest states before serving anything.
 GOLDEN_TEXT = (

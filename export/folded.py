@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from export.family import Bank, Family
-from export.graph import Graph, bank_names
+from sentiment_conv1d.export.family import Bank, Family
+from sentiment_conv1d.export.graph import Graph, bank_names
 
 #: Positions of the feature map that are pooled in the first step.
 _WINDOW = 32

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.family import ACTIVATIONS, Bank, Dense
+from sentiment_conv1d.export.family import ACTIVATIONS, Bank, Dense
 
 OPSET = 17
 

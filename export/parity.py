@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from model.artifact import ParityCheck
-from model.errors import SentimentError
-from model.padding import pad, padded_length
+from sentiment_conv1d.model.artifact import ParityCheck
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.padding import pad, padded_length
 
 TOLERANCE = 1e-5
 

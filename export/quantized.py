@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from export.family import Bank, Dense, Family, Weights
-from export.graph import Graph, bank_names
+from sentiment_conv1d.export.family import Bank, Dense, Family, Weights
+from sentiment_conv1d.export.graph import Graph, bank_names
 
 #: Of the embedding: 1 to 255 around 128.
 LARGEST_EMBEDDING = 127

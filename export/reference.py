@@ -11,7 +11,7 @@ import keras
 import onnx
 from onnx import TensorProto, helper
 
-from model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError
 
 
 class ExportError(SentimentError):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from export.parity import Answers, Ids, Predict, Reviews, answers_in_batches
-from model.artifact import Metrics, Rounding
-from model.errors import SentimentError
-from model.evaluation import Evaluation, label_probabilities, predicted_labels
+from sentiment_conv1d.export.parity import Answers, Ids, Predict, Reviews, answers_in_batches
+from sentiment_conv1d.model.artifact import Metrics, Rounding
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.evaluation import Evaluation, label_probabilities, predicted_labels
 
 #: How much less accurate than the float32 graph an int8 graph may be.
 MAX_ACCURACY_LOSS = 0.001

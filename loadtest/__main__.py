@@ -250,7 +250,7 @@ def _target(options: argparse.Namespace, service: Server | None) -> Target:
 
 
 def _tokenizer() -> Any:
-    from model.artifact import read_artifact
+    from sentiment_conv1d.model.artifact import read_artifact
 
     return read_artifact(_ARTIFACT).tokenizer
 

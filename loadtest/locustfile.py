@@ -28,7 +28,7 @@ from loadtest.processes import PROJECT
 from loadtest.rpc import credentials, metadata
 from loadtest.target import Endpoint, Target
 from loadtest.traffic import FORMS, Form
-from model.artifact import read_artifact
+from sentiment_conv1d.model.artifact import read_artifact
 
 grpc.experimental.gevent.init_gevent()
 

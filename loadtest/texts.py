@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from loadtest.errors import LoadTestError
-from model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer
 
 _MU, _SIGMA = 5.256, 0.646
 _SHIFT, _EXPONENT = 2.7, 1.05

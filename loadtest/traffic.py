@@ -11,8 +11,8 @@ import orjson
 
 from loadtest.errors import LoadTestError
 from loadtest.target import Target
-from service.grpc.protos.inference_pb2 import ModelInferRequest
-from service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.service.grpc.protos.inference_pb2 import ModelInferRequest
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 
 
 class Transport(Enum):

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from model.configuration import PRESETS, Configuration
-from model.errors import SentimentError, one_line
-from model.quiet import quiet_tensorflow
+from sentiment_conv1d.model.configuration import PRESETS, Configuration
+from sentiment_conv1d.model.errors import SentimentError, one_line
+from sentiment_conv1d.model.quiet import quiet_tensorflow
 
 #: Fields that have no flag of their own: the labels come from the data, the convolutions have `--convolutions`.
 _NO_FLAG = {"labels", "convolutions"}
@@ -75,14 +75,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from model import data
-    from model.run import ensure_free
+    from sentiment_conv1d.model import data
+    from sentiment_conv1d.model.run import ensure_free
 
     configuration = _configuration(options)
     ensure_free(options.out, options.overwrite)
     dataset = data.load(_locate(options.data), text_column=options.text_column, label_column=options.label_column)
 
-    from model import training
+    from sentiment_conv1d.model import training
 
     work = training.plan(
         dataset,
@@ -100,9 +100,9 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from model import data
-    from model.artifact import Metrics
-    from model.run import (
+    from sentiment_conv1d.model import data
+    from sentiment_conv1d.model.artifact import Metrics
+    from sentiment_conv1d.model.run import (
         EVALUATION_CONTENTS,
         EVALUATION_FOLDER,
         METRICS_FILE,
@@ -120,7 +120,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     labels = run.configuration.labels
     examples = data.load_examples(path, labels, text_column=options.text_column, label_column=options.label_column)
 
-    from model import training
+    from sentiment_conv1d.model import training
 
     evaluation = training.evaluate(training.load(run), run.tokenizer, labels, examples, True)
     with staging(out, True, EVALUATION_CONTENTS) as folder:
@@ -148,7 +148,7 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 def _locate(data: str) -> Path:
     if data == "imdb" and not Path(data).exists():
-        from model.download import fetch
+        from sentiment_conv1d.model.download import fetch
 
         return fetch()
     return Path(data)

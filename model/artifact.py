@@ -25,9 +25,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from model.configuration import NAME_PATTERN, Configuration, Label, Name
-from model.errors import SentimentError
-from model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.model.configuration import NAME_PATTERN, Configuration, Label, Name
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
 
 FORMAT_VERSION: Literal[1] = 1
 FILES = GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"

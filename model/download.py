@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError
 
 #: 84,125,825 bytes; Maas et al., "Learning Word Vectors for Sentiment Analysis" (ACL 2011).
 ACL_IMDB_URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import auc, roc_curve
 
-from model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 

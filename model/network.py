@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from model.configuration import Configuration
+from sentiment_conv1d.model.configuration import Configuration
 
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from model.tokenizer import PADDING_ID
+from sentiment_conv1d.model.tokenizer import PADDING_ID
 
 #: Ids of several texts: each int32 [n], or all of them int32 [rows, n].
 Rows: TypeAlias = Sequence[npt.NDArray[np.int32]] | npt.NDArray[np.int32]

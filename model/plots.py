@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from model.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation import Evaluation
 
 # The colours of Okabe and Ito, which the colour-blind can tell apart; without the yellow, which is faint on white.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = (

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from model.configuration import Configuration
-from model.evaluation import Evaluation
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.evaluation import Evaluation
 
 _MISSING = "&ndash;"
 

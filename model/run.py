@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from model.artifact import Metrics
-from model.configuration import Configuration
-from model.errors import SentimentError
-from model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
 
 KERAS_FILE = "model.keras"
 TOKENIZER_FILE = "tokenizer.json"

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from model.configuration import RESERVED_IDS
-from model.errors import SentimentError
-from model.vocabulary import MOST_BYTES, Vocabulary
+from sentiment_conv1d.model.configuration import RESERVED_IDS
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.vocabulary import MOST_BYTES, Vocabulary
 
 PADDING_ID, START_ID, UNKNOWN_ID = 0, 1, 2
 RESERVED_WORDS = ("<pad>", "<start>", "<unk>")

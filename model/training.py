@@ -16,15 +16,15 @@ import tensorflow as tf
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from model import network, plots
-from model.artifact import Metrics
-from model.configuration import Configuration
-from model.data import Dataset, Examples, split
-from model.errors import SentimentError
-from model.evaluation import Evaluation, label_probabilities
-from model.padding import pad
-from model.report import report_html
-from model.run import (
+from sentiment_conv1d.model import network, plots
+from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import Dataset, Examples, split
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.evaluation import Evaluation, label_probabilities
+from sentiment_conv1d.model.padding import pad
+from sentiment_conv1d.model.report import report_html
+from sentiment_conv1d.model.run import (
     CONFIGURATION_FILE,
     HISTORY_FILE,
     KERAS_FILE,
@@ -38,7 +38,7 @@ from model.run import (
     staging,
     write_json,
 )
-from model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
 

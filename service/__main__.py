@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from model.errors import SentimentError
-from service.settings import ProviderChoice, add_flags, read_settings
-from service.telemetry import logs
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.service.settings import ProviderChoice, add_flags, read_settings
+from sentiment_conv1d.service.telemetry import logs
 
 _OFFLINE_SETTINGS = ("model_repository", "default_model", "execution_provider", "device", "threads")
 
@@ -72,7 +72,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     # What the import makes stays for good, and looking through it for cycles takes a twentieth of the start.
     gc.disable()
-    from service.process.server import serve
+    from sentiment_conv1d.service.process.server import serve
 
     gc.enable()
     serve(settings)
@@ -80,8 +80,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from service.models.repository import load_repository
-    from service.scoring import default_output, score_file
+    from sentiment_conv1d.service.models.repository import load_repository
+    from sentiment_conv1d.service.scoring import default_output, score_file
 
     settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
     classifier = load_repository(settings).get()
@@ -94,9 +94,9 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from service.errors import RequestError
-    from service.inference.explaining.terminal import render
-    from service.models.repository import load_repository
+    from sentiment_conv1d.service.errors import RequestError
+    from sentiment_conv1d.service.inference.explaining.terminal import render
+    from sentiment_conv1d.service.models.repository import load_repository
 
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if options.text == "-" else options.text
     classifier = load_repository(read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})).get()
@@ -114,8 +114,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from model.artifact import check_place, read_artifact
-    from service.inference.classifier import Classifier
+    from sentiment_conv1d.model.artifact import check_place, read_artifact
+    from sentiment_conv1d.service.inference.classifier import Classifier
 
     artifact = read_artifact(options.artifact.absolute())
     check_place(artifact)
@@ -131,7 +131,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _copy(options: argparse.Namespace) -> int:
-    from model.artifact import copy
+    from sentiment_conv1d.model.artifact import copy
 
     manifest = copy(options.artifact, options.target).manifest
     print(f"{options.target}: {manifest.name}, version {manifest.version}")

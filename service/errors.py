@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError
 
 #: Of a refusal, which may repeat a name as long as the body. In gRPC it travels as a header, percent-encoded, and
 #: clients take no more than 8 KiB of those.

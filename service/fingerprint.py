@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from service.errors import StartupError
+from sentiment_conv1d.service.errors import StartupError
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+_PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
 @cache

@@ -20,15 +20,26 @@ CLIENTS = {"grpc", "grpc_health", "grpc_reflection", "prometheus_client"}
 #: The modules of `service.process` that put REST and gRPC together.
 RUNNERS = {Path("service/process/server.py"), Path("service/process/worker.py")}
 
-FILES = sorted(
-    path.relative_to(PROJECT)
-    for folder in ("model", "export", "service", "loadtest")
-    for path in (PROJECT / folder).rglob("*.py")
-)
+#: The distribution's one package: its `service`, `model` and `export` are links to the project's folders.
+DISTRIBUTION = "sentiment_conv1d"
+FOLDERS = ("model", "export", "service")
+
+
+def files_in(*folders: str) -> list[Path]:
+    """Every file of Python in folders of the project."""
+    return sorted(path.relative_to(PROJECT) for folder in folders for path in (PROJECT / folder).rglob("*.py"))
+
+
+FILES = files_in(DISTRIBUTION, *FOLDERS, "loadtest")
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, anywhere in it, by its full name; of `from a import b`, a and a.b."""
+    """Every module that a file imports, anywhere in it, as the rules call it; of `from a import b`, a and a.b."""
+    return (name.removeprefix(f"{DISTRIBUTION}.") for name in full_names(path))
+
+
+def full_names(path: Path) -> Iterator[str]:
+    """The same as they are imported, with the distribution's package in front of its own."""
     for node in ast.walk(ast.parse((PROJECT / path).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -122,6 +133,7 @@ def test_imports(rule: str) -> None:
 
 def test_rules_see_the_imports() -> None:
     """The rules would see a wrong import, whichever way it is written."""
+    assert f"{DISTRIBUTION}.service.settings" in set(full_names(Path("service/__main__.py")))
     assert "uvicorn" in set(imports(Path("service/process/worker.py")))
     assert "service.scoring" in set(imports(Path("service/__main__.py")))
     assert any(is_heavy(module) for path in FILES for module in imports(path) if package_of(path) == "export")
@@ -130,13 +142,26 @@ def test_rules_see_the_imports() -> None:
 
 def test_service_runs_without_what_is_for_its_clients() -> None:
     """A process that serves has none of their libraries loaded, by whatever way."""
-    program = "import sys, service.grpc.server, service.process.server, service.process.worker; print(*sys.modules)"
+    served = ", ".join(f"{DISTRIBUTION}.service.{each}" for each in ("grpc.server", "process.server", "process.worker"))
+    program = f"import sys, {served}; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     loaded = {package(module) for module in result.stdout.split()}
-    assert {"service", "uvicorn", "google"} <= loaded
-    assert not loaded & CLIENTS
+    assert {DISTRIBUTION, "uvicorn", "google"} <= loaded
+    assert not loaded & (CLIENTS | set(FOLDERS))
+
+
+@pytest.mark.parametrize("path", files_in(DISTRIBUTION, *FOLDERS, "loadtest", "benchmarks", "tests"), ids=str)
+def test_full_names(path: Path) -> None:
+    """No file imports `service`, `model` or `export` from the top level, where an installed package has none."""
+    assert [name for name in full_names(path) if package(name) in FOLDERS] == []
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "model_repository"])
+def test_links(folder: str) -> None:
+    """The package holds the project's folders as relative links, which work wherever the checkout lies."""
+    assert (PROJECT / DISTRIBUTION / folder).readlink() == Path("..", folder)
 
 
 #: Packages and modules of `service` in layers, from the bottom. A module imports from its own package and from lower
@@ -213,7 +238,7 @@ def edges(sources: Mapping[str, str], *, for_types: bool) -> Edges:
     """Which module imports which, both from `sources`: for annotations alone, or else when the program runs."""
     found = set()
     for name, source in sources.items():
-        tree = ast.parse(source)
+        tree = ast.parse(source.replace(f"{DISTRIBUTION}.", ""))
         typed = {each for node in ast.walk(tree) if is_for_types(node) for each in ast.walk(node)}
         for node in ast.walk(tree):
             if (node in typed) != for_types:

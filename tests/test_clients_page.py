@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.settings import read_settings
+from sentiment_conv1d.service.settings import read_settings
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 
 PAGE = (PROJECT / "docs" / "clients.md").read_text()

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from export.__main__ import parser as export_command
 from loadtest.__main__ import complete
 from loadtest.__main__ import parser as loadtest_commands
-from model.__main__ import parser as training_commands
-from service.__main__ import parser as service_commands
+from sentiment_conv1d.export.__main__ import parser as export_command
+from sentiment_conv1d.model.__main__ import parser as training_commands
+from sentiment_conv1d.service.__main__ import parser as service_commands
 from tests.processes import PROJECT, ServerProcess, run
 
 README = (PROJECT / "README.md").read_text()

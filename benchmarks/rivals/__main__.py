@@ -28,7 +28,7 @@ from benchmarks.rivals.report import Measured, document, save_plot, table
 from benchmarks.serving import SHORT, WHOLE
 from loadtest import texts
 from loadtest.errors import LoadTestError
-from model.artifact import read_artifact
+from sentiment_conv1d.model.artifact import read_artifact
 
 _CONNECTIONS = 32
 _WARM_UP = 1  # seconds

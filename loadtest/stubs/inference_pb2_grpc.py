@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from service.grpc.protos import inference_pb2 as service_dot_grpc_dot_protos_dot_inference__pb2
+from sentiment_conv1d.service.grpc.protos import inference_pb2 as service_dot_grpc_dot_protos_dot_inference__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__

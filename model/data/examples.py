@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError
 
 
 class DataError(SentimentError):

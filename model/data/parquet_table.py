@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model.data.examples import DataError
-from model.data.rows import Columns, RawRow, require_columns
+from sentiment_conv1d.model.data.examples import DataError
+from sentiment_conv1d.model.data.rows import Columns, RawRow, require_columns
 
 
 def read_parquet(path: Path, columns: Columns) -> Iterator[RawRow]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from model.data.examples import DataError
+from sentiment_conv1d.model.data.examples import DataError
 
 
 class Columns(NamedTuple):

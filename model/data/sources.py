@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data import review_files
-from model.data.examples import DataError, Dataset, Examples
-from model.data.parquet_table import read_parquet
-from model.data.rows import Columns, RawRow, Row, check_rows
-from model.data.text_table import read_delimited, read_json_lines
+from sentiment_conv1d.model.data import review_files
+from sentiment_conv1d.model.data.examples import DataError, Dataset, Examples
+from sentiment_conv1d.model.data.parquet_table import read_parquet
+from sentiment_conv1d.model.data.rows import Columns, RawRow, Row, check_rows
+from sentiment_conv1d.model.data.text_table import read_delimited, read_json_lines
 
 SUPPORTED = (
     "a .csv, .tsv, .jsonl or .parquet file; a folder with train.parquet and perhaps test.parquet; "

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.data.examples import DataError
-from model.data.rows import Columns, RawRow, require_columns
+from sentiment_conv1d.model.data.examples import DataError
+from sentiment_conv1d.model.data.rows import Columns, RawRow, require_columns
 
 # The largest limit the csv module accepts on every platform.
 _LARGEST_FIELD = 2**31 - 1

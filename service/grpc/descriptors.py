@@ -14,7 +14,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from service.grpc.protos import inference_pb2, sentiment_pb2
+from sentiment_conv1d.service.grpc.protos import inference_pb2, sentiment_pb2
 
 #: Health and reflection, as `make stubs` compiles them.
 COMPILED = Path(__file__).with_name("protos") / "grpc.binpb"

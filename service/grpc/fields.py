@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from service.errors import TooLarge
-from service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
+from sentiment_conv1d.service.errors import TooLarge
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
 
 Request = TypeVar("Request", bound=Message)
 

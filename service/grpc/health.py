@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from service.errors import NotFound
-from service.grpc.descriptors import message_class
-from service.grpc.methods import uncounted
-from service.grpc.transport.call import Call, Method
+from sentiment_conv1d.service.errors import NotFound
+from sentiment_conv1d.service.grpc.descriptors import message_class
+from sentiment_conv1d.service.grpc.methods import uncounted
+from sentiment_conv1d.service.grpc.transport.call import Call, Method
 
 SERVICE = "grpc.health.v1.Health"
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 
-from service.errors import DeadlineExceeded, Overloaded, Unavailable
-from service.grpc.status import as_refusal, status_of
-from service.grpc.transport.call import Call, Method
-from service.grpc.transport.http2 import CallerGone
-from service.inference.dataplane import INLINE_CHARACTERS, DataPlane
-from service.telemetry.request_context import RequestContext, current
-from service.telemetry.request_ids import HEADER, RequestIds
+from sentiment_conv1d.service.errors import DeadlineExceeded, Overloaded, Unavailable
+from sentiment_conv1d.service.grpc.status import as_refusal, status_of
+from sentiment_conv1d.service.grpc.transport.call import Call, Method
+from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+from sentiment_conv1d.service.telemetry.request_ids import HEADER, RequestIds
 
 if TYPE_CHECKING:
-    from service.telemetry.tracing import Tracer
+    from sentiment_conv1d.service.telemetry.tracing import Tracer
 
 Request = TypeVar("Request", bound=Message)
 
@@ -171,7 +171,7 @@ class Counted:
 
         if self._tracer is None:
             return Method(run, streaming, streaming)
-        from service.grpc.traced import traced
+        from sentiment_conv1d.service.grpc.traced import traced
 
         return Method(traced(self._tracer, route, run), streaming, streaming)
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
-from service.errors import Invalid
-from service.grpc.fields import limited
-from service.grpc.methods import Counted, uncounted
-from service.grpc.protos import inference_pb2 as pb
-from service.grpc.status import as_refusal
-from service.grpc.transport.call import Method
-from service.inference.dataplane import DataPlane
-from service.models.reconciler import Reconciler
-from service.oip import description
-from service.oip.inference import OUTPUTS, Input, Request, RequestedOutput, infer
-from service.version import package_version
+from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.grpc.fields import limited
+from sentiment_conv1d.service.grpc.methods import Counted, uncounted
+from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
+from sentiment_conv1d.service.grpc.status import as_refusal
+from sentiment_conv1d.service.grpc.transport.call import Method
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.oip import description
+from sentiment_conv1d.service.oip.inference import OUTPUTS, Input, Request, RequestedOutput, infer
+from sentiment_conv1d.service.version import package_version
 
 SERVICE = "inference.GRPCInferenceService"
 

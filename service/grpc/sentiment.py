@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from model.artifact import Manifest
-from service.grpc.fields import limited
-from service.grpc.methods import Counted
-from service.grpc.protos import sentiment_pb2 as pb
-from service.grpc.transport.call import Method
-from service.inference import prediction as core
-from service.inference.dataplane import DataPlane
-from service.inference.explaining.explainer import FILTERS
+from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.service.grpc.fields import limited
+from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
+from sentiment_conv1d.service.grpc.transport.call import Method
+from sentiment_conv1d.service.inference import prediction as core
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.explaining.explainer import FILTERS
 
 SERVICE = "sentiment.v1.Sentiment"
 PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = tuple(

@@ -18,23 +18,23 @@ from urllib.parse import quote
 
 from google.rpc.code_pb2 import Code
 
-from service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
-from service.grpc import health, oip, reflection, sentiment
-from service.grpc.methods import Counted
-from service.grpc.transport.call import Call, Terms
-from service.grpc.transport.connection import Connection, Limits
-from service.grpc.transport.messages import Decompression, check_encoding
-from service.grpc.transport.stream import Request
-from service.grpc.transport.turns import Turns
-from service.inference.dataplane import DataPlane
-from service.models.reconciler import Reconciler
-from service.network.listener import Connection as AnyConnection
-from service.network.listener import Listener
-from service.security.tls import Certificates
-from service.telemetry.request_ids import HEADER
+from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
+from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment
+from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.grpc.transport.call import Call, Terms
+from sentiment_conv1d.service.grpc.transport.connection import Connection, Limits
+from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
+from sentiment_conv1d.service.grpc.transport.stream import Request
+from sentiment_conv1d.service.grpc.transport.turns import Turns
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.network.listener import Connection as AnyConnection
+from sentiment_conv1d.service.network.listener import Listener
+from sentiment_conv1d.service.security.tls import Certificates
+from sentiment_conv1d.service.telemetry.request_ids import HEADER
 
 if TYPE_CHECKING:
-    from service.telemetry.tracing import Tracer
+    from sentiment_conv1d.service.telemetry.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from service.errors import GRPC_STATUS, Malformed, RequestError
+from sentiment_conv1d.service.errors import GRPC_STATUS, Malformed, RequestError
 
 logger = logging.getLogger(__name__)
 

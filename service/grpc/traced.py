@@ -8,10 +8,10 @@ from typing import Any
 
 from google.rpc.code_pb2 import Code
 
-from service.grpc.transport.call import Call
-from service.grpc.transport.http2 import CallerGone
-from service.telemetry.request_context import current
-from service.telemetry.tracing import FIELDS, Tracer
+from sentiment_conv1d.service.grpc.transport.call import Call
+from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
+from sentiment_conv1d.service.telemetry.request_context import current
+from sentiment_conv1d.service.telemetry.tracing import FIELDS, Tracer
 
 _Run = Callable[[Call], Coroutine[Any, Any, None]]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from service.errors import Overloaded
-from service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.errors import Overloaded
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 
 class Admission:

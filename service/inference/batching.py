@@ -24,10 +24,10 @@ from operator import attrgetter
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
-from model.tokenizer import Encoding
-from service.errors import DeadlineExceeded
-from service.inference.classifier import Classifier
-from service.inference.prediction import Prediction
+from sentiment_conv1d.model.tokenizer import Encoding
+from sentiment_conv1d.service.errors import DeadlineExceeded
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.prediction import Prediction
 
 #: What turns the rows of a job, texts or ids, into encodings.
 Encode = Callable[[Sequence[Any]], list[Encoding]]

@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.artifact import GRAPH_FILE, Artifact, ArtifactError
-from model.padding import padded_length
-from model.tokenizer import Encoding
-from service.inference.engine import Engine, GraphError
-from service.inference.explaining.explainer import Explainer
-from service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
-from service.inference.prediction import Prediction
-from service.settings import BATCH_ROWS, ProviderChoice
-from service.telemetry.statistics import Statistics
+from sentiment_conv1d.model.artifact import GRAPH_FILE, Artifact, ArtifactError
+from sentiment_conv1d.model.padding import padded_length
+from sentiment_conv1d.model.tokenizer import Encoding
+from sentiment_conv1d.service.inference.engine import Engine, GraphError
+from sentiment_conv1d.service.inference.explaining.explainer import Explainer
+from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
+from sentiment_conv1d.service.telemetry.statistics import Statistics
 
 #: How far the golden answer may be off: other processors sum in another order.
 GOLDEN_TOLERANCE = 1e-4

@@ -19,21 +19,21 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from model.tokenizer import UNKNOWN_ID, Encoding
-from service.errors import DeadlineExceeded, Invalid, NotFound, RequestError, TooLarge, Unavailable
-from service.inference.admission import Admission
-from service.inference.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
-from service.inference.classifier import Classifier
-from service.inference.explaining.explainer import Explainer, Explanation
-from service.inference.explaining.inspection import Inspection
-from service.inference.prediction import Prediction
-from service.models.repository import Repository
-from service.network.buffers import Buffers
-from service.security.api_keys import Access
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
-from service.telemetry.request_context import current
-from service.telemetry.statistics import Statistics
+from sentiment_conv1d.model.tokenizer import UNKNOWN_ID, Encoding
+from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, NotFound, RequestError, TooLarge, Unavailable
+from sentiment_conv1d.service.inference.admission import Admission
+from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.explaining.explainer import Explainer, Explanation
+from sentiment_conv1d.service.inference.explaining.inspection import Inspection
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.network.buffers import Buffers
+from sentiment_conv1d.service.security.api_keys import Access
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.request_context import current
+from sentiment_conv1d.service.telemetry.statistics import Statistics
 
 Result = TypeVar("Result")
 

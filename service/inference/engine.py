@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from model.padding import Rows, fill
-from service.errors import StartupError
-from service.settings import ProviderChoice
+from sentiment_conv1d.model.padding import Rows, fill
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.settings import ProviderChoice
 
 logger = logging.getLogger(__name__)
 

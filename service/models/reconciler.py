@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from model.artifact import ArtifactError
-from service.errors import MAX_MESSAGE_CHARACTERS, Invalid, NotFound, StartupError, Unavailable
-from service.inference.classifier import Classifier
-from service.inference.dataplane import DataPlane
-from service.models import snapshot
-from service.models.replay_log import Fact, Order
-from service.models.repository import Entry, Refusal
-from service.models.scan import Scan
-from service.models.version_policy import Drop, Forget, Load, Step, next_step, settle
-from service.telemetry.metrics import TooManyModels
+from sentiment_conv1d.model.artifact import ArtifactError
+from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Invalid, NotFound, StartupError, Unavailable
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models import snapshot
+from sentiment_conv1d.service.models.replay_log import Fact, Order
+from sentiment_conv1d.service.models.repository import Entry, Refusal
+from sentiment_conv1d.service.models.scan import Scan
+from sentiment_conv1d.service.models.version_policy import Drop, Forget, Load, Step, next_step, settle
+from sentiment_conv1d.service.telemetry.metrics import TooManyModels
 
 logger = logging.getLogger(__name__)
 

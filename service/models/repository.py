@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeVar
 
-from model.artifact import Artifact, ArtifactError, check_place, verify
-from service.errors import NotFound, StartupError
-from service.inference.classifier import Classifier
-from service.models.scan import Scan, Scanner
-from service.models.version_policy import Load, VersionPolicy, next_step
-from service.settings import Settings
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError, check_place, verify
+from sentiment_conv1d.service.errors import NotFound, StartupError
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.models.scan import Scan, Scanner
+from sentiment_conv1d.service.models.version_policy import Load, VersionPolicy, next_step
+from sentiment_conv1d.service.settings import Settings
 
 logger = logging.getLogger(__name__)
 

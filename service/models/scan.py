@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from model.artifact import FILES, ArtifactError, is_version, read_contents
-from model.configuration import NAME_PATTERN
-from service.fingerprint import fingerprint
+from sentiment_conv1d.model.artifact import FILES, ArtifactError, is_version, read_contents
+from sentiment_conv1d.model.configuration import NAME_PATTERN
+from sentiment_conv1d.service.fingerprint import fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Mapping
 
-from model.artifact import FILES
+from sentiment_conv1d.model.artifact import FILES
 
 #: The length of every file, in the order of `FILES`; behind them the files themselves.
 _LENGTHS = struct.Struct(f"<{len(FILES)}Q")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from model.configuration import NAME_PATTERN
+from sentiment_conv1d.model.configuration import NAME_PATTERN
 
 _RULE = re.compile(r"newest:([1-9]\d{0,3})|all|only:([1-9]\d{0,17}(?:,[1-9]\d{0,17})*)")
 _NAME = re.compile(NAME_PATTERN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.errors import Overloaded
+from sentiment_conv1d.service.errors import Overloaded
 
 #: Bytes of memory that a byte of a body takes until it is answered: the body, and its texts as Python strings, of one
 #: byte a character in English and of four in a text with a single emoji. 8 MB were measured to take 16 to 40 MB.

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from service.errors import StartupError
+from sentiment_conv1d.service.errors import StartupError
 
 _BACKLOG = 2048
 

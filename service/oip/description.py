@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.inference.classifier import Classifier
-from service.oip.inference import LABEL, PROBABILITIES, SCORE, TEXT, TOKENS
-from service.telemetry.statistics import Statistics
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.oip.inference import LABEL, PROBABILITIES, SCORE, TEXT, TOKENS
+from sentiment_conv1d.service.telemetry.statistics import Statistics
 
 SERVER_NAME = "sentiment-conv1d"
 EXTENSIONS = (

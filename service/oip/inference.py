@@ -9,11 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import Invalid
-from service.inference.classifier import Classifier
-from service.inference.dataplane import INLINE_CHARACTERS, DataPlane
-from service.inference.prediction import Prediction
-from service.oip.tensors import decode_text, element_count, flatten, pack_bytes, unpack_bytes, unpack_int32
+from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.oip.tensors import (
+    decode_text,
+    element_count,
+    flatten,
+    pack_bytes,
+    unpack_bytes,
+    unpack_int32,
+)
 
 TEXT, TOKENS = "text", "tokens"
 LABEL, SCORE, PROBABILITIES = "label", "score", "probabilities"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import Invalid, Malformed
+from sentiment_conv1d.service.errors import Invalid, Malformed
 
 _LENGTH = struct.Struct("<I")
 

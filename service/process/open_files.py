@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import resource
 
-from service.errors import StartupError
-from service.settings import Settings
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -14,23 +14,23 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from model.artifact import Artifact
-from service.errors import StartupError
-from service.grpc import server as grpc
-from service.inference.dataplane import DataPlane
-from service.inference.engine import may_use_cuda
-from service.models import snapshot
-from service.models.replay_log import Fact, Order, ReplayLog
-from service.models.repository import Repository
-from service.network.sockets import ListeningSocket, bind, bind_unix
-from service.process.channel import Channel
-from service.process.open_files import make_room
-from service.process.supervisor import Supervisor
-from service.process.worker import Worker
-from service.rest import app
-from service.security.tls import Certificates
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
+from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.grpc import server as grpc
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.engine import may_use_cuda
+from sentiment_conv1d.service.models import snapshot
+from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
+from sentiment_conv1d.service.process.channel import Channel
+from sentiment_conv1d.service.process.open_files import make_room
+from sentiment_conv1d.service.process.supervisor import Supervisor
+from sentiment_conv1d.service.process.worker import Worker
+from sentiment_conv1d.service.rest import app
+from sentiment_conv1d.service.security.tls import Certificates
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def serve(settings: Settings) -> None:
     workers = worker_count(settings)
     settings = make_room(settings, workers)
     if settings.tracing:
-        import_module("service.telemetry.tracing")  # which tells now what is missing
+        import_module("sentiment_conv1d.service.telemetry.tracing")  # which tells now what is missing
     with ExitStack() as stack:
         listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
         if settings.grpc:

@@ -19,11 +19,11 @@ from time import monotonic
 from types import FrameType
 from typing import Literal
 
-from service.models.replay_log import Fact, Order, ReplayLog
-from service.network.sockets import ListeningSocket
-from service.process.channel import Channel, ChannelClosed, pair
-from service.process.transactions import Transactions
-from service.process.worker_process import WorkerProcess, describe_end
+from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
+from sentiment_conv1d.service.network.sockets import ListeningSocket
+from sentiment_conv1d.service.process.channel import Channel, ChannelClosed, pair
+from sentiment_conv1d.service.process.transactions import Transactions
+from sentiment_conv1d.service.process.worker_process import WorkerProcess, describe_end
 
 logger = logging.getLogger(__name__)
 

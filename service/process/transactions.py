@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Any
 
-from service.models.replay_log import Order, ReplayLog
-from service.process.worker_process import WorkerProcess
+from sentiment_conv1d.service.models.replay_log import Order, ReplayLog
+from sentiment_conv1d.service.process.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 

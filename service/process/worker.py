@@ -18,22 +18,22 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
-from service.grpc.server import Server as GrpcServer
-from service.inference.dataplane import DataPlane
-from service.models.reconciler import Outcome, Reconciler
-from service.models.replay_log import Fact, Order
-from service.network.listener import Connection, Listener
-from service.process.channel import Channel, ChannelClosed
-from service.process.heap import Heap
-from service.rest.app import Application
-from service.rest.cors import allow_origins
-from service.rest.server import headers
-from service.rest.server.protocol import Protocol, refusal
-from service.security.tls import Certificates
+from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
+from sentiment_conv1d.service.grpc.server import Server as GrpcServer
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
+from sentiment_conv1d.service.models.replay_log import Fact, Order
+from sentiment_conv1d.service.network.listener import Connection, Listener
+from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
+from sentiment_conv1d.service.process.heap import Heap
+from sentiment_conv1d.service.rest.app import Application
+from sentiment_conv1d.service.rest.cors import allow_origins
+from sentiment_conv1d.service.rest.server import headers
+from sentiment_conv1d.service.rest.server.protocol import Protocol, refusal
+from sentiment_conv1d.service.security.tls import Certificates
 
 if TYPE_CHECKING:
-    from service.telemetry.tracing import Tracer
+    from sentiment_conv1d.service.telemetry.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ class Worker(uvicorn.Server):
         application.state.reconciler = self._reconciler
         self._tracer: Tracer | None = None
         if settings.tracing:
-            from service.rest.traced import Traced
-            from service.telemetry.tracing import Tracer
+            from sentiment_conv1d.service.rest.traced import Traced
+            from sentiment_conv1d.service.telemetry.tracing import Tracer
 
             self._tracer = Tracer()
             application = Traced(application, self._tracer)

@@ -8,7 +8,7 @@ from collections import Counter
 from time import monotonic
 from typing import Any
 
-from service.process.channel import Channel, ChannelClosed
+from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
 
 _SIGNAL_NAMES = {each.value: each.name for each in signal.Signals}
 

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
-from service.errors import (
+from sentiment_conv1d.service.errors import (
     HTTP_STATUS,
     Forbidden,
     Malformed,
@@ -29,19 +29,36 @@ from service.errors import (
     RequestError,
     Unauthorized,
 )
-from service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
-from service.rest import cloud, documentation, explain, huggingface, native, oip, operations, page, tfserving
-from service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint, RestProtocol
-from service.rest.routing import Match, Routes
-from service.rest.server import headers
-from service.rest.server.body import CERTIFIED, CHARGE, CONTEXT, ClientDisconnected, read_body, while_connected
-from service.rest.server.compression import decompress
-from service.rest.server.exchange import Exchange
-from service.rest.server.fast_path import PIECE_BYTES
-from service.settings import Settings
-from service.telemetry.request_context import RequestContext, current, current_id
-from service.telemetry.request_ids import RequestIds
-from service.version import package_version
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
+from sentiment_conv1d.service.rest import (
+    cloud,
+    documentation,
+    explain,
+    huggingface,
+    native,
+    oip,
+    operations,
+    page,
+    tfserving,
+)
+from sentiment_conv1d.service.rest.endpoint import SCHEMAS, Answer, Call, Endpoint, RestProtocol
+from sentiment_conv1d.service.rest.routing import Match, Routes
+from sentiment_conv1d.service.rest.server import headers
+from sentiment_conv1d.service.rest.server.body import (
+    CERTIFIED,
+    CHARGE,
+    CONTEXT,
+    ClientDisconnected,
+    read_body,
+    while_connected,
+)
+from sentiment_conv1d.service.rest.server.compression import decompress
+from sentiment_conv1d.service.rest.server.exchange import Exchange
+from sentiment_conv1d.service.rest.server.fast_path import PIECE_BYTES
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current, current_id
+from sentiment_conv1d.service.telemetry.request_ids import RequestIds
+from sentiment_conv1d.service.version import package_version
 
 logger = logging.getLogger(__name__)
 

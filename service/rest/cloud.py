@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, RootModel
 
-from service.errors import Invalid, Malformed
-from service.inference.dataplane import DataPlane
-from service.rest import huggingface, tfserving
-from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, plain_error_body
+from sentiment_conv1d.service.errors import Invalid, Malformed
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.rest import huggingface, tfserving
+from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, plain_error_body
 
 PROTOCOL = RestProtocol("Clouds", tfserving.TfServingError, plain_error_body)
 

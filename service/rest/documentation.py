@@ -8,8 +8,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from starlette.staticfiles import StaticFiles
 
-from service.rest import page
-from service.rest.native import ErrorResponse
+from sentiment_conv1d.service.rest import page
+from sentiment_conv1d.service.rest.native import ErrorResponse
 
 PATH = "/docs"
 

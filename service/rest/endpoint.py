@@ -14,8 +14,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from model.artifact import Manifest
-from service.errors import (
+from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.service.errors import (
     PLAIN_HTTP_STATUS,
     DeadlineExceeded,
     Invalid,
@@ -28,7 +28,7 @@ from service.errors import (
     Unavailable,
     UnsupportedEncoding,
 )
-from service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
 
 Body = TypeVar("Body", bound=BaseModel)
 

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
-from model.artifact import Manifest
-from service.inference.explaining.explainer import FILTERS, Explanation, Filter, Word
-from service.inference.explaining.inspection import BankView, FilterView, LayerView
-from service.inference.prediction import Prediction
-from service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
-from service.rest.native import PROTOCOL, ModelRequest, PredictionBody, StrictRequest, prediction_body
+from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Explanation, Filter, Word
+from sentiment_conv1d.service.inference.explaining.inspection import BankView, FilterView, LayerView
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
+from sentiment_conv1d.service.rest.native import PROTOCOL, ModelRequest, PredictionBody, StrictRequest, prediction_body
 
 
 class ExplainRequest(ModelRequest):

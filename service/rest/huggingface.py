@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, WithJsonSchema
 
-from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
-from service.inference.classifier import Classifier
-from service.inference.dataplane import DataPlane
-from service.inference.prediction import Prediction
-from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, to_json
-from service.version import package_version
+from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, to_json
+from sentiment_conv1d.service.version import package_version
 
 #: Checked by hand, up to the first fault: of a million pydantic would tell them all, which takes seconds.
 Texts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema())]

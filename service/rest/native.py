@@ -7,14 +7,14 @@ from typing import Annotated, Any, ClassVar
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
-from model.artifact import Manifest, Metrics, ParityCheck
-from model.configuration import Configuration
-from service.errors import HTTP_STATUS, RequestError
-from service.inference.classifier import Classifier
-from service.inference.prediction import Prediction
-from service.models.repository import Repository
-from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, to_json
-from service.rest.tfserving import status
+from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.service.errors import HTTP_STATUS, RequestError
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, to_json
+from sentiment_conv1d.service.rest.tfserving import status
 
 
 class StrictRequest(BaseModel):

@@ -12,16 +12,16 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast
 
-from service.errors import Forbidden, Invalid, Malformed, Unavailable
-from service.inference.classifier import Classifier
-from service.inference.dataplane import DataPlane
-from service.models.reconciler import Reconciler
-from service.models.repository import Entry
-from service.oip import description, inference
-from service.oip.inference import Input, Output, RequestedOutput
-from service.oip.tensors import pack_bytes
-from service.rest.cors import named_origins
-from service.rest.endpoint import (
+from sentiment_conv1d.service.errors import Forbidden, Invalid, Malformed, Unavailable
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.models.repository import Entry
+from sentiment_conv1d.service.oip import description, inference
+from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
+from sentiment_conv1d.service.oip.tensors import pack_bytes
+from sentiment_conv1d.service.rest.cors import named_origins
+from sentiment_conv1d.service.rest.endpoint import (
     Answer,
     Call,
     Endpoint,
@@ -30,9 +30,9 @@ from service.rest.endpoint import (
     plain_error_body,
     to_json,
 )
-from service.rest.server.body import CHARGE, read_body
-from service.rest.server.compression import compress
-from service.version import package_version
+from sentiment_conv1d.service.rest.server.body import CHARGE, read_body
+from sentiment_conv1d.service.rest.server.compression import compress
+from sentiment_conv1d.service.version import package_version
 
 HEADER_LENGTH = b"inference-header-content-length"
 _BINARY = b"application/octet-stream"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from service.inference.dataplane import DataPlane
-from service.rest.native import ErrorResponse
-from service.telemetry.exposition import CONTENT_TYPE
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.rest.native import ErrorResponse
+from sentiment_conv1d.service.telemetry.exposition import CONTENT_TYPE
 
 router = APIRouter(tags=["operations"])
 

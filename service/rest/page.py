@@ -12,8 +12,8 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from starlette.staticfiles import StaticFiles
 
-from service.errors import NotFound
-from service.rest.native import ErrorResponse
+from sentiment_conv1d.service.errors import NotFound
+from sentiment_conv1d.service.rest.native import ErrorResponse
 
 FOLDER = Path(__file__).parent.parent / "page"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from service.rest.endpoint import Endpoint
+from sentiment_conv1d.service.rest.endpoint import Endpoint
 
 
 class Match(NamedTuple):

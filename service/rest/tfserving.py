@@ -13,11 +13,20 @@ from typing import Any, ClassVar
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
-from service.errors import Invalid
-from service.inference.dataplane import DataPlane
-from service.inference.prediction import Prediction
-from service.models.repository import Repository, State
-from service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, plain_error_body, to_json
+from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.models.repository import Repository, State
+from sentiment_conv1d.service.rest.endpoint import (
+    Answer,
+    Call,
+    Endpoint,
+    RestProtocol,
+    model_headers,
+    parse,
+    plain_error_body,
+    to_json,
+)
 
 SIGNATURE = "serving_default"
 

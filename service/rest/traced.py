@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope, Send
 
-from service.rest.app import CLIENT_CLOSED_REQUEST, Application
-from service.telemetry.request_context import current
-from service.telemetry.tracing import FIELDS, Trace, Tracer
+from sentiment_conv1d.service.rest.app import CLIENT_CLOSED_REQUEST, Application
+from sentiment_conv1d.service.telemetry.request_context import current
+from sentiment_conv1d.service.telemetry.tracing import FIELDS, Trace, Tracer
 
 _FIELDS = frozenset(name.encode() for name in FIELDS)
 

@@ -20,7 +20,7 @@ Text is UTF-8; a byte order mark at the start is no part of it. What JSON or CSV
     lists, objects             JSON text in CSV
 """
 
-from service.scoring.errors import ScoringError
-from service.scoring.job import Scorer, default_output, score_file
+from sentiment_conv1d.service.scoring.errors import ScoringError
+from sentiment_conv1d.service.scoring.job import Scorer, default_output, score_file
 
 __all__ = ["Scorer", "ScoringError", "default_output", "score_file"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from service.inference.prediction import Prediction
-from service.scoring.errors import ScoringError
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.scoring.errors import ScoringError
 
 
 def prediction_columns(labels: Sequence[str]) -> tuple[str, ...]:

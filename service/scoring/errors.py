@@ -1,6 +1,6 @@
 """The one error of offline scoring."""
 
-from model.errors import SentimentError
+from sentiment_conv1d.model.errors import SentimentError
 
 
 class ScoringError(SentimentError):

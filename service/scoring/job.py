@@ -11,11 +11,11 @@ from typing import BinaryIO, Protocol
 
 from tqdm import tqdm
 
-from service.inference.prediction import Prediction
-from service.scoring.columns import prediction_columns
-from service.scoring.errors import ScoringError
-from service.scoring.readers import READABLE, Reader, open_reader
-from service.scoring.writers import WRITABLE, Writer, open_writer
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.scoring.columns import prediction_columns
+from sentiment_conv1d.service.scoring.errors import ScoringError
+from sentiment_conv1d.service.scoring.readers import READABLE, Reader, open_reader
+from sentiment_conv1d.service.scoring.writers import WRITABLE, Writer, open_writer
 
 
 class Scorer(Protocol):

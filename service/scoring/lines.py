@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
-from service.scoring.errors import ScoringError
+from sentiment_conv1d.service.scoring.errors import ScoringError
 
 
 class Lines(Iterator[str]):

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from service.scoring.errors import ScoringError
+from sentiment_conv1d.service.scoring.errors import ScoringError
 
 try:
     import pyarrow
@@ -21,12 +21,17 @@ except ImportError as error:
         "(`pip install --require-hashes -r requirements/parquet.txt`)"
     ) from error
 
-from service.inference.prediction import Prediction
-from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, Row
-from service.scoring.columns import check_columns, check_distinct, prediction_columns, prediction_values
-from service.scoring.plain import plain
-from service.scoring.readers import Reader
-from service.scoring.writers import Writer, check_keys
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, Row
+from sentiment_conv1d.service.scoring.columns import (
+    check_columns,
+    check_distinct,
+    prediction_columns,
+    prediction_values,
+)
+from sentiment_conv1d.service.scoring.plain import plain
+from sentiment_conv1d.service.scoring.readers import Reader
+from sentiment_conv1d.service.scoring.writers import Writer, check_keys
 
 # Row groups of one chunk each would make files slow to read, and their footer, which is held in memory, large.
 _ROW_GROUP_BYTES = 8 * 2**20

@@ -10,10 +10,10 @@ from typing import Any, Self
 
 import orjson
 
-from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, LineChunk, Row
-from service.scoring.columns import check_columns, check_distinct
-from service.scoring.errors import ScoringError
-from service.scoring.lines import Lines
+from sentiment_conv1d.service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, LineChunk, Row
+from sentiment_conv1d.service.scoring.columns import check_columns, check_distinct
+from sentiment_conv1d.service.scoring.errors import ScoringError
+from sentiment_conv1d.service.scoring.lines import Lines
 
 #: The largest the csv module takes on every platform; its default is 128 KiB.
 _FIELD_LIMIT = 2**31 - 1
@@ -46,7 +46,7 @@ def open_reader(source: Path, text_column: str, added: Collection[str]) -> Reade
     extension = source.suffix.lower()
     try:
         if extension == ".parquet":
-            from service.scoring.parquet import ParquetReader
+            from sentiment_conv1d.service.scoring.parquet import ParquetReader
 
             return ParquetReader(source, text_column, added)
         return _TEXT_READERS[extension](source, text_column, added)

@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from service.inference.prediction import Prediction
-from service.scoring.chunks import Chunk, Row
-from service.scoring.columns import prediction_columns, prediction_values
-from service.scoring.errors import ScoringError
-from service.scoring.readers import Reader
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.scoring.chunks import Chunk, Row
+from sentiment_conv1d.service.scoring.columns import prediction_columns, prediction_values
+from sentiment_conv1d.service.scoring.errors import ScoringError
+from sentiment_conv1d.service.scoring.readers import Reader
 
 
 class Writer(ABC):
@@ -33,7 +33,7 @@ class Writer(ABC):
 def open_writer(extension: str, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> Writer:
     """A writer into `file` for rows of `reader`. Raises `ScoringError` where the format is not installed."""
     if extension == ".parquet":
-        from service.scoring.parquet import ParquetWriter
+        from sentiment_conv1d.service.scoring.parquet import ParquetWriter
 
         return ParquetWriter(file, reader, labels)
     return _TEXT_WRITERS[extension](file, reader, labels)

@@ -8,9 +8,9 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from service.errors import Forbidden, StartupError, Unauthorized
-from service.fingerprint import Reloaded
-from service.settings import Settings
+from sentiment_conv1d.service.errors import Forbidden, StartupError, Unauthorized
+from sentiment_conv1d.service.fingerprint import Reloaded
+from sentiment_conv1d.service.settings import Settings
 
 #: Shorter ones could be guessed.
 MIN_CHARACTERS = 16

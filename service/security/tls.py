@@ -6,9 +6,9 @@ import ssl
 from pathlib import Path
 from typing import NoReturn, Self
 
-from service.errors import StartupError
-from service.fingerprint import Reloaded
-from service.settings import Settings
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.fingerprint import Reloaded
+from sentiment_conv1d.service.settings import Settings
 
 
 class Certificates(Reloaded):

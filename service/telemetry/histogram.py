@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from service.telemetry.counters import Counters
+from sentiment_conv1d.service.telemetry.counters import Counters
 
 
 class Histogram:

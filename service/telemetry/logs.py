@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
-from service.telemetry.request_context import current_id, current_trace
+from sentiment_conv1d.service.telemetry.request_context import current_id, current_trace
 
 _STANDARD_ERROR = 2
 
@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`12:00:00.123 INFO service.process.server: message key=value`."""
+    """`12:00:00.123 INFO sentiment_conv1d.service.process.server: message key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line; an exception follows on lines of its own."""
@@ -87,7 +87,7 @@ def configure(style: Literal["console", "json"], level: str) -> None:
     handler = Descriptor(_STANDARD_ERROR)
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
     logging.basicConfig(level="INFO" if level == "debug" else level.upper(), handlers=[handler], force=True)
-    logging.getLogger("service").setLevel(level.upper())
+    logging.getLogger("sentiment_conv1d.service").setLevel(level.upper())
     # Its lines about starting and stopping say again what the server says itself.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from model.artifact import Manifest
-from service.errors import GRPC_STATUS, HTTP_STATUS, StartupError
-from service.models.repository import State
-from service.telemetry.counters import Counters, Directory
-from service.telemetry.exposition import Exposition, Layout
-from service.telemetry.histogram import Histogram
-from service.telemetry.processes import Processes
-from service.telemetry.request_context import RequestContext
-from service.telemetry.statistics import MAX_LABELS, Statistics
+from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.service.errors import GRPC_STATUS, HTTP_STATUS, StartupError
+from sentiment_conv1d.service.models.repository import State
+from sentiment_conv1d.service.telemetry.counters import Counters, Directory
+from sentiment_conv1d.service.telemetry.exposition import Exposition, Layout
+from sentiment_conv1d.service.telemetry.histogram import Histogram
+from sentiment_conv1d.service.telemetry.processes import Processes
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
+from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, Statistics
 
 #: From a tenth of the shortest request to the default request timeout, in seconds.
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service.inference.batching import Done
-    from service.inference.classifier import Classifier
+    from sentiment_conv1d.service.inference.batching import Done
+    from sentiment_conv1d.service.inference.classifier import Classifier
 
 
 class RequestContext:

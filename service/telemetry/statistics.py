@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import time
 
-from service.inference.prediction import Prediction
-from service.telemetry.counters import Counters
-from service.telemetry.histogram import Histogram
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.telemetry.counters import Counters
+from sentiment_conv1d.service.telemetry.histogram import Histogram
 
 #: Nanoseconds, from a stage of the shortest text to the default request timeout.
 STAGE_BOUNDS = tuple(

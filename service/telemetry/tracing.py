@@ -19,15 +19,15 @@ try:
     from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
     from opentelemetry.util.types import AttributeValue
 except ImportError as error:
-    from service.errors import StartupError
+    from sentiment_conv1d.service.errors import StartupError
 
     raise StartupError(
         "tracing needs OpenTelemetry, install the `tracing` extra "
         "(`pip install --require-hashes -r requirements/tracing.txt`)"
     ) from error
 
-from service.telemetry.request_context import RequestContext, current_trace
-from service.version import package_version
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current_trace
+from sentiment_conv1d.service.version import package_version
 
 #: Request headers, and keys of gRPC metadata, in which the context of a trace comes.
 FIELDS = frozenset({"traceparent", "tracestate", "baggage"})

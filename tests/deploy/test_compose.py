@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from service.settings import read_settings
+from sentiment_conv1d.service.settings import read_settings
 from tests.processes import PROJECT
 from tests.programs import output
 

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from service.settings import Settings, read_settings
+from sentiment_conv1d.service.settings import Settings, read_settings
 from tests.processes import PROJECT
 from tests.programs import output
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from tests.deploy.prometheus import MONITORING, Labels, Prometheus
 from tests.processes import PROJECT, ServerProcess
 from tests.programs import output

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-from service.settings import Settings
+from sentiment_conv1d.service.settings import Settings
 from tests.deploy.prometheus import MONITORING
 from tests.processes import PROJECT
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from export.exporter import Exported, Trained, export, from_run
-from model.__main__ import main
+from sentiment_conv1d.export.exporter import Exported, Trained, export, from_run
+from sentiment_conv1d.model.__main__ import main
 from tests.tiny import FLAGS, write_reviews
 
 

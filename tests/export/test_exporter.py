@@ -13,18 +13,18 @@ import onnx
 import pytest
 from keras import layers
 
-from export import exporter
-from export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
-from export.family import Family, recognise
-from export.parity import ParityError
-from export.quantized import quantized_graph
-from export.reference import ExportError
-from export.rounding import LabelledReviews, RoundingError
-from model.artifact import ArtifactError, read_artifact, versions
-from model.padding import pad
-from model.run import RunError, read_run
-from model.tokenizer import Tokenizer
-from service.inference.classifier import Classifier
+from sentiment_conv1d.export import exporter
+from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
+from sentiment_conv1d.export.family import Family, recognise
+from sentiment_conv1d.export.parity import ParityError
+from sentiment_conv1d.export.quantized import quantized_graph
+from sentiment_conv1d.export.reference import ExportError
+from sentiment_conv1d.export.rounding import LabelledReviews, RoundingError
+from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
+from sentiment_conv1d.model.padding import pad
+from sentiment_conv1d.model.run import RunError, read_run
+from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.export.graphs import contract
 
 TIME, IDS = 6, 8
@@ -176,10 +176,10 @@ def test_an_int8_graph_that_is_less_accurate_leaves_nothing(
         return quantized_graph(replace(family, head=(*family.head[:-1], replace(last, kernel=-last.kernel))))
 
     monkeypatch.setattr(exporter, "quantized_graph", turned)
-    monkeypatch.setattr("export.rounding.MAX_DIFFERENCE", 1.0)
+    monkeypatch.setattr("sentiment_conv1d.export.rounding.MAX_DIFFERENCE", 1.0)
     with pytest.raises(RoundingError, match=r"six texts: accuracy .* in 8 bits, 1.0000 in float32"):
         export(trained, "tiny", tmp_path / "repository", quantize=True, labelled=labelled(trained))
-    monkeypatch.setattr("export.rounding.MAX_DIFFERENCE", 1e-6)
+    monkeypatch.setattr("sentiment_conv1d.export.rounding.MAX_DIFFERENCE", 1e-6)
     with pytest.raises(RoundingError, match="generated ids: 8 bits move a probability by"):
         export(trained, "tiny", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export.family import Family, recognise
-from model.configuration import PRESETS, Configuration
-from model.network import build
+from sentiment_conv1d.export.family import Family, recognise
+from sentiment_conv1d.model.configuration import PRESETS, Configuration
+from sentiment_conv1d.model.network import build
 
 TIME, IDS, EMBEDDING, FILTERS = 8, 20, 4, 5
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
-from export.family import recognise
-from export.folded import folded_graph
-from export.parity import Ids, session
-from model.configuration import PRESETS, Configuration, Convolution
-from model.network import build
-from model.padding import pad, padded_length
+from sentiment_conv1d.export.family import recognise
+from sentiment_conv1d.export.folded import folded_graph
+from sentiment_conv1d.export.parity import Ids, session
+from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
+from sentiment_conv1d.model.network import build
+from sentiment_conv1d.model.padding import pad, padded_length
 from tests.export.graphs import contract, dead_nodes, idle_constants, repeated_constants
 
 VOCABULARY = 12

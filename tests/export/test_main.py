@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import pytest
 
-from export import exporter
-from export.__main__ import main
-from export.exporter import Exported
-from export.family import recognise
-from model.artifact import read_artifact, versions
+from sentiment_conv1d.export import exporter
+from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.export.exporter import Exported
+from sentiment_conv1d.export.family import recognise
+from sentiment_conv1d.model.artifact import read_artifact, versions
 
 PROJECT = Path(__file__).parents[2]
 
@@ -75,7 +75,7 @@ def test_long_data_is_thinned(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A number of reviews from all over the file proves as much as all of them."""
-    monkeypatch.setattr("export.__main__.MAX_REVIEWS", 25)
+    monkeypatch.setattr("sentiment_conv1d.export.__main__.MAX_REVIEWS", 25)
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     assert "20 reviews of reviews.csv, padded, batches" in capsys.readouterr().out
 

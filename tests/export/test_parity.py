@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.exporter import Trained
-from export.family import recognise
-from export.folded import folded_graph
-from export.parity import (
+from sentiment_conv1d.export.exporter import Trained
+from sentiment_conv1d.export.family import recognise
+from sentiment_conv1d.export.folded import folded_graph
+from sentiment_conv1d.export.parity import (
     TOLERANCE,
     Answers,
     Ids,
@@ -23,7 +23,7 @@ from export.parity import (
     generated,
     session,
 )
-from export.reference import reference_graph
+from sentiment_conv1d.export.reference import reference_graph
 
 REVIEWS = Reviews("three reviews", [np.array(ids, np.int32) for ids in ([1], [1, 5, 6], [1, 7, 8, 9])])
 TIME = 6

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from export.family import Bank, Dense, Family, Weights
-from export.folded import folded_graph
-from export.parity import Ids, session
-from export.quantized import (
+from sentiment_conv1d.export.family import Bank, Dense, Family, Weights
+from sentiment_conv1d.export.folded import folded_graph
+from sentiment_conv1d.export.parity import Ids, session
+from sentiment_conv1d.export.quantized import (
     LARGEST_EMBEDDING,
     LARGEST_WEIGHT,
     STEPS,
@@ -20,7 +20,7 @@ from export.quantized import (
     quantize_embedding,
     quantized_graph,
 )
-from model.padding import pad, padded_length
+from sentiment_conv1d.model.padding import pad, padded_length
 from tests.export.graphs import contract, dead_nodes, idle_constants, repeated_constants
 
 VOCABULARY = 6

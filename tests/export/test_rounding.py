@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from export.parity import Answers, Ids, Reviews
-from export.rounding import Graphs, LabelledReviews, RoundingError, measure_accuracy, measure_difference
-from model.evaluation import EvaluationError
+from sentiment_conv1d.export.parity import Answers, Ids, Reviews
+from sentiment_conv1d.export.rounding import (
+    Graphs,
+    LabelledReviews,
+    RoundingError,
+    measure_accuracy,
+    measure_difference,
+)
+from sentiment_conv1d.model.evaluation import EvaluationError
 
 TIME = 4
 COUNT = 2000

@@ -14,9 +14,9 @@ import grpc
 import orjson
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from service.inference.prediction import Prediction
-from service.telemetry.request_ids import HEADER
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.telemetry.request_ids import HEADER
 from tests.faults.http import Connection, Reply, post
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally
 

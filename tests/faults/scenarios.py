@@ -19,8 +19,8 @@ import httpx
 import orjson
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from model.artifact import GRAPH_FILE
-from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.model.artifact import GRAPH_FILE
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from tests.faults.http import Connection, post
 from tests.faults.load import Answers, Load
 from tests.faults.overload import closed_loop, open_loop

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from model.artifact import read_artifact
-from service.inference.classifier import Classifier
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.faults.load import Answers
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment
 from tests.service.artifacts import WEIGHTS, publish_table, table_graph

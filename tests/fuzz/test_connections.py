@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from tests.attacks.measure import megabytes_of
 from tests.attacks.wire import PREFACE, frames, message
 from tests.faults.services import workers

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from model.artifact import (
+from sentiment_conv1d.model.artifact import (
     GRAPH_FILE,
     MANIFEST_FILE,
     TOKENIZER_FILE,
@@ -23,14 +23,14 @@ from model.artifact import (
     ArtifactError,
     read_artifact,
 )
-from model.tokenizer import Tokenizer, TokenizerError
-from service.errors import StartupError
-from service.inference.classifier import Classifier
-from service.inference.explaining.network import Network, read_network
-from service.scoring.errors import ScoringError
-from service.scoring.job import score_file
-from service.security.api_keys import ApiKeys
-from service.settings import Settings, read_settings, variable
+from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.explaining.network import Network, read_network
+from sentiment_conv1d.service.scoring.errors import ScoringError
+from sentiment_conv1d.service.scoring.job import score_file
+from sentiment_conv1d.service.security.api_keys import ApiKeys
+from sentiment_conv1d.service.settings import Settings, read_settings, variable
 from tests.fuzz.documents import JSON, spoilt
 from tests.service.artifacts import publish_table
 

@@ -10,8 +10,8 @@ import pytest
 
 from loadtest import texts
 from loadtest.errors import LoadTestError
-from model.artifact import read_artifact
-from model.tokenizer import PUNCTUATION, Tokenizer
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.tokenizer import PUNCTUATION, Tokenizer
 from tests.processes import MODEL_REPOSITORY
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model.__main__ import main
+from sentiment_conv1d.model.__main__ import main
 from tests.tiny import FLAGS, write_reviews
 
 

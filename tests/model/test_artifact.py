@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.artifact import (
+from sentiment_conv1d.model.artifact import (
     GRAPH_FILE,
     MANIFEST_FILE,
     TOKENIZER_FILE,
@@ -24,7 +24,7 @@ from model.artifact import (
     read_artifact,
     versions,
 )
-from model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer
 
 SHIPPED = Path(__file__).parents[2] / "model_repository" / "imdb-cnn" / "1"
 GRAPH = b"a graph, which this module never opens"

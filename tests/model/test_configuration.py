@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from model.configuration import PRESETS, Configuration, Convolution
+from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
 
 
 def test_the_preset_has_the_classic_numbers() -> None:

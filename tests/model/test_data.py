@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from model.data import DataError, Dataset, Examples, load, load_examples, split
+from sentiment_conv1d.model.data import DataError, Dataset, Examples, load, load_examples, split
 
 IMDB = Path(__file__).parents[3] / "shared" / "imdb"
 

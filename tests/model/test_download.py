@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from model import download
-from model.download import DownloadError, fetch
+from sentiment_conv1d.model import download
+from sentiment_conv1d.model.download import DownloadError, fetch
 
 CONTENT = random.Random(7).randbytes(300_000)
 OTHER_CONTENT = random.Random(8).randbytes(300_000)

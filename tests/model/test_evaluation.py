@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from model.evaluation import (
+from sentiment_conv1d.model.evaluation import (
     CALIBRATION_BINS,
     Evaluation,
     EvaluationError,

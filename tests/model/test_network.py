@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from model.configuration import PRESETS, Configuration, Convolution
-from model.network import build
+from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
+from sentiment_conv1d.model.network import build
 
 TINY = Configuration(
     name="tiny",

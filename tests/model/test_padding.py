@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.padding import fill, pad, padded_length
-from model.tokenizer import PADDING_ID
+from sentiment_conv1d.model.padding import fill, pad, padded_length
+from sentiment_conv1d.model.tokenizer import PADDING_ID
 
 
 def ids(length: int) -> npt.NDArray[np.int32]:

@@ -15,8 +15,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model import plots
-from model.evaluation import Evaluation, label_probabilities
+from sentiment_conv1d.model import plots
+from sentiment_conv1d.model.evaluation import Evaluation, label_probabilities
 
 ODD_NAMES = ("_hidden & $5 or $6", "two\nlines\tand a tab", "a name that is far too long to stand beside an axis")
 
@@ -113,7 +113,7 @@ def test_a_file_names_no_program(tmp_path: Path) -> None:
 
 def test_no_window_is_ever_asked_for() -> None:
     """Importing the plots leaves pyplot, which picks a screen and keeps figures, alone."""
-    program = "import sys, model.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    program = "import sys, sentiment_conv1d.model.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import plots
-from model.configuration import PRESETS, Configuration
-from model.evaluation import Evaluation, label_probabilities
-from model.report import report_html
+from sentiment_conv1d.model import plots
+from sentiment_conv1d.model.configuration import PRESETS, Configuration
+from sentiment_conv1d.model.evaluation import Evaluation, label_probabilities
+from sentiment_conv1d.model.report import report_html
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
 HISTORY: dict[str, Any] = {

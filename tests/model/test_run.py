@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model import run
-from model.run import EVALUATION_CONTENTS, RunError, ensure_free, read_run, staging
+from sentiment_conv1d.model import run
+from sentiment_conv1d.model.run import EVALUATION_CONTENTS, RunError, ensure_free, read_run, staging
 
 
 def names(folder: Path) -> list[str]:

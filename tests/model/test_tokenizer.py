@@ -10,7 +10,7 @@ import tokenizers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from model.tokenizer import PUNCTUATION, Tokenizer, TokenizerError, count_words, split_words
+from sentiment_conv1d.model.tokenizer import PUNCTUATION, Tokenizer, TokenizerError, count_words, split_words
 
 PROJECT = Path(__file__).parents[2]
 SHIPPED = PROJECT / "model_repository" / "imdb-cnn" / "1" / "tokenizer.json"

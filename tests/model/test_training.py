@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import training
-from model.__main__ import main
-from model.artifact import Metrics
-from model.configuration import Configuration
-from model.data import load
-from model.run import read_run
+from sentiment_conv1d.model import training
+from sentiment_conv1d.model.__main__ import main
+from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import load
+from sentiment_conv1d.model.run import read_run
 from tests.tiny import FLAGS, write_reviews
 
 PROJECT = Path(__file__).parents[2]

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from model.artifact import read_artifact
-from model.tokenizer import split_words
-from model.vocabulary import MOST_BYTES, Vocabulary
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.tokenizer import split_words
+from sentiment_conv1d.model.vocabulary import MOST_BYTES, Vocabulary
 from tests.processes import MODEL_REPOSITORY
 
 UNKNOWN = 2

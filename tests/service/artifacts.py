@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
-from model.artifact import Artifact, publish
-from model.tokenizer import RESERVED_WORDS, Tokenizer
+from sentiment_conv1d.model.artifact import Artifact, publish
+from sentiment_conv1d.model.tokenizer import RESERVED_WORDS, Tokenizer
 from tests.processes import MODEL_REPOSITORY
 
 WORDS = ("praise", "question", "complaint")

@@ -8,8 +8,8 @@ from unittest import mock
 import pytest
 from google.protobuf import descriptor_pool
 
-from model.artifact import Artifact, read_artifact
-from service.inference.classifier import Classifier
+from sentiment_conv1d.model.artifact import Artifact, read_artifact
+from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import MODEL_REPOSITORY, ServerProcess
 
 # Triton's client declares the protobuf package `inference`, and so does the service, while a pool of declarations takes

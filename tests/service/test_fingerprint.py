@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from service.fingerprint import fingerprint
+from sentiment_conv1d.service.fingerprint import fingerprint
 from tests.processes import eventually
 
 

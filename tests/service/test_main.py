@@ -39,7 +39,7 @@ def test_copy_needs_no_training(tmp_path: Path) -> None:
     shutil.copytree(shipped_copy(tmp_path), tmp_path / "x" / "imdb-cnn" / "1")
     program = f"""
 import sys
-from service.__main__ import main
+from sentiment_conv1d.service.__main__ import main
 assert main(["copy", "{tmp_path}/x/imdb-cnn/1", "{tmp_path}/x/imdb-cnn/2"]) == 0
 assert not {{"tensorflow", "keras", "onnx"}} & sys.modules.keys()
 """
@@ -51,7 +51,7 @@ def test_help_is_quick() -> None:
     """Neither ONNX Runtime nor NumPy is loaded to print the commands and their flags."""
     program = """
 import contextlib, sys
-from service.__main__ import main
+from sentiment_conv1d.service.__main__ import main
 for arguments in (["--help"], ["serve", "--help"], ["check", "--help"]):
     with contextlib.suppress(SystemExit):
         main(arguments)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.errors import StartupError
-from service.settings import Settings, add_flags, flag, read_settings, table, variable
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.settings import Settings, add_flags, flag, read_settings, table, variable
 from tests.processes import PROJECT
 
 

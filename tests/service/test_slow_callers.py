@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.grpc.sentiment import PREDICT
-from service.network.buffers import BODY_FACTOR
-from service.rest.server.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.service.grpc.sentiment import PREDICT
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR
+from sentiment_conv1d.service.rest.server.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused

@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime
 import tokenizers
 
-from model.artifact import MANIFEST_FILE, read_artifact
-from model.tokenizer import PADDING_ID
-from service.inference.classifier import Classifier
+from sentiment_conv1d.model.artifact import MANIFEST_FILE, read_artifact
+from sentiment_conv1d.model.tokenizer import PADDING_ID
+from sentiment_conv1d.service.inference.classifier import Classifier
 
 MAX_TOKENS = 400
 

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from google.rpc import code_pb2
 
-from service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
-from service.grpc.status import as_refusal, details, quote, status_of
-from service.grpc.transport.connection import Connection
-from service.grpc.transport.http2 import CallerGone
-from service.grpc.transport.messages import (
+from sentiment_conv1d.service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
+from sentiment_conv1d.service.grpc.status import as_refusal, details, quote, status_of
+from sentiment_conv1d.service.grpc.transport.connection import Connection
+from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
+from sentiment_conv1d.service.grpc.transport.messages import (
     ENCODINGS,
     PREFIX_BYTES,
     Decompression,
@@ -30,8 +30,8 @@ from service.grpc.transport.messages import (
     worth_compressing,
     wrap,
 )
-from service.grpc.transport.stream import Head, Stream
-from service.network.buffers import BODY_FACTOR, Buffers
+from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 
 Trailers = list[tuple[bytes, bytes]]
 

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from service.errors import Overloaded
-from service.grpc.transport.http2 import (
+from sentiment_conv1d.service.errors import Overloaded
+from sentiment_conv1d.service.grpc.transport.http2 import (
     LARGEST_STREAM,
     MAX_REQUESTS,
     MAX_RESETS,
@@ -19,11 +19,11 @@ from service.grpc.transport.http2 import (
     Fields,
     Http2,
 )
-from service.grpc.transport.sender import Sender
-from service.grpc.transport.stream import Request, Stream
-from service.grpc.transport.turns import Turns
-from service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
-from service.network.buffers import Buffers
+from sentiment_conv1d.service.grpc.transport.sender import Sender
+from sentiment_conv1d.service.grpc.transport.stream import Request, Stream
+from sentiment_conv1d.service.grpc.transport.turns import Turns
+from sentiment_conv1d.service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
+from sentiment_conv1d.service.network.buffers import Buffers
 
 logger = logging.getLogger(__name__)
 

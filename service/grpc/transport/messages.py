@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack
 from struct import Struct
 from typing import NamedTuple
 
-from service.errors import Malformed, MessageTooLarge, UnsupportedEncoding
-from service.network import compression
+from sentiment_conv1d.service.errors import Malformed, MessageTooLarge, UnsupportedEncoding
+from sentiment_conv1d.service.network import compression
 
 #: Encodings of messages.
 ENCODINGS = (b"identity", *compression.WINDOW_BITS)

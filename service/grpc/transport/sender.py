@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from service.grpc.transport.http2 import MAX_CONTENT, CallerGone, Fields, Http2
-from service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.grpc.transport.http2 import MAX_CONTENT, CallerGone, Fields, Http2
+from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 
 #: Bytes of an answer that a client may take `write_seconds` for.
 _TIMED_BYTES = 1024 * 1024

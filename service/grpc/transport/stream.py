@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from service.grpc.transport.http2 import Fields
+from sentiment_conv1d.service.grpc.transport.http2 import Fields
 
 
 class Head(NamedTuple):

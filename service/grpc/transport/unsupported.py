@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from service.grpc.transport.http2 import CallerGone
-from service.grpc.transport.sender import Sender
-from service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
+from sentiment_conv1d.service.grpc.transport.sender import Sender
+from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 
 _WRONG_PROTOCOL = b"this port speaks HTTP/2 alone, and gRPC on it\n"
 _HTTP1 = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC")

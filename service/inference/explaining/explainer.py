@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from model.artifact import Artifact
-from model.padding import pad, padded_length
-from model.tokenizer import UNKNOWN_ID, Encoding, word_spans
-from service.errors import Invalid, NotExplainable
-from service.inference.explaining.explanation import Attribution, attribute, strongest
-from service.inference.explaining.forward import Pass, forward
-from service.inference.explaining.inspection import Inspection, inspect
-from service.inference.explaining.network import Network, read_network
+from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.padding import pad, padded_length
+from sentiment_conv1d.model.tokenizer import UNKNOWN_ID, Encoding, word_spans
+from sentiment_conv1d.service.errors import Invalid, NotExplainable
+from sentiment_conv1d.service.inference.explaining.explanation import Attribution, attribute, strongest
+from sentiment_conv1d.service.inference.explaining.forward import Pass, forward
+from sentiment_conv1d.service.inference.explaining.inspection import Inspection, inspect
+from sentiment_conv1d.service.inference.explaining.network import Network, read_network
 
 #: Filters of an explanation, if nobody says.
 FILTERS = 10

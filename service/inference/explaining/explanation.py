@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.inference.explaining.forward import Pass, apply
-from service.inference.explaining.network import Floats, Network
+from sentiment_conv1d.service.inference.explaining.forward import Pass, apply
+from sentiment_conv1d.service.inference.explaining.network import Floats, Network
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.inference.explaining.network import ACTIVATIONS, Bank, Floats, Network
+from sentiment_conv1d.service.inference.explaining.network import ACTIVATIONS, Bank, Floats, Network
 
 
 @dataclass(frozen=True)

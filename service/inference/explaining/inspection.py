@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, GetPydanticSchema
 
-from service.inference.explaining.explanation import Attribution
-from service.inference.explaining.forward import Pass
-from service.inference.explaining.network import Floats, Network
+from sentiment_conv1d.service.inference.explaining.explanation import Attribution
+from sentiment_conv1d.service.inference.explaining.forward import Pass
+from sentiment_conv1d.service.inference.explaining.network import Floats, Network
 
 # Arrays, which are described as what they are in JSON.
 Vector = Annotated[Floats, GetPydanticSchema(lambda _, handler: handler(list[float]))]

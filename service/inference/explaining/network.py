@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
-from service.inference.explaining import onnx_subset_pb2 as onnx
+from sentiment_conv1d.service.inference.explaining import onnx_subset_pb2 as onnx
 
 Floats = npt.NDArray[np.float32]
 

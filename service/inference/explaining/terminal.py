@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from model.artifact import Manifest
-from service.inference.explaining.explainer import Explanation, Word
-from service.inference.prediction import Prediction
+from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.service.inference.explaining.explainer import Explanation, Word
+from sentiment_conv1d.service.inference.prediction import Prediction
 
 #: Backgrounds of xterm's 256 colours, from a small share to the largest: against the logit, and for it.
 _AGAINST = (224, 217, 216, 209, 202)

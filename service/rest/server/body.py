@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-from service.errors import Malformed, RequestTimeout, TooLarge
-from service.network.buffers import Charge
+from sentiment_conv1d.service.errors import Malformed, RequestTimeout, TooLarge
+from sentiment_conv1d.service.network.buffers import Charge
 
 #: Seconds and bytes for which the rest of a refused body is read and thrown away. A caller that writes before it reads
 #: would otherwise find its connection reset and never see the refusal.

@@ -6,9 +6,9 @@ import asyncio
 import gzip
 import zlib
 
-from service.errors import Malformed, TooLarge, UnsupportedEncoding
-from service.network import compression
-from service.network.buffers import BODY_FACTOR, Charge
+from sentiment_conv1d.service.errors import Malformed, TooLarge, UnsupportedEncoding
+from sentiment_conv1d.service.network import compression
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Charge
 
 #: x-gzip is another name of gzip (RFC 9110, section 8.4.1.3).
 _WINDOW_BITS = compression.WINDOW_BITS | {b"x-gzip": compression.WINDOW_BITS[b"gzip"]}

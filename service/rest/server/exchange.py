@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
-from service.network.buffers import Charge
-from service.rest.endpoint import Answer
-from service.telemetry.request_context import RequestContext
+from sentiment_conv1d.service.network.buffers import Charge
+from sentiment_conv1d.service.rest.endpoint import Answer
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 Result = TypeVar("Result")
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Protocol
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
-from service.network.buffers import BODY_FACTOR, Charge
-from service.rest.endpoint import Answer
-from service.rest.routing import Match
-from service.rest.server import headers
-from service.rest.server.body import ClientDisconnected
-from service.rest.server.exchange import Exchange, Result
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Charge
+from sentiment_conv1d.service.rest.endpoint import Answer
+from sentiment_conv1d.service.rest.routing import Match
+from sentiment_conv1d.service.rest.server import headers
+from sentiment_conv1d.service.rest.server.body import ClientDisconnected
+from sentiment_conv1d.service.rest.server.exchange import Exchange, Result
 
 #: Larger responses are written in pieces of this many bytes, which bounds what a slow reader keeps in the buffer.
 PIECE_BYTES = HIGH_WATER_LIMIT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 
-from service.errors import Malformed, RequestError, UnsupportedCoding, UnsupportedVersion
+from sentiment_conv1d.service.errors import Malformed, RequestError, UnsupportedCoding, UnsupportedVersion
 
 #: uri-host [":" port] of RFC 9110, 7.2, by its characters alone; it may be empty.
 _HOST = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=%:[]").encode()

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.errors import MethodNotAllowed, RequestError, RequestTimeout, TooLarge, Unauthorized
-from service.rest.endpoint import Answer
-from service.telemetry.request_ids import HEADER
+from sentiment_conv1d.service.errors import MethodNotAllowed, RequestError, RequestTimeout, TooLarge, Unauthorized
+from sentiment_conv1d.service.rest.endpoint import Answer
+from sentiment_conv1d.service.telemetry.request_ids import HEADER
 
 Headers = tuple[tuple[bytes, bytes], ...]
 

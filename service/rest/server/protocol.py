@@ -22,14 +22,21 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.errors import HTTP_STATUS, HeadTooLarge, Malformed, Overloaded, RequestError
-from service.network.buffers import BODY_FACTOR, Buffers, Charge
-from service.rest.endpoint import Answer
-from service.rest.native import error_body
-from service.rest.server import framing, headers
-from service.rest.server.body import CERTIFIED, CHARGE, CONTEXT, DISCARD_BYTES, DISCARD_SECONDS, ClientDisconnected
-from service.rest.server.fast_path import Application, FastRequest, Wire
-from service.telemetry.request_context import RequestContext
+from sentiment_conv1d.service.errors import HTTP_STATUS, HeadTooLarge, Malformed, Overloaded, RequestError
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers, Charge
+from sentiment_conv1d.service.rest.endpoint import Answer
+from sentiment_conv1d.service.rest.native import error_body
+from sentiment_conv1d.service.rest.server import framing, headers
+from sentiment_conv1d.service.rest.server.body import (
+    CERTIFIED,
+    CHARGE,
+    CONTEXT,
+    DISCARD_BYTES,
+    DISCARD_SECONDS,
+    ClientDisconnected,
+)
+from sentiment_conv1d.service.rest.server.fast_path import Application, FastRequest, Wire
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,14 @@ import grpc
 import pytest
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.oip import MODEL_STREAM_INFER
-from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictBatchResponse, Prediction, PredictRequest
-from service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
+from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import (
+    PredictBatchRequest,
+    PredictBatchResponse,
+    Prediction,
+    PredictRequest,
+)
+from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused

@@ -9,11 +9,11 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.errors import TooLarge
-from service.grpc.fields import check
-from service.grpc.protos import inference_pb2 as pb
-from service.grpc.protos.sentiment_pb2 import PredictBatchRequest
-from service.inference.dataplane import Limits
+from sentiment_conv1d.service.errors import TooLarge
+from sentiment_conv1d.service.grpc.fields import check
+from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest
+from sentiment_conv1d.service.inference.dataplane import Limits
 
 LIMITS = Limits(16_384, 425_984)
 

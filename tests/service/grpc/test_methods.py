@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError
-from service.grpc.methods import Counted
-from service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
-from service.grpc.transport.call import Call
-from service.grpc.transport.http2 import CallerGone
-from service.inference.dataplane import INLINE_CHARACTERS, DataPlane
-from service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError
+from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
+from sentiment_conv1d.service.grpc.transport.call import Call
+from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import series
 
 

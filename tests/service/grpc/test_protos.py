@@ -1,5 +1,6 @@
 """The stubs, the descriptors and the methods are those of the .proto files, and those of gRPC's own packages."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -13,16 +14,17 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from service.grpc import health, oip, reflection, sentiment
-from service.grpc.descriptors import COMPILED, POOL
-from service.grpc.methods import Counted
-from service.inference.dataplane import DataPlane
-from service.models.reconciler import Reconciler
+from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment
+from sentiment_conv1d.service.grpc.descriptors import COMPILED, POOL
+from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.reconciler import Reconciler
 from tests.processes import PATIENCE, PROJECT
 
 PROTOS = Path("service/grpc/protos")
 STUBS = Path("loadtest/stubs")
 
+SERVER = "sentiment_conv1d.service.grpc.server"
 THEIRS = ("grpc_health.v1.health_pb2", "grpc_reflection.v1alpha.reflection_pb2")
 
 
@@ -33,6 +35,8 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / PROTOS).glob("*.proto"))
     kinds = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
     protoc("--proto_path=.", *kinds, *files)
+    for path in (out / PROTOS).glob("*.py"):
+        path.write_text(re.sub(r"(from |DESCRIPTOR, ')service\.", r"\1sentiment_conv1d.service.", path.read_text()))
     return out / PROTOS
 
 
@@ -98,7 +102,7 @@ def test_versions_of_reflection() -> None:
     assert old.replace("v1alpha", "v1") == new != old
 
 
-@pytest.mark.parametrize("modules", [("service.grpc.server", *THEIRS), (*THEIRS, "service.grpc.server")])
+@pytest.mark.parametrize("modules", [(SERVER, *THEIRS), (*THEIRS, SERVER)])
 def test_beside_grpcs_packages(modules: tuple[str, ...]) -> None:
     """A process may have gRPC's packages loaded beside the service, whichever came first."""
     program = f"import {', '.join(modules)}"

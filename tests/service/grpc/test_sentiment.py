@@ -12,14 +12,14 @@ import grpc
 import pytest
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.protos.sentiment_pb2 import (
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import (
     ExplainRequest,
     PredictBatchRequest,
     Prediction,
     PredictRequest,
 )
-from service.inference import prediction as core
-from service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference import prediction as core
+from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service import artifacts
 from tests.service.grpc.channels import connect, refused

@@ -16,9 +16,9 @@ from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.oip import MODEL_STREAM_INFER, SERVER_READY
-from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
-from service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
+from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER, SERVER_READY
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.service.grpc.sentiment import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused

@@ -9,8 +9,8 @@ from google.rpc.code_pb2 import Code
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import GRPC_STATUS
-from service.grpc.status import quote
+from sentiment_conv1d.service.errors import GRPC_STATUS
+from sentiment_conv1d.service.grpc.status import quote
 
 
 def test_numbers() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.errors import Overloaded
-from service.inference.admission import Admission
-from service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.errors import Overloaded
+from sentiment_conv1d.service.inference.admission import Admission
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import read, value
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.batching import Batcher, Done, StepBatcher, ThreadBatcher, TurnBatcher
-from service.inference.classifier import Classification, Classifier
-from service.inference.prediction import Prediction
-from service.telemetry.statistics import Statistics
+from sentiment_conv1d.service.inference.batching import Batcher, Done, StepBatcher, ThreadBatcher, TurnBatcher
+from sentiment_conv1d.service.inference.classifier import Classification, Classifier
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.processes import eventually
 
 #: So long that a test would never wait for it.

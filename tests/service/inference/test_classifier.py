@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.artifact import Artifact, ArtifactError
-from model.padding import Rows
-from service.inference.classifier import Classifier
-from service.inference.engine import Engine
-from service.inference.length_buckets import cuda_buckets
-from service.inference.prediction import Prediction
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.model.padding import Rows
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.engine import Engine
+from sentiment_conv1d.service.inference.length_buckets import cuda_buckets
+from sentiment_conv1d.service.inference.prediction import Prediction
 from tests.service.artifacts import LABELS, MAX_TOKENS, WEIGHTS, WORDS, probabilities, publish_table, table_graph
 
 #: Any text, and texts of words that the shipped model knows.

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.padding import pad
-from service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
-from service.inference.classifier import Classification, Classifier
-from service.inference.dataplane import INLINE_CHARACTERS, PIECE_ROWS, STEPPED_CHARACTERS, DataPlane
-from service.inference.prediction import Prediction
-from service.models.repository import Repository
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
-from service.telemetry.statistics import Statistics
+from sentiment_conv1d.model.padding import pad
+from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
+from sentiment_conv1d.service.inference.classifier import Classification, Classifier
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, PIECE_ROWS, STEPPED_CHARACTERS, DataPlane
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.service.telemetry.test_metrics import read, value
 
 Build = Callable[..., DataPlane]

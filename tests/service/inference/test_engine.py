@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model.artifact import Artifact
-from service.errors import StartupError
-from service.inference.engine import CPU, Engine, GraphError
+from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.inference.engine import CPU, Engine, GraphError
 from tests.service.artifacts import WEIGHTS, WORDS, probabilities, table_graph
 
 
@@ -77,7 +77,7 @@ def test_answers_stay() -> None:
 
 def test_more_shapes_than_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of shapes is bounded, and any number of them is answered."""
-    monkeypatch.setattr("service.inference.engine._MOST_SHAPES", 3)
+    monkeypatch.setattr("sentiment_conv1d.service.inference.engine._MOST_SHAPES", 3)
     engine = Engine(table_graph())
     for time in [*range(1, 9)] * 2:
         answers = engine.run(tokens([3]), time)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
+from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
 
 LENGTHS = st.lists(st.integers(1, 400), max_size=100)
 

@@ -22,9 +22,9 @@ import pytest
 
 from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from model.artifact import Artifact, read_artifact
-from service.grpc.protos import inference_pb2 as oip
-from service.grpc.protos import sentiment_pb2 as pb
+from sentiment_conv1d.model.artifact import Artifact, read_artifact
+from sentiment_conv1d.service.grpc.protos import inference_pb2 as oip
+from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.grpc.channels import connect
@@ -527,15 +527,15 @@ def test_mounts_of_kubernetes(tmp_path: Path) -> None:
 PATCH = """
 import os
 import re
-import service.inference.engine, service.models.repository
-opened = service.models.repository.Repository.open
+import sentiment_conv1d.service.inference.engine, sentiment_conv1d.service.models.repository
+opened = sentiment_conv1d.service.models.repository.Repository.open
 def open(self, artifact):
     if artifact.manifest.version == 2:
         os.abort()
     return opened(self, artifact)
-service.models.repository.Repository.open = open
+sentiment_conv1d.service.models.repository.Repository.open = open
 if os.environ.get("APART"):
-    service.inference.engine.may_use_cuda = lambda provider: True
+    sentiment_conv1d.service.inference.engine.may_use_cuda = lambda provider: True
 """
 
 

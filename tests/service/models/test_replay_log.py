@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from service.models.replay_log import Fact, Order, ReplayLog
+from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
 
 NAMES = st.sampled_from(["tickets", "calls"])
 VERSIONS = st.integers(1, 3)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from model.artifact import ArtifactError
-from service.errors import NotFound, StartupError
-from service.models.repository import Refusal, Repository, load_repository
-from service.settings import Settings
+from sentiment_conv1d.model.artifact import ArtifactError
+from sentiment_conv1d.service.errors import NotFound, StartupError
+from sentiment_conv1d.service.models.repository import Refusal, Repository, load_repository
+from sentiment_conv1d.service.settings import Settings
 from tests.service.artifacts import publish_table, shipped_copy
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model.artifact import ArtifactError
-from service.models.scan import Scanner
+from sentiment_conv1d.model.artifact import ArtifactError
+from sentiment_conv1d.service.models.scan import Scanner
 from tests.service.artifacts import publish_table
 
 

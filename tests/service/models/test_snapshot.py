@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model.artifact import read_artifact, verify
-from service.models import snapshot
+from sentiment_conv1d.model.artifact import read_artifact, verify
+from sentiment_conv1d.service.models import snapshot
 from tests.service.artifacts import publish_table
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.models.version_policy import Drop, Forget, Load, Step, VersionPolicy, next_step, settle
+from sentiment_conv1d.service.models.version_policy import Drop, Forget, Load, Step, VersionPolicy, next_step, settle
 
 VERSIONS = st.integers(1, 6)
 #: Versions of one model with fingerprints of their contents.

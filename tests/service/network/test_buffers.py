@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.errors import Overloaded
-from service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.errors import Overloaded
+from sentiment_conv1d.service.network.buffers import Buffers, Charge
 
 
 def test_charges_share_one_limit() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.network.compression import WINDOW_BITS, NotOneStream, decompress
+from sentiment_conv1d.service.network.compression import WINDOW_BITS, NotOneStream, decompress
 
 COMPRESS: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"deflate": zlib.compress}
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import uvloop
 
-from service.network.listener import Connection, Listener
+from sentiment_conv1d.service.network.listener import Connection, Listener
 
 
 class Echo(asyncio.Protocol):

@@ -13,9 +13,9 @@ import grpc
 import pytest
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.errors import StartupError
-from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.network.sockets import bind, bind_unix
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.service.network.sockets import bind, bind_unix
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.certificates import Authority
 from tests.service.process.test_supervisor import children, sockets

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.inference.classifier import Classifier
-from service.oip import description
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.oip import description
 from tests.service.artifacts import MAX_TOKENS, publish_table
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import Invalid, Malformed, NotFound, TooLarge
-from service.inference.classifier import Classifier
-from service.inference.dataplane import DataPlane
-from service.models.repository import Repository
-from service.oip.inference import Input, Output, Request, RequestedOutput, infer
-from service.oip.tensors import pack_bytes
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.errors import Invalid, Malformed, NotFound, TooLarge
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.oip.inference import Input, Output, Request, RequestedOutput, infer
+from sentiment_conv1d.service.oip.tensors import pack_bytes
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 Ask = Callable[..., list[Output]]
 

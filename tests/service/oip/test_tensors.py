@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Invalid, Malformed
-from service.oip.tensors import decode_text, element_count, flatten, pack_bytes, unpack_bytes, unpack_int32
+from sentiment_conv1d.service.errors import Invalid, Malformed
+from sentiment_conv1d.service.oip.tensors import (
+    decode_text,
+    element_count,
+    flatten,
+    pack_bytes,
+    unpack_bytes,
+    unpack_int32,
+)
 
 ELEMENTS = st.lists(st.binary(max_size=40), max_size=20)
 INT32 = st.integers(-(2**31), 2**31 - 1)

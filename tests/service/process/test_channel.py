@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from service.process.channel import ChannelClosed, pair
+from sentiment_conv1d.service.process.channel import ChannelClosed, pair
 
 
 def test_messages_arrive_one_by_one() -> None:

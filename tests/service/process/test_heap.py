@@ -12,8 +12,8 @@ import httpx
 import orjson
 import pytest
 
-from service.process import heap
-from service.process.heap import Heap
+from sentiment_conv1d.service.process import heap
+from sentiment_conv1d.service.process.heap import Heap
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.process.test_supervisor import children
 

@@ -16,10 +16,10 @@ from typing import Self
 import httpx
 import pytest
 
-from model.artifact import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, ArtifactError
-from service.process import server
-from service.settings import Settings
-from service.version import package_version
+from sentiment_conv1d.model.artifact import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, ArtifactError
+from sentiment_conv1d.service.process import server
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.version import package_version
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.service.artifacts import publish_table, shipped_copy
 from tests.service.process.test_supervisor import children
@@ -36,15 +36,15 @@ HEAVY = [
     "matplotlib",
     "pyarrow",
     "pandas",
-    "export",
-    "model.data",
-    "model.download",
-    "model.evaluation",
-    "model.network",
-    "model.plots",
-    "model.report",
-    "model.run",
-    "model.training",
+    "sentiment_conv1d.export",
+    "sentiment_conv1d.model.data",
+    "sentiment_conv1d.model.download",
+    "sentiment_conv1d.model.evaluation",
+    "sentiment_conv1d.model.network",
+    "sentiment_conv1d.model.plots",
+    "sentiment_conv1d.model.report",
+    "sentiment_conv1d.model.run",
+    "sentiment_conv1d.model.training",
 ]
 
 
@@ -281,11 +281,11 @@ def test_light_import() -> None:
     """Nothing that trains, exports or reads files is loaded by a server, before or after it has answered."""
     program = f"""
 import asyncio, sys
-import service.process.server
+import sentiment_conv1d.service.process.server
 imported = set(sys.modules)
-from service.settings import Settings
-dataplane = service.process.server.load(Settings(execution_provider="cpu"))
-service.process.server.app.Application(dataplane).openapi()
+from sentiment_conv1d.service.settings import Settings
+dataplane = sentiment_conv1d.service.process.server.load(Settings(execution_provider="cpu"))
+sentiment_conv1d.service.process.server.app.Application(dataplane).openapi()
 predictions = asyncio.run(dataplane.predict(dataplane.repository.get(), ["A great film."]))
 dataplane.close()
 assert predictions[0].label == "positive"

@@ -127,8 +127,8 @@ def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
 #: memory, so that its channel is closed well before the process is gone.
 _KILLED = """
 import os, select, signal
-from service.process import supervisor
-from service.models.replay_log import ReplayLog
+from sentiment_conv1d.service.process import supervisor
+from sentiment_conv1d.service.models.replay_log import ReplayLog
 
 supervisor._PAUSE_SECONDS = 60  # nobody takes their places
 

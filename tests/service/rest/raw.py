@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from service.rest.native import ErrorDetail, ErrorResponse
+from sentiment_conv1d.service.rest.native import ErrorDetail, ErrorResponse
 from tests.processes import PATIENCE
 
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from service.__main__ import parser
-from service.inference.classifier import Classifier
-from service.inference.dataplane import DataPlane
-from service.rest import cloud, huggingface
-from service.rest.routing import Routes
+from sentiment_conv1d.service.__main__ import parser
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.rest import cloud, huggingface
+from sentiment_conv1d.service.rest.routing import Routes
 from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, run
 from tests.service.rest.test_huggingface import scored
 from tests.service.rest.test_tfserving import assert_rows, refusal, rows

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Invalid, TooLarge
-from service.inference.dataplane import Limits
-from service.rest.endpoint import check_parts
+from sentiment_conv1d.service.errors import Invalid, TooLarge
+from sentiment_conv1d.service.inference.dataplane import Limits
+from sentiment_conv1d.service.rest.endpoint import check_parts
 
 TEXTS = st.text(st.sampled_from('[]{}:,"\\\\n é')) | st.text()
 JSON = st.recursive(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.inference.classifier import Classifier
-from service.rest import explain
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.rest import explain
 from tests.processes import ServerProcess
 from tests.service import artifacts
 

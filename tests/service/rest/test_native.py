@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.artifact import Artifact
+from sentiment_conv1d.model.artifact import Artifact
 from tests.processes import ServerProcess
 
 #: JSON carries any text but lone surrogates.

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from service.errors import Invalid, Malformed
-from service.rest import cloud, explain, huggingface, native, oip, tfserving
-from service.rest.app import OTHER, routes
-from service.rest.endpoint import Endpoint
-from service.settings import Settings
+from sentiment_conv1d.service.errors import Invalid, Malformed
+from sentiment_conv1d.service.rest import cloud, explain, huggingface, native, oip, tfserving
+from sentiment_conv1d.service.rest.app import OTHER, routes
+from sentiment_conv1d.service.rest.endpoint import Endpoint
+from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
 
 BUSY: list[type[Endpoint]] = [

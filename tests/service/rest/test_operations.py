@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.errors import HTTP_STATUS
-from service.rest.app import routes
-from service.settings import Settings
+from sentiment_conv1d.service.errors import HTTP_STATUS
+from sentiment_conv1d.service.rest.app import routes
+from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.telemetry.test_metrics import Series, series, value
 

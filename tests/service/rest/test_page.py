@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.rest import page
+from sentiment_conv1d.service.rest import page
 from tests.processes import PROJECT, ServerProcess
 
 FOLDER = PROJECT / "service" / "page"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.rest.server.protocol import MAX_HEAD_BYTES
-from service.settings import Settings
+from sentiment_conv1d.service.rest.server.protocol import MAX_HEAD_BYTES
+from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.rest.raw import Answer, Connection, chunked, error, request
 from tests.service.rest.test_operations import scrape

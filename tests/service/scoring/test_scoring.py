@@ -26,10 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from service.inference.classifier import Classifier
-from service.inference.prediction import Prediction
-from service.scoring import Scorer, ScoringError, default_output, score_file
-from service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.scoring import Scorer, ScoringError, default_output, score_file
+from sentiment_conv1d.service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS
 
 ROOT = Path(__file__).parents[3]
 ADDED = [
@@ -617,7 +617,7 @@ def test_memory_of_text_formats(tmp_path: Path, extension: str, into: str) -> No
 PARQUET_MEMORY = """
 import sys
 from pathlib import Path
-from service.scoring import score_file
+from sentiment_conv1d.service.scoring import score_file
 from tests.service.scoring.test_scoring import FakeScorer
 
 def peak():
@@ -647,8 +647,8 @@ import sys
 from pathlib import Path
 sys.modules["pyarrow"] = None
 import numpy as np
-from service.inference.prediction import Prediction
-from service.scoring import ScoringError, score_file
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.scoring import ScoringError, score_file
 
 class Scorer:
     labels = ("negative", "positive")

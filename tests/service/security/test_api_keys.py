@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.errors import StartupError
-from service.grpc.protos import inference_pb2 as pb
-from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.security.api_keys import ApiKeys
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.service.security.api_keys import ApiKeys
 from tests.processes import ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
 from tests.service.process.test_supervisor import children

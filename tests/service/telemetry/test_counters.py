@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from service.telemetry.counters import Counters, Directory
+from sentiment_conv1d.service.telemetry.counters import Counters, Directory
 
 
 def in_child(work: object) -> None:

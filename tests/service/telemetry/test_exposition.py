@@ -3,9 +3,9 @@
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.telemetry.counters import Counters
-from service.telemetry.exposition import Layout
-from service.telemetry.histogram import Histogram
+from sentiment_conv1d.service.telemetry.counters import Counters
+from sentiment_conv1d.service.telemetry.exposition import Layout
+from sentiment_conv1d.service.telemetry.histogram import Histogram
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[str, ...]], float]:

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.protos.sentiment_pb2 import PredictRequest
-from service.telemetry import logs
-from service.telemetry.request_context import RequestContext, current
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.service.telemetry import logs
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
 from tests.service.rest.raw import Connection
@@ -32,7 +32,7 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
 def root() -> Iterator[logging.Logger]:
     """The root logger, put back afterwards."""
     logger = logging.getLogger()
-    others = [logging.getLogger(name) for name in ("service", "uvicorn.error")]
+    others = [logging.getLogger(name) for name in ("sentiment_conv1d.service", "uvicorn.error")]
     handlers, levels = logger.handlers[:], [each.level for each in (logger, *others)]
     yield logger
     logger.handlers[:] = handlers
@@ -106,7 +106,7 @@ def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> N
 def test_debug_level_is_the_services_own(root: logging.Logger) -> None:
     """Of libraries, which may log what callers send, there are no debug lines."""
     logs.configure("console", "debug")
-    assert logging.getLogger("service.inference.engine").isEnabledFor(logging.DEBUG)
+    assert logging.getLogger("sentiment_conv1d.service.inference.engine").isEnabledFor(logging.DEBUG)
     for library in ("hpack.hpack", "h2.connection", "hyperframe", "httpcore", "uvicorn.error", "a.library"):
         assert not logging.getLogger(library).isEnabledFor(logging.DEBUG)
     assert logging.getLogger("a.library").isEnabledFor(logging.INFO)

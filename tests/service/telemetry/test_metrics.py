@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.errors import HTTP_STATUS
-from service.inference.classifier import Classifier
-from service.inference.prediction import Prediction
-from service.models.repository import Refusal, State
-from service.telemetry.metrics import MAX_MODELS, MAX_PAST_MODELS, Metrics, TooManyModels
-from service.telemetry.request_context import RequestContext
+from sentiment_conv1d.service.errors import HTTP_STATUS
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.models.repository import Refusal, State
+from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS, MAX_PAST_MODELS, Metrics, TooManyModels
+from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from tests.processes import PROJECT
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.telemetry.processes import Processes
+from sentiment_conv1d.service.telemetry.processes import Processes
 from tests.processes import ServerProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the series come from Linux's /proc")

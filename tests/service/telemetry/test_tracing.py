@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
-from service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.grpc.channels import connect, refused
 
@@ -268,7 +268,7 @@ def test_not_installed() -> None:
     program = """
 import sys
 sys.modules["opentelemetry.sdk"] = None
-from service.__main__ import main
+from sentiment_conv1d.service.__main__ import main
 sys.exit(main(["serve", "--tracing", "--port", "0"]))
 """
     result = run("-c", program)
@@ -280,11 +280,11 @@ def test_off() -> None:
     """Without tracing, nothing that traces is loaded."""
     program = """
 import asyncio, sys
-import service.process.server
-from service.settings import Settings
-service.process.server.load(Settings(execution_provider="cpu")).close()
+import sentiment_conv1d.service.process.server
+from sentiment_conv1d.service.settings import Settings
+sentiment_conv1d.service.process.server.load(Settings(execution_provider="cpu")).close()
 strange = ("opentelemetry.sdk", "opentelemetry.exporter", "service.telemetry.tracing", "service.rest.traced")
-assert not [name for name in sys.modules if name.startswith(strange)]
+assert not [name for name in sys.modules if name.removeprefix("sentiment_conv1d.").startswith(strange)]
 """
     result = run("-c", program)
     assert result.returncode == 0, result.stderr

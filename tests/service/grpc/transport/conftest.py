@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.grpc.transport import http2, turns
+from sentiment_conv1d.service.grpc.transport import http2, turns
 from tests.service.grpc.transport.caller import Caller, Loop
 
 

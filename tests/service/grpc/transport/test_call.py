@@ -14,15 +14,15 @@ from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from service.errors import NotFound, Overloaded, RequestError
-from service.grpc.health import Health
-from service.grpc.methods import uncounted
-from service.grpc.transport.call import CALL_BYTES, Call, Method, Terms
-from service.grpc.transport.connection import Connection
-from service.grpc.transport.messages import Decompression, wrap
-from service.grpc.transport.stream import Request
-from service.grpc.transport.turns import Turns
-from service.network.buffers import BODY_FACTOR, Buffers
+from sentiment_conv1d.service.errors import NotFound, Overloaded, RequestError
+from sentiment_conv1d.service.grpc.health import Health
+from sentiment_conv1d.service.grpc.methods import uncounted
+from sentiment_conv1d.service.grpc.transport.call import CALL_BYTES, Call, Method, Terms
+from sentiment_conv1d.service.grpc.transport.connection import Connection
+from sentiment_conv1d.service.grpc.transport.messages import Decompression, wrap
+from sentiment_conv1d.service.grpc.transport.stream import Request
+from sentiment_conv1d.service.grpc.transport.turns import Turns
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Loop, Transport
 

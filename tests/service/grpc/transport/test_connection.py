@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.grpc.transport.http2 import MAX_STREAMS, CallerGone
+from sentiment_conv1d.service.grpc.transport.http2 import MAX_STREAMS, CallerGone
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import HEAD, LIMITS, TAIL, UNSUPPORTED, Caller, Echo, Loop, Request, fate
 from tests.service.grpc.wire import ACK, END_HEADERS, END_STREAM, PADDED, PREFACE, data, frame, ping, request, settings

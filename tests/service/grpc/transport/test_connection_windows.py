@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.grpc.transport.http2 import MAX_CONTENT
-from service.grpc.transport.stream import Stream
+from sentiment_conv1d.service.grpc.transport.http2 import MAX_CONTENT
+from sentiment_conv1d.service.grpc.transport.stream import Stream
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Caller, Echo, Loop, Request, fate
 from tests.service.grpc.wire import PADDED, Frame, data, frame, request, window

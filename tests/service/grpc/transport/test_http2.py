@@ -11,8 +11,8 @@ import zttp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.grpc.transport import http2 as module
-from service.grpc.transport.http2 import (
+from sentiment_conv1d.service.grpc.transport import http2 as module
+from sentiment_conv1d.service.grpc.transport.http2 import (
     LARGEST_STREAM,
     MAX_REQUESTS,
     MAX_RESETS,

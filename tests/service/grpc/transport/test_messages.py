@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Malformed, MessageTooLarge, Overloaded, RequestError, UnsupportedEncoding
-from service.grpc.transport.messages import (
+from sentiment_conv1d.service.errors import Malformed, MessageTooLarge, Overloaded, RequestError, UnsupportedEncoding
+from sentiment_conv1d.service.grpc.transport.messages import (
     PREFIX_BYTES,
     Decompression,
     Message,

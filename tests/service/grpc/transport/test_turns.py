@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.grpc.transport.turns import _FEW_BYTES, _SHARES, _TURN_SECONDS, Turns
+from sentiment_conv1d.service.grpc.transport.turns import _FEW_BYTES, _SHARES, _TURN_SECONDS, Turns
 from tests.service.grpc.transport.caller import Loop
 
 

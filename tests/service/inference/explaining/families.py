@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from export.family import Bank, Dense, Family
-from export.folded import folded_graph
-from model.artifact import Artifact
+from sentiment_conv1d.export.family import Bank, Dense, Family
+from sentiment_conv1d.export.folded import folded_graph
+from sentiment_conv1d.model.artifact import Artifact
 from tests.service import artifacts
 
 VOCABULARY = 6  # the reserved ids and the words of `artifacts.WORDS`

@@ -13,19 +13,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from export.folded import folded_graph
-from export.quantized import quantized_graph
-from model.artifact import Artifact
-from model.network import build
-from model.padding import pad
-from model.tokenizer import split_words, word_spans
-from service.errors import Invalid, NotExplainable
-from service.inference.classifier import Classifier
-from service.inference.explaining.explainer import Explanation
-from service.inference.explaining.explanation import attribute
-from service.inference.explaining.forward import forward
-from service.inference.explaining.network import Network, read_network
-from service.inference.prediction import Prediction
+from sentiment_conv1d.export.folded import folded_graph
+from sentiment_conv1d.export.quantized import quantized_graph
+from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.network import build
+from sentiment_conv1d.model.padding import pad
+from sentiment_conv1d.model.tokenizer import split_words, word_spans
+from sentiment_conv1d.service.errors import Invalid, NotExplainable
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.explaining.explainer import Explanation
+from sentiment_conv1d.service.inference.explaining.explanation import attribute
+from sentiment_conv1d.service.inference.explaining.forward import forward
+from sentiment_conv1d.service.inference.explaining.network import Network, read_network
+from sentiment_conv1d.service.inference.prediction import Prediction
 from tests.processes import PROJECT
 from tests.service import artifacts
 from tests.service.inference.explaining.families import draw, publish, several_widths

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import pytest
 
-from service.__main__ import main
-from service.inference.classifier import Classifier
+from sentiment_conv1d.service.__main__ import main
+from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import PATIENCE, PROJECT, environment, run
 from tests.service import artifacts
 from tests.service.inference.explaining.families import publish, several_widths

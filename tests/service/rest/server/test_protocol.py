@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from service.errors import Overloaded
-from service.network.buffers import Buffers, Charge
-from service.rest.endpoint import Answer
-from service.rest.routing import Match
-from service.rest.server.body import ClientDisconnected
-from service.rest.server.exchange import Exchange
-from service.rest.server.fast_path import FastRequest, Wire
-from service.rest.server.protocol import Protocol
+from sentiment_conv1d.service.errors import Overloaded
+from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.rest.endpoint import Answer
+from sentiment_conv1d.service.rest.routing import Match
+from sentiment_conv1d.service.rest.server.body import ClientDisconnected
+from sentiment_conv1d.service.rest.server.exchange import Exchange
+from sentiment_conv1d.service.rest.server.fast_path import FastRequest, Wire
+from sentiment_conv1d.service.rest.server.protocol import Protocol
 from tests.processes import ServerProcess, eventually
 from tests.service.rest.raw import Connection, request
 
