@@ -9,11 +9,12 @@ FROM ${PYTHON_IMAGE} AS code
 WORKDIR /srv/sentiment
 COPY model model
 COPY service service
+COPY sentiment_conv1d sentiment_conv1d
 COPY model_repository model_repository
 COPY pyproject.toml ./
 # Bytecode is made here, because the service cannot write it: compiling at every start would cost a second. It is never
 # compared with its source again, which does not change in an image.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash model service
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash model service sentiment_conv1d
 
 FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv
@@ -38,7 +39,6 @@ ARG VERSION=development
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sentiment-conv1d" \
       org.opencontainers.image.description="The classic Conv1D text classifier over REST and gRPC, on ONNX Runtime" \
-      org.opencontainers.image.source="https://github.com/sentiment-conv1d/sentiment-conv1d" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -90,18 +90,18 @@ COMPILE_GROUP := $(PIN) --upgrade --group pyproject.toml
 RIVALS := bentoml litserve mlserver pytriton ray
 
 requirements:  ## pin the newest releases that fit pyproject.toml
-	$(COMPILE) --upgrade --extra cpu --output-file requirements/runtime.txt
-	$(COMPILE) --upgrade --extra cpu --extra loadtest --constraint requirements/runtime.txt \
+	$(COMPILE) --upgrade --output-file requirements/runtime.txt
+	$(COMPILE) --upgrade --extra loadtest --constraint requirements/runtime.txt \
 		--output-file requirements/loadtest.txt
-	$(COMPILE) --upgrade --extra cpu --extra locust --constraint requirements/loadtest.txt \
+	$(COMPILE) --upgrade --extra locust --constraint requirements/loadtest.txt \
 		--output-file requirements/locust.txt
 	$(COMPILE) --upgrade --extra dev --constraint requirements/loadtest.txt --output-file requirements/dev.txt
-	$(COMPILE) --upgrade --extra cpu --extra parquet --constraint requirements/runtime.txt \
+	$(COMPILE) --upgrade --extra parquet --constraint requirements/runtime.txt \
 		--output-file requirements/parquet.txt
-	$(COMPILE) --upgrade --extra cpu --extra tracing --constraint requirements/runtime.txt \
+	$(COMPILE) --upgrade --extra tracing --constraint requirements/runtime.txt \
 		--output-file requirements/tracing.txt
-	$(COMPILE) --upgrade --extra cuda --extra tracing --constraint requirements/tracing.txt \
-		--output-file requirements/cuda.txt
+	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
+		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
 	for rival in $(RIVALS); do $(COMPILE_GROUP):$$rival --output-file requirements/rivals/$$rival.txt || exit; done
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 MAX_REVIEWS = 1000
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
-        prog="python -m export",
+        prog=prog,
         description="Write a trained model as the next version of an ONNX artifact, after proving that both answer "
         "the same.",
     )
@@ -48,9 +49,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
     """Run the export; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
-    options = parser().parse_args(arguments)
+    options = parser(prog).parse_args(arguments)
     quiet_tensorflow()
     try:
         return _export(options)

@@ -7,6 +7,7 @@ import json
 import math
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from sentiment_conv1d.model.quiet import quiet_tensorflow
 _NO_FLAG = {"labels", "convolutions"}
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="python -m model", description="Train and evaluate the Conv1D text classifier.")
+    top = argparse.ArgumentParser(prog=prog, description="Train and evaluate the Conv1D text classifier.")
     commands = top.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train on labelled texts and write a run folder")
@@ -57,9 +58,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
     """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
-    options = parser().parse_args(arguments)
+    options = parser(prog).parse_args(arguments)
     quiet_tensorflow()
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -269,7 +269,7 @@ def check_place(artifact: Artifact) -> None:
     if (path.parent.name, path.name) != (manifest.name, str(manifest.version)):
         raise ArtifactError(
             f"{path}: the manifest is that of {manifest.name} {manifest.version}; to give an artifact another name or "
-            "version, use `python -m service copy ARTIFACT NEW_ARTIFACT`"
+            "version, use `python -m sentiment_conv1d copy ARTIFACT NEW_ARTIFACT`"
         )
 
 

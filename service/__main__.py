@@ -6,6 +6,7 @@ import argparse
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -16,12 +17,12 @@ from sentiment_conv1d.service.telemetry import logs
 _OFFLINE_SETTINGS = ("model_repository", "default_model", "execution_provider", "device", "threads")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="python -m service", description="Serve the Conv1D text classifier.")
+    top = argparse.ArgumentParser(prog=prog, description="Serve the Conv1D text classifier.")
     commands = top.add_subparsers(dest="command", required=True)
 
-    serve = commands.add_parser("serve", help="answer REST requests")
+    serve = commands.add_parser("serve", help="answer REST and gRPC requests")
     add_flags(serve)
 
     predict = commands.add_parser("predict", help="score a file offline")
@@ -52,9 +53,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m service") -> int:
     """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
-    options = parser().parse_args(arguments)
+    options = parser(prog).parse_args(arguments)
     try:
         commands = {"serve": _serve, "predict": _predict, "explain": _explain, "check": _check, "copy": _copy}
         return commands[options.command](options)

@@ -21,6 +21,9 @@ ProviderChoice = Literal["auto", "cpu", "cuda"]
 #: Rows of one run on a GPU, if nobody says.
 BATCH_ROWS = 64
 
+#: The models beside the code. An installed package holds them; in a checkout and in an image this is a link.
+_SHIPPED = Path(__file__).parents[1] / "model_repository"
+
 #: A path of literal segments.
 _ROUTE = r"^(/[A-Za-z0-9._~:-]+)+$"
 
@@ -33,7 +36,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model_repository: Path = Field(Path("model_repository"), description="Folder of the models: <name>/<version>/.")
+    model_repository: Path = Field(
+        Path("model_repository") if _SHIPPED.is_symlink() else _SHIPPED,
+        description="Folder of the models: <name>/<version>/.",
+    )
     default_model: str | None = Field(
         None, description="Model of the routes that name none; needed where the repository holds several."
     )

@@ -98,7 +98,7 @@ def test_contents_suffice(tmp_path: Path) -> None:
     for name in [line.split()[1] for line in STAGES["code"] if line.startswith("COPY ")]:
         source = PROJECT / name
         if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, tmp_path)
     prefix = f"env --chdir={tmp_path} PYTHONDONTWRITEBYTECODE=1"

@@ -14,7 +14,7 @@ def test_a_moved_artifact_can_be_copied(tmp_path: Path) -> None:
     assert refusal.returncode == 2
     assert refusal.stderr == (
         f"error: {moved}: the manifest is that of imdb-cnn 1; to give an artifact another name or version, use "
-        "`python -m service copy ARTIFACT NEW_ARTIFACT`\n"
+        "`python -m sentiment_conv1d copy ARTIFACT NEW_ARTIFACT`\n"
     )
     target = tmp_path / "repository" / "films" / "2"
     copied = run("-m", "service", "copy", str(moved), str(target))

@@ -1,0 +1,86 @@
+"""The command `sentiment-conv1d`, which is `python -m sentiment_conv1d` as well: every command of the project."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, NoReturn
+
+PROG = "sentiment-conv1d"
+
+#: Every command and its line in the help.
+COMMANDS = {
+    "serve": "answer REST and gRPC requests",
+    "predict": "score a file offline",
+    "explain": "show what every word of one text adds to the decision",
+    "check": "verify an artifact: digests, shapes, golden answer",
+    "copy": "write an artifact under another name or version",
+    "train": "train on labelled texts and write a run folder",
+    "evaluate": "measure a run on labelled texts",
+    "export": "write a run as the next version of an artifact",
+}
+
+#: The commands that need the extra `train`, and the packages that it installs.
+TRAINING = {"train", "evaluate", "export"}
+_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "pyarrow"}
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only if somebody asks for it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *others: Any) -> NoReturn:
+        from sentiment_conv1d.service.version import package_version
+
+        print(PROG, package_version())
+        parser.exit()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line up to the name of the command; what follows is the command's own."""
+    top = argparse.ArgumentParser(
+        prog=PROG,
+        description="Train, export and serve the Conv1D text classifier.",
+        epilog=f"`{PROG} COMMAND --help` lists the flags of a command. train, evaluate and export need TensorFlow: "
+        f'pip install "{PROG}[train]"',
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, line in COMMANDS.items():
+        commands.add_parser(name, help=line, add_help=False)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = parser().parse_args(words[:1]).command
+    if command not in TRAINING:
+        from sentiment_conv1d.service.__main__ import main as service
+
+        return service(words, PROG)
+
+    if find_spec("tensorflow") is None and not {"-h", "--help"} & set(words):
+        return _training_is_missing()
+    try:
+        if command == "export":
+            from sentiment_conv1d.export.__main__ import main as export
+
+            return export(words[1:], f"{PROG} export")
+        from sentiment_conv1d.model.__main__ import main as model
+
+        return model(words, PROG)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _TRAINING_PACKAGES:
+            raise
+        return _training_is_missing()
+
+
+def _training_is_missing() -> int:
+    print(f'{PROG}: training and export need TensorFlow: pip install "{PROG}[train]"', file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
