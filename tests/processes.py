@@ -65,21 +65,29 @@ def pause(pid: int) -> None:
 
 
 class ServerProcess:
-    """`python -m service serve` on a free port, until the end of a `with` block.
+    """`python -m service serve` on a free port, until the end of a `with` block, or the same of another program.
 
     On the way out the server gets SIGTERM, if it still runs, and must leave with status 0. Whatever happens, no process
     stays behind.
     """
 
-    def __init__(self, *flags: str, repository: Path = MODEL_REPOSITORY, prefix: str = "", **variables: str) -> None:
+    def __init__(
+        self,
+        *flags: str,
+        repository: Path | None = MODEL_REPOSITORY,
+        prefix: str = "",
+        program: str = f"{shlex.quote(sys.executable)} -m service",
+        **variables: str,
+    ) -> None:
         self.log: list[str] = []
         self._grown = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
             [
-                *(*shlex.split(prefix), sys.executable, "-m", "service", "serve"),
-                *("--host", "127.0.0.1", "--port", "0", "--grpc-port", "0"),
-                *("--execution-provider", "cpu", "--model-repository", str(repository), *flags),
+                *(*shlex.split(prefix), *shlex.split(program), "serve"),
+                *("--host", "127.0.0.1", "--port", "0", "--grpc-port", "0", "--execution-provider", "cpu"),
+                *(() if repository is None else ("--model-repository", str(repository))),
+                *flags,
             ],
             cwd=PROJECT,
             env=environment(**variables),

@@ -45,15 +45,19 @@ def rounded(document: Any) -> Any:
     return round(document, 5) if isinstance(document, float) else document
 
 
-@pytest.mark.parametrize(("command", "answer"), REQUESTS)
-def test_requests_get_the_answers_shown(readme_server: httpx.Client, command: str, answer: str) -> None:
-    """Every request of the README gets the answer below it, but for the last digits, which processors differ in."""
+def ask(client: httpx.Client, command: str) -> Any:
+    """The answer to a request that the README shows."""
     words = shlex.split(command)
     address = next(word for word in words if word.startswith("localhost:8000"))
     headers = dict(word.split(": ", 1) for word, before in zip(words[1:], words, strict=False) if before == "-H")
     body = words[words.index("-d") + 1]
-    response = readme_server.post(address.removeprefix("localhost:8000"), headers=headers, content=body)
-    assert rounded(response.json()) == rounded(json.loads(answer))
+    return client.post(address.removeprefix("localhost:8000"), headers=headers, content=body).json()
+
+
+@pytest.mark.parametrize(("command", "answer"), REQUESTS)
+def test_requests_get_the_answers_shown(readme_server: httpx.Client, command: str, answer: str) -> None:
+    """Every request of the README gets the answer below it, but for the last digits, which processors differ in."""
+    assert rounded(ask(readme_server, command)) == rounded(json.loads(answer))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,0 +1,234 @@
+"""The installable package: a wheel, built and installed beside its declared dependencies alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email import message_from_bytes
+from importlib.metadata import distribution
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from sentiment_conv1d.__main__ import COMMANDS, TRAINING
+from sentiment_conv1d.service.version import package_version
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
+from tests.test_readme import REQUESTS, ask, rounded
+
+PACKAGE = "sentiment_conv1d"
+LINKED = ("service", "model", "export", "model_repository")
+
+MISSING = 'sentiment-conv1d: training and export need TensorFlow: pip install "sentiment-conv1d[train]"\n'
+
+
+@dataclass
+class Installed:
+    """The environment that the wheel is installed in."""
+
+    program: Path
+    packages: Path
+    folder: Path  # somewhere else, empty
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`sentiment-conv1d ARGUMENTS` in a folder that is not the project's."""
+        return subprocess.run(
+            [str(self.program), *arguments],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+def pip(*arguments: str) -> None:
+    """Run pip without a network."""
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(command, check=True, timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built from a copy, since setuptools leaves files beside what it builds."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, source)
+    for name in (PACKAGE, *LINKED):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / name, source / name, symlinks=True, ignore=ignored)
+    pip("wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(out), str(source))
+    [built] = out.glob("*.whl")
+    return built
+
+
+def metadata(wheel: Path) -> list[Requirement]:
+    """What a wheel requires."""
+    with ZipFile(wheel) as archive:
+        [name] = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
+        document = message_from_bytes(archive.read(name))
+    return [Requirement(line) for line in document.get_all("Requires-Dist", [])]
+
+
+def applies(requirement: Requirement, extras: Iterable[str]) -> bool:
+    """Whether a requirement holds on this machine, of a distribution with these extras."""
+    return requirement.marker is None or any(requirement.marker.evaluate({"extra": each}) for each in ("", *extras))
+
+
+def closure(requirements: Iterable[Requirement]) -> set[str]:
+    """The names of all distributions that an installation without extras brings."""
+    found: dict[str, set[str]] = {}
+    left = [each for each in requirements if applies(each, ())]
+    while left:
+        requirement = left.pop()
+        name = canonicalize_name(requirement.name)
+        if name in found and requirement.extras <= found[name]:
+            continue
+        extras = found.setdefault(name, set())
+        extras |= requirement.extras
+        own = map(Requirement, distribution(name).requires or ())
+        left += [each for each in own if applies(each, extras)]
+    return set(found)
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The wheel in an environment that has what it declares, and nothing else."""
+    root = tmp_path_factory.mktemp("environment")
+    command = [sys.executable, "-m", "venv", "--without-pip", str(root)]
+    subprocess.run(command, check=True, timeout=PATIENCE)
+    [packages] = root.glob("lib/python*/site-packages")
+    for each in map(distribution, closure(metadata(wheel))):
+        for name in {file.parts[0] for file in each.files or ()} - {"..", "__pycache__"}:
+            link = packages / name
+            if not link.is_symlink():
+                link.symlink_to(Path(str(each.locate_file(name))))
+    pip("--python", str(root / "bin/python"), "install", "--no-deps", "--no-index", str(wheel))
+    return Installed(root / "bin/sentiment-conv1d", packages, tmp_path_factory.mktemp("elsewhere"))
+
+
+def test_contents(wheel: Path) -> None:
+    """The wheel holds one import package: the code, the page, the descriptors of gRPC and the shipped model."""
+    with ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    version = package_version()
+    assert {name.split("/")[0] for name in names} == {PACKAGE, f"{PACKAGE}-{version}.dist-info"}
+    code = [path for folder in LINKED for path in (PROJECT / folder).rglob("*.py*") if path.suffix in {".py", ".pyi"}]
+    data = [
+        *(PROJECT / "service/page").iterdir(),
+        *(PROJECT / "service/grpc/protos").glob("*.binpb"),
+        *(path for path in (PROJECT / "model_repository").rglob("*") if path.is_file()),
+    ]
+    linked = {f"{PACKAGE}/{path.relative_to(PROJECT)}" for path in (*code, *data)}
+    own = {f"{PACKAGE}/{name}.py" for name in ("__init__", "__main__")}
+    assert {name for name in names if name.startswith(f"{PACKAGE}/")} == linked | own
+
+
+def test_one_program(wheel: Path) -> None:
+    """The wheel brings one program."""
+    with ZipFile(wheel) as archive:
+        [name] = [each for each in archive.namelist() if each.endswith(".dist-info/entry_points.txt")]
+        text = archive.read(name).decode()
+    assert text.split("\n\n")[0].split() == ["[console_scripts]", "sentiment-conv1d", "=", f"{PACKAGE}.__main__:main"]
+    assert text.count("=") == 1
+
+
+def test_nothing_else_is_importable(installed: Installed) -> None:
+    """The package puts no other name in the way of somebody else's packages."""
+    assert (installed.packages / PACKAGE).is_dir()
+    others = {"service", "model", "export", "loadtest", "benchmarks", "tests", "model_repository"}
+    assert not others & {path.name for path in installed.packages.iterdir()}
+
+
+def test_serve(installed: Installed) -> None:
+    """`sentiment-conv1d serve` answers the README's first request as it says there, from any folder."""
+    command, answer = REQUESTS[0]
+    elsewhere, program = f"env --chdir={installed.folder}", str(installed.program)
+    with ServerProcess("--workers", "1", repository=None, prefix=elsewhere, program=program) as server:
+        assert rounded(ask(server.client, command)) == rounded(json.loads(answer))
+        assert "<html" in server.client.get("/").text
+        assert server.client.get("/openapi.json").json()["info"]["version"] == package_version()
+
+
+def test_check(installed: Installed) -> None:
+    """`sentiment-conv1d check` verifies the model inside the package."""
+    shipped = installed.packages / PACKAGE / "model_repository/imdb-cnn/1"
+    finished = installed.run("check", str(shipped))
+    assert finished.returncode == 0, finished.stderr
+    assert "ok  golden answer on CPUExecutionProvider" in finished.stdout
+
+
+def test_explain(installed: Installed) -> None:
+    """Commands that read the model repository find the shipped one as well."""
+    finished = installed.run("explain", "A gripping, beautifully acted film.", "--execution-provider", "cpu")
+    assert finished.returncode == 0, finished.stderr
+    assert "gripping" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "--data", "x.csv", "--out", "run"), ("evaluate", "run", "--data", "x.csv"), ("export", "run")],
+    ids=lambda arguments: arguments[0],
+)
+def test_training_is_an_extra(installed: Installed, arguments: tuple[str, ...]) -> None:
+    """Without TensorFlow the commands that need it say in one line what to install."""
+    finished = installed.run(*arguments)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (2, "", MISSING)
+
+
+def test_help(installed: Installed) -> None:
+    """The help names every command, and each tells its flags, those that need the extra too."""
+    listed = installed.run("--help").stdout
+    for command, line in COMMANDS.items():
+        assert f"    {command} " in listed and line in listed
+        own = installed.run(command, "--help")
+        assert (own.returncode, own.stderr) == (0, "")
+        assert own.stdout.startswith(f"usage: sentiment-conv1d {command} [-h]")
+
+
+def test_version(installed: Installed) -> None:
+    """`--version` is that of the project."""
+    assert installed.run("--version").stdout == f"sentiment-conv1d {package_version()}\n"
+
+
+@pytest.mark.parametrize(("arguments", "what"), [((), "required: COMMAND"), (("sreve",), "invalid choice: 'sreve'")])
+def test_slips(arguments: tuple[str, ...], what: str) -> None:
+    """No command, or one that does not exist, is a usage error."""
+    finished = run("-m", PACKAGE, *arguments)
+    assert finished.returncode == 2
+    assert what in finished.stderr
+
+
+@pytest.mark.parametrize("command", sorted(TRAINING))
+def test_training_commands(command: str) -> None:
+    """Where TensorFlow is installed, the commands are those of `python -m model` and `python -m export`."""
+    program, arguments = ("export", ["export"]) if command == "export" else ("model", [command])
+    flags = ["no-such-run", *(["--data", "no-such.csv"] if command == "evaluate" else [])]
+    if command == "train":
+        flags = ["--data", "no-such.csv", "--out", "no-such-run"]
+    ours = run("-m", PACKAGE, *arguments, *flags)
+    plain = run("-m", program, *(flags if command == "export" else [command, *flags]))
+    assert (ours.returncode, ours.stdout, ours.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert ours.returncode == 2 and ours.stderr.startswith("error: no-such")
+
+
+def test_light_help() -> None:
+    """Neither TensorFlow nor ONNX Runtime is loaded to list the commands, or to print the flags of one."""
+    program = f"""
+import contextlib, sys
+from {PACKAGE}.__main__ import main
+for arguments in (["--help"], ["--version"], ["serve", "--help"], ["train", "--help"], ["export", "--help"]):
+    with contextlib.suppress(SystemExit):
+        main(arguments)
+print("loaded:", *({{"tensorflow", "keras", "onnxruntime", "uvicorn"}} & set(sys.modules)))
+"""
+    helped = run("-c", program)
+    assert helped.returncode == 0, helped.stderr
+    assert helped.stdout.endswith("loaded:\n")
