@@ -25,11 +25,11 @@ from service.grpc.transport.call import Call, Terms
 from service.grpc.transport.connection import Connection, Limits
 from service.grpc.transport.messages import Decompression, check_encoding
 from service.grpc.transport.stream import Request
-from service.grpc.transport.turns import Turns
 from service.inference.dataplane import DataPlane
 from service.models.reconciler import Reconciler
 from service.network.listener import Connection as AnyConnection
 from service.network.listener import Listener
+from service.network.turns import Turns
 from service.security.tls import Certificates
 from service.telemetry.request_ids import HEADER
 
@@ -80,6 +80,7 @@ class Server:
         self,
         dataplane: DataPlane,
         reconciler: Reconciler,
+        turns: Turns,
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
@@ -114,7 +115,7 @@ class Server:
             age_seconds=settings.grpc_max_age,
             write_seconds=settings.write_timeout,
         )
-        self._turns = Turns(self._loop)
+        self._turns = turns
         self._tasks: set[asyncio.Task[None]] = set()  # of the calls that run
         self.listener = Listener(
             "grpc",

@@ -24,6 +24,7 @@ from service.inference.dataplane import DataPlane
 from service.models.reconciler import Outcome, Reconciler
 from service.models.replay_log import Fact, Order
 from service.network.listener import Connection, Listener
+from service.network.turns import Turns
 from service.process.channel import Channel, ChannelClosed
 from service.process.heap import Heap
 from service.rest.app import Application
@@ -114,6 +115,7 @@ class Worker(uvicorn.Server):
         """Follow what all others have followed, listen to the supervisor, say so."""
         self._loop = asyncio.get_running_loop()
         self._rest = self._make_listener()
+        self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
         self._dataplane.access.refresh()  # the keys are those of the service's start
@@ -122,7 +124,7 @@ class Worker(uvicorn.Server):
             if descriptor is not None:
                 os.close(descriptor)
         if self._settings.grpc:
-            self._grpc = GrpcServer(self._dataplane, self._reconciler, self._certificates, self._tracer)
+            self._grpc = GrpcServer(self._dataplane, self._reconciler, self._turns, self._certificates, self._tracer)
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._background.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
@@ -251,6 +253,7 @@ class Worker(uvicorn.Server):
             lost,
             application=self._application,
             buffers=self._dataplane.buffers,
+            turns=self._turns,
             draining=lambda: self._dataplane.draining,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,

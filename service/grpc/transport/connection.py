@@ -21,9 +21,9 @@ from service.grpc.transport.http2 import (
 )
 from service.grpc.transport.sender import Sender
 from service.grpc.transport.stream import Request, Stream
-from service.grpc.transport.turns import Turns
 from service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
 from service.network.buffers import Buffers
+from service.network.turns import Turns
 
 logger = logging.getLogger(__name__)
 

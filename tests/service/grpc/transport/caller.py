@@ -11,8 +11,8 @@ from service.grpc.transport import stream as streams
 from service.grpc.transport.connection import Connection, Limits
 from service.grpc.transport.http2 import CallerGone, Fields
 from service.grpc.transport.stream import Head, Stream
-from service.grpc.transport.turns import Turns
 from service.network.buffers import Buffers
+from service.network.turns import Turns
 from tests.service.grpc import wire
 from tests.service.grpc.wire import Frame
 

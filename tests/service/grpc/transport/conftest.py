@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.grpc.transport import http2, turns
+from service.grpc.transport import http2
+from service.network import turns
 from tests.service.grpc.transport.caller import Caller, Loop
 
 

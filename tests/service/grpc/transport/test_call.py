@@ -21,8 +21,8 @@ from service.grpc.transport.call import CALL_BYTES, Call, Method, Terms
 from service.grpc.transport.connection import Connection
 from service.grpc.transport.messages import Decompression, wrap
 from service.grpc.transport.stream import Request
-from service.grpc.transport.turns import Turns
 from service.network.buffers import BODY_FACTOR, Buffers
+from service.network.turns import Turns
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Loop, Transport
 
