@@ -140,7 +140,7 @@ class Worker(uvicorn.Server):
             self._tell("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()
-            self._heap.trim(self._loop.time())
+            self._heap.trim(self._loop.time(), idle=not self._running)
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
         return await super().on_tick(counter) or self._leaving
@@ -263,10 +263,15 @@ class Worker(uvicorn.Server):
         error = Unavailable("there are too many connections")
         return refusal(error, secrets.token_hex(8), self.server_state.default_headers)
 
+    @property
+    def _running(self) -> int:
+        """The requests that are here, read or running."""
+        calls = 0 if self._grpc is None else self._grpc.running
+        return len(self.server_state.tasks) + calls
+
     def _alone(self) -> bool:
         """Whether the request that asks this is the only one that is here, read or running."""
-        calls = 0 if self._grpc is None else self._grpc.running
-        return len(self.server_state.tasks) + calls == 1
+        return self._running == 1
 
     async def _follow(self) -> None:
         """Follow orders one after the other."""
