@@ -25,11 +25,11 @@ from sentiment_conv1d.service.grpc.transport.call import Call, Terms
 from sentiment_conv1d.service.grpc.transport.connection import Connection, Limits
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
 from sentiment_conv1d.service.grpc.transport.stream import Request
-from sentiment_conv1d.service.grpc.transport.turns import Turns
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.network.listener import Connection as AnyConnection
 from sentiment_conv1d.service.network.listener import Listener
+from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.telemetry.request_ids import HEADER
 
@@ -80,6 +80,7 @@ class Server:
         self,
         dataplane: DataPlane,
         reconciler: Reconciler,
+        turns: Turns,
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
@@ -114,7 +115,7 @@ class Server:
             age_seconds=settings.grpc_max_age,
             write_seconds=settings.write_timeout,
         )
-        self._turns = Turns(self._loop)
+        self._turns = turns
         self._tasks: set[asyncio.Task[None]] = set()  # of the calls that run
         self.listener = Listener(
             "grpc",

@@ -7,6 +7,7 @@ glibc keeps the pages that they were on: a worker that had 463 MB of them in use
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -35,9 +36,15 @@ class Heap:
         self._idle = resident()
         self._trimmed = 0.0
 
-    def trim(self, now: float) -> None:
-        """Return free pages if there may be many. Called every second or so with the event loop's time."""
+    def trim(self, now: float, *, idle: bool) -> None:
+        """Return free pages if there may be many. Called every second or so with the event loop's time.
+
+        In an idle worker the garbage in cycles is freed first. Python's own collector waits until the number of objects
+        has grown by a quarter since its last full collection, which after a peak takes a long time.
+        """
         if _trim is None or now - self._trimmed < _SECONDS or self._resident() - self._idle < _EXCESS_BYTES:
             return
         self._trimmed = now
+        if idle:
+            gc.collect()
         _trim(0)

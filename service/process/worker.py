@@ -24,6 +24,7 @@ from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
 from sentiment_conv1d.service.models.replay_log import Fact, Order
 from sentiment_conv1d.service.network.listener import Connection, Listener
+from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
 from sentiment_conv1d.service.process.heap import Heap
 from sentiment_conv1d.service.rest.app import Application
@@ -114,6 +115,7 @@ class Worker(uvicorn.Server):
         """Follow what all others have followed, listen to the supervisor, say so."""
         self._loop = asyncio.get_running_loop()
         self._rest = self._make_listener()
+        self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
         self._dataplane.access.refresh()  # the keys are those of the service's start
@@ -122,7 +124,7 @@ class Worker(uvicorn.Server):
             if descriptor is not None:
                 os.close(descriptor)
         if self._settings.grpc:
-            self._grpc = GrpcServer(self._dataplane, self._reconciler, self._certificates, self._tracer)
+            self._grpc = GrpcServer(self._dataplane, self._reconciler, self._turns, self._certificates, self._tracer)
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._background.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
@@ -138,7 +140,7 @@ class Worker(uvicorn.Server):
             self._tell("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()
-            self._heap.trim(self._loop.time())
+            self._heap.trim(self._loop.time(), idle=not self._running)
         if self._grpc is not None:
             self._grpc.tell(self._dataplane.ready)
         return await super().on_tick(counter) or self._leaving
@@ -251,6 +253,7 @@ class Worker(uvicorn.Server):
             lost,
             application=self._application,
             buffers=self._dataplane.buffers,
+            turns=self._turns,
             draining=lambda: self._dataplane.draining,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
@@ -260,10 +263,15 @@ class Worker(uvicorn.Server):
         error = Unavailable("there are too many connections")
         return refusal(error, secrets.token_hex(8), self.server_state.default_headers)
 
+    @property
+    def _running(self) -> int:
+        """The requests that are here, read or running."""
+        calls = 0 if self._grpc is None else self._grpc.running
+        return len(self.server_state.tasks) + calls
+
     def _alone(self) -> bool:
         """Whether the request that asks this is the only one that is here, read or running."""
-        calls = 0 if self._grpc is None else self._grpc.running
-        return len(self.server_state.tasks) + calls == 1
+        return self._running == 1
 
     async def _follow(self) -> None:
         """Follow orders one after the other."""

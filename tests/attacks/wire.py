@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import selectors
 import socket
 import time
@@ -33,6 +34,9 @@ PREDICT_BATCH = b"/sentiment.v1.Sentiment/PredictBatch"
 PREDICT_STREAM = b"/sentiment.v1.Sentiment/PredictStream"
 REPOSITORY_INDEX = b"/inference.GRPCInferenceService/RepositoryIndex"
 REFLECTION = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+
+#: File descriptors that this process needs beside its connections.
+_OTHER_FILES = 256
 
 #: Bytes of one piece of something endless.
 PIECE = 65_536
@@ -118,10 +122,11 @@ def frames(received: bytearray) -> Iterator[Frame]:
 
 @contextmanager
 def connections(port: int, count: int, *, receive_buffer: int | None = None) -> Iterator[list[socket.socket]]:
-    """So many connections."""
+    """So many connections, or as many as this process may have."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
         opened = []
-        for _ in range(count):
+        for _ in range(min(count, limit - _OTHER_FILES)):
             connection = stack.enter_context(socket.socket())
             if receive_buffer is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

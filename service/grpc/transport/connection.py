@@ -21,9 +21,9 @@ from sentiment_conv1d.service.grpc.transport.http2 import (
 )
 from sentiment_conv1d.service.grpc.transport.sender import Sender
 from sentiment_conv1d.service.grpc.transport.stream import Request, Stream
-from sentiment_conv1d.service.grpc.transport.turns import Turns
 from sentiment_conv1d.service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
 from sentiment_conv1d.service.network.buffers import Buffers
+from sentiment_conv1d.service.network.turns import Turns
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ import logging
 import secrets
 import select
 from collections.abc import Callable, Iterable
+from time import perf_counter
 from typing import Any, cast
 
 import httptools
@@ -24,6 +25,7 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.service.errors import HTTP_STATUS, HeadTooLarge, Malformed, Overloaded, RequestError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers, Charge
+from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.endpoint import Answer
 from sentiment_conv1d.service.rest.native import error_body
 from sentiment_conv1d.service.rest.server import framing, headers
@@ -50,10 +52,7 @@ MAX_HEADERS = 128
 _FREE_HEAD_BYTES = 4096
 
 #: What arrives is parsed in slices of so many bytes, after each of which the limits are checked.
-_SLICE_BYTES = 16_384
-
-#: Pieces of bodies, and other steps of requests, in one slice, after which other connections get their turn.
-_MAX_STEPS = 512
+_SLICE_BYTES = 4096
 
 #: Requests on one connection that may wait for the response to the one before them.
 MAX_PIPELINED = 128
@@ -86,6 +85,7 @@ class Protocol(HttpToolsProtocol):
         *,
         application: Application | None = None,
         buffers: Buffers,
+        turns: Turns,
         draining: Callable[[], bool] = lambda: False,
         header_timeout: float,
         write_timeout: float,
@@ -94,6 +94,7 @@ class Protocol(HttpToolsProtocol):
         self._lost = lost
         self._application = application
         self._buffers = buffers
+        self._turns = turns
         self._draining = draining
         self._header_timeout = header_timeout
         self._write_timeout = write_timeout
@@ -104,7 +105,8 @@ class Protocol(HttpToolsProtocol):
         self._incoming: FastRequest | None = None  # the same where it is one
         self._running: FastRequest | None = None  # the one that is being answered
         self._served: RequestResponseCycle | None = None  # by ASGI, the last one
-        self._rest = b""  # that was not parsed yet
+        self._received = bytearray()  # not parsed yet
+        self._waiting = False  # for a turn to parse it
         self._steps = 0  # of all requests that were read
         self._undone = 0  # bytes since the last step
         self._discarded = 0  # bytes of a body whose response is complete
@@ -150,21 +152,29 @@ class Protocol(HttpToolsProtocol):
             context.waiting.set_exception(ClientDisconnected())
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived; where much is to be done for a few bytes, the rest waits for the next turn."""
-        if len(data) <= _SLICE_BYTES and not self._rest:
+        """Parse what arrived, now or in turn."""
+        self._received += data
+        if self._waiting or not self._turns.read(self, len(data)):
+            self._waiting = True
+            self.transport.pause_reading()
+
+    # What the turns call.
+
+    def read(self, until: float) -> bool:
+        """Parse slices until that time of `perf_counter`; returns whether there is more."""
+        received = self._received
+        while received and not self.transport.is_closing():
+            data = bytes(received[:_SLICE_BYTES])
+            del received[:_SLICE_BYTES]
             self._parse(data)
-            return
-        if self._rest:
-            self._rest += data
-            return
-        for start in range(0, len(data), _SLICE_BYTES):
-            steps, end = self._steps, start + _SLICE_BYTES
-            self._parse(data[start:end])
-            if self._steps - steps > _MAX_STEPS and end < len(data):
-                self._rest = data[end:]
-                self.flow.pause_reading()
-                self.loop.call_soon(self._go_on)
-                return
+            if received and perf_counter() >= until:
+                return True
+        received.clear()
+        if self._waiting:
+            self._waiting = False
+            if not self.flow.read_paused and not self.transport.is_closing():
+                self.transport.resume_reading()
+        return False
 
     # What the parser calls.
 
@@ -304,7 +314,8 @@ class Protocol(HttpToolsProtocol):
         None while a request is read or answered and until the last byte of the response has left. The rest of a request
         that has been answered does not keep a connection.
         """
-        return None if self.transport.is_closing() or self.transport.get_write_buffer_size() else self._until
+        busy = self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size()
+        return None if busy else self._until
 
     def watch(self, now: float) -> None:
         """Enforce time limits. Called every second or so with the event loop's time.
@@ -313,7 +324,7 @@ class Protocol(HttpToolsProtocol):
         bytes would keep it open.
         """
         self._expire_fast_path()
-        overdue = self._until is not None and now >= self._until
+        overdue = self._until is not None and now >= self._until and not self._waiting
         if overdue and (self._reading or self._refused or not self._has_unread()):
             self.transport.close()
         unsent = self.transport.get_write_buffer_size()
@@ -334,12 +345,6 @@ class Protocol(HttpToolsProtocol):
         """A parser that leaves versions to us, and what comes after the last request of a connection."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_version=True, lenient_data_after_close=True)
-
-    def _go_on(self) -> None:
-        rest, self._rest = self._rest, b""
-        if self.parser is not None and not self.transport.is_closing():
-            self.flow.resume_reading()
-            self.data_received(rest)
 
     def _parse(self, data: bytes) -> None:
         if self._refusal is not None or self.transport.is_closing():
@@ -386,7 +391,7 @@ class Protocol(HttpToolsProtocol):
         head = [method + b" " + self.url + b" HTTP/" + self.parser.get_http_version().encode()]
         head += [name + b": " + value for name, value in self.headers if name not in _OFFER]
         self._make_parser()
-        self.data_received(b"\r\n".join([*head, b"", rest]))
+        self._received[:0] = b"\r\n".join([*head, b"", rest])
 
     def _discard(self, count: int) -> None:
         """Drop bytes that nobody reads any more, up to a limit."""
@@ -462,9 +467,11 @@ class Protocol(HttpToolsProtocol):
         return self._draining() and not self.pipeline and not self._reading and not self._has_unread()
 
     def _has_unread(self) -> bool:
-        """Whether bytes have arrived that the event loop has not read yet."""
+        """Whether bytes have arrived that are not parsed yet."""
         if self.transport.is_closing():
             return False
+        if self._received:
+            return True
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))

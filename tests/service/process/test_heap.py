@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,15 +48,15 @@ def test_pages_are_returned_above_the_idle_memory(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(heap, "_trim", returned.append)
     resident = 100 * _MEGABYTE
     worker = Heap(lambda: resident)
-    worker.trim(10)
+    worker.trim(10, idle=True)
     resident += 15 * _MEGABYTE
-    worker.trim(20)
+    worker.trim(20, idle=True)
     assert returned == []
     resident += _MEGABYTE
-    worker.trim(30)
-    worker.trim(31)
+    worker.trim(30, idle=True)
+    worker.trim(31, idle=True)
     assert returned == [0]
-    worker.trim(34)
+    worker.trim(34, idle=True)
     assert returned == [0, 0]
 
 
@@ -73,3 +75,25 @@ def test_connections_leave_no_memory() -> None:
 def _resident(pid: int) -> float:
     """Megabytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
+
+
+def test_garbage_of_an_idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage in cycles is freed when no request runs, since searching for it takes as long as there are objects."""
+
+    class Node:
+        def __init__(self) -> None:
+            self.itself = self
+
+    monkeypatch.setattr(heap, "_trim", lambda pad: None)
+    resident = 100 * _MEGABYTE
+    worker = Heap(lambda: resident)
+    resident += 16 * _MEGABYTE
+    gc.disable()
+    try:
+        garbage = weakref.ref(Node())
+        worker.trim(10, idle=False)
+        assert garbage() is not None
+        worker.trim(20, idle=True)
+        assert garbage() is None
+    finally:
+        gc.enable()

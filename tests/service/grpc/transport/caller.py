@@ -11,8 +11,8 @@ from sentiment_conv1d.service.grpc.transport import stream as streams
 from sentiment_conv1d.service.grpc.transport.connection import Connection, Limits
 from sentiment_conv1d.service.grpc.transport.http2 import CallerGone, Fields
 from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
-from sentiment_conv1d.service.grpc.transport.turns import Turns
 from sentiment_conv1d.service.network.buffers import Buffers
+from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
 from tests.service.grpc.wire import Frame
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sentiment_conv1d.service.grpc.transport import http2, turns
+from sentiment_conv1d.service.grpc.transport import http2
+from sentiment_conv1d.service.network import turns
 from tests.service.grpc.transport.caller import Caller, Loop
 
 

@@ -21,8 +21,8 @@ from sentiment_conv1d.service.grpc.transport.call import CALL_BYTES, Call, Metho
 from sentiment_conv1d.service.grpc.transport.connection import Connection
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, wrap
 from sentiment_conv1d.service.grpc.transport.stream import Request
-from sentiment_conv1d.service.grpc.transport.turns import Turns
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
+from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Loop, Transport
 

@@ -9,7 +9,7 @@ import pytest
 from sentiment_conv1d.service.grpc.transport import connection as module
 from sentiment_conv1d.service.grpc.transport.http2 import _MAX_SILENT_BYTES as SILENT
 from sentiment_conv1d.service.grpc.transport.http2 import MAX_REQUESTS, MAX_RESETS
-from sentiment_conv1d.service.grpc.transport.turns import Turns
+from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import BUFFERED, HEAD, LIMITS, UNSUPPORTED, Caller, Loop, Request, fate
 from tests.service.grpc.wire import ACK, END_STREAM, PADDED, POST, PREFACE, Frame, data, frame, ping, request, settings

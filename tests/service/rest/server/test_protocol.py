@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from sentiment_conv1d.service.errors import Overloaded
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.endpoint import Answer
 from sentiment_conv1d.service.rest.routing import Match
 from sentiment_conv1d.service.rest.server.body import ClientDisconnected
@@ -55,7 +56,14 @@ def test_idle_is_who_has_the_whole_answer() -> None:
         loop = asyncio.get_running_loop()
         config = uvicorn.Config(nothing, interface="asgi3", log_config=None)
         protocol = Protocol(
-            config, ServerState(), loop, lambda lost: None, buffers=Buffers(0), header_timeout=1, write_timeout=1
+            config,
+            ServerState(),
+            loop,
+            lambda lost: None,
+            buffers=Buffers(0),
+            turns=Turns(loop),
+            header_timeout=1,
+            write_timeout=1,
         )
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -159,7 +167,13 @@ def test_nothing_stays_charged(pieces: list[bytes], together: bool, limit: int) 
         loop.set_exception_handler(lambda loop, context: errors.append(context))
         config = uvicorn.Config(stub, interface="asgi3", log_config=None)
         buffers, state, lost = Buffers(limit), ServerState(), asyncio.Event()
-        options = {"application": Stub(), "buffers": buffers, "header_timeout": 1.0, "write_timeout": 1.0}
+        options = {
+            "application": Stub(),
+            "buffers": buffers,
+            "turns": Turns(loop),
+            "header_timeout": 1.0,
+            "write_timeout": 1.0,
+        }
         protocol = Protocol(config, state, loop, lambda connection: lost.set(), **cast(Any, options))
         ours, theirs = socket.socketpair()
         ours.setblocking(False)

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import Protocol
 
-#: Seconds of one turn of the event loop in which frames are read.
+#: Seconds of one turn of the event loop in which bytes are parsed.
 _TURN_SECONDS = 0.002
 
 #: Seconds of those for one connection: its first share, which is enough for some calls, and all others.
@@ -22,11 +22,11 @@ class Reader(Protocol):
     """A connection that has received bytes."""
 
     def read(self, until: float) -> bool:
-        """Read frames until that time of `perf_counter`; returns whether there may be more."""
+        """Parse bytes until that time of `perf_counter`; returns whether there may be more."""
 
 
 class Turns:
-    """Bounds the time that frames take in one turn, whatever they are and however many connections send them.
+    """Bounds the time that parsing takes in one turn, whatever arrives and however many connections send it.
 
     A connection reads at once if there is time in this turn. One that has more to read than its share, or has received
     many bytes, waits behind the others, so that a caller with a single request does not wait for all that many

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from sentiment_conv1d.service.grpc.transport.turns import _FEW_BYTES, _SHARES, _TURN_SECONDS, Turns
+from sentiment_conv1d.service.network.turns import _FEW_BYTES, _SHARES, _TURN_SECONDS, Turns
 from tests.service.grpc.transport.caller import Loop
 
 
@@ -28,6 +30,15 @@ class Reader:
             if self._loop.perf_counter() >= until:
                 break
         return self.frames > 0
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+    """An event loop with a clock that goes on as readers read."""
+    loop = Loop()
+    monkeypatch.setattr("sentiment_conv1d.service.network.turns.perf_counter", loop.perf_counter)
+    yield loop
+    loop.close()
 
 
 @pytest.fixture
