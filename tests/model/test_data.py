@@ -216,7 +216,7 @@ def test_csv_needs_no_arrow(tmp_path: Path) -> None:
     """Reading CSV does not import pyarrow."""
     path = write_table(tmp_path / "reviews.csv", ROWS)
     program = (
-        "import sys; from pathlib import Path; from model.data import load; "
+        "import sys; from pathlib import Path; from sentiment_conv1d.model.data import load; "
         "load(Path(sys.argv[1])); sys.exit('pyarrow' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(path)], cwd=Path(__file__).parents[2], check=True)

@@ -291,7 +291,7 @@ def test_lock_is_held_while_downloading(site: Site, tmp_path: Path) -> None:
 def test_two_processes_download_once(site: Site, tmp_path: Path) -> None:
     """Two processes that start together get the same good file out of one download."""
     program = (
-        "import sys; from pathlib import Path; from model.download import fetch; "
+        "import sys; from pathlib import Path; from sentiment_conv1d.model.download import fetch; "
         "print(fetch(sys.argv[1], sys.argv[2], cache=Path(sys.argv[3]), progress=False))"
     )
     command = [sys.executable, "-c", program, site.url, md5_of(CONTENT), str(tmp_path)]
