@@ -95,9 +95,21 @@ def test_programs(page_server: ServerProcess, program: str, printed: str) -> Non
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_containers_start(container: str) -> None:
-    """A container's variables are settings of the service, and its port is the one that is published."""
+def test_ports_of_containers(container: str) -> None:
+    """A container listens on the port that is published."""
     published = re.findall(r"-p (\d+):(\d+)", container)
     settings = read_settings({}, variables(container))
     assert [str(settings.port)] == [inside for _, inside in published]
     assert container.endswith(("sentiment-conv1d", "sentiment-conv1d serve"))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_containers_start(container: str) -> None:
+    """The service starts with a container's variables and nothing else, and answers the first request below it."""
+    settings = variables(container)
+    _, _, below = PAGE.replace("\\\n", "").partition(f"docker run {container}")
+    first = re.search(r"^\$ (.*)\n(.*)", below, re.MULTILINE)
+    assert first is not None
+    flags = ("--no-grpc",) if settings.get("SENTIMENT_GRPC") == "false" else ()
+    with ServerProcess(*flags, repository=MODEL_REPOSITORY, **settings) as server:
+        test_commands(server, *first.groups())

@@ -6,14 +6,11 @@ import pytest
 
 from tests.faults.scenarios import SCENARIOS
 
-#: A worker that hangs takes its time; tests/service/process/test_supervisor.py has one without load.
-LONG = {"hanging_worker"}
-
 #: A request that is never answered must fail a test, not hold up all others.
 _LONGEST_SECONDS = 300
 
 
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in LONG])
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_fault(name: str) -> None:
     """Whatever goes wrong, a request that was accepted is answered right, and what was not is counted."""
     report = asyncio.run(asyncio.wait_for(SCENARIOS[name](True), _LONGEST_SECONDS))
