@@ -18,7 +18,7 @@ OK = "OK"
 
 
 def open_channels(target: Target, count: int) -> list[grpc.aio.Channel]:
-    """As many connections; the server's kernel shares out connections among workers, not calls."""
+    """Open `count` connections: the server's supervisor distributes connections among workers, not calls."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
     trusted = credentials(target)
     if trusted is None:

@@ -1,13 +1,14 @@
-"""The service: an artifact behind REST and gRPC.
+"""Serves Conv1D text classifiers over REST and gRPC.
 
-`inference` and `models` know no protocol; `rest` and `grpc` are thin adapters over them, and `process` runs them all.
-Nothing here imports TensorFlow, Keras, `export` or the training half of `model`.
+`inference` and `models` are independent of any protocol, `rest` and `grpc` are thin adapters over them, and `process`
+runs them in worker processes. No module of this package imports TensorFlow, Keras, `export` or the training half of
+`model`.
 """
 
 import os
 
-# ONNX Runtime reports its use to its makers unless told not to before it is imported.
+# ONNX Runtime sends telemetry to its vendor unless this is set before the import.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# NumPy's linear algebra is not used, and its threads would be in the way of forking workers.
+# The service does not use NumPy's linear algebra, and its threads would disturb the forking of workers.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""`python -m service`: serve, predict, explain, check and copy."""
+"""`python -m service`: serve models over REST and gRPC, score files, explain a text, check and copy artifacts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=prog, description="Serve the Conv1D text classifier.")
     commands = top.add_subparsers(dest="command", required=True)
 
-    serve = commands.add_parser("serve", help="answer REST and gRPC requests")
+    serve = commands.add_parser("serve", help="serve the models over REST and gRPC")
     add_flags(serve)
 
     predict = commands.add_parser("predict", help="score a file offline")
-    predict.add_argument("file", type=Path, help=".txt (a review a line), .csv, .jsonl or .parquet")
+    predict.add_argument("file", type=Path, help=".txt (one review per line), .csv, .jsonl or .parquet")
     predict.add_argument("--out", type=Path, help=".jsonl, .csv or .parquet (default: FILE.predictions beside FILE)")
-    predict.add_argument("--text-column", default="text", help="column of the texts (default: text)")
-    predict.add_argument("--overwrite", action="store_true", help="replace an output that is there")
+    predict.add_argument("--text-column", default="text", help="column that contains the texts (default: text)")
+    predict.add_argument("--overwrite", action="store_true", help="replace an existing output")
     add_flags(predict, _OFFLINE_SETTINGS)
 
     explain = commands.add_parser("explain", help="show what every word of one text adds to the decision")
-    explain.add_argument("text", help="the text; - reads it from the standard input")
+    explain.add_argument("text", help="the text; - reads it from standard input")
     explain.add_argument("--label", help="label to explain (default: the predicted one)")
     explain.add_argument(
         "--colour",
@@ -47,14 +47,14 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     check.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
     check.add_argument("--execution-provider", choices=get_args(ProviderChoice), default="cpu")
 
-    copy = commands.add_parser("copy", help="write an artifact under another name or version")
+    copy = commands.add_parser("copy", help="copy an artifact to another name or version")
     copy.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
-    copy.add_argument("target", type=Path, metavar="new_artifact", help="a folder like it, which does not exist yet")
+    copy.add_argument("target", type=Path, metavar="new_artifact", help="a folder of that form that does not exist")
     return top
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m service") -> int:
-    """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
+    """Run a command and return its exit status: 0 for success, 2 for an error of the user, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
     try:
         commands = {"serve": _serve, "predict": _predict, "explain": _explain, "check": _check, "copy": _copy}
@@ -71,7 +71,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings = read_settings(vars(options))
     logs.configure(settings.log_format, settings.log_level)
 
-    # What the import makes stays for good, and looking through it for cycles takes a twentieth of the start.
+    # Imported objects are never freed, and searching them for cycles takes a twentieth of the startup time.
     gc.disable()
     from sentiment_conv1d.service.process.server import serve
 

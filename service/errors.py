@@ -1,4 +1,4 @@
-"""What can go wrong with a request, and the one place that maps it to each protocol's statuses."""
+"""The errors of requests, and the tables that map them to HTTP and gRPC statuses."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from http import HTTPStatus
 
 from sentiment_conv1d.model.errors import SentimentError
 
-#: Of a refusal, which may repeat a name as long as the body. In gRPC it travels as a header, percent-encoded, and
-#: clients take no more than 8 KiB of those.
+#: Longer messages are cut: a message can repeat a name that is as long as the body. gRPC sends it as a percent-encoded
+#: header, and clients accept at most 8 KiB of headers.
 MAX_MESSAGE_CHARACTERS = 500
 
 
 class StartupError(SentimentError):
-    """The service cannot start as asked."""
+    """The service cannot start with these settings."""
 
 
 class RequestError(Exception):
-    """A request that gets a refusal instead of an answer. The message, or its beginning, is shown to the caller."""
+    """A request that fails. The caller sees the beginning of the message."""
 
     code = "internal"
     retry_after: int | None = None  # seconds
@@ -28,73 +28,73 @@ class RequestError(Exception):
 
 
 class Malformed(RequestError):
-    """The bytes are not what the protocol carries, for example no JSON."""
+    """The bytes do not have the protocol's format, for example are not JSON."""
 
     code = "malformed"
 
 
 class Invalid(RequestError):
-    """Well-formed, but not of the shape the route takes."""
+    """The request is well-formed, but does not have the shape that the route expects."""
 
     code = "invalid"
 
 
 class NotExplainable(RequestError):
-    """The model is none whose decisions can be explained exactly."""
+    """The decisions of this model cannot be explained exactly."""
 
     code = "not_explainable"
 
 
 class TooLarge(RequestError):
-    """Over a limit on bytes, characters or texts."""
+    """The request exceeds a limit on bytes, characters or texts."""
 
     code = "too_large"
 
 
 class MessageTooLarge(TooLarge):
-    """A gRPC message over the limit on bytes, for which gRPC has a status of its own."""
+    """A gRPC message exceeds the limit on bytes. gRPC has a separate status for this."""
 
     code = "message_too_large"
 
 
 class HeadTooLarge(RequestError):
-    """More headers than anybody needs."""
+    """The headers exceed their limit."""
 
     code = "head_too_large"
 
 
 class UnsupportedVersion(RequestError):
-    """A version of HTTP that is not spoken here."""
+    """The service does not support this version of HTTP."""
 
     code = "unsupported_version"
 
 
 class UnsupportedCoding(RequestError):
-    """A body in a transfer coding other than chunked."""
+    """The body has a transfer coding other than chunked."""
 
     code = "unsupported_coding"
 
 
 class Unauthorized(RequestError):
-    """No API key, or none that is known."""
+    """The request has no valid API key."""
 
     code = "unauthorized"
 
 
 class Forbidden(RequestError):
-    """Not allowed to this caller: without a client certificate or an administration key, or from another site."""
+    """The caller lacks a client certificate or an administration key, or the request comes from another site."""
 
     code = "forbidden"
 
 
 class NotFound(RequestError):
-    """No such route, model or version."""
+    """The route, model or version does not exist."""
 
     code = "not_found"
 
 
 class MethodNotAllowed(RequestError):
-    """The route exists, but not for this method."""
+    """The route does not accept this method."""
 
     code = "method_not_allowed"
 
@@ -104,32 +104,32 @@ class MethodNotAllowed(RequestError):
 
 
 class UnknownMethod(RequestError):
-    """No such method, where methods are called by name."""
+    """The gRPC method does not exist."""
 
     code = "unknown_method"
 
 
 class RequestTimeout(RequestError):
-    """The caller did not send the body in time."""
+    """The body did not arrive in time."""
 
     code = "request_timeout"
 
 
 class UnsupportedEncoding(RequestError):
-    """A body compressed in a way that is not understood."""
+    """The service does not support the compression of the body."""
 
     code = "unsupported_encoding"
 
 
 class Overloaded(RequestError):
-    """More work is waiting than is allowed to; the same request may succeed a moment later."""
+    """Admission control rejected the request because too much work is waiting. A retry can succeed."""
 
     code = "overloaded"
     retry_after = 1
 
 
 class Unavailable(RequestError):
-    """Not ready: starting or shutting down."""
+    """The service is starting or shutting down."""
 
     code = "unavailable"
     retry_after = 1
@@ -163,10 +163,10 @@ HTTP_STATUS: dict[str, HTTPStatus] = {
     DeadlineExceeded.code: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
-#: For protocols that know no 422: what is wrong with a request is a 400.
+#: For protocols without status 422: an invalid request is a 400.
 PLAIN_HTTP_STATUS = HTTP_STATUS | {Invalid.code: HTTPStatus.BAD_REQUEST}
 
-#: Names of `grpc.StatusCode`. A limit is an argument's fault, since the same call can never succeed.
+#: Names of `grpc.StatusCode`. A request over a limit is INVALID_ARGUMENT, because the same call can never succeed.
 GRPC_STATUS: dict[str, str] = {
     Malformed.code: "INVALID_ARGUMENT",
     Invalid.code: "INVALID_ARGUMENT",

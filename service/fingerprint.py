@@ -1,4 +1,4 @@
-"""A fingerprint of files, which tells when one of them changes without reading it."""
+"""Fingerprints detect changes of files without reading them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """A string that changes whenever a file is written, replaced, added or removed, or a link leads to another one."""
+    """Return a string that changes if a file is written, replaced, added or removed, or a link points elsewhere."""
     state = hashlib.blake2b(digest_size=12)
     for file in files:
         try:
@@ -28,9 +28,9 @@ def fingerprint(files: Iterable[Path]) -> str:
 
 
 class Reloaded(ABC):
-    """What is read from files, and again when they change. If they cannot be used then, the old contents stay in use.
+    """Contents that are read from files, and read again when the files change.
 
-    Raises `StartupError` if they cannot be used at first.
+    If the new files are invalid, the old contents stay in use. Raises `StartupError` if the first files are invalid.
     """
 
     def __init__(self, what: str, files: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Every setting of the server: one field is one flag, one environment variable and one row of the documentation."""
+"""The settings of the service: every field is a flag, an environment variable and a row of docs/settings.md."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sentiment_conv1d.service.models.version_policy import VersionPolicy
 
 ENVIRONMENT_PREFIX = "SENTIMENT_"
 
-#: What a user asks for. `auto` takes CUDA where it works and the CPU elsewhere.
+#: The choices of a user. `auto` uses CUDA if it works, and otherwise the CPU.
 ProviderChoice = Literal["auto", "cpu", "cuda"]
 
-#: Rows of one run on a GPU, if nobody says.
+#: Default number of rows per run on a GPU.
 BATCH_ROWS = 64
 
-#: The models beside the code. An installed package holds them; in a checkout and in an image this is a link.
+#: The models next to the code. An installed package contains them; in a checkout and in an image this is a link.
 _SHIPPED = Path(__file__).parents[1] / "model_repository"
 
 #: A path of literal segments.
@@ -32,172 +32,189 @@ _ORIGINS = r"^(\*|https?://[a-z0-9.:\[\]-]+( *, *https?://[a-z0-9.:\[\]-]+)*)$"
 
 
 class Settings(BaseModel):
-    """A flag wins over the environment, the environment over the default."""
+    """The settings. A flag overrides the environment, and the environment overrides the default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model_repository: Path = Field(
         Path("model_repository") if _SHIPPED.is_symlink() else _SHIPPED,
-        description="Folder of the models: <name>/<version>/.",
+        description="Folder of the models: `<name>/<version>/`.",
     )
     default_model: str | None = Field(
-        None, description="Model of the routes that name none; needed where the repository holds several."
+        None, description="Model for requests that name none; required if the repository has several."
     )
     versions: str = Field(
         "newest:1",
-        description="Versions of a model that are served: newest:N, all or only:A,B; with NAME= in front for one model "
-        "apart from the others, as in `newest:2 imdb-cnn=only:3,4`.",
+        description="Versions of each model to serve: newest:N, all or only:A,B. Prefix NAME= for a "
+        "single model, as in "
+        "`newest:2 imdb-cnn=only:3,4`.",
     )
     watch_interval: float = Field(
-        2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0: none."
+        2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
     port: int = Field(
         8000,
         ge=0,
         le=65535,
-        description="REST port; 0 takes a free one and logs it.",
+        description="REST port; 0 chooses a free port and logs it.",
         json_schema_extra={"variables": ["AIP_HTTP_PORT", "PORT"]},
     )
     uds: Path | None = Field(
-        None, description="Path of a Unix domain socket: REST listens there, for its owner and group, and on no port."
+        None,
+        description="Path of a Unix domain socket on which REST listens instead of a port. Its owner and "
+        "group can connect.",
     )
-    grpc: bool = Field(True, description="Whether to answer gRPC as well.")
-    grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 takes a free one and logs it.")
+    grpc: bool = Field(True, description="Whether to serve gRPC.")
+    grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 chooses a free port and logs it.")
     grpc_uds: Path | None = Field(
-        None, description="Path of a Unix domain socket: gRPC listens there, for its owner and group, and on no port."
+        None,
+        description="Path of a Unix domain socket on which gRPC listens instead of a port. Its "
+        "owner and group can connect.",
     )
     tls_certificate: Path | None = Field(
-        None, description="A PEM file with the server's certificate chain: REST and gRPC speak TLS alone."
+        None, description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS."
     )
     tls_key: Path | None = Field(None, description="A PEM file with the certificate's private key.")
     tls_client_ca: Path | None = Field(
-        None, description="A PEM file with authorities: callers must show a certificate signed by one of them."
+        None, description="A PEM file with authorities. Callers must have a certificate signed by one of them."
     )
     cors_origins: str | None = Field(
         None,
         pattern=_ORIGINS,
-        description="Origins whose web pages may call the service, with commas between them; `*` for all. None: "
-        "only those of its own.",
+        description="Origins whose web pages can call the service, separated by commas; `*` for all. None: only its "
+        "own.",
     )
     predict_route: str | None = Field(
         None,
         pattern=_ROUTE,
-        description="One more path for rows under `instances`, as Vertex AI asks for.",
+        description="Additional path that accepts rows under `instances`, as Vertex AI requires.",
         json_schema_extra={"variables": ["AIP_PREDICT_ROUTE"]},
     )
     health_route: str | None = Field(
         None,
         pattern=_ROUTE,
-        description="One more path for readiness, as Vertex AI asks for.",
+        description="Additional path for readiness, as Vertex AI requires.",
         json_schema_extra={"variables": ["AIP_HEALTH_ROUTE"]},
     )
     execution_provider: ProviderChoice = Field(
-        "auto", description="auto: CUDA where it works, else the CPU. cuda: CUDA or no start. cpu: the CPU."
+        "auto",
+        description="auto: CUDA if it works, otherwise the CPU. cuda: CUDA, or the service does not "
+        "start. cpu: the CPU.",
     )
     device: int = Field(0, ge=0, description="Number of the CUDA device.")
     workers: int = Field(
         0,
         ge=0,
         le=256,
-        description="Worker processes; 0: one for every processor a container's limit allows, one in all on a GPU.",
+        description="Worker processes; 0: one per processor within the container's limit, or one on a GPU.",
     )
     worker_timeout: float = Field(
-        10, ge=3, description="Seconds without a sign of life after which a worker is killed and replaced."
+        10, ge=3, description="Seconds without a sign of life until a worker is killed and replaced."
     )
-    threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads inside one run.")
+    threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads per run.")
     batching: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Dynamic batching on a thread. auto: on CUDA; elsewhere what arrives at the same moment runs "
-        "together, and nothing waits.",
+        description="Dynamic batching on a thread. auto: only on CUDA; on a CPU, requests that arrive "
+        "together run together "
+        "without a delay.",
     )
-    batching_rows: int = Field(BATCH_ROWS, ge=1, le=1024, description="Texts of one batch, and of one run on CUDA.")
+    batching_rows: int = Field(BATCH_ROWS, ge=1, le=1024, description="Texts per batch, and per run on CUDA.")
     batching_delay: float = Field(
-        0.001, ge=0, le=1, description="Seconds a text may wait for others under load; while the device idles, none."
+        0.001, ge=0, le=1, description="Seconds a text may wait for others under load; no wait on an idle device."
     )
     api_keys: SecretStr | None = Field(
         None,
-        description="Keys, with commas between them; callers must send one as `Authorization: Bearer` or `X-API-Key`. "
-        "Better in the environment or a file than on a command line.",
+        description="API keys, separated by commas. Callers must send one as `Authorization: Bearer` or `X-API-Key`. "
+        "Prefer the environment or a file to the command line.",
     )
-    api_key_file: Path | None = Field(
-        None, description="A file with one API key a line; it is read again when it changes."
-    )
+    api_key_file: Path | None = Field(None, description="A file with one API key per line, read again when it changes.")
     admin: Literal["off", "key", "open"] = Field(
         "off",
-        description="Who may load and unload models. off: nobody. key: callers with an administration key. open: "
-        "everyone who may send requests.",
+        description="Who can load and unload models. off: nobody. key: callers with an administration key. open: "
+        "everyone who can send requests.",
     )
     admin_keys: SecretStr | None = Field(
-        None, description="Administration keys, sent as API keys are, and accepted wherever these are."
+        None, description="Administration keys, sent like API keys and valid wherever API keys are."
     )
     admin_key_file: Path | None = Field(
-        None, description="A file with one administration key a line; it is read again when it changes."
+        None, description="A file with one administration key per line, read again when it changes."
     )
     open_health: bool = Field(
-        True, description="Whether health routes answer without an API key, and over REST without a client certificate."
+        True,
+        description="Whether health routes answer without an API key and, over REST, without a client certificate.",
     )
-    open_metrics: bool = Field(False, description="Whether /metrics does the same.")
+    open_metrics: bool = Field(
+        False, description="Whether /metrics answers without an API key or a client certificate."
+    )
     open_page: bool = Field(
-        False, description="Whether the page's own files answer without an API key; its requests need one all the same."
+        False, description="Whether the page's files are served without an API key; the page's requests still need one."
     )
-    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes of a request body; more is a 413.")
-    max_text_characters: int = Field(1_000_000, ge=1, description="Characters of one text; more is a 413.")
-    max_batch_texts: int = Field(1024, ge=1, description="Texts of one request; more is a 413.")
+    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes per request body; more is a 413.")
+    max_text_characters: int = Field(1_000_000, ge=1, description="Characters per text; more is a 413.")
+    max_batch_texts: int = Field(1024, ge=1, description="Texts per request; more is a 413.")
     max_concurrent_requests: int = Field(
-        256, ge=1, description="Requests that may wait or run at once in one worker; more is a 429."
+        256, ge=1, description="Requests that wait or run in one worker; more is a 429."
     )
     max_pending_texts: int = Field(
-        2048, ge=1, description="Texts of these requests, those of small and of large ones apart; more is a 429."
+        2048,
+        ge=1,
+        description="Texts of these requests, counted separately for small and large requests; more is a 429.",
     )
     max_buffered_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1,
         description="Bytes that requests hold in one worker until their answers are written; more is a 429. Over REST "
-        "a byte of a body counts as five, for its texts take as much.",
+        "a byte of a body counts as five, because its texts take as much memory.",
     )
     max_connections: int = Field(
         2048,
         ge=1,
-        description="REST connections of one worker. Further ones take the place of idle ones; where there are none, "
+        description="REST connections of one worker. New connections replace idle ones; if none is idle, "
         "they get a 503.",
     )
     max_connections_per_address: int = Field(
         0,
         ge=0,
-        description="REST connections, and gRPC connections, of one address in one worker; 0: no limit, since callers "
-        "behind a proxy share its address. Further ones are rejected.",
+        description="REST connections, and gRPC connections, of one address in one worker; more are rejected. 0: no "
+        "limit, because callers behind a proxy share its address.",
     )
-    handshake_timeout: float = Field(10, gt=0, description="Seconds a caller may take for a TLS or HTTP/2 handshake.")
-    header_timeout: float = Field(10, gt=0, description="Seconds a caller may take to send the head of a request.")
-    body_timeout: float = Field(30, gt=0, description="Seconds a caller may take to send a body; more is a 408.")
+    handshake_timeout: float = Field(10, gt=0, description="Seconds for a TLS or HTTP/2 handshake.")
+    header_timeout: float = Field(10, gt=0, description="Seconds for the head of a request to arrive.")
+    body_timeout: float = Field(30, gt=0, description="Seconds for a body to arrive; more is a 408.")
     write_timeout: float = Field(
-        30, gt=0, description="Seconds a caller may take to read an answer before its connection is cut."
+        30, gt=0, description="Seconds for a caller to read an answer; after that its connection is cut."
     )
-    request_timeout: float = Field(30, gt=0, description="Seconds from the whole body to the answer; more is a 504.")
-    keep_alive_timeout: int = Field(75, ge=1, description="Seconds an idle connection is kept open.")
-    grpc_max_connections: int = Field(1024, ge=1, description="gRPC connections of one worker; more are turned away.")
+    request_timeout: float = Field(
+        30, gt=0, description="Seconds from the end of the body to the answer; more is a 504."
+    )
+    keep_alive_timeout: int = Field(75, ge=1, description="Seconds that an idle REST connection stays open.")
+    grpc_max_connections: int = Field(1024, ge=1, description="gRPC connections of one worker; more are rejected.")
     grpc_max_streams: int = Field(
-        128, ge=1, le=128, description="Calls at once on one gRPC connection; more wait or are refused."
+        128, ge=1, le=128, description="Concurrent calls on one gRPC connection; more wait or are refused."
     )
-    grpc_idle_timeout: float = Field(300, gt=0, description="Seconds a gRPC connection without a call is kept open.")
+    grpc_idle_timeout: float = Field(300, gt=0, description="Seconds that a gRPC connection without a call stays open.")
     grpc_max_age: float = Field(
         3600,
         gt=0,
-        description="Seconds, a tenth more or less, after which a gRPC caller is asked to connect anew, which also "
-        "spreads callers over new workers; running calls get as long again.",
+        description="Seconds, plus or minus a tenth, until a gRPC caller is asked to reconnect, which "
+        "also spreads callers over new "
+        "workers; running calls get as long again.",
     )
     drain_delay: float = Field(
-        0, ge=0, description="Seconds between SIGTERM, when /readyz turns 503, and the end of listening."
+        0, ge=0, description="Seconds between SIGTERM, when /readyz returns 503, and the end of listening."
     )
-    shutdown_timeout: int = Field(25, ge=0, description="Seconds that running requests get to finish on SIGTERM.")
-    log_format: Literal["console", "json"] = Field("console", description="Log lines for people or for machines.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    access_log: bool = Field(False, description="One log line for every request; failures are logged in any case.")
+    shutdown_timeout: int = Field(25, ge=0, description="Seconds for running requests to finish after SIGTERM.")
+    log_format: Literal["console", "json"] = Field(
+        "console", description="Format of log lines: for people or for machines."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
+    access_log: bool = Field(False, description="Whether to log every request; failures are always logged.")
     tracing: bool = Field(
         False,
-        description="Send OpenTelemetry traces; the standard `OTEL_` variables say where to and how many. Needs the "
-        "`tracing` extra.",
+        description="Whether to send OpenTelemetry traces; the standard `OTEL_` variables configure the "
+        "endpoint and the "
+        "sampling. Needs the `tracing` extra.",
     )
 
     @field_validator("versions")
@@ -211,7 +228,7 @@ class Settings(BaseModel):
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together")
         if self.tls_client_ca is not None and self.tls_certificate is None:
-            raise ValueError("tls_client_ca needs tls_certificate and tls_key: without TLS nobody shows a certificate")
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key: without TLS callers have no certificate")
         if (self.admin == "key") != (self.admin_keys is not None or self.admin_key_file is not None):
             raise ValueError("admin=key and admin_keys or admin_key_file go together")
         if self.max_pending_texts < self.max_batch_texts:
@@ -220,17 +237,17 @@ class Settings(BaseModel):
 
 
 def flag(name: str) -> str:
-    """The command line flag of a setting."""
+    """Return the command line flag of a setting."""
     return "--" + name.replace("_", "-")
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return ENVIRONMENT_PREFIX + name.upper()
 
 
 def variables(name: str) -> tuple[str, ...]:
-    """All environment variables of a setting: ours, then those that clouds set, the first that is set wins."""
+    """Return all environment variables of a setting, the service's own first. The first one that is set wins."""
     extra = Settings.model_fields[name].json_schema_extra
     others = extra.get("variables", ()) if isinstance(extra, dict) else ()
     assert isinstance(others, list | tuple)
@@ -238,7 +255,7 @@ def variables(name: str) -> tuple[str, ...]:
 
 
 def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Settings.model_fields)) -> None:
-    """Add the flags of settings; a flag that is not given stays None, so that the environment can speak."""
+    """Add flags for settings. A flag that is not given is None, so that the environment applies."""
     for name in names:
         field = Settings.model_fields[name]
         boolean = {"action": argparse.BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
@@ -251,17 +268,17 @@ def add_flags(parser: argparse.ArgumentParser, names: tuple[str, ...] = tuple(Se
 
 
 def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from parsed flags and the environment.
+    """Read the settings from parsed flags and the environment.
 
-    Raises `StartupError`, which names the flag or the variable at fault; a variable with our prefix that is no
-    setting is a slip of the pen and refused as well.
+    Raises `StartupError`, which names the invalid flag or variable. A variable that has the prefix but is not a setting
+    is probably a typo, and also an error.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     known = {variable(name) for name in Settings.model_fields}
     for key in environment:
         if key.startswith(ENVIRONMENT_PREFIX) and key not in known:
-            raise StartupError(f"{key} is no setting; the settings are in docs/settings.md and in --help")
+            raise StartupError(f"{key} is not a setting; docs/settings.md and --help list the settings")
     for name in Settings.model_fields:
         given = [(environment[key], key) for key in variables(name) if environment.get(key)]
         if flags.get(name) is not None:
@@ -277,7 +294,7 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
 
 
 def table() -> str:
-    """The settings as a Markdown table, which is what docs/settings.md holds."""
+    """Return the settings as the Markdown table of docs/settings.md."""
     rows = ["| flag | environment variable | default | what it is |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = f"`{_shown(field.default)}`"

@@ -1,4 +1,4 @@
-"""The project's own version."""
+"""The version of the project."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 @cache
 def package_version() -> str:
-    """The version of the installed package, or of the checkout or image that this file lies in."""
+    """Return the version of the installed package, or of the checkout or image that contains this file."""
     try:
         return version("sentiment-conv1d")
     except PackageNotFoundError:

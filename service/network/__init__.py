@@ -1,1 +1,1 @@
-"""What REST and gRPC connections share: sockets, the listener, buffer limits and compression."""
+"""Shared by REST and gRPC connections: sockets, the listener, buffer limits and compression."""

@@ -1,35 +1,35 @@
-"""The memory that requests hold in one worker, and its limit."""
+"""Limits the memory that requests hold in one worker."""
 
 from __future__ import annotations
 
 from sentiment_conv1d.service.errors import Overloaded
 
-#: Bytes of memory that a byte of a body takes until it is answered: the body, and its texts as Python strings, of one
-#: byte a character in English and of four in a text with a single emoji. 8 MB were measured to take 16 to 40 MB.
+#: Bytes of memory per byte of a body until the request is answered: the body, and its texts as Python strings, with one
+#: byte per character in English and four in a text that contains an emoji. A measured body of 8 MB took 16 to 40 MB.
 BODY_FACTOR = 5
 
 
 class Buffers:
-    """The bytes that requests, and answers under way, hold in one worker."""
+    """The bytes that requests, and answers being written, hold in one worker."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
 
     def hold(self, count: int) -> int:
-        """Count so many more; returns the number. Raises `Overloaded` beyond the limit."""
+        """Add `count` bytes and return `count`. Raises `Overloaded` beyond the limit."""
         held = self._held + count
         if held > self._limit:
-            raise Overloaded(f"requests take up the {self._limit} bytes that there are for them")
+            raise Overloaded(f"requests would hold {held} bytes; the limit is {self._limit}")
         self._held = held
         return count
 
     def add(self, count: int) -> None:
-        """Count so many more, or less, whatever the limit: they are there already."""
+        """Add `count` bytes, which can be negative, regardless of the limit: the memory is already in use."""
         self._held += count
 
     def release(self, count: int) -> None:
-        """Count so many less."""
+        """Subtract `count` bytes."""
         self._held -= count
 
 
@@ -41,10 +41,10 @@ class Charge:
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._held = 0
-        self.refusal: Overloaded | None = None  # since when the request is not complete
+        self.refusal: Overloaded | None = None  # from then on, the body is incomplete
 
     def add(self, count: int) -> None:
-        """Hold so many more. Raises `Overloaded` beyond the limit."""
+        """Charge `count` more bytes. Raises `Overloaded` beyond the limit."""
         try:
             self._held += self._buffers.hold(count)
         except Overloaded as error:
@@ -52,11 +52,11 @@ class Charge:
             raise
 
     def check(self) -> None:
-        """Raise `Overloaded` if the request was over the limit."""
+        """Raise `Overloaded` if the request exceeded the limit."""
         if self.refusal is not None:
             raise self.refusal
 
     def release(self) -> None:
-        """Let go of all of it."""
+        """Release all bytes."""
         self._buffers.release(self._held)
         self._held = 0

@@ -1,4 +1,4 @@
-"""gzip and zlib streams (RFC 1952, RFC 1950), decompressed step by step."""
+"""Decompresses gzip and zlib streams (RFC 1952, RFC 1950) step by step."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterator
 #: zlib's window bits by encoding. HTTP and gRPC call a zlib stream deflate (RFC 9110, section 8.4.1.2).
 WINDOW_BITS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 
-#: A low level has most of the gain for a fraction of the time.
+#: A low compression level saves most of the bytes in a fraction of the time.
 LEVEL = 1
 
-#: Compressed bytes that are given to zlib at once, since it copies those that it leaves over.
+#: Compressed bytes per call of zlib, which copies the input that it does not consume.
 _PIECE_BYTES = 8192
 
 
 class NotOneStream(ValueError):
-    """The data end before their stream does, or go on after it."""
+    """The data end before the stream does, or continue after it."""
 
 
 def decompress(data: bytes, window_bits: int, step: int) -> Iterator[bytes]:
-    """The content in pieces of at most `step` bytes. Raises `zlib.error` and `NotOneStream`."""
+    """Yield the content in pieces of at most `step` bytes. Raises `zlib.error` and `NotOneStream`."""
     stream = zlib.decompressobj(window_bits)
     for start in range(0, len(data), _PIECE_BYTES):
         piece, full = data[start : start + _PIECE_BYTES], True

@@ -1,4 +1,4 @@
-"""The connections of one protocol in one worker: TLS handshakes, limits, eviction and shutdown."""
+"""Manages the connections of one protocol in one worker: TLS handshakes, limits, eviction and shutdown."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from typing import Any, Protocol, cast
 
 logger = logging.getLogger(__name__)
 
-#: Connections whose setup may be under way at once without TLS, which takes a turn or two of the event loop.
+#: Connections without TLS that may be set up at the same time. Setup takes one or two turns of the event loop.
 _MAX_SETUPS = 64
 
-#: At the limit, this part of the connections is evicted at once, so that not every new one searches for an idle one.
+#: At the limit, the listener evicts a 64th of the connections at once, so that it does not search for each new one.
 _EVICTED_PART = 64
 
-#: Turns of the event loop in which the end of a connection is read, and then heard of.
+#: Turns of the event loop until a connection that its peer has closed is removed: one to read the end, one to report
+#: it.
 _ROOM_TURNS = 2
 
-#: Bytes of a rejected request that are read, since unread ones would turn the close into a reset.
+#: Bytes of a rejected request that are read. Unread bytes would turn the close into a reset.
 _REJECTED_BYTES = 65_536
 
-#: Seconds between two looks at connections that shut down.
+#: Seconds between two checks of the connections during shutdown.
 _CLOSE_SECONDS = 0.1
 
 
 class Connection(Protocol):
-    """What a listener asks of a connection, which is an `asyncio.Protocol` as well."""
+    """The interface of a connection, which is also an `asyncio.Protocol`."""
 
     transport: asyncio.Transport
 
     @property
     def idle_until(self) -> float | None:
-        """The event loop's time at which the connection is closed if nothing arrives; None while it is busy."""
+        """The event loop's time at which the connection closes if nothing arrives. None while it is busy."""
 
     def watch(self, now: float) -> None:
-        """Enforce time limits. Called every second or so with the event loop's time."""
+        """Enforce time limits. Called about once a second with the event loop's time."""
 
     def shutdown(self) -> None:
-        """Finish what has begun, then close."""
+        """Finish the requests in progress, then close."""
 
 
 class Listener:
     """Accepts connections, keeps their number within limits, and shuts them down.
 
-    `connect` makes a connection; it gets the function to call with it in `connection_lost`. `rejected` counts rejected
-    and evicted connections by reason: "limit", "address" or "evicted". `refusal` makes the bytes that a rejected caller
-    is sent; it gets none over TLS.
+    `connect` creates a connection; its argument is the function that `connection_lost` must call with the connection.
+    `rejected` counts rejected and evicted connections by reason: "limit", "address" or "evicted". `refusal` returns the
+    bytes to send to a rejected caller; over TLS nothing is sent.
     """
 
     def __init__(
@@ -82,14 +83,14 @@ class Listener:
         self._connections: dict[Connection, str] = {}  # to the peer's address
         self._handshakes: dict[Connection, tuple[socket.socket, asyncio.Task[None]]] = {}  # the longest first
         self._addresses: Counter[str] = Counter()
-        self._deferred = 0  # accepted connections that wait for room
+        self._deferred = 0  # accepted connections that wait for a place
         self._closed = 0
         self._reasons: Counter[str] = Counter()  # since they were last logged
         self._shutting_down = False
 
     @property
     def busy(self) -> bool:
-        """Whether connections are being set up that may make room within a turn, so that the next one should wait."""
+        """Whether setups in progress may free a place within a turn, so that the next connection should wait."""
         free = self._max_connections - len(self._connections) + len(self._handshakes)
         setups = self._tls is None and 0 < len(self._handshakes) >= min(_MAX_SETUPS, free)
         return setups or self._deferred > 0
@@ -97,7 +98,7 @@ class Listener:
     def accept(self, accepted: socket.socket, *, turns: int = _ROOM_TURNS) -> None:
         """Serve an accepted connection, or reject it if a limit is reached.
 
-        At the limit it waits for so many turns of the event loop, in which connections that their peers have closed go.
+        At the limit, it first waits `turns` turns of the event loop for connections that their peers have closed.
         """
         if turns and len(self._connections) >= self._max_connections:
             self._deferred += turns == _ROOM_TURNS
@@ -107,7 +108,7 @@ class Listener:
         accepted.setblocking(False)
         try:
             address = self._address(accepted)
-        except OSError:  # the peer has gone
+        except OSError:  # the peer has disconnected
             accepted.close()
             self._closed += 1
             return
@@ -122,7 +123,7 @@ class Listener:
             self._handshakes[connection] = accepted, self._loop.create_task(self._set_up(connection, accepted))
 
     def watch(self, now: float) -> None:
-        """Enforce the time limits of every connection, and log rejections. Call it every second or so."""
+        """Enforce the time limits of every connection and log rejections. Call it about once a second."""
         for connection in self._established():
             connection.watch(now)
         if self._reasons:
@@ -130,12 +131,12 @@ class Listener:
             self._reasons.clear()
 
     def take_closed(self) -> int:
-        """The number of connections that have closed since the last call."""
+        """Return the number of connections that have closed since the last call."""
         closed, self._closed = self._closed, 0
         return closed
 
     async def close(self, grace: float) -> None:
-        """Shut down every connection, also those that are accepted meanwhile; after `grace` seconds abort the rest."""
+        """Shut down every connection, including new ones. Abort those that remain after `grace` seconds."""
         self._shutting_down = True
         for connection in self._established():
             connection.shutdown()
@@ -149,7 +150,7 @@ class Listener:
         self.abort()
 
     def abort(self) -> None:
-        """Close every connection at once, those in a handshake as well."""
+        """Close every connection at once, including those in a handshake."""
         for connection in list(self._connections):
             self._abort(connection)
 
@@ -157,14 +158,14 @@ class Listener:
         return [connection for connection in self._connections if connection not in self._handshakes]
 
     def _address(self, accepted: socket.socket) -> str:
-        """The peer's address if there is a limit for it; empty if not, and for Unix sockets. Raises `OSError`."""
+        """Return the peer's address, or an empty string for Unix sockets and without a limit. Raises `OSError`."""
         if not self._max_per_address or accepted.family == socket.AF_UNIX:
             return ""
         address: str = accepted.getpeername()[0]
         return address
 
     def _has_room(self) -> bool:
-        """Whether one more connection fits. At the limit, idle ones are evicted, or else the longest handshake."""
+        """Whether one more connection fits. At the limit, evicts idle connections, or else the longest handshake."""
         if len(self._connections) < self._max_connections:
             return True
         evicted = self._longest_idle(1 + self._max_connections // _EVICTED_PART) or list(self._handshakes)[:1]
@@ -174,7 +175,7 @@ class Listener:
         return bool(evicted)
 
     def _longest_idle(self, count: int) -> list[Connection]:
-        """Idle connections, the first to time out first. Unread bytes may be a request, so those do not count."""
+        """Return up to `count` idle connections, the next to time out first. Unread bytes can be a request."""
         idle: dict[int, tuple[float, int, Connection]] = {}
         for connection in self._established():
             if (until := connection.idle_until) is not None:
@@ -210,7 +211,7 @@ class Listener:
             }
         try:
             await self._loop.connect_accepted_socket(lambda: cast(asyncio.Protocol, connection), accepted, **options)
-        except OSError:  # of TLS too: the handshake failed or timed out
+        except OSError:  # includes TLS errors: the handshake failed or timed out
             accepted.close()
             self._remove(connection)
         finally:

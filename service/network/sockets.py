@@ -1,4 +1,4 @@
-"""The sockets that the service listens on: of TCP, or Unix domain sockets for callers on the same machine."""
+"""The listening sockets: TCP, or Unix domain sockets for callers on the same machine."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from sentiment_conv1d.service.errors import StartupError
 
 _BACKLOG = 2048
 
-#: Owner and group may connect to a Unix domain socket, whatever the umask.
+#: The mode of a Unix domain socket, whatever the umask: owner and group can connect.
 _MODE = 0o660
 
-#: A filter that drops segments with SYN and lets all others through, in the kernel's classic BPF: load the byte with
-#: the flags, test it, drop, keep.
+#: A filter in the kernel's classic BPF that drops segments with SYN: load the byte with the flags, test it, drop, keep.
 _SO_ATTACH_FILTER = 26
 _DROP_SYN = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x02, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF)
 
 
 class ListeningSocket:
-    """A bound socket, and its file if it is a Unix domain socket, which `with` closes and removes at the end."""
+    """A bound socket. Leaving its `with` block closes it, and removes the file of a Unix domain socket."""
 
     def __init__(self, bound: socket.socket, path: Path | None = None) -> None:
         self.socket = bound
@@ -44,7 +43,7 @@ class ListeningSocket:
         self.socket.close()
 
     def listen(self) -> None:
-        """Let callers connect. Raises `StartupError` if another process was faster."""
+        """Start to listen. Raises `StartupError` if another process listened first."""
         try:
             self.socket.listen(_BACKLOG)
         except OSError as error:
@@ -52,20 +51,20 @@ class ListeningSocket:
         self.socket.setblocking(False)
 
     def refuse(self) -> None:
-        """Let nobody else connect, while those who have can still be accepted.
+        """Refuse new connections. Connections in the queue can still be accepted.
 
-        Closing the socket resets the connections in its queue, and one may come after any look that found it empty.
+        Closing the socket would reset the connections in its queue, and one can arrive after any check of the queue.
         """
         self._remove()
         if self._path is None:
             program = ctypes.create_string_buffer(_DROP_SYN)
-            with suppress(OSError):  # where the kernel has no such filter
+            with suppress(OSError):  # the kernel does not support filters
                 self.socket.setsockopt(
                     socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(program))
                 )
 
     def describe(self, scheme: str, host: str) -> str:
-        """Where callers connect, as a URL where there is one."""
+        """Return the address that callers connect to, as a URL if possible."""
         if self._path is not None:
             return f"unix:{self._path} ({scheme})"
         shown = f"[{host}]" if ":" in host else host
@@ -74,16 +73,16 @@ class ListeningSocket:
     def _remove(self) -> None:
         if self._path is not None and self._file is not None:
             with suppress(OSError):
-                if os.path.samestat(self._path.stat(), self._file):  # else a later server has put its own there
+                if os.path.samestat(self._path.stat(), self._file):  # otherwise a later server has created its own
                     self._path.unlink()
 
 
 def bind(host: str, port: int, purpose: str = "") -> ListeningSocket:
-    """A port of TCP that does not listen yet. Raises `StartupError` if the address is taken or none of ours."""
+    """Bind a TCP port without listening. Raises `StartupError` if the address is in use or not local."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # the second for a name that no name could be
+    except (OSError, UnicodeError) as error:  # UnicodeError: the host cannot be a name
         reason = error.strerror if isinstance(error, OSError) else error
         raise StartupError(f"cannot listen on {host}:{port}{purpose}: {reason}") from error
     try:
@@ -96,9 +95,9 @@ def bind(host: str, port: int, purpose: str = "") -> ListeningSocket:
 
 
 def bind_unix(path: Path) -> ListeningSocket:
-    """A Unix domain socket that does not listen yet.
+    """Bind a Unix domain socket without listening.
 
-    The file of a server that is gone is replaced. Raises `StartupError` if the path is taken or will not do.
+    Replaces the socket file of a server that no longer runs. Raises `StartupError` if the path is in use or invalid.
     """
     bound = socket.socket(socket.AF_UNIX)
     try:
@@ -113,7 +112,7 @@ def bind_unix(path: Path) -> ListeningSocket:
 
 
 def _is_stale(path: Path) -> bool:
-    """Whether the socket of a server that is gone lies there. Raises `OSError` if anything else does."""
+    """Whether the path is the socket of a server that no longer runs. Raises `OSError` if it is anything else."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise OSError(errno.ENOTSOCK, "it exists and is not a socket")
@@ -126,5 +125,5 @@ def _is_stale(path: Path) -> bool:
         except ConnectionRefusedError:
             return True
         except BlockingIOError:
-            pass  # so many callers wait
+            pass  # its queue is full
     raise OSError(errno.EADDRINUSE, "another process listens on it")

@@ -1,4 +1,4 @@
-"""Shares each turn of the event loop among the connections that have something to be read."""
+"""Shares each turn of the event loop among the connections that have received bytes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import Protocol
 
-#: Seconds of one turn of the event loop in which bytes are parsed.
+#: Seconds of parsing per turn of the event loop.
 _TURN_SECONDS = 0.002
 
-#: Seconds of those for one connection: its first share, which is enough for some calls, and all others.
+#: Seconds of these per connection: its first share, which is enough for some calls, and every later share.
 _SHARES = (0.0001, 0.001)
 
-#: Bytes above which a connection waits for its second share at once.
+#: A connection that has received more bytes waits for its second share at once.
 _FEW_BYTES = 4096
 
 
@@ -22,27 +22,27 @@ class Reader(Protocol):
     """A connection that has received bytes."""
 
     def read(self, until: float) -> bool:
-        """Parse bytes until that time of `perf_counter`; returns whether there may be more."""
+        """Parse bytes until `until`, a time of `perf_counter`. Returns whether there may be more."""
 
 
 class Turns:
-    """Bounds the time that parsing takes in one turn, whatever arrives and however many connections send it.
+    """Bounds the time that parsing takes per turn, whatever arrives and however many connections send it.
 
-    A connection reads at once if there is time in this turn. One that has more to read than its share, or has received
-    many bytes, waits behind the others, so that a caller with a single request does not wait for all that many
+    A connection is read at once if this turn has time left. A connection that exceeds its share, or has received many
+    bytes, waits behind the others, so that a caller with a single request does not wait for everything that other
     connections have sent.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: tuple[deque[Reader], ...] = tuple(deque() for _ in _SHARES)  # by their next share
-        self._until: float | None = None  # of this turn, once somebody has read in it
-        self._context = copy_context()  # so that calls do not begin in that of another one
+        self._until: float | None = None  # the end of this turn's time, once a connection was read in it
+        self._context = copy_context()  # so that a call does not start in the context of another call
 
     def read(self, reader: Reader, received: int) -> bool:
-        """Have a connection read what it has received, a number of bytes, now or in a later turn.
+        """Let a connection parse the `received` bytes, now or in a later turn.
 
-        Returns whether it has read all of it.
+        Returns whether it has parsed all of them.
         """
         now = perf_counter()
         until = self._begin(now) if self._until is None else self._until
@@ -63,14 +63,14 @@ class Turns:
             return
         until = self._begin(perf_counter())
         for share, readers in enumerate(self._waiting):
-            if share and readers:  # one in any case, so that it comes to its end
+            if share and readers:  # always one, so that every connection makes progress
                 self._give(share, readers.popleft(), until)
         for share, readers in enumerate(self._waiting):
             while readers and perf_counter() < until:
                 self._give(share, readers.popleft(), until)
 
     def _give(self, share: int, reader: Reader, until: float) -> bool:
-        """Let a connection have a share; returns whether it has more to read."""
+        """Give a connection one share. Returns whether it has more to read."""
         more = reader.read(min(until, perf_counter() + _SHARES[share]))
         if more:
             self._waiting[min(share + 1, len(_SHARES) - 1)].append(reader)

@@ -1,15 +1,15 @@
-// Elements by hand. What goes into them is text, never markup.
+// Creates elements. Strings become text, never markup.
 
 export const byId = (id) => document.getElementById(id);
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes and children; a string among them is text. */
+/** Create an element with attributes and children. String children become text. */
 export function make(name, attributes = {}, ...children) {
   return dress(document.createElement(name), attributes, children);
 }
 
-/** The same in SVG. */
+/** Create an SVG element. */
 export function draw(name, attributes = {}, ...children) {
   return dress(document.createElementNS(SVG, name), attributes, children);
 }
@@ -20,7 +20,7 @@ function dress(element, attributes, children) {
   return element;
 }
 
-/** A table with a head; the columns at `quantities` are aligned as numbers. */
+/** Fill a table with a head and rows. The columns at `quantities` are aligned as numbers. */
 export function fillTable(table, head, rows, quantities = []) {
   const kind = (column) => (quantities.includes(column) ? { class: "quantity" } : {});
   table.replaceChildren(
@@ -30,7 +30,7 @@ export function fillTable(table, head, rows, quantities = []) {
   );
 }
 
-/** A formula: strings, with { sub: "…" } below the line, { sup: "…" } above it and { size: "…" } beside it. */
+/** Fill a formula with strings, { sub: "…" } for subscripts, { sup: "…" } for superscripts and { size: "…" } for sizes. */
 export function formula(element, ...parts) {
   element.replaceChildren(...parts.map((part) => {
     if (typeof part === "string") return part;

@@ -1,17 +1,17 @@
-// Numbers as people read them.
+// Formats numbers for people.
 
 const grouped = new Intl.NumberFormat("en");
 
-/** 5000 as 5,000. */
+/** Format 5000 as 5,000. */
 export const count = (number) => grouped.format(number);
 
-/** With a sign and a true minus. */
+/** Format with a sign, and with a real minus sign. */
 export const signed = (number, digits = 4) => (number < 0 ? "\u2212" : "+") + Math.abs(number).toFixed(digits);
 
-/** Without a plus. */
+/** Format without a plus sign. */
 export const plain = (number, digits = 4) => (number < 0 ? "\u2212" : "") + Math.abs(number).toFixed(digits);
 
-/** A probability as a percentage; never 100 % or 0 % unless it is just that. */
+/** Format a probability as a percentage. Shows 100 % or 0 % only if it is exact. */
 export function percent(probability) {
   for (let digits = 1; digits < 7; digits++) {
     const text = (100 * probability).toFixed(digits);
@@ -23,5 +23,5 @@ export function percent(probability) {
 /** 1 word, 2 words. */
 export const several = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-/** The class of a number that speaks for or against. */
+/** The CSS class of a number, by its sign. */
 export const side = (number) => (number < 0 ? "negative-number" : "positive-number");

@@ -1,6 +1,6 @@
-// Canvases: heat maps and bars, in the colours of the style sheet.
+// Draws heat maps and bars on canvases, in the colours of the style sheet.
 
-/** The colours of the moment, as [red, green, blue]. */
+/** The current colours, as [red, green, blue]. */
 export function palette() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => {
@@ -13,7 +13,7 @@ export function palette() {
 
 export const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blue} / ${alpha})`;
 
-/** A canvas made ready for its size on the screen. Coordinates are CSS pixels. */
+/** Prepare a canvas for its size on the screen. Coordinates are CSS pixels. */
 export function prepare(canvas) {
   const { width, height } = canvas.getBoundingClientRect();
   const ratio = window.devicePixelRatio || 1;
@@ -25,20 +25,20 @@ export function prepare(canvas) {
   return { context, width, height };
 }
 
-/** The largest absolute value, but for the few that stand out: they would leave everything else pale. */
+/** The 99.5th percentile of the absolute values: outliers would leave everything else pale. */
 export function scaleOf(values) {
   const sizes = Float32Array.from(values, Math.abs).sort();
   return sizes[Math.floor(0.995 * (sizes.length - 1))] || sizes.at(-1) || 1;
 }
 
-/** Between the colour of zero and that of the sign. */
+/** Interpolate between the colour of zero and the colour of the sign. */
 export function colour(colours, value, scale) {
   const strength = Math.min(1, Math.abs(value) / scale) ** 0.75;
   const end = value < 0 ? colours.negative : colours.positive;
   return colours.neutral.map((channel, place) => Math.round(channel + (end[place] - channel) * strength));
 }
 
-/** A picture of a matrix, one pixel a number: `at(column, row)` gives it. */
+/** Draw a matrix with one pixel per number, which `at(column, row)` returns. */
 export function picture(columns, rows, at, scale, colours) {
   const canvas = document.createElement("canvas");
   canvas.width = columns;
@@ -62,7 +62,7 @@ export function picture(columns, rows, at, scale, colours) {
   return canvas;
 }
 
-/** A frame that is seen on any colour. */
+/** Draw a frame that is visible on any colour. */
 export function frame(context, colours, x, y, width, height) {
   context.lineWidth = 4;
   context.strokeStyle = css(colours.halo, 0.85);
@@ -72,7 +72,7 @@ export function frame(context, colours, x, y, width, height) {
   context.strokeRect(x, y, width, height);
 }
 
-/** Bars from a common zero line; `shade(index)` gives the colour, `marked` the index of one that is pointed at. */
+/** Draw bars from a common zero line. `shade(index)` returns the colour, and `marked` is the index of a bar to point at. */
 export function bars(canvas, values, shade, marked = -1) {
   const { context, width, height } = prepare(canvas);
   const colours = palette();
@@ -99,7 +99,7 @@ export function bars(canvas, values, shade, marked = -1) {
   }
 }
 
-/** Call `render` when a canvas changes its size or the colours change. */
+/** Call `render` when a canvas changes its size or the colour scheme changes. */
 export function keepDrawn(elements, render) {
   const observer = new ResizeObserver(() => render());
   elements.forEach((element) => observer.observe(element));

@@ -1,4 +1,4 @@
-// The page: what is typed goes to the service, what comes back is shown.
+// The page: sends what is typed to the service and shows the answers.
 
 import { byId, make } from "./dom.js";
 import { percent } from "./format.js";
@@ -8,20 +8,20 @@ import { markWords, showExplanation, showFilters, showPrediction, walkWithKeys }
 import { SAMPLES } from "./samples.js";
 import { get, Newest, post, rememberKey, Trouble } from "./service.js";
 
-const TYPING = 140; // milliseconds without a key before the service is asked
-const SETTLED = 450; // and before it is asked for everything
-const SPOKEN = 1000; // and before a screen reader hears of it
+const TYPING = 140; // milliseconds without a key press before the service is asked
+const SETTLED = 450; // and before it is asked for all numbers
+const SPOKEN = 1000; // and before a screen reader announces the label
 
 const NO_EXPLANATION =
-  "There is no exact explanation for this model: it is no embedding with convolutions straight after it, max pooling and dense layers in float32. Its label and probability are above.";
+  "There is no exact explanation for this model, because it does not consist of an embedding, convolutions directly after it, max pooling and dense layers in float32. Its label and probability are above.";
 
 const explaining = new Newest();
 const inspecting = new Newest();
 const filtering = new Newest();
 
-let models = null; // that are loaded
-let answered = null; // the text that is explained on the page, and its explanation
-let inspected = null; // the text whose way is shown
+let models = null; // the loaded models
+let answered = null; // the text explained on the page, and its explanation
+let inspected = null; // the text whose steps are shown
 let spoken = 0;
 
 function ask(milliseconds = TYPING) {
@@ -44,7 +44,7 @@ function ask(milliseconds = TYPING) {
   }, (trouble) => showTrouble(trouble, () => ask(0)));
 }
 
-/** The explanation, or the bare prediction where the model has none. */
+/** The explanation, or only the prediction if the model has no explanation. */
 async function explain(text, signal) {
   if (!models) showModels(models = (await get("v1/models", signal)).models);
   if (models.some((model) => model.explainable)) {
@@ -58,14 +58,14 @@ async function explain(text, signal) {
   return { prediction: await post("v1/predict", { text }, signal), explanation: null };
 }
 
-/** The label whose logit an explanation is about. */
+/** The label whose logit is explained. */
 function explained({ label, prediction }) {
   const { name, version } = prediction.model;
   const model = models.find((each) => each.name === name && each.version === version);
   return model?.activation === "softmax" ? label : Object.keys(prediction.probabilities)[1];
 }
 
-/** Ask for all numbers, a megabyte of them, once somebody is there to see them. */
+/** Request all numbers, about a megabyte, when the section is near the viewport. */
 function inspectSoon(milliseconds = 0) {
   if (!answered || !nearReading || inspected === answered.text) return;
   const { text } = answered;

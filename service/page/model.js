@@ -1,4 +1,4 @@
-// "The model": what is loaded, and what its manifest says of it.
+// "The model": the loaded models, and the contents of their manifests.
 
 import { byId, draw, make } from "./dom.js";
 import { count, several } from "./format.js";
@@ -12,10 +12,10 @@ const NAMES = {
   expected_calibration_error: "Calibration error",
 };
 
-// Metrics of which more is worse.
+// Metrics for which lower is better.
 const COSTS = new Set(["log_loss", "brier", "expected_calibration_error"]);
 
-/** Every loaded model. */
+/** Show every loaded model. */
 export function showModels(models) {
   byId("model-note").hidden = true;
   byId("models").replaceChildren(...models.flatMap((model) => [
@@ -31,19 +31,19 @@ function facts(model) {
   const rows = [
     ["Labels", model.labels.join(", ")],
     ["Published", model.created.slice(0, 10)],
-    ["Reads at most", several(model.max_tokens, "id")],
+    ["Longest input", several(model.max_tokens, "id")],
     ["Vocabulary", several(model.vocabulary_size, "id")],
-    ["Filters are wide", model.convolution_widths.length ? `${model.convolution_widths.join(", ")} words` : "none: it is not of the Conv1D family"],
-    ["Computed in", model.precision],
+    ["Filter widths", model.convolution_widths.length ? `${model.convolution_widths.join(", ")} words` : "none: not a model of the Conv1D family"],
+    ["Precision", model.precision],
     ["Runs on", model.execution_provider],
     ...(how ? [["Trained with", `${how.optimizer}, ${several(how.epochs, "epoch")}, batches of ${how.batch_size}, seed ${how.seed}`]] : []),
-    ["Made with", Object.entries(model.libraries).map(([name, version]) => `${name} ${version}`).join(", ") || "unknown"],
+    ["Libraries", Object.entries(model.libraries).map(([name, version]) => `${name} ${version}`).join(", ") || "unknown"],
   ];
   return make("dl", { class: "facts" }, ...rows.map(([title, value]) => make("div", {}, make("dt", {}, title), make("dd", {}, value))));
 }
 
 function measured(metrics) {
-  return make("p", {}, `Measured on ${metrics.measured_on}${metrics.measured_on.includes(count(metrics.examples)) ? "" : `, ${several(metrics.examples, "example")}`}, with the network that is served.`);
+  return make("p", {}, `Measured on ${metrics.measured_on}${metrics.measured_on.includes(count(metrics.examples)) ? "" : `, ${several(metrics.examples, "example")}`}, with the network that this service runs.`);
 }
 
 function plots(model) {
@@ -52,8 +52,8 @@ function plots(model) {
     const values = Object.entries(model.metrics.values);
     const good = values.filter(([name]) => !COSTS.has(name));
     const bad = values.filter(([name]) => COSTS.has(name));
-    if (good.length) all.push(plot("The more the better", good.map(([name, value]) => [NAMES[name] ?? name, value, value.toFixed(4)]), 1));
-    if (bad.length) all.push(plot("The less the better", bad.map(([name, value]) => [NAMES[name] ?? name, value, value.toFixed(4)]), Math.max(1, ...bad.map(([, value]) => value))));
+    if (good.length) all.push(plot("Higher is better", good.map(([name, value]) => [NAMES[name] ?? name, value, value.toFixed(4)]), 1));
+    if (bad.length) all.push(plot("Lower is better", bad.map(([name, value]) => [NAMES[name] ?? name, value, value.toFixed(4)]), Math.max(1, ...bad.map(([, value]) => value))));
   }
   if (model.configuration) {
     const parts = parameters(model);
@@ -64,12 +64,12 @@ function plots(model) {
     const worst = new Map();
     for (const { against, largest_difference: difference } of model.parity) worst.set(against, Math.max(worst.get(against) ?? 0, difference));
     const rows = [...worst].map(([against, value]) => [`against ${against}`, value, value.toExponential(1)]);
-    all.push(plot("Largest difference of an answer when it was published", rows, Math.max(...worst.values()) || 1));
+    all.push(plot("Largest difference between answers, checked before publication", rows, Math.max(...worst.values()) || 1));
   }
   return all;
 }
 
-/** The weights and biases of a network as `model.network` builds it. */
+/** The numbers of weights and biases of a network that `model.network` builds. */
 function parameters(model) {
   const { embedding_width: size, convolutions, hidden_width: hidden } = model.configuration;
   const filters = convolutions.reduce((sum, each) => sum + each.filters, 0);
@@ -82,7 +82,7 @@ function parameters(model) {
   ];
 }
 
-/** Rows of [name, value, shown value] as bars from 0 to `full`. */
+/** Draw rows of [name, value, shown value] as bars from 0 to `full`. */
 function plot(title, rows, full) {
   const height = 30 + rows.length * 44;
   const picture = draw("svg", { class: "plot", viewBox: `0 0 400 ${height}`, role: "img", "aria-label": `${title}. ${rows.map(([name, , text]) => `${name}: ${text}`).join("; ")}.` });

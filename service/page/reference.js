@@ -1,8 +1,8 @@
-// The reference of all routes: Swagger UI over the OpenAPI document.
+// The API reference: Swagger UI with the OpenAPI document.
 
 window.SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#reference",
-  supportedSubmitMethods: [], // the page at / is for trying
-  validatorUrl: null, // another host
+  supportedSubmitMethods: [], // use the page at / to try the service
+  validatorUrl: null, // it is on another host
 });

@@ -1,9 +1,9 @@
-// "Try it": the decision, the words with their shares, and the sum that they make.
+// "Try it": the prediction, the words with their shares, and their sum.
 
 import { byId, fillTable, make } from "./dom.js";
 import { count, percent, plain, several, side, signed } from "./format.js";
 
-// Characters of the part that was not read, of which there may be a million.
+// Characters that are shown of the part that the model did not read.
 const UNREAD = 400;
 
 let words = [];
@@ -28,7 +28,7 @@ export function showPrediction(prediction) {
   ].filter(Boolean).join(" · ");
 }
 
-/** The text with its words, each as strong in colour as its share of the logit of `target`; `onTake(index)` when one is chosen. */
+/** Show the text, with each word coloured by its share of the logit of `target`. Calls `onTake(index)` when a word is chosen. */
 export function showExplanation(text, explanation, target, onTake) {
   const characters = Array.from(text); // offsets count characters, JavaScript's strings count halves of some
   const largest = Math.max(...explanation.words.map((word) => Math.abs(word.share)), 1e-12);
@@ -61,7 +61,7 @@ export function showExplanation(text, explanation, target, onTake) {
     return button;
   });
   parts.push(characters.slice(end).join(""));
-  byId("words").replaceChildren(...(words.length ? parts : ["There is no word here. The model reads its start mark alone."]));
+  byId("words").replaceChildren(...(words.length ? parts : ["There are no words. The model reads only the start id."]));
   taken = 0;
   words[0]?.setAttribute("tabindex", 0);
   const strongest = explanation.words.reduce((best, word) => (Math.abs(word.share) > Math.abs(best?.share ?? 0) ? word : best), null);
@@ -75,7 +75,7 @@ function read(word, target) {
   const direction = word.share < 0 ? "against" : "for";
   byId("readout").replaceChildren(
     make("b", {}, `\u201c${word.text}\u201d`), " adds ", make("b", { class: side(word.share) }, signed(word.share)),
-    `: it speaks ${direction} ${target}. ${word.known ? `Its id is ${count(word.id)}.` : "The model does not know this word, only that a rare one stands here."}`);
+    `, ${direction} ${target}. ${word.known ? `Its id is ${count(word.id)}.` : "The model does not know this word: all unknown words have the same id."}`);
 }
 
 function showSum(explanation, target) {
@@ -86,10 +86,10 @@ function showSum(explanation, target) {
     box(explanation.bias, "constant"), make("i", {}, "="), box(explanation.logit, `logit of ${target}`));
 }
 
-/** The strongest filters with the words beneath them; `onWatch(filter)` shows one as it slides. */
+/** Show the strongest filters with the words beneath them. Calls `onWatch(filter)` to show one as it slides. */
 export function showFilters(text, explanation, onWatch) {
   const characters = Array.from(text);
-  fillTable(byId("filters"), ["fits best on", "how well", "weight", "moves the logit by", "filter"],
+  fillTable(byId("filters"), ["best match", "value", "weight", "moves the logit by", "filter"],
     explanation.filters.map((each) => {
       const watch = make("button", { type: "button", "aria-label": `Watch filter ${each.index} of width ${each.width} slide` }, `${each.width} wide, no. ${each.index}`);
       watch.addEventListener("click", () => onWatch(each));
@@ -102,7 +102,7 @@ export function showFilters(text, explanation, onWatch) {
     }), [1, 2, 3]);
 }
 
-/** Mark words as those beneath the filter. */
+/** Mark the words beneath the filter. */
 export function markWords(first, last) {
   words.forEach((word, index) => word.classList.toggle("marked", index >= first && index <= last));
 }
@@ -113,7 +113,7 @@ function take(index) {
   words[taken]?.setAttribute("tabindex", 0);
 }
 
-/** One stop for the tab key; arrows, Home and End walk through the words. */
+/** Make the words one tab stop; arrow keys, Home and End move between them. */
 export function walkWithKeys() {
   byId("words").addEventListener("keydown", (event) => {
     const step = { ArrowRight: taken + 1, ArrowDown: taken + 1, ArrowLeft: taken - 1, ArrowUp: taken - 1, Home: 0, End: words.length - 1 }[event.key];

@@ -1,8 +1,8 @@
-// The service's routes, what can go wrong on the way to them, and the one request that still counts.
+// Requests to the service, their errors, and cancellation of outdated requests.
 
 const KEY = "api-key";
 
-/** A request without an answer that can be used. `retryAfter` is in seconds, or null. */
+/** A request that failed. `retryAfter` is in seconds, or null. */
 export class Trouble extends Error {
   constructor(message, { status = 0, code = "", retryAfter = null } = {}) {
     super(message);
@@ -29,7 +29,7 @@ async function ask(path, { headers = {}, ...request }) {
     document = await response.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Trouble(response ? "The answer broke off on its way." : "The service cannot be reached.", { status: response?.status });
+    throw new Trouble(response ? "The connection was lost during the answer." : "The service cannot be reached.", { status: response?.status });
   }
   if (response.ok) return document;
   const { code, message } = document.error ?? {};
@@ -43,18 +43,18 @@ async function ask(path, { headers = {}, ...request }) {
 function explain(status, message) {
   const said = message ? ` The service says: ${message}` : "";
   if (status === 401) return sessionStorage.getItem(KEY) ? "The service does not know this API key." : "The service asks for an API key.";
-  if (status === 413) return `The text is longer than the service takes.${said}`;
+  if (status === 413) return `The text is longer than the service allows.${said}`;
   if (status === 429 || status === 503) return `The service is busy at the moment.${said}`;
   if (status === 504) return "The service took too long.";
   return message ?? `The service answered with status ${status}.`;
 }
 
-/** Of several requests only the newest counts: the ones before it are called off, and their answers dropped. */
+/** Runs only the newest of several requests: it cancels the earlier ones and drops their answers. */
 export class Newest {
   #controller = new AbortController();
   #timer = 0;
 
-  /** Run `work(signal)` after a moment in which nothing newer came; its result goes to `done`, its trouble to `failed`. */
+  /** Run `work(signal)` after a delay without a newer call. Its result goes to `done`, its `Trouble` to `failed`. */
   run(milliseconds, work, done, failed) {
     this.stop();
     const controller = (this.#controller = new AbortController());

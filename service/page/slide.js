@@ -1,6 +1,6 @@
-// Where the filter is: it plays, pauses, steps and is dragged. Knows no element.
+// The position of the filter: play, pause, step and drag. Independent of the page's elements.
 
-// Seconds from the first word to the last, and words a second at least and at most.
+// Seconds from the first word to the last, and the lowest and highest number of words per second.
 const SECONDS = 10;
 const SLOWEST = 2.5;
 const FASTEST = 45;
@@ -9,9 +9,9 @@ export class Slide {
   #playing = false;
   #before = 0;
 
-  /** `moved(place)` is called at every move, `changed(playing)` when it starts and when it stops. */
+  /** Calls `moved(place)` at every move, and `changed(playing)` at every start and stop. */
   constructor(moved, changed) {
-    this.place = 0; // between two positions while it plays
+    this.place = 0; // can lie between two positions while it plays
     this.last = 0;
     this.first = 0;
     this.moved = moved;
@@ -22,7 +22,7 @@ export class Slide {
     return this.#playing;
   }
 
-  /** Positions from 0 to `last`; it plays from `first`, where the words begin. */
+  /** Set the positions to 0 … `last`. Playing starts at `first`, where the words begin. */
   reset(last, first, place) {
     this.pause();
     this.last = last;

@@ -1,1 +1,1 @@
-"""The processes of the service: server, supervisor, workers, and the messages between them."""
+"""The processes of the service: server, supervisor, workers, and their messages."""

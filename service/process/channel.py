@@ -1,6 +1,6 @@
-"""What the supervisor and a worker tell each other, over a pair of Unix sockets.
+"""Messages between the supervisor and a worker, over a pair of Unix sockets.
 
-Every message is one packet of JSON. A file descriptor may come with it: of a connection, or of a version's files.
+Every message is one packet of JSON. It can carry a file descriptor: of a connection, or of a snapshot.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from typing import Any
 
 import orjson
 
-#: No message is longer: names and error messages are cut to fit.
+#: The longest message: names and error messages are cut to fit.
 _MAX_BYTES = 64 * 1024
 
 
 class ChannelClosed(Exception):
-    """The other process is gone."""
+    """The other process has closed its end."""
 
 
 class Channel:
-    """One end."""
+    """One end of a channel."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._end.setblocking(False)
 
     def fileno(self) -> int:
-        """For selectors and event loops."""
+        """Return the descriptor, for selectors and event loops."""
         return self._end.fileno()
 
     def send(self, kind: str, descriptor: int | None = None, **fields: Any) -> None:
-        """Send a message, a descriptor with it if there is one. Raises `ChannelClosed`, `BlockingIOError` if full.
+        """Send a message, optionally with a descriptor. Raises `ChannelClosed`, or `BlockingIOError` if it is full.
 
-        It is full as well while as many descriptors are on their way as this process may have files open.
+        The channel is also full while as many descriptors are in transit as this process can have open files.
         """
         packet = orjson.dumps({"kind": kind} | fields)
         try:
@@ -46,7 +46,7 @@ class Channel:
             raise ChannelClosed from error
 
     def receive(self) -> tuple[dict[str, Any], int | None] | None:
-        """The next message and its descriptor, which is the caller's to close, None if there is no message yet.
+        """Return the next message and its descriptor, which the caller must close, or None if no message has arrived.
 
         Raises `ChannelClosed`.
         """
@@ -62,11 +62,11 @@ class Channel:
         return message, descriptors[0] if descriptors else None
 
     def close(self) -> None:
-        """Let go of this end, which the other notices."""
+        """Close this end, which the other end notices."""
         self._end.close()
 
 
 def pair() -> tuple[Channel, Channel]:
-    """Both ends."""
+    """Return both ends of a new channel."""
     first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return Channel(first), Channel(second)

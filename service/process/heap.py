@@ -1,7 +1,7 @@
-"""Memory that has been freed, and its return to the kernel.
+"""Returns freed memory to the kernel.
 
-A batch of a thousand texts, or a thousand connections, is thousands of small blocks. Freed, they lie between others and
-glibc keeps the pages that they were on: a worker that had 463 MB of them in use keeps about as much, and needs 109.
+A batch of a thousand texts, or a thousand connections, is thousands of small blocks. When they are freed, other blocks
+lie between them, and glibc keeps their pages: a worker that used 463 MB keeps about as much, although it needs 109 MB.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-#: Resident bytes above those of an idle worker from which pages are returned, which takes milliseconds.
+#: Pages are returned, which takes milliseconds, if the resident bytes exceed those of an idle worker by this much.
 _EXCESS_BYTES = 16 * 1024 * 1024
 
-#: Seconds between two attempts.
+#: Seconds between two trims.
 _SECONDS = 3.0
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others have no need of it, or no means
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
 
 
 def resident_bytes() -> int:
-    """The resident memory of this process; proc_pid_statm(5)."""
+    """Return the resident memory of this process; proc_pid_statm(5)."""
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE_BYTES
 
 
 class Heap:
-    """The heap of a worker, made when it is idle."""
+    """The heap of a worker. Create it while the worker is idle."""
 
     def __init__(self, resident: Callable[[], int] = resident_bytes) -> None:
         self._resident = resident
@@ -37,10 +37,10 @@ class Heap:
         self._trimmed = 0.0
 
     def trim(self, now: float, *, idle: bool) -> None:
-        """Return free pages if there may be many. Called every second or so with the event loop's time.
+        """Return free pages if there may be many. Called about once a second with the event loop's time.
 
-        In an idle worker the garbage in cycles is freed first. Python's own collector waits until the number of objects
-        has grown by a quarter since its last full collection, which after a peak takes a long time.
+        In an idle worker it first collects garbage cycles. Python's own collector waits until the number of objects has
+        grown by a quarter since its last full collection, which takes a long time after a peak.
         """
         if _trim is None or now - self._trimmed < _SECONDS or self._resident() - self._idle < _EXCESS_BYTES:
             return

@@ -1,4 +1,4 @@
-"""How many files and connections a process may have open."""
+"""Raises the limit of open files to the number of connections."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from sentiment_conv1d.service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: Files of a process that are no connections: the runtime's, the models', the pipes between processes. A worker on a
-#: CPU has about twenty. The others are for GPUs and for what is open for a moment: half of a low limit will do.
+#: Files other than connections: the runtime's, the models', the pipes between processes. A worker on a CPU has about
+#: twenty. The others are for GPUs and for files that are open briefly; half of a low limit is enough.
 _OTHERS = 128
 _LEAST = 64
 
-#: Files of the supervisor, which has one more for each worker.
+#: Files of the supervisor, plus one per worker.
 _SUPERVISOR = 32
 
 
 def make_room(settings: Settings, workers: int) -> Settings:
-    """Let this process and its children have as many connections as the settings allow.
+    """Raise the limit of open files to the connections that the settings allow.
 
-    Returns the settings, with fewer connections where the system does not let a process have as many, which is logged.
-    Raises `StartupError` where it allows too few to work with.
+    Returns the settings, with fewer connections if the system does not allow as many, and logs a warning then. Raises
+    `StartupError` if the system allows too few open files to work with.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     connections = settings.max_connections + settings.grpc_max_connections

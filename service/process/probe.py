@@ -1,7 +1,7 @@
-"""`python -m service.process.probe`: exit status 0 while the service on this machine is ready.
+"""`python -m service.process.probe`: exit status 0 if the service on this machine is ready.
 
-For container health checks, where no curl is at hand. It reads address, keys and certificate from the same variables as
-the service, and imports nothing but the standard library, so that a check costs little.
+For container health checks without curl. It reads address, keys and certificate from the same variables as the service,
+and imports only the standard library, so that a check is cheap.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ TIMEOUT = 2.0
 
 
 def main() -> int:
-    """Ask `/readyz`; returns 0 if it says ready, else 1 with the reason on standard error."""
+    """Request `/readyz`. Returns 0 if the service is ready, otherwise 1 with the reason on standard error."""
     try:
-        # Not urllib: it would ask a proxy that the environment names.
+        # urllib would use a proxy from the environment.
         connection = _connection()
         connection.request("GET", "/readyz", headers=_headers())
         answer = connection.getresponse()
@@ -36,16 +36,16 @@ def main() -> int:
 
 
 def _connection() -> HTTPConnection:
-    """To the service, over TLS if it speaks that. Then it must have the very certificate that lies in its file."""
+    """Connect to the service. With TLS, the service must have exactly the certificate in its file."""
     connection = HTTPConnection("localhost")
     connection.sock = _socket()
     certificate = os.environ.get("SENTIMENT_TLS_CERTIFICATE")
     if not certificate:
         return connection
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # it is not made for this address
+    context.check_hostname = False  # the certificate is not for this address
     context.load_verify_locations(certificate)
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it need not be its own authority
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate need not be self-signed
     if os.environ.get("SENTIMENT_TLS_CLIENT_CA") and not _is_true(os.environ.get("SENTIMENT_OPEN_HEALTH") or "true"):
         context.load_cert_chain(certificate, os.environ.get("SENTIMENT_TLS_KEY"))
     connection.sock = context.wrap_socket(connection.sock)
@@ -53,26 +53,26 @@ def _connection() -> HTTPConnection:
 
 
 def _socket() -> socket.socket:
-    """Connected to where the service listens; to the loopback address if it listens on all."""
+    """Connect to the service's address, or to the loopback address if it listens on all addresses."""
     if path := os.environ.get("SENTIMENT_UDS"):
         local = socket.socket(socket.AF_UNIX)
         local.settimeout(TIMEOUT)
         local.connect(path)
         return local
     host = os.environ.get("SENTIMENT_HOST") or "0.0.0.0"  # noqa: S104 - the service's default
-    with contextlib.suppress(ValueError):  # a name
+    with contextlib.suppress(ValueError):  # a host name
         if (address := ip_address(host)).is_unspecified:
             host = "127.0.0.1" if address.version == 4 else "::1"
     return socket.create_connection((host, _port()), TIMEOUT)
 
 
 def _is_true(value: str) -> bool:
-    """As pydantic reads it."""
+    """Read a boolean as pydantic does."""
     return value.strip().lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def _headers() -> dict[str, str]:
-    """The service's first API key, if it has any: health may be closed too."""
+    """Return the service's first API key, if it has one, because health can be closed."""
     keys = os.environ.get("SENTIMENT_API_KEYS", "").split(",")
     if path := os.environ.get("SENTIMENT_API_KEY_FILE"):
         keys += [line for line in Path(path).read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
@@ -81,7 +81,7 @@ def _headers() -> dict[str, str]:
 
 
 def _port() -> int:
-    """The service's port, by the variables that the service reads it from."""
+    """Return the service's port, from the same variables as the service."""
     given = (os.environ.get(name) for name in ("SENTIMENT_PORT", "AIP_HTTP_PORT", "PORT"))
     return int(next(filter(None, given), "8000"))
 

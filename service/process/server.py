@@ -1,4 +1,4 @@
-"""From settings to a running service, and down again."""
+"""Starts the service from its settings, and stops it."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
-    """Load, answer requests until SIGTERM or SIGINT, finish the running ones.
+    """Load the models, answer requests until SIGTERM or SIGINT, and finish the running requests.
 
-    Raises `StartupError` or `ArtifactError` before anyone can connect: a server that listens is one that works.
+    Raises `StartupError` or `ArtifactError` before the service listens, so a server that listens works.
     """
-    # For signals while loading. The first process of a container would not even notice SIGTERM.
+    # Signals while loading: by default, the first process of a container ignores SIGTERM.
     signal.signal(signal.SIGTERM, _stop_loading)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     certificates = Certificates.read_settings(settings)
     workers = worker_count(settings)
     settings = make_room(settings, workers)
     if settings.tracing:
-        import_module("sentiment_conv1d.service.telemetry.tracing")  # which tells now what is missing
+        import_module("sentiment_conv1d.service.telemetry.tracing")  # fails now if a package is missing
     with ExitStack() as stack:
         listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
         if settings.grpc:
@@ -89,7 +89,7 @@ def serve(settings: Settings) -> None:
         )
         if not supervisor.run():
             raise StartupError("the service could not start; the log says why")
-    # A late signal has nothing left to end, and must not change the exit status.
+    # A late signal must not change the exit status.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logger.info("stopped")
 
@@ -104,35 +104,35 @@ def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> Listeni
 
 
 def worker_count(settings: Settings) -> int:
-    """The workers of the settings, or one for every processor that this process may use, or one on a GPU."""
+    """Return the configured number of workers, or one per available processor, or one on a GPU."""
     if settings.workers:
         return settings.workers
     return 1 if may_use_cuda(settings.execution_provider) else processors()
 
 
 def processors(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The processors that this process may use, or as many as a container's limit on their time comes to, rounded up.
+    """Return the processors that this process can use, within a container's CPU limit, rounded up.
 
-    The file is the kernel's, see cpu.max in its documentation of control groups, version 2.
+    `quota` is the kernel's file cpu.max, described in its documentation of control groups, version 2.
     """
     bound = len(os.sched_getaffinity(0))
     try:
         allowed, period = quota.read_text("ascii").split()
     except OSError:
-        return bound  # not in a container, or under version 1
+        return bound  # not in a container, or control groups version 1
     return bound if allowed == "max" else min(bound, math.ceil(int(allowed) / int(period)))
 
 
 def make_metrics(settings: Settings, workers: int) -> Metrics:
-    """Counters for every route of the service."""
+    """Create counters for every route of the service."""
     return Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers)
 
 
 def begin(repository: Repository, *, shared: bool) -> ReplayLog:
-    """What all workers serve when they begin.
+    """Choose the versions that all workers serve at first, and record them in a new replay log.
 
-    With `shared` it is opened here, before they are forked. A process cannot use a GPU that its parent has used, so
-    there every worker opens for itself what was read here. Raises as `Repository.choose` does.
+    With `shared`, opens them here, before workers are forked. A process cannot use a GPU that its parent has used, so
+    without `shared` this only reads them, and every worker opens them itself. Raises as `Repository.choose` does.
     """
     facts: list[Fact] = []
     if shared:
@@ -152,7 +152,7 @@ def begin(repository: Repository, *, shared: bool) -> ReplayLog:
 
 
 def note(metrics: Metrics, order: Order) -> None:
-    """Count and log what all workers have followed."""
+    """Count and log an order that all workers have followed."""
     extra: dict[str, object] = {"version": order.version}
     match order.action:
         case "serve":
@@ -162,20 +162,20 @@ def note(metrics: Metrics, order: Order) -> None:
             metrics.loaded("refused")
             logger.error("refused a version of %s: %s", order.name, order.reason, extra=extra | {"fault": order.fault})
         case "drop":
-            logger.info("serving a version of %s no more", order.name, extra=extra)
+            logger.info("stopped serving a version of %s", order.name, extra=extra)
         case "unload":
             logger.info("unloaded %s", order.name)
 
 
 def fact_of(artifact: Artifact, fingerprint: str) -> Fact:
-    """That an artifact is served."""
+    """Return the replay log's entry for a served artifact."""
     manifest = artifact.manifest
     order = Order("serve", manifest.name, manifest.version, fingerprint, manifest.manifest_sha256)
     return Fact(order, snapshot.take(artifact.contents))
 
 
 def load(settings: Settings) -> DataPlane:
-    """Every model verified, warmed up and true to its golden answer."""
+    """Load every model: verified, warmed up and checked against its golden answer."""
     repository = Repository(settings)
     begin(repository, shared=True)
     return DataPlane(repository, settings, make_metrics(settings, 1))

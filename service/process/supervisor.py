@@ -1,8 +1,8 @@
-"""The process that starts the workers, shares out connections among them, keeps their number and passes on orders.
+"""The supervisor process: starts and replaces workers, distributes connections and passes on orders.
 
-It loads the models before it forks, so that the workers share their memory and start at once. It accepts every
-connection and hands it to the worker that holds the fewest: processes that accept from one socket, or from one port,
-get as many as chance has it. After that the connection is the worker's alone.
+Models are loaded before the fork, so that workers share their memory and start at once. The supervisor accepts every
+connection and sends it to the worker with the fewest connections. If workers accepted from one socket or port, chance
+would distribute the connections. After that, only the worker handles the connection.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from sentiment_conv1d.service.process.worker_process import WorkerProcess, descr
 
 logger = logging.getLogger(__name__)
 
-#: Seconds a worker may take to say that it is ready.
+#: Seconds a worker may take to report that it is ready.
 START_TIMEOUT = 60.0
 
-#: A worker that dies sooner after its start is replaced only after a pause, or it would be forked without end.
+#: A worker that dies sooner after its start is replaced after a pause, to avoid a fork loop.
 _STABLE_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 
-#: Workers say every half second that they live. One that is silent for so many seconds gets no new connections as long
-#: as there are others.
+#: Workers send a sign of life every half second. A worker that is silent for longer than this gets no new connections
+#: if other workers can take them.
 _SILENT_SECONDS = 2.0
 
-#: The supervisor looks around at least this often, in seconds. If it comes much later, it was itself stopped for a
-#: while, as a container can be, and the workers with it.
+#: Seconds between two checks of the workers. If a check is much later, the whole container was stopped for a while,
+#: including the supervisor and the workers.
 _LOOK_SECONDS = 1.0
 _STOPPED_SECONDS = 3.0
 
-#: What a worker cannot be told because its channel is full is tried again after so many seconds.
+#: Seconds until a message is sent again to a worker whose channel is full.
 _FULL_SECONDS = 0.01
 
-#: Seconds between the end of listening and that of accepting, in which handshakes end that had begun.
+#: Seconds between the end of listening and the end of accepting, for TCP handshakes in progress to complete.
 _SETTLE_SECONDS = 0.2
 
-#: Connections that are handed out before the supervisor looks after its workers again.
+#: Connections that are accepted in a row before the supervisor handles other events.
 _HANDOUT = 64
 
-#: Seconds beyond the workers' own time to shut down after which they are killed.
+#: Seconds after the workers' shutdown timeout until they are killed.
 _KILL_MARGIN = 5.0
 
 
 class _Acceptor:
-    """A listener, and the connection that was accepted from it while no worker could take it."""
+    """A listening socket, and an accepted connection that no worker could take yet."""
 
     def __init__(self, protocol: str, listener: ListeningSocket) -> None:
         self.protocol = protocol
@@ -68,17 +68,17 @@ class _Acceptor:
         self.in_hand: socket.socket | None = None
 
     def close(self) -> None:
-        """Connections that wait are lost."""
+        """Close the socket. Connections in its queue are lost."""
         self.socket.close()
         if self.in_hand is not None:
             self.in_hand.close()
 
 
 class Supervisor:
-    """`run` is the life of the service, from the first fork to the last worker's end.
+    """Runs the workers, from the first fork to the end of the last worker.
 
-    It ends in two phases, which every worker is told of: first it drains, that is all goes on while health says no, and
-    then the workers leave, after everything that had connected was handed to them.
+    Shutdown has two phases, and each worker gets a message at the start of each. In `drain` requests are answered as
+    before while health checks fail. `leave` follows when all connections have been handed to the workers.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Supervisor:
         self._was_ready = False
 
     def run(self) -> bool:
-        """Start, watch, stop. Returns whether all went well, which it did not where no worker would start."""
+        """Start, watch and stop the workers. Returns False if a worker could not start."""
         wake_reader, wake_writer = socket.socketpair()
         wake_reader.setblocking(False)
         wake_writer.setblocking(False)
@@ -125,7 +125,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, self._note)
         self._selector.register(wake_reader, selectors.EVENT_READ)
-        # What is in memory now is never freed: leaving it alone keeps it shared.
+        # Objects that exist now are never freed. The collector must not write to their pages, so that they stay shared.
         gc.collect()
         gc.freeze()
         for worker in range(self._number_of_workers):
@@ -157,7 +157,7 @@ class Supervisor:
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
     def _become(self, number: int, channel: Channel) -> None:
-        """The worker's whole life; nothing of the supervisor's may go on in it."""
+        """Run a worker in the forked process, without anything of the supervisor's."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -177,7 +177,7 @@ class Supervisor:
             os._exit(status)
 
     def _accept(self, acceptor: _Acceptor) -> bool:
-        """Hand connections that wait to the workers that hold the fewest; whether more may wait that can be."""
+        """Accept connections and hand each to the worker with the fewest. Returns whether more can be accepted now."""
         for _ in range(_HANDOUT):
             if acceptor.in_hand is None:
                 try:
@@ -189,7 +189,7 @@ class Supervisor:
                         logger.error("cannot accept a connection: %s", error.strerror)
                         acceptor.paused_until = monotonic() + _PAUSE_SECONDS
                         return False
-                    continue  # the caller was gone before it was accepted
+                    continue  # the caller disconnected before it was accepted
             if not self._hand_over(acceptor.protocol, acceptor.in_hand):
                 acceptor.paused_until = monotonic() + _FULL_SECONDS
                 return False
@@ -198,7 +198,7 @@ class Supervisor:
         return True
 
     def _hand_over(self, protocol: str, connection: socket.socket) -> bool:
-        """Give a connection to a worker; whether one of them could take it."""
+        """Send a connection to a worker. Returns whether one could take it."""
         ready = [worker for worker in self._workers.values() if worker.ready]
         silent_since = monotonic() - _SILENT_SECONDS
         for worker in sorted(ready, key=lambda worker: (worker.heard < silent_since, worker.connections[protocol])):
@@ -246,7 +246,7 @@ class Supervisor:
     def _buried(self, pid: int, status: int) -> None:
         worker = self._workers.pop(pid, None)
         if worker is None:
-            return  # the first process of a container inherits the orphans of all others
+            return  # the first process of a container adopts all orphans
         if worker.channel in self._selector.get_map():
             self._selector.unregister(worker.channel)
         worker.channel.close()
@@ -269,7 +269,7 @@ class Supervisor:
             self._forks.append((monotonic() + (0 if stable else _PAUSE_SECONDS), worker.number))
 
     def _shut_down(self, *, patient: bool) -> None:
-        """Drain and leave. Asked once more, do not wait for the end of the drain delay, and then for no request."""
+        """Start the shutdown. A second call ends the drain delay, and a later one kills the workers."""
         now = monotonic()
         if self._phase == "leave":
             self._kill_at = now
@@ -302,7 +302,7 @@ class Supervisor:
                 worker.kill()
 
     def _all_handed_over(self, now: float) -> bool:
-        """Whether the workers hold every connection: a caller whose connection waits may have sent its request."""
+        """Whether the workers have all connections. A connection in the queue can already have a request."""
         if not self._was_ready:
             return True
         if self._settled_at is None:
@@ -333,7 +333,7 @@ class Supervisor:
                 worker.kill()
 
     def _watch_life(self, now: float) -> None:
-        """Kill a worker that hangs; as one that died it is replaced."""
+        """Kill workers that hang. They are replaced like workers that died."""
         if now - self._looked > _STOPPED_SECONDS:
             for worker in self._workers.values():
                 worker.heard = now
@@ -343,7 +343,7 @@ class Supervisor:
                 worker.kill()
 
     def _listen_or_not(self, now: float) -> None:
-        """Accept while there is a worker to hand a connection to; until then they wait in the kernel's queue."""
+        """Accept connections while a worker can take them. Otherwise they wait in the kernel's queue."""
         if self._phase == "leave":
             return
         able = self._was_ready and any(worker.ready for worker in self._workers.values())
@@ -355,10 +355,10 @@ class Supervisor:
                 self._selector.unregister(acceptor.socket)
             acceptor.registered = wanted
             if wanted and acceptor.in_hand is not None:
-                self._accept(acceptor)  # it may be the last one, so that nothing else would have us try again
+                self._accept(acceptor)  # if no further connection arrives, no event triggers another try
 
     def _seconds_to_wait(self, now: float) -> float:
-        """Until there is something to do that was not yet due at this moment."""
+        """Return the seconds until the next event that was not due at `now`."""
         times = [due for due, _ in self._forks]
         moments = [self._leave_at, self._kill_at, *(acceptor.paused_until for acceptor in self._acceptors)]
         moments += [] if self._settled_at is None else [self._settled_at]

@@ -1,4 +1,4 @@
-"""Orders on their way through the workers, of which every one hears the same in the same sequence."""
+"""Carries orders to all workers. Every worker gets the same orders in the same sequence."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 #: Seconds a worker may take to open a new version.
 _PREPARE_TIMEOUT = 60.0
 
-#: Workers that may end while they open a version before it is taken for the cause. One may have ended for another.
+#: A version is refused after this many workers ended while they opened it. A single one can have another cause.
 _MAX_LOST = 2
 
 
 class _Transaction:
-    """One order; it owns its descriptor."""
+    """One order, which owns its descriptor."""
 
     def __init__(self, asking: WorkerProcess, ticket: int, order: Order, descriptor: int | None) -> None:
         self.asking = asking
@@ -30,18 +30,18 @@ class _Transaction:
         self.order = order
         self.descriptor = descriptor
         self.round = -1
-        self.missing: set[int] = set()  # who has not answered in this round
+        self.missing: set[int] = set()  # workers that have not answered in this round
         self.prepared: set[int] = set()
         self.lost = 0  # workers that ended while they prepared
-        self.give_up_at: float | None = None  # while workers prepare
-        self.announced: Order | None = None  # what all workers follow in the end
+        self.give_up_at: float | None = None  # set while workers prepare
+        self.announced: Order | None = None  # the order that all workers follow in the end
         self.declined = ""
 
 
 class Transactions:
-    """Orders are carried out one after the other.
+    """Carries out orders one after the other.
 
-    `workers` are the supervisor's, by process id. `followed` hears of what all of them have followed.
+    `workers` are the supervisor's, by process id. `followed` is called with every order that all of them have followed.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Transactions:
         self._rounds = itertools.count()
 
     def add(self, asking: WorkerProcess, ticket: int, order: Order, descriptor: int | None) -> None:
-        """Carry out an order once those before it are done."""
+        """Carry out an order after the orders before it."""
         self._waiting.append(_Transaction(asking, ticket, order, descriptor))
         self._next()
 
     def answered(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
-        """A worker has done what it was asked, or says why it cannot."""
+        """Handle a worker's answer: it has followed the order, or says why it could not."""
         transaction = self._current
         if transaction is None or message["round"] != transaction.round:
-            return  # it comes too late
+            return  # too late
         transaction.missing.discard(worker.pid)
         transaction.prepared.add(worker.pid)
         if message["fault"]:
@@ -73,12 +73,12 @@ class Transactions:
         self._next()
 
     def joined(self) -> None:
-        """A worker that was forked is ready."""
+        """Handle a new worker that is ready."""
         self._go_on()
         self._next()
 
     def lost(self, pid: int) -> None:
-        """A worker ended, which the order on its way must not wait for."""
+        """Handle the end of a worker: the current order must not wait for it."""
         transaction = self._current
         if transaction is None or pid not in transaction.missing:
             return
@@ -92,14 +92,14 @@ class Transactions:
         self._next()
 
     def watch(self, now: float) -> None:
-        """Give up an order that takes a worker too long."""
+        """Refuse the current order if a worker takes too long."""
         transaction = self._current
         if transaction is not None and transaction.give_up_at is not None and now > transaction.give_up_at:
             self._refuse(transaction, "timeout", f"a worker took more than {_PREPARE_TIMEOUT:.0f} s to open it")
             self._next()
 
     def close(self) -> None:
-        """Let go of the descriptors, as a worker does after its fork."""
+        """Close the descriptors. A worker calls this after its fork."""
         for transaction in (self._current, *self._waiting):
             if transaction is not None and transaction.descriptor is not None:
                 os.close(transaction.descriptor)
@@ -118,12 +118,13 @@ class Transactions:
                 self._announce(transaction, order)
 
     def _prepare(self, transaction: _Transaction) -> None:
-        """Have the next worker open the version beside those that it serves; when all have, have them serve it.
+        """Let the next worker open the version without serving it. When all workers have opened it, let them serve it.
 
-        One at a time, so that the others answer undisturbed, and a graph that brings a process down brings down one.
+        Workers open it one at a time, so that the others keep answering, and a graph that crashes a process crashes
+        only one.
         """
         order = transaction.order
-        # One that is starting hears it as soon as it is up: it was not told of this version when it was forked.
+        # A worker that is starting prepares too: it does not know this version from its fork.
         missing = (worker for worker in self._workers.values() if worker.pid not in transaction.prepared)
         worker = next((worker for worker in missing if not worker.killed), None)
         if worker is not None:
@@ -131,10 +132,10 @@ class Transactions:
             self._ask(transaction, {worker.pid: worker}, order._replace(action="prepare"))
         elif transaction.prepared:
             self._announce(transaction, order._replace(action="serve"))
-        # Else the only worker ended. The one that takes its place opens it next, once it is up.
+        # Otherwise the only worker ended. Its replacement opens the version when it is ready.
 
     def _announce(self, transaction: _Transaction, order: Order) -> None:
-        """Have all workers follow an order at once."""
+        """Let all workers follow an order at once."""
         transaction.give_up_at = None
         transaction.announced = order
         self._ask(transaction, {pid: worker for pid, worker in self._workers.items() if not worker.killed}, order)
@@ -151,17 +152,17 @@ class Transactions:
         self._send(transaction, workers.values(), order)
 
     def _send(self, transaction: _Transaction, workers: Iterable[WorkerProcess], order: Order) -> None:
-        """An order of this round; before the first one it is not one to be waited for."""
+        """Send an order of this round. Before the first round, no answer is expected."""
         descriptor = None if order.action == "load" else transaction.descriptor
         for worker in workers:
             if not worker.send("order", descriptor, round=transaction.round, order=order._asdict()):
-                # It would serve other versions than the rest. One that has ended is replaced in any case.
+                # The worker would serve other versions than the others. One that has ended is replaced anyway.
                 if not worker.ended:
-                    logger.error("worker %d takes no orders", worker.number)
+                    logger.error("worker %d does not receive orders", worker.number)
                 worker.kill()
 
     def _refuse(self, transaction: _Transaction, fault: str, reason: str) -> None:
-        """Have all workers know that a version is bad and why."""
+        """Tell all workers that a version is refused, and why."""
         self._announce(transaction, transaction.order._replace(action="refuse", fault=fault, reason=reason))
 
     def _go_on(self) -> None:
@@ -183,6 +184,6 @@ class Transactions:
             if not transaction.asking.send(
                 "result", ticket=transaction.ticket, refusal=refusal, declined=transaction.declined
             ):
-                logger.warning("worker %d does not listen", transaction.asking.number)
+                logger.warning("worker %d did not receive the result of its order", transaction.asking.number)
         if transaction.descriptor is not None:
             os.close(transaction.descriptor)

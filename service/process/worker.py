@@ -1,4 +1,4 @@
-"""One worker process: REST and gRPC on one event loop, over the models it was forked with."""
+"""A worker process: serves REST and gRPC on one event loop."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Connections in one hand-out of the event loop, so that requests get their turn in between.
+#: Messages that are read per turn of the event loop, so that requests are handled in between.
 _HANDOUT = 64
 
-#: The longest that the thread of large requests keeps Python to itself while the event loop wants it, which it does in
-#: every turn. Python's own 5 ms would leave gRPC, which lets in one call a turn, 200 of them a second.
+#: The longest time that the thread of large requests holds Python's lock while the event loop waits for it, which can
+#: happen in every turn. Python's default is 5 ms.
 _SWITCH_SECONDS = 0.0005
 
 #: Ticks of a tenth of a second between two signs of life.
 _LIFE_TICKS = 5
 
-#: The same, between two looks at the connections and at the files of the certificates.
+#: Ticks between two checks of the connections, certificates and key files.
 _WATCH_TICKS = 10
 
 
 class Worker(uvicorn.Server):
-    """Uvicorn with connections from the supervisor, gRPC beside it, and our way out.
+    """A uvicorn server that gets its connections from the supervisor and also serves gRPC.
 
-    The way out: not ready at once, gone after the drain delay, running requests finished, exit status 0.
+    Shutdown: not ready at once, no connections after the drain delay, running requests finished, exit status 0.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Worker(uvicorn.Server):
         settings = dataplane.settings
         self._reconciler = Reconciler(dataplane, self)
         application: Any = Application(dataplane)
-        #: For requests that need not come over ASGI unless something is in between there.
+        #: For the fast path; None if middleware needs every request to go through ASGI.
         self._application: Application | None = application
         application.state.reconciler = self._reconciler
         self._tracer: Tracer | None = None
@@ -102,23 +102,23 @@ class Worker(uvicorn.Server):
         self._settings = settings
         self._channel = channel
         self._certificates = certificates
-        self._grpc: GrpcServer | None = None  # made once there is an event loop
+        self._grpc: GrpcServer | None = None  # created when the event loop runs
         self._facts = facts
         self._orders: asyncio.Queue[tuple[dict[str, Any], int | None]] = asyncio.Queue()
         self._tickets = itertools.count()
         self._results: dict[int, asyncio.Future[Outcome]] = {}
         self._background: list[asyncio.Task[None]] = []
-        self._closed: Counter[str] = Counter()  # connections by protocol, since the supervisor was last told
+        self._closed: Counter[str] = Counter()  # connections by protocol, since the last report to the supervisor
         self._leaving = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Follow what all others have followed, listen to the supervisor, say so."""
+        """Replay the orders so far, listen to the supervisor and report that the worker is ready."""
         self._loop = asyncio.get_running_loop()
         self._rest = self._make_listener()
         self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._dataplane.alone = self._alone
-        self._dataplane.access.refresh()  # the keys are those of the service's start
+        self._dataplane.access.refresh()  # the keys are from the start of the service
         await self._reconciler.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
@@ -134,7 +134,7 @@ class Worker(uvicorn.Server):
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether it is time to leave."""
+        """Do periodic work, ten times a second. Returns whether to shut down."""
         self._tell_closed()
         if counter % _LIFE_TICKS == 0:
             self._tell("alive")
@@ -146,7 +146,7 @@ class Worker(uvicorn.Server):
         return await super().on_tick(counter) or self._leaving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests and calls that run or are on their way."""
+        """Finish the requests and calls in progress."""
         self.should_exit = True
         for task in self._background:
             task.cancel()
@@ -162,7 +162,7 @@ class Worker(uvicorn.Server):
             self._tracer.close()
 
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
-        """Have all workers follow an order. Raises `Unavailable` while the service shuts down."""
+        """Let all workers follow an order. Raises `Unavailable` while the service shuts down."""
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
@@ -171,13 +171,13 @@ class Worker(uvicorn.Server):
             self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
             return await self._results[ticket]
         except (BlockingIOError, ChannelClosed):
-            raise Unavailable("the supervisor takes no orders") from None
+            raise Unavailable("the supervisor does not accept orders") from None
         finally:
             del self._results[ticket]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """The supervisor says when to leave; signals to a whole process group are not for its workers."""
+        """Ignore signals, which can be sent to the whole process group. The supervisor decides when to shut down."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         yield
@@ -192,7 +192,7 @@ class Worker(uvicorn.Server):
         self._dataplane.access.refresh()
 
     def _hear(self) -> None:
-        """What the supervisor sent. Without a supervisor there is no one left to work for."""
+        """Handle messages from the supervisor. If the supervisor has ended, shut down."""
         try:
             for _ in range(_HANDOUT):
                 if self._rest.busy or (self._grpc is not None and self._grpc.listener.busy):
@@ -222,7 +222,7 @@ class Worker(uvicorn.Server):
         self._tell_closed()
 
     def _receive(self, protocol: str, connection: socket.socket | None) -> None:
-        if connection is None:  # this process has no file descriptor left for it
+        if connection is None:  # this process has no free file descriptor
             self._closed_one(protocol)
         elif protocol == "grpc":
             assert self._grpc is not None
@@ -265,22 +265,22 @@ class Worker(uvicorn.Server):
 
     @property
     def _running(self) -> int:
-        """The requests that are here, read or running."""
+        """The number of requests in this worker, being read or running."""
         calls = 0 if self._grpc is None else self._grpc.running
         return len(self.server_state.tasks) + calls
 
     def _alone(self) -> bool:
-        """Whether the request that asks this is the only one that is here, read or running."""
+        """Whether the current request is the only one in this worker."""
         return self._running == 1
 
     async def _follow(self) -> None:
-        """Follow orders one after the other."""
+        """Follow orders, one after the other."""
         while True:
             message, descriptor = await self._orders.get()
             try:
                 refusal = await self._reconciler.follow(Order(**message["order"]), descriptor)
             except Exception:
-                # It would serve other versions than the rest, so another one has to take its place.
+                # This worker would serve other versions than the others, so it must be replaced.
                 logger.exception("worker %d failed to follow an order", self._number)
                 self._leave()
                 return
@@ -291,7 +291,7 @@ class Worker(uvicorn.Server):
             self._channel.send("done", round=message["round"], fault=fault, reason=reason[:MAX_MESSAGE_CHARACTERS])
 
     def _tell_closed(self) -> None:
-        """Let the supervisor know how many of the connections it handed out are gone."""
+        """Tell the supervisor how many connections have closed."""
         self._closed["rest"] += self._rest.take_closed()
         if self._grpc is not None:
             self._closed["grpc"] += self._grpc.listener.take_closed()
@@ -303,7 +303,7 @@ class Worker(uvicorn.Server):
         self._closed[protocol] += 1
 
     def _tell(self, kind: str, **fields: Any) -> bool:
-        """Say something to the supervisor, if it listens."""
+        """Send a message to the supervisor. Returns whether that succeeded."""
         try:
             self._channel.send(kind, **fields)
         except (BlockingIOError, ChannelClosed):
@@ -311,13 +311,13 @@ class Worker(uvicorn.Server):
         return True
 
     def _drain(self) -> None:
-        """Answer as before, but say that the end is near: health says no, and nobody may load a model."""
+        """Start to drain: answer as before, but fail health checks and do not load models."""
         self._dataplane.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
 
     def _leave(self) -> None:
-        """Go. No connection comes after this, and those that came before it are here."""
+        """Shut down. All connections that this worker will get have arrived."""
         self._drain()
         self._leaving = True

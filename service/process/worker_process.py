@@ -1,4 +1,4 @@
-"""A worker process as the supervisor sees it."""
+"""The supervisor's view of a worker process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIGNAL_NAMES = {each.value: each.name for each in signal.Signals}
 
 
 class WorkerProcess:
-    """Its number, its end of the channel, and what is known of its state."""
+    """A worker's number, the supervisor's end of its channel, and its state."""
 
     def __init__(self, number: int, pid: int, channel: Channel) -> None:
         self.number = number
@@ -22,30 +22,30 @@ class WorkerProcess:
         self.channel = channel
         self.started = monotonic()
         self.heard = self.started
-        self.ready = False  # takes connections
+        self.ready = False  # accepts connections
         self.ended = False
         self.killed = False  # by the supervisor
-        self.told = ""  # the last phase of the shutdown that it was told of
+        self.told = ""  # the last shutdown phase that was sent to it
         self.connections: Counter[str] = Counter()  # by protocol
 
     @property
     def starting(self) -> bool:
-        """Whether it may still become ready."""
+        """Whether it can still become ready."""
         return not (self.ready or self.ended or self.killed)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it with SIGKILL."""
         self.ready = False
         self.killed = True
         os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """Its end of the channel is closed: it has ended, or is about to."""
+        """Note that its end of the channel is closed: it has ended, or is about to."""
         self.ready = False
         self.ended = True
 
     def send(self, kind: str, descriptor: int | None = None, **fields: Any) -> bool:
-        """Send a message; whether there was room for it in the channel, and a worker at its other end."""
+        """Send a message. Returns False if the channel is full or closed."""
         try:
             self.channel.send(kind, descriptor, **fields)
         except BlockingIOError:
@@ -57,7 +57,7 @@ class WorkerProcess:
 
 
 def describe_end(status: int) -> str:
-    """What the status of `waitpid` says, as the end of a sentence that begins with the process."""
+    """Describe a status of `waitpid`, as the predicate of a sentence about the process."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"ended with status {code}"

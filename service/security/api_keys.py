@@ -1,4 +1,4 @@
-"""Secret keys: who may send requests, and who may change which models are served."""
+"""API keys decide who can send requests; administration keys decide who can load and unload models."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sentiment_conv1d.service.errors import Forbidden, StartupError, Unauthorize
 from sentiment_conv1d.service.fingerprint import Reloaded
 from sentiment_conv1d.service.settings import Settings
 
-#: Shorter ones could be guessed.
+#: Shorter keys could be guessed.
 MIN_CHARACTERS = 16
 
 _BEARER = "bearer "
 
 
 class Access:
-    """What the settings allow a caller, who presents a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
+    """Checks keys against the settings. Callers send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
-    Raises `StartupError`, which never shows a key.
+    Raises `StartupError`, whose message never contains a key.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -31,17 +31,17 @@ class Access:
 
     @property
     def needs_key(self) -> bool:
-        """Whether requests need a key at all."""
+        """Whether requests need a key."""
         return self._api_keys is not None
 
     def admits(self, authorization: str | None, key: str | None) -> bool:
-        """Whether a caller may send requests. An administration key is accepted wherever an API key is."""
+        """Whether a caller can send requests. An administration key is valid wherever an API key is."""
         if self._api_keys is None or self._api_keys.admit(authorization, key):
             return True
         return self._admin_keys is not None and self._admin_keys.admit(authorization, key)
 
     def check_administration(self, authorization: str | None, key: str | None) -> None:
-        """Raise `Forbidden` or `Unauthorized` unless a caller whom `admits` accepts may load and unload models."""
+        """Raise `Forbidden` or `Unauthorized` unless a caller that `admits` accepts can load and unload models."""
         if self._administration == "off":
             raise Forbidden("loading and unloading models is off; the setting --admin turns it on")
         if self._admin_keys is None or self._admin_keys.admit(authorization, key):
@@ -58,11 +58,11 @@ class Access:
 
 
 class ApiKeys(Reloaded):
-    """Keys from a list with commas, and from a file with one a line and comments that begin with #.
+    """Keys from a comma-separated list and from a file with one key per line and comments that begin with #.
 
-    Only SHA-256 hashes are kept and looked up: neither memory nor the time of a lookup reveals a key.
+    Only SHA-256 hashes are stored and compared, so neither memory nor response times reveal a key.
 
-    Raises `StartupError`, which never shows a key.
+    Raises `StartupError`, whose message never contains a key.
     """
 
     def __init__(self, listed: str = "", file: Path | None = None, kind: str = "API") -> None:
@@ -71,13 +71,13 @@ class ApiKeys(Reloaded):
 
     @classmethod
     def read(cls, listed: SecretStr | None, file: Path | None, kind: str = "API") -> Self | None:
-        """The keys of two settings; None if neither is set. Raises `StartupError`."""
+        """Return the keys of two settings, or None if neither is set. Raises `StartupError`."""
         if listed is None and file is None:
             return None
         return cls("" if listed is None else listed.get_secret_value(), file, kind)
 
     def admit(self, authorization: str | None, key: str | None) -> bool:
-        """Whether the key of a caller is known, who sent these headers."""
+        """Whether these headers contain a valid key."""
         presented = key
         if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
             presented = authorization[len(_BEARER) :].strip()
@@ -91,12 +91,12 @@ class ApiKeys(Reloaded):
             except OSError as error:
                 raise StartupError(f"{self._file}: the {self._kind} keys cannot be read: {error.strerror}") from error
             except UnicodeDecodeError:
-                # Its message shows a byte of a key.
+                # The error's message contains a byte of a key.
                 raise StartupError(f"{self._file}: the {self._kind} keys cannot be read: they are not UTF-8") from None
             keys += [line for line in lines if not line.lstrip().startswith("#")]
         keys = [key.strip() for key in keys if key.strip()]
         if not keys:
-            raise StartupError(f"{self._kind} keys are asked for, but there is none")
+            raise StartupError(f"{self._kind} keys are configured, but there is none")
         for number, key in enumerate(keys, start=1):
             if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable() or " " in key:
                 raise StartupError(

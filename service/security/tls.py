@@ -1,4 +1,4 @@
-"""TLS: the server's certificate, read anew when its files change, and the authority of its clients' certificates."""
+"""The server's TLS certificate, reloaded when its files change, and the authorities of client certificates."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sentiment_conv1d.service.settings import Settings
 
 
 class Certificates(Reloaded):
-    """A certificate chain with its key and, where clients must show a certificate, who has to have signed it.
+    """A certificate chain with its key and, optionally, the authorities that must have signed client certificates.
 
-    `rest` and `grpc` are for new connections. With `optional`, a caller of REST without a certificate gets through the
-    handshake all the same, and what it may ask is for others to decide.
+    `rest` and `grpc` are the contexts of new connections. With `optional`, REST completes the handshake with callers
+    that have no certificate; the application decides which routes they can use.
 
-    Raises `StartupError`, which names the file that will not do.
+    Raises `StartupError`, which names the invalid file.
     """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None, *, optional: bool = False) -> None:
@@ -27,10 +27,10 @@ class Certificates(Reloaded):
 
     @classmethod
     def read_settings(cls, settings: Settings) -> Self | None:
-        """The certificates of the settings; None where TLS is not asked for. Raises `StartupError`."""
+        """Return the certificates of the settings, or None without TLS. Raises `StartupError`."""
         if settings.tls_certificate is None or settings.tls_key is None:
             return None
-        # Orchestrators ask for health without a certificate, as they do without an API key.
+        # Orchestrators request health without a certificate, just as without an API key.
         optional = settings.open_health or settings.open_metrics or settings.open_page
         return cls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, optional=optional)
 
@@ -56,7 +56,7 @@ class Certificates(Reloaded):
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise StartupError(f"{self._key}: the key does not belong to {self._certificate}") from error
-            raise StartupError(f"{self._key}: there is no private key in PEM in it") from error
+            raise StartupError(f"{self._key}: the file contains no PEM private key") from error
         except (OSError, ValueError) as error:
             raise StartupError(f"{self._key}: {error}") from error
         if authorities is not None:
@@ -76,9 +76,9 @@ def _check_certificate(file: Path, content: bytes) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode("ascii", "replace"))
     except (ssl.SSLError, ValueError) as error:
-        raise StartupError(f"{file}: there is no certificate in PEM in it") from error
+        raise StartupError(f"{file}: the file contains no PEM certificate") from error
 
 
 def _no_password() -> NoReturn:
-    """OpenSSL would ask for it on the terminal."""
-    raise ValueError("the key is encrypted, and there is nobody to ask for its password")
+    """Refuse to decrypt: without this callback OpenSSL would ask for a password on the terminal."""
+    raise ValueError("the key is encrypted, which is not supported")

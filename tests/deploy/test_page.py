@@ -34,7 +34,7 @@ def test_files_exist() -> None:
     paths = set(re.findall(r"\bdeploy/[\w./-]*\w", PAGE))
     assert len(paths) > 5
     assert [path for path in paths if not (PROJECT / path).exists()] == []
-    named = re.findall(r"^\| `([\w./]+)` \| ", PAGE.split("## Watching it")[1], re.MULTILINE)
+    named = re.findall(r"^\| `([\w./]+)` \| ", PAGE.split("## Monitoring")[1], re.MULTILINE)
     assert [name for name in named if not (MONITORING / name).exists()] == []
 
 

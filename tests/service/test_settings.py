@@ -88,14 +88,14 @@ def test_empty_variable() -> None:
 
 
 def test_unknown_variable() -> None:
-    """A variable with our prefix that is no setting is named; others are none of our business."""
-    with pytest.raises(StartupError, match="SENTIMENT_PROT is no setting"):
+    """A variable that has the prefix but is not a setting is an error; other variables are ignored."""
+    with pytest.raises(StartupError, match="SENTIMENT_PROT is not a setting"):
         read_settings(flags(), {"SENTIMENT_PROT": "9000"})
     read_settings(flags(), {"PROT": "9000", "sentiment_prot": "9000"})
 
 
 def test_variables_of_clouds() -> None:
-    """Ports and routes that clouds set are read, ours win, and a fault is named by the variable it came from."""
+    """Variables of clouds are read, the service's own win, and an error names the variable at fault."""
     cloud = {"PORT": "8081", "AIP_HTTP_PORT": "8082", "AIP_PREDICT_ROUTE": "/p", "AIP_HEALTH_ROUTE": "/h"}
     settings = read_settings(flags(), cloud)
     assert (settings.port, settings.predict_route, settings.health_route) == (8082, "/p", "/h")

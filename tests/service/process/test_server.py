@@ -182,7 +182,7 @@ def test_bad_settings() -> None:
     """A setting that will not do is refused by the name of its flag or variable."""
     assert refused("--threads", "none").startswith("error: --threads: ")
     assert refused(SENTIMENT_DEVICE="first").startswith("error: SENTIMENT_DEVICE: ")
-    assert refused(SENTIMENT_DEVIZE="0").startswith("error: SENTIMENT_DEVIZE is no setting")
+    assert refused(SENTIMENT_DEVIZE="0").startswith("error: SENTIMENT_DEVIZE is not a setting")
 
 
 def load(repository: Path) -> None:

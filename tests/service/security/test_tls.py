@@ -337,7 +337,7 @@ def test_new_certificate(tmp_path: Path) -> None:
         assert old.post("/v1/predict", json=TEXT).status_code == 200
         assert stub.Predict(PredictRequest(**TEXT)).label == "positive"
         served.key.write_text("nonsense")
-        server.wait_for_log(r"the old ones stay in use: .*tls\.key: there is no private key in PEM in it")
+        server.wait_for_log(r"the old ones stay in use: .*tls\.key: the file contains no PEM private key")
         predicts(server, before)
         put(after.issue("second"))
         server.wait_for_log("the certificates changed, and only the new ones are in use")
@@ -359,13 +359,13 @@ def test_bad_files(tmp_path: Path, authority: Authority, own: Issued) -> None:
         ((missing, own.key), f"{missing}: the certificate cannot be read: No such file or directory"),
         ((own.certificate, missing), f"{missing}: the key cannot be read: No such file or directory"),
         ((tmp_path, own.key), f"{tmp_path}: the certificate cannot be read: Is a directory"),
-        ((nonsense, own.key), f"{nonsense}: there is no certificate in PEM in it"),
-        ((own.key, own.key), f"{own.key}: there is no certificate in PEM in it"),
-        ((own.certificate, nonsense), f"{nonsense}: there is no private key in PEM in it"),
+        ((nonsense, own.key), f"{nonsense}: the file contains no PEM certificate"),
+        ((own.key, own.key), f"{own.key}: the file contains no PEM certificate"),
+        ((own.certificate, nonsense), f"{nonsense}: the file contains no PEM private key"),
         ((own.certificate, encrypted), f"{encrypted}: the key is encrypted"),
         ((own.certificate, other.key), f"{other.key}: the key does not belong to {own.certificate}"),
         ((own.certificate, own.key, missing), f"{missing}: the certificate authority of clients cannot be read"),
-        ((own.certificate, own.key, nonsense), f"{nonsense}: there is no certificate in PEM in it"),
+        ((own.certificate, own.key, nonsense), f"{nonsense}: the file contains no PEM certificate"),
     ):
         with pytest.raises(StartupError) as error:
             Certificates(*files)
