@@ -122,9 +122,7 @@ QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.servic
 stubs: $(VENV)/.dev  ## generate what is made of the .proto files
 	$(STUBS) $(PROTOS)/*.proto
 	$(STUBS) service/inference/explaining/*.proto
-	$(PROTOC) --proto_path=. --grpc_python_out=loadtest/stubs $(PROTOS)/*.proto
-	mv loadtest/stubs/$(PROTOS)/*_pb2_grpc.py loadtest/stubs/ && rm -r loadtest/stubs/service
-	$(QUALIFY) $(PROTOS)/*_pb2.py service/inference/explaining/*_pb2.py loadtest/stubs/*_pb2_grpc.py
+	$(QUALIFY) $(PROTOS)/*_pb2.py service/inference/explaining/*_pb2.py
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache
