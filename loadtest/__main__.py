@@ -22,6 +22,7 @@ try:
     from loadtest.plan import Plan
     from loadtest.processes import PROJECT, Server
     from loadtest.run import FORMAT, Run
+    from loadtest.summary import summary
     from loadtest.target import Endpoint, Target
     from loadtest.traffic import FORMS, make_requests, parse_mix
 except ModuleNotFoundError as error:
@@ -166,7 +167,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
         )
         run.execute()
     _write(out, run.document)
-    print("\n".join(report.summary(run.document)))
+    print("\n".join(summary(run.document)))
     print(f"\n{out / 'report.html'}")
     if run.document["interrupted"] == "interrupted":
         return INTERRUPTED
