@@ -9,7 +9,7 @@ ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: serve test interop loadtest rivals faults attacks fuzz debian interop-packages lint format train export requirements \
+.PHONY: serve test interop loadtest compare faults attacks fuzz debian interop-packages lint format train export requirements \
 	audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
@@ -24,9 +24,9 @@ interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in
 loadtest: $(VENV)/.loadtest  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
-rivals: $(VENV)/.dev  ## install other model servers, each by itself, and measure them: make rivals ARGS="--rounds 1"
-	$(BIN)/python -m benchmarks.rivals --install
-	$(BIN)/python -m benchmarks.rivals $(ARGS)
+compare: $(VENV)/.dev  ## install other model servers, each by itself, and measure them: make compare ARGS="--rounds 1"
+	$(BIN)/python -m benchmarks.other_servers --install
+	$(BIN)/python -m benchmarks.other_servers $(ARGS)
 
 faults: $(VENV)/.dev  ## every fault under load, a quarter of an hour: make faults ARGS="overload soak"
 	$(BIN)/python -m tests.faults $(ARGS)
@@ -87,7 +87,7 @@ PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 	--no-header
 COMPILE := $(PIN) pyproject.toml
 COMPILE_GROUP := $(PIN) --upgrade --group pyproject.toml
-RIVALS := bentoml litserve mlserver pytriton ray
+OTHER_SERVERS := bentoml litserve mlserver pytriton ray
 
 requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --output-file requirements/runtime.txt
@@ -103,7 +103,8 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
-	for rival in $(RIVALS); do $(COMPILE_GROUP):$$rival --output-file requirements/rivals/$$rival.txt || exit; done
+	for name in $(OTHER_SERVERS); do \
+		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
 
 # Every set that runs in production, or against it. A package that cannot be looked up is a failure too.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
@@ -126,7 +127,7 @@ stubs: $(VENV)/.dev  ## generate what is made of the .proto files
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) $(NODE_MODULES) .rivals .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE_MODULES) .other_servers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \

@@ -1,4 +1,4 @@
-"""What a run of `benchmarks.rivals` says."""
+"""What a run of `benchmarks.other_servers` says."""
 
 from __future__ import annotations
 

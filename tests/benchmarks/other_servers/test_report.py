@@ -1,12 +1,12 @@
-"""The table and the document of `benchmarks.rivals`."""
+"""The table and the document of `benchmarks.other_servers`."""
 
 import json
 from pathlib import Path
 
+from benchmarks.other_servers.report import Measured, document, save_plot, table
 from benchmarks.rest import Load
-from benchmarks.rivals.report import Measured, document, save_plot, table
 
-ABSENT = {"LitServe": "not installed: python -m benchmarks.rivals --install"}
+ABSENT = {"LitServe": "not installed: python -m benchmarks.other_servers --install"}
 
 
 def rounds(*rates: float, errors: int = 0) -> Measured:
@@ -24,7 +24,7 @@ def test_medians_and_ratios_of_each_round() -> None:
 
 
 def test_what_was_not_measured_says_why() -> None:
-    """A rival that is not installed leaves the table whole, and has a line of its own."""
+    """A server that is not installed leaves the table whole and has a line of its own."""
     lines = list(table(MEASURED, ABSENT))
     assert len(lines) == 1 + 2 * len(MEASURED) + 1
     assert lines[-1].split(maxsplit=1) == ["LitServe", ABSENT["LitServe"]]
@@ -46,5 +46,5 @@ def test_the_document_holds_every_round() -> None:
 
 def test_the_plot_has_a_bar_for_every_server_and_kind(tmp_path: Path) -> None:
     """Its labels are text, which can be searched."""
-    save_plot(MEASURED, tmp_path / "rivals.svg")
-    assert (tmp_path / "rivals.svg").read_text().count("<!-- BentoML, ") == 2
+    save_plot(MEASURED, tmp_path / "other_servers.svg")
+    assert (tmp_path / "other_servers.svg").read_text().count("<!-- BentoML, ") == 2
