@@ -140,7 +140,7 @@ def make_servers(workers: int) -> list[Server]:
     return [
         make_service(SERVICE, workers),
         make_service(ALONE, 1),
-        Server(NAIVE, *uvicorn, "--workers", str(workers), "--factory", "benchmarks.naive:create_app"),
+        Server(NAIVE, "-m", "benchmarks.naive", "{ports}", ports=workers),
         Server(ASGI, *uvicorn, "benchmarks.floors:asgi_app"),
         Server(FASTAPI, *uvicorn, "benchmarks.floors:fastapi_app"),
         Server(GRPC, "-m", "benchmarks.floors", "{port}", "{grpc_port}"),

@@ -25,6 +25,9 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 #: Seconds beyond the measurement after which a program is killed.
 _PATIENCE = 30.0
 
+#: The variable that tells the script of wrk the ports of its threads.
+_PORTS = "WRK_PORTS"
+
 #: Texts of a file for perf_analyzer, which reads them all before it starts.
 _ROWS = 256
 
@@ -44,21 +47,29 @@ class Script:
         self._file.write(
             f"local bodies = {{{quoted}}}\nlocal turn = 0\n"
             f'local headers = {{["Content-Type"] = "application/json"{key}}}\n'
+            f"local ports, threads = {{}}, 0\nfor port in (os.getenv('{_PORTS}') or ''):gmatch('%d+') do "
+            "ports[#ports + 1] = port end\n"
+            "function setup(thread)\n  threads = threads + 1\n"
+            "  if #ports > 0 then thread.addr = wrk.lookup(wrk.host, ports[threads])[1] end\nend\n"
             "function request()\n  turn = turn % #bodies + 1\n"
             f'  return wrk.format("POST", "{path}", headers, bodies[turn])\nend\n'
         )
         self._file.flush()
 
-    def command(self, url: str, connections: int, seconds: int) -> list[str]:
-        """What to run. Raises `LoadTestError` if wrk is not installed."""
+    def command(self, url: str, connections: int, seconds: int, ports: Sequence[int] = ()) -> list[str]:
+        """What to run. With `ports`, a thread for each has its part of the connections, whatever port the URL names.
+
+        Raises `LoadTestError` if wrk is not installed.
+        """
         program = find("wrk")
         if program is None:
             raise LoadTestError("wrk is needed: apt-get install wrk")
-        return [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", self._file.name, url]
+        wrk = [program, f"-t{len(ports) or 1}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", self._file.name]
+        return ["env", f"{_PORTS}={','.join(map(str, ports))}", *wrk, url]
 
-    def run(self, url: str, connections: int, seconds: int) -> Answers | None:
+    def run(self, url: str, connections: int, seconds: int, ports: Sequence[int] = ()) -> Answers | None:
         """Send as fast as answers come back, over so many connections; None if wrk fails or no answer comes in time."""
-        output = _run(self.command(url, connections, seconds), seconds)
+        output = _run(self.command(url, connections, seconds, ports), seconds)
         return None if output is None else read_wrk(output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from loadtest.errors import LoadTestError
@@ -145,6 +146,17 @@ def test_wrk_itself() -> None:
     assert answers.failed == pytest.approx(answers.requests / 10, abs=1)
     assert 0.02 <= answers.p50 <= answers.p99
     assert 0 < answers.throughput <= 4 / 0.02
+
+
+@pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
+def test_ports() -> None:
+    """Every port gets its part of the connections, so that no worker of a server stands idle."""
+    with stub.running(delay=0.02) as one, stub.running(delay=0.02) as other:
+        ports = [int(url.rpartition(":")[2]) for url in (one, other)]
+        answers = Script("/v1/predict", [b'{"text": "One film."}']).run(one, 8, 1, ports)
+        counts = [len(httpx.get(f"{url}/record", trust_env=False).json()) for url in (one, other)]
+    assert answers is not None and answers.failed == 0
+    assert counts[0] == pytest.approx(counts[1], rel=0.5)
 
 
 def test_wrk_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
