@@ -9,8 +9,8 @@ ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: serve test interop loadtest compare faults attacks fuzz debian interop-packages lint format train export requirements \
-	audit stubs clean
+.PHONY: serve test interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train export \
+	requirements audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -23,6 +23,9 @@ interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in
 
 loadtest: $(VENV)/.loadtest  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
+
+benchmarks: $(VENV)/.dev  ## measure all that the documentation quotes, for half an hour: make benchmarks ARGS=serving
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 compare: $(VENV)/.dev  ## install other model servers, each by itself, and measure them: make compare ARGS="--rounds 1"
 	$(BIN)/python -m benchmarks.other_servers --install

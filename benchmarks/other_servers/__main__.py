@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import platform
 import shutil
 import sys
 import tempfile
@@ -19,13 +18,14 @@ from pathlib import Path
 import onnx
 
 from benchmarks import rest
+from benchmarks.cases import SHORT, WHOLE
+from benchmarks.markdown import circumstances
 from benchmarks.naive import ARTIFACT, Naive, unfolded_graph
 from benchmarks.other_servers import environments
 from benchmarks.other_servers.environments import NotInstalled
-from benchmarks.other_servers.report import Measured, document, save_plot, table
+from benchmarks.other_servers.report import Measured, document, save_plot, summary
 from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
 from benchmarks.rest import Script
-from benchmarks.serving import SHORT, WHOLE
 from loadtest import texts
 from loadtest.errors import LoadTestError
 from sentiment_conv1d.model.artifact import read_artifact
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="what the environments are made with (default: this)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="these servers (default: all)")
     parser.add_argument("--folded", action="store_true", help="the others serve this project's graph and tokenizer")
-    parser.add_argument("--texts", type=Path, help="a file: lines, .csv, .jsonl or .parquet (default: generated)")
+    parser.add_argument("--texts", default=texts.IMDB, help="imdb (generated), or a .txt, .csv, .jsonl, .parquet")
     parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
     parser.add_argument("--rounds", type=int, default=3, help="of all runs (default: 3)")
     parser.add_argument("--workers", type=int, default=2, help="of every server (default: 2)")
@@ -77,12 +77,11 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
     """All rounds, the table, the document and the plot."""
     rest.require()
     tokenizer = read_artifact(ARTIFACT).tokenizer
-    whole = texts.read(options.texts, 1024) if options.texts else texts.generate(tokenizer, 1024)
+    whole = texts.choose(options.texts, tokenizer, 1024)
     kinds = {WHOLE: whole, SHORT: texts.shorten(whole)}
     versions = {other.title: environments.version(other.name, other.package) for other in others}
     about = {
-        "machine": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
+        "machine": circumstances(),
         "versions": versions,
         "model of the others": "folded" if options.folded else "unfolded",
         "rounds": options.rounds,
@@ -90,7 +89,13 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
         "connections": _CONNECTIONS,
         "workers": options.workers,
     }
-    print(", ".join(f"{name} {value}" for name, value in {**about, **versions}.items() if name != "versions"), "\n")
+    print(circumstances())
+    print(", ".join(f"{title} {version}" for title, version in versions.items()))
+    print(
+        f"{'This service' if options.folded else 'The naive application'}'s graph and tokenizer in them, "
+        f"{_CONNECTIONS} connections, {options.workers} workers, "
+        f"medians of {options.rounds} rounds of {options.seconds} s.\n"
+    )
 
     measured: dict[str, Measured] = {}
     absent: dict[str, str] = {}
@@ -106,14 +111,14 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
         comparison = Comparison(kinds, options.seconds)
         for number in range(options.rounds):
             for each in [each for each in targets if each.title not in absent]:
-                print(f"\rround {number + 1} of {options.rounds}: {each.title:30}", end="", flush=True)
+                print(f"\rround {number + 1} of {options.rounds}: {each.title:30}", end="", file=sys.stderr, flush=True)
                 try:
                     comparison.run(each, measured.setdefault(each.title, Measured()))
                 except LoadTestError as error:
                     absent[each.title] = str(error)
                     measured.pop(each.title)
-    print("\r" + " " * 60 + "\r", end="")
-    print("\n".join(table(measured, absent)))
+    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+    print("\n\n".join(summary(measured, absent)))
     if options.json:
         options.json.write_text(document(measured, absent, about))
     if options.plot:

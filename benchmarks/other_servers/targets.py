@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import rest, serving
+from benchmarks.cases import NAIVE, SERVICE
 from benchmarks.other_servers import environments
 from benchmarks.rest import Form
 from loadtest.errors import LoadTestError
@@ -97,7 +98,7 @@ OTHER_SERVERS = (
 def references(workers: int) -> list[Target]:
     """This service and the naive application."""
     servers = {server.name: server for server in serving.make_servers(workers)}
-    return [Target(name, servers[name], rest.PREDICT, _scored) for name in (serving.SERVICE, serving.NAIVE)]
+    return [Target(name, servers[name], rest.PREDICT, _scored) for name in (SERVICE, NAIVE)]
 
 
 def target_of(other: OtherServer, workers: int, model: Path, scratch: Path) -> Target:

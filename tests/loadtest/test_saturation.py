@@ -149,6 +149,12 @@ def test_wrk_itself() -> None:
 
 
 @pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
+def test_nobody_answers() -> None:
+    """A port where nothing listens gives no numbers."""
+    assert Script("/v1/predict", [b"{}"]).run("http://127.0.0.1:1", 1, 1) is None
+
+
+@pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
 def test_ports() -> None:
     """Every port gets its part of the connections, so that no worker of a server stands idle."""
     with stub.running(delay=0.02) as one, stub.running(delay=0.02) as other:

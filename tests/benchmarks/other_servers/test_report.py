@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from benchmarks.other_servers.report import Measured, document, save_plot, table
+from benchmarks.cases import NAIVE, SERVICE
+from benchmarks.other_servers.report import Measured, document, save_plot, summary
 from benchmarks.rest import Load
 
 ABSENT = {"LitServe": "not installed: python -m benchmarks.other_servers --install"}
@@ -14,33 +15,38 @@ def rounds(*rates: float, errors: int = 0) -> Measured:
     return Measured({"whole": loads, "short": loads}, [300.0] * len(rates), [2.5] * len(rates))
 
 
-MEASURED = {"service": rounds(8000, 4000, 8000), "naive": rounds(2000, 2000, 2000), "BentoML": rounds(1000, 1000, 4000)}
+MEASURED = {SERVICE: rounds(8000, 4000, 8000), NAIVE: rounds(2000, 2000, 2000), "BentoML": rounds(1000, 1000, 4000)}
+
+
+def rows(measured: dict[str, Measured]) -> list[str]:
+    """The rows of the table, without its head."""
+    return next(iter(summary(measured, {}))).splitlines()[2:]
 
 
 def test_medians_and_ratios_of_each_round() -> None:
     """A ratio compares within a round, since rounds differ."""
-    row = next(line for line in table(MEASURED, {}) if line.startswith("BentoML"))
-    assert row.split() == ["BentoML", "whole", "1000", "0.50", "0.250", "10.0", "30.0", "500", "300", "2.5", "0"]
+    row = next(row for row in rows(MEASURED) if row.startswith("| BentoML"))
+    assert row == "| BentoML | whole | 1,000 | 0.50 | 0.25 | 10 | 30 | 500 | 300 | 2.5 | 0 |"
 
 
 def test_what_was_not_measured_says_why() -> None:
     """A server that is not installed leaves the table whole and has a line of its own."""
-    lines = list(table(MEASURED, ABSENT))
-    assert len(lines) == 1 + 2 * len(MEASURED) + 1
-    assert lines[-1].split(maxsplit=1) == ["LitServe", ABSENT["LitServe"]]
+    _, *reasons = summary(MEASURED, ABSENT)
+    assert len(rows(MEASURED)) == 2 * len(MEASURED)
+    assert reasons == [f"LitServe: {ABSENT['LitServe']}"]
 
 
 def test_errors_are_counted_over_all_rounds() -> None:
     """One failed answer in each of three rounds makes three."""
-    row = next(line for line in table(MEASURED | {"MLServer": rounds(1, 1, 1, errors=1)}, {}) if "MLServer" in line)
-    assert row.split()[-1] == "3"
+    row = next(row for row in rows(MEASURED | {"MLServer": rounds(1, 1, 1, errors=1)}) if "MLServer" in row)
+    assert row.endswith(" 3 |")
 
 
 def test_the_document_holds_every_round() -> None:
     """Others can compute other figures of it."""
     read = json.loads(document(MEASURED, ABSENT, {"workers": 2}))
     assert read["workers"] == 2
-    assert [load["rate"] for load in read["measured"]["service"]["loads"]["short"]] == [8000, 4000, 8000]
+    assert [load["rate"] for load in read["measured"][SERVICE]["loads"]["short"]] == [8000, 4000, 8000]
     assert read["not measured"] == ABSENT
 
 
