@@ -11,9 +11,13 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from loadtest.processes import PROJECT
+
+#: Sections that can draw their medians.
+_PLOTTED = ("serving", "other_servers")
 
 
 class Section(NamedTuple):
@@ -41,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="see whether they work; the numbers say nothing")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help=f"draw {' and '.join(_PLOTTED)} as SVG into it")
     options = parser.parse_args(arguments)
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
@@ -50,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         section = SECTIONS[name]
         print(f"\n## {name} (docs: {', '.join(section.pages) or 'none'})\n", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *(section.quick if options.quick else ())]
+        if options.plots and name in _PLOTTED:
+            command += ["--plot", str(options.plots.resolve() / f"{name}.svg")]
         if subprocess.run(command, cwd=PROJECT, check=False).returncode:
             failed.append(name)
     if failed:
