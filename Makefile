@@ -9,8 +9,8 @@ ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: serve test interop loadtest rivals faults attacks fuzz debian interop-packages lint format train export requirements \
-	audit stubs clean
+.PHONY: serve test interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train export \
+	requirements audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -24,9 +24,12 @@ interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in
 loadtest: $(VENV)/.loadtest  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
-rivals: $(VENV)/.dev  ## install other model servers, each by itself, and measure them: make rivals ARGS="--rounds 1"
-	$(BIN)/python -m benchmarks.rivals --install
-	$(BIN)/python -m benchmarks.rivals $(ARGS)
+benchmarks: $(VENV)/.dev  ## measure all that the documentation quotes, for half an hour: make benchmarks ARGS=serving
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+compare: $(VENV)/.dev  ## install other model servers, each by itself, and measure them: make compare ARGS="--rounds 1"
+	$(BIN)/python -m benchmarks.other_servers --install
+	$(BIN)/python -m benchmarks.other_servers $(ARGS)
 
 faults: $(VENV)/.dev  ## every fault under load, a quarter of an hour: make faults ARGS="overload soak"
 	$(BIN)/python -m tests.faults $(ARGS)
@@ -87,7 +90,7 @@ PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 	--no-header
 COMPILE := $(PIN) pyproject.toml
 COMPILE_GROUP := $(PIN) --upgrade --group pyproject.toml
-RIVALS := bentoml litserve mlserver pytriton ray
+OTHER_SERVERS := bentoml litserve mlserver pytriton ray
 
 requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --output-file requirements/runtime.txt
@@ -103,7 +106,8 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
-	for rival in $(RIVALS); do $(COMPILE_GROUP):$$rival --output-file requirements/rivals/$$rival.txt || exit; done
+	for name in $(OTHER_SERVERS); do \
+		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
 
 # Every set that runs in production, or against it. A package that cannot be looked up is a failure too.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
@@ -122,13 +126,11 @@ QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.servic
 stubs: $(VENV)/.dev  ## generate what is made of the .proto files
 	$(STUBS) $(PROTOS)/*.proto
 	$(STUBS) service/inference/explaining/*.proto
-	$(PROTOC) --proto_path=. --grpc_python_out=loadtest/stubs $(PROTOS)/*.proto
-	mv loadtest/stubs/$(PROTOS)/*_pb2_grpc.py loadtest/stubs/ && rm -r loadtest/stubs/service
-	$(QUALIFY) $(PROTOS)/*_pb2.py service/inference/explaining/*_pb2.py loadtest/stubs/*_pb2_grpc.py
+	$(QUALIFY) $(PROTOS)/*_pb2.py service/inference/explaining/*_pb2.py
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) $(NODE_MODULES) .rivals .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE_MODULES) .other_servers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \

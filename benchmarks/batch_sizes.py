@@ -1,4 +1,4 @@
-"""`python -m benchmarks.batch_sizes`: texts a second of the graph against the rows of a run, with or without a GPU."""
+"""`python -m benchmarks.batch_sizes`: texts a second of the graph by the rows of a run, on a processor or a GPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import get_args
 
 import numpy as np
 
+from benchmarks.markdown import circumstances, table
 from benchmarks.naive import ARTIFACT
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.engine import Engine
@@ -37,10 +38,11 @@ def main() -> None:
             for rows in sizes:
                 tokens = random.integers(3, manifest.vocabulary_size, (rows, time), np.int32)
                 runs.setdefault((rows, time), []).append(measure(engine, tokens))
-    print(f"{engine.provider}, medians of {options.rounds} rounds; every run copies ids in and probabilities out\n")
-    print(f"{'ids':>5} {'rows':>5} {'us a run':>10} {'texts/s':>10}")
-    for (rows, time), seconds in sorted(runs.items(), key=lambda item: item[0][::-1]):
-        print(f"{time:5} {rows:5} {median(seconds) * 1e6:10.0f} {rows / median(seconds):10.0f}")
+    print(circumstances())
+    print(f"{engine.provider}, medians of {options.rounds} rounds; every run copies ids in and probabilities out.\n")
+    medians = sorted((time, rows, median(seconds)) for (rows, time), seconds in runs.items())
+    cells = [[f"{time}", f"{rows}", f"{each * 1e6:,.0f}", f"{rows / each:,.0f}"] for time, rows, each in medians]
+    print(table(["ids", "rows", "µs a run", "texts/s"], cells))
 
 
 def measure(engine: Engine, tokens: np.ndarray[tuple[int, int], np.dtype[np.int32]]) -> float:

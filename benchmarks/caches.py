@@ -1,7 +1,7 @@
 """`python -m benchmarks.caches`: what the same work costs after other work has emptied the caches of the processor.
 
-A loop over nothing but the model finds code and tables in the caches. A request in the middle of network code, or
-after the process has slept, does not.
+A loop over the model alone finds code and tables in the caches. A request in the middle of network code, or after the
+process has slept, does not.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from time import perf_counter, sleep
 
 import numpy as np
 
+from benchmarks.markdown import circumstances, number, table
 from benchmarks.naive import ARTIFACT
 from loadtest import texts
 from sentiment_conv1d.model.artifact import read_artifact
@@ -22,7 +23,7 @@ _MEGABYTE = 2**20
 
 
 def reading(megabytes: int) -> Callable[[], object]:
-    """Work that reads so much memory."""
+    """Work that reads that much memory."""
     memory = np.zeros(megabytes * _MEGABYTE // 8)
     return memory.sum
 
@@ -31,18 +32,19 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=300, help="texts (default: 300)")
     options = parser.parse_args()
     artifact = read_artifact(ARTIFACT)
     classifier = Classifier(artifact)
-    whole = texts.generate(artifact.tokenizer, 300)
+    whole = texts.generate(artifact.tokenizer, options.count)
     between: dict[str, Callable[[], object]] = {
         "nothing": lambda: None,
-        "20 us of sleep": lambda: sleep(20e-6),
+        "20 µs of sleep": lambda: sleep(20e-6),
         "reading 1 MB": reading(1),
         "reading 4 MB": reading(4),
         "reading 16 MB": reading(16),
     }
-    print(f"{'medians, us a text':24} {'tokenize':>10} {'graph':>10}")
+    rows = []
     for kind, each in (("whole", whole), ("20 words", texts.shorten(whole))):
         for name, work in between.items():
             tokenize, graph = [], []
@@ -55,7 +57,10 @@ def main() -> None:
                     classifier.classify(encodings)
                     graph.append(perf_counter() - encoded)
                     tokenize.append(encoded - started)
-            print(f"{kind}, {name:15} {median(tokenize) * 1e6:10.1f} {median(graph) * 1e6:10.1f}")
+            rows.append([kind, name, number(median(tokenize) * 1e6), number(median(graph) * 1e6)])
+    print(circumstances())
+    print(f"Medians of {options.rounds} rounds of {options.count} texts, µs a text.\n")
+    print(table(["texts", "work before each", "tokenize", "graph"], rows))
 
 
 if __name__ == "__main__":

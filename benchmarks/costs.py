@@ -21,6 +21,7 @@ from unittest.mock import patch
 
 import uvloop
 
+from benchmarks.markdown import circumstances, table
 from benchmarks.naive import ARTIFACT
 from loadtest import texts
 from sentiment_conv1d.model.artifact import read_artifact
@@ -54,8 +55,11 @@ def without(*methods: tuple[type, str, Callable[..., Any]]) -> Iterator[None]:
 
 
 def nothing(*arguments: Any, **keywords: Any) -> None:
-    """In the place of what is taken out."""
+    """The replacement of what is taken out."""
 
+
+#: The name of the application with nothing taken out or added.
+BASE = "as it is, without a network"
 
 #: What is taken out, by name.
 PARTS: dict[str, tuple[tuple[type, str, Callable[..., Any]], ...]] = {
@@ -67,7 +71,7 @@ PARTS: dict[str, tuple[tuple[type, str, Callable[..., Any]], ...]] = {
 
 
 class Asked(Exchange):
-    """A request that is here, and whose answer goes nowhere."""
+    """A request that has arrived, and whose answer is dropped."""
 
     method, path, target, client, certified = "POST", "/v1/predict", b"/v1/predict", "127.0.0.1", False
 
@@ -106,7 +110,7 @@ async def measure(bodies: Sequence[bytes], rounds: int) -> dict[str, list[float]
     squeezed = [gzip.compress(body, 1) for body in bodies]
     seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
-        seconds.setdefault("as it is", []).append(await drive(plain, bodies, _HEADERS))
+        seconds.setdefault(BASE, []).append(await drive(plain, bodies, _HEADERS))
         for name, methods in PARTS.items():
             with without(*methods):
                 seconds.setdefault(f"without {name}", []).append(await drive(plain, bodies, _HEADERS))
@@ -120,20 +124,30 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--count", type=int, default=500, help="texts (default: 500)")
     options = parser.parse_args()
     with Path("/dev/null").open("w") as sink:
         handler = logging.StreamHandler(sink)
         handler.setFormatter(logs.JsonFormatter())
         logging.basicConfig(level="INFO", handlers=[handler])
-        whole = texts.generate(read_artifact(ARTIFACT).tokenizer, 500)
-        for kind, each in (("whole", whole), ("20 words", texts.shorten(whole))):
-            bodies = [json.dumps({"text": text}).encode() for text in each]
-            seconds = uvloop.run(measure(bodies, options.rounds))
-            base = seconds["as it is"]
-            print(f"{kind}: {median(base) * 1e6:.1f} us a request, without a network")
-            for name, values in list(seconds.items())[1:]:
-                difference = median(value - other for value, other in zip(values, base, strict=True))
-                print(f"  {name:24} {difference * 1e6:+6.1f} us")
+        whole = texts.generate(read_artifact(ARTIFACT).tokenizer, options.count)
+        kinds = {"whole": whole, "20 words": texts.shorten(whole)}
+        columns = [
+            uvloop.run(measure([json.dumps({"text": text}).encode() for text in each], options.rounds))
+            for each in kinds.values()
+        ]
+    print(circumstances())
+    print(f"Median differences of {options.rounds} rounds of {options.count} texts.\n")
+    rows = [[name, *(_cell(name, column) for column in columns)] for name in columns[0]]
+    print(table(["µs a request", *kinds], rows))
+
+
+def _cell(name: str, seconds: dict[str, list[float]]) -> str:
+    """The median as it is, or of the differences to that in each round."""
+    base = seconds[BASE]
+    if name == BASE:
+        return f"{median(base) * 1e6:.1f}"
+    return f"{median(value - other for value, other in zip(seconds[name], base, strict=True)) * 1e6:+.1f}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from benchmarks.markdown import circumstances, table
 from benchmarks.naive import ARTIFACT
 from loadtest import texts
 from loadtest.processes import Server
@@ -78,11 +79,11 @@ def main() -> None:
             for each in (reviews, texts.shorten(reviews))
         ]
         connection.close()
-    print("| µs a text | request, whole | request, 20 words | in process, whole | in process, 20 words |")
-    print("|---|---|---|---|---|")
-    for name in in_process:
-        print(f"| {name} | " + " | ".join(f"{column[name]:.0f}" for column in columns) + " |")
-    print("| explain / predict | " + " | ".join(f"{c['explain'] / c['predict']:.1f}" for c in columns) + " |")
+    print(circumstances())
+    print(f"One worker, medians of {chosen.rounds} rounds of {chosen.count} texts.\n")
+    head = ["µs a text", "request, whole", "request, 20 words", "in process, whole", "in process, 20 words"]
+    rows = [[name, *(f"{column[name]:,.0f}" for column in columns)] for name in in_process]
+    print(table(head, [*rows, ["explain / predict", *(f"{c['explain'] / c['predict']:.1f}" for c in columns)]]))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -16,7 +16,6 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentServicer, add_SentimentServicer_to_server
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
 
 _BODY = b'{"label":"positive","score":0.99773777,"probabilities":{"negative":0.0022622347,"positive":0.99773777}}'
@@ -52,7 +51,7 @@ async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": _BODY})
 
 
-class Constant(SentimentServicer):
+class Constant:
     """A constant for `Predict` and for every message of `PredictStream`."""
 
     async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.Prediction:
@@ -78,10 +77,22 @@ class Constant(SentimentServicer):
         )
 
 
+def _handler(constant: Constant) -> grpc.GenericRpcHandler:
+    kinds: dict[str, Callable[..., Any]] = {
+        "Predict": grpc.unary_unary_rpc_method_handler,
+        "PredictStream": grpc.stream_stream_rpc_method_handler,
+    }
+    methods = {
+        name: kind(getattr(constant, name), pb.PredictRequest.FromString, pb.Prediction.SerializeToString)
+        for name, kind in kinds.items()
+    }
+    return grpc.method_handlers_generic_handler("sentiment.v1.Sentiment", methods)
+
+
 async def serve(port: int, grpc_port: int) -> None:
     """Both constants, on the event loop that the service runs on."""
     server = grpc.aio.server()
-    add_SentimentServicer_to_server(Constant(), server)
+    server.add_generic_rpc_handlers((_handler(Constant()),))
     server.add_insecure_port(f"127.0.0.1:{grpc_port}")
     await server.start()
     await uvicorn.Server(uvicorn.Config(asgi_app, port=port, log_level="error")).serve()

@@ -1,7 +1,7 @@
 """What a text costs in process, on one thread: alone, and while other processes do the same.
 
-The processors of one machine share caches and memory, so a process among others is slower than one by itself. The
-workers of a server are among others; what they are compared with has to be as well.
+The processors of one machine share caches and memory, so a process is slower while others run. The workers of a server
+run side by side, and are compared with processes that do as well.
 """
 
 from __future__ import annotations

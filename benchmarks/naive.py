@@ -2,16 +2,23 @@
 
 The graph is rebuilt from the artifact's weights without folding: Gather, Conv, Relu, GlobalMaxPool, two Gemm, sigmoid
 over ids padded to full length, so that a fresh clone can run it without training.
+
+`python -m benchmarks.naive PORT,PORT` serves it with one worker on each port. Workers that accept from one port, as
+`uvicorn --workers 2` has them, share out a benchmark's connections by chance, so that one of two may get none.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import tokenizers
+import uvicorn
 from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import BaseModel
@@ -96,3 +103,26 @@ def create_app() -> FastAPI:
         return Sentiment(label="positive" if positive >= 0.5 else "negative", score=max(positive, 1 - positive))
 
     return app
+
+
+def serve(port: int) -> None:
+    """One worker."""
+    uvicorn.run("benchmarks.naive:create_app", factory=True, port=port, access_log=False, log_level="error")
+
+
+def main() -> None:
+    """Serve a worker on each port until SIGTERM."""
+    workers = [multiprocessing.Process(target=serve, args=(int(port),)) for port in sys.argv[1].split(",")]
+    for worker in workers:
+        worker.start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        for worker in workers:
+            worker.join()
+    finally:
+        for worker in workers:
+            worker.terminate()
+
+
+if __name__ == "__main__":
+    main()

@@ -54,12 +54,12 @@ class Script:
 
 
 def run(server: Server, script: Script, connections: int, seconds: int) -> Load:
-    """Send as fast as answers come back, over so many connections.
+    """Send as fast as answers come back, over so many connections, which are shared out evenly over the server's ports.
 
-    Raises `LoadTestError` where none comes back.
+    Raises `LoadTestError` if no answer comes back.
     """
     before = server.cpu_seconds()
-    answers = script.wrk.run(_url(server), connections, seconds)
+    answers = script.wrk.run(_url(server), connections, seconds, server.ports)
     cpu = server.cpu_seconds() - before
     if answers is None:
         raise LoadTestError(f"{server.name} answered nothing in {seconds} s\n{server.log()}")
@@ -84,7 +84,7 @@ def meanwhile(server: Server, script: Script) -> Iterator[None]:
 
 
 def require() -> None:
-    """Leave with a sentence where wrk is not installed."""
+    """Exit with a message if wrk is not installed."""
     if saturation.find("wrk") is None:
         raise SystemExit("wrk is needed: apt-get install wrk")
 

@@ -18,8 +18,7 @@ import grpc
 
 from benchmarks.rest import Load
 from loadtest.processes import PROJECT, Server
-from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.service.grpc.protos import inference_pb2
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
 

@@ -4,82 +4,49 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks import rest, rpc
+from benchmarks.cases import (
+    ALONE,
+    ASGI,
+    DISTURBANCE,
+    DISTURBED,
+    FASTAPI,
+    FORMS,
+    GRPC,
+    MANY_AND_GRPC,
+    METHODS,
+    NAIVE,
+    ONE_BY_ONE,
+    SERVICE,
+    SHORT,
+    WHOLE,
+    Case,
+)
 from benchmarks.inside import measure_stages
+from benchmarks.markdown import circumstances
 from benchmarks.naive import ARTIFACT, Naive
-from benchmarks.report import Measurements, print_ratios, print_table, save_plot
+from benchmarks.report import Measurements, save_plot, tables
 from benchmarks.rest import Load, Script
 from loadtest import texts
 from loadtest.processes import Server
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 
-SERVICE, ALONE, NAIVE = "service", "service, 1 worker", "naive"
-ASGI, FASTAPI, GRPC = "constant ASGI", "constant FastAPI", "constant gRPC"
-WHOLE, SHORT = "whole", "short"
-
-FORMS = {
-    "REST": rest.PREDICT,
-    "REST batch of 32": rest.batch(32),
-    "REST batch of 256": rest.batch(256),
-    "REST OIP": rest.INFER,
-}
-METHODS = {
-    "gRPC": "predict",
-    "gRPC OIP": "infer",
-    "gRPC batch of 32": "batch",
-    "gRPC stream": "stream",
-}
-
-#: A short request while a client sends this without pause.
-DISTURBANCE = "REST batch of 256"
-DISTURBED = "REST, beside batches"
-
-
-class Case(NamedTuple):
-    """What is measured."""
-
-    server: str
-    protocol: str
-    kind: str  # of the texts
-    connections: int
-
-
-#: In the order of a round, which is short, so that what is compared meets the same machine. Between the two what a text
-#: costs in process is measured, with which both are compared.
-ONE_BY_ONE = (
-    Case(ALONE, "REST", WHOLE, 16),  # as many as each of two workers has of 32
-    *(Case(server, "REST", WHOLE, 32) for server in (SERVICE, NAIVE, ASGI)),
-    *(Case(server, "REST", SHORT, 32) for server in (SERVICE, NAIVE, ASGI)),
-    *(Case(server, "REST", WHOLE, 64) for server in (SERVICE, NAIVE)),
-    *(Case(server, "REST", kind, 1) for kind in (WHOLE, SHORT) for server in (SERVICE, FASTAPI)),
-    *(Case(SERVICE, protocol, SHORT, 4) for protocol in ("REST", DISTURBED)),
-    Case(SERVICE, "REST OIP", WHOLE, 8),
-)
-MANY_AND_GRPC = (
-    *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("REST batch of 32", "gRPC batch of 32")),
-    *(Case(server, "gRPC stream", WHOLE, 8) for server in (SERVICE, ALONE, GRPC)),
-    *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (ALONE, GRPC, SERVICE)),
-    Case(SERVICE, "gRPC OIP", WHOLE, 8),
-)
-
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--texts", type=Path, help="a file: lines, .csv, .jsonl or .parquet (default: generated, as IMDB's reviews are)"
-    )
+    parser.add_argument("--texts", default=texts.IMDB, help="imdb (generated), or a .txt, .csv, .jsonl, .parquet")
+    parser.add_argument("--count", type=int, default=1024, help="texts (default: 1024)")
     parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
     parser.add_argument("--rounds", type=int, default=5, help="of all runs (default: 5)")
     parser.add_argument("--workers", type=int, default=2, help="of the service and of the naive application")
@@ -89,11 +56,14 @@ def main() -> None:
     rest.require()
 
     artifact = read_artifact(ARTIFACT)
-    whole = texts.read(options.texts, 1024) if options.texts else texts.generate(artifact.tokenizer, 1024)
+    whole = texts.choose(options.texts, artifact.tokenizer, options.count)
     kinds = {WHOLE: whole, SHORT: texts.shorten(whole)}
     ids = np.mean([min(artifact.tokenizer.encode(text).tokens, 400) for text in whole])
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {len(whole)} texts,")
-    print(f"{ids:.0f} ids a text; {options.workers} workers; the load generators share the processors\n")
+    print(circumstances())
+    print(
+        f"{len(whole)} texts of {ids:.0f} ids in the mean, {options.workers} workers, medians of {options.rounds} "
+        f"rounds of {options.seconds} s; the load generators share the processors.\n"
+    )
 
     measured = Measurements(defaultdict(list), {kind: defaultdict(list) for kind in kinds})
     classifier, naive = Classifier(artifact), Naive()
@@ -103,7 +73,7 @@ def main() -> None:
 
         def measure(cases: Iterable[Case], which: str) -> None:
             for case in cases:
-                print(f"\r{which}: {', '.join(map(str, case)):60}", end="", flush=True)
+                print(f"\r{which}: {', '.join(map(str, case)):60}", end="", file=sys.stderr, flush=True)
                 measured.loads[case].append(generator.run(servers[case.server], case))
 
         for number in range(options.rounds):
@@ -115,9 +85,8 @@ def main() -> None:
                 measure_stages(measured.stages[kind], classifier, naive, each, options.workers)
             measure(MANY_AND_GRPC, which)
         measured.memory = servers[SERVICE].pss_megabytes()
-    print("\r" + " " * 90 + "\r", end="")
-    print_table(measured)
-    print_ratios(measured)
+    print("\r" + " " * 90 + "\r", end="", file=sys.stderr)
+    print("\n\n".join(tables(measured)))
     if options.plot:
         save_plot(measured, options.plot)
     if options.json:
@@ -140,7 +109,7 @@ def make_servers(workers: int) -> list[Server]:
     return [
         make_service(SERVICE, workers),
         make_service(ALONE, 1),
-        Server(NAIVE, *uvicorn, "--workers", str(workers), "--factory", "benchmarks.naive:create_app"),
+        Server(NAIVE, "-m", "benchmarks.naive", "{ports}", ports=workers),
         Server(ASGI, *uvicorn, "benchmarks.floors:asgi_app"),
         Server(FASTAPI, *uvicorn, "benchmarks.floors:fastapi_app"),
         Server(GRPC, "-m", "benchmarks.floors", "{port}", "{grpc_port}"),

@@ -18,10 +18,11 @@ from typing import Any, NoReturn
 try:
     from loadtest import comparison, machine, objective, probe, report, texts
     from loadtest.errors import LoadTestError
-    from loadtest.fleet import ENDING, Fleet
     from loadtest.plan import Plan
+    from loadtest.pool import ENDING, GeneratorPool
     from loadtest.processes import PROJECT, Server
     from loadtest.run import FORMAT, Run
+    from loadtest.summary import summary
     from loadtest.target import Endpoint, Target
     from loadtest.traffic import FORMS, make_requests, parse_mix
 except ModuleNotFoundError as error:
@@ -137,11 +138,11 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
                 traffic[name] = requests
             except LoadTestError as error:
                 left_out[name] = str(error)
-        fleet = stack.enter_context(Fleet(target, traffic, options.processes))
+        pool = stack.enter_context(GeneratorPool(target, traffic, options.processes))
         run = Run(
             plan,
             target,
-            fleet,
+            pool,
             objective=wanted,
             texts=each,
             traffic=traffic,
@@ -166,7 +167,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
         )
         run.execute()
     _write(out, run.document)
-    print("\n".join(report.summary(run.document)))
+    print("\n".join(summary(run.document)))
     print(f"\n{out / 'report.html'}")
     if run.document["interrupted"] == "interrupted":
         return INTERRUPTED

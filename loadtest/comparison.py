@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from loadtest.measurement import Step
-from loadtest.page import cards, facts, figure, figures, page, paragraph, section, table
+from loadtest.page import render
 from loadtest.plots import Series, lines
 from loadtest.units import COUNT, SECONDS, duration, number
 
@@ -83,81 +83,50 @@ def summary(compared: Document) -> list[str]:
 
 def html(old: Document, new: Document, compared: Document) -> str:
     """The page."""
-    sections = [
-        "<h1>Two load tests</h1>",
-        paragraph(f"Old: {_title(old)}. New: {_title(new)}. Ratios are new / old.", "muted"),
-        *(paragraph(text, "warning") for text in _cautions(old, new, compared)),
-        cards(_cards(old, new)),
-        section("Side by side", _plots(old, new)),
-        section("Ratios", *_ratios(compared)),
-        section(
-            "What else differs",
-            facts((name, f"{was} → {now}") for name, (was, now) in compared["differences"].items()),
-        ),
-        section("How to read this", paragraph(_EXPLANATION)),
-    ]
-    return page("Two load tests", sections)
-
-
-_EXPLANATION = (
-    "Each step is cut into eight slices; a number is the median of its slices. The spread holds 90% of the ratios that "
-    "come out when the slices of both steps are drawn anew at random. It knows how far a step varied while it ran, but "
-    "not what was different between the two runs: another program on the machine, a warmer processor. Repeat both "
-    "before believing a small difference."
-)
-
-
-def _cards(old: Document, new: Document) -> list[tuple[str, str, str, bool]]:
-    shown = []
-    for title, key, value in (("Throughput", "best", "throughput"), ("Knee", "knee", "rate")):
-        if old[key] and new[key]:
-            was, now = old[key][value], new[key][value]
-            words = f"new / old: {number(round(now))} after {number(round(was))} requests a second"
-            shown.append((title, f"{now / was:.2f}", words, False))
-    if old["knee"] and new["knee"]:
-        was, now = (each["knee"]["latency"]["p99"] for each in (old, new))
-        words = f"new / old: {duration(now)} after {duration(was)}"
-        shown.append(("p99 at the knee", f"{now / was:.2f}", words, False))
-    costs = [((each["knee"] or each["best"] or {}).get("server") or {}).get("cpu_per_text") for each in (old, new)]
-    if costs[0] and costs[1]:
-        words = f"new / old: {duration(costs[1])} after {duration(costs[0])} a text"
-        shown.append(("Processor time", f"{costs[1] / costs[0]:.2f}", words, False))
-    return shown
-
-
-def _plots(old: Document, new: Document) -> str:
-    def both(kind: str, place: str, pick: Any) -> tuple[list[float], list[Series]]:
-        steps = [{float(step[place]): pick(step) for step in each[kind] if step["latency"]} for each in (old, new)]
-        places = sorted({*steps[0], *steps[1]})
-        names = (("old", 6), ("new", 1))
-        return places, [
-            Series(name, colour, [values.get(at) for at in places])
-            for (name, colour), values in zip(names, steps, strict=True)
-        ]
-
-    rates, latency = both("open", "rate", lambda step: step["latency"]["p99"])
-    callers, throughput = both("closed", "callers", lambda step: step["throughput"])
-    over_rates = figure(
-        "p99 against rate",
-        "Open loop; lower is better.",
-        lines("p99", rates, latency, x="requests a second", y="p99", unit=SECONDS, log_y=True),
-    )
-    over_callers = figure(
-        "Throughput against concurrency",
-        "Closed loop; higher is better.",
-        lines("Throughput", callers, throughput, x="at once", y="answers a second", unit=COUNT, log_x=True),
-    )
-    return figures(over_rates if len(rates) > 1 else "", over_callers if len(callers) > 1 else "")
-
-
-def _ratios(compared: Document) -> Sequence[str]:
     rows = [
         (step["title"], _NAMES[name], *_cells(name, each), _word(name, each))
         for step in compared["steps"]
         for name, each in step["ratios"].items()
         if each is not None
     ]
-    return [table(["Step", "number", "old", "new", "ratio", "spread", "so it is"], rows, words=2)]
+    return render(
+        "comparison.html",
+        title="Two load tests",
+        old=old,
+        new=new,
+        cautions=_cautions(old, new, compared),
+        costs=[((each["knee"] or each["best"] or {}).get("server") or {}).get("cpu_per_text") for each in (old, new)],
+        p99=_p99(old, new),
+        throughput=_throughput(old, new),
+        rows=rows,
+        differences=[(name, f"{was} → {now}") for name, (was, now) in compared["differences"].items()],
+    )
+
+
+def _p99(old: Document, new: Document) -> str:
+    rates, series = _both(old, new, "open", "rate", lambda step: step["latency"]["p99"])
+    if len(rates) < 2:
+        return ""
+    return lines("p99", rates, series, x="requests a second", y="p99", unit=SECONDS, log_y=True)
+
+
+def _throughput(old: Document, new: Document) -> str:
+    callers, series = _both(old, new, "closed", "callers", lambda step: step["throughput"])
+    if len(callers) < 2:
+        return ""
+    return lines("Throughput", callers, series, x="at once", y="answers a second", unit=COUNT, log_x=True)
+
+
+def _both(
+    old: Document, new: Document, kind: str, place: str, pick: Callable[[Step], float]
+) -> tuple[list[float], list[Series]]:
+    """The places of all steps of a kind, and a line for each of the tests."""
+    steps = [{float(step[place]): pick(step) for step in each[kind] if step["latency"]} for each in (old, new)]
+    places = sorted({*steps[0], *steps[1]})
+    return places, [
+        Series(name, colour, [values.get(at) for at in places])
+        for (name, colour), values in zip((("old", 6), ("new", 1)), steps, strict=True)
+    ]
 
 
 def _cells(name: str, each: Mapping[str, float]) -> tuple[str, str, str, str]:
@@ -204,8 +173,3 @@ def _differences(old: Document, new: Document) -> dict[str, tuple[str, str]]:
         for name in {**first, **second}
         if first.get(name) != second.get(name)
     }
-
-
-def _title(document: Document) -> str:
-    models = ", ".join(document["models"]) or document["target"]["rest"]
-    return f"{models}, {document['created'][:16].replace('T', ' ')} UTC"

@@ -1,8 +1,8 @@
-"""One process that sends: on a schedule that answers do not change (open loop), or a request for every answer (closed).
+"""A process that sends requests: on a fixed schedule (open loop), or one for every answer (closed loop).
 
-Latency counts from the moment a request was due, not from when it could be sent. A server that stands still for a
-second is late with everything that was due in that second, although a client that waits for answers would have sent
-a single request. Leaving the others out is known as coordinated omission.
+Latency counts from the moment a request was due, not from the moment it could be sent. A server that pauses for a
+second is late with every request that was due in that second. A client that waits for answers would have sent one of
+them; leaving out the others is known as coordinated omission.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import uvloop
 
 from loadtest.load import Floats, Found, Load
-from loadtest.rest import Pool
+from loadtest.rest import ConnectionPool
 from loadtest.rpc import Calls
 from loadtest.target import Target
 from loadtest.timer import Timer
@@ -36,7 +36,7 @@ _TELL_SECONDS = 0.25
 
 
 class Share(NamedTuple):
-    """Which of all generators this one is."""
+    """The number of this generator, and how many there are."""
 
     number: int
     of: int
@@ -72,7 +72,7 @@ class Generator:
         self._http = self._rpc = None
         if Transport.HTTP in transports:
             limit = self._of(load.max_connections) if load.open else self._of(load.callers or 0)
-            self._http = Pool(target, self._ended, limit=limit, timeout=load.timeout)
+            self._http = ConnectionPool(target, self._ended, limit=limit, timeout=load.timeout)
         if transports != {Transport.HTTP}:
             self._rpc = Calls(target, self._ended, timeout=load.timeout)
         self._forms: dict[str, int] = {}
@@ -97,7 +97,7 @@ class Generator:
         self._start = start
         self._end = start + self._load.seconds
         gc.collect()
-        gc.freeze()  # a look through all the requests in the middle of a step would be taken for the server's time
+        gc.freeze()  # a collection over all requests in the middle of a step would count as the server's time
         timer = Timer(self._wake)
         began = perf_counter()
         usage = _Usage(timer)
@@ -221,8 +221,8 @@ class Generator:
         )
 
 
-class Member:
-    """The life of a generator's process: steps, one after the other, as its parent orders them."""
+class Worker:
+    """A generator process. It runs one step after another, as its parent orders."""
 
     def __init__(
         self,
@@ -241,7 +241,7 @@ class Member:
         self._generator: Generator | None = None
 
     async def serve(self) -> None:
-        """Until the parent has no more orders, or is gone."""
+        """Run steps until the parent has no more orders or is gone."""
         asyncio.get_running_loop().add_reader(self._ordered.fileno(), self._hear)
         while (load := await self._orders.get()) is not None:
             assert isinstance(load, Load)
@@ -284,17 +284,17 @@ def work(
     target: Target,
     traffic: Mapping[str, Sequence[Request]],
 ) -> None:
-    """The process of a generator. It ends when its parent says so, or is gone."""
-    # A limit of 1,024 files, which is usual, would be taken for a server that lets nobody in.
+    """Run a generator process until its parent ends it or is gone."""
+    # Running into the usual limit of 1,024 open files would look like a server that accepts no more connections.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with contextlib.suppress(BrokenPipeError):
-        uvloop.run(Member(ordered, findings, share, target, traffic).serve())
+        uvloop.run(Worker(ordered, findings, share, target, traffic).serve())
 
 
 class _Usage:
-    """The share of a processor that this process needs, until it is first stopped; waiting awake is no need."""
+    """The share of a processor that this process uses until it is first stopped, without the timer's busy waiting."""
 
     def __init__(self, timer: Timer) -> None:
         self._timer = timer

@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 
 from loadtest.load import Floats, Found, Load
+from loadtest.outcomes import succeeded
 from loadtest.rest import TIMEOUT
-from loadtest.rpc import OK
 
 #: A step as the report holds it. Times are in seconds, rates in requests a second.
 Step = dict[str, Any]
 
 PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}
-
-#: Statuses by which a service says that it has too much to do, over HTTP and gRPC.
-REFUSALS = frozenset({"429", "503", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 
 #: Parts of a step whose differences say how far its numbers can be trusted.
 _SLICES = 8
@@ -33,11 +30,6 @@ _LATE_SECONDS, _LATE_SHARE = 0.001, 0.1
 
 #: It is seen in the tail if it is late with one request in a hundred by so much of what one in a hundred takes.
 _TAIL_SHARE = 0.25
-
-
-def succeeded(outcome: str) -> bool:
-    """Whether a request got what it asked for."""
-    return outcome == OK or (outcome.isdigit() and 200 <= int(outcome) < 300)
 
 
 def measure(load: Load, found: Found) -> Step:
@@ -84,11 +76,6 @@ def measure(load: Load, found: Found) -> Step:
         "connections": found.connections,
         "generator": _generator(found, latency),
     }
-
-
-def is_refusal(outcome: str) -> bool:
-    """Whether the service said that it has too much to do."""
-    return outcome in REFUSALS
 
 
 def knee(steps: Sequence[Step]) -> Step | None:

@@ -1,4 +1,4 @@
-"""Servers to measure, as process trees: their start, their end, their processor time, their memory."""
+"""Servers to measure, as process trees: starting, stopping, processor time, memory."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ _LOG_LINES = 20
 
 
 class Server:
-    """One server on a port of its own, from `with` to the end of the block.
+    """One server on ports of its own, from `with` to the end of the block.
 
-    `python` and the variables of `environment` replace those of this process.
+    `{port}`, `{ports}` (with commas between them) and `{grpc_port}` in the arguments are replaced. `python` and the
+    variables of `environment` replace those of this process. Raises `LoadTestError` if the server does not start.
     """
 
     def __init__(
@@ -35,16 +36,19 @@ class Server:
         name: str,
         *arguments: str,
         probe: str = "/",
+        ports: int = 1,
         python: str = sys.executable,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._python = python
         self._environment = {**os.environ, **(environment or {})}
-        self.port = _free_port()
+        self.ports = [_free_port() for _ in range(ports)]
+        self.port = self.ports[0]
         self.grpc_port = _free_port()
         self._probe = probe
-        self.arguments = [argument.format(port=self.port, grpc_port=self.grpc_port) for argument in arguments]
+        given = {"port": self.port, "ports": ",".join(map(str, self.ports)), "grpc_port": self.grpc_port}
+        self.arguments = [argument.format(**given) for argument in arguments]
 
     def __enter__(self) -> Self:
         started = time.perf_counter()
@@ -55,10 +59,10 @@ class Server:
             env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
-            start_new_session=True,  # Ctrl-C is for the one who started it, who stops it in turn
+            start_new_session=True,  # Ctrl-C goes to this process, which stops the server in turn
         )
         try:
-            while not self._answers():
+            while not all(map(self._answers, self.ports)):
                 if self._process.poll() is not None or time.perf_counter() - started > _PATIENCE:
                     raise LoadTestError(f"{self.name} did not start: {' '.join(self.arguments)}\n{self.log()}")
                 time.sleep(0.005)
@@ -118,9 +122,9 @@ class Server:
                     pids += map(int, (thread / "children").read_text().split())
         return pids
 
-    def _answers(self) -> bool:
+    def _answers(self, port: int) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self._probe}", timeout=1):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{self._probe}", timeout=1):
                 return True
         except urllib.error.HTTPError:
             return True

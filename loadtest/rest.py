@@ -1,4 +1,4 @@
-"""Requests over raw HTTP/1.1 connections: as little work as a client can do, so that the server is what is measured."""
+"""A pool of HTTP/1.1 connections that does as little work as a client can, so that the server is what is measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMEOUT = "no answer in time"
 _LOOK_SECONDS = 0.05
 
 
-class Pool:
+class ConnectionPool:
     """Connections that are kept alive. A request that finds none free has a new one opened, up to a limit.
 
     So requests are on their way side by side, as those of independent users are. At the limit they wait here, and the

@@ -9,12 +9,12 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from loadtest import machine, saturation
-from loadtest.fleet import Fleet
 from loadtest.load import Load
 from loadtest.measurement import Step, knee, measure
 from loadtest.metrics import Snapshot, between, cost
 from loadtest.objective import Objective
 from loadtest.plan import Plan, next_rate
+from loadtest.pool import GeneratorPool
 from loadtest.progress import Progress
 from loadtest.target import Target
 from loadtest.traffic import FORMS, Request
@@ -41,7 +41,7 @@ class Run:
         self,
         plan: Plan,
         target: Target,
-        fleet: Fleet,
+        pool: GeneratorPool,
         *,
         objective: Objective | None,
         texts: Sequence[str],
@@ -56,7 +56,7 @@ class Run:
         """
         self._plan = plan
         self._target = target
-        self._fleet = fleet
+        self._pool = pool
         self._objective = objective
         self._texts = texts
         self._traffic = traffic
@@ -172,7 +172,7 @@ class Run:
         self._check_time(load.seconds + load.warmup)
         self._progress.begin(title)
         before, busy = Snapshot.take(self._target), machine.Busy()
-        found = self._fleet.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
+        found = self._pool.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
         share = busy.share()
         server = between(before, Snapshot.take(self._target), self._overhead)
         if server is not None and self._memory is not None:

@@ -1,6 +1,6 @@
-"""Second opinions from generators written in C: wrk for REST, perf_analyzer for the Open Inference Protocol.
+"""Other load generators, written in C: wrk for REST, perf_analyzer for the Open Inference Protocol.
 
-Both send a request for every answer, so they say what throughput there is, and nothing of queueing delay.
+Both send a request for every answer (closed loop), so they measure throughput and hide queueing delay.
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ from loadtest.traffic import Request
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
-#: Seconds beyond the measurement after which a program is given up.
+#: Seconds beyond the measurement after which a program is killed.
 _PATIENCE = 30.0
+
+#: The variable that tells the script of wrk the ports of its threads.
+_PORTS = "WRK_PORTS"
 
 #: Texts of a file for perf_analyzer, which reads them all before it starts.
 _ROWS = 256
 
 
 def find(program: str) -> str | None:
-    """Its path, where it is installed: on the search path or beside this Python."""
+    """The path of a program on the search path or beside this Python, or None if it is not installed."""
     return shutil.which(program) or shutil.which(program, path=str(Path(sys.executable).parent))
 
 
 class Script:
-    """A file that has wrk (https://github.com/wg/wrk) post bodies to a path in turn; it is gone with this object."""
+    """A Lua script that has wrk (https://github.com/wg/wrk) post bodies to a path in turn; deleted with this object."""
 
     def __init__(self, path: str, bodies: Sequence[bytes], api_key: str | None = None) -> None:
         self._file = tempfile.NamedTemporaryFile("w", suffix=".lua", encoding="utf-8")  # noqa: SIM115
@@ -44,48 +47,76 @@ class Script:
         self._file.write(
             f"local bodies = {{{quoted}}}\nlocal turn = 0\n"
             f'local headers = {{["Content-Type"] = "application/json"{key}}}\n'
+            f"local ports, threads = {{}}, 0\nfor port in (os.getenv('{_PORTS}') or ''):gmatch('%d+') do "
+            "ports[#ports + 1] = port end\n"
+            "function setup(thread)\n  threads = threads + 1\n"
+            "  if #ports > 0 then thread.addr = wrk.lookup(wrk.host, ports[threads])[1] end\nend\n"
             "function request()\n  turn = turn % #bodies + 1\n"
             f'  return wrk.format("POST", "{path}", headers, bodies[turn])\nend\n'
         )
         self._file.flush()
 
-    def command(self, url: str, connections: int, seconds: int) -> list[str]:
-        """What to run. Raises `LoadTestError` where wrk is not installed."""
+    def command(self, url: str, connections: int, seconds: int, ports: Sequence[int] = ()) -> list[str]:
+        """What to run. With `ports`, a thread for each has its part of the connections, whatever port the URL names.
+
+        Raises `LoadTestError` if wrk is not installed.
+        """
         program = find("wrk")
         if program is None:
             raise LoadTestError("wrk is needed: apt-get install wrk")
-        return [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", self._file.name, url]
+        wrk = [program, f"-t{len(ports) or 1}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", self._file.name]
+        return ["env", f"{_PORTS}={','.join(map(str, ports))}", *wrk, url]
 
-    def run(self, url: str, connections: int, seconds: int) -> Answers | None:
-        """Send as fast as answers come back, over so many connections; None where wrk fails or none comes."""
-        said = _run(self.command(url, connections, seconds), seconds) or ""
-        count, rate = re.search(r"(\d+) requests in", said), re.search(r"Requests/sec:\s+([\d.]+)", said)
-        p50, p99 = (re.search(rf"\s{percentile}%\s+([\d.]+)(us|ms|s|m)", said) for percentile in (50, 99))
-        if count is None or int(count[1]) == 0 or rate is None or p50 is None or p99 is None:
-            return None
-        bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-        sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
-        return Answers(
-            requests=int(count[1]),
-            throughput=float(rate[1]),
-            p50=float(p50[1]) * _UNITS[p50[2]],
-            p99=float(p99[1]) * _UNITS[p99[2]],
-            failed=(int(bad[1]) if bad else 0) + (sum(map(int, sockets.groups())) if sockets else 0),
-        )
+    def run(self, url: str, connections: int, seconds: int, ports: Sequence[int] = ()) -> Answers | None:
+        """Send as fast as answers come back, over so many connections; None if wrk fails or no answer comes in time."""
+        output = _run(self.command(url, connections, seconds, ports), seconds)
+        return None if output is None else read_wrk(output)
 
 
 class Answers(NamedTuple):
-    """What wrk saw."""
+    """What wrk saw. Throughput and latencies are of answers that came within 2 seconds, wrk's timeout."""
 
-    requests: int
-    throughput: float  # a second
+    requests: int  # answers, whatever their status
+    throughput: float  # answers a second other than those with a status of 400 or more
     p50: float  # seconds
     p99: float
-    failed: int
+    failed: int  # such a status, broken connections, and answers that did not come in time
+
+
+def read_wrk(output: str) -> Answers | None:
+    """The numbers in the output of `wrk --latency`, or of wrk2; None if it holds no answer or no latency.
+
+    `Requests/sec` counts answers of every status, so those that failed are taken out. wrk leaves answers that took
+    longer than its timeout out of the latencies, and prints zeros if there are no others.
+    """
+    count, rate = re.search(r"(\d+) requests in", output), re.search(r"Requests/sec:\s+([\d.]+)", output)
+    p50, p99 = (_percentile(output, each) for each in (50, 99))
+    if count is None or rate is None or not int(count[1]) or not p50 or not p99:
+        return None
+    requests, bad = int(count[1]), _count(output, r"Non-2xx or 3xx responses: (\d+)")
+    return Answers(
+        requests=requests,
+        throughput=float(rate[1]) * (1 - bad / requests),
+        p50=p50,
+        p99=p99,
+        failed=bad + _count(output, r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)"),
+    )
+
+
+def _percentile(output: str, percentile: int) -> float | None:
+    """Seconds; wrk prints `50%`, wrk2 `50.000%`."""
+    found = re.search(rf"^\s*{percentile}(?:\.0+)?%\s+([\d.]+)(us|ms|s|m)\b", output, re.MULTILINE)
+    return None if found is None else float(found[1]) * _UNITS[found[2]]
+
+
+def _count(output: str, pattern: str) -> int:
+    """The sum of the numbers of a line that is only printed if one of them is not zero."""
+    found = re.search(pattern, output)
+    return 0 if found is None else sum(map(int, found.groups()))
 
 
 def wrk(target: Target, requests: Sequence[Request], connections: int, seconds: int) -> dict[str, Any] | None:
-    """REST requests of one form, by wrk; None where it fails. Raises `LoadTestError` where it is not installed."""
+    """REST requests of one form, by wrk; None if it fails. Raises `LoadTestError` if it is not installed."""
     path = requests[0].payload.split(b" ", 2)[1].decode()
     script = Script(path, [_body(request) for request in requests], target.api_key)
     scheme = "https" if target.rest.tls else "http"
@@ -106,11 +137,11 @@ def wrk(target: Target, requests: Sequence[Request], connections: int, seconds: 
 def perf_analyzer(
     target: Target, protocol: str, texts: Sequence[str], concurrency: int, seconds: float
 ) -> dict[str, Any] | None:
-    """The Open Inference Protocol, by Triton's perf_analyzer; None where it is missing or fails.
+    """The Open Inference Protocol, by Triton's perf_analyzer; None if it is missing or fails.
 
     See https://github.com/triton-inference-server/perf_analyzer.
-    `protocol` is `http` or `grpc`. It knows neither our keys nor our certificates, so it is left out where one is
-    needed.
+    `protocol` is `http` or `grpc`. perf_analyzer sends no API key and trusts no other certificates, so None as well if
+    the service needs either.
     """
     endpoint = target.grpc if protocol == "grpc" else target.rest
     program = find("perf_analyzer")

@@ -14,7 +14,7 @@ import grpc
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import Frame, PingFrame, PriorityFrame, RstStreamFrame, SettingsFrame
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from tests.attacks.http1 import READERS_GONE, WRITE_TIMEOUT
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, LEFTOVER_MEGABYTES, OPEN, Attack, Scenarios, Setup

@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 
 import grpc
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
 

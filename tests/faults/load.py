@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import grpc
 import orjson
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.telemetry.request_ids import HEADER

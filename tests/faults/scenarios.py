@@ -18,7 +18,7 @@ import grpc
 import httpx
 import orjson
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.model.artifact import GRAPH_FILE
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from tests.faults.http import Connection, post

@@ -16,7 +16,7 @@ from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from tests.attacks.measure import megabytes_of
 from tests.attacks.wire import PREFACE, frames, message

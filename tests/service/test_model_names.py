@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
+from loadtest.stubs import GRPCInferenceServiceStub
 from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_table

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from huggingface_hub import InferenceClient
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import ServerProcess

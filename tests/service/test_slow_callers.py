@@ -16,7 +16,7 @@ import grpc
 import httpx
 import pytest
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.grpc.sentiment import PREDICT
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR

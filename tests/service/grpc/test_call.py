@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.oip import MODEL_STREAM_INFER
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import (
     PredictBatchRequest,

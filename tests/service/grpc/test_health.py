@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.descriptors import message_class
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from tests.processes import PATIENCE, ServerProcess

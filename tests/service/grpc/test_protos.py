@@ -1,4 +1,4 @@
-"""The stubs, the descriptors and the methods are those of the .proto files, and those of gRPC's own packages."""
+"""The messages, the descriptors and the methods are those of the .proto files, and those of gRPC's own packages."""
 
 import re
 import subprocess
@@ -22,7 +22,6 @@ from sentiment_conv1d.service.models.reconciler import Reconciler
 from tests.processes import PATIENCE, PROJECT
 
 PROTOS = Path("service/grpc/protos")
-STUBS = Path("loadtest/stubs")
 
 SERVER = "sentiment_conv1d.service.grpc.server"
 THEIRS = ("grpc_health.v1.health_pb2", "grpc_reflection.v1alpha.reflection_pb2")
@@ -30,10 +29,10 @@ THEIRS = ("grpc_health.v1.health_pb2", "grpc_reflection.v1alpha.reflection_pb2")
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stubs made anew by the command of `make stubs`."""
-    out = tmp_path_factory.mktemp("stubs")
+    """Messages made anew by the command of `make stubs`."""
+    out = tmp_path_factory.mktemp("messages")
     files = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / PROTOS).glob("*.proto"))
-    kinds = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
+    kinds = [f"--{kind}_out={out}" for kind in ("python", "pyi")]
     protoc("--proto_path=.", *kinds, *files)
     for path in (out / PROTOS).glob("*.py"):
         path.write_text(re.sub(r"(from |DESCRIPTOR, ')service\.", r"\1sentiment_conv1d.service.", path.read_text()))
@@ -45,9 +44,9 @@ def protoc(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=PROJECT, check=True)
 
 
-def test_stubs_are_not_stale(generated: Path) -> None:
+def test_messages_are_not_stale(generated: Path) -> None:
     """`make stubs` would change nothing."""
-    ours = {path.name: path for folder in (PROTOS, STUBS) for path in (PROJECT / folder).glob("*_pb2*")}
+    ours = {path.name: path for path in (PROJECT / PROTOS).glob("*_pb2*")}
     assert {path.name for path in generated.iterdir()} == set(ours)
     for name, path in ours.items():
         assert path.read_text() == (generated / name).read_text(), f"{name}: run `make stubs`"

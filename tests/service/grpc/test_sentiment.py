@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import (
     ExplainRequest,
     PredictBatchRequest,

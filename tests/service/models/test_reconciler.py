@@ -20,8 +20,7 @@ import httpx
 import numpy as np
 import pytest
 
-from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.service.grpc.protos import inference_pb2 as oip
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb

@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from tests.processes import PATIENCE, PATIENT, ServerProcess, pause, run
 from tests.service.grpc.channels import connect

@@ -19,8 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.stubs.inference_pb2_grpc import GRPCInferenceServiceStub
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest

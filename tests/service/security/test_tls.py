@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
+from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.rest.server.fast_path import PIECE_BYTES

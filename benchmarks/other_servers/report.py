@@ -1,4 +1,4 @@
-"""What a run of `benchmarks.rivals` says."""
+"""What a run of `benchmarks.other_servers` says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.cases import NAIVE, SERVICE
+from benchmarks.markdown import number, table
 from benchmarks.report import save_bars
 from benchmarks.rest import Load
-from benchmarks.serving import NAIVE, SERVICE
 
 
 @dataclass
@@ -23,23 +24,22 @@ class Measured:
     ready: list[float] = field(default_factory=list)  # seconds from the start of the process to the first answer
 
 
-def table(measured: Mapping[str, Measured], absent: Mapping[str, str]) -> Iterator[str]:
-    """Medians of all rounds, the medians of the ratios in each round, and why the rest was not measured."""
-    yield (
-        f"{'':10} {'texts':6} {'requests/s':>10} {'/ naive':>8} {'/ service':>9} {'p50 ms':>7} {'p99 ms':>7} "
-        f"{'CPU us':>7} {'MB':>6} {'ready s':>7} {'errors':>6}"
-    )
+def summary(measured: Mapping[str, Measured], absent: Mapping[str, str]) -> Iterator[str]:
+    """A table with the medians of all rounds and of the ratios in each round, and why servers were not measured."""
+    head = [
+        *("", "texts", "requests/s", f"/ {NAIVE}", f"/ {SERVICE}", "p50 ms", "p99 ms", "server CPU µs a request"),
+        *("memory MB", "ready s", "errors"),
+    ]
+    rows = []
     for title, each in measured.items():
         for kind, loads in each.loads.items():
             rate, p50, p99, cpu = (median(values) for values in list(zip(*loads, strict=True))[:4])
-            to_naive, to_service = (_ratio(loads, measured[other].loads[kind]) for other in (NAIVE, SERVICE))
-            errors = sum(load.errors for load in loads)
-            yield (
-                f"{title:10} {kind:6} {rate:10.0f} {to_naive:8.2f} {to_service:9.3f} {p50 * 1e3:7.1f} {p99 * 1e3:7.1f} "
-                f"{cpu * 1e6:7.0f} {median(each.memory):6.0f} {median(each.ready):7.1f} {errors:6}"
-            )
-    for title, reason in absent.items():
-        yield f"{title:10} {reason}"
+            ratios = (_ratio(loads, measured[other].loads[kind]) for other in (NAIVE, SERVICE))
+            numbers = [f"{rate:,.0f}", *(f"{ratio:.2f}" for ratio in ratios), number(p50 * 1e3), number(p99 * 1e3)]
+            process = [f"{cpu * 1e6:,.0f}", f"{median(each.memory):,.0f}", f"{median(each.ready):.1f}"]
+            rows.append([title, kind, *numbers, *process, f"{sum(load.errors for load in loads)}"])
+    yield table(head, rows)
+    yield from (f"{title}: {reason}" for title, reason in absent.items())
 
 
 def _ratio(loads: list[Load], others: list[Load]) -> float:

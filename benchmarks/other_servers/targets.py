@@ -1,4 +1,4 @@
-"""Who is measured, what is asked of them, and what their answers mean."""
+"""The servers that are measured: how each is started, what it is asked, and how its answers are read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import rest, serving
+from benchmarks.cases import NAIVE, SERVICE
+from benchmarks.other_servers import environments
 from benchmarks.rest import Form
-from benchmarks.rivals import environments
 from loadtest.errors import LoadTestError
 from loadtest.processes import Server
 
-#: Variables that say where something is left behind.
+#: Variables that name folders for temporary files.
 _SCRATCH = ("TMPDIR", "RAY_TMPDIR", "PYTRITON_HOME")
 
 #: How far answers may be off: batches sum in another order.
@@ -23,8 +24,8 @@ _TOLERANCE = 1e-4
 _PATIENCE = 60.0
 
 
-class Rival(NamedTuple):
-    """Another server. `benchmarks.rivals.applications.NAME` runs it, in the environment of that name."""
+class OtherServer(NamedTuple):
+    """Another model server. `benchmarks.other_servers.applications.NAME` runs it, in the environment of that name."""
 
     name: str
     title: str
@@ -34,8 +35,8 @@ class Rival(NamedTuple):
     probability: Callable[[Any], float]  # of `positive`, in an answer
 
 
-class Contestant(NamedTuple):
-    """What is measured."""
+class Target(NamedTuple):
+    """A server that is measured."""
 
     title: str
     server: Server
@@ -85,31 +86,31 @@ _TEXT = Form("/predict", lambda texts: {"text": texts[0]})
 _TEXTS = Form("/predict", lambda texts: {"texts": list(texts)})
 _INFER = Form("/v2/models/sentiment/infer", _inputs)
 
-RIVALS = (
-    Rival("litserve", "LitServe", "litserve", "/health", _TEXT, lambda answer: float(answer["probability"])),
-    Rival("bentoml", "BentoML", "bentoml", "/readyz", _TEXTS, lambda answer: float(answer[0])),
-    Rival("mlserver", "MLServer", "mlserver", "/v2/health/ready", _INFER, _output),
-    Rival("ray", "Ray Serve", "ray", "/-/healthz", _TEXT, lambda answer: float(answer["probability"])),
-    Rival("pytriton", "PyTriton", "nvidia-pytriton", "/v2/health/ready", _INFER, _output),
+OTHER_SERVERS = (
+    OtherServer("litserve", "LitServe", "litserve", "/health", _TEXT, lambda answer: float(answer["probability"])),
+    OtherServer("bentoml", "BentoML", "bentoml", "/readyz", _TEXTS, lambda answer: float(answer[0])),
+    OtherServer("mlserver", "MLServer", "mlserver", "/v2/health/ready", _INFER, _output),
+    OtherServer("ray", "Ray Serve", "ray", "/-/healthz", _TEXT, lambda answer: float(answer["probability"])),
+    OtherServer("pytriton", "PyTriton", "nvidia-pytriton", "/v2/health/ready", _INFER, _output),
 )
 
 
-def references(workers: int) -> list[Contestant]:
+def references(workers: int) -> list[Target]:
     """This service and the naive application."""
     servers = {server.name: server for server in serving.make_servers(workers)}
-    return [Contestant(name, servers[name], rest.PREDICT, _scored) for name in (serving.SERVICE, serving.NAIVE)]
+    return [Target(name, servers[name], rest.PREDICT, _scored) for name in (SERVICE, NAIVE)]
 
 
-def contestant(rival: Rival, workers: int, model: Path, scratch: Path) -> Contestant:
-    """A rival with a model, see `benchmarks.rivals.applications.classifier`, and a folder for what it leaves behind.
+def target_of(other: OtherServer, workers: int, model: Path, scratch: Path) -> Target:
+    """Another server with a model and a folder for temporary files; `applications.classifier` has the model's form.
 
     Raises `NotInstalled`.
     """
     server = Server(
-        rival.title,
-        *("-m", f"benchmarks.rivals.applications.{rival.name}", "{port}", str(workers)),
-        probe=rival.probe,
-        python=environments.interpreter(rival.name),
+        other.title,
+        *("-m", f"benchmarks.other_servers.applications.{other.name}", "{port}", str(workers)),
+        probe=other.probe,
+        python=environments.interpreter(other.name),
         environment={"MODEL_FOLDER": str(model), **dict.fromkeys(_SCRATCH, str(scratch))},
     )
-    return Contestant(rival.title, server, rival.form, rival.probability)
+    return Target(other.title, server, other.form, other.probability)

@@ -1,4 +1,4 @@
-"""The processes that send. This one only waits, so that it takes nothing from them."""
+"""A pool of processes that send requests. The process that owns it only waits, so that it takes nothing from them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from loadtest.load import Found, Load, merge
 from loadtest.target import Target
 from loadtest.traffic import Request
 
-#: Ctrl-C, and what else ends a test. A terminal, or a service manager, sends them to every process.
+#: Ctrl-C, and the other signals that end a test. A terminal or a service manager sends them to every process.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-#: Seconds between the last generator's word that it is ready and the start, so that all of them hear of it in time.
+#: Seconds between the moment all generators are ready and the start, so that the order to start reaches them in time.
 _MARGIN = 0.05
 
 _PATIENCE = 60.0
 
 
-class Fleet:
-    """Generators, from `with` to the end of the block; none is left behind.
+class GeneratorPool:
+    """Generator processes, from `with` to the end of the block, which ends all of them.
 
-    Raises `LoadTestError` where one of them ends by itself.
+    Raises `LoadTestError` if one of them ends by itself.
     """
 
     def __init__(self, target: Target, traffic: Mapping[str, Sequence[Request]], processes: int = 1) -> None:
         self._target = target
         self._traffic = traffic
         self.processes = processes
-        self._members: list[multiprocessing.process.BaseProcess] = []
+        self._processes: list[multiprocessing.process.BaseProcess] = []
         self._orders: list[Connection] = []
         self._findings: list[Connection] = []
 
@@ -48,12 +48,12 @@ class Fleet:
                 ordered, orders = context.Pipe(duplex=False)
                 findings, found = context.Pipe(duplex=False)
                 arguments = (ordered, found, Share(number, self.processes), self._target, self._traffic)
-                member = context.Process(target=work, args=arguments, daemon=True)
+                process = context.Process(target=work, args=arguments, daemon=True)
                 with _signals_held_back():
-                    member.start()
+                    process.start()
                 ordered.close()
                 found.close()
-                self._members.append(member)
+                self._processes.append(process)
                 self._orders.append(orders)
                 self._findings.append(findings)
         except BaseException:
@@ -67,9 +67,9 @@ class Fleet:
         self._end()
 
     def run(self, load: Load, watch: Callable[[float, int], None] = lambda seconds, over: None) -> Found:
-        """One step. `watch` hears now and then how many seconds have passed and how many requests are over.
+        """Run one step. `watch` is called with the seconds that have passed and the number of finished requests.
 
-        Ctrl-C ends the step early; what was found until then says that it was interrupted.
+        Ctrl-C ends the step early; its result says that it was interrupted.
         """
         self._tell(load)
         self._receive(load.timeout + _PATIENCE)
@@ -97,7 +97,7 @@ class Fleet:
             raise LoadTestError("a generator ended; its message is above") from error
 
     def _receive(self, seconds: float, progress: Callable[[int, int], None] | None = None) -> list[Any]:
-        """What every generator has to say next, but for numbers, which are progress."""
+        """The next message of every generator. Integers are progress and go to `progress`."""
         deadline = perf_counter() + seconds
         said: dict[Connection, Any] = {}
         while len(said) < len(self._findings):
@@ -121,17 +121,17 @@ class Fleet:
     def _end(self) -> None:
         for pipe in (*self._orders, *self._findings):
             pipe.close()
-        for member in self._members:
-            member.join(2)
-            if member.is_alive():
-                member.kill()
-                member.join()
+        for process in self._processes:
+            process.join(2)
+            if process.is_alive():
+                process.kill()
+                process.join()
 
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Whoever starts in the block never hears of what ends a test: that is for its parent."""
-    resource_tracker.ensure_running()  # it would let them through again
+    """Processes that start in the block ignore the signals that end a test: their parent handles them."""
+    resource_tracker.ensure_running()  # starting it later would unblock the signals
     held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield

@@ -7,7 +7,7 @@ import sys
 
 import bentoml
 
-from benchmarks.rivals.applications import classifier
+from benchmarks.other_servers.applications import classifier
 
 
 @bentoml.service(workers=int(os.environ.get("WORKERS", 1)), logging={"access": {"enabled": False}})
@@ -26,7 +26,7 @@ class Sentiment:
 def main() -> None:
     """Serve."""
     port, workers = sys.argv[1:]
-    arguments = ["bentoml", "serve", "benchmarks.rivals.applications.bentoml:Sentiment", "--host", "127.0.0.1"]
+    arguments = ["bentoml", "serve", "benchmarks.other_servers.applications.bentoml:Sentiment", "--host", "127.0.0.1"]
     os.execvpe(sys.executable, [sys.executable, "-m", *arguments, "--port", port], {**os.environ, "WORKERS": workers})
 
 

@@ -12,7 +12,7 @@ from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 from mlserver.utils import install_uvloop_event_loop
 
-from benchmarks.rivals.applications import classifier
+from benchmarks.other_servers.applications import classifier
 
 
 class Sentiment(mlserver.MLModel):
@@ -43,7 +43,7 @@ async def serve(port: int, workers: int, folder: str) -> None:
     )
     model = mlserver.ModelSettings(
         name="sentiment",
-        implementation="benchmarks.rivals.applications.mlserver.Sentiment",
+        implementation="benchmarks.other_servers.applications.mlserver.Sentiment",
         max_batch_size=16,
         max_batch_time=0.002,
     )

@@ -13,7 +13,7 @@ from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
-from benchmarks.rivals.applications import classifier
+from benchmarks.other_servers.applications import classifier
 
 
 class Instance:

@@ -1,14 +1,13 @@
-"""`python -m benchmarks.rivals`: other model servers with the same classifier, in one interleaved run.
+"""`python -m benchmarks.other_servers`: other model servers with the same classifier, in one interleaved run.
 
-Servers run one at a time, since some of them are busy even when nobody asks. A rival serves the graph as Keras exports
-it and the tokenizers library, as the naive application does; with `--folded` this project's graph and tokenizer.
+Servers run one at a time, since some of them are busy even without requests. The others serve the graph as Keras
+exports it and the tokenizers library, as the naive application does, or with `--folded` this project's own.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import platform
 import shutil
 import sys
 import tempfile
@@ -19,13 +18,14 @@ from pathlib import Path
 import onnx
 
 from benchmarks import rest
+from benchmarks.cases import SHORT, WHOLE
+from benchmarks.markdown import circumstances
 from benchmarks.naive import ARTIFACT, Naive, unfolded_graph
+from benchmarks.other_servers import environments
+from benchmarks.other_servers.environments import NotInstalled
+from benchmarks.other_servers.report import Measured, document, save_plot, summary
+from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
 from benchmarks.rest import Script
-from benchmarks.rivals import environments
-from benchmarks.rivals.contestants import RIVALS, Contestant, Rival, contestant, references
-from benchmarks.rivals.environments import NotInstalled
-from benchmarks.rivals.report import Measured, document, save_plot, table
-from benchmarks.serving import SHORT, WHOLE
 from loadtest import texts
 from loadtest.errors import LoadTestError
 from sentiment_conv1d.model.artifact import read_artifact
@@ -37,83 +37,88 @@ _CHECKED = 8  # texts of every kind
 
 def main() -> None:
     """Install, or measure and print."""
-    names = [rival.name for rival in RIVALS]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rivals", description=__doc__)
+    names = [other.name for other in OTHER_SERVERS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.other_servers", description=__doc__)
     parser.add_argument("--install", action="store_true", help="make the environments, measure nothing")
     parser.add_argument("--python", default=sys.executable, help="what the environments are made with (default: this)")
-    parser.add_argument("--only", nargs="+", choices=names, default=names, help="these rivals (default: all)")
-    parser.add_argument("--folded", action="store_true", help="rivals serve this project's graph and tokenizer")
-    parser.add_argument("--texts", type=Path, help="a file: lines, .csv, .jsonl or .parquet (default: generated)")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="these servers (default: all)")
+    parser.add_argument("--folded", action="store_true", help="the others serve this project's graph and tokenizer")
+    parser.add_argument("--texts", default=texts.IMDB, help="imdb (generated), or a .txt, .csv, .jsonl, .parquet")
     parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
     parser.add_argument("--rounds", type=int, default=3, help="of all runs (default: 3)")
     parser.add_argument("--workers", type=int, default=2, help="of every server (default: 2)")
     parser.add_argument("--json", type=Path, help="write every measurement to this file")
     parser.add_argument("--plot", type=Path, help="write a plot of the medians to this file (.svg, .png)")
     options = parser.parse_args()
-    chosen = [rival for rival in RIVALS if rival.name in options.only]
+    chosen = [other for other in OTHER_SERVERS if other.name in options.only]
     if options.install:
         install(chosen, options.python)
     else:
         measure(chosen, options)
 
 
-def install(rivals: Sequence[Rival], python: str) -> None:
+def install(others: Sequence[OtherServer], python: str) -> None:
     """Make the environments that are missing. Leaves with a sentence for each that could not be made."""
     failures = []
-    for rival in rivals:
-        print(f"{rival.title} {environments.version(rival.name, rival.package)}", flush=True)
+    for other in others:
+        print(f"{other.title} {environments.version(other.name, other.package)}", flush=True)
         try:
-            environments.interpreter(rival.name)
+            environments.interpreter(other.name)
         except NotInstalled:
             try:
-                environments.install(rival.name, python)
+                environments.install(other.name, python)
             except NotInstalled as reason:
-                failures.append(f"{rival.title} cannot be installed: {reason}")
+                failures.append(f"{other.title} cannot be installed: {reason}")
     if failures:
         raise SystemExit("\n".join(failures))
 
 
-def measure(rivals: Sequence[Rival], options: argparse.Namespace) -> None:
+def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
     """All rounds, the table, the document and the plot."""
     rest.require()
     tokenizer = read_artifact(ARTIFACT).tokenizer
-    whole = texts.read(options.texts, 1024) if options.texts else texts.generate(tokenizer, 1024)
+    whole = texts.choose(options.texts, tokenizer, 1024)
     kinds = {WHOLE: whole, SHORT: texts.shorten(whole)}
-    versions = {rival.title: environments.version(rival.name, rival.package) for rival in rivals}
+    versions = {other.title: environments.version(other.name, other.package) for other in others}
     about = {
-        "machine": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
+        "machine": circumstances(),
         "versions": versions,
-        "model of the rivals": "folded" if options.folded else "unfolded",
+        "model of the others": "folded" if options.folded else "unfolded",
         "rounds": options.rounds,
         "seconds": options.seconds,
         "connections": _CONNECTIONS,
         "workers": options.workers,
     }
-    print(", ".join(f"{name} {value}" for name, value in {**about, **versions}.items() if name != "versions"), "\n")
+    print(circumstances())
+    print(", ".join(f"{title} {version}" for title, version in versions.items()))
+    print(
+        f"{'This service' if options.folded else 'The naive application'}'s graph and tokenizer in them, "
+        f"{_CONNECTIONS} connections, {options.workers} workers, "
+        f"medians of {options.rounds} rounds of {options.seconds} s.\n"
+    )
 
     measured: dict[str, Measured] = {}
     absent: dict[str, str] = {}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         model = ARTIFACT if options.folded else save_unfolded(scratch)
-        contestants = references(options.workers)
-        for rival in rivals:
+        targets = references(options.workers)
+        for other in others:
             try:
-                contestants.append(contestant(rival, options.workers, model, scratch))
+                targets.append(target_of(other, options.workers, model, scratch))
             except NotInstalled as reason:
-                absent[rival.title] = str(reason)
-        race = Race(kinds, options.seconds)
+                absent[other.title] = str(reason)
+        comparison = Comparison(kinds, options.seconds)
         for number in range(options.rounds):
-            for each in [each for each in contestants if each.title not in absent]:
-                print(f"\rround {number + 1} of {options.rounds}: {each.title:30}", end="", flush=True)
+            for each in [each for each in targets if each.title not in absent]:
+                print(f"\rround {number + 1} of {options.rounds}: {each.title:30}", end="", file=sys.stderr, flush=True)
                 try:
-                    race.run(each, measured.setdefault(each.title, Measured()))
+                    comparison.run(each, measured.setdefault(each.title, Measured()))
                 except LoadTestError as error:
                     absent[each.title] = str(error)
                     measured.pop(each.title)
-    print("\r" + " " * 60 + "\r", end="")
-    print("\n".join(table(measured, absent)))
+    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+    print("\n\n".join(summary(measured, absent)))
     if options.json:
         options.json.write_text(document(measured, absent, about))
     if options.plot:
@@ -127,8 +132,8 @@ def save_unfolded(folder: Path) -> Path:
     return folder
 
 
-class Race:
-    """The same for everyone."""
+class Comparison:
+    """The same measurement for every server."""
 
     def __init__(self, kinds: dict[str, list[str]], seconds: int) -> None:
         self._kinds = kinds
@@ -137,17 +142,17 @@ class Race:
         checked = [text for each in kinds.values() for text in each[:_CHECKED]]
         self._truth = {text: naive.predict(text) for text in checked}
 
-    def run(self, contestant: Contestant, measured: Measured) -> None:
+    def run(self, target: Target, measured: Measured) -> None:
         """Start it, check its answers, warm it up, measure it with every kind of text, stop it.
 
         Raises `LoadTestError` where it does not start, or its answers are wrong.
         """
         started = time.perf_counter()
-        with contestant.server as server:
-            contestant.check(self._truth)
+        with target.server as server:
+            target.check(self._truth)
             measured.ready.append(time.perf_counter() - started)
             for kind, each in self._kinds.items():
-                script = Script(contestant.form, each)
+                script = Script(target.form, each)
                 with contextlib.suppress(LoadTestError):  # the first answers of some take longer
                     rest.run(server, script, _CONNECTIONS, _WARM_UP)
                 load = rest.run(server, script, _CONNECTIONS, self._seconds)

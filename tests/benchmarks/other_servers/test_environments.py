@@ -1,4 +1,4 @@
-"""The rivals' environments: pinned with hashes, made on demand, named where they are missing."""
+"""The environments of the other servers: pinned with hashes, made on demand, named if they are missing."""
 
 import re
 import subprocess
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rivals import environments
-from benchmarks.rivals.contestants import RIVALS
-from benchmarks.rivals.environments import NotInstalled
+from benchmarks.other_servers import environments
+from benchmarks.other_servers.environments import NotInstalled
+from benchmarks.other_servers.targets import OTHER_SERVERS
 from tests.processes import PROJECT
 
-NAMES = [rival.name for rival in RIVALS]
+NAMES = [other.name for other in OTHER_SERVERS]
 
 
 def pins(path: Path) -> list[str]:
@@ -23,7 +23,7 @@ def pins(path: Path) -> list[str]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Environments in a folder of the test's own, and a rival `nothing` there that requires nothing."""
+    """Environments in a folder of the test's own, with a server `nothing` that requires nothing."""
     monkeypatch.setattr(environments, "_ENVIRONMENTS", tmp_path)
     monkeypatch.setattr(environments, "_REQUIREMENTS", tmp_path)
     (tmp_path / "nothing.txt").write_text("")
@@ -48,12 +48,12 @@ def test_the_model_runs_in_the_same_libraries(name: str, package: str) -> None:
     assert environments.version(name, package) == ours[1]
 
 
-def test_every_rival_has_its_ranges_and_its_application() -> None:
-    """A rival is a group in pyproject.toml, a file of pins, and a module; there are no others of them."""
+def test_every_server_has_its_ranges_and_its_application() -> None:
+    """Each is a group in pyproject.toml, a file of pins and a module, and there are no more of these."""
     groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
     assert set(groups) - {"audit", "classifier", "cuda"} == set(NAMES)
-    assert {path.stem for path in (PROJECT / "requirements" / "rivals").iterdir()} == set(NAMES)
-    modules = {path.stem for path in (PROJECT / "benchmarks" / "rivals" / "applications").glob("*.py")}
+    assert {path.stem for path in (PROJECT / "requirements" / "other_servers").iterdir()} == set(NAMES)
+    modules = {path.stem for path in (PROJECT / "benchmarks" / "other_servers" / "applications").glob("*.py")}
     assert modules - {"__init__", "classifier"} == set(NAMES)
 
 

@@ -1,4 +1,4 @@
-"""An environment for each rival, from its pinned requirements."""
+"""An environment for each of the other servers, from its pinned requirements."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from loadtest.processes import PROJECT
 
-_ENVIRONMENTS = PROJECT / ".rivals"
-_REQUIREMENTS = PROJECT / "requirements" / "rivals"
+_ENVIRONMENTS = PROJECT / ".other_servers"
+_REQUIREMENTS = PROJECT / "requirements" / "other_servers"
 _INSTALLED = ".installed"  # a copy of the requirements that were installed
 
 
 class NotInstalled(Exception):
-    """Why a rival cannot be measured."""
+    """Why a server cannot be measured."""
 
 
 def requirements(name: str) -> Path:
@@ -33,18 +33,18 @@ def version(name: str, package: str) -> str:
 def interpreter(name: str) -> str:
     """The Python of an environment.
 
-    Raises `NotInstalled` where there is none, or one from other requirements.
+    Raises `NotInstalled` if there is none, or one from other requirements.
     """
     marker = _ENVIRONMENTS / name / _INSTALLED
     if not marker.exists() or marker.read_text() != requirements(name).read_text():
-        raise NotInstalled("not installed: python -m benchmarks.rivals --install")
+        raise NotInstalled("not installed: python -m benchmarks.other_servers --install")
     return str(marker.parent / "bin" / "python")
 
 
 def install(name: str, python: str) -> None:
     """Make the environment anew with that Python.
 
-    Raises `NotInstalled` where it cannot be made.
+    Raises `NotInstalled` if it cannot be made.
     """
     folder = _ENVIRONMENTS / name
     shutil.rmtree(folder, ignore_errors=True)

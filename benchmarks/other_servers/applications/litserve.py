@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import litserve
 
-from benchmarks.rivals.applications import classifier
+from benchmarks.other_servers.applications import classifier
 
 
 class Sentiment(litserve.LitAPI):

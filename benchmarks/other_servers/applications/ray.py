@@ -17,7 +17,7 @@ from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 from starlette.requests import Request
 
-from benchmarks.rivals.applications import classifier
+from benchmarks.other_servers.applications import classifier
 
 
 class Sentiment:

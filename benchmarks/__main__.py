@@ -1,0 +1,68 @@
+"""`python -m benchmarks`: measure every number that the documentation quotes, and print it as the tables that it holds.
+
+Each section runs in a process of its own, one after the other, and can be run alone as `python -m benchmarks.SECTION`,
+with flags of its own. Run all of them on an idle machine and replace the tables of a page together, so that its numbers
+come from one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtest.processes import PROJECT
+
+#: Sections that can draw their medians.
+_PLOTTED = ("serving", "other_servers")
+
+
+class Section(NamedTuple):
+    """A benchmark: the pages of `docs/` that quote it, and the flags of `--quick`, with which it takes some seconds."""
+
+    pages: tuple[str, ...]
+    quick: tuple[str, ...]
+
+
+SECTIONS = {
+    "serving": Section(("performance.md", "deployment.md"), ("--rounds", "1", "--seconds", "1", "--count", "256")),
+    "capacity": Section(("capacity.md",), ("--smoke",)),
+    "other_servers": Section(("performance.md",), ("--rounds", "1", "--seconds", "1")),
+    "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
+    "caches": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
+    "batch_sizes": Section((), ("--rounds", "1", "--max-rows", "2")),
+    "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the sections. The exit status is 1 if one of them fails; the others are run all the same."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="see whether they work; the numbers say nothing")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help=f"draw {' and '.join(_PLOTTED)} as SVG into it")
+    options = parser.parse_args(arguments)
+    unknown = set(options.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"there is no section {', '.join(sorted(unknown))}")
+    failed = []
+    for name in options.sections or SECTIONS:
+        section = SECTIONS[name]
+        print(f"\n## {name} (docs: {', '.join(section.pages) or 'none'})\n", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{name}", *(section.quick if options.quick else ())]
+        if options.plots and name in _PLOTTED:
+            command += ["--plot", str(options.plots.resolve() / f"{name}.svg")]
+        if subprocess.run(command, cwd=PROJECT, check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

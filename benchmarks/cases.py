@@ -1,0 +1,60 @@
+"""What `benchmarks.serving` measures: servers, the forms of their requests, and the cases of a round in their order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from benchmarks import rest
+
+#: Servers.
+SERVICE, ALONE, NAIVE = "this service", "this service, one worker", "naive"
+ASGI, FASTAPI, GRPC = "constant, ASGI", "constant, FastAPI", "constant, gRPC"
+
+#: Kinds of texts.
+WHOLE, SHORT = "whole", "20 words"
+
+#: Forms of requests.
+FORMS = {
+    "REST": rest.PREDICT,
+    "REST batches of 32": rest.batch(32),
+    "REST batches of 256": rest.batch(256),
+    "REST OIP": rest.INFER,
+}
+METHODS = {
+    "gRPC": "predict",
+    "gRPC OIP": "infer",
+    "gRPC batches of 32": "batch",
+    "gRPC stream": "stream",
+}
+
+#: Short requests while another client sends `DISTURBANCE` without pause.
+DISTURBANCE = "REST batches of 256"
+DISTURBED = "REST beside batches of 256"
+
+
+class Case(NamedTuple):
+    """What is measured."""
+
+    server: str
+    protocol: str
+    kind: str  # of the texts
+    connections: int
+
+
+#: In the order of a round, which is short, so that what is compared meets the same machine. Between the two groups, the
+#: cost of a text in process is measured, with which both are compared.
+ONE_BY_ONE = (
+    Case(ALONE, "REST", WHOLE, 16),  # as many as each of two workers has of 32
+    *(Case(server, "REST", WHOLE, 32) for server in (SERVICE, NAIVE, ASGI)),
+    *(Case(server, "REST", SHORT, 32) for server in (SERVICE, NAIVE, ASGI)),
+    *(Case(server, "REST", WHOLE, 64) for server in (SERVICE, NAIVE)),
+    *(Case(server, "REST", kind, 1) for kind in (WHOLE, SHORT) for server in (SERVICE, FASTAPI)),
+    *(Case(SERVICE, protocol, SHORT, 4) for protocol in ("REST", DISTURBED)),
+    Case(SERVICE, "REST OIP", WHOLE, 8),
+)
+MANY_AND_GRPC = (
+    *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("REST batches of 32", "gRPC batches of 32")),
+    *(Case(server, "gRPC stream", WHOLE, 8) for server in (SERVICE, ALONE, GRPC)),
+    *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (ALONE, GRPC, SERVICE)),
+    Case(SERVICE, "gRPC OIP", WHOLE, 8),
+)

@@ -1,1 +1,0 @@
-"""What gRPC's clients for Python use, as `make stubs` generates it. The service itself does without."""

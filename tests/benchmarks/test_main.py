@@ -1,0 +1,45 @@
+"""`python -m benchmarks`: one command runs the sections and prints tables for the documentation."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from benchmarks.__main__ import SECTIONS
+from tests.processes import PROJECT, run
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("costs", "| µs a request | whole | 20 words |"),
+        ("caches", "| texts | work before each | tokenize | graph |"),
+        ("batch_sizes", "| ids | rows | µs a run | texts/s |"),
+        ("explaining", "| µs a text | request, whole | request, 20 words | in process, whole | in process, 20 words |"),
+        ("capacity", "| Requests/s | answers/s | p50 | p99 | cores | CPU a text | memory | meets the objective |"),
+    ],
+)
+def test_sections(name: str, head: str) -> None:
+    """A section prints the machine and a table in which every cell that has a number has one."""
+    finished = run("-m", "benchmarks", "--quick", name)
+    assert finished.returncode == 0, finished.stderr
+    assert f"## {name}" in finished.stdout and "onnxruntime" in finished.stdout
+    lines = finished.stdout.splitlines()
+    start = lines.index(head)
+    rows = [line for line in lines[start + 2 :] if line.startswith("|")]
+    assert rows and all(row.count("|") == head.count("|") and "nan" not in row for row in rows)
+
+
+def test_every_section_is_a_module() -> None:
+    """A section is run alone by its name, and the pages that quote it exist."""
+    for name, section in SECTIONS.items():
+        assert importlib.util.find_spec(f"benchmarks.{name}") is not None
+        assert all((PROJECT / "docs" / page).is_file() for page in section.pages)
+
+
+def test_no_such_section() -> None:
+    """A misspelled section is status 2, and nothing is measured."""
+    finished = run("-m", "benchmarks", "costs", "speed")
+    assert finished.returncode == 2
+    assert "there is no section speed" in finished.stderr and finished.stdout == ""
