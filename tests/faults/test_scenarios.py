@@ -6,15 +6,15 @@ import pytest
 
 from tests.faults.scenarios import SCENARIOS
 
-#: A worker that hangs takes its time; tests/service/process/test_supervisor.py has one without load.
+#: Detecting a worker that hangs takes long; tests/service/process/test_supervisor.py tests it without load.
 LONG = {"hanging_worker"}
 
-#: A request that is never answered must fail a test, not hold up all others.
+#: A request that is never answered must fail its test and not block the others.
 _LONGEST_SECONDS = 300
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in LONG])
 def test_fault(name: str) -> None:
-    """Whatever goes wrong, a request that was accepted is answered right, and what was not is counted."""
+    """During every fault, accepted requests get the right answer, and all others are counted."""
     report = asyncio.run(asyncio.wait_for(SCENARIOS[name](True), _LONGEST_SECONDS))
     print("\n".join([*report.tally.lines(), *report.notes]))
