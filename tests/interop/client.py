@@ -1,8 +1,8 @@
 """Runs a client of another gRPC implementation in a separate process.
 
 A client is `PROGRAM ADDRESS DESCRIPTORS [AUTHORITY]`. It has one channel to ADDRESS, reads the messages from a file
-with a `FileDescriptorSet`, uses TLS if it gets an authority's certificate (except in Java), and ends when stdin ends. A line of
-stdin starts a call:
+with a `FileDescriptorSet`, uses TLS if it gets an authority's certificate (except in Java), and ends when stdin ends.
+A line of stdin starts a call:
 
     {"id": 1, "method": "sentiment.v1.Sentiment/Predict", "requests": [{"text": "…"}]}
 
