@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-# What is passed on: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
+# Flags for the commands: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
@@ -15,7 +15,7 @@ NODE_MODULES := tests/interop/node/node_modules
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
 
-test: lint debian $(VENV)/.programs  ## lint, check types and run every test
+test: lint debian $(VENV)/.programs  ## lint, check types and run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
 interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in Go, Java, Node and Python
@@ -31,13 +31,13 @@ compare: $(VENV)/.dev  ## install other model servers, each by itself, and measu
 	$(BIN)/python -m benchmarks.other_servers --install
 	$(BIN)/python -m benchmarks.other_servers $(ARGS)
 
-faults: $(VENV)/.dev  ## every fault under load, a quarter of an hour: make faults ARGS="overload soak"
+faults: $(VENV)/.dev  ## inject every fault under load (15 minutes): make faults ARGS="overload soak"
 	$(BIN)/python -m tests.faults $(ARGS)
 
-attacks: $(VENV)/.dev  ## every attack on a server of its own: make attacks ARGS="--times 10 hpack_amplification"
+attacks: $(VENV)/.dev  ## run every attack on a separate server: make attacks ARGS="--times 10 hpack_amplification"
 	$(BIN)/python -m tests.attacks $(ARGS)
 
-fuzz: $(VENV)/.dev  ## whatever is read from outside, for some minutes
+fuzz: $(VENV)/.dev  ## fuzz every parser of external data for some minutes
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
 
 lint: $(VENV)/.dev  ## check style and types
@@ -45,8 +45,8 @@ lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What tests need from Debian and cannot be unpacked alone, for it is made of a hundred packages. Where it may not be
-# installed, those tests are skipped by name, and fail with CI=true.
+# Debian packages for tests that must be installed, because they have a hundred dependencies. If one is missing, its tests
+# are skipped, or fail if CI=true.
 DEBIAN_PACKAGES := chromium
 
 # The languages and libraries of the clients that `make interop` builds, and nghttp2's programs.
@@ -63,14 +63,14 @@ if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
 fi
 endef
 
-debian:  ## install what the tests need from Debian, where root and apt are there
+debian:  ## install the tests' Debian packages, if run as root with apt
 	$(call APT_INSTALL,$(DEBIAN_PACKAGES))
 
-interop-packages:  ## install what the clients need from Debian, in the same way
+interop-packages:  ## install the clients' Debian packages, in the same way
 	$(call APT_INSTALL,$(INTEROP_PACKAGES))
 
 $(NODE_MODULES): $(NODE_MODULES:node_modules=package-lock.json) | interop-packages
-	@cd $(@D) && npm ci --silent && touch node_modules || echo 'npm could not install: tests of Node are skipped'
+	@cd $(@D) && npm ci --silent && touch node_modules || echo 'npm could not install the packages: tests with Node are skipped'
 
 format: $(VENV)/.dev  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
@@ -109,7 +109,7 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	for name in $(OTHER_SERVERS); do \
 		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
 
-# Every set that runs in production, or against it. A package that cannot be looked up is a failure too.
+# Every set of packages that runs in production, or against it. A package that cannot be looked up fails the audit.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
 	tracing.txt)
 
@@ -120,10 +120,10 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc
 STUBS = $(PROTOC) --proto_path=. --python_out=. --pyi_out=.
 PROTOS := service/grpc/protos
 
-# protoc names modules after the paths of their .proto files, which lack the package that `service` belongs to.
+# protoc names modules after the paths of their .proto files, which lack the prefix `sentiment_conv1d`.
 QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.service./"
 
-stubs: $(VENV)/.dev  ## generate what is made of the .proto files
+stubs: $(VENV)/.dev  ## generate code from the .proto files
 	$(STUBS) $(PROTOS)/*.proto
 	$(STUBS) service/inference/explaining/*.proto
 	$(QUALIFY) $(PROTOS)/*_pb2.py service/inference/explaining/*_pb2.py
@@ -134,14 +134,14 @@ clean:  ## remove the environment and every cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
-		f"Python 3.11, 3.12 or 3.13 is needed, and {sys.executable} is {sys.version.split()[0]}: make PYTHON=...")'
+		f"Python 3.11, 3.12 or 3.13 is required, but {sys.executable} is {sys.version.split()[0]}: set make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements/runtime.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	@touch $@
 
-# The set for load tests holds the runtime set, and the development set holds both, all at the same versions.
+# The load test set includes the runtime set, and the development set includes both, all with the same versions.
 $(VENV)/.loadtest: requirements/loadtest.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	@touch $@ $(VENV)/.runtime
@@ -155,8 +155,8 @@ $(VENV)/audit/.installed: requirements/audit.txt | $(VENV)/bin/python
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-# Programs that tests start. They are unpacked beside the environment, not installed: Debian's Prometheus would come as a
-# service. Where there is no Debian, or no network, the tests that need them are skipped, and fail where CI is set.
+# Programs that tests start. They are unpacked and not installed, because Debian's Prometheus would run as a service.
+# Without Debian or a network, the tests that need them are skipped, or fail if CI is set.
 DEBIAN_PROGRAMS := docker-compose kubectl prometheus promtool
 DOWNLOAD := apt-get --quiet --quiet --option APT::Sandbox::User=root download $(DEBIAN_PROGRAMS)
 

@@ -1,12 +1,12 @@
-"""What holds for every test."""
+"""Hypothesis profiles and collection rules for all tests."""
 
 from hypothesis import settings
 
-# They need other languages' programs: `make interop` names their folder.
+# These tests need programs of other languages. `make interop` selects their folder.
 collect_ignore = ["interop"]
 
-# A deadline would be a timing assert, and machines are slow for reasons of their own.
+# A deadline would assert on time, and any machine can be slow.
 settings.register_profile("project", deadline=None)
-# For `make fuzz`: as many examples as some minutes hold, other ones every time.
+# For `make fuzz`: enough random examples for some minutes.
 settings.register_profile("fuzz", settings.get_profile("project"), max_examples=5000, print_blob=True)
 settings.load_profile("project")

@@ -1,4 +1,4 @@
-"""The real server in a process of its own."""
+"""Starts the real server in a separate process."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ import httpx
 PROJECT = Path(__file__).parent.parent
 MODEL_REPOSITORY = PROJECT / "model_repository"
 
-#: Seconds after which a process that should have started, stopped or logged something is given up.
+#: Seconds to wait for a process to start, stop or log something.
 PATIENCE = 60.0
 
-#: Flags of a service that does not take a worker for hanging while a test has it stopped.
+#: Flags of a service that does not kill a worker while a test has stopped it.
 PATIENT = ("--worker-timeout", "600")
 
 _LISTENING_GRPC = re.compile(r"listening on grpcs?://[^ ]*:(\d+)")
@@ -31,13 +31,13 @@ _LISTENING = re.compile(r"listening on https?://[^ ]*:(\d+)")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of this process without its settings of the service, with a free gRPC port and `variables`."""
+    """Return this process's environment without service settings, with a free gRPC port and `variables`."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SENTIMENT_")}
     return inherited | {"SENTIMENT_GRPC_PORT": "0"} | variables
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`python ARGUMENTS` in the project's folder, from start to end."""
+    """Run `python ARGUMENTS` in the project's folder until it ends."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=PROJECT,
@@ -50,7 +50,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def eventually(what: Callable[[], bool]) -> None:
-    """Wait for something that another process is about to do."""
+    """Wait until another process has done something."""
     deadline = time.monotonic() + PATIENCE
     while not what():
         assert time.monotonic() < deadline
@@ -58,17 +58,16 @@ def eventually(what: Callable[[], bool]) -> None:
 
 
 def pause(pid: int) -> None:
-    """SIGSTOP to a process, until all of its threads stand still: the signal alone is only on its way."""
+    """Send SIGSTOP to a process and wait until all of its threads have stopped."""
     os.kill(pid, signal.SIGSTOP)
     threads = list(Path(f"/proc/{pid}/task").glob("*/stat"))
     eventually(lambda: all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in threads))
 
 
 class ServerProcess:
-    """`python -m service serve` on a free port, until the end of a `with` block, or the same of another program.
+    """Runs `python -m service serve`, or another program, on a free port in a `with` block.
 
-    On the way out the server gets SIGTERM, if it still runs, and must leave with status 0. Whatever happens, no process
-    stays behind.
+    At the end a server that still runs gets SIGTERM and must exit with status 0. No process remains in any case.
     """
 
     def __init__(
@@ -125,12 +124,12 @@ class ServerProcess:
             self._kill()
 
     def abandon(self) -> None:
-        """Let go of a server that a test has ended in its own way."""
+        """Clean up a server that a test has ended itself."""
         self.client.close()
         self._kill()
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
-        """Send a signal, if the process still runs, and wait for its exit status."""
+        """Send a signal if the process still runs, and wait for its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
         status = self.process.wait(PATIENCE)
@@ -138,7 +137,7 @@ class ServerProcess:
         return status
 
     def wait_for_log(self, pattern: str | re.Pattern[str]) -> re.Match[str]:
-        """The first match in the log, as soon as it is there."""
+        """Wait for the first match in the log and return it."""
 
         def found() -> re.Match[str] | None:
             return next((match for line in self.log if (match := re.search(pattern, line))), None)

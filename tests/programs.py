@@ -1,4 +1,4 @@
-"""Programs that are not Python's: from the development packages, unpacked by `make test`, or of this machine."""
+"""Finds programs that are not Python's: unpacked by `make test`, or installed on this machine."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PATH = os.pathsep.join((str(_ENVIRONMENT / "bin"), str(_ENVIRONMENT / "debian/u
 
 
 def find(name: str) -> str:
-    """Where a program is. Without it the test is skipped, or fails where CI is set and everything should be there."""
+    """Return the path of a program. If it is missing, skip the test, or fail if CI is set."""
     if (found := shutil.which(name, path=_PATH)) is not None:
         return found
     _missing(name)
 
 
 def needed(path: Path) -> None:
-    """Skip or fail in the same way without a file or a folder."""
+    """Skip the test if a file or folder is missing, or fail if CI is set."""
     if not path.exists():
         _missing(str(path))
 
@@ -37,7 +37,7 @@ def _missing(what: str) -> NoReturn:
 
 
 def output(name: str, *arguments: str) -> str:
-    """What a program prints, run in the project's folder; it must succeed."""
+    """Run a program in the project's folder and return its output. The program must succeed."""
     finished = subprocess.run(
         [find(name), *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )

@@ -1,4 +1,4 @@
-"""Imports point one way, no package or file is too large, and no module is a drawer for odds and ends."""
+"""Imports follow the layers, packages and files are small, and no module is a collection of helpers."""
 
 import ast
 import subprocess
@@ -20,13 +20,13 @@ CLIENTS = {"grpc", "grpc_health", "grpc_reflection", "prometheus_client"}
 #: The modules of `service.process` that put REST and gRPC together.
 RUNNERS = {Path("service/process/server.py"), Path("service/process/worker.py")}
 
-#: The distribution's one package: its `service`, `model` and `export` are links to the project's folders.
+#: The distribution's package: its `service`, `model` and `export` are links to the project's folders.
 DISTRIBUTION = "sentiment_conv1d"
 FOLDERS = ("model", "export", "service")
 
 
 def files_in(*folders: str) -> list[Path]:
-    """Every file of Python in folders of the project."""
+    """Return every Python file in folders of the project."""
     return sorted(path.relative_to(PROJECT) for folder in folders for path in (PROJECT / folder).rglob("*.py"))
 
 
@@ -39,7 +39,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def full_names(path: Path) -> Iterator[str]:
-    """The same as they are imported, with the distribution's package in front of its own."""
+    """Return the modules as they are imported, with the distribution's package as prefix."""
     for node in ast.walk(ast.parse((PROJECT / path).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -61,12 +61,12 @@ def is_heavy(module: str) -> bool:
 
 
 def is_client(module: str) -> bool:
-    """Whether a module is one of the stubs that gRPC's clients for Python use."""
+    """Whether a module is one of the stubs of Python gRPC clients."""
     return module.endswith("_pb2_grpc")
 
 
 def is_core(path: Path) -> bool:
-    """Whether a file of `service` belongs to the core, which knows no protocol."""
+    """Whether a file of `service` belongs to the core, which is independent of protocols."""
     return path.parts[1] not in {"rest", "grpc", "__main__.py"} and path not in RUNNERS
 
 
@@ -124,7 +124,7 @@ def package_of(path: Path) -> str:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_imports(rule: str) -> None:
-    """No file imports what its package must not know."""
+    """No file imports a module that its package must not import."""
     applies, forbids = RULES[rule]
     files = [path for path in FILES if applies(path)]
     assert files
@@ -132,7 +132,7 @@ def test_imports(rule: str) -> None:
 
 
 def test_rules_see_the_imports() -> None:
-    """The rules would see a wrong import, whichever way it is written."""
+    """The rules detect a wrong import in every syntax."""
     assert f"{DISTRIBUTION}.service.settings" in set(full_names(Path("service/__main__.py")))
     assert "uvicorn" in set(imports(Path("service/process/worker.py")))
     assert "service.scoring" in set(imports(Path("service/__main__.py")))
@@ -141,7 +141,7 @@ def test_rules_see_the_imports() -> None:
 
 
 def test_service_runs_without_what_is_for_its_clients() -> None:
-    """A process that serves has none of their libraries loaded, by whatever way."""
+    """A serving process has loaded none of the forbidden libraries."""
     served = ", ".join(f"{DISTRIBUTION}.service.{each}" for each in ("grpc.server", "process.server", "process.worker"))
     program = f"import sys, {served}; print(*sys.modules)"
     result = subprocess.run(
@@ -180,7 +180,7 @@ LAYERS = (
     ("__main__",),
 )
 
-#: Imports that point upward all the same. Remove an entry with its import; add none.
+#: Exceptions: imports that point upward. Remove an entry with its import, and add none.
 _KNOWN_UPWARD = {
     ("settings", "models.version_policy"),
     ("telemetry.metrics", "models.repository"),
@@ -195,7 +195,7 @@ _KNOWN_UPWARD = {
     ("grpc.transport.call", "grpc.status"),
 }
 
-#: The same for annotations alone, under `if TYPE_CHECKING`.
+#: The same for imports under `if TYPE_CHECKING`.
 _KNOWN_UPWARD_FOR_TYPES = {
     ("telemetry.request_context", "inference.batching"),
     ("telemetry.request_context", "inference.classifier"),
@@ -290,7 +290,7 @@ def circles(imported: Edges) -> set[frozenset[str]]:
 
 
 def check(found: Iterable[object], known: Iterable[object]) -> None:
-    """What breaks a rule is known, and what is known still does: an exception that is no longer needed fails too."""
+    """Only the listed exceptions break a rule, and each of them still does."""
     assert sorted(map(str, set(found) - set(known))) == [], "new"
     assert sorted(map(str, set(known) - set(found))) == [], "no longer so: remove the exception"
 
@@ -341,12 +341,12 @@ def test_files_are_short() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_names(path: Path) -> None:
-    """A module is named after what it holds, not after being useful."""
+    """No module has a name like `utils`."""
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
     assert not {"utils", "helpers", "common"} & set(path.parts)
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_docstrings(path: Path) -> None:
-    """Every module says in its first line what it is."""
+    """Every module has a docstring."""
     assert ast.get_docstring(ast.parse((PROJECT / path).read_text()))

@@ -1,4 +1,4 @@
-"""The page about clients: every example runs, and gets the answer below it."""
+"""docs/clients.md: every example runs and gets the answer below it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 
 PAGE = (PROJECT / "docs" / "clients.md").read_text()
 
-#: Commands of the shell with the line below each, which is empty where the page only speaks of the answer.
+#: Shell commands with the line below each, which is empty if the page only describes the answer.
 COMMANDS: list[tuple[str, str]] = [
     pair
     for block in re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -39,7 +39,7 @@ def variables(container: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def page_server() -> Iterator[ServerProcess]:
-    """The shipped model at the routes that the page's containers have, but at free ports."""
+    """Serve the shipped model at the routes of the page's containers, on free ports."""
     routes = {name: value for each in CONTAINERS for name, value in variables(each).items() if name.endswith("_ROUTE")}
     with ServerProcess(repository=MODEL_REPOSITORY, **routes) as server:
         yield server
@@ -53,13 +53,13 @@ def here(example: str, server: ServerProcess) -> str:
 
 
 def rounded(text: str) -> str:
-    """A text with its numbers to five decimals: processors differ in the last digits, and NumPy in the spaces."""
+    """Round the numbers of a text to five decimals, since processors differ in the last digits and NumPy in spaces."""
     numbers = re.sub(r"\d+\.\d+(e-?\d+)?", lambda match: f"{float(match[0]):.5f}", text.strip())
     return re.sub(r"[ \t]+", " ", numbers)
 
 
 def test_everything_is_run() -> None:
-    """No example of the page is left out below."""
+    """The tests below run every example of the page."""
     assert len(re.findall(r"^\$ ", PAGE, re.MULTILINE)) == len(COMMANDS) > 8
     assert PAGE.count("```python") == len(PROGRAMS) > 6
     assert PAGE.count("docker run ") == len(CONTAINERS) == 3
@@ -67,7 +67,7 @@ def test_everything_is_run() -> None:
 
 @pytest.mark.parametrize(("command", "answer"), COMMANDS, ids=[command[:60] for command, _ in COMMANDS])
 def test_commands(page_server: ServerProcess, command: str, answer: str) -> None:
-    """A command of the shell gets the line below it."""
+    """A shell command gets the line below it."""
     program, *arguments = shlex.split(here(command, page_server))
     found = shutil.which(program, path=f"{sys.prefix}/bin") or shutil.which(program)
     if found is None:
@@ -81,7 +81,7 @@ def test_commands(page_server: ServerProcess, command: str, answer: str) -> None
 
 @pytest.mark.parametrize(("program", "printed"), PROGRAMS, ids=lambda text: text.splitlines()[0][:40])
 def test_programs(page_server: ServerProcess, program: str, printed: str) -> None:
-    """A program prints what is below it, in a process of its own as a reader would run it."""
+    """A program prints the text below it, in a separate process."""
     result = subprocess.run(
         [sys.executable, "-c", here(program, page_server)],
         cwd=PROJECT,

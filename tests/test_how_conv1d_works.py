@@ -1,4 +1,4 @@
-"""docs/how-conv1d-works.md: every number in it is the shipped model's."""
+"""docs/how-conv1d-works.md: every number comes from the shipped model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="module")
 def way(classifier: Classifier) -> tuple[Explanation, Inspection]:
-    """The text's explanation and all numbers behind it."""
+    """Return the text's explanation and all numbers of its computation."""
     [encoding] = classifier.encode((TEXT,))
     return classifier.explainer.inspect(TEXT, encoding, "positive", feature_map=True)
 
@@ -33,7 +33,7 @@ def signed(number: float) -> str:
 
 
 def test_numbers(classifier: Classifier, way: tuple[Explanation, Inspection]) -> None:
-    """Every number with four decimals is one of those of the text's way, and all of them are there."""
+    """The page's numbers with four decimals are exactly those of the text's computation."""
     explanation, shown = way
     each = shown.filter
     parts = [float((shown.embedding[each.position + tap] * each.kernel[tap]).sum()) for tap in range(each.width)]
@@ -59,7 +59,7 @@ def test_numbers(classifier: Classifier, way: tuple[Explanation, Inspection]) ->
 
 
 def test_shares(way: tuple[Explanation, Inspection]) -> None:
-    """The table of shares has every word with its share."""
+    """The table contains every word with its share."""
     explanation, _ = way
     rows = dict(re.findall(r"^\| \**([^|*]+?)\** \| \**([+\N{MINUS SIGN}]\d\.\d{4})\** \|$", PAGE, re.MULTILINE))
     assert rows == {
@@ -71,7 +71,7 @@ def test_shares(way: tuple[Explanation, Inspection]) -> None:
 
 
 def test_sizes(classifier: Classifier, way: tuple[Explanation, Inspection]) -> None:
-    """Sizes, ids and counts are those of the model and the text."""
+    """Sizes, ids and counts match the model and the text."""
     explanation, shown = way
     network = classifier.explainer.network
     [bank] = shown.banks

@@ -1,4 +1,4 @@
-"""The installable package: a wheel, built and installed beside its declared dependencies alone."""
+"""The wheel, installed with only its declared dependencies."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Installed:
 
     program: Path
     packages: Path
-    folder: Path  # somewhere else, empty
+    folder: Path  # an empty folder elsewhere
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`sentiment-conv1d ARGUMENTS` in a folder that is not the project's."""
+        """Run `sentiment-conv1d ARGUMENTS` outside the project's folder."""
         return subprocess.run(
             [str(self.program), *arguments],
             cwd=self.folder,
@@ -57,7 +57,7 @@ def pip(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's wheel, built from a copy, since setuptools leaves files beside what it builds."""
+    """Build the wheel from a copy, because setuptools leaves files behind."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, source)
@@ -78,12 +78,12 @@ def metadata(wheel: Path) -> list[Requirement]:
 
 
 def applies(requirement: Requirement, extras: Iterable[str]) -> bool:
-    """Whether a requirement holds on this machine, of a distribution with these extras."""
+    """Whether a requirement applies on this machine with these extras."""
     return requirement.marker is None or any(requirement.marker.evaluate({"extra": each}) for each in ("", *extras))
 
 
 def closure(requirements: Iterable[Requirement]) -> set[str]:
-    """The names of all distributions that an installation without extras brings."""
+    """Return the names of all distributions that an installation without extras installs."""
     found: dict[str, set[str]] = {}
     left = [each for each in requirements if applies(each, ())]
     while left:
@@ -100,7 +100,7 @@ def closure(requirements: Iterable[Requirement]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel in an environment that has what it declares, and nothing else."""
+    """Install the wheel in an environment with only its declared dependencies."""
     root = tmp_path_factory.mktemp("environment")
     command = [sys.executable, "-m", "venv", "--without-pip", str(root)]
     subprocess.run(command, check=True, timeout=PATIENCE)
@@ -115,7 +115,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
 
 
 def test_contents(wheel: Path) -> None:
-    """The wheel holds one import package: the code, the page, the descriptors of gRPC and the shipped model."""
+    """The wheel contains one package with the code, the page, the gRPC descriptors and the shipped model."""
     with ZipFile(wheel) as archive:
         names = set(archive.namelist())
     version = package_version()
@@ -132,7 +132,7 @@ def test_contents(wheel: Path) -> None:
 
 
 def test_one_program(wheel: Path) -> None:
-    """The wheel brings one program."""
+    """The wheel installs one program."""
     with ZipFile(wheel) as archive:
         [name] = [each for each in archive.namelist() if each.endswith(".dist-info/entry_points.txt")]
         text = archive.read(name).decode()
@@ -141,14 +141,14 @@ def test_one_program(wheel: Path) -> None:
 
 
 def test_nothing_else_is_importable(installed: Installed) -> None:
-    """The package puts no other name in the way of somebody else's packages."""
+    """The wheel adds no other importable name."""
     assert (installed.packages / PACKAGE).is_dir()
     others = {"service", "model", "export", "loadtest", "benchmarks", "tests", "model_repository"}
     assert not others & {path.name for path in installed.packages.iterdir()}
 
 
 def test_serve(installed: Installed) -> None:
-    """`sentiment-conv1d serve` answers the README's first request as it says there, from any folder."""
+    """`sentiment-conv1d serve` answers the README's first request as shown, from any folder."""
     command, answer = REQUESTS[0]
     elsewhere, program = f"env --chdir={installed.folder}", str(installed.program)
     with ServerProcess("--workers", "1", repository=None, prefix=elsewhere, program=program) as server:
@@ -166,7 +166,7 @@ def test_check(installed: Installed) -> None:
 
 
 def test_explain(installed: Installed) -> None:
-    """Commands that read the model repository find the shipped one as well."""
+    """Commands that read the model repository find the shipped one by default."""
     finished = installed.run("explain", "A gripping, beautifully acted film.", "--execution-provider", "cpu")
     assert finished.returncode == 0, finished.stderr
     assert "gripping" in finished.stdout
@@ -178,13 +178,13 @@ def test_explain(installed: Installed) -> None:
     ids=lambda arguments: arguments[0],
 )
 def test_training_is_an_extra(installed: Installed, arguments: tuple[str, ...]) -> None:
-    """Without TensorFlow the commands that need it say in one line what to install."""
+    """Without TensorFlow, commands that need it say in one line what to install."""
     finished = installed.run(*arguments)
     assert (finished.returncode, finished.stdout, finished.stderr) == (2, "", MISSING)
 
 
 def test_help(installed: Installed) -> None:
-    """The help names every command, and each tells its flags, those that need the extra too."""
+    """The help lists every command, and every command has help, including those that need the extra."""
     listed = installed.run("--help").stdout
     for command, line in COMMANDS.items():
         assert f"    {command} " in listed and line in listed
@@ -194,7 +194,7 @@ def test_help(installed: Installed) -> None:
 
 
 def test_version(installed: Installed) -> None:
-    """`--version` is that of the project."""
+    """`--version` prints the project's version."""
     assert installed.run("--version").stdout == f"sentiment-conv1d {package_version()}\n"
 
 
@@ -208,7 +208,7 @@ def test_slips(arguments: tuple[str, ...], what: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(TRAINING))
 def test_training_commands(command: str) -> None:
-    """Where TensorFlow is installed, the commands are those of `python -m model` and `python -m export`."""
+    """With TensorFlow, the commands are those of `python -m model` and `python -m export`."""
     program, arguments = ("export", ["export"]) if command == "export" else ("model", [command])
     flags = ["no-such-run", *(["--data", "no-such.csv"] if command == "evaluate" else [])]
     if command == "train":
@@ -220,7 +220,7 @@ def test_training_commands(command: str) -> None:
 
 
 def test_light_help() -> None:
-    """Neither TensorFlow nor ONNX Runtime is loaded to list the commands, or to print the flags of one."""
+    """Listing the commands and printing their flags loads neither TensorFlow nor ONNX Runtime."""
     program = f"""
 import contextlib, sys
 from {PACKAGE}.__main__ import main

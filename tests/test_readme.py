@@ -1,4 +1,4 @@
-"""The README: what it shows is what happens."""
+"""The README: its examples run and its links exist."""
 
 import json
 import re
@@ -27,7 +27,7 @@ REQUESTS = re.findall(r"^\$ (curl .*)\n(.*)$", README, re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def readme_server() -> Iterator[httpx.Client]:
-    """The shipped model, served."""
+    """Serve the shipped model."""
     with ServerProcess() as server:
         yield server.client
 
@@ -38,7 +38,7 @@ def test_there_are_requests() -> None:
 
 
 def rounded(document: Any) -> Any:
-    """A document with its numbers to five decimals."""
+    """Round the numbers of a document to five decimals."""
     if isinstance(document, dict):
         return {key: rounded(value) for key, value in document.items()}
     if isinstance(document, list):
@@ -47,7 +47,7 @@ def rounded(document: Any) -> Any:
 
 
 def ask(client: httpx.Client, command: str) -> Any:
-    """The answer to a request that the README shows."""
+    """Send a request that the README shows and return the answer."""
     words = shlex.split(command)
     address = next(word for word in words if word.startswith("localhost:8000"))
     headers = dict(word.split(": ", 1) for word, before in zip(words[1:], words, strict=False) if before == "-H")
@@ -57,13 +57,13 @@ def ask(client: httpx.Client, command: str) -> Any:
 
 @pytest.mark.parametrize(("command", "answer"), REQUESTS)
 def test_requests_get_the_answers_shown(readme_server: httpx.Client, command: str, answer: str) -> None:
-    """Every request of the README gets the answer below it, but for the last digits, which processors differ in."""
+    """Every request of the README gets the answer below it, up to rounding differences between processors."""
     assert rounded(ask(readme_server, command)) == rounded(json.loads(answer))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_exist(page: Path) -> None:
-    """Every command of a page is one that the programs take, and every make target is there."""
+    """The programs accept every command of a page, and every make target exists."""
     parsers = {
         "model": training_commands(),
         "export": export_command(),
@@ -88,13 +88,13 @@ def test_commands_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every link to a file of the project has that file."""
+    """Every link to a file of the project leads to an existing file."""
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
 def test_check_command_passes() -> None:
-    """The artifact check of the README succeeds and says what it checked."""
+    """The README's artifact check succeeds and reports what it checked."""
     [command] = re.findall(r"^\$ \.venv/bin/python (-m service check .*)$", README, re.MULTILINE)
     finished = run(*command.split())
     assert finished.returncode == 0
@@ -102,7 +102,7 @@ def test_check_command_passes() -> None:
 
 
 def test_layout_is_complete() -> None:
-    """Every package and module named in the layout is there."""
+    """Every folder of the layout exists."""
     layout = README.split("## Layout")[1].split("```")[1]
     for folder in re.findall(r"^(\w+)/", layout, re.MULTILINE):
         assert (PROJECT / folder).is_dir(), folder

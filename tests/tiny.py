@@ -1,11 +1,11 @@
-"""Reviews and numbers for a training that takes a moment."""
+"""A small data set and configuration for fast training."""
 
 import csv
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
-#: Flags of `python -m model train`: the whole family, each number as small as it can tell something.
+#: Flags of `python -m model train`: every layer of the family, with numbers as small as possible.
 FLAGS = (
     *("--name", "tiny"),
     *("--vocabulary-size", "40"),
@@ -27,7 +27,7 @@ _TELLING = (
 
 
 def write_reviews(path: Path, labels: Sequence[str] = ("negative", "positive"), count: int = 60) -> Path:
-    """A CSV file of short reviews that two words of each give away; always the same ones."""
+    """Write a CSV file of short reviews, each with two words that reveal its label. Always the same reviews."""
     generator = random.Random(7)
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)

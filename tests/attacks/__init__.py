@@ -1,1 +1,1 @@
-"""Hostile callers: bytes written by hand to a real worker, and what they cost it and everyone else."""
+"""Attacks: raw bytes sent to a real worker, and their cost for the worker and other callers."""

@@ -1,4 +1,4 @@
-"""`python -m tests.attacks [ATTACK ...]`: every attack on a server of its own, with a table of what it cost."""
+"""`python -m tests.attacks [ATTACK ...]`: run each attack on a separate server and print a table of its cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAITS = 0.1
 
 
 def main() -> int:
-    """Attack; returns 1 if a server suffered from it."""
+    """Run the attacks. Returns 1 if one exceeded its bounds."""
     parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=__doc__)
     parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=f"by default all of: {', '.join(SCENARIOS)}")
     parser.add_argument("--times", type=int, default=1, help="how many times the usual size")

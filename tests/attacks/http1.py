@@ -20,25 +20,25 @@ from tests.service.process.test_supervisor import connections as established
 
 SCENARIOS = Scenarios()
 
-#: Bytes of something endless on one connection, at the usual size.
+#: Bytes of an endless part per connection, at the normal size.
 _ENDLESS = 60_000_000
 
-#: The longest that something endless may be poured, in seconds.
+#: The longest time to send an endless part, in seconds.
 _LONGEST = 10.0
 
-#: Requests that are answered before their body is read: one without a key, and one that needs none.
+#: Requests that are answered before their body: one lacks a key, and one needs none.
 _ANSWERED_EARLY = (
     b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
 )
 
-#: Seconds of `--write-timeout` for slow readers, and those after which the last of them must be gone.
+#: `--write-timeout` for slow readers, and the seconds after which the last of them must be disconnected.
 WRITE_TIMEOUT = 3
 READERS_GONE = 10 * WRITE_TIMEOUT
 
 
 def _endless(server: ServerProcess, starts: Iterable[bytes], piece: bytes, times: int) -> int:
-    """Send something and then the same piece again and again, on a connection for each start."""
+    """Send a start and then the same piece repeatedly, on one connection per start."""
     starts = list(starts)
     count = times * _ENDLESS // len(piece)
     with connections(server.port, len(starts)) as opened:
@@ -53,61 +53,61 @@ def _endless(server: ServerProcess, starts: Iterable[bytes], piece: bytes, times
 
 @SCENARIOS.add()
 def endless_trailer(server: ServerProcess, times: int) -> int:
-    """A trailer field without an end, behind a request that was answered before its body."""
+    """Send an endless trailer field after a request that was answered before its body."""
     return _endless(server, [start + b"0\r\nX-A: " for start in _ANSWERED_EARLY], b"a" * PIECE, times)
 
 
 @SCENARIOS.add()
 def endless_trailers(server: ServerProcess, times: int) -> int:
-    """Small trailer fields without an end."""
+    """Send endless small trailer fields."""
     return _endless(server, [start + b"0\r\n" for start in _ANSWERED_EARLY], b"a:b\r\n" * (PIECE // 5), times)
 
 
 @SCENARIOS.add()
 def endless_trailer_name(server: ServerProcess, times: int) -> int:
-    """The name of a trailer field without an end."""
+    """Send a trailer field with an endless name."""
     return _endless(server, [start + b"0\r\n" for start in _ANSWERED_EARLY], b"a" * PIECE, times)
 
 
 @SCENARIOS.add()
 def endless_chunk_extension(server: ServerProcess, times: int) -> int:
-    """A chunk extension without an end."""
+    """Send an endless chunk extension."""
     return _endless(server, [start + b"1;a=" for start in _ANSWERED_EARLY], b"a" * PIECE, times)
 
 
 @SCENARIOS.add()
 def endless_chunk_size(server: ServerProcess, times: int) -> int:
-    """The length of a chunk with zeros in front of it without an end."""
+    """Send a chunk length with endless leading zeros."""
     return _endless(server, _ANSWERED_EARLY, b"0" * PIECE, times)
 
 
 @SCENARIOS.add()
 def endless_unwanted_body(server: ServerProcess, times: int) -> int:
-    """A body in chunks of one byte without an end, behind a request that was answered before it."""
+    """Send an endless body in one-byte chunks after a request that was answered before its body."""
     return _endless(server, _ANSWERED_EARLY, b"1\r\na\r\n" * (PIECE // 6), times)
 
 
 @SCENARIOS.add()
 def endless_header_line(server: ServerProcess, times: int) -> int:
-    """A header field without an end."""
+    """Send an endless header field."""
     return _endless(server, [b"GET /livez HTTP/1.1\r\nHost: x\r\nX-A: "], b"a" * PIECE, times)
 
 
 @SCENARIOS.add()
 def endless_request_line(server: ServerProcess, times: int) -> int:
-    """A path without an end, and a method."""
+    """Send an endless path, and an endless method."""
     return _endless(server, [b"GET /", b""], b"A" * PIECE, times)
 
 
 @SCENARIOS.add()
 def endless_empty_lines(server: ServerProcess, times: int) -> int:
-    """Empty lines in front of a request, which never comes."""
+    """Send endless empty lines where a request should begin."""
     return _endless(server, [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"], b"\r\n" * (PIECE // 2), times)
 
 
 @SCENARIOS.add()
 def pipelined_requests(server: ServerProcess, times: int) -> int:
-    """Requests sent far ahead of their answers, on some connections."""
+    """Pipeline many requests on several connections."""
     ask = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     with connections(server.port, 24) as opened:
         return pour(((each, itertools.repeat(ask * 5000, times)) for each in opened), times * _LONGEST).sent
@@ -115,7 +115,7 @@ def pipelined_requests(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add()
 def many_header_fields(server: ServerProcess, times: int) -> int:
-    """As many header fields as fit into a head, again and again, on some connections."""
+    """Send heads with the maximum number of fields repeatedly, on several connections."""
     head = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 16_000 + b"\r\n"
     with connections(server.port, 24) as opened:
         return pour(((each, itertools.repeat(head, 10 * times)) for each in opened), times * _LONGEST).sent
@@ -123,7 +123,7 @@ def many_header_fields(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
 def unfinished_heads(server: ServerProcess, times: int) -> int:
-    """Heads of thousands of fields that do not end, on hundreds of connections."""
+    """Send incomplete heads with thousands of fields on hundreds of connections."""
     head = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 15_000
     with connections(server.port, 500 * times) as opened:
         return pour(((each, [head]) for each in opened), times * _LONGEST, linger=1).sent
@@ -131,7 +131,7 @@ def unfinished_heads(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add()
 def declined_upgrades(server: ServerProcess, times: int) -> int:
-    """Requests in a row, each of which offers another protocol."""
+    """Send many requests, each of which offers a protocol upgrade."""
     ask = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
     with connections(server.port, 24) as opened:
         return pour(((each, itertools.repeat(ask * 3000, times)) for each in opened), times * _LONGEST).sent
@@ -139,7 +139,7 @@ def declined_upgrades(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add()
 def occupied_by_unwanted_bodies(server: ServerProcess, times: int) -> int:
-    """More connections than there may be, with bodies that nobody waits for, leave room for new ones."""
+    """Open more connections than the limit, with bodies that are discarded. New callers must still connect."""
     with connections(server.port, 2100 * times) as opened:
         sent = pour(((each, [_ANSWERED_EARLY[number % 2]]) for number, each in enumerate(opened)), times).sent
         for _ in range(3):
@@ -150,7 +150,7 @@ def occupied_by_unwanted_bodies(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
 def tiny_chunks(server: ServerProcess, times: int) -> int:
-    """Legal bodies in chunks of two bytes, none of them complete."""
+    """Send incomplete valid bodies in chunks of two bytes."""
     start = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     piece = b"2\r\n  \r\n" * (PIECE // 7)
     bodies = [itertools.chain([start], itertools.repeat(piece, 300)) for _ in range(2 * times)]
@@ -159,7 +159,7 @@ def tiny_chunks(server: ServerProcess, times: int) -> int:
 
 
 def _bodies(server: ServerProcess, path: str, body: bytes, count: int, *fields: str, connected: int = 4) -> int:
-    """The same request so many times on each of some connections, in one write."""
+    """Send the same request many times in one write, on each of several connections."""
     lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *fields, "", ""]
     ask = "\r\n".join(lines).encode() + body
     with connections(server.port, connected) as opened:
@@ -168,20 +168,20 @@ def _bodies(server: ServerProcess, path: str, body: bytes, count: int, *fields: 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
 def gzip_bodies(server: ServerProcess, times: int) -> int:
-    """Bodies of 8 kB that become 8 MB when they are inflated, 30 of them in one write."""
+    """Send bodies of 8 kB that decompress to 8 MB, 30 per write."""
     body = gzip.compress(json.dumps({"text": "a" * 8_388_000}).encode())
     return _bodies(server, "/v1/predict", body, 30 * times, "Content-Encoding: gzip")
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
 def deflate_bodies(server: ServerProcess, times: int) -> int:
-    """The same, compressed by zlib."""
+    """Send decompression bombs compressed with zlib."""
     body = zlib.compress(json.dumps({"text": "a" * 8_388_000}).encode(), 9)
     return _bodies(server, "/v1/predict", body, 30 * times, "Content-Encoding: deflate")
 
 
 def _documents() -> Iterator[tuple[str, bytes]]:
-    """Paths and bodies of legal size with millions of values."""
+    """Return paths and bodies of valid size with millions of values."""
     tensor = b'{"inputs":[{"name":"tokens","shape":[1,9],"datatype":"INT32","data":[%b]}]}'
     yield "/v1/predict_batch", b'{"texts":[' + b'"",' * 2_700_000 + b'""]}'
     yield "/v1/predict_batch", b'{"texts":[' + b"{}," * 2_700_000 + b"{}]}"
@@ -197,7 +197,7 @@ def _documents() -> Iterator[tuple[str, bytes]]:
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
 def large_documents(server: ServerProcess, times: int) -> int:
-    """Documents that take far more memory and time than they have bytes, one after the other, over every protocol."""
+    """Send documents that cost far more memory and time than their size, one at a time, over every protocol."""
     sent = 0
     with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as client:
         for path, body in _documents():
@@ -210,30 +210,30 @@ def large_documents(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
 def compressed_small_objects(server: ServerProcess, times: int) -> int:
-    """Such documents in 8 kB, five of them in one write."""
+    """Send such documents compressed to 8 kB, five per write."""
     body = gzip.compress(b'{"texts":[' + b"{}," * 2_700_000 + b"{}]}")
     return _bodies(server, "/v1/predict_batch", body, 5 * times, "Content-Encoding: gzip")
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
 def compressed_surrogates(server: ServerProcess, times: int) -> int:
-    """Documents with half a character in each text, which the fast parser of JSON does not take."""
+    """Send documents with a lone surrogate in each text, which the fast JSON parser rejects."""
     body = gzip.compress(b'{"texts":[' + b'"\\ud800",' * 800_000 + b'""]}')
     return _bodies(server, "/v1/predict_batch", body, 5 * times, "Content-Encoding: gzip")
 
 
 @SCENARIOS.add(Setup(("--workers", "1", "--write-timeout", str(WRITE_TIMEOUT))), peak_megabytes=BUFFERED_MEGABYTES)
 def slow_readers(server: ServerProcess, times: int) -> int:
-    """Callers who read a byte of their answers now and then lose their connections."""
+    """Callers that read their answers byte by byte are disconnected."""
     body = json.dumps({"texts": ["a"] * 500}).encode()
     ask = f"POST /v1/predict_batch HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     [worker] = children(server.process.pid)
     others = established(worker, server.port)
     with connections(server.port, 4 * times, receive_buffer=4096) as opened:
         for connection in opened:
-            connection.sendall(ask * 110)  # whose answers are more than the kernel keeps for a connection
+            connection.sendall(ask * 110)  # the answers exceed the kernel's buffers of a connection
         deadline = time.monotonic() + READERS_GONE
-        # What is in the kernel's buffers may still be read after the worker has closed a connection.
+        # The kernel's buffers can still be read after the worker has closed a connection.
         while (left := established(worker, server.port)) > others:
             assert time.monotonic() < deadline, f"{left - others} slow readers are still connected"
             for connection in opened:
@@ -243,13 +243,13 @@ def slow_readers(server: ServerProcess, times: int) -> int:
         return len(opened) * 110 * len(ask)
 
 
-#: With whatever lets models be loaded and unloaded at all.
+#: Flags that allow loading and unloading models.
 _ADMINISTERED = Setup(("--workers", "1", "--admin", "open"))
 
 
 @SCENARIOS.add(_ADMINISTERED)
 def unload_from_a_web_page(server: ServerProcess, times: int) -> int:
-    """What any web page can send without asking first unloads no model."""
+    """A simple request of any web page cannot unload a model."""
     fields = {"Origin": "https://evil.example", "Content-Type": "text/plain"}
     for _ in range(times):
         unload = httpx.post(

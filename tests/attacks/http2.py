@@ -44,10 +44,10 @@ from tests.processes import PATIENCE, ServerProcess
 
 SCENARIOS = Scenarios()
 
-#: Seconds for whatever an attacker sends at the usual size.
+#: Seconds for the bytes of an attacker, at the normal size.
 _LONGEST = 10.0
 
-#: Seconds within which a new caller must be served.
+#: Seconds within which a new caller must get an answer.
 _NEWCOMER = 5.0
 
 _EMPTY_MESSAGE = message(b"")
@@ -61,7 +61,7 @@ def _flood(
     *,
     linger: float = 0.5,
 ) -> int:
-    """The same on so many connections at once."""
+    """Send the same bytes on `count` connections at once."""
     pieces = content if callable(content) else lambda times: [content] * times
     with connections(server.grpc_port, count) as opened:
         return pour(
@@ -72,7 +72,7 @@ def _flood(
 
 
 def _watches(count: int, first: int = 1) -> bytes:
-    """So many open calls of the method that needs no key and does not end."""
+    """Return many open calls of the method that needs no key and does not end."""
     head = block(WATCH)
     return b"".join(
         headers(stream, head) + data(stream, _EMPTY_MESSAGE, ended=True) for stream in streams(count, first)
@@ -80,7 +80,7 @@ def _watches(count: int, first: int = 1) -> bytes:
 
 
 def _amplified() -> bytes:
-    """A field of 3,950 bytes in HPACK's table, to which each of 1,000 calls refers four times."""
+    """Put a field of 3,950 bytes in HPACK's table and refer to it four times in each of 1,000 calls."""
     path_and_field = literal(b":path", WATCH, indexed=True) + literal(b"x", b"x" * 3949, indexed=True)
     first = b"\x83\x86" + path_and_field
     rest = literal(b"content-type", b"application/grpc") + b"\xbe" * 3
@@ -93,13 +93,13 @@ def _amplified() -> bytes:
 
 @SCENARIOS.add(peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
 def hpack_amplification(server: ServerProcess, times: int) -> int:
-    """Calls of a few bytes each, whose metadata are 16 kB: 1,000 on each of 20 connections."""
+    """Send calls of a few bytes with 16 kB of metadata each: 1,000 on each of 20 connections."""
     return _flood(server, lambda _: [_amplified()], 1, 20 * times, linger=2)
 
 
 @SCENARIOS.add(peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
 def hpack_amplification_without_end(server: ServerProcess, times: int) -> int:
-    """The same in heads that do not end their stream, and whose message never comes."""
+    """Send the same heads without the end of the stream and without a message."""
     first = b"\x83\x86" + literal(b":path", WATCH, indexed=True) + literal(b"x", b"x" * 3949, indexed=True)
     rest = literal(b"content-type", b"application/grpc") + b"\xbe" * 3
     others = b"\x83\x86\xbf" + literal(b"content-type", b"application/grpc") + b"\xbe" * 4
@@ -109,7 +109,7 @@ def hpack_amplification_without_end(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add()
 def hpack_bombs(server: ServerProcess, times: int) -> int:
-    """Blocks of 16 kB that refer to a large field with every byte."""
+    """Send header blocks of 16 kB in which every byte refers to a large field."""
     first = headers(1, block(WATCH, literal(b"x", b"x" * 3949, indexed=True)))
     bombs = b"".join(headers(stream, block(WATCH, b"\xbe" * 16_000)) for stream in streams(20, 3))
     return _flood(server, first + bombs, times, 24)
@@ -117,7 +117,7 @@ def hpack_bombs(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add()
 def huffman_blocks(server: ServerProcess, times: int) -> int:
-    """Blocks whose every byte has to be decoded bit by bit."""
+    """Send header blocks in which every byte must be Huffman-decoded."""
     field = Encoder().encode([NeverIndexedHeaderTuple("x", "a" * 3000)], huffman=True)
     content = b"".join(headers(stream, block(WATCH, *[field] * 4), ended=True) for stream in streams(100))
     return _flood(server, content, times, 24)
@@ -125,21 +125,21 @@ def huffman_blocks(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add()
 def many_fields(server: ServerProcess, times: int) -> int:
-    """Heads with hundreds of the shortest fields."""
+    """Send heads with hundreds of very short fields."""
     content = b"".join(headers(stream, block(WATCH, b"\0\x01a\0" * 400), ended=True) for stream in streams(100))
     return _flood(server, content, times, 24)
 
 
 @SCENARIOS.add(peak_megabytes=BUFFERED_MEGABYTES + LEFTOVER_MEGABYTES)
 def many_fields_kept(server: ServerProcess, times: int) -> int:
-    """Open calls with hundreds of short fields of different names, as many as a connection may have."""
+    """Open the maximum number of calls per connection, each with hundreds of different short fields."""
     fields = [literal(b"%x" % number, b"") for number in range(400)]
     content = b"".join(headers(s, block(WATCH, *fields)) + data(s, _EMPTY_MESSAGE, ended=True) for s in streams(128))
     return _flood(server, lambda _: [content], 1, 20 * times, linger=2)
 
 
 def _bombs(server: ServerProcess, path: bytes, encoding: bytes, bomb: bytes, times: int, *, stream_each: bool) -> int:
-    """Compressed messages, 30 of them in one write on each of some connections: a call each, or all in one."""
+    """Send compressed messages, 30 per write on several connections: one call each, or all in one call."""
     head = block(path, literal(b"grpc-encoding", encoding))
     content = message(bomb, compressed=True)
     if stream_each:
@@ -156,30 +156,30 @@ _TEXTS = PredictBatchRequest(texts=["a" * 8000] * 1024).SerializeToString()
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
 def gzip_calls(server: ServerProcess, times: int) -> int:
-    """Calls of 8 kB that become 8 MB when they are inflated, 30 of them in one write."""
+    """Send calls of 8 kB that decompress to 8 MB, 30 per write."""
     return _bombs(server, PREDICT, b"gzip", gzip.compress(_TEXT), times, stream_each=True)
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
 def gzip_batches(server: ServerProcess, times: int) -> int:
-    """The same with a batch of legal size in each."""
+    """Send decompression bombs with a batch of valid size."""
     return _bombs(server, PREDICT_BATCH, b"gzip", gzip.compress(_TEXTS), times, stream_each=True)
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
 def deflate_calls(server: ServerProcess, times: int) -> int:
-    """The same, compressed by zlib."""
+    """Send decompression bombs compressed with zlib."""
     return _bombs(server, PREDICT, b"deflate", zlib.compress(_TEXT, 9), times, stream_each=True)
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
 def gzip_stream(server: ServerProcess, times: int) -> int:
-    """The same as messages of one streaming call."""
+    """Send decompression bombs as messages of one streaming call."""
     return _bombs(server, PREDICT_STREAM, b"gzip", gzip.compress(_TEXT), times, stream_each=False)
 
 
 def _messages() -> Iterator[tuple[bytes, bytes]]:
-    """Paths and messages of legal size with millions of values."""
+    """Yield paths and messages of valid size with millions of values."""
     model = b"\x0a\x08imdb-cnn"
     numbers = b"\1" * 8_380_000
     contents = _field(2, numbers)
@@ -195,7 +195,7 @@ def _messages() -> Iterator[tuple[bytes, bytes]]:
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
 def large_messages(server: ServerProcess, times: int) -> int:
-    """Messages that take far more memory and time than they have bytes, one after the other."""
+    """Send messages that cost far more memory and time than their size, one at a time."""
     sent = 0
     options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options) as channel:
@@ -213,7 +213,7 @@ def large_messages(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
 def compressed_messages(server: ServerProcess, times: int) -> int:
-    """The same compressed to 8 kB, 30 of each in one write on some connections."""
+    """Send such messages compressed to 8 kB, 30 per write on several connections."""
     return sum(
         _bombs(server, path, b"gzip", gzip.compress(content), times, stream_each=True)
         for path, content in itertools.islice(_messages(), 3)
@@ -237,7 +237,7 @@ def _repeated(frame: bytes, size: int = 30_000) -> bytes:
     return frame * (size // len(frame))
 
 
-#: Frames that cost more to read than to send, 30 kB of them on a connection. What stands first opens streams.
+#: Frames that cost more to read than to send, 30 kB per connection. The first part opens streams.
 _FLOODS: dict[str, tuple[bytes, bytes]] = {
     "settings": (b"", _repeated(settings(INITIAL_WINDOW_SIZE=65_535))),
     "settings_of_many_streams": (
@@ -312,7 +312,7 @@ def _assert_newcomer_is_served(server: ServerProcess) -> None:
 
 
 def _occupied(server: ServerProcess, hello: bytes, count: int, seconds: float) -> int:
-    """Open so many connections and keep them, alive as far as pings can tell, while new callers come."""
+    """Open connections and keep them alive with pings, while new callers connect."""
     with connections(server.grpc_port, count) as opened:
         sent = pour(((connection, [hello]) for connection in opened), seconds, pings=True).sent
         for _ in range(3):
@@ -322,43 +322,43 @@ def _occupied(server: ServerProcess, hello: bytes, count: int, seconds: float) -
 
 @SCENARIOS.add()
 def idle_connections(server: ServerProcess, times: int) -> int:
-    """More idle gRPC connections than there may be leave room for new ones."""
+    """New callers can connect when idle gRPC connections exceed the limit."""
     return _occupied(server, HELLO, 1100 * times, times)
 
 
 @SCENARIOS.add()
 def silent_connections(server: ServerProcess, times: int) -> int:
-    """So do connections on which nothing was ever said."""
+    """New callers can connect when connections without any bytes exceed the limit."""
     return _occupied(server, b"", 1100 * times, times)
 
 
 @SCENARIOS.add()
 def unfinished_prefaces(server: ServerProcess, times: int) -> int:
-    """And those on which HTTP/2 has only begun."""
+    """New callers can connect when connections with an incomplete handshake exceed the limit."""
     return _occupied(server, PREFACE[:20], 1100 * times, times)
 
 
 @SCENARIOS.add()
 def watching_connections(server: ServerProcess, times: int) -> int:
-    """And those that do nothing but watch the service's health."""
+    """New callers can connect when connections that only watch health exceed the limit."""
     return _occupied(server, HELLO + _watches(1), 1100 * times, times)
 
 
 @SCENARIOS.add()
 def connections_with_unfinished_calls(server: ServerProcess, times: int) -> int:
-    """And those with a call that needs no key and whose message does not come."""
+    """New callers can connect when connections with a call that lacks its message exceed the limit."""
     return _occupied(server, HELLO + headers(1, block(CHECK)), 1100 * times, times)
 
 
 @SCENARIOS.add()
 def many_watches(server: ServerProcess, times: int) -> int:
-    """As many calls as a connection may have, all of which watch the service's health, on some connections."""
+    """Open the maximum number of health watches on several connections."""
     return _flood(server, lambda _: [_watches(1000)], 1, 24 * times)
 
 
 @SCENARIOS.add()
 def unfinished_calls(server: ServerProcess, times: int) -> int:
-    """Calls whose message is announced and does not come, as many as a connection may have."""
+    """Open the maximum number of calls whose announced message never arrives."""
     head = block(WATCH)
     begun = b"".join(headers(stream, head) + data(stream, b"\0\0\x10\0\0") for stream in streams(1000))
     return _flood(server, lambda _: [begun], 1, 24 * times)
@@ -366,7 +366,7 @@ def unfinished_calls(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(Setup(("--workers", "1", "--write-timeout", str(WRITE_TIMEOUT))), peak_megabytes=BUFFERED_MEGABYTES)
 def slow_windows(server: ServerProcess, times: int) -> int:
-    """Callers who open their windows byte by byte lose their calls, or their connections."""
+    """Callers that open their windows byte by byte lose their calls or connections."""
     ask = message(PredictBatchRequest(texts=["a"] * 1024).SerializeToString())
     calls = b"".join(headers(s, block(PREDICT_BATCH)) + data(s, ask, ended=True) for s in streams(8))
     with connections(server.grpc_port, 8 * times) as opened:
@@ -390,14 +390,14 @@ def slow_windows(server: ServerProcess, times: int) -> int:
 
 
 def _gone(connection: socket.socket, crumb: bytes, received: bytearray, waiting: set[int]) -> bool:
-    """Open a window a bit; whether the server has given up all calls since, or the connection."""
+    """Open a window slightly. Returns whether the server has since ended all calls or the connection."""
     connection.setblocking(False)
     try:
         connection.send(crumb)
         while content := connection.recv(65_536):
             received += content
     except BlockingIOError:
-        # Some are refused, since so many texts are more than may wait.
+        # Some calls are rejected because too many texts wait.
         ended: Iterable[Frame] = (
             each for each in frames(received) if isinstance(each, RstStreamFrame) or "END_STREAM" in each.flags
         )

@@ -1,4 +1,4 @@
-"""More legal work than a worker has memory or time for."""
+"""Valid work that exceeds a worker's memory or time."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ from tests.processes import PATIENCE, ServerProcess
 
 SCENARIOS = Scenarios()
 
-#: Megabytes of all processes together, which is what a container of the shipped deployments may have.
+#: The memory limit of a container in the shipped deployments, in megabytes.
 _ALL_PROCESSES = 1024
 
 _TEXTS = ["a good film " * 680] * 1020
 
 
-#: A caller of HTTP/2 who takes whatever comes.
+#: An HTTP/2 client that accepts any amount of data.
 _WIDE = HELLO + settings(INITIAL_WINDOW_SIZE=2**31 - 1) + window(0, 2**31 - 65_536)
 
-#: Seconds for what an attacker sends at the usual size.
+#: Seconds for the bytes of an attacker, at the normal size.
 _LONGEST = 10.0
 
 
 def _call(server: ServerProcess, content: bytes, times: int, count: int) -> int:
-    """The same on so many gRPC connections."""
+    """Send the same bytes on several gRPC connections."""
     with connections(server.grpc_port, count * times) as opened:
         return pour(((connection, [content]) for connection in opened), _LONGEST, linger=1).sent
 
 
 @SCENARIOS.add(OPEN, refusals=True)
 def small_messages(server: ServerProcess, times: int) -> int:
-    """Streaming calls with 20,000 small messages each."""
+    """Send streaming calls with 20,000 small messages each."""
     text = message(PredictRequest(text="a").SerializeToString())
     return _call(server, _WIDE + headers(1, block(PREDICT_STREAM)) + data(1, text * 20_000), times, 24)
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES, refusals=True)
 def unread_streams(server: ServerProcess, times: int) -> int:
-    """As many streaming calls as a connection may have, with 2,000 messages each, whose answers nobody takes."""
+    """Send the maximum number of streaming calls with 2,000 messages each, and read no answers."""
     text = message(PredictRequest(text="a").SerializeToString())
     head = block(PREDICT_STREAM)
     calls = b"".join(headers(stream, head) + data(stream, text * 2000) for stream in streams(100))
@@ -71,7 +71,7 @@ def unread_streams(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(OPEN)
 def reflection(server: ServerProcess, times: int) -> int:
-    """Thousands of questions of 35 bytes whose answers are some kB."""
+    """Send thousands of requests of 35 bytes whose answers have some kB."""
     symbol = b"inference.GRPCInferenceService"
     question = message(b"\x22" + bytes((len(symbol),)) + symbol)
     return _call(server, _WIDE + headers(1, block(REFLECTION)) + data(1, question * 5000), times, 8)
@@ -79,7 +79,7 @@ def reflection(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(OPEN)
 def thousands_of_calls(server: ServerProcess, times: int) -> int:
-    """As many small calls as a connection may have at once, and more, in one write."""
+    """Send more small calls than a connection may have, in one write."""
     head = block(REPOSITORY_INDEX)
     calls = b"".join(headers(stream, head) + data(stream, message(b""), ended=True) for stream in streams(1000))
     return _call(server, _WIDE + calls, times, 24)
@@ -87,7 +87,7 @@ def thousands_of_calls(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES, refusals=True)
 def unread_answers(server: ServerProcess, times: int) -> int:
-    """Small requests with answers of 270 kB that nobody reads, from callers who leave: the log stays clean."""
+    """Send small requests with answers of 270 kB and disconnect without reading. The log stays clean."""
     body = b'{"text":"good"}'
     ask = b"POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     with connections(server.port, 30 * times, receive_buffer=4096) as opened:
@@ -99,7 +99,7 @@ def unread_answers(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(Setup(("--workers", "2")), peak_megabytes=_ALL_PROCESSES, total=True, refusals=True)
 def large_batches(server: ServerProcess, times: int) -> int:
-    """80 callers with complete bodies of 8 MB each, over both protocols: each is answered or refused."""
+    """Send 80 complete bodies of 8 MB over both protocols. Each is answered or rejected."""
     body = json.dumps({"texts": _TEXTS}).encode()
     batch = PredictBatchRequest(texts=_TEXTS).SerializeToString()
 

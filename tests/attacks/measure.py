@@ -1,4 +1,4 @@
-"""An attack, and what it cost: the memory of the workers, and the waits of another caller."""
+"""Measures the cost of an attack: the memory of the workers and the latency of another caller."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Scenario, Setup
 from tests.faults.services import workers
 from tests.processes import ServerProcess
 
-#: Seconds between two looks at the memory.
+#: Seconds between two memory samples.
 _LOOK = 0.01
 
-#: Seconds for which waits are measured at least, however soon an attack is over.
+#: Seconds for which latency is measured at least, even if an attack ends sooner.
 _LEAST = 0.5
 
-#: Seconds in which a worker may give back what it held, once the attackers are gone.
+#: Seconds for a worker to release its memory after the attackers have disconnected.
 _SETTLE = 10.0
 
 
-#: Of requests beyond what a worker takes at once.
+#: Statuses of requests over a limit of the worker.
 _REFUSALS = ("429", "RESOURCE_EXHAUSTED")
 
 
 class Idle(NamedTuple):
-    """A server that nobody attacks."""
+    """A server without attackers."""
 
     megabytes: float
-    waits: tuple[float, ...]  # p99 in seconds, a protocol each
+    waits: tuple[float, ...]  # p99 in seconds, per protocol
 
 
 class Result(NamedTuple):
-    """What an attack cost."""
+    """The cost of an attack."""
 
     name: str
     sent: int
     idle: Idle
-    waits: tuple[float, ...]  # p99 in seconds, a protocol each
+    waits: tuple[float, ...]  # p99 in seconds, per protocol
     peak: float  # megabytes
     after: float
     failures: list[str]
-    slow: list[str]  # failures that a busy machine may be the cause of
+    slow: list[str]  # failures that a busy machine can cause
 
     def row(self) -> str:
-        """A row of a Markdown table."""
+        """Return a row of a Markdown table."""
         idle, during = (" / ".join(f"{1000 * wait:.0f}" for wait in waits) for waits in (self.idle.waits, self.waits))
         memory = " → ".join(f"{each:.0f}" for each in (self.idle.megabytes, self.peak, self.after))
         verdict = "; ".join((*self.failures, *self.slow)) or "held"
@@ -65,7 +65,7 @@ HEAD = (
 
 
 class Attacked:
-    """A server and another caller of it."""
+    """A server and another caller."""
 
     def __init__(self, server: ServerProcess, probe: Probe, setup: Setup, idle_seconds: float) -> None:
         self.server = server
@@ -80,19 +80,19 @@ class Attacked:
     @classmethod
     @contextmanager
     def started(cls, setup: Setup, probe: Probe, idle_seconds: float) -> Iterator[Self]:
-        """A server of its own, until the end of a `with` block. Its log must be clean of defects."""
+        """Run a server in a `with` block. Its log must not contain errors."""
         with setup.start() as server:
             yield cls(server, probe, setup, idle_seconds)
         defects = [line for line in server.log if " ERROR " in line or "Traceback" in line]
         assert not defects, "".join(defects[:5])
 
     def megabytes(self, *, total: bool = False) -> float:
-        """The memory of the workers that is no file's, or of all processes of the server."""
+        """Return the memory of the workers, or of all processes, that is not backed by files."""
         server = self.server.process.pid
         return megabytes_of([*workers(server), *([server] if total else [])])
 
     def suffer(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
-        """Attack the server; `waits` are the seconds by which those of another caller may grow."""
+        """Attack the server. The p99 of another caller may grow by `waits` seconds."""
         idle = self.idle
         failures: list[str] = []
         slow: list[str] = []
@@ -119,7 +119,7 @@ class Attacked:
         )
         if after > idle.megabytes + LEFTOVER_MEGABYTES:
             failures.append(f"{after - idle.megabytes:.0f} MB stay")
-        # Attackers who may call everything fill the memory for requests if they are many, and then others are refused.
+        # Many attackers with a key fill the request buffers, and then other callers are rejected.
         refusals = scenario.refusals or (times > 1 and scenario.setup.key is None)
         bound = scenario.peak_megabytes + (0 if scenario.total else idle.megabytes)
         if peak.megabytes > bound:
@@ -135,7 +135,7 @@ class Attacked:
         return result
 
     def _settled(self, idle: float) -> float:
-        """The memory once it is back where it was, or does not get there."""
+        """Return the memory when it is back at its level, or after waiting for that."""
         deadline = time.monotonic() + _SETTLE
         while (now := self.megabytes()) > idle + LEFTOVER_MEGABYTES and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -143,7 +143,7 @@ class Attacked:
 
 
 class _Peak:
-    """The most memory in the span of a `with` block."""
+    """Record the peak memory in a `with` block."""
 
     def __init__(self, look: Callable[[], float]) -> None:
         self.megabytes = 0.0
@@ -167,13 +167,13 @@ class _Peak:
 
 
 def megabytes_of(processes: Iterable[int]) -> float:
-    """The memory of processes that is no file's."""
+    """Return the memory of processes that is not backed by files."""
     return sum(map(_megabytes, processes))
 
 
 def _megabytes(pid: int) -> float:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:  # it has just ended
+    except OSError:  # the process has just ended
         return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:"))) / 1024

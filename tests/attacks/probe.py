@@ -1,4 +1,4 @@
-"""Another caller, in a process of its own, which asks for predictions over REST and gRPC at a steady pace.
+"""Another caller, in a separate process, that requests predictions over REST and gRPC at a steady rate.
 
 `python -m tests.attacks.probe` reads lines of a REST port, a gRPC port and an API key (or `-`), calls the latest pair,
 and writes a line for every answer: protocol, when the request was due, seconds until the answer, and its status.
@@ -21,10 +21,10 @@ from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
 
-#: Seconds between two requests of a protocol.
+#: Seconds between two requests of one protocol.
 PACE = 0.02
 
-#: Seconds after which a request counts as failed.
+#: Seconds until a request counts as failed.
 TIMEOUT = 30.0
 
 PROTOCOLS = ("REST", "gRPC")
@@ -34,7 +34,7 @@ _WRITING = threading.Lock()
 
 
 class Wait(NamedTuple):
-    """One request: when it was due on the system's monotonic clock, seconds until its answer, whether it was right."""
+    """A request: its due time on the monotonic clock, the seconds until its answer, and whether that was right."""
 
     protocol: str
     due: float
@@ -43,7 +43,7 @@ class Wait(NamedTuple):
 
 
 class Probe:
-    """The process, until the end of a `with` block."""
+    """Runs the process in a `with` block."""
 
     def __init__(self) -> None:
         self._waits: list[Wait] = []
@@ -73,7 +73,7 @@ class Probe:
         self._process.stdout.close()
 
     def call(self, server: ServerProcess, key: str | None = None) -> None:
-        """Call this server from now on, and wait until it has answered over both protocols."""
+        """Switch to this server and wait until it has answered over both protocols."""
         assert self._process.stdin is not None
         started = time.monotonic()
         self._process.stdin.write(f"{server.port} {server.grpc_port} {key or '-'}\n")
@@ -81,11 +81,11 @@ class Probe:
         self._wait_for(lambda: all(self.between(started, float("inf"), protocol) for protocol in PROTOCOLS))
 
     def catch_up(self, moment: float) -> None:
-        """Wait until every request that was due by then has been answered, or has failed."""
+        """Wait until every request due by then has been answered or has failed."""
         self._wait_for(lambda: all(self.between(moment, float("inf"), protocol) for protocol in PROTOCOLS))
 
     def between(self, start: float, end: float, protocol: str) -> list[Wait]:
-        """The requests of a protocol that were due in a span of time, as far as they are known."""
+        """Return the known requests of a protocol that were due in a time span."""
         return [each for each in list(self._waits) if each.protocol == protocol and start <= each.due < end]
 
     def _wait_for(self, what: Callable[[], bool]) -> None:
@@ -102,21 +102,21 @@ class Probe:
 
 
 def percentile(waits: Sequence[Wait], share: float) -> float:
-    """The seconds within which that share of requests was answered."""
+    """Return the seconds within which a share of the requests was answered."""
     ordered = sorted(each.seconds for each in waits)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 def _call_steadily(protocol: str, ask: Callable[[], str], stopped: threading.Event) -> None:
-    """Ask at a steady pace.
+    """Send requests at a steady rate.
 
-    While one request waits the next ones are due already. They are not sent, and count as if they had been: the callers
-    whom a stall would have met belong in the numbers.
+    While a request waits, the next ones become due. They are not sent but count as if they had been, because a stall
+    would have delayed their callers.
     """
     due = time.monotonic()
     while not stopped.is_set():
         status = ask()
-        if stopped.is_set():  # the server is gone, or will be
+        if stopped.is_set():  # the server has stopped or will stop
             return
         answered = time.monotonic()
         lines = []
@@ -142,7 +142,7 @@ def _rest(port: int, headers: dict[str, str]) -> Callable[[], str]:
         try:
             return once()
         except (ConnectionError, http.client.HTTPException):
-            connection.close()  # an idle connection may be closed at any time
+            connection.close()  # the server can close an idle connection at any time
         try:
             return once()
         except (OSError, http.client.HTTPException) as error:
@@ -168,7 +168,7 @@ def _grpc(port: int, headers: dict[str, str]) -> Callable[[], str]:
 
 
 def main() -> None:
-    """Call what standard input says until it ends."""
+    """Call the servers named on standard input until it ends."""
     stopped = threading.Event()
     for line in sys.stdin:
         stopped.set()

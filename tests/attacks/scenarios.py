@@ -1,4 +1,4 @@
-"""What an attack is, and the servers that are attacked."""
+"""Defines attacks and the servers that they attack."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.processes import ServerProcess
 
-#: The key of a server that asks for one; attackers have none.
+#: The key of a server that requires one. Attackers have none.
 KEY = "a-key-of-the-attacked-service"
 
 #: Writes to a server, so many times as much as usual, and returns the bytes sent. Raises `AssertionError` if the server
@@ -16,22 +16,22 @@ Attack = Callable[[ServerProcess, int], int]
 
 
 class Setup(NamedTuple):
-    """How a server is started."""
+    """The configuration of a server."""
 
     flags: tuple[str, ...] = ("--workers", "1")
     key: str | None = None
 
     def start(self) -> ServerProcess:
-        """A server of its own."""
+        """Start a separate server."""
         if self.key is None:
             return ServerProcess(*self.flags)
         return ServerProcess(*self.flags, SENTIMENT_API_KEYS=self.key)
 
 
-#: Attackers are strangers without a key.
+#: Attackers have no key.
 KEYED = Setup(key=KEY)
 
-#: Attackers may call every method.
+#: Attackers can call every method.
 OPEN = Setup()
 
 
@@ -40,15 +40,15 @@ class Scenario(NamedTuple):
 
     attack: Attack
     setup: Setup
-    peak_megabytes: float  # of workers' memory beyond that of an idle one, while the attack goes on
-    total: bool = False  # whether the peak is that of all processes, from nothing
-    refusals: bool = False  # whether other callers may be refused meanwhile, as under any overload
+    peak_megabytes: float  # memory of the workers above an idle worker's, during the attack
+    total: bool = False  # whether the peak is the total of all processes
+    refusals: bool = False  # whether other callers may be rejected meanwhile, as in any overload
 
 
-#: Megabytes beyond an idle worker's memory that may stay.
+#: Megabytes above an idle worker's memory that may remain.
 LEFTOVER_MEGABYTES = 64
 
-#: What `--max-buffered-bytes` allows all callers of a worker together, in megabytes.
+#: `--max-buffered-bytes`, in megabytes.
 BUFFERED_MEGABYTES = 256
 
 
@@ -63,7 +63,7 @@ class Scenarios(dict[str, Scenario]):
         total: bool = False,
         refusals: bool = False,
     ) -> Callable[[Attack], Attack]:
-        """Enter a function."""
+        """Register a function."""
 
         def enter(attack: Attack) -> Attack:
             self[attack.__name__] = Scenario(attack, setup, peak_megabytes, total, refusals)

@@ -1,4 +1,4 @@
-"""Every attack in its usual size; `make attacks` measures them one by one, in any size."""
+"""Every attack at its normal size. `make attacks` measures them one by one, at any size."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Setup
 WAITS = 0.5
 ATTEMPTS = 3
 
-#: Attacks of one setup stand together.
+#: Attacks of one setup are adjacent.
 NAMES: list[str] = sorted(SCENARIOS, key=lambda name: repr(SCENARIOS[name].setup))
 
 
 class Servers:
-    """One server at a time, for all attacks of one setup: what stays of each adds up."""
+    """Runs one server at a time for all attacks of one setup, so that leaks add up."""
 
     def __init__(self, probe: Probe, stack: ExitStack) -> None:
         self._probe = probe
@@ -31,7 +31,7 @@ class Servers:
         self._attacked: Attacked | None = None
 
     def having(self, setup: Setup) -> Attacked:
-        """The server of a setup; that of another one is stopped, and must have no defects in its log."""
+        """Return the server of a setup. Stops the server of another setup, whose log must not contain errors."""
         if self._attacked is None or setup != self._setup:
             self._attacked = None
             self._stack.close()
@@ -40,7 +40,7 @@ class Servers:
         return self._attacked
 
     def drop(self) -> None:
-        """Stop a server that an attack has hurt: the next ones find another."""
+        """Stop a server that an attack has damaged. The next attack gets a new one."""
         self._attacked = None
         with suppress(AssertionError):
             self._stack.close()
@@ -62,7 +62,7 @@ def servers(probe: Probe) -> Iterator[Servers]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_attack(servers: Servers, name: str) -> None:
-    """An attack leaves a worker's memory as it was, and other callers are answered meanwhile."""
+    """An attack does not raise a worker's memory, and other callers get answers meanwhile."""
     attacked = servers.having(SCENARIOS[name].setup)
     for _ in range(ATTEMPTS):
         result = attacked.suffer(name, SCENARIOS[name], 1, waits=WAITS)
@@ -73,4 +73,4 @@ def test_attack(servers: Servers, name: str) -> None:
         servers.drop()
         pytest.fail("; ".join(failures))
     if result.after > result.idle.megabytes + LEFTOVER_MEGABYTES / 2:
-        servers.drop()  # which is allowed, but must not add up
+        servers.drop()  # this is allowed, but must not add up

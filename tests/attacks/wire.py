@@ -1,4 +1,4 @@
-"""Bytes that attackers write: frames of HTTP/2, and many connections to write on at once."""
+"""Builds HTTP/2 frames and writes bytes to many connections at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hyperframe.frame import (
 
 from tests.processes import PATIENCE
 
-#: What a client begins with.
+#: The connection preface of a client.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HELLO = PREFACE + SettingsFrame().serialize()
 
@@ -35,20 +35,20 @@ PREDICT_STREAM = b"/sentiment.v1.Sentiment/PredictStream"
 REPOSITORY_INDEX = b"/inference.GRPCInferenceService/RepositoryIndex"
 REFLECTION = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
-#: File descriptors that this process needs beside its connections.
+#: File descriptors that this process needs in addition to its connections.
 _OTHER_FILES = 256
 
-#: Bytes of one piece of something endless.
+#: Bytes per piece of an endless part.
 PIECE = 65_536
 
 
 def literal(name: bytes, value: bytes, *, indexed: bool = False) -> bytes:
-    """A field in HPACK's form, uncompressed, which enters the dynamic table or does not."""
+    """Encode a field in HPACK without compression, optionally for the dynamic table."""
     return (b"\x40" if indexed else b"\0") + _integer(len(name)) + name + _integer(len(value)) + value
 
 
 def _integer(value: int) -> bytes:
-    """A length as HPACK has it behind a bit of zero (RFC 7541, section 5.1)."""
+    """Encode a length in HPACK after a zero bit (RFC 7541, section 5.1)."""
     if value < 127:
         return bytes((value,))
     value -= 127
@@ -65,7 +65,7 @@ _GRPC = literal(b"content-type", b"application/grpc")
 
 
 def block(path: bytes, *fields: bytes) -> bytes:
-    """The fields of a call; further ones already in HPACK's form."""
+    """Encode the fields of a call. The additional `fields` are already in HPACK."""
     return _POST + literal(b":path", path) + _GRPC + b"".join(fields)
 
 
@@ -100,17 +100,17 @@ def window(stream: int, increment: int) -> bytes:
 
 
 def message(content: bytes, *, compressed: bool = False) -> bytes:
-    """A message of gRPC with what stands in front of it."""
+    """Frame a gRPC message with its prefix."""
     return bytes((compressed,)) + len(content).to_bytes(4, "big") + content
 
 
 def streams(count: int, first: int = 1) -> range:
-    """The identifiers of so many streams."""
+    """Return the identifiers of `count` streams."""
     return range(first, first + 2 * count, 2)
 
 
 def frames(received: bytearray) -> Iterator[Frame]:
-    """Take the complete frames off what was received."""
+    """Remove and return the complete frames of the received bytes."""
     while len(received) >= 9:
         frame, length = Frame.parse_frame_header(memoryview(bytes(received[:9])))
         if len(received) < 9 + length:
@@ -122,7 +122,7 @@ def frames(received: bytearray) -> Iterator[Frame]:
 
 @contextmanager
 def connections(port: int, count: int, *, receive_buffer: int | None = None) -> Iterator[list[socket.socket]]:
-    """So many connections, or as many as this process may have."""
+    """Open `count` connections, or as many as this process can have."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
         opened = []
@@ -137,7 +137,7 @@ def connections(port: int, count: int, *, receive_buffer: int | None = None) -> 
 
 
 class Poured(NamedTuple):
-    """What became of connections that were written to."""
+    """The results of writing to connections."""
 
     sent: int
     closed: int  # by the server
@@ -152,8 +152,8 @@ def pour(
 ) -> Poured:
     """Write to many connections as fast as the server reads, and read what comes back.
 
-    Ends when all was written and nothing has come back for `linger` seconds, when the server has closed every
-    connection, or after `seconds` in all. With `pings` the server's are answered.
+    Ends when everything was written and nothing has come back for `linger` seconds, when the server has closed every
+    connection, or after `seconds` in total. With `pings`, answers the server's pings.
     """
     pieces = {connection: iter(content) for connection, content in targets}
     rest = dict.fromkeys(pieces, memoryview(b""))
@@ -196,7 +196,7 @@ def pour(
 
 
 def _hear(connection: socket.socket, received: bytearray | None) -> None:
-    """Take what the server sends. Raises `OSError` once it has closed the connection."""
+    """Read what the server sends. Raises `OSError` if it has closed the connection."""
     content = connection.recv(PIECE)
     if not content:
         raise ConnectionResetError

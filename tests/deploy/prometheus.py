@@ -1,4 +1,4 @@
-"""Debian's Prometheus, with the project's own configuration, in a process of its own."""
+"""Runs Debian's Prometheus with the project's configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.programs import find
 
 MONITORING = PROJECT / "deploy" / "monitoring"
 
-#: Seconds between scrapes and between evaluations: often, so that tests do not take long.
+#: Seconds between scrapes and between evaluations, short for fast tests.
 INTERVAL = 0.5
 
 _LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
@@ -28,7 +28,7 @@ Labels = frozenset[tuple[str, str]]
 
 
 def configuration(port: int) -> dict[str, Any]:
-    """deploy/monitoring/prometheus.yml, but for a server at a port of this machine, and with shorter intervals."""
+    """Return deploy/monitoring/prometheus.yml for a server on this machine, with shorter intervals."""
     document: dict[str, Any] = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     interval = f"{INTERVAL * 1000:.0f}ms"
     document["global"] = dict.fromkeys(document["global"], interval)
@@ -40,7 +40,7 @@ def configuration(port: int) -> dict[str, Any]:
 
 
 class Prometheus:
-    """Scrapes a server at that port until the end of a `with` block; `folder` is for what it stores."""
+    """Scrape a server at a port in a `with` block. `folder` stores the data."""
 
     def __init__(self, port: int, folder: Path) -> None:
         file = folder / "prometheus.yml"
@@ -61,7 +61,7 @@ class Prometheus:
                 break
         match = _LISTENING.search(log)
         assert match, log
-        # What is not read would fill the pipe.
+        # Unread output would fill the pipe.
         self._drain = threading.Thread(target=self._process.stderr.read, daemon=True)
         self._drain.start()
         self._client = httpx.Client(base_url=f"http://{match[1]}/api/v1", timeout=PATIENCE, trust_env=False)
@@ -84,24 +84,24 @@ class Prometheus:
             self._process.stderr.close()
 
     def get(self, path: str, **parameters: str) -> Any:
-        """The data of an answer of Prometheus' API, which must be a success."""
+        """Call Prometheus' API and return the data. The call must succeed."""
         response = self._client.get(path, params=parameters)
         assert response.status_code == httpx.codes.OK, f"{parameters}: {response.text}"
         return response.json()["data"]
 
     def query(self, expression: str) -> dict[Labels, float]:
-        """The samples of an expression now, by their labels; what is no number is left out."""
+        """Return the current samples of an expression by their labels, without NaN."""
         result = self.get("query", query=expression)["result"]
         samples = {frozenset(each["metric"].items()): float(each["value"][1]) for each in result}
         return {labels: value for labels, value in samples.items() if not math.isnan(value)}
 
     def eventually(self, expression: str) -> dict[Labels, float]:
-        """The samples of an expression, as soon as there are any."""
+        """Wait for samples of an expression and return them."""
         deadline = time.monotonic() + PATIENCE
         while not (samples := self.query(expression)):
             assert time.monotonic() < deadline, f"no data: {expression}"
         return samples
 
     def scraped(self) -> None:
-        """Wait until everything that has happened by now was scraped."""
+        """Wait until the current values have been scraped."""
         self.eventually(f"timestamp(up) > {time.time()}")

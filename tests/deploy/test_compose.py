@@ -1,4 +1,4 @@
-"""docker-compose.yml, as Compose itself reads it."""
+"""docker-compose.yml, as Compose parses it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROFILES: list[str] = sorted({name for service in FILE["services"].values() for 
 
 
 def resolved(*profiles: str) -> dict[str, Any]:
-    """The services of these profiles, with everything filled in."""
+    """Return the services of profiles, fully resolved."""
     flags = [word for name in profiles for word in ("--profile", name)]
     services: dict[str, Any] = yaml.safe_load(output("docker-compose", *flags, "config"))["services"]
     return services
@@ -26,23 +26,23 @@ def resolved(*profiles: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    """Every service there is."""
+    """Return every service."""
     return resolved(*PROFILES)
 
 
 def test_default() -> None:
-    """Without a profile there is the service, and nothing else."""
+    """Without a profile, only the service runs."""
     assert set(resolved()) == {"sentiment"}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_profiles(profile: str) -> None:
-    """Every profile is one that Compose accepts, and adds something."""
+    """Compose accepts every profile, and each adds a service."""
     assert len(resolved(profile)) > 1
 
 
 def test_least_privilege(services: dict[str, Any]) -> None:
-    """No container may write to its own files, gain rights or take all of the machine."""
+    """No container can write to its files, gain privileges or use the whole machine."""
     assert set(services) == set(FILE["services"])
     for name, service in services.items():
         assert service["read_only"], name
@@ -52,7 +52,7 @@ def test_least_privilege(services: dict[str, Any]) -> None:
 
 
 def test_only_the_service_is_open(services: dict[str, Any]) -> None:
-    """What watches the service can be reached from this machine alone."""
+    """Prometheus and Grafana are reachable only from this machine."""
     for name, service in services.items():
         open_ports = [port for port in service.get("ports", ()) if "host_ip" not in port]
         assert bool(open_ports) == name.startswith("sentiment"), name
@@ -70,14 +70,14 @@ def test_settings(services: dict[str, Any]) -> None:
 
 
 def test_gpu(services: dict[str, Any]) -> None:
-    """The GPU is reserved, and nothing but the GPU will do."""
+    """The GPU is reserved and required."""
     [device] = services["sentiment-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["count"], device["capabilities"]) == ("nvidia", 1, ["gpu"])
     assert services["sentiment-gpu"]["environment"]["SENTIMENT_EXECUTION_PROVIDER"] == "cuda"
 
 
 def test_what_is_mounted_exists(services: dict[str, Any]) -> None:
-    """Every folder and file that a container is given to read is there."""
+    """Every mounted folder and file exists."""
     mounted = [volume for each in services.values() for volume in each.get("volumes", ())]
     sources = [volume["source"] for volume in mounted if volume.get("read_only")]
     files = [Path(source) for source in sources if source.startswith("/")]

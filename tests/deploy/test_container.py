@@ -1,4 +1,4 @@
-"""The Dockerfile: two images of what the service needs and nothing else."""
+"""The Dockerfile builds two images with only what the service needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.programs import output
 
 DOCKERFILE = (PROJECT / "Dockerfile").read_text().replace("\\\n", " ")
 
-#: The instructions of every stage, by its name.
+#: The instructions of every stage, by name.
 STAGES: dict[str, list[str]] = {
     name: body.splitlines()
     for name, body in re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
@@ -22,7 +22,7 @@ STAGES: dict[str, list[str]] = {
 
 
 def instruction(stage: str, name: str) -> str:
-    """The argument of the only instruction of that name in a stage."""
+    """Return the argument of a stage's only instruction of that name."""
     [line] = [line for line in STAGES[stage] if line.startswith(f"{name} ")]
     return line.removeprefix(f"{name} ")
 
@@ -33,7 +33,7 @@ def pinned(pins: str) -> set[tuple[str, str]]:
 
 
 def test_lint() -> None:
-    """hadolint has nothing to say."""
+    """hadolint reports nothing."""
     assert output("hadolint", "Dockerfile") == ""
 
 
@@ -45,14 +45,14 @@ def test_targets() -> None:
 
 
 def test_signals_reach_the_service() -> None:
-    """SIGTERM reaches the service, without a shell in between, which starts with `serve` or with no word at all."""
+    """The service gets SIGTERM without a shell in between, and starts with `serve` or without arguments."""
     assert json.loads(instruction("runtime", "ENTRYPOINT")) == ["python", "-m", "service"]
     assert json.loads(instruction("runtime", "CMD")) == ["serve"]
     assert re.search(r'CMD \["python", "-m", "service.process.probe"\]$', instruction("runtime", "HEALTHCHECK"))
 
 
 def test_user() -> None:
-    """The user is a fixed number, and not root."""
+    """The user is a fixed number other than root."""
     assert instruction("runtime", "USER") == "10001:10001"
 
 
@@ -75,26 +75,26 @@ def test_packages_are_pinned(stage: str, pins: str) -> None:
 
 @pytest.mark.parametrize("pins", ["tracing.txt", "cuda.txt"])
 def test_no_package_is_for_others(pins: str) -> None:
-    """No image of the service holds what only training, its tests or its clients need."""
+    """No image contains packages that only training, tests or clients need."""
     others = r"^(?:tensorflow|keras|pytest|grpcio|prometheus-client|locust)\b.*"
     assert not re.findall(others, (PROJECT / "requirements" / pins).read_text(), re.M)
 
 
 @pytest.mark.parametrize("pins", ["tracing.txt", "cuda.txt"])
 def test_images_can_trace(pins: str) -> None:
-    """`SENTIMENT_TRACING=true` is all that tracing needs in an image."""
+    """The images contain the packages for tracing."""
     assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= dict(pinned(pins)).keys()
 
 
 def test_scenarios_are_an_extra() -> None:
-    """A test under load needs no Locust, whose own set holds that of the test."""
+    """The load test does not need Locust, whose pins include those of the load test."""
     loadtest, locust = (pinned(f"{name}.txt") for name in ("loadtest", "locust"))
     assert {"grpcio", "jinja2", "prometheus-client"} <= {name for name, _ in loadtest} and "locust" in dict(locust)
     assert "locust" not in dict(loadtest) and pinned("runtime.txt") < loadtest < locust
 
 
 def test_contents_suffice(tmp_path: Path) -> None:
-    """The service runs from the files that the images hold."""
+    """The service runs with only the files of the images."""
     for name in [line.split()[1] for line in STAGES["code"] if line.startswith("COPY ")]:
         source = PROJECT / name
         if source.is_dir():
@@ -109,7 +109,7 @@ def test_contents_suffice(tmp_path: Path) -> None:
 
 
 def test_nothing_else_reaches_the_build() -> None:
-    """What is sent to the builder is what the stages copy."""
+    """The build context contains exactly what the stages copy."""
     copied = re.findall(r"^COPY (?!--from)([^/\s]+)", DOCKERFILE, re.MULTILINE)
     allowed = re.findall(r"^!(.*)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE)
     assert set(copied) == set(allowed)

@@ -15,7 +15,7 @@ from tests.programs import output
 FOLDER = PROJECT / "deploy" / "kubernetes"
 OVERLAYS = sorted(path.name for path in (FOLDER / "overlays").iterdir())
 
-#: The oldest release that has all we use, and the newest that the schemas know.
+#: The oldest release with all used fields, and the newest release with schemas.
 RELEASES = ("1.29", "1.37")
 
 Manifest = dict[str, Any]
@@ -29,7 +29,7 @@ def render(overlay: str) -> dict[tuple[str, str], Manifest]:
 
 @pytest.fixture(scope="module", params=OVERLAYS)
 def resources(request: pytest.FixtureRequest) -> dict[tuple[str, str], Manifest]:
-    """Each overlay in turn."""
+    """Render each overlay."""
     return render(request.param)
 
 
@@ -55,7 +55,7 @@ def environment(container: Manifest) -> dict[str, str]:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_schemas(resources: dict[tuple[str, str], Manifest], release: str) -> None:
-    """Every resource is one that Kubernetes takes, without a field it does not know; and it knows all but one."""
+    """Kubernetes' schemas accept every resource but one, without unknown fields."""
     kinds = set()
     for (kind, _), resource in resources.items():
         try:
@@ -70,7 +70,7 @@ def test_schemas(resources: dict[tuple[str, str], Manifest], release: str) -> No
 
 
 def test_schemas_are_strict(resources: dict[tuple[str, str], Manifest]) -> None:
-    """A field that is none would be seen."""
+    """The schemas detect an unknown field."""
     service = resources["Service", "sentiment"]
     typo = service | {"spec": service["spec"] | {"prots": []}}
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -78,7 +78,7 @@ def test_schemas_are_strict(resources: dict[tuple[str, str], Manifest]) -> None:
 
 
 def test_everything_selects_the_pods(resources: dict[tuple[str, str], Manifest]) -> None:
-    """Services, budget, network policy and monitor are about the Deployment's pods, the autoscaler about it."""
+    """Services, budget, network policy and monitor select the Deployment's pods; the autoscaler targets it."""
     deployment = resources["Deployment", "sentiment"]
     wanted = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == wanted
@@ -107,19 +107,19 @@ def test_settings(resources: dict[tuple[str, str], Manifest], pod: Manifest) -> 
 
 
 def test_kubernetes_sets_no_variables(pod: Manifest) -> None:
-    """A Service named sentiment would set SENTIMENT_PORT=tcp://…, which the service must not be given."""
+    """Pods do not get SENTIMENT_PORT=tcp://… of a Service named sentiment."""
     assert pod["enableServiceLinks"] is False
 
 
 def test_probes(pod: Manifest) -> None:
-    """Liveness does not ask what readiness does: a pod that drains must not be killed for it."""
+    """Liveness and readiness differ, so that a draining pod is not killed."""
     [container] = pod["containers"]
     paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
     assert paths == {"startup": "/readyz", "readiness": "/readyz", "liveness": "/livez"}
 
 
 def test_least_privilege(resources: dict[tuple[str, str], Manifest], pod: Manifest) -> None:
-    """Pods are of the restricted standard, which their namespace enforces, with read-only files and no token."""
+    """Pods meet the restricted standard of their namespace, with read-only files and no token."""
     labels = resources["Namespace", "sentiment"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     assert pod["automountServiceAccountToken"] is False
@@ -140,7 +140,7 @@ def test_least_privilege(resources: dict[tuple[str, str], Manifest], pod: Manife
 
 
 def test_devices() -> None:
-    """Two processors have two workers; a GPU has one, and nothing but the GPU will do."""
+    """A pod has two workers for two processors, or one worker and a required GPU."""
     [cpu], [gpu] = (
         render(name)["Deployment", "sentiment"]["spec"]["template"]["spec"]["containers"] for name in OVERLAYS
     )
@@ -154,7 +154,7 @@ def test_devices() -> None:
 
 
 def test_autoscaling() -> None:
-    """Pods are added for the processor and for requests in flight; on a GPU for requests in flight alone."""
+    """The autoscaler uses CPU and requests in flight, and on a GPU only requests in flight."""
     metrics = {
         overlay: [
             each["pods"]["metric"]["name"] if "pods" in each else each["resource"]["name"]
@@ -168,7 +168,7 @@ def test_autoscaling() -> None:
 
 
 def test_kserve() -> None:
-    """The InferenceService's predictor is a pod that Kubernetes takes, with the service's ports and settings."""
+    """The InferenceService's predictor is a valid pod with the service's ports and settings."""
     manifest = yaml.safe_load((FOLDER / "kserve" / "inferenceservice.yaml").read_text())
     assert (manifest["apiVersion"], manifest["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     predictor = manifest["spec"]["predictor"]

@@ -1,4 +1,4 @@
-"""Prometheus and Grafana: rules and dashboard, against a real Prometheus that scrapes a real server."""
+"""Rules and dashboard, tested with a real Prometheus that scrapes a real server."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ RULES: list[dict[str, Any]] = [
 RECORDED: list[str] = [rule["record"] for rule in RULES if "record" in rule]
 ALERTS: dict[str, str] = {rule["alert"]: rule["expr"] for rule in RULES if "alert" in rule}
 
-#: Every series of the service, a histogram under the name that its parts have in common.
+#: Every series of the service, with histograms by their common name.
 DOCUMENTED: list[str] = re.findall(
     r"^\| `(sentiment_\w+)` ", (PROJECT / "docs" / "metrics.md").read_text(), re.MULTILINE
 )
 
 TEXTS = ("A gripping, beautifully acted film.", "Two dull hours.", "zxqv " * 500)
 
-#: What is sent over each connection. REST's are open at the same time, so that each worker has half of them.
+#: Requests per connection. REST connections are open at the same time, so that each worker has half of them.
 CONNECTIONS, REST_REQUESTS, REST_BATCHES, GRPC_REQUESTS, WRONG_REQUESTS = 4, 31, 5, 23, 3
 
 
 class Watched:
-    """A server of two workers, its Prometheus, and what that saw before the first request."""
+    """A server with two workers, its Prometheus, and the samples before the first request."""
 
     def __init__(self, server: ServerProcess, prometheus: Prometheus) -> None:
         self.server = server
@@ -95,7 +95,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     ],
 )
 def test_counts_are_exact(watched: Watched, selector: str, sent: int) -> None:
-    """Prometheus sees exactly the requests that were sent, whichever worker answered them, and no more later on."""
+    """Prometheus counts exactly the sent requests, whichever worker answered them."""
     total = f"sum(sentiment_requests_total{{{selector}}})"
     watched.prometheus.eventually(f"{total} == {sent}")
     watched.prometheus.scraped()
@@ -110,7 +110,7 @@ def test_texts_are_exact(watched: Watched) -> None:
 
 
 def test_no_series_is_late(watched: Watched) -> None:
-    """Every series was there before the first request, so that no increase is missed."""
+    """Every series exists before the first request, so that no increase is missed."""
     watched.prometheus.scraped()
     assert watched.series_at_first == watched.series()
     seen = {re.sub("_(bucket|sum|count)$", "", dict(labels)["__name__"]) for labels in watched.series_at_first}
@@ -119,20 +119,20 @@ def test_no_series_is_late(watched: Watched) -> None:
 
 @pytest.mark.parametrize("series", RECORDED)
 def test_recorded_series_have_data(watched: Watched, series: str) -> None:
-    """Every recording rule records something."""
+    """Every recording rule produces data."""
     assert watched.prometheus.eventually(series)
 
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_alerts_look_at_something(watched: Watched, alert: str) -> None:
-    """What an alert compares is there: without its thresholds, the expression has data."""
+    """Every alert's expression has data without its threshold."""
     expression, thresholds = re.subn(r" [<>] [\d.]+", "", ALERTS[alert])
     assert thresholds
     assert watched.prometheus.eventually(expression)
 
 
 def test_no_rule_fails(watched: Watched) -> None:
-    """Prometheus has loaded every rule, evaluates it without an error, and has nothing to alert about."""
+    """Prometheus evaluates every rule without an error, and no alert fires."""
     watched.prometheus.eventually("sentiment:unsure:ratio1w")
     rules = [rule for group in watched.prometheus.get("rules")["groups"] for rule in group["rules"]]
     assert {rule["name"] for rule in rules} == {*RECORDED, *ALERTS}
@@ -149,7 +149,7 @@ def test_dashboard_has_data(watched: Watched, query: str) -> None:
 
 
 def test_autoscaler_has_data(watched: Watched) -> None:
-    """What prometheus-adapter asks for the autoscaler has one value for each pod, here for each instance."""
+    """The query of prometheus-adapter has one value per pod, here per instance."""
     [rule] = yaml.safe_load((PROJECT / "deploy/kubernetes/prometheus-adapter.yaml").read_text())["rules"]["custom"]
     query = rule["metricsQuery"].replace("<<.Series>>", rule["name"]["as"])
     query = query.replace("<<.LabelMatchers>>", 'job="sentiment"').replace("<<.GroupBy>>", "instance")
@@ -157,7 +157,7 @@ def test_autoscaler_has_data(watched: Watched) -> None:
 
 
 def test_dashboard_is_whole() -> None:
-    """Panels do not overlap and say what they show, and all of them ask the source that was chosen."""
+    """Panels do not overlap, have descriptions and use the selected data source."""
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
@@ -172,20 +172,20 @@ def test_dashboard_is_whole() -> None:
 
 
 def test_everything_is_shown() -> None:
-    """Every series of docs/metrics.md is in the dashboard, by itself or through what is recorded of it."""
+    """The dashboard uses every series of docs/metrics.md, directly or through a recording rule."""
     shown = "\n".join((*QUERIES, *(rule["expr"] for rule in RULES if rule.get("record", "") in "".join(QUERIES))))
     assert [name for name in DOCUMENTED if name not in shown] == []
 
 
 def test_promtool_accepts_everything() -> None:
-    """promtool takes the configuration and the rules, which also pass its lint."""
+    """promtool accepts and lints the configuration and the rules."""
     output("promtool", "check", "config", "--lint=all", "--lint-fatal", str(MONITORING / "prometheus.yml"))
     rules = map(str, sorted((MONITORING / "rules").glob("*.yml")))
     output("promtool", "check", "rules", "--lint=all", "--lint-fatal", *rules)
 
 
 def test_alerts_fire_when_they_should() -> None:
-    """The rules' own tests pass, and there is one for every alert."""
+    """The rules' tests pass, and every alert has one."""
     files = sorted((MONITORING / "tests").glob("*.yml"))
     output("promtool", "test", "rules", *map(str, files))
     tests = [test for file in files for test in yaml.safe_load(file.read_text())["tests"]]
@@ -194,7 +194,7 @@ def test_alerts_fire_when_they_should() -> None:
 
 
 def test_grafana_finds_the_dashboard() -> None:
-    """The provisioned source is the Prometheus of docker-compose.yml, and the dashboard lies where Grafana looks."""
+    """The provisioned source is the Prometheus of docker-compose.yml, and Grafana finds the dashboard."""
     compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
     provisioning = MONITORING / "grafana" / "provisioning"
     [source] = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]

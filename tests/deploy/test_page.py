@@ -1,4 +1,4 @@
-"""docs/deployment.md: what it names is there, and what it says to type does what it says."""
+"""docs/deployment.md: its paths exist and its commands work."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ COMMANDS = [
 
 
 def commands(*beginning: str) -> list[list[str]]:
-    """The arguments of every command of the page that begins so; there is one at least."""
+    """Return the arguments of every command of the page with this beginning; there must be one."""
     found = [words[len(beginning) :] for words in COMMANDS if tuple(words[: len(beginning)]) == beginning]
     assert found
     return found
 
 
 def test_files_exist() -> None:
-    """Every path of the project that the page names is there."""
+    """Every path of the project that the page names exists."""
     paths = set(re.findall(r"\bdeploy/[\w./-]*\w", PAGE))
     assert len(paths) > 5
     assert [path for path in paths if not (PROJECT / path).exists()] == []
@@ -39,7 +39,7 @@ def test_files_exist() -> None:
 
 
 def test_images() -> None:
-    """Every image that is built is a stage of the Dockerfile, and the arguments are its own."""
+    """Every built image is a stage of the Dockerfile, which declares the build arguments."""
     dockerfile = (PROJECT / "Dockerfile").read_text()
     for words in commands("docker", "build"):
         if "--target" in words:
@@ -49,7 +49,7 @@ def test_images() -> None:
 
 
 def test_time_to_stop() -> None:
-    """A container that is stopped has the time that the service takes at most."""
+    """The stop timeout of a container is longer than the service's shutdown."""
     [words] = commands("docker", "run")
     settings = Settings()
     assert int(words[words.index("--stop-timeout") + 1]) > settings.drain_delay + settings.shutdown_timeout + 5
@@ -57,7 +57,7 @@ def test_time_to_stop() -> None:
 
 
 def test_compose() -> None:
-    """Every profile and service is one of docker-compose.yml."""
+    """docker-compose.yml defines every profile and service."""
     services = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
     profiles = {profile for service in services.values() for profile in service.get("profiles", ())}
     for words in commands("docker", "compose"):
@@ -67,7 +67,7 @@ def test_compose() -> None:
 
 @pytest.mark.parametrize("form", ["recording", "alerts"])
 def test_rules_for_the_operator(form: str) -> None:
-    """What the page pipes to kubectl holds exactly the rules."""
+    """The page pipes exactly the rules to kubectl."""
     [script] = re.findall(r"^```sh\n(for rules in .*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     finished = subprocess.run(
         ["sh", "-c", script.replace("| kubectl apply --namespace sentiment -f -", "")],

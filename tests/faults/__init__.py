@@ -1,1 +1,1 @@
-"""What happens to requests while things go wrong: real processes, real faults, every answer checked and counted."""
+"""Fault injection: real processes, real faults, and every answer checked and counted."""

@@ -1,4 +1,4 @@
-"""`python -m tests.faults [SCENARIO ...]`: every fault in its long form, with a table of what became of requests."""
+"""`python -m tests.faults [SCENARIO ...]`: run each fault in its long form and print the outcomes of requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.faults.scenarios import SCENARIOS, soak
 
 
 def main() -> int:
-    """Run scenarios; returns 1 if one found a request that was answered wrongly, or not at all."""
+    """Run scenarios. Returns 1 if a request got a wrong answer or none."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"by default all of: {', '.join(SCENARIOS)}")
     parser.add_argument("--short", action="store_true", help="seconds instead of minutes, as in `make test`")

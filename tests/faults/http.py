@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections that tell exactly what became of a request."""
+"""HTTP/1.1 connections that report exactly what happened to a request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 
 class Reply(NamedTuple):
-    """A whole answer."""
+    """A complete answer."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -34,7 +34,7 @@ class Connection(asyncio.Protocol):
         self.open = True
 
     def data_received(self, data: bytes) -> None:
-        """Read on until an answer is whole."""
+        """Read until an answer is complete."""
         self._received += data
         head, end, rest = self._received.partition(b"\r\n\r\n")
         if not end:
@@ -51,13 +51,13 @@ class Connection(asyncio.Protocol):
             self._reply.set_result(Reply(int(start.split()[1]), headers, bytes(rest[:length])))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The server hung up, or died."""
+        """Handle the end of the connection."""
         self.open = False
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(ConnectionResetError())
 
     async def ask(self, request: bytes) -> Reply:
-        """The answer to a request. Raises `ConnectionError` if the connection ends before it."""
+        """Send a request and return the answer. Raises `ConnectionError` if the connection ends first."""
         if not self.open:
             raise ConnectionAbortedError
         self._reply = asyncio.get_running_loop().create_future()
@@ -68,11 +68,11 @@ class Connection(asyncio.Protocol):
             self._reply = None
 
     def send(self, content: bytes) -> None:
-        """Any bytes, without an answer in view."""
+        """Send bytes without waiting for an answer."""
         self._transport.write(content)
 
     def leave(self) -> None:
-        """Close at once, whatever is on its way."""
+        """Abort the connection."""
         self.open = False
         self._transport.abort()
 

@@ -1,4 +1,4 @@
-"""A steady load over REST and gRPC, every answer of which is compared with what the model says."""
+"""A steady load over REST and gRPC. Every answer is compared with the model's."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)
 
 
 class Answers(NamedTuple):
-    """Texts, and the right answers by version."""
+    """Texts, and the expected answers by version."""
 
     texts: Sequence[str]
     by_version: dict[str, Sequence[Prediction]]
 
     def verdict(self, numbers: Sequence[int], given: Sequence[tuple[str, str, float]]) -> str:
-        """Whether answers, as version, label and score, are those to the texts of these numbers, all of one version."""
+        """Whether answers (version, label, score) are right for the texts with these numbers, all by one version."""
         versions = {version for version, _, _ in given}
         if len(given) != len(numbers) or len(versions) != 1 or not versions <= self.by_version.keys():
             return WRONG
@@ -43,9 +43,9 @@ class Answers(NamedTuple):
 
 
 class Load:
-    """Callers of a server; each asks, waits for the answer, checks it, and after a short while asks again.
+    """Callers of a server. Each sends a request, checks the answer, and continues after a short pause.
 
-    `leaving` is the share of requests whose caller leaves at once.
+    `leaving` is the share of requests whose caller disconnects at once.
     """
 
     def __init__(self, port: int, grpc_port: int, answers: Answers, *, pause: float = 0.02, leaving: float = 0) -> None:
@@ -63,7 +63,7 @@ class Load:
 
     @asynccontextmanager
     async def running(self, *, rest: int = 8, calls: int = 4, streams: int = 2) -> AsyncIterator[None]:
-        """So many callers of each kind, until the end of the block and their last answers."""
+        """Run callers of each kind until the end of the block and their last answers."""
         async with asyncio.TaskGroup() as group:
             for _ in range(rest):
                 group.create_task(self._rest())
@@ -77,7 +77,7 @@ class Load:
                 self._ending = True
 
     async def go_on(self, requests: int) -> None:
-        """Wait for so many further ends of requests."""
+        """Wait until `requests` more requests have ended."""
         wanted = self.tally.counts.total() + requests
         async with self._grown:
             await self._grown.wait_for(lambda: self.tally.counts.total() >= wanted)
@@ -96,7 +96,7 @@ class Load:
         await asyncio.sleep(self._pause * self._chance.uniform(0.5, 1.5))
 
     def _choose(self) -> list[int]:
-        """Mostly one text, now and then a few, and some that wait for the thread."""
+        """Choose mostly one text, sometimes a few, and sometimes enough for the thread."""
         count = self._chance.choice((1, 1, 1, 1, 4, 40))
         return [self._chance.randrange(len(self._answers.texts)) for _ in range(count)]
 
@@ -124,7 +124,7 @@ class Load:
                 else:
                     outcome = self._judge(numbers, await connection.ask(request))
             except ConnectionAbortedError:
-                continue  # closed while it was idle: nothing was sent
+                continue  # closed while idle: nothing was sent
             except OSError:
                 outcome = LOST
             await self._note("REST request", outcome, started)
@@ -163,7 +163,7 @@ class Load:
         return self._answers.verdict(numbers, [(each.version, each.label, each.score) for each in answer.predictions])
 
     async def _streams(self) -> None:
-        """One stream after the other, a few messages each."""
+        """Open one stream after the other, with a few messages each."""
         async with grpc.aio.insecure_channel(self._grpc_target, options=_OPTIONS) as channel:
             stub: Any = SentimentStub(channel)
             while not self._ending:
@@ -181,7 +181,7 @@ class Load:
                         outcome = self._answers.verdict([number], [(each.version, each.label, each.score)])
                     except grpc.aio.AioRpcError as error:
                         outcome = _ended(error.code(), error.trailing_metadata())
-                    except asyncio.InvalidStateError:  # writing found the stream at its end; reading tells which
+                    except asyncio.InvalidStateError:  # the stream has ended; reading reports how
                         outcome = _ended(await stream.code(), await stream.trailing_metadata())
                     await self._note("gRPC message", outcome, started)
                     if outcome != RIGHT or self._ending:
@@ -190,7 +190,7 @@ class Load:
 
 
 def _ended(code: grpc.StatusCode, metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
-    """The outcome of a call without an answer. What the server itself refuses has a request id."""
+    """Return the outcome of a call without an answer. Errors of the server itself have a request id."""
     if HEADER not in dict(metadata or ()):
         return LOST
     return f"{REFUSED}{code.name}"

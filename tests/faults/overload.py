@@ -1,4 +1,4 @@
-"""Requests at a rate of their own: they come whether or not the ones before them are answered, as users do."""
+"""Open-loop load: requests arrive at a fixed rate, whether or not earlier ones have been answered."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from time import perf_counter
 
 from tests.faults.tally import Tally
 
-#: One request: it does its work and returns its outcome.
+#: Sends one request and returns its outcome.
 Ask = Callable[[], Awaitable[str]]
 
 
 async def closed_loop(ask: Ask, callers: int, seconds: float) -> Tally:
-    """So many callers, each of whom waits for an answer before asking again."""
+    """Run a closed loop of callers, each of which waits for its answer."""
     tally = Tally()
     end = perf_counter() + seconds
 
@@ -29,7 +29,7 @@ async def closed_loop(ask: Ask, callers: int, seconds: float) -> Tally:
 
 
 async def open_loop(ask: Ask, rate: float, seconds: float) -> Tally:
-    """`rate` requests a second at random moments; each one's time counts from the moment it should have been sent."""
+    """Send `rate` requests per second at random times. Latency counts from the time a request was due."""
     tally = Tally()
     chance = random.Random(0)
     began = perf_counter()

@@ -1,4 +1,4 @@
-"""The faults, one function each: what goes wrong under load, what may come of it, and what became of every request."""
+"""The faults, one function each, with their allowed outcomes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from tests.faults.services import (
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally, quantile
 from tests.processes import PATIENCE, ServerProcess
 
-#: Requests of one caller that can be on the way at once: none of the load's callers has two.
+#: Each caller of the load has one request in flight.
 _CALLERS = 14
 
 
 class Report(NamedTuple):
-    """What became of the requests of one scenario, and what else was seen."""
+    """The outcomes of the requests of a scenario, and other observations."""
 
     tally: Tally
     notes: list[str]
@@ -49,7 +49,7 @@ Scenario = Callable[[bool], Coroutine[Any, Any, Report]]
 
 
 async def killed_worker(short: bool) -> Report:
-    """(a) kill -9 a worker: only what it was at work on is lost, and another takes its place."""
+    """(a) kill -9 a worker: only its running requests are lost, and it is replaced."""
     with ServerProcess("--workers", "2") as server:
         load = _load(server)
         kills = []
@@ -69,7 +69,7 @@ async def killed_worker(short: bool) -> Report:
 
 
 async def stopped_worker(short: bool) -> Report:
-    """(b) SIGSTOP a worker for a while: what it had is answered when it goes on, everyone else at once."""
+    """(b) SIGSTOP a worker for a while: it answers its requests later, other workers answer at once."""
     seconds = 1.5 if short else 10
     with ServerProcess("--workers", "2", "--worker-timeout", "60") as server:
         load = _load(server)
@@ -91,7 +91,7 @@ async def stopped_worker(short: bool) -> Report:
 
 
 async def hanging_worker(short: bool) -> Report:
-    """(b) SIGSTOP a worker for longer than --worker-timeout: it is replaced, and only what it had is lost."""
+    """(b) SIGSTOP a worker for longer than --worker-timeout: it is replaced, and only its requests are lost."""
     with ServerProcess("--workers", "2", "--worker-timeout", "3" if short else "5") as server:
         load = _load(server)
         async with load.running():
@@ -105,7 +105,7 @@ async def hanging_worker(short: bool) -> Report:
 
 
 async def new_version(short: bool) -> Report:
-    """(c) A new good version: every answer is wholly that of one version, and nobody is refused."""
+    """(c) Load a good version: every answer comes from one version, and no request is rejected."""
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
         publish(repository)
@@ -125,7 +125,7 @@ async def new_version(short: bool) -> Report:
 
 
 async def corrupt_version(short: bool) -> Report:
-    """(d) A new version that is corrupt: it is refused by the name of its file, and the old one keeps serving."""
+    """(d) Load a corrupt version: it is refused with its file's name, and the old version keeps serving."""
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
         answers = publish(repository)
@@ -149,7 +149,7 @@ async def terminated(short: bool) -> Report:
     """(e) SIGTERM with 64 requests in flight over REST, gRPC and streams: all are answered, then exit 0."""
     tally = Tally()
     answers = shipped_answers()
-    # Large requests take turns, so that all of these end about when the last does: a second or more after the first.
+    # Large requests share the thread, so all of these end at about the same time, a second or more after the first.
     many = [number % 64 for number in range(2048)]
     few = many[:50]
     texts = [answers.texts[number] for number in many]
@@ -201,7 +201,7 @@ async def terminated(short: bool) -> Report:
 
 
 async def overload(short: bool) -> Report:
-    """(f) Ten times what it can do: what is accepted is answered soon, the rest is refused at once."""
+    """(f) Ten times the capacity: accepted requests are answered soon, all others are rejected at once."""
     notes = []
     tallies = []
     for kind in (_rest_batches, _grpc_batches):
@@ -251,7 +251,7 @@ async def slowloris(short: bool) -> Report:
 
 
 async def leaving_callers(short: bool) -> Report:
-    """(h) Three of ten callers leave: the others get their answers, and nothing of the leavers stays."""
+    """(h) Three of ten callers disconnect: the others get their answers, and no request of the three remains."""
     with ServerProcess("--workers", "2") as server:
         load = _load(server, leaving=0.3, pause=0.005)
         async with load.running(rest=16, calls=16, streams=8):
@@ -265,7 +265,7 @@ async def leaving_callers(short: bool) -> Report:
 
 
 async def full_disk(short: bool) -> Report:
-    """(i) The log's disk is full, or its pipe is read by nobody: answers come all the same, and exit 0."""
+    """(i) The log's disk is full, or nothing reads its pipe: requests are still answered, then exit 0."""
     tallies = []
     answers = shipped_answers()
     reader, unread = os.pipe()
@@ -285,7 +285,7 @@ async def full_disk(short: bool) -> Report:
 
 
 async def soak(short: bool, minutes: float = 10) -> Report:
-    """(j) A long load, some of whose callers leave: memory stays what it was after the warm-up."""
+    """(j) A long load in which some callers disconnect: memory stays at its level after the warm-up."""
     with ServerProcess("--workers", "2") as server:
         load = _load(server, pause=0.004, leaving=0.02)
         async with load.running(rest=16, calls=8, streams=4):
@@ -297,7 +297,7 @@ async def soak(short: bool, minutes: float = 10) -> Report:
             after = await _memory(server, load)
         _check(load.tally)
         memory = f"memory {before:.1f} MB after the warm-up, {after:.1f} MB at the end"
-        assert after < (1.25 if short else 1.05) * before, memory  # seconds are no warm-up
+        assert after < (1.25 if short else 1.05) * before, memory  # a short warm-up is not enough
         return Report(load.tally, [memory])
 
 
@@ -324,7 +324,7 @@ def _load(server: ServerProcess, answers: Answers | None = None, *, pause: float
 
 
 def _check(tally: Tally, *, lost: int = 0, refused: bool = False) -> None:
-    """Every request was answered right, but for what may have happened."""
+    """Assert that every request got the right answer or an allowed outcome."""
     assert not tally.counts[WRONG], "\n".join(tally.lines())
     assert tally.counts[LOST] <= lost, "\n".join(tally.lines())
     assert refused or not tally.refused, "\n".join(tally.lines())
@@ -341,7 +341,7 @@ def _together(tallies: list[Tally]) -> Tally:
 
 
 async def _memory(server: ServerProcess, load: Load) -> float:
-    """The middle of some looks at the memory: at any one moment it depends on the batches that are there."""
+    """Return the median of some memory samples, because each one depends on the batches in memory."""
     looks = []
     for _ in range(9):
         looks.append(own_megabytes(server.process.pid))
@@ -361,14 +361,14 @@ async def _metrics(server: ServerProcess) -> str:
 
 
 async def _counted(server: ServerProcess, labels: str) -> float:
-    """All requests of a label, as a pattern."""
+    """Return the number of requests whose labels match a pattern."""
     lines = (await _metrics(server)).splitlines()
     found = [line for line in lines if line.startswith("sentiment_requests_total") and re.search(labels, line)]
     return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
 async def _until_in_flight(server: ServerProcess, wanted: int, *, exactly: bool = False) -> float:
-    """Wait until so many requests, but for the one that asks, are being answered; returns how many there are."""
+    """Wait until `wanted` other requests are in flight. Returns their number."""
     async with asyncio.timeout(PATIENCE):
         while True:
             lines = (await _metrics(server)).splitlines()
@@ -387,12 +387,12 @@ async def _ask_to_load(server: ServerProcess, status: int) -> httpx.Response:
 
 
 async def _rest_batches(server: ServerProcess) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[None]]]:
-    """One request of 32 reviews over REST, and the end of its connections."""
+    """Return a REST request of 32 reviews, and a function that closes its connections."""
     answers = shipped_answers()
     numbers = list(range(32))
     request = post("/v1/predict_batch", orjson.dumps({"texts": [answers.texts[number] for number in numbers]}))
     idle: list[Connection] = []
-    # Beyond its limit of connections the server closes idle ones. Here they catch up at once after every pause.
+    # Over its connection limit the server closes idle connections. These callers reconnect after every pause.
     room = asyncio.Semaphore(1000)
 
     async def ask() -> str:
@@ -417,7 +417,7 @@ async def _rest_batches(server: ServerProcess) -> tuple[Callable[[], Awaitable[s
 
 
 async def _grpc_batches(server: ServerProcess) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[None]]]:
-    """The same over gRPC."""
+    """Return the same request over gRPC."""
     answers = shipped_answers()
     numbers = list(range(32))
     message = PredictBatchRequest(texts=[answers.texts[number] for number in numbers])

@@ -1,4 +1,4 @@
-"""Services to hurt: processes, their memory, and the answers that are right."""
+"""Services for fault injection: processes, their memory, and the expected answers."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment
 from tests.service.artifacts import WEIGHTS, publish_table, table_graph
 from tests.service.reviews import reviews
 
-#: Half as sure as the first version, so that nobody takes one's answer for the other's.
+#: Half the weights of the first version, so that the answers of the versions differ.
 _SECOND_WEIGHTS = (WEIGHTS / 2).astype(np.float32)
 
 
 @functools.cache
 def shipped_answers() -> Answers:
-    """What the shipped model says to some reviews, computed in this process."""
+    """Return the shipped model's answers to some reviews, computed in this process."""
     texts = reviews(64, seed=5)
     return Answers(texts, {"1": Classifier(read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1")).predict(texts)})
 
 
 def publish(repository: Path) -> Answers:
-    """Publish the next version of a small model; returns the right answers of every version so far."""
+    """Publish the next version of a small model. Returns the expected answers of every version so far."""
     folder = repository / "tickets"
     version = 1 + (len(list(folder.iterdir())) if folder.exists() else 0)
     if version == 1:
@@ -48,7 +48,7 @@ def publish(repository: Path) -> Answers:
 
 
 def table_answers(repository: Path) -> Answers:
-    """The right answers of every version of the small model."""
+    """Return the expected answers of every version of the small model."""
     words = ("praise", "question", "complaint")
     texts = [f"{words[n % 3]} {words[n // 3 % 3]} {words[n // 9]}" for n in range(27)]
     return Answers(
@@ -62,14 +62,14 @@ def table_answers(repository: Path) -> Answers:
 
 
 def workers(supervisor: int) -> list[int]:
-    """The worker processes of a service."""
+    """Return the worker processes of a service."""
     return [int(child) for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
 
 
 def own_megabytes(supervisor: int) -> float:
-    """The memory of a service's processes that is no file's, what they share divided among them.
+    """Return the memory of a service's processes that is not backed by files, with shared pages divided among them.
 
-    Pages of files, such as Python's library, are shared with whatever else runs: their part would change with that.
+    File-backed pages, such as Python's library, are shared with other programs, so their share would vary.
     """
     total = 0.0
     for pid in (supervisor, *workers(supervisor)):
@@ -79,7 +79,7 @@ def own_megabytes(supervisor: int) -> float:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -88,7 +88,7 @@ def free_port() -> int:
 
 @contextmanager
 def deaf_service(log: int) -> Iterator[tuple[int, int]]:
-    """A service with an access log that goes where nobody reads it: its REST and its gRPC port."""
+    """Run a service with an access log that nothing reads. Yields its REST and gRPC ports."""
     port, grpc_port = free_port(), free_port()
     command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--execution-provider", "cpu"]
     flags = ["--port", str(port), "--grpc-port", str(grpc_port), "--workers", "2", "--access-log"]

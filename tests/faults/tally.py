@@ -1,4 +1,4 @@
-"""What became of requests, in counts; and of those that nobody answered, in names."""
+"""Counts the outcomes of requests, and names those that were not answered."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ LOST = "lost"
 LEFT = "left by its caller"
 REFUSED = "refused "
 
-#: Names of lost or wrong requests that are kept.
+#: The most lost or wrong requests whose names are kept.
 _MAX_NAMES = 1000
 
 
 class Tally:
-    """Outcomes, with the seconds each took. A refusal's outcome is `REFUSED` and its status."""
+    """Outcomes with their durations. The outcome of a rejected request is `REFUSED` and its status."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, list[float]] = defaultdict(list)
         self.names: list[str] = []
 
     def add(self, outcome: str, seconds: float, name: str = "") -> None:
-        """One request has come to its end."""
+        """Record the end of a request."""
         self.seconds[outcome].append(seconds)
         if outcome in (LOST, WRONG) and len(self.names) < _MAX_NAMES:
             self.names.append(f"{outcome}: {name}")
 
     @property
     def counts(self) -> Counter[str]:
-        """How many came to each end."""
+        """Return the number of requests per outcome."""
         return Counter({outcome: len(each) for outcome, each in self.seconds.items()})
 
     @property
     def refused(self) -> list[float]:
-        """The seconds that every refusal took."""
+        """Return the durations of all rejections."""
         return [each for outcome, taken in self.seconds.items() if outcome.startswith(REFUSED) for each in taken]
 
     def lines(self) -> Iterator[str]:
-        """A table: one line for each outcome, then the names."""
+        """Return a table with one line per outcome, then the names."""
         yield f"| {'outcome':<30} | {'requests':>9} | {'median ms':>10} | {'p99 ms':>9} | {'longest ms':>10} |"
         yield f"|{'-' * 32}|{'-' * 11}|{'-' * 12}|{'-' * 11}|{'-' * 12}|"
         for outcome, taken in sorted(self.seconds.items()):
@@ -50,6 +50,6 @@ class Tally:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """The value that so large a share of all does not exceed; nan for none."""
+    """Return a quantile of the values, or nan without values."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else float("nan")

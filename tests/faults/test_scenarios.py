@@ -6,12 +6,13 @@ import pytest
 
 from tests.faults.scenarios import SCENARIOS
 
-#: A request that is never answered must fail a test, not hold up all others.
+
+#: A request that is never answered must fail its test and not block the others.
 _LONGEST_SECONDS = 300
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_fault(name: str) -> None:
-    """Whatever goes wrong, a request that was accepted is answered right, and what was not is counted."""
+    """During every fault, accepted requests get the right answer, and all others are counted."""
     report = asyncio.run(asyncio.wait_for(SCENARIOS[name](True), _LONGEST_SECONDS))
     print("\n".join([*report.tally.lines(), *report.notes]))

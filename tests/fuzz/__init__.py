@@ -1,1 +1,1 @@
-"""Whatever is read from outside, in every form it may have: an answer or a refusal, never a defect."""
+"""Fuzz tests of every parser of external data: the result is an answer or an error, never a defect."""

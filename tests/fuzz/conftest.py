@@ -1,4 +1,4 @@
-"""The shipped model in this process."""
+"""Loads the shipped model in this process."""
 
 from tests.service.conftest import artifact, classifier
 

@@ -1,4 +1,4 @@
-"""JSON that is nearly right."""
+"""Generates JSON that is nearly valid."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-#: Numbers at the edges of what types hold, and beyond.
+#: Numbers at and beyond the limits of types.
 NUMBER = st.one_of(
     st.integers(-2, 9),
     st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**30, 10**400]),
     st.floats(allow_nan=False, allow_infinity=False),
 )
 
-#: Any JSON, where a lone surrogate may be written as an escape.
+#: Any JSON, possibly with escaped lone surrogates.
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBER | st.text(max_size=8) | st.just("\ud800") | st.just("a b " * 500),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
@@ -26,7 +26,7 @@ JSON = st.recursive(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths to everything in a document but itself."""
+    """Return the paths to all parts of a document."""
     keys: Any = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in keys:
         yield (*path, key)
@@ -35,7 +35,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def spoilt(draw: st.DrawFn, document: Any) -> Any:
-    """A document in which a few things were replaced, added, put in twice or taken away."""
+    """Replace, add, duplicate or remove a few parts of a document."""
     changed = copy.deepcopy(document)
     for _ in range(draw(st.integers(1, 3))):
         found = sorted(places(changed), key=repr)

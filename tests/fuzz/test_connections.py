@@ -1,4 +1,4 @@
-"""Byte streams of HTTP/1.1 and HTTP/2, most of them nearly valid: the worker stays well, and so do other callers."""
+"""Fuzzes HTTP/1.1 and HTTP/2 streams, mostly nearly valid. The worker must stay healthy for other callers."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tests.faults.services import workers
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect
 
-#: Seconds within which another caller must be answered, and a connection end whose caller sends no more.
+#: Seconds within which another caller must get an answer, and a half-closed connection must end.
 PROMPT = 10.0
 
-#: Seconds in which nothing comes back before a caller says that it sends no more.
+#: Seconds of silence before a caller closes its half of a connection.
 QUIET = 0.02
 
-#: Megabytes by which the worker may grow in all.
+#: Megabytes by which the worker may grow in total.
 GROWTH = 48
 
 _INTERNAL_ERROR = 2  # of HTTP/2
 
 
 class Target:
-    """A worker, and another caller of it."""
+    """A worker and another caller."""
 
     def __init__(self, server: ServerProcess, client: httpx.Client, channel: grpc.Channel) -> None:
         self.server = server
@@ -49,14 +49,14 @@ class Target:
         self._bound = megabytes_of(self._workers) + GROWTH
 
     def check(self) -> None:
-        """Another caller is answered, by the same worker, which has not grown."""
+        """Assert that the same worker answers another caller and has not grown."""
         assert self._client.post("/v1/predict", json={"text": "good"}).status_code == 200
         assert self._stub.Predict(PredictRequest(text="good"), timeout=PROMPT).tokens == 2
         assert workers(self.server.process.pid) == self._workers
         assert megabytes_of(self._workers) < self._bound
 
     def send(self, port: int, pieces: list[bytes], *, leave: bool) -> bytes:
-        """Send bytes on a connection; returns all that comes back, nothing if the caller leaves at once."""
+        """Send bytes on a connection. Returns the response, or nothing if the caller disconnects at once."""
         received = b""
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
             connection.settimeout(PROMPT)
@@ -67,10 +67,10 @@ class Target:
             if leave:
                 return b""
             with suppress(ConnectionError):
-                # HTTP/2 takes a caller who closes its half for gone, so hear the answers first.
+                # HTTP/2 treats a half-closed connection as closed, so read the answers first.
                 while select.select([connection], [], [], QUIET)[0] and (content := connection.recv(65_536)):
                     received += content
-            with suppress(OSError):  # it is closed already
+            with suppress(OSError):  # already closed
                 connection.shutdown(socket.SHUT_WR)
             with suppress(ConnectionError):
                 while content := connection.recv(65_536):
@@ -80,7 +80,7 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
-    """A server of its own, whose log must stay clean of defects."""
+    """Run a server whose log must not contain errors."""
     with ServerProcess("--workers", "1") as server, connect(server) as channel:
         with httpx.Client(base_url=server.url, timeout=PROMPT, trust_env=False) as client:
             yield Target(server, client, channel)
@@ -90,7 +90,7 @@ def target() -> Iterator[Target]:
 
 @st.composite
 def cut(draw: st.DrawFn, content: bytes) -> list[bytes]:
-    """The content in some pieces, perhaps without its end."""
+    """Split the content into pieces, possibly without its end."""
     places = sorted(draw(st.lists(st.integers(0, len(content)), max_size=4)))
     pieces = [content[start:end] for start, end in zip([0, *places], [*places, len(content)], strict=True)]
     return pieces[:-1] if places and draw(st.integers(0, 5)) == 5 else pieces
@@ -98,7 +98,7 @@ def cut(draw: st.DrawFn, content: bytes) -> list[bytes]:
 
 @st.composite
 def spoilt(draw: st.DrawFn, content: bytes) -> bytes:
-    """The content with a few bytes replaced, put in, left out or repeated."""
+    """Replace, insert, remove or repeat a few bytes of the content."""
     for _ in range(draw(st.sampled_from([0] * 5 + [1, 1, 2, 3]))):
         at = draw(st.integers(0, len(content)))
         size = draw(st.sampled_from([0, 0, 1, 1, 2, 9]))
@@ -140,7 +140,7 @@ _START = st.one_of(
 
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
-    """A request of HTTP/1.1, its body with a length or in chunks, perhaps with trailers."""
+    """Build an HTTP/1.1 request with a length or chunks, possibly with trailers."""
     fields = [*draw(st.sampled_from([[("Host", "x")]] * 7 + [[]])), *draw(st.lists(_FIELD, max_size=2))]
     body = draw(_BODY)
     match draw(st.sampled_from(["length", "length", "chunked", "chunked", "none"])):
@@ -160,7 +160,7 @@ def requests(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def chunked(draw: st.DrawFn, body: bytes) -> bytes:
-    """A body in chunks."""
+    """Build a chunked body."""
     encoded = b""
     for piece in draw(cut(body)):
         extension = draw(st.sampled_from(["", "", "", ";a", ';a="b"', " ;a=b", ";" + "a" * 200]))
@@ -173,7 +173,7 @@ def chunked(draw: st.DrawFn, body: bytes) -> bytes:
 
 @given(data=st.data(), leave=st.sampled_from([False, False, True]))
 def test_any_requests(target: Target, data: st.DataObject, leave: bool) -> None:
-    """Requests in a row on one connection, each nearly right, cut anywhere: no answer is an internal error."""
+    """Pipelined, nearly valid requests that are cut anywhere never get an internal error."""
     whole = b"".join(data.draw(st.lists(requests(), min_size=1, max_size=4)))
     received = target.send(target.server.port, data.draw(cut(data.draw(spoilt(whole)))), leave=leave)
     assert not received or received.startswith(b"HTTP/1.1 ")
@@ -251,7 +251,7 @@ _OTHER_FRAME = st.one_of(
 )
 
 
-#: Frames that a call may stand between. What is between the call's own comes from here mostly.
+#: Frames that can surround a call's own frames.
 _HARMLESS = st.sampled_from(
     [
         _frame(4, 0, 0, b"\0\4\0\0\0\1"),
@@ -267,7 +267,7 @@ _BETWEEN = st.lists(_HARMLESS | _HARMLESS | _OTHER_FRAME, max_size=2)
 
 @st.composite
 def sessions(draw: st.DrawFn) -> bytes:
-    """All that a caller sends on a connection of HTTP/2: calls, and any frames between their frames."""
+    """Build an HTTP/2 connection: calls, with other frames between their frames."""
     encoder = Encoder()
     content = [PREFACE, draw(st.sampled_from([_frame(4, 0, 0, b"")] * 9 + [b""]))]
     for stream in draw(st.sampled_from([*[[1], [1, 3], [1, 3, 5]] * 3, [1, 5, 3], [3, 3]])):
@@ -288,7 +288,7 @@ def sessions(draw: st.DrawFn) -> bytes:
 
 @given(data=st.data(), leave=st.sampled_from([False, False, True]))
 def test_any_frames(target: Target, data: st.DataObject, leave: bool) -> None:
-    """Calls with any frames among them, cut anywhere: what comes back are frames, none an internal error."""
+    """Calls with other frames among them, cut anywhere, get valid frames and no internal error."""
     pieces = data.draw(cut(data.draw(spoilt(data.draw(sessions())))))
     received = target.send(target.server.grpc_port, pieces, leave=leave)
     if not received.startswith(b"HTTP/1.1 505 "):

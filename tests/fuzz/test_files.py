@@ -1,4 +1,4 @@
-"""What is read from files, from the environment and from the command line."""
+"""Fuzzes files, the environment and the command line."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _NO_DIGEST = b'"manifest_sha256": "' + b"0" * 64 + b'"'
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A small artifact."""
+    """Create a small artifact."""
     return publish_table(tmp_path_factory.mktemp("repository"))
 
 
 def write(folder: Path, source: Artifact, manifest: Any, tokenizer: bytes | None = None) -> None:
-    """An artifact whose manifest vouches for itself, whatever is in it."""
+    """Write an artifact whose manifest has a matching digest, whatever it contains."""
     (folder / GRAPH_FILE).write_bytes(source.graph)
     if tokenizer is None:
         tokenizer = (source.path / TOKENIZER_FILE).read_bytes()
@@ -62,7 +62,7 @@ def write(folder: Path, source: Artifact, manifest: Any, tokenizer: bytes | None
 
 @given(data=st.data())
 def test_any_manifest(table: Artifact, data: st.DataObject) -> None:
-    """A manifest that is nearly right, its digest made to fit: an artifact, or a refusal that names the file."""
+    """A nearly valid manifest with a matching digest loads, or fails with an error that names the file."""
     manifest = data.draw(spoilt(json.loads((table.path / MANIFEST_FILE).read_bytes())))
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), table, manifest)
@@ -74,7 +74,7 @@ def test_any_manifest(table: Artifact, data: st.DataObject) -> None:
 
 @given(data=st.data())
 def test_any_tokenizer(table: Artifact, data: st.DataObject) -> None:
-    """A tokenizer that is nearly right, with digests that fit: an artifact, or a refusal that names the file."""
+    """A nearly valid tokenizer with matching digests loads, or fails with an error that names the file."""
     document = data.draw(spoilt(json.loads((table.path / TOKENIZER_FILE).read_bytes())) | JSON)
     with tempfile.TemporaryDirectory() as folder:
         manifest = json.loads((table.path / MANIFEST_FILE).read_bytes())
@@ -87,23 +87,23 @@ def test_any_tokenizer(table: Artifact, data: st.DataObject) -> None:
 
 @given(content=st.binary(max_size=200))
 def test_any_bytes_as_a_tokenizer(content: bytes) -> None:
-    """Bytes are no tokenizer, and are refused as such."""
+    """Arbitrary bytes fail to load as a tokenizer."""
     with pytest.raises(TokenizerError):
         Tokenizer.from_json(content)
 
 
 @given(text=st.text(max_size=2000))
 def test_any_text(classifier: Classifier, text: str) -> None:
-    """Any text, lone surrogates among it, has a prediction between 0 and 1 and a start id."""
+    """Any text, including lone surrogates, has a prediction between 0 and 1 and a start id."""
     [prediction] = classifier.predict([text])
     assert prediction.tokens >= 1 and 0 <= prediction.score <= 1
 
 
 @given(data=st.data())
 def test_any_graph(artifact: Artifact, data: st.DataObject) -> None:
-    """A graph in which bytes were changed, put in or left out is read as a network, or not, and does no harm."""
+    """Reading a graph with changed, inserted or removed bytes succeeds or fails cleanly."""
     graph = bytearray(artifact.graph)
-    # Most of a graph is weights, and what describes them stands at its ends.
+    # Most of a graph is weights; their description is at both ends.
     edges = st.integers(0, 300) | st.integers(len(graph) - 3000, len(graph) - 1) | st.integers(0, len(graph) - 1)
     for place, change in data.draw(st.lists(st.tuples(edges, st.binary(max_size=3)), min_size=1, max_size=4)):
         graph[place : place + data.draw(st.integers(0, 3))] = change
@@ -113,7 +113,7 @@ def test_any_graph(artifact: Artifact, data: st.DataObject) -> None:
 
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:
-    """Any values of settings, as flags or variables: settings, or a refusal in a sentence."""
+    """Any values of flags or variables give settings, or an error message."""
     value = st.one_of(
         st.sampled_from(
             ["0", "1", "-1", "1e999", "nan", "inf", "true", "off", "cpu", "cuda", "", " ", "/", "/a/b", "\u0661"]
@@ -136,7 +136,7 @@ def test_any_settings(data: st.DataObject) -> None:
 
 @given(listed=st.none() | st.text(max_size=60), content=st.none() | st.binary(max_size=80))
 def test_any_api_keys(listed: str | None, content: bytes | None) -> None:
-    """Any list and any file of keys: keys, none, or a refusal that shows no key."""
+    """Any list and file of keys give keys, none, or an error that shows no key."""
     with tempfile.TemporaryDirectory() as folder:
         file = None if content is None else Path(folder) / "keys"
         if file is not None and content is not None:
@@ -167,7 +167,7 @@ _JSONL = st.lists(JSON.map(json.dumps) | spoilt({"text": "good", "id": 7}).map(j
     ),
 )
 def test_any_file_to_score(classifier: Classifier, suffix: str, content: bytes) -> None:
-    """Any CSV, JSON lines or text: a file with as many rows, or a refusal and no file."""
+    """Any CSV, JSON lines or text file gives an output with as many rows, or an error and no output."""
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / f"in{suffix}", Path(folder) / "out.jsonl"
         source.write_bytes(content)

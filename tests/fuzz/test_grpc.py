@@ -1,4 +1,4 @@
-"""Any bytes as the message of every method, and any text."""
+"""Fuzzes the messages of every gRPC method."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentiment_conv1d.service.grpc.protos import inference_pb2, sentiment_pb2
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect
 
-#: A defect of the server, or a server that is gone.
+#: Statuses of a defect or of a stopped server.
 OURS = {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "DEADLINE_EXCEEDED"}
 
 METHODS = [
@@ -30,14 +30,14 @@ _FIELD = st.tuples(st.integers(1, 12), st.sampled_from([0, 1, 2, 5]), st.binary(
 
 @pytest.fixture(scope="module")
 def channel() -> Iterator[grpc.Channel]:
-    """To a server of its own, whose log must stay clean of defects."""
+    """Open a channel to a server whose log must not contain errors."""
     with ServerProcess("--workers", "1") as process, connect(process) as channel:
         yield channel
         assert not [line for line in process.log if " ERROR " in line or "Traceback" in line]
 
 
 def encode(field: tuple[int, int, bytes]) -> bytes:
-    """A field in protobuf's form, whose content fits its kind."""
+    """Build a protobuf field whose content matches its wire type."""
     number, kind, content = field
     key = bytes([number << 3 | kind]) if number < 16 else b""
     match kind:
@@ -50,7 +50,7 @@ def encode(field: tuple[int, int, bytes]) -> bytes:
 
 
 def ask(channel: grpc.Channel, method: str, streaming: bool, messages: list[bytes]) -> None:
-    """Call a method with bytes; a refusal must blame them."""
+    """Call a method with bytes. An error must be the caller's fault."""
     try:
         if streaming:
             stream: Any = channel.stream_stream(method)
@@ -73,7 +73,7 @@ def ask(channel: grpc.Channel, method: str, streaming: bool, messages: list[byte
     ),
 )
 def test_any_message(channel: grpc.Channel, method: tuple[str, str, bool], messages: list[bytes]) -> None:
-    """Bytes that may or may not be a message, to every method: an answer or a status that blames them."""
+    """Any bytes, sent to any method, get an answer or a client error."""
     ask(channel, method[0], method[2], messages)
 
 
@@ -82,7 +82,7 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 @given(texts=st.lists(_TEXT, max_size=4), model=st.sampled_from(["", "imdb-cnn"]) | _TEXT, version=_TEXT | st.just(""))
 def test_any_text(channel: grpc.Channel, texts: list[str], model: str, version: str) -> None:
-    """Any text, model and version, to the typed methods: an answer or a status that blames them."""
+    """Any text, model and version get an answer or a client error."""
     batch = sentiment_pb2.PredictBatchRequest(texts=texts, model=model, version=version)
     ask(channel, "/sentiment.v1.Sentiment/PredictBatch", False, [batch.SerializeToString()])
     messages = [sentiment_pb2.PredictRequest(text=text, model=model).SerializeToString() for text in texts]

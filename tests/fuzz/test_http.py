@@ -1,4 +1,4 @@
-"""Any body and any head, to every route that the OpenAPI document has."""
+"""Fuzzes the body and head of every route in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.fuzz.documents import JSON, spoilt
 from tests.processes import ServerProcess
 from tests.service.rest.raw import Connection
 
-#: They change what every other request is answered with.
+#: Routes that change the answers to all other requests.
 _LEFT_OUT = "/v2/repository/models/"
 
-#: Bodies that routes take whose example is in the OpenAPI document, and those of protocols with more than one form.
+#: Valid bodies: examples of the OpenAPI document, and those of protocols with several forms.
 MORE_BODIES: dict[str, list[Any]] = {
     "/v2/models/{model}/infer": [
         {"inputs": [{"name": "tokens", "shape": [1, 3], "datatype": "INT32", "data": [[1, 7, 9]]}], "id": "a"},
@@ -34,7 +34,7 @@ MORE_BODIES: dict[str, list[Any]] = {
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[ServerProcess]:
-    """A server of its own, whose log must stay clean of defects."""
+    """Run a server whose log must not contain errors."""
     with ServerProcess("--workers", "1") as process:
         yield process
         assert not [line for line in process.log if " ERROR " in line or "Traceback" in line]
@@ -42,7 +42,7 @@ def service() -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def bodies(service: ServerProcess) -> list[tuple[str, Any]]:
-    """Every path that takes a body, with a good one."""
+    """Return every path that accepts a body, with a valid body."""
     found: list[tuple[str, Any]] = []
     for path, operations in service.client.get("/openapi.json").json()["paths"].items():
         content = operations.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
@@ -55,14 +55,14 @@ def bodies(service: ServerProcess) -> list[tuple[str, Any]]:
 
 
 def check(answer: httpx.Response) -> None:
-    """JSON, and not our fault."""
+    """Assert that the answer is JSON and not a server error."""
     assert answer.status_code < 500, (answer.status_code, answer.text)
     answer.json()
 
 
 @given(data=st.data())
 def test_any_body(service: ServerProcess, bodies: list[tuple[str, Any]], data: st.DataObject) -> None:
-    """A body that is nearly right, or any JSON, in any encoding: an answer or a refusal."""
+    """A nearly valid body, or any JSON, in any encoding gets an answer or an error."""
     path, example = data.draw(st.sampled_from(bodies))
     document = data.draw(st.one_of(st.just(example), spoilt(example), spoilt(example), JSON))
     content = json.dumps(document).encode()
@@ -76,7 +76,7 @@ def test_any_body(service: ServerProcess, bodies: list[tuple[str, Any]], data: s
 
 @given(data=st.data())
 def test_any_bytes(service: ServerProcess, bodies: list[tuple[str, Any]], data: st.DataObject) -> None:
-    """Any bytes as a body, or a good one with bytes put in: an answer or a refusal."""
+    """Any bytes, or a valid body with inserted bytes, get an answer or an error."""
     path, example = data.draw(st.sampled_from(bodies))
     good = json.dumps(example).encode()
     at = data.draw(st.integers(0, len(good)))
@@ -108,7 +108,7 @@ _METHOD = st.sampled_from(["POST", "POST", "GET", "HEAD", "PUT", "DELETE", "OPTI
 
 @given(method=_METHOD, path=_PATH, headers=st.lists(st.tuples(_NAME, _VALUE), max_size=4), body=st.binary(max_size=40))
 def test_any_head(service: ServerProcess, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> None:
-    """Any head: an answer below 500 or the end of the connection, and the service goes on."""
+    """Any head gets a status below 500 or a closed connection, and the service continues."""
     with Connection(service.port) as connection:
         lines = [f"{method} {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers), "", ""]
         connection.send("\r\n".join(lines).encode("latin-1") + body)
@@ -120,7 +120,7 @@ def test_any_head(service: ServerProcess, method: str, path: str, headers: list[
 
 @given(content=st.binary(max_size=200))
 def test_any_connection(service: ServerProcess, content: bytes) -> None:
-    """Any bytes on a connection: an answer below 500 or its end."""
+    """Any bytes on a connection get a status below 500 or a closed connection."""
     with Connection(service.port) as connection:
         connection.send(content)
         connection.end()

@@ -1,4 +1,4 @@
-"""What the service answers: texts and what REST says of them, and what differs between its versions."""
+"""The expected answers: texts and REST's answers to them."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ SENTIMENT = "sentiment.v1.Sentiment"
 OIP = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
 
-#: Flags of a server whose models callers may load and unload.
+#: Flags of a server whose models callers can load and unload.
 ADMINISTRABLE = ("--admin", "open")
 
 TEXTS = ["", "naïve, 🎬 und ein „Zitat“", *reviews(18, seed=3)]
 
 
 def rest(server: ServerProcess, path: str, body: Any = None) -> Any:
-    """What REST answers."""
+    """Return REST's answer."""
     response = server.client.get(path) if body is None else server.client.post(path, json=body)
     assert response.status_code == 200, response.text
     return response.json()
 
 
 def prediction(native: Document) -> Document:
-    """A prediction of REST in the form that it has over gRPC."""
+    """Convert a REST prediction to its gRPC form."""
     model = native["model"]
     probabilities = [{"label": label, "probability": value} for label, value in native["probabilities"].items()]
     return native | {"probabilities": probabilities, "model": model["name"], "version": model["version"]}
 
 
 def predictions(server: ServerProcess, texts: list[str]) -> list[Document]:
-    """What REST predicts for each text, in the form of gRPC."""
+    """Return REST's predictions for texts, in their gRPC form."""
     return list(map(prediction, rest(server, "/v1/predict_batch", {"texts": texts})["predictions"]))
 
 
 def measured(server: ServerProcess, name: str, **labels: str) -> float:
-    """The sum of a metric over what has these labels."""
+    """Return the sum of a metric over the series with these labels."""
     families = text_string_to_metric_families(server.client.get("/metrics").text)
     samples = (sample for family in families for sample in family.samples if sample.name == name)
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 def answered(server: ServerProcess, method: str) -> float:
-    """Calls of a method that the server has counted as answered."""
+    """Return the number of answered calls of a method."""
     return measured(server, "sentiment_requests_total", route=f"/{SENTIMENT}/{method}", status="OK")

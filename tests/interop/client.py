@@ -1,20 +1,20 @@
-"""A gRPC client in a process of its own, on another implementation of gRPC.
+"""Runs a client of another gRPC implementation in a separate process.
 
-Each of them is `PROGRAM ADDRESS DESCRIPTORS [AUTHORITY]`: it holds one channel to ADDRESS, knows the messages from a
-file with a `FileDescriptorSet`, speaks TLS where it gets an authority's certificate (Java's does not), and ends with
-stdin. A line of stdin begins a call:
+A client is `PROGRAM ADDRESS DESCRIPTORS [AUTHORITY]`. It has one channel to ADDRESS, reads the messages from a file
+with a `FileDescriptorSet`, uses TLS if it gets an authority's certificate (except in Java), and ends when stdin ends.
+A line of stdin starts a call:
 
     {"id": 1, "method": "sentiment.v1.Sentiment/Predict", "requests": [{"text": "…"}]}
 
-Messages have protobuf's JSON form. A call may have more fields: `metadata` by name, in base64 where the name ends with
+Messages have protobuf's JSON form. A call can have more fields: `metadata` by name, in base64 if the name ends with
 `-bin`; `timeout_ms`, its deadline; `gzip`, which compresses its requests; `keep_open`, which leaves the stream of its
-requests open; and `path`, where that is not the method's. `{"id": 1, "cancel": true}` cancels a call. A line of stdout
-is an answer, of which there may be many, or how a call ended:
+requests open; and `path`, if it differs from the method's. `{"id": 1, "cancel": true}` cancels a call. A line of stdout
+is one answer, or the end of a call:
 
     {"id": 1, "answer": {"label": "positive", …}}
     {"id": 1, "code": 0, "message": "", "trailers": {"x-request-id": "…"}}
 
-A client whose library tells adds `encoding`, how the answers were compressed: `identity` or `gzip`.
+If its library exposes it, a client adds `encoding`, the compression of the answers: `identity` or `gzip`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Messages:
             self._pool.Add(file)
 
     def answer(self, method: str, document: Document) -> Document:
-        """An answer of a method with all of its fields, so that equal messages are equal documents."""
+        """Convert an answer to a document with all fields, so that equal messages are equal documents."""
         message = GetMessageClass(self._pool.FindMethodByName(method.replace("/", ".")).output_type)()
         return MessageToDict(
             ParseDict(document, message), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
@@ -58,16 +58,16 @@ class Messages:
 
 
 class End(NamedTuple):
-    """How a call ended."""
+    """The end of a call."""
 
     code: int
     message: str
     trailers: Mapping[str, str]
-    encoding: str | None  # of the answers, None where the client's library does not tell
+    encoding: str | None  # of the answers; None if the client's library does not expose it
 
 
 class Call:
-    """A call under way."""
+    """A call in progress."""
 
     def __init__(self, client: Client, identity: int, method: str) -> None:
         self._client = client
@@ -76,34 +76,34 @@ class Call:
         self._events: SimpleQueue[Document] = SimpleQueue()
 
     def happened(self, event: Document) -> None:
-        """Take a line of the client."""
+        """Handle a line from the client."""
         self._events.put(event)
 
     def cancel(self) -> None:
-        """Have the client cancel it."""
+        """Let the client cancel the call."""
         self._client.send({"id": self._identity, "cancel": True})
 
     def next(self) -> Document | End:
-        """The next answer, or how the call ended."""
+        """Return the next answer, or the end of the call."""
         event = self._events.get(timeout=PATIENCE)
         if "answer" in event:
             return self._client.messages.answer(self._method, event["answer"])
         return End(event["code"], event.get("message") or "", event["trailers"], event.get("encoding"))
 
     def answer(self) -> Document:
-        """The next answer, which there must be."""
+        """Return the next answer. The call must not have ended."""
         event = self.next()
         assert not isinstance(event, End), event
         return event
 
     def end(self) -> End:
-        """How the call ended, which it must have without one more answer."""
+        """Return the end of the call. There must be no further answer."""
         event = self.next()
         assert isinstance(event, End), event
         return event
 
     def result(self) -> tuple[list[Document], End]:
-        """All answers, and how the call ended."""
+        """Return all answers and the end of the call."""
         answers: list[Document] = []
         while not isinstance(event := self.next(), End):
             answers.append(event)
@@ -145,24 +145,24 @@ class Client:
             self._reader.join(PATIENCE)
 
     def start(self, method: str, *requests: Document, **options: Any) -> Call:
-        """Begin a call of `package.Service/Method`."""
+        """Start a call of `package.Service/Method`."""
         identity = next(self._identities)
         call = self._calls[identity] = Call(self, identity, method)
         self.send({"id": identity, "method": method, "requests": requests, **options})
         return call
 
     def call(self, method: str, request: Document, **options: Any) -> Document:
-        """Make a unary call that must be answered."""
+        """Make a unary call that must succeed."""
         answers, end = self.start(method, request, **options).result()
         assert end.code == 0 and len(answers) == 1, end
         return answers[0]
 
     def refused(self, method: str, request: Document, **options: Any) -> End:
-        """Make a call that must not be answered."""
+        """Make a call that must fail."""
         return self.start(method, request, **options).end()
 
     def send(self, command: Document) -> None:
-        """Hand the client a line."""
+        """Send the client a line."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()

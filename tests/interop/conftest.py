@@ -15,11 +15,11 @@ from tests.processes import PROJECT, ServerProcess
 
 PROTOS = PROJECT / "service/grpc/protos"
 
-#: What the service derives from other files.
+#: Interfaces whose descriptors the service derives from other .proto files.
 OLDER = PROJECT / "tests/interop/protos"
 HERE = Path(__file__).parent
 
-#: How each client is built, in a folder of its own.
+#: The build function of each client.
 CLIENTS: dict[str, Callable[[Path], programs.Command]] = {
     "go": lambda build: programs.go(HERE / "go/client.go", build),
     "java": lambda build: programs.java([HERE / "java/Client.java"], build),
@@ -29,7 +29,7 @@ CLIENTS: dict[str, Callable[[Path], programs.Command]] = {
 
 
 class Connect(Protocol):
-    """Starts a client at the gRPC port of a server, over TLS where it gets an authority's certificate."""
+    """Starts a client of a server's gRPC port, over TLS if an authority's certificate is given."""
 
     def __call__(self, server: ServerProcess, *authority: Path) -> Client: ...
 
@@ -47,20 +47,20 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Messages:
 
 @pytest.fixture(scope="session", params=CLIENTS)
 def connect(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, messages: Messages) -> Connect:
-    """Each of the clients."""
+    """Build each client."""
     command = CLIENTS[request.param](tmp_path_factory.mktemp(request.param))
     return lambda server, *authority: Client(command, f"127.0.0.1:{server.grpc_port}", messages, *authority)
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """A server with the shipped model, for every test that only asks."""
+    """Run a server with the shipped model, for tests that only make calls."""
     with ServerProcess() as process:
         yield process
 
 
 @pytest.fixture(scope="session")
 def client(connect: Connect, server: ServerProcess) -> Iterator[Client]:
-    """Each of the clients at that server."""
+    """Start each client for that server."""
     with connect(server) as client:
         yield client

@@ -1,4 +1,4 @@
-"""The clients' programs, built where their languages are installed."""
+"""Builds the client programs if their languages are installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tests import programs
 from tests.processes import PROJECT
 
-#: What npm installs.
+#: The folder that npm installs.
 NODE_MODULES = Path(__file__).parent / "node/node_modules"
 
 #: The libraries of Debian's packages for Go and for Java.
@@ -24,7 +24,7 @@ _JARS = (
     *("netty-handler-proxy", "netty-resolver", "netty-transport", "netty-transport-native-unix-common"),
 )
 
-#: What starts a program.
+#: The command that starts a program.
 Command = Sequence[str | Path]
 
 
@@ -34,12 +34,12 @@ def run(*command: str | Path, **variables: str) -> None:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """That of this process, and some more."""
+    """Return this process's environment with additional variables."""
     return os.environ | variables
 
 
 def go(source: Path, build: Path, *path: Path) -> Command:
-    """Compile a Go program, which finds packages in Debian's folder and in those of `path`."""
+    """Compile a Go program with packages from Debian's folder and from `path`."""
     compiler = programs.find("go")
     programs.needed(_GOPATH / "src/google.golang.org/grpc")
     program = build / source.stem
@@ -60,12 +60,12 @@ def java(sources: Sequence[Path], build: Path) -> Command:
 
 
 def node(source: Path) -> Command:
-    """A program for Node, which finds the packages that npm has installed."""
+    """Prepare a Node program that finds npm's packages."""
     runtime = programs.find("node")
     programs.needed(NODE_MODULES / "@grpc/grpc-js")
     return [runtime, source]
 
 
 def python(source: Path) -> Command:
-    """A program for the Python of these tests."""
+    """Prepare a program for the Python of these tests."""
     return [sys.executable, source]

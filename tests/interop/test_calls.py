@@ -1,4 +1,4 @@
-"""What each client may ask of a call beside its answer: compression, metadata, deadlines, cancellation, refusals."""
+"""Every client supports compression, metadata, deadlines, cancellation and errors of a call."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PREDICT = f"{SENTIMENT}/Predict"
 PREDICT_BATCH = f"{SENTIMENT}/PredictBatch"
 PREDICT_STREAM = f"{SENTIMENT}/PredictStream"
 
-#: How large answers are compressed for these clients, which all accept gzip; None: they do not tell.
+#: The encoding that each client reports for large answers; None if it reports none. All accept gzip.
 ENCODINGS = (None, "gzip")
 
 
 @pytest.fixture
 def goes_on(client: Client, server: ServerProcess) -> Callable[[], None]:
-    """Asserts that the server still answers on the same channel."""
+    """Assert that the server still answers on the same channel."""
     expected = predictions(server, TEXTS[2:3])[0]
 
     def ask() -> None:
@@ -42,7 +42,7 @@ def is_refused(end: End, status: StatusCode, message: str = "") -> None:
 
 
 def detail(end: End, kind: Any) -> Any:
-    """The detail of a kind that a refusal carries."""
+    """Return an error's detail of one type."""
     status = Status.FromString(b64decode(end.trailers["grpc-status-details-bin"]))
     assert (status.code, status.message) == (end.code, end.message)
     assert any(each.Unpack(kind) for each in status.details), status
@@ -50,7 +50,7 @@ def detail(end: End, kind: Any) -> Any:
 
 
 def test_gzip(client: Client, server: ServerProcess) -> None:
-    """Requests may be compressed, and so may answers; nothing else changes."""
+    """Compressed requests and answers have the same content."""
     texts = reviews(300, seed=4)
     expected = predictions(server, texts)
     for options in ({}, {"gzip": True}):
@@ -62,7 +62,7 @@ def test_gzip(client: Client, server: ServerProcess) -> None:
 
 
 def test_metadata(client: Client, server: ServerProcess) -> None:
-    """6 kB of binary metadata reach the server, whose own come back as trailers."""
+    """The server receives 6 kB of binary metadata and returns its own as trailers."""
     metadata = {
         "x-context-bin": b64encode(random.Random(5).randbytes(6000)).decode(),
         "x-request-id": "interop-1",
@@ -73,7 +73,7 @@ def test_metadata(client: Client, server: ServerProcess) -> None:
 
 
 def test_deadline(client: Client, goes_on: Callable[[], None]) -> None:
-    """A call ends with its deadline, whether it computes or waits for its caller."""
+    """A call ends at its deadline, whether it computes or waits for its caller."""
     is_refused(client.refused(PREDICT_BATCH, {"texts": TEXTS * 50}, timeout_ms=1), StatusCode.DEADLINE_EXCEEDED)
     waiting = client.start(PREDICT_STREAM, {"text": "good"}, timeout_ms=1000, keep_open=True)
     assert waiting.answer()["label"] == "positive"
@@ -82,7 +82,7 @@ def test_deadline(client: Client, goes_on: Callable[[], None]) -> None:
 
 
 def test_cancellation(client: Client, goes_on: Callable[[], None]) -> None:
-    """A call ends when its caller cancels it, and the next one is answered."""
+    """A call ends when its caller cancels it, and the next call succeeds."""
     stream = client.start(PREDICT_STREAM, {"text": "good"}, keep_open=True)
     assert stream.answer()["label"] == "positive"
     stream.cancel()
@@ -96,7 +96,7 @@ def test_cancellation(client: Client, goes_on: Callable[[], None]) -> None:
 
 
 def test_large_messages(client: Client, server: ServerProcess) -> None:
-    """Messages that are larger than the windows of HTTP/2 arrive whole, in both directions."""
+    """Messages larger than HTTP/2's windows arrive completely, in both directions."""
     texts = ["a good film " * 80_000] * 7  # almost 7 MB
     assert client.call(PREDICT_BATCH, {"texts": texts})["predictions"] == predictions(server, texts[:1]) * 7
     texts = [f"{number} was a bad year" for number in range(1024)]  # whose answer has almost 100 kB
@@ -104,7 +104,7 @@ def test_large_messages(client: Client, server: ServerProcess) -> None:
 
 
 def test_too_large(client: Client, goes_on: Callable[[], None]) -> None:
-    """A message over the limit is refused, and the channel stays."""
+    """A message over the limit is rejected, and the channel stays open."""
     texts = ["a good film " * 80_000] * 10
     is_refused(client.refused(PREDICT_BATCH, {"texts": texts}), StatusCode.RESOURCE_EXHAUSTED, "max_body_bytes")
     goes_on()
@@ -112,13 +112,13 @@ def test_too_large(client: Client, goes_on: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("path", [f"/{SENTIMENT}/Nothing", "/nothing.Nothing/Predict"])
 def test_unknown_method(client: Client, path: str, goes_on: Callable[[], None]) -> None:
-    """A method or a service that is not there is unimplemented."""
+    """An unknown method or service is UNIMPLEMENTED."""
     is_refused(client.refused(PREDICT, {"text": "good"}, path=path), StatusCode.UNIMPLEMENTED, path)
     goes_on()
 
 
 def test_wrong_requests(client: Client) -> None:
-    """What is wrong with a request is a status and a message, whatever characters it quotes."""
+    """An invalid request gets a status and a message, whatever characters the message quotes."""
     end = client.refused(f"{SENTIMENT}/Explain", {"text": "good", "label": "100 % „naïve“"})
     is_refused(end, StatusCode.INVALID_ARGUMENT, "100 % „naïve“")
     assert end.trailers["x-request-id"]
@@ -129,7 +129,7 @@ def test_wrong_requests(client: Client) -> None:
 
 
 def test_overload(client: Client, goes_on: Callable[[], None]) -> None:
-    """More texts than may wait are refused, with the time after which to come again."""
+    """Texts over the limit are rejected with a retry delay."""
     batches = [client.start(PREDICT_BATCH, {"texts": TEXTS * 50}) for _ in range(8)]
     ends = [batch.result()[1] for batch in batches]
     refused = [end for end in ends if end.code]
@@ -142,7 +142,7 @@ def test_overload(client: Client, goes_on: Callable[[], None]) -> None:
 
 
 def test_details(client: Client) -> None:
-    """A refusal carries its status once more, with details for programs."""
+    """An error also carries its status as details for programs."""
     end = client.refused(f"{SENTIMENT}/Explain", {"text": "good", "label": "nothing"})
     information = detail(end, ErrorInfo())
     assert information.reason and information.domain
@@ -150,7 +150,7 @@ def test_details(client: Client) -> None:
 
 
 def test_concurrent_calls(client: Client, server: ServerProcess) -> None:
-    """A thousand calls at once on one channel are all answered, each with its own answer."""
+    """A thousand concurrent calls on one channel all get their own answers."""
     texts = [f"{number} {TEXTS[number % len(TEXTS)]}" for number in range(1000)]
     calls = [client.start(PREDICT, {"text": text}) for text in texts]
     watch = client.start(f"{HEALTH}/Watch", {})  # among them

@@ -1,4 +1,4 @@
-"""The page about clients: the examples that are not Python's are built as it says, and print what is below them."""
+"""docs/clients.md: the Go, Java and Node examples build as described and print the text below them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.test_clients_page import PAGE, here, rounded
 
 
 def example(language: str) -> tuple[str, str]:
-    """A program, of which there is one in each language, and what it prints."""
+    """Return the page's program in a language, and its output."""
     [(program, printed)] = re.findall(
         rf"^```{language}\n(.*?)^```\n\n```text\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
     )
@@ -21,7 +21,7 @@ def example(language: str) -> tuple[str, str]:
 
 
 def write(program: str, path: Path, server: ServerProcess) -> Path:
-    """Write a program that asks a server."""
+    """Write a program with the address of a server."""
     path.write_text(here(program, server))
     return path
 
@@ -36,7 +36,7 @@ def generate(plugin: str, folder: Path) -> None:
 
 
 def printed_by(command: programs.Command) -> str:
-    """What a program prints that runs in the project's folder."""
+    """Run a program in the project's folder and return its output."""
     environment = programs.environment(NODE_PATH=str(programs.NODE_MODULES))
     return subprocess.run(
         command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True
@@ -44,7 +44,7 @@ def printed_by(command: programs.Command) -> str:
 
 
 def test_go(server: ServerProcess, tmp_path: Path) -> None:
-    """Go, with stubs."""
+    """The Go example works."""
     program, printed = example("go")
     find("go")
     generate("--go_out", tmp_path / "src")
@@ -53,7 +53,7 @@ def test_go(server: ServerProcess, tmp_path: Path) -> None:
 
 
 def test_java(server: ServerProcess, tmp_path: Path) -> None:
-    """Java, with stubs."""
+    """The Java example works."""
     program, printed = example("java")
     find("grpc_java_plugin")
     generate("--java_out", tmp_path)
@@ -63,7 +63,7 @@ def test_java(server: ServerProcess, tmp_path: Path) -> None:
 
 
 def test_node(server: ServerProcess, tmp_path: Path) -> None:
-    """Node, which reads the .proto file."""
+    """The Node example works."""
     program, printed = example("js")
     source = write(program, tmp_path / "predict.js", server)
     assert rounded(printed_by(programs.node(source))) == rounded(printed)

@@ -1,4 +1,4 @@
-"""gRPC in the frames of nghttp2's programs, which know HTTP/2 and no gRPC."""
+"""Checks gRPC at the level of HTTP/2, with nghttp2's programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.service.reviews import reviews
 
 HEADERS = {"content-type": "application/grpc", "te": "trailers"}
 
-#: A frame of the server in the words of `nghttp --verbose`.
+#: A frame of the server in the output of `nghttp --verbose`.
 RECEIVED = re.compile(r"recv (\w+) frame <length=\d+, flags=0x(\w+), stream_id=(\d+)>")
 END_STREAM = 0x01
 
@@ -35,7 +35,7 @@ def ask(
     *options: str,
     headers: Mapping[str, str] = HEADERS,
 ) -> bytes:
-    """What a program prints that calls a method."""
+    """Run a program that calls a method and return its output."""
     content = request.SerializeToString()
     body = folder / "body"
     body.write_bytes(b"\0" + len(content).to_bytes(4, "big") + content)
@@ -46,13 +46,13 @@ def ask(
 
 
 def unwrap(data: bytes) -> tuple[bool, bytes]:
-    """The message of an answer, and whether it was compressed."""
+    """Return the message of an answer, and whether it was compressed."""
     assert len(data) == 5 + int.from_bytes(data[1:5], "big")
     return bool(data[0]), gzip.decompress(data[5:]) if data[0] else data[5:]
 
 
 def test_frames(server: ServerProcess, tmp_path: Path) -> None:
-    """A call is answered with a head, data and a tail that ends the stream, and nothing goes wrong on the way."""
+    """The answer to a call is a head, data, and trailers that end the stream, without errors."""
     request = PredictRequest(text="good")
     printed = ask("nghttp", server, "Predict", request, tmp_path, "--verbose", "--null-out").decode()
     frames = [(name, int(flags, 16), int(stream)) for name, flags, stream in RECEIVED.findall(printed)]
@@ -66,7 +66,7 @@ def test_frames(server: ServerProcess, tmp_path: Path) -> None:
 
 
 def test_refusal(server: ServerProcess, tmp_path: Path) -> None:
-    """A call that is refused is answered with a tail alone, and so is a request that is none of gRPC's."""
+    """A failed call, and a request that is not gRPC, gets only trailers."""
     request = PredictRequest(text="good", model="nothing")
     refused = ask("nghttp", server, "Predict", request, tmp_path, "--verbose").decode()
     assert ":status: 200" in refused and "grpc-status: 5" in refused and "recv DATA" not in refused
@@ -77,7 +77,7 @@ def test_refusal(server: ServerProcess, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encodings", [{}, {"grpc-accept-encoding": "identity,gzip"}], ids=["identity", "gzip"])
 def test_content(server: ServerProcess, messages: Messages, tmp_path: Path, encodings: dict[str, str]) -> None:
-    """The bytes of an answer are its message, compressed only for a caller who says that it takes that."""
+    """The service compresses a message only if the caller accepts that."""
     texts = reviews(300, seed=6)
     data = ask(
         "nghttp", server, "PredictBatch", PredictBatchRequest(texts=texts), tmp_path, headers=HEADERS | encodings

@@ -1,4 +1,4 @@
-"""Every method of every service, as each client decodes its answer, is what REST answers."""
+"""Every client decodes the same answers from every method as from REST."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def bytes_tensor(texts: list[str]) -> Document:
 
 
 def strings(raw: bytes) -> Iterator[str]:
-    """The elements of a raw BYTES tensor."""
+    """Return the elements of a raw BYTES tensor."""
     while raw:
         (length,) = struct.unpack_from("<I", raw)
         yield raw[4 : 4 + length].decode()
@@ -35,7 +35,7 @@ def strings(raw: bytes) -> Iterator[str]:
 
 
 def tensors(answer: Document) -> list[Document]:
-    """The outputs of an answer, in the form of REST."""
+    """Convert the outputs of an answer to their REST form."""
     found: list[Document] = []
     for output, content in zip(answer["outputs"], answer["raw_output_contents"], strict=True):
         raw = b64decode(content)
@@ -46,7 +46,7 @@ def tensors(answer: Document) -> list[Document]:
 
 
 def same_tensors(answer: Document, expected: Document) -> bool:
-    """Whether an answer of gRPC holds what one of REST holds, whose numbers are written with fewer digits."""
+    """Whether a gRPC answer equals a REST answer, whose numbers have fewer digits."""
     return [
         each | {"data": [struct.unpack("f", struct.pack("f", value))[0] for value in each["data"]]}
         if each["datatype"] == "FP32"
@@ -56,19 +56,19 @@ def same_tensors(answer: Document, expected: Document) -> bool:
 
 
 def test_predict(client: Client, server: ServerProcess) -> None:
-    """`Predict`: one text after the other."""
+    """`Predict` returns REST's answers for single texts."""
     found = [client.call(f"{SENTIMENT}/Predict", {"text": text}) for text in TEXTS]
     assert found == predictions(server, TEXTS)
 
 
 def test_predict_batch(client: Client, server: ServerProcess) -> None:
-    """`PredictBatch`: all texts at once."""
+    """`PredictBatch` returns REST's answers for a batch."""
     found = client.call(f"{SENTIMENT}/PredictBatch", {"texts": TEXTS, "model": "imdb-cnn", "version": "1"})
     assert found["predictions"] == predictions(server, TEXTS)
 
 
 def test_predict_stream(client: Client, server: ServerProcess) -> None:
-    """`PredictStream`: a stream of 1,000 texts, answered in order."""
+    """`PredictStream` answers a stream of 1,000 texts in order."""
     texts = [f"{number} {TEXTS[number % len(TEXTS)]}" for number in range(1000)]
     answers, end = client.start(f"{SENTIMENT}/PredictStream", *({"text": text} for text in texts)).result()
     assert end.code == 0
@@ -76,7 +76,7 @@ def test_predict_stream(client: Client, server: ServerProcess) -> None:
 
 
 def test_explain(client: Client, server: ServerProcess, messages: Messages) -> None:
-    """`Explain`: every word's share."""
+    """`Explain` returns every word's share."""
     for text in TEXTS[:5]:
         native = rest(server, "/v1/explain", {"text": text, "label": "positive"})
         expected = messages.answer(f"{SENTIMENT}/Explain", native | {"prediction": prediction(native["prediction"])})
@@ -106,7 +106,7 @@ def test_models(client: Client, server: ServerProcess, messages: Messages) -> No
 
 
 def test_infer(client: Client, server: ServerProcess) -> None:
-    """`ModelInfer`, with texts as they are and as raw bytes."""
+    """`ModelInfer` accepts typed and raw texts."""
     tensor = {"name": "text", "datatype": "BYTES", "shape": [len(TEXTS), 1]}
     expected = rest(server, "/v2/models/imdb-cnn/infer", {"inputs": [tensor | {"data": TEXTS}]})
     packed = b"".join(struct.pack("<I", len(text.encode())) + text.encode() for text in TEXTS)
@@ -119,7 +119,7 @@ def test_infer(client: Client, server: ServerProcess) -> None:
 
 
 def test_stream_infer(client: Client, server: ServerProcess) -> None:
-    """`ModelStreamInfer`: what is wrong with one request is an answer, and the stream goes on."""
+    """`ModelStreamInfer` answers an invalid request with an error, and the stream continues."""
     requests = [bytes_tensor([text]) for text in TEXTS]
     requests[3] |= {"model_name": "nothing"}
     answers, end = client.start(f"{OIP}/ModelStreamInfer", *requests).result()
@@ -135,13 +135,13 @@ def test_stream_infer(client: Client, server: ServerProcess) -> None:
 
 @pytest.fixture(scope="module")
 def administrable() -> Iterator[ServerProcess]:
-    """A server whose models callers may load and unload."""
+    """Run a server whose models callers can load and unload."""
     with ServerProcess(*ADMINISTRABLE) as process:
         yield process
 
 
 def test_load_and_unload(connect: Connect, administrable: ServerProcess) -> None:
-    """`RepositoryModelUnload` and `RepositoryModelLoad`: the model stops to answer, and answers again."""
+    """`RepositoryModelUnload` stops a model from answering, and `RepositoryModelLoad` restores it."""
     model = {"model_name": "imdb-cnn"}
     with connect(administrable) as client:
         assert client.call(f"{OIP}/RepositoryModelUnload", model) == {}

@@ -1,4 +1,4 @@
-"""SIGTERM, as each client sees it."""
+"""Every client handles SIGTERM of the server."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tests.interop.client import Call
 from tests.interop.conftest import Connect
 from tests.processes import ServerProcess, eventually
 
-#: Flags of a server that waits longer for its calls than a test does.
+#: Flags of a server that waits longer for its calls than a test.
 PATIENT = ("--shutdown-timeout", "600")
 
-#: Calls under way, and how many have ended before the signal.
+#: Concurrent calls, and the number of calls that end before the signal.
 CONCURRENT, BEFORE = 64, 500
 
 
 def test_watch(connect: Connect) -> None:
-    """Who watches health hears that the server stops, and the call ends."""
+    """A health watch reports that the server stops, and the call ends."""
     with ServerProcess(*PATIENT) as server, connect(server) as client:
         watch = client.start(f"{HEALTH}/Watch", {"service": SENTIMENT})
         assert watch.answer() == {"status": "SERVING"}
@@ -31,7 +31,7 @@ def test_watch(connect: Connect) -> None:
 
 
 def test_running_call(connect: Connect) -> None:
-    """A call that the server has begun is answered."""
+    """A call in progress is answered."""
     with ServerProcess() as server, connect(server) as client:
         expected = predictions(server, TEXTS)
         batch = client.start(f"{SENTIMENT}/PredictBatch", {"texts": TEXTS * 50})
@@ -43,7 +43,7 @@ def test_running_call(connect: Connect) -> None:
 
 
 def test_open_stream(connect: Connect) -> None:
-    """A stream that waits for its caller has all its answers, and ends."""
+    """A stream that waits for its caller gets all its answers and ends."""
     with ServerProcess(*PATIENT) as server, connect(server) as client:
         texts = TEXTS[2:12]
         stream = client.start(f"{SENTIMENT}/PredictStream", *({"text": text} for text in texts), keep_open=True)
@@ -54,7 +54,7 @@ def test_open_stream(connect: Connect) -> None:
 
 @pytest.mark.parametrize("delay", [0, 1], ids=lambda delay: f"drain-delay-{delay}")
 def test_load(connect: Connect, delay: int) -> None:
-    """Under load every call has an answer, which is right, or a status after which it may be made again."""
+    """Under load every call gets the right answer or a status that allows a retry."""
     with ServerProcess(*PATIENT, "--drain-delay", str(delay)) as server, connect(server) as client:
         expected = predictions(server, TEXTS)
         running: deque[tuple[int, Call]] = deque()

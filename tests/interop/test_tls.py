@@ -1,4 +1,4 @@
-"""TLS, as each client negotiates it."""
+"""Every client can use TLS."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tests.service.certificates import Authority
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Signs the certificate of the server."""
+    """Create the authority of the server's certificate."""
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
 def secure(authority: Authority) -> Iterator[ServerProcess]:
-    """A server that speaks TLS alone."""
+    """Run a server that accepts only TLS."""
     certificate, key = authority.issue("server").pair
     with ServerProcess("--tls-certificate", certificate, "--tls-key", key) as process:
         yield process
 
 
-# Debian's Netty, which the client in Java is built on, cannot negotiate HTTP/2 over TLS.
+# Debian's Netty, which the Java client uses, cannot negotiate HTTP/2 over TLS.
 @pytest.mark.parametrize("connect", ["go", "node", "python"], indirect=True)
 def test_calls(connect: Connect, secure: ServerProcess, authority: Authority, server: ServerProcess) -> None:
-    """A call, a batch and a stream are answered as they are without TLS."""
+    """A call, a batch and a stream get the same answers as without TLS."""
     expected = predictions(server, TEXTS)
     with connect(secure, authority.certificate) as client:
         assert client.call(f"{SENTIMENT}/Predict", {"text": TEXTS[2]}) == expected[2]

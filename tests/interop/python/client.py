@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 
 class Client:
-    """Makes calls on one channel and prints what comes of them."""
+    """Makes calls on one channel and prints their results."""
 
     def __init__(self, channel: grpc.aio.Channel, pool: DescriptorPool) -> None:
         self._channel = channel
@@ -66,7 +66,7 @@ class Client:
                 async for message in call:
                     _answered(identity, message)
         except (grpc.aio.AioRpcError, asyncio.CancelledError):
-            pass  # the status tells
+            pass  # the status reports the error
         trailers = {name: _as_text(value) for name, value in await call.trailing_metadata() or ()}
         end = {"code": (await call.code()).value[0], "message": await call.details(), "trailers": trailers}
         _print({"id": identity, **end})
