@@ -60,7 +60,7 @@ def nothing(*arguments: Any, **keywords: Any) -> None:
 #: What is taken out, by name.
 PARTS: dict[str, tuple[tuple[type, str, Callable[..., Any]], ...]] = {
     "metrics of requests": ((Metrics, "began", nothing), (Metrics, "ended", nothing)),
-    "metrics of models": tuple((Statistics, name, nothing) for name in ("succeeded", "answered", "ran")),
+    "metrics of models": tuple((Statistics, name, nothing) for name in ("count_soon", "ran")),
     "request ids": ((RequestIds, "choose", lambda ids, given: "0123456789abcdef"),),
     "limits": ((DataPlane, "_characters", lambda plane, rows: 0),),
 }

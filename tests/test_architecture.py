@@ -180,11 +180,11 @@ LAYERS = (
     ("__main__",),
 )
 
+Edges = set[tuple[str, str]]
+
 #: Imports that point upward all the same. Remove an entry with its import; add none.
 _KNOWN_UPWARD = {
     ("settings", "models.version_policy"),
-    ("telemetry.metrics", "models.repository"),
-    ("telemetry.statistics", "inference.prediction"),
     ("inference.dataplane", "models.repository"),
     ("rest.server.exchange", "rest.endpoint"),
     ("rest.server.fast_path", "rest.endpoint"),
@@ -196,10 +196,7 @@ _KNOWN_UPWARD = {
 }
 
 #: The same for annotations alone, under `if TYPE_CHECKING`.
-_KNOWN_UPWARD_FOR_TYPES = {
-    ("telemetry.request_context", "inference.batching"),
-    ("telemetry.request_context", "inference.classifier"),
-}
+_KNOWN_UPWARD_FOR_TYPES: Edges = set()
 
 #: Modules that import each other, directly or by way of others; imports inside of functions and for annotations count.
 _KNOWN_CIRCLES = {frozenset({"scoring.parquet", "scoring.readers", "scoring.writers"})}
@@ -214,8 +211,6 @@ _KNOWN_LONG = {
     "service/rest/oip.py",
     "service/rest/server/protocol.py",
 }
-
-Edges = set[tuple[str, str]]
 
 
 def module_of(path: Path) -> str:

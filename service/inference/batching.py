@@ -28,6 +28,7 @@ from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.telemetry.statistics import Stages
 
 #: What turns the rows of a job, texts or ids, into encodings.
 Encode = Callable[[Sequence[Any]], list[Encoding]]
@@ -45,12 +46,10 @@ class Job(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What became of a job; times in nanoseconds. Those of a batch count for each of its jobs, as Triton has it."""
+    """The result of a job. The times of a batch count for each of its jobs, as in Triton."""
 
     predictions: list[Prediction]
-    queue: int
-    tokenize: int
-    infer: int
+    stages: Stages
 
 
 class Batch(NamedTuple):
@@ -127,7 +126,7 @@ class TurnBatcher(Batcher):
         predictions, runs = self._classifier.classify(encodings)
         ended = perf_counter_ns()
         self._classifier.statistics.ran(len(encodings), runs)
-        return Done(predictions, 0, encoded - started, ended - encoded)
+        return Done(predictions, Stages(0, encoded - started, ended - encoded))
 
     def _added(self, loop: asyncio.AbstractEventLoop) -> None:
         if len(self._waiting) == 1:
@@ -305,7 +304,7 @@ def _share(jobs: Sequence[Job], predictions: list[Prediction], started: int, tok
     first = 0
     for job in jobs:
         own = predictions[first : first + len(job.rows)]
-        done.append(Done(own, started - job.arrived, tokenize, infer))
+        done.append(Done(own, Stages(started - job.arrived, tokenize, infer)))
         first += len(job.rows)
     return done
 

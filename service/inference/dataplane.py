@@ -33,7 +33,7 @@ from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import current
-from sentiment_conv1d.service.telemetry.statistics import Statistics
+from sentiment_conv1d.service.telemetry.statistics import Stages
 
 Result = TypeVar("Result")
 
@@ -86,7 +86,6 @@ class DataPlane:
         self._parsing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         self._explaining = asyncio.Lock()
-        metrics.states = repository.states
         for classifier in repository:
             self.count(classifier)
         self.arrange()
@@ -170,7 +169,8 @@ class DataPlane:
 
     def count(self, classifier: Classifier) -> None:
         """Give a classifier that is about to be served its statistics. Raises `TooManyModels`."""
-        classifier.statistics = self.metrics.add_model(classifier.manifest)
+        served = {(each.manifest.name, each.manifest.version) for each in self.repository}
+        classifier.statistics = self.metrics.add_model(classifier.manifest, served)
 
     def arrange(self) -> None:
         """After a change of what is served: requests that use a classifier which is served no more still keep it."""
@@ -207,7 +207,8 @@ class DataPlane:
     ) -> list[Prediction]:
         began = perf_counter_ns()
         if (context := current.get()) is not None:
-            context.classifier = classifier
+            context.manifest = classifier.manifest
+            context.statistics = classifier.statistics
             context.decoded = began
         classifier.statistics.began()
         try:
@@ -229,12 +230,12 @@ class DataPlane:
         finally:
             classifier.statistics.ended()
         ended = perf_counter_ns()
+        done = pieces[0] if len(pieces) == 1 else _join(pieces)
         if context is not None:
             context.predicted = ended
-            context.pieces = pieces
-        done = pieces[0] if len(pieces) == 1 else _sum(pieces)
-        # In the next turn of the event loop: the caller need not wait for it.
-        asyncio.get_running_loop().call_soon(_count, classifier.statistics, done, ended - began)
+            context.stages = done.stages
+            context.texts = len(done.predictions)
+        classifier.statistics.count_soon((done.predictions, ended - began, done.stages))
         return done.predictions
 
     async def _in_turn(
@@ -313,11 +314,6 @@ class DataPlane:
         return characters
 
 
-def _count(statistics: Statistics, done: Done, whole: int) -> None:
-    statistics.succeeded(whole=whole, queue=done.queue, tokenize=done.tokenize, infer=done.infer)
-    statistics.answered(done.predictions)
-
-
 def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
     """Let it be known what the request waits for."""
     if (context := current.get()) is not None:
@@ -325,10 +321,10 @@ def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
     return waiting
 
 
-def _sum(pieces: Sequence[Done]) -> Done:
+def _join(pieces: Sequence[Done]) -> Done:
+    """The result of a request that ran in pieces."""
     predictions = [prediction for piece in pieces for prediction in piece.predictions]
-    queue, tokenize, infer = (sum(times) for times in list(zip(*pieces, strict=True))[1:])
-    return Done(predictions, queue, tokenize, infer)
+    return Done(predictions, Stages(*map(sum, zip(*(piece.stages for piece in pieces), strict=True))))
 
 
 def _checked_ids(classifier: Classifier, ids: npt.NDArray[np.int32]) -> int:

@@ -45,6 +45,11 @@ class State(NamedTuple):
     served: bool
     refusal: Refusal | None
 
+    @property
+    def fault(self) -> str:
+        """Why it was refused, in one word; empty if it was not."""
+        return "" if self.refusal is None else self.refusal.fault
+
 
 class _Served(NamedTuple):
     classifier: Classifier

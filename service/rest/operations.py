@@ -36,4 +36,4 @@ async def readyz(request: Request) -> Status:
 async def metrics(request: Request) -> Response:
     """The service's counters in Prometheus' text format."""
     dataplane: DataPlane = request.app.state.dataplane
-    return Response(dataplane.metrics.expose(), media_type=CONTENT_TYPE)
+    return Response(dataplane.metrics.expose(dataplane.repository.states()), media_type=CONTENT_TYPE)

@@ -17,8 +17,10 @@ def prediction_columns(labels: Sequence[str]) -> tuple[str, ...]:
 
 def prediction_values(prediction: Prediction) -> tuple[Any, ...]:
     """Values of the added columns, in order."""
-    label, score, probabilities, tokens, unknown_tokens, truncated = prediction
-    return (label, score, *probabilities, tokens, unknown_tokens, truncated)
+    return (
+        *(prediction.label, prediction.score, *prediction.probabilities),
+        *(prediction.tokens, prediction.unknown_tokens, prediction.truncated),
+    )
 
 
 def check_columns(place: str, columns: Collection[str], text_column: str, added: Collection[str]) -> None:

@@ -43,9 +43,9 @@ class Counters:
         totals: npt.NDArray[np.float64] = self._table.sum(axis=0)
         return totals
 
-    def total(self, slot: int) -> int:
-        """One slot summed over the workers, as a whole number."""
-        return int(self._table[:, slot].sum())
+    def total(self, slots: int | slice) -> int:
+        """A slot, or several, summed over the workers, as a whole number."""
+        return int(self._table[:, slots].sum())
 
     def largest(self, slot: int) -> int:
         """The largest value of a slot among the workers, as a whole number."""

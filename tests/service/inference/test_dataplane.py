@@ -117,7 +117,7 @@ def test_requests_of_one_moment_run_together(build: Build, classifier: Classifie
 
     for text, [prediction] in zip(texts, asyncio.run(together()), strict=True):
         assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
-    assert (statistics["texts"], statistics["successes"], statistics["runs"]) == (8, 8, 1)
+    assert (statistics["texts"], statistics.successes, statistics["runs"]) == (8, 8, 1)
 
 
 def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
@@ -370,6 +370,6 @@ def test_statistics(build: Build, classifier: Classifier) -> None:
         asyncio.run(ask(dataplane, ["text"] * 41))
     statistics = model.statistics
     assert (statistics["texts"], statistics["runs"]) == (41, 3)
-    assert (statistics["successes"], statistics["failures"]) == (2, 1)
+    assert (statistics.successes, statistics["failures"]) == (2, 1)
     stages = sum(statistics.stage_time(stage) for stage in ("queue", "tokenize", "infer"))
-    assert stages + statistics["output_time"] == statistics["success_time"]
+    assert stages + statistics.output_time == statistics["success_time"]
