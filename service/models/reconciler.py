@@ -19,11 +19,14 @@ from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Invalid, Not
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models import snapshot
+from sentiment_conv1d.service.models.index import Entry, index
+from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
 from sentiment_conv1d.service.models.replay_log import Fact, Order
-from sentiment_conv1d.service.models.repository import Entry, Refusal
+from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.scan import Scan
-from sentiment_conv1d.service.models.version_policy import Drop, Forget, Load, Step, next_step, settle
-from sentiment_conv1d.service.telemetry.metrics import TooManyModels
+from sentiment_conv1d.service.models.startup import Open
+from sentiment_conv1d.service.models.steps import Drop, Forget, Load, Step, next_step, settle
+from sentiment_conv1d.service.telemetry.metrics import Metrics, TooManyModels
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +58,22 @@ class _Observation(NamedTuple):
 
 
 class Reconciler:
-    """One worker's part in what all of them serve."""
+    """One worker's part in what all of them serve: takes `models` towards what the repository holds."""
 
-    def __init__(self, dataplane: DataPlane, workers: Workers) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        models: LoadedModels,
+        open: Open,
+        dataplane: DataPlane,
+        metrics: Metrics,
+        workers: Workers,
+    ) -> None:
+        self._repository = repository
+        self._models = models
+        self._open_artifact = open
         self._dataplane = dataplane
-        self._repository = dataplane.repository
-        self._scanner = dataplane.repository.scanner
+        self._metrics = metrics
         self._workers = workers
         self._prepared: Classifier | None = None
         self._turn = asyncio.Lock()
@@ -85,12 +98,13 @@ class Reconciler:
 
     async def unload(self, name: str) -> None:
         """Serve a model no more, in any worker; requests that run are finished. Raises `NotFound`."""
-        name = self._repository.get(name).manifest.name
+        name = self._models.get(name).manifest.name
         await self._workers.ask(Order("unload", name))
 
     async def index(self) -> list[Entry]:
         """Every version in the repository, loaded or not."""
-        return self._repository.index((await self._scan()).present, self._dataplane.metrics.in_use())
+        present = (await self._scan()).present
+        return index(present, self._models, self._repository.policy, self._metrics.in_use())
 
     async def watch(self, interval: float) -> None:
         """Scan the repository every so many seconds, and follow what changes there."""
@@ -109,33 +123,33 @@ class Reconciler:
         name, version = order.name, order.version
         match order.action:
             case "load":
-                self._repository.loading = (name, version)
+                self._models.loading = (name, version)
             case "prepare":
                 assert descriptor is not None
-                self._repository.loading = (name, version)  # also where this worker is too new to have heard of it
+                self._models.loading = (name, version)  # also where this worker is too new to have heard of it
                 try:
-                    self._prepared = await asyncio.to_thread(self._open, order, descriptor)
-                    self._dataplane.count(self._prepared)
+                    prepared = self._prepared = await asyncio.to_thread(self._open, order, descriptor)
+                    prepared.statistics = self._metrics.add_model(prepared.manifest, self._models.keys())
                 except ArtifactError as error:
                     return Refusal(order.fingerprint, error.fault, str(error))
                 except TooManyModels as error:
                     return Refusal(order.fingerprint, "invalid", str(error))
             case "serve":
                 assert self._prepared is not None
-                self._repository.put(self._prepared, order.fingerprint)
+                self._models.put(self._prepared, order.fingerprint)
                 self._prepared = None
             case "refuse":
                 self._prepared = None
-                self._repository.refuse(name, version, Refusal(order.fingerprint, order.fault, order.reason))
+                self._models.refuse(name, version, Refusal(order.fingerprint, order.fault, order.reason))
             case "forget":
-                self._repository.forget(name, version)
+                self._models.forget(name, version)
             case "drop":
-                self._repository.drop(name, version)
+                self._models.drop(name, version)
             case "unload":
-                self._repository.unload(name)
+                self._models.unload(name)
             case "release":
-                self._repository.unloaded.discard(name)
-        self._dataplane.arrange()
+                self._models.unloaded.discard(name)
+        self._dataplane.arrange(self._models)
         return None
 
     async def catch_up(self, facts: Iterable[Fact]) -> None:
@@ -155,23 +169,23 @@ class Reconciler:
             self._tell({f"{error.message}; what is served stays"})
             return before
         if not now.present:
-            self._tell({f"{self._scanner.path}: no model in it any more; what is served stays"})
+            self._tell({f"{self._repository.path}: no model in it any more; what is served stays"})
             return before
         remarks = set()
         if before is not None:
-            default = self._repository.default
-            for name in sorted(now.present.keys() | before.present.keys() | self._repository.names()):
-                if name not in self._repository.unloaded:
+            default = self._models.default
+            for name in sorted(now.present.keys() | before.present.keys() | self._models.names()):
+                if name not in self._models.unloaded:
                     await self._adjust(name, partial(before.settled, now, name))
                 if name == default and name not in now.present:
-                    remarks.add(f"{self._scanner.path} holds no model {name!r} any more; what is served stays")
+                    remarks.add(f"{self._repository.path} holds no model {name!r} any more; what is served stays")
         self._tell(remarks)
         return now
 
     async def _scan(self) -> _Observation:
-        served = {name: self._repository.served(name) for name in self._repository.names()}
+        served = {name: self._models.served(name) for name in self._models.names()}
         try:
-            return _Observation(served, await asyncio.to_thread(self._scanner.scan))
+            return _Observation(served, await asyncio.to_thread(self._repository.scan))
         except OSError as error:
             raise Unavailable(f"{error.filename}: cannot be read ({error.strerror})") from error
 
@@ -183,18 +197,18 @@ class Reconciler:
         `present` are the versions that lie in the folder, if those are served that it is given. Returns what went
         wrong.
         """
-        repository = self._repository
+        models = self._models
         problems: list[str] = []
         tried: set[Step] = set()
         async with self._turn:
             while True:
-                served, refused = repository.served(name), repository.refused(name)
+                served, refused = models.served(name), models.refused(name)
                 there = present(served)
                 if again:
                     untried = {version for version in there if Load(version) not in tried}
                     refused = {version: each for version, each in refused.items() if version not in untried}
-                keep = name == repository.default
-                step = next_step(repository.policy, name, there, served, refused, keep=keep)
+                keep = name == models.default
+                step = next_step(self._repository.policy, name, there, served, refused, keep=keep)
                 if step is None or step in tried:
                     return problems
                 tried.add(step)
@@ -213,14 +227,14 @@ class Reconciler:
             digest, descriptor = await asyncio.to_thread(self._read, name, version)
         except ArtifactError as error:
             problem = str(error)
-            now = await asyncio.to_thread(self._scanner.fingerprint, name, version)
+            now = await asyncio.to_thread(self._repository.fingerprint, name, version)
             if now == fingerprint:  # else it is being written
                 reason = problem[:MAX_MESSAGE_CHARACTERS]
                 await self._workers.ask(Order("refuse", name, version, fingerprint, fault=error.fault, reason=reason))
             return problem
         try:
-            if digest == self._repository.digest(name, version):
-                self._repository.update_fingerprint(name, version, fingerprint)
+            if digest == self._models.digest(name, version):
+                self._models.update_fingerprint(name, version, fingerprint)
                 return ""
             outcome = await self._workers.ask(Order("load", name, version, fingerprint, digest), descriptor)
         finally:
@@ -234,7 +248,7 @@ class Reconciler:
 
     def _open(self, order: Order, descriptor: int) -> Classifier:
         artifact = self._repository.verify(order.name, order.version, snapshot.contents(descriptor))
-        return self._repository.open(artifact)
+        return self._open_artifact(artifact)
 
     def _tell(self, remarks: set[str]) -> None:
         """Log what was not so at the scan before."""

@@ -1,4 +1,4 @@
-"""One worker process: REST and gRPC on one event loop, over the models it was forked with."""
+"""One worker process: REST and gRPC on one event loop, over the models it was forked with, and how they are wired."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ import uvicorn
 
 from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
 from sentiment_conv1d.service.grpc.server import Server as GrpcServer
-from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
+from sentiment_conv1d.service.inference.in_flight import InFlight
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
 from sentiment_conv1d.service.models.replay_log import Fact, Order
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.models.startup import opener
+from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
@@ -31,7 +37,10 @@ from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.cors import allow_origins
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.protocol import Protocol, refusal
+from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -61,14 +70,27 @@ class Worker(uvicorn.Server):
     def __init__(
         self,
         number: int,
-        dataplane: DataPlane,
+        settings: Settings,
+        repository: Repository,
+        models: LoadedModels,
+        metrics: Metrics,
+        access: Access,
+        certificates: Certificates | None,
         channel: Channel,
         facts: list[Fact],
-        certificates: Certificates | None = None,
     ) -> None:
-        settings = dataplane.settings
-        self._reconciler = Reconciler(dataplane, self)
-        application: Any = Application(dataplane)
+        self._in_flight = InFlight()
+        self._dataplane = make_dataplane(settings, models, metrics, self._in_flight)
+        self._readiness = Readiness(models)
+        self._reconciler = Reconciler(repository, models, opener(settings), self._dataplane, metrics, self)
+        application: Any = Application(
+            settings,
+            dataplane=self._dataplane,
+            models=models,
+            readiness=self._readiness,
+            access=access,
+            metrics=metrics,
+        )
         #: For requests that need not come over ASGI unless something is in between there.
         self._application: Application | None = application
         application.state.reconciler = self._reconciler
@@ -97,9 +119,13 @@ class Worker(uvicorn.Server):
                 timeout_keep_alive=settings.keep_alive_timeout,
             )
         )
+        self.server_state.tasks = self._in_flight.new_set()
         self._number = number
-        self._dataplane = dataplane
         self._settings = settings
+        self._models = models
+        self._metrics = metrics
+        self._access = access
+        self._buffers = Buffers(settings.max_buffered_bytes)
         self._channel = channel
         self._certificates = certificates
         self._grpc: GrpcServer | None = None  # made once there is an event loop
@@ -117,14 +143,13 @@ class Worker(uvicorn.Server):
         self._rest = self._make_listener()
         self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
-        self._dataplane.alone = self._alone
-        self._dataplane.access.refresh()  # the keys are those of the service's start
+        self._access.refresh()  # the keys are those of the service's start
         await self._reconciler.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
                 os.close(descriptor)
         if self._settings.grpc:
-            self._grpc = GrpcServer(self._dataplane, self._reconciler, self._turns, self._certificates, self._tracer)
+            self._grpc = self._make_grpc_server()
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._background.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
@@ -140,9 +165,9 @@ class Worker(uvicorn.Server):
             self._tell("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()
-            self._heap.trim(self._loop.time(), idle=not self._running)
+            self._heap.trim(self._loop.time(), idle=not len(self._in_flight))
         if self._grpc is not None:
-            self._grpc.tell(self._dataplane.ready)
+            self._grpc.tell(self._readiness.ready)
         return await super().on_tick(counter) or self._leaving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -161,13 +186,16 @@ class Worker(uvicorn.Server):
         if self._tracer is not None:
             self._tracer.close()
 
+    def close(self) -> None:
+        """Let the running batch finish, after the event loop has ended."""
+        self._dataplane.close()
+
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
         """Have all workers follow an order. Raises `Unavailable` while the service shuts down."""
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
-            if self._dataplane.draining:
-                raise Unavailable("shutting down")
+            self._readiness.check_draining()
             self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
             return await self._results[ticket]
         except (BlockingIOError, ChannelClosed):
@@ -189,7 +217,7 @@ class Worker(uvicorn.Server):
             self._grpc.listener.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
-        self._dataplane.access.refresh()
+        self._access.refresh()
 
     def _hear(self) -> None:
         """What the supervisor sent. Without a supervisor there is no one left to work for."""
@@ -230,12 +258,28 @@ class Worker(uvicorn.Server):
         else:
             self._rest.accept(connection)
 
+    def _make_grpc_server(self) -> GrpcServer:
+        return GrpcServer(
+            self._settings,
+            dataplane=self._dataplane,
+            models=self._models,
+            readiness=self._readiness,
+            reconciler=self._reconciler,
+            access=self._access,
+            buffers=self._buffers,
+            metrics=self._metrics,
+            turns=self._turns,
+            tasks=self._in_flight.new_set(),
+            certificates=self._certificates,
+            tracer=self._tracer,
+        )
+
     def _make_listener(self) -> Listener:
         settings, certificates = self._settings, self._certificates
         return Listener(
             "rest",
             self._connect,
-            rejected=partial(self._dataplane.metrics.rejected, "rest"),
+            rejected=partial(self._metrics.rejected, "rest"),
             refusal=self._refusal,
             max_connections=settings.max_connections,
             max_connections_per_address=settings.max_connections_per_address,
@@ -252,9 +296,9 @@ class Worker(uvicorn.Server):
             self._loop,
             lost,
             application=self._application,
-            buffers=self._dataplane.buffers,
+            buffers=self._buffers,
             turns=self._turns,
-            draining=lambda: self._dataplane.draining,
+            draining=lambda: self._readiness.draining,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )
@@ -262,16 +306,6 @@ class Worker(uvicorn.Server):
     def _refusal(self) -> bytes:
         error = Unavailable("there are too many connections")
         return refusal(error, secrets.token_hex(8), self.server_state.default_headers)
-
-    @property
-    def _running(self) -> int:
-        """The requests that are here, read or running."""
-        calls = 0 if self._grpc is None else self._grpc.running
-        return len(self.server_state.tasks) + calls
-
-    def _alone(self) -> bool:
-        """Whether the request that asks this is the only one that is here, read or running."""
-        return self._running == 1
 
     async def _follow(self) -> None:
         """Follow orders one after the other."""
@@ -312,7 +346,7 @@ class Worker(uvicorn.Server):
 
     def _drain(self) -> None:
         """Answer as before, but say that the end is near: health says no, and nobody may load a model."""
-        self._dataplane.draining = True
+        self._readiness.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
@@ -321,3 +355,16 @@ class Worker(uvicorn.Server):
         """Go. No connection comes after this, and those that came before it are here."""
         self._drain()
         self._leaving = True
+
+
+def make_dataplane(settings: Settings, models: LoadedModels, metrics: Metrics, in_flight: InFlight) -> DataPlane:
+    """A data plane with the limits of the settings, for the models that are loaded."""
+    limits = RequestLimits(
+        texts=settings.max_batch_texts,
+        characters=settings.max_text_characters,
+        requests=settings.max_concurrent_requests,
+        pending_texts=settings.max_pending_texts,
+        seconds=settings.request_timeout,
+    )
+    batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
+    return DataPlane(limits, batching, metrics, in_flight, models)
