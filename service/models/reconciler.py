@@ -1,8 +1,8 @@
-"""Keeps what is served in step with the model repository, and with what callers ask for, in all workers alike.
+"""Keeps the loaded models of all workers in step with the model repository and with what callers ask for.
 
 One worker scans the repository. The worker that finds a version to load, by a scan or for a caller of the repository
-API, reads it once and gives an order with what was read. The supervisor passes it on to all workers, which follow it
-here.
+API, reads it once and sends an order with the files. The supervisor passes the order on to all workers, and the
+reconciler of each follows it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """What became of an order, if it was not followed."""
+    """Why an order was not followed, if it was not."""
 
     refusal: Order | None = None  # that all workers follow in its place
     declined: str = ""  # why it came too late
@@ -80,10 +80,9 @@ class Reconciler:
         self._told: set[str] = set()
 
     async def load(self, name: str) -> None:
-        """Serve what the policy chooses of a model's versions as they lie in the folder now, whatever was refused or
-        unloaded before.
+        """Serve the versions that the policy chooses of those on disk now, even if refused or unloaded before.
 
-        Raises `NotFound`, or `Invalid` where a version is refused or an unload comes in between.
+        Raises `NotFound`, or `Invalid` if a version is refused or the model is unloaded in between.
         """
         observed = await self._scan()
         if name not in observed.present:
@@ -97,7 +96,7 @@ class Reconciler:
             raise Invalid(f"model {name!r} cannot be loaded: {'; '.join(problems)}")
 
     async def unload(self, name: str) -> None:
-        """Serve a model no more, in any worker; requests that run are finished. Raises `NotFound`."""
+        """Stop serving a model in all workers; running requests are finished. Raises `NotFound`."""
         name = self._models.get(name).manifest.name
         await self._workers.ask(Order("unload", name))
 
@@ -107,7 +106,7 @@ class Reconciler:
         return index(present, self._models, self._repository.policy, self._metrics.in_use())
 
     async def watch(self, interval: float) -> None:
-        """Scan the repository every so many seconds, and follow what changes there."""
+        """Scan the repository every `interval` seconds and follow its changes."""
         before: _Observation | None = None
         while True:
             await asyncio.sleep(interval)
@@ -119,7 +118,10 @@ class Reconciler:
                 logger.exception("scanning the model repository failed")
 
     async def follow(self, order: Order, descriptor: int | None = None) -> Refusal | None:
-        """This worker's part of an order, whose version's files the descriptor holds. Returns what is wrong with it."""
+        """Carry out this worker's part of an order; the descriptor holds the files of its version.
+
+        Returns why the version is refused, if it is.
+        """
         name, version = order.name, order.version
         match order.action:
             case "load":
@@ -153,7 +155,7 @@ class Reconciler:
         return None
 
     async def catch_up(self, facts: Iterable[Fact]) -> None:
-        """Follow what has come to be since before the first fork. Raises `StartupError` if that cannot be opened."""
+        """Follow what has changed since before the first fork. Raises `StartupError` if it cannot be opened."""
         for order, descriptor in facts:
             if order.action == "serve":
                 refusal = await self.follow(order._replace(action="prepare"), descriptor)
@@ -192,10 +194,10 @@ class Reconciler:
     async def _adjust(
         self, name: str, present: Callable[[Mapping[int, str]], Mapping[int, str]], *, again: bool = False
     ) -> list[str]:
-        """Go step by step to where a model should be. With `again`, what was refused before is tried once more.
+        """Take step after step until the right versions of a model are served. Returns what went wrong.
 
-        `present` are the versions that lie in the folder, if those are served that it is given. Returns what went
-        wrong.
+        `present` gives the versions on disk, for those that are served. With `again`, versions that were refused are
+        tried once more.
         """
         models = self._models
         problems: list[str] = []
@@ -222,7 +224,7 @@ class Reconciler:
                         await self._workers.ask(Order("forget", name, version))
 
     async def _load(self, name: str, version: int, fingerprint: str) -> str:
-        """Read a version and have all workers serve it, or refuse it. Returns what went wrong, empty if nothing did."""
+        """Read a version and make all workers serve it, or refuse it. Returns what went wrong, empty if nothing did."""
         try:
             digest, descriptor = await asyncio.to_thread(self._read, name, version)
         except ArtifactError as error:
@@ -251,7 +253,7 @@ class Reconciler:
         return self._open_artifact(artifact)
 
     def _tell(self, remarks: set[str]) -> None:
-        """Log what was not so at the scan before."""
+        """Log the remarks that the scan before did not give."""
         for remark in sorted(remarks - self._told):
             logger.warning(remark)
         self._told = remarks

@@ -20,7 +20,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Drop:
-    """Serve a version no more; `last` where the model goes with it."""
+    """Stop serving a version; `last` if it is the only one of its model."""
 
     version: int
     last: bool
@@ -28,7 +28,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Forget:
-    """Speak no more of what was refused: it is gone, or what is served is back in its place."""
+    """Forget that a version was refused: it is gone, or what is served is back in its place."""
 
     version: int
 
@@ -45,12 +45,12 @@ def next_step(
     *,
     keep: bool,
 ) -> Step | None:
-    """What to do next for one model, None if all is as it should be.
+    """The next step for one model, or None if the right versions are served.
 
-    `present`, `served` and `refused` are versions with fingerprints, which tell contents of one version apart: what is
-    in the repository, what is served, what was found bad. What should be served is chosen among the versions that are
-    served or were not refused, so that a bad one leaves its place to the next. New versions come before old ones go,
-    and with `keep` the last one never goes by itself.
+    `present`, `served` and `refused` are versions with the fingerprints of their contents: what is in the repository,
+    what is served, and what was refused. The policy chooses among the versions that are served or were not refused, so
+    a bad one gives way to the next. New versions are loaded before old ones are dropped, and with `keep` the last one
+    is never dropped.
     """
     usable = (version for version in present if version in served or refused.get(version) != present[version])
     chosen = policy.choose(name, usable)
@@ -70,11 +70,11 @@ def next_step(
 def settle(
     before: Mapping[int, str], now: Mapping[int, str], served: Mapping[int, str], held: Mapping[int, str]
 ) -> dict[int, str]:
-    """What may be taken for present after two scans in a row.
+    """The versions that count as present after two scans in a row.
 
-    A version that is being written, or replaced, has another fingerprint at every scan: until two are alike it is not
-    there, or still what is served. One that is served is gone if it was not there twice; `held` is what was served
-    before the first scan, since what was loaded after it may be newer than the scans.
+    A version that is being written or replaced has a different fingerprint at every scan. Until two scans agree, it
+    counts as absent, or as what is served. A version that is served counts as gone once two scans have not found it.
+    `held` is what was served before the first scan, since what was loaded after it may be newer than the scans.
     """
     settled = {version: fingerprint for version, fingerprint in now.items() if before.get(version) == fingerprint}
     undecided = (now.keys() | before.keys() | (served.keys() - held.keys())) - settled.keys()

@@ -62,9 +62,10 @@ _WATCH_TICKS = 10
 
 
 class Worker(uvicorn.Server):
-    """Uvicorn with connections from the supervisor, gRPC beside it, and our way out.
+    """Uvicorn with connections from the supervisor, gRPC beside it, and a graceful shutdown.
 
-    The way out: not ready at once, gone after the drain delay, running requests finished, exit status 0.
+    At shutdown the worker stops being ready at once, leaves after the drain delay, finishes running requests, and ends
+    with exit status 0.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Worker(uvicorn.Server):
             access=access,
             metrics=metrics,
         )
-        #: For requests that need not come over ASGI unless something is in between there.
+        #: For requests on the fast path, which skips ASGI; None if middleware has to see every request.
         self._application: Application | None = application
         application.state.reconciler = self._reconciler
         self._tracer: Tracer | None = None
@@ -138,7 +139,7 @@ class Worker(uvicorn.Server):
         self._leaving = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Follow what all others have followed, listen to the supervisor, say so."""
+        """Follow the orders that the other workers have followed, listen to the supervisor, and report ready."""
         self._loop = asyncio.get_running_loop()
         self._rest = self._make_listener()
         self._turns = Turns(self._loop)
@@ -159,7 +160,7 @@ class Worker(uvicorn.Server):
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether it is time to leave."""
+        """Called ten times a second; returns whether it is time to leave."""
         self._tell_closed()
         if counter % _LIFE_TICKS == 0:
             self._tell("alive")
@@ -171,7 +172,7 @@ class Worker(uvicorn.Server):
         return await super().on_tick(counter) or self._leaving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests and calls that run or are on their way."""
+        """Finish the requests and calls that are running or being read."""
         self.should_exit = True
         for task in self._background:
             task.cancel()
@@ -191,7 +192,7 @@ class Worker(uvicorn.Server):
         self._dataplane.close()
 
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
-        """Have all workers follow an order. Raises `Unavailable` while the service shuts down."""
+        """Make all workers follow an order. Raises `Unavailable` while the service shuts down."""
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
@@ -205,7 +206,7 @@ class Worker(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """The supervisor says when to leave; signals to a whole process group are not for its workers."""
+        """Ignore signals, which the whole process group may get: the supervisor tells workers when to leave."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         yield
@@ -220,7 +221,7 @@ class Worker(uvicorn.Server):
         self._access.refresh()
 
     def _hear(self) -> None:
-        """What the supervisor sent. Without a supervisor there is no one left to work for."""
+        """Read what the supervisor sent. Leave if the supervisor is gone."""
         try:
             for _ in range(_HANDOUT):
                 if self._rest.busy or (self._grpc is not None and self._grpc.listener.busy):
@@ -314,7 +315,7 @@ class Worker(uvicorn.Server):
             try:
                 refusal = await self._reconciler.follow(Order(**message["order"]), descriptor)
             except Exception:
-                # It would serve other versions than the rest, so another one has to take its place.
+                # This worker would serve other versions than the others, so it has to be replaced.
                 logger.exception("worker %d failed to follow an order", self._number)
                 self._leave()
                 return
@@ -325,7 +326,7 @@ class Worker(uvicorn.Server):
             self._channel.send("done", round=message["round"], fault=fault, reason=reason[:MAX_MESSAGE_CHARACTERS])
 
     def _tell_closed(self) -> None:
-        """Let the supervisor know how many of the connections it handed out are gone."""
+        """Tell the supervisor how many of the connections that it handed out are closed."""
         self._closed["rest"] += self._rest.take_closed()
         if self._grpc is not None:
             self._closed["grpc"] += self._grpc.listener.take_closed()
@@ -337,7 +338,7 @@ class Worker(uvicorn.Server):
         self._closed[protocol] += 1
 
     def _tell(self, kind: str, **fields: Any) -> bool:
-        """Say something to the supervisor, if it listens."""
+        """Send a message to the supervisor; returns whether it was sent."""
         try:
             self._channel.send(kind, **fields)
         except (BlockingIOError, ChannelClosed):
@@ -345,14 +346,14 @@ class Worker(uvicorn.Server):
         return True
 
     def _drain(self) -> None:
-        """Answer as before, but say that the end is near: health says no, and nobody may load a model."""
+        """Answer requests as before, but fail health checks and load no more models."""
         self._readiness.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
 
     def _leave(self) -> None:
-        """Go. No connection comes after this, and those that came before it are here."""
+        """Leave. The supervisor has handed out its last connection."""
         self._drain()
         self._leaving = True
 

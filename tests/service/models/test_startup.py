@@ -1,15 +1,13 @@
 """From a repository on disk to the models that are loaded: which versions are served, and what is refused."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.service.errors import NotFound, StartupError
-from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.index import index
-from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import load_models, open_all, opener, repository_of
 from sentiment_conv1d.service.settings import Settings
@@ -166,28 +164,3 @@ def test_several_versions(tmp_path: Path, versions: str, served: list[int]) -> N
     unserved = f"not among the versions to serve: {VersionPolicy(versions).rule('tickets')}"
     for number, state, reason in states(models, tmp_path, versions):
         assert (state, reason) == (("READY", "") if int(number) in served else ("UNAVAILABLE", unserved))
-
-
-def test_put_and_drop(tmp_path: Path) -> None:
-    """A version answers once it is put and until it is dropped, the newest of those that are left for the model."""
-    publish_table(tmp_path)
-    models = load(tmp_path)
-    second = publish_table(tmp_path)
-    models.refuse("tickets", 2, Refusal("fingerprint", "damaged", "broken"))
-    assert states(models, tmp_path)[1] == ("2", "UNAVAILABLE", "broken")
-    models.put(Classifier(Repository(tmp_path, VersionPolicy("")).read("tickets", 2)))
-    assert models.get().manifest.version == 2
-    assert [state for _, state, _ in states(models, tmp_path)] == ["READY", "READY"]
-    shutil.rmtree(second.path)
-    assert states(models, tmp_path)[1] == ("2", "READY", "its folder is gone")
-    models.drop("tickets", 2)
-    assert models.get().manifest.version == 1
-    assert [version for version, _, _ in states(models, tmp_path)] == ["1"]
-    models.refuse("tickets", 1, Refusal("fingerprint", "damaged", "broken"))
-    assert states(models, tmp_path) == [("1", "READY", "what lies in its place now was refused: broken")]
-    models.forget("tickets", 1)
-    models.unload("tickets")
-    assert not models.holds()
-    assert states(models, tmp_path) == [("1", "UNAVAILABLE", "unloaded")]
-    with pytest.raises(NotFound, match=r"model 'tickets' was unloaded; POST .* serves it again"):
-        models.get()
