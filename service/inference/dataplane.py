@@ -95,7 +95,7 @@ class DataPlane:
         in_flight: InFlight,
         classifiers: Iterable[Classifier] = (),
     ) -> None:
-        self._limits = limits
+        self._request_limits = limits
         self._batching = batching
         self._in_flight = in_flight
         self._batchers: dict[Classifier, _Batchers] = {}
@@ -139,12 +139,12 @@ class DataPlane:
         """Raise `Invalid` or `TooLarge` unless a request may have so many texts."""
         if not count:
             raise Invalid("texts: at least one text is needed")
-        if count > self._limits.texts:
-            raise TooLarge(f"{count} texts in one request; the limit is {self._limits.texts}")
+        if count > self._request_limits.texts:
+            raise TooLarge(f"{count} texts in one request; the limit is {self._request_limits.texts}")
 
     def expect_large(self) -> None:
         """Raise `Overloaded` if a large request would find no place, which saves reading it first."""
-        self._admission.check(min(PIECE_ROWS, self._limits.pending_texts), large=True)
+        self._admission.check(min(PIECE_ROWS, self._request_limits.pending_texts), large=True)
 
     async def explain(
         self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None
@@ -171,7 +171,7 @@ class DataPlane:
     def arrange(self, classifiers: Iterable[Classifier]) -> None:
         """Prepare for the classifiers that are served from now on; requests that use another one still keep it."""
         self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in classifiers}
-        texts = self._limits.texts
+        texts = self._request_limits.texts
         tokens = max((each.manifest.max_tokens for each in self._batchers), default=0)
         fields = 8192 + 8 * texts  # twice as many as the most elaborate form of a batch has
         self.limits = Limits(fields, fields + texts * tokens)
@@ -263,7 +263,7 @@ class DataPlane:
             self._admission.leave(texts, large=True)
 
     def _seconds(self, time_limit: float | None) -> float:
-        limit = self._limits.seconds
+        limit = self._request_limits.seconds
         return limit if time_limit is None or time_limit > limit else time_limit
 
     def _explainer(self, classifier: Classifier) -> Explainer:
@@ -299,8 +299,8 @@ class DataPlane:
         self.check_count(len(texts))
         characters = 0
         for number, text in enumerate(texts):
-            if len(text) > self._limits.characters:
-                raise TooLarge(f"text {number}: {len(text)} characters; the limit is {self._limits.characters}")
+            if len(text) > self._request_limits.characters:
+                raise TooLarge(f"text {number}: {len(text)} characters; the limit is {self._request_limits.characters}")
             characters += len(text)
         return characters
 
