@@ -81,11 +81,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.service.models.repository import load_repository
+    from sentiment_conv1d.service.models.startup import load_models
     from sentiment_conv1d.service.scoring import default_output, score_file
 
     settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
-    classifier = load_repository(settings).get()
+    classifier = load_models(settings).get()
     out = options.out or default_output(options.file)
     rows = score_file(
         options.file, out, classifier, text_column=options.text_column, overwrite=options.overwrite, progress=True
@@ -97,10 +97,10 @@ def _predict(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from sentiment_conv1d.service.errors import RequestError
     from sentiment_conv1d.service.inference.explaining.terminal import render
-    from sentiment_conv1d.service.models.repository import load_repository
+    from sentiment_conv1d.service.models.startup import load_models
 
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if options.text == "-" else options.text
-    classifier = load_repository(read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})).get()
+    classifier = load_models(read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})).get()
     [encoding] = classifier.encode((text,))
     [prediction] = classifier.classify((encoding,)).predictions
     try:

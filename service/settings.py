@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.models.version_policy import VersionPolicy
+from sentiment_conv1d.service.version_policy import VersionPolicy
 
 ENVIRONMENT_PREFIX = "SENTIMENT_"
 

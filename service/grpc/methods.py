@@ -19,6 +19,7 @@ from sentiment_conv1d.service.grpc.status import as_refusal, status_of
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
 from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from sentiment_conv1d.service.telemetry.request_ids import HEADER, RequestIds
 
@@ -47,8 +48,9 @@ _TOGETHER_BYTES = 4096
 class Counted:
     """Makes methods that are counted and, where there is a tracer, traced."""
 
-    def __init__(self, dataplane: DataPlane, tracer: Tracer | None = None) -> None:
+    def __init__(self, dataplane: DataPlane, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._dataplane = dataplane
+        self._metrics = metrics
         self._tracer = tracer
         self._request_ids = RequestIds()
         self._reading: set[asyncio.Timeout] = set()  # of the streams that wait for a message
@@ -149,7 +151,7 @@ class Counted:
     def _method(
         self, route: str, converse: Callable[[Call, RequestContext], Awaitable[None]], *, streaming: bool
     ) -> Method:
-        metrics = self._dataplane.metrics
+        metrics = self._metrics
 
         async def run(call: Call) -> None:
             started = perf_counter()

@@ -15,6 +15,8 @@ from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
 from sentiment_conv1d.service.grpc.status import as_refusal
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.oip.inference import OUTPUTS, Input, Request, RequestedOutput, infer
@@ -54,10 +56,19 @@ _INPUTS, _OUTPUTS = 3, len(OUTPUTS) + 1
 class OpenInference:
     """`inference.GRPCInferenceService`."""
 
-    def __init__(self, dataplane: DataPlane, reconciler: Reconciler) -> None:
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        models: LoadedModels,
+        readiness: Readiness,
+        reconciler: Reconciler,
+        max_batch_texts: int,
+    ) -> None:
         self._dataplane = dataplane
+        self._models = models
+        self._readiness = readiness
         self._reconciler = reconciler
-        self._repository = dataplane.repository
+        self._max_batch_texts = max_batch_texts
 
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Every method by its path."""
@@ -84,11 +95,11 @@ class OpenInference:
 
     async def _server_ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
         """Until the service shuts down."""
-        return pb.ServerReadyResponse(ready=self._dataplane.ready)
+        return pb.ServerReadyResponse(ready=self._readiness.ready)
 
     async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         """Whether that model answers."""
-        ready = self._dataplane.ready and self._repository.holds(request.name, request.version)
+        ready = self._readiness.ready and self._models.holds(request.name, request.version)
         return pb.ModelReadyResponse(ready=ready)
 
     async def _server_metadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
@@ -99,21 +110,21 @@ class OpenInference:
         self, request: pb.ModelMetadataRequest, remaining: float | None
     ) -> pb.ModelMetadataResponse:
         """Inputs and outputs."""
-        classifier = self._repository.get(request.name, request.version)
-        document = description.model_metadata(classifier, self._repository.versions(classifier.manifest.name))
+        classifier = self._models.get(request.name, request.version)
+        document = description.model_metadata(classifier, self._models.versions(classifier.manifest.name))
         return ParseDict(document, pb.ModelMetadataResponse())
 
     async def _model_config(self, request: pb.ModelConfigRequest, remaining: float | None) -> pb.ModelConfigResponse:
         """Triton's configuration of a model."""
-        classifier = self._repository.get(request.name, request.version)
-        document = description.model_config(classifier, self._dataplane.settings.max_batch_texts)
+        classifier = self._models.get(request.name, request.version)
+        document = description.model_config(classifier, self._max_batch_texts)
         return ParseDict({"config": document}, pb.ModelConfigResponse())
 
     async def _model_statistics(
         self, request: pb.ModelStatisticsRequest, remaining: float | None
     ) -> pb.ModelStatisticsResponse:
         """Counts and durations of one model, or of all."""
-        chosen = self._repository.select(request.name, request.version)
+        chosen = self._models.select(request.name, request.version)
         document = {"model_stats": [description.model_statistics(each) for each in chosen]}
         return ParseDict(document, pb.ModelStatisticsResponse())
 
@@ -154,7 +165,7 @@ class OpenInference:
 
     async def _infer(self, message: pb.ModelInferRequest, remaining: float | None) -> pb.ModelInferResponse:
         """One infer request."""
-        classifier, outputs = await infer(self._dataplane, _request(message, remaining))
+        classifier, outputs = await infer(self._dataplane, self._models, _request(message, remaining))
         manifest = classifier.manifest
         return pb.ModelInferResponse(
             model_name=manifest.name,

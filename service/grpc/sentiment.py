@@ -12,6 +12,7 @@ from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference import prediction as core
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.explaining.explainer import FILTERS
+from sentiment_conv1d.service.models.loaded import LoadedModels
 
 SERVICE = "sentiment.v1.Sentiment"
 PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = tuple(
@@ -22,8 +23,9 @@ PREDICT, PREDICT_BATCH, PREDICT_STREAM, EXPLAIN = ROUTES = tuple(
 class Sentiment:
     """`sentiment.v1.Sentiment`."""
 
-    def __init__(self, dataplane: DataPlane) -> None:
+    def __init__(self, dataplane: DataPlane, models: LoadedModels) -> None:
         self._dataplane = dataplane
+        self._models = models
 
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Every method by its path."""
@@ -38,13 +40,13 @@ class Sentiment:
 
     async def _predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:
         """One text."""
-        model = self._dataplane.repository.get(request.model, request.version)
+        model = self._models.get(request.model, request.version)
         [prediction] = await self._dataplane.predict(model, (request.text,), remaining)
         return _fill(pb.Prediction(), model.manifest, prediction)
 
     async def _predict_batch(self, request: pb.PredictBatchRequest, remaining: float | None) -> pb.PredictBatchResponse:
         """Several texts, answered in order."""
-        model = self._dataplane.repository.get(request.model, request.version)
+        model = self._models.get(request.model, request.version)
         texts = list(request.texts)  # each look at the field itself would decode them anew
         answer = pb.PredictBatchResponse()
         for prediction in await self._dataplane.predict(model, texts, remaining):
@@ -53,7 +55,7 @@ class Sentiment:
 
     async def _explain(self, request: pb.ExplainRequest, remaining: float | None) -> pb.Explanation:
         """The prediction with every word's share of it."""
-        model = self._dataplane.repository.get(request.model, request.version)
+        model = self._models.get(request.model, request.version)
         prediction, explanation = await self._dataplane.explain(
             model, request.text, request.label or None, FILTERS, remaining
         )

@@ -26,11 +26,17 @@ from sentiment_conv1d.service.grpc.transport.connection import Connection, Limit
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
 from sentiment_conv1d.service.grpc.transport.stream import Request
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.listener import Connection as AnyConnection
 from sentiment_conv1d.service.network.listener import Listener
 from sentiment_conv1d.service.network.turns import Turns
+from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_ids import HEADER
 
 if TYPE_CHECKING:
@@ -74,29 +80,41 @@ _FAILURES = frozenset({Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code
 
 
 class Server:
-    """Made on the event loop, and stopped once. `watch` has to be called every second or so."""
+    """Made on the event loop, and stopped once. `watch` has to be called every second or so.
+
+    `tasks` holds those of the calls that have begun and not ended; a call counts as soon as it is read.
+    """
 
     def __init__(
         self,
+        settings: Settings,
+        *,
         dataplane: DataPlane,
+        models: LoadedModels,
+        readiness: Readiness,
         reconciler: Reconciler,
+        access: Access,
+        buffers: Buffers,
+        metrics: Metrics,
         turns: Turns,
+        tasks: set[asyncio.Task[None]],
         certificates: Certificates | None = None,
         tracer: Tracer | None = None,
     ) -> None:
-        settings = dataplane.settings
         self._loop = asyncio.get_running_loop()
         self._access_log = settings.access_log
-        self._buffers = dataplane.buffers
-        self._access = dataplane.access
+        self._buffers = buffers
+        self._access = access
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
-        self._counted = Counted(dataplane, tracer)
+        self._counted = Counted(dataplane, metrics, tracer)
         services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE)
         methods = {
             **self._health.methods(),
-            **oip.OpenInference(dataplane, reconciler).methods(self._counted),
-            **sentiment.Sentiment(dataplane).methods(self._counted),
+            **oip.OpenInference(dataplane, models, readiness, reconciler, settings.max_batch_texts).methods(
+                self._counted
+            ),
+            **sentiment.Sentiment(dataplane, models).methods(self._counted),
             **reflection.Reflection(services).methods(),
         }
         self._unknown = self._counted.unknown()
@@ -104,7 +122,7 @@ class Server:
         self._terms = Terms(
             settings.max_body_bytes,
             settings.body_timeout,
-            dataplane.buffers,
+            buffers,
             Decompression(settings.max_body_bytes),
             self._ended,
         )
@@ -116,22 +134,17 @@ class Server:
             write_seconds=settings.write_timeout,
         )
         self._turns = turns
-        self._tasks: set[asyncio.Task[None]] = set()  # of the calls that run
+        self._tasks = tasks
         self.listener = Listener(
             "grpc",
             self._connect,
-            rejected=partial(dataplane.metrics.rejected, "grpc"),
+            rejected=partial(metrics.rejected, "grpc"),
             max_connections=settings.grpc_max_connections,
             max_connections_per_address=settings.max_connections_per_address,
             tls=None if certificates is None else lambda: certificates.grpc,
             handshake_timeout=settings.handshake_timeout,
             write_timeout=settings.write_timeout,
         )
-
-    @property
-    def running(self) -> int:
-        """The calls that have begun and not ended. They count as soon as they are read."""
-        return len(self._tasks)
 
     def tell(self, serving: bool) -> None:
         """Whether health says SERVING, to those who ask and to those who watch."""

@@ -1,4 +1,4 @@
-"""Who may wait: a bound on what is held at once, so that an answer comes soon or a refusal comes now."""
+"""Admission control: a bound on the work that waits, so that a request is answered soon or refused at once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sentiment_conv1d.service.telemetry.metrics import Metrics
 class Admission:
     """The requests of one worker that wait or run, and their texts. Belongs to one event loop.
 
-    Texts of small requests and of larger ones are counted apart, so that a few callers with those, which run in steps
-    or wait for the thread, do not keep the small ones out.
+    Texts of small and of large requests are counted apart, so that a few large requests, which run in steps or wait for
+    the thread, do not keep small ones out.
     """
 
     def __init__(self, max_requests: int, max_texts: int, metrics: Metrics) -> None:

@@ -1,13 +1,13 @@
 """Dynamic batching: requests that arrive together run together.
 
-Three policies, one interface. On a processor a batch is what arrived in one turn of the event loop, and it runs right
-there: handing it to a thread would cost as much as the run, and waiting would gain nothing. Batches are worth it even
-so: code and tables that one text has brought into the caches serve the next. What would hold others up runs there as
-well, a little in every turn. What is too large for the event loop, and everything on a GPU, runs on a thread, one batch
-at a time, while the next one gathers.
+There are three policies with one interface. On a CPU a batch is what arrived in one turn of the event loop, and it runs
+on the event loop's thread: handing it to another one would cost as much as the run, and waiting would gain nothing.
+Batches pay off all the same, since the code and tables that one text has brought into the caches serve the next. A
+batch that would hold others up runs there as well, in steps, one in every turn. A batch that is too large for that, and
+every batch on a GPU, runs on a thread, one at a time, while the next one gathers.
 
-A caller who leaves cancels its future, and what has not begun by then never runs. Neither does a job whose deadline
-passed while it waited.
+A caller that disconnects cancels its future, and a job that has not begun by then never runs. Neither does a job whose
+deadline passed while it waited.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.telemetry.statistics import Stages
 
 #: What turns the rows of a job, texts or ids, into encodings.
 Encode = Callable[[Sequence[Any]], list[Encoding]]
@@ -45,25 +46,23 @@ class Job(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What became of a job; times in nanoseconds. Those of a batch count for each of its jobs, as Triton has it."""
+    """The result of a job. The times of a batch count for each of its jobs, as in Triton."""
 
     predictions: list[Prediction]
-    queue: int
-    tokenize: int
-    infer: int
+    stages: Stages
 
 
 class Batch(NamedTuple):
-    """What became of several jobs that ran together."""
+    """The results of several jobs that ran together, and how often the graph ran for them."""
 
     done: list[Done]
     runs: int
 
 
 class Batcher(ABC):
-    """The jobs of one classifier that wait. Belongs to one event loop.
+    """The waiting jobs of one classifier. Belongs to one event loop.
 
-    `max_rows` and `max_size` bound a batch, but for a job that is larger by itself.
+    `max_rows` and `max_size` bound a batch; a job that is larger is a batch of its own.
     """
 
     def __init__(self, classifier: Classifier, max_rows: int, max_size: float = math.inf) -> None:
@@ -73,7 +72,7 @@ class Batcher(ABC):
         self._waiting: deque[Job] = deque()
 
     def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
-        """Have rows run with others, unless they wait for more than `seconds`; the future may be cancelled."""
+        """Run rows with others, unless they wait for more than `seconds`; the future may be cancelled."""
         loop = asyncio.get_running_loop()
         job = Job(rows, encode, size, perf_counter_ns(), seconds, loop.create_future())
         self._waiting.append(job)
@@ -82,10 +81,10 @@ class Batcher(ABC):
 
     @abstractmethod
     def _added(self, loop: asyncio.AbstractEventLoop) -> None:
-        """There is one more job."""
+        """Called after a job was added."""
 
     def _take(self) -> list[Job]:
-        """The oldest jobs, as many as make a batch, but one at least if there is any that is still wanted."""
+        """The oldest jobs that are still wanted, as many as make a batch and at least one if there is any."""
         jobs: list[Job] = []
         rows, size = 0, 0
         now = perf_counter_ns()
@@ -120,14 +119,14 @@ class TurnBatcher(Batcher):
     """
 
     def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done:
-        """The answer for rows that need not wait for others, because there are none."""
+        """The result for rows that do not wait for others, because no other request is in flight."""
         started = perf_counter_ns()
         encodings = encode(rows)
         encoded = perf_counter_ns()
         predictions, runs = self._classifier.classify(encodings)
         ended = perf_counter_ns()
         self._classifier.statistics.ran(len(encodings), runs)
-        return Done(predictions, 0, encoded - started, ended - encoded)
+        return Done(predictions, Stages(0, encoded - started, ended - encoded))
 
     def _added(self, loop: asyncio.AbstractEventLoop) -> None:
         if len(self._waiting) == 1:
@@ -146,14 +145,14 @@ class TurnBatcher(Batcher):
 class StepBatcher(Batcher):
     """Runs batches on the event loop's thread, one run of the graph in each of its turns.
 
-    So others wait for one run at most, and nothing is handed over: on a thread that shares the interpreter with the
-    event loop a batch takes more of the processor.
+    Other requests wait for one run at most. A thread that shares the interpreter with the event loop would use more
+    processor time for the same batch.
     """
 
     def __init__(self, classifier: Classifier, max_rows: int, max_size: float) -> None:
         super().__init__(classifier, max_rows, max_size)
         self._jobs: list[Job] = []
-        self._steps: Generator[None, None, Batch] | None = None  # what is left of the batch of these jobs
+        self._steps: Generator[None, None, Batch] | None = None  # the remaining runs for these jobs
 
     def _added(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None and len(self._waiting) == 1:
@@ -175,17 +174,17 @@ class StepBatcher(Batcher):
             loop.call_soon(self._step, loop)
 
 
-#: Batches that are on the thread at once where none need gather: the next one begins when the one that runs ends,
-#: however busy the event loop is.
+#: Batches handed to the thread at once if they do not gather: the next one begins when the running one ends, however
+#: busy the event loop is.
 _AHEAD = 2
 
 
 class ThreadBatcher(Batcher):
-    """Runs batches on a thread, one at a time; with a device that is free, nothing waits.
+    """Runs batches on a thread, one at a time. On an idle device nothing waits.
 
-    Under load, rows gather for `max_delay` seconds at most, counted from the oldest: until there are as many as ran
-    last or `max_rows`. So callers who wait for their answers before they go on are served together, and one who is
-    alone is served at once.
+    Under load, rows gather until there are as many as ran last, or `max_rows`, but for `max_delay` seconds at most,
+    counted from the oldest. Callers that wait for an answer before they send the next request are thus served together,
+    and a caller that is alone is served at once.
     """
 
     def __init__(self, classifier: Classifier, executor: Executor, max_rows: int, max_delay: float = 0.0) -> None:
@@ -202,7 +201,7 @@ class ThreadBatcher(Batcher):
         self._start(loop)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run what waits, if it is time."""
+        """Run what waits, if it has waited long enough."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -225,10 +224,10 @@ class ThreadBatcher(Batcher):
         running.add_done_callback(lambda future: loop.call_soon_threadsafe(self._ended, loop, jobs, future))
 
     def _run_wanted(self, jobs: list[Job]) -> Batch:
-        """On the thread, where callers may have left since the jobs were handed over."""
+        """On the thread: run the jobs whose callers have not disconnected since."""
         jobs[:] = [job for job in jobs if not job.done.done()]
-        # Linux lets a thread compute for milliseconds before one that has woken up gets its turn. So this one stands
-        # back, as often as it can, for event loops: its own and those of other workers.
+        # Linux lets a thread compute for milliseconds before one that has woken up gets its turn. This one yields as
+        # often as it can to event loops: its own and those of other workers.
         work = steps(self._classifier, jobs)
         while True:
             try:
@@ -240,7 +239,7 @@ class ThreadBatcher(Batcher):
                 os.sched_yield()
 
     def _delay(self) -> int:
-        """Nanoseconds for which it is worth to let more rows come."""
+        """Nanoseconds for which it is worth waiting for more rows."""
         now = perf_counter_ns()
         if now - self._free_since >= self._max_delay:  # nothing ran lately, so there is no load
             return 0
@@ -263,7 +262,7 @@ class ThreadBatcher(Batcher):
 
 
 def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
-    """All rows of the jobs in as few runs of the graph as is good, and to every job what is its own."""
+    """Run the rows of all jobs together; the batch has the result of each job."""
     started = perf_counter_ns()
     encodings = _encode(jobs)
     encoded = perf_counter_ns()
@@ -273,7 +272,7 @@ def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
 
 
 def steps(classifier: Classifier, jobs: Sequence[Job]) -> Generator[None, None, Batch]:
-    """As `run`, with a break after each run of the graph but the last. Breaks count as waiting."""
+    """As `run`, with a break after every run of the graph except the last. Breaks count as waiting."""
     started = perf_counter_ns()
     encodings = _encode(jobs)
     encoded = perf_counter_ns()
@@ -292,7 +291,7 @@ def steps(classifier: Classifier, jobs: Sequence[Job]) -> Generator[None, None, 
 
 
 def _encode(jobs: Sequence[Job]) -> list[Encoding]:
-    """The rows of all jobs; those of neighbours that are encoded alike, together."""
+    """The encodings of all rows. Jobs in a row with the same encoder are encoded together."""
     encodings: list[Encoding] = []
     for encode, alike in groupby(jobs, key=attrgetter("encode")):
         encodings += encode([row for job in alike for row in job.rows])
@@ -300,18 +299,18 @@ def _encode(jobs: Sequence[Job]) -> list[Encoding]:
 
 
 def _share(jobs: Sequence[Job], predictions: list[Prediction], started: int, tokenize: int, infer: int) -> list[Done]:
-    """To every job what is its own."""
+    """The result of each job."""
     done = []
     first = 0
     for job in jobs:
         own = predictions[first : first + len(job.rows)]
-        done.append(Done(own, started - job.arrived, tokenize, infer))
+        done.append(Done(own, Stages(started - job.arrived, tokenize, infer)))
         first += len(job.rows)
     return done
 
 
 def fail(jobs: Sequence[Job], error: BaseException) -> None:
-    """Let everyone who waits know."""
+    """Raise an error in every caller that still waits."""
     for job in jobs:
         if not job.done.done():
             job.done.set_exception(error)

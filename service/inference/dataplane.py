@@ -1,39 +1,36 @@
 """What every protocol calls: limits, then the classifier, then the counters.
 
-How rows run is the batchers' matter. Small requests run on the event loop, those of some times that size as well, in
-steps; large ones go to a thread, a piece at a time, so that the event loop stays free and one large request does not
-keep the others waiting until all of it is done.
-A caller who leaves cancels its request, and no further piece of it runs.
+The batchers run the rows. Small requests run on the event loop, and so do those of some times that size, in steps.
+Large ones go to a thread, a piece at a time, so that the event loop stays free and other requests do not wait until all
+of a large one is done. A caller who leaves cancels its request, and no further piece of it runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.tokenizer import UNKNOWN_ID, Encoding
-from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, NotFound, RequestError, TooLarge, Unavailable
+from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
 from sentiment_conv1d.service.inference.admission import Admission
 from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer, Explanation
 from sentiment_conv1d.service.inference.explaining.inspection import Inspection
+from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.models.repository import Repository
-from sentiment_conv1d.service.network.buffers import Buffers
-from sentiment_conv1d.service.security.api_keys import Access
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.settings import BATCH_ROWS
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import current
-from sentiment_conv1d.service.telemetry.statistics import Statistics
+from sentiment_conv1d.service.telemetry.statistics import Stages
 
 Result = TypeVar("Result")
 
@@ -48,6 +45,24 @@ _TURNS = 8
 
 #: Texts of one piece of a large request, and the most that run on the event loop at once.
 PIECE_ROWS = 32
+
+
+class RequestLimits(NamedTuple):
+    """How much is asked at once at most; what is over a limit is refused."""
+
+    texts: int  # of one request
+    characters: int  # of one text
+    requests: int  # that wait or run
+    pending_texts: int  # of these requests, those of small and of large ones apart
+    seconds: float  # from a request's texts to its predictions
+
+
+class Batching(NamedTuple):
+    """Dynamic batching on a thread: `mode` is auto (on CUDA only), on or off."""
+
+    mode: Literal["auto", "on", "off"] = "auto"
+    rows: int = BATCH_ROWS  # of one batch
+    delay: float = 0.0  # seconds a text may wait for others under load
 
 
 class Limits(NamedTuple):
@@ -66,51 +81,36 @@ class _Batchers(NamedTuple):
 
 
 class DataPlane:
-    """The models, their limits, their counters and who may ask. Belongs to one event loop.
+    """Runs texts through classifiers within limits. Belongs to one event loop.
 
-    Raises `StartupError` if the API keys cannot be read or the versions are too many to be counted.
-
-    `alone` is set where it can be known that the request being answered is the only one there is.
+    A request that is the only one in `in_flight` does not wait for others to share its batch. `classifiers` are those
+    that are served, see `arrange`.
     """
 
-    def __init__(self, repository: Repository, settings: Settings, metrics: Metrics) -> None:
-        self.repository = repository
-        self.settings = settings
-        self.metrics = metrics
-        self.access = Access(settings)
-        self.alone: Callable[[], bool] = lambda: False
-        self.draining = False
-        self.buffers = Buffers(settings.max_buffered_bytes)
+    def __init__(
+        self,
+        limits: RequestLimits,
+        batching: Batching,
+        metrics: Metrics,
+        in_flight: InFlight,
+        classifiers: Iterable[Classifier] = (),
+    ) -> None:
+        self._request_limits = limits
+        self._batching = batching
+        self._in_flight = in_flight
         self._batchers: dict[Classifier, _Batchers] = {}
-        self._admission = Admission(settings.max_concurrent_requests, settings.max_pending_texts, metrics)
+        self._admission = Admission(limits.requests, limits.pending_texts, metrics)
         self._parsing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         self._explaining = asyncio.Lock()
-        metrics.states = repository.states
-        for classifier in repository:
-            self.count(classifier)
-        self.arrange()
-
-    @property
-    def ready(self) -> bool:
-        """Whether traffic may come: the default model is loaded, and the service is not shutting down."""
-        return not self.draining and self.repository.holds()
-
-    def check_ready(self) -> None:
-        """Raise `Unavailable` with the reason unless traffic may come."""
-        if self.draining:
-            raise Unavailable("shutting down")
-        try:
-            self.repository.get()
-        except NotFound as error:
-            raise Unavailable(error.message) from None
+        self.arrange(classifiers)
 
     def predict(
         self, classifier: Classifier, texts: Sequence[str], time_limit: float | None = None
     ) -> Coroutine[Any, Any, list[Prediction]]:
         """Predictions in the order of the texts.
 
-        `time_limit` is the caller's own, in seconds; that of the settings holds in any case. Raises `Invalid`,
+        `time_limit` is the caller's own, in seconds; that of all requests holds in any case. Raises `Invalid`,
         `TooLarge`, `Overloaded` or `DeadlineExceeded`.
         """
         return self._answer(classifier, texts, self._characters, classifier.encode, time_limit)
@@ -139,12 +139,12 @@ class DataPlane:
         """Raise `Invalid` or `TooLarge` unless a request may have so many texts."""
         if not count:
             raise Invalid("texts: at least one text is needed")
-        if count > self.settings.max_batch_texts:
-            raise TooLarge(f"{count} texts in one request; the limit is {self.settings.max_batch_texts}")
+        if count > self._request_limits.texts:
+            raise TooLarge(f"{count} texts in one request; the limit is {self._request_limits.texts}")
 
     def expect_large(self) -> None:
         """Raise `Overloaded` if a large request would find no place, which saves reading it first."""
-        self._admission.check(min(PIECE_ROWS, self.settings.max_pending_texts), large=True)
+        self._admission.check(min(PIECE_ROWS, self._request_limits.pending_texts), large=True)
 
     async def explain(
         self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None
@@ -168,17 +168,11 @@ class DataPlane:
         explanation, inspection = await self._beside(text, work)
         return prediction, explanation, inspection
 
-    def count(self, classifier: Classifier) -> None:
-        """Give a classifier that is about to be served its statistics. Raises `TooManyModels`."""
-        classifier.statistics = self.metrics.add_model(classifier.manifest)
-
-    def arrange(self) -> None:
-        """After a change of what is served: requests that use a classifier which is served no more still keep it."""
-        self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in self.repository}
-        texts, tokens = (
-            self.settings.max_batch_texts,
-            max((each.manifest.max_tokens for each in self.repository), default=0),
-        )
+    def arrange(self, classifiers: Iterable[Classifier]) -> None:
+        """Prepare for the classifiers that are served from now on; requests that use another one still keep it."""
+        self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in classifiers}
+        texts = self._request_limits.texts
+        tokens = max((each.manifest.max_tokens for each in self._batchers), default=0)
         fields = 8192 + 8 * texts  # twice as many as the most elaborate form of a batch has
         self.limits = Limits(fields, fields + texts * tokens)
 
@@ -187,9 +181,8 @@ class DataPlane:
         self._thread.shutdown(cancel_futures=True)
 
     def _make_batchers(self, classifier: Classifier) -> _Batchers:
-        settings = self.settings
-        if settings.batching == "on" or (settings.batching == "auto" and classifier.engine.device == "cuda"):
-            rows, delay = settings.batching_rows, settings.batching_delay
+        mode, rows, delay = self._batching
+        if mode == "on" or (mode == "auto" and classifier.engine.device == "cuda"):
             return _Batchers(None, None, ThreadBatcher(classifier, self._thread, rows, delay))
         return _Batchers(
             TurnBatcher(classifier, PIECE_ROWS, INLINE_CHARACTERS),
@@ -207,7 +200,8 @@ class DataPlane:
     ) -> list[Prediction]:
         began = perf_counter_ns()
         if (context := current.get()) is not None:
-            context.classifier = classifier
+            context.manifest = classifier.manifest
+            context.statistics = classifier.statistics
             context.decoded = began
         classifier.statistics.began()
         try:
@@ -215,7 +209,7 @@ class DataPlane:
             batchers = self._batchers.get(classifier) or self._make_batchers(classifier)
             few = len(rows) <= PIECE_ROWS
             if batchers.small is not None and few and size <= INLINE_CHARACTERS:
-                if self.alone():
+                if len(self._in_flight) == 1:
                     pieces = [batchers.small.run_at_once(rows, encode)]
                 else:
                     pieces = [await self._in_turn(batchers.small, rows, encode, size, time_limit)]
@@ -229,12 +223,12 @@ class DataPlane:
         finally:
             classifier.statistics.ended()
         ended = perf_counter_ns()
+        done = pieces[0] if len(pieces) == 1 else _join(pieces)
         if context is not None:
             context.predicted = ended
-            context.pieces = pieces
-        done = pieces[0] if len(pieces) == 1 else _sum(pieces)
-        # In the next turn of the event loop: the caller need not wait for it.
-        asyncio.get_running_loop().call_soon(_count, classifier.statistics, done, ended - began)
+            context.stages = done.stages
+            context.texts = len(done.predictions)
+        classifier.statistics.count_soon((done.predictions, ended - began, done.stages))
         return done.predictions
 
     async def _in_turn(
@@ -269,7 +263,7 @@ class DataPlane:
             self._admission.leave(texts, large=True)
 
     def _seconds(self, time_limit: float | None) -> float:
-        limit = self.settings.request_timeout
+        limit = self._request_limits.seconds
         return limit if time_limit is None or time_limit > limit else time_limit
 
     def _explainer(self, classifier: Classifier) -> Explainer:
@@ -305,17 +299,10 @@ class DataPlane:
         self.check_count(len(texts))
         characters = 0
         for number, text in enumerate(texts):
-            if len(text) > self.settings.max_text_characters:
-                raise TooLarge(
-                    f"text {number}: {len(text)} characters; the limit is {self.settings.max_text_characters}"
-                )
+            if len(text) > self._request_limits.characters:
+                raise TooLarge(f"text {number}: {len(text)} characters; the limit is {self._request_limits.characters}")
             characters += len(text)
         return characters
-
-
-def _count(statistics: Statistics, done: Done, whole: int) -> None:
-    statistics.succeeded(whole=whole, queue=done.queue, tokenize=done.tokenize, infer=done.infer)
-    statistics.answered(done.predictions)
 
 
 def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
@@ -325,10 +312,10 @@ def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
     return waiting
 
 
-def _sum(pieces: Sequence[Done]) -> Done:
+def _join(pieces: Sequence[Done]) -> Done:
+    """The result of a request that ran in pieces."""
     predictions = [prediction for piece in pieces for prediction in piece.predictions]
-    queue, tokenize, infer = (sum(times) for times in list(zip(*pieces, strict=True))[1:])
-    return Done(predictions, queue, tokenize, infer)
+    return Done(predictions, Stages(*map(sum, zip(*(piece.stages for piece in pieces), strict=True))))
 
 
 def _checked_ids(classifier: Classifier, ids: npt.NDArray[np.int32]) -> int:

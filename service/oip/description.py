@@ -88,7 +88,7 @@ def model_statistics(classifier: Classifier) -> dict[str, Any]:
 def _inference_stats(statistics: Statistics) -> dict[str, dict[str, int]]:
     # Every answered request goes through every stage, so one count stands for all. Read one by one, while another
     # worker is counting, they could differ, which clients take for a broken server.
-    answered = statistics["successes"]
+    answered = statistics.successes
     return {
         name: {"count": count, "ns": nanoseconds}
         for name, count, nanoseconds in (
@@ -97,7 +97,7 @@ def _inference_stats(statistics: Statistics) -> dict[str, dict[str, int]]:
             ("queue", answered, statistics.stage_time("queue")),
             ("compute_input", answered, statistics.stage_time("tokenize")),
             ("compute_infer", answered, statistics.stage_time("infer")),
-            ("compute_output", answered, statistics["output_time"]),
+            ("compute_output", answered, statistics.output_time),
             # There is no response cache; clients read its two entries without asking whether they are there.
             ("cache_hit", 0, 0),
             ("cache_miss", 0, 0),

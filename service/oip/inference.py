@@ -13,6 +13,7 @@ from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.oip.tensors import (
     decode_text,
     element_count,
@@ -76,12 +77,12 @@ class Output:
         return pack_bytes(self.data)
 
 
-async def infer(dataplane: DataPlane, request: Request) -> tuple[Classifier, list[Output]]:
+async def infer(dataplane: DataPlane, models: LoadedModels, request: Request) -> tuple[Classifier, list[Output]]:
     """The classifier that answered and the outputs in the order they were asked for.
 
     Raises `RequestError`: `Invalid` or `Malformed` for what is wrong with the tensors, else as the data plane does.
     """
-    classifier = dataplane.repository.get(request.model, request.version)
+    classifier = models.get(request.model, request.version)
     requested = _requested(request.outputs)
     given = _leading_input(request.inputs)
     if given.name == TEXT:

@@ -17,17 +17,21 @@ from typing import NoReturn
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc import server as grpc
-from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.engine import may_use_cuda
+from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models import snapshot
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
 from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.models.startup import choose, open_all, opener, repository_of
 from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.service.process.channel import Channel
 from sentiment_conv1d.service.process.open_files import make_room
 from sentiment_conv1d.service.process.supervisor import Supervisor
-from sentiment_conv1d.service.process.worker import Worker
+from sentiment_conv1d.service.process.worker import Worker, make_dataplane
 from sentiment_conv1d.service.rest import app
+from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -55,16 +59,19 @@ def serve(settings: Settings) -> None:
             listeners["grpc"] = stack.enter_context(bound)
         metrics = make_metrics(settings, workers + 1)
         metrics.use(workers)  # the last row is the supervisor's
-        repository = Repository(settings)
-        replay_log = begin(repository, shared=not may_use_cuda(settings.execution_provider))
-        dataplane = DataPlane(repository, settings, metrics)
+        repository = repository_of(settings)
+        models = LoadedModels(settings.default_model)
+        replay_log = begin(settings, repository, models, shared=not may_use_cuda(settings.execution_provider))
+        count(models, metrics)
+        access = Access(settings)
 
-        def work(worker: int, channel: Channel, facts: list[Fact]) -> None:
-            metrics.use(worker)
+        def work(number: int, channel: Channel, facts: list[Fact]) -> None:
+            metrics.use(number)
+            worker = Worker(number, settings, repository, models, metrics, access, certificates, channel, facts)
             try:
-                Worker(worker, dataplane, channel, facts, certificates).run()
+                worker.run()
             finally:
-                dataplane.close()
+                worker.close()
 
         def ready() -> None:
             secure = "" if certificates is None else "s"
@@ -128,27 +135,33 @@ def make_metrics(settings: Settings, workers: int) -> Metrics:
     return Metrics({"rest": app.routes(settings), "grpc": grpc.ROUTES}, workers=workers)
 
 
-def begin(repository: Repository, *, shared: bool) -> ReplayLog:
-    """Choose the versions that all workers serve at first, and record them in a new replay log.
+def begin(settings: Settings, repository: Repository, models: LoadedModels, *, shared: bool) -> ReplayLog:
+    """What all workers serve when they begin.
 
-    With `shared`, opens them here, before workers are forked. A process cannot use a GPU that its parent has used, so
-    without `shared` this only reads them, and every worker opens them itself. Raises as `Repository.choose` does.
+    With `shared` it is opened here, before they are forked. A process cannot use a GPU that its parent has used, so
+    there every worker opens for itself what was read here. Raises as `choose` does.
     """
     facts: list[Fact] = []
     if shared:
-        repository.open_all()
+        open_all(repository, models, opener(settings))
     else:
-        repository.choose(lambda artifact, fingerprint: facts.append(fact_of(artifact, fingerprint)))
-    for classifier in repository:
+        choose(repository, models, lambda artifact, fingerprint: facts.append(fact_of(artifact, fingerprint)))
+    for classifier in models:
         manifest = classifier.manifest
         extra = {"version": manifest.version, "execution_provider": classifier.engine.provider}
         logger.info("serving %s", manifest.name, extra=extra)
-    opened = [(each.manifest.name, each.manifest.version, each.manifest.manifest_sha256) for each in repository]
-    refused = [(each.name, each.version) for each in repository.states() if each.refusal is not None]
+    opened = [(each.manifest.name, each.manifest.version, each.manifest.manifest_sha256) for each in models]
+    refused = [(each.name, each.version) for each in models.states() if each.refusal is not None]
     replay_log = ReplayLog(opened, refused)
     for fact in facts:
         replay_log.record(*fact)
     return replay_log
+
+
+def count(models: LoadedModels, metrics: Metrics) -> None:
+    """Give every model its statistics. Raises `TooManyModels`."""
+    for classifier in models:
+        classifier.statistics = metrics.add_model(classifier.manifest, models.keys())
 
 
 def note(metrics: Metrics, order: Order) -> None:
@@ -174,8 +187,17 @@ def fact_of(artifact: Artifact, fingerprint: str) -> Fact:
     return Fact(order, snapshot.take(artifact.contents))
 
 
-def load(settings: Settings) -> DataPlane:
-    """Load every model: verified, warmed up and checked against its golden answer."""
-    repository = Repository(settings)
-    begin(repository, shared=True)
-    return DataPlane(repository, settings, make_metrics(settings, 1))
+def load(settings: Settings) -> app.Application:
+    """The REST application, with its models loaded, in this process alone."""
+    models = LoadedModels(settings.default_model)
+    begin(settings, repository_of(settings), models, shared=True)
+    metrics = make_metrics(settings, 1)
+    count(models, metrics)
+    return app.Application(
+        settings,
+        dataplane=make_dataplane(settings, models, metrics, InFlight()),
+        models=models,
+        readiness=Readiness(models),
+        access=Access(settings),
+        metrics=metrics,
+    )

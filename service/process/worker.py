@@ -1,4 +1,4 @@
-"""A worker process: serves REST and gRPC on one event loop."""
+"""One worker process: REST and gRPC on one event loop, over the models it was forked with, and how they are wired."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ import uvicorn
 
 from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
 from sentiment_conv1d.service.grpc.server import Server as GrpcServer
-from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
+from sentiment_conv1d.service.inference.in_flight import InFlight
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
 from sentiment_conv1d.service.models.replay_log import Fact, Order
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.models.startup import opener
+from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
@@ -31,7 +37,10 @@ from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.cors import allow_origins
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.protocol import Protocol, refusal
+from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -53,23 +62,37 @@ _WATCH_TICKS = 10
 
 
 class Worker(uvicorn.Server):
-    """A uvicorn server that gets its connections from the supervisor and also serves gRPC.
+    """Uvicorn with connections from the supervisor, gRPC beside it, and a graceful shutdown.
 
-    Shutdown: not ready at once, no connections after the drain delay, running requests finished, exit status 0.
+    At shutdown the worker stops being ready at once, leaves after the drain delay, finishes running requests, and ends
+    with exit status 0.
     """
 
     def __init__(
         self,
         number: int,
-        dataplane: DataPlane,
+        settings: Settings,
+        repository: Repository,
+        models: LoadedModels,
+        metrics: Metrics,
+        access: Access,
+        certificates: Certificates | None,
         channel: Channel,
         facts: list[Fact],
-        certificates: Certificates | None = None,
     ) -> None:
-        settings = dataplane.settings
-        self._reconciler = Reconciler(dataplane, self)
-        application: Any = Application(dataplane)
-        #: For the fast path; None if middleware needs every request to go through ASGI.
+        self._in_flight = InFlight()
+        self._dataplane = make_dataplane(settings, models, metrics, self._in_flight)
+        self._readiness = Readiness(models)
+        self._reconciler = Reconciler(repository, models, opener(settings), self._dataplane, metrics, self)
+        application: Any = Application(
+            settings,
+            dataplane=self._dataplane,
+            models=models,
+            readiness=self._readiness,
+            access=access,
+            metrics=metrics,
+        )
+        #: For requests on the fast path, which skips ASGI; None if middleware has to see every request.
         self._application: Application | None = application
         application.state.reconciler = self._reconciler
         self._tracer: Tracer | None = None
@@ -97,9 +120,13 @@ class Worker(uvicorn.Server):
                 timeout_keep_alive=settings.keep_alive_timeout,
             )
         )
+        self.server_state.tasks = self._in_flight.new_set()
         self._number = number
-        self._dataplane = dataplane
         self._settings = settings
+        self._models = models
+        self._metrics = metrics
+        self._access = access
+        self._buffers = Buffers(settings.max_buffered_bytes)
         self._channel = channel
         self._certificates = certificates
         self._grpc: GrpcServer | None = None  # created when the event loop runs
@@ -112,19 +139,18 @@ class Worker(uvicorn.Server):
         self._leaving = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Replay the orders so far, listen to the supervisor and report that the worker is ready."""
+        """Follow the orders that the other workers have followed, listen to the supervisor, and report ready."""
         self._loop = asyncio.get_running_loop()
         self._rest = self._make_listener()
         self._turns = Turns(self._loop)
         sys.setswitchinterval(_SWITCH_SECONDS)
-        self._dataplane.alone = self._alone
-        self._dataplane.access.refresh()  # the keys are from the start of the service
+        self._access.refresh()  # the keys are those of the service's start
         await self._reconciler.catch_up(self._facts)
         for _, descriptor in self._facts:
             if descriptor is not None:
                 os.close(descriptor)
         if self._settings.grpc:
-            self._grpc = GrpcServer(self._dataplane, self._reconciler, self._turns, self._certificates, self._tracer)
+            self._grpc = self._make_grpc_server()
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._background.append(asyncio.create_task(self._follow()))
         if self._number == 0 and self._settings.watch_interval:
@@ -134,19 +160,19 @@ class Worker(uvicorn.Server):
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Do periodic work, ten times a second. Returns whether to shut down."""
+        """Called ten times a second; returns whether it is time to leave."""
         self._tell_closed()
         if counter % _LIFE_TICKS == 0:
             self._tell("alive")
         if counter % _WATCH_TICKS == 0:
             self._watch()
-            self._heap.trim(self._loop.time(), idle=not self._running)
+            self._heap.trim(self._loop.time(), idle=not len(self._in_flight))
         if self._grpc is not None:
-            self._grpc.tell(self._dataplane.ready)
+            self._grpc.tell(self._readiness.ready)
         return await super().on_tick(counter) or self._leaving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests and calls in progress."""
+        """Finish the requests and calls that are running or being read."""
         self.should_exit = True
         for task in self._background:
             task.cancel()
@@ -161,13 +187,16 @@ class Worker(uvicorn.Server):
         if self._tracer is not None:
             self._tracer.close()
 
+    def close(self) -> None:
+        """Let the running batch finish, after the event loop has ended."""
+        self._dataplane.close()
+
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
-        """Let all workers follow an order. Raises `Unavailable` while the service shuts down."""
+        """Make all workers follow an order. Raises `Unavailable` while the service shuts down."""
         ticket = next(self._tickets)
         self._results[ticket] = self._loop.create_future()
         try:
-            if self._dataplane.draining:
-                raise Unavailable("shutting down")
+            self._readiness.check_draining()
             self._channel.send("ask", descriptor, ticket=ticket, order=order._asdict())
             return await self._results[ticket]
         except (BlockingIOError, ChannelClosed):
@@ -177,7 +206,7 @@ class Worker(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Ignore signals, which can be sent to the whole process group. The supervisor decides when to shut down."""
+        """Ignore signals, which the whole process group may get: the supervisor tells workers when to leave."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         yield
@@ -189,10 +218,10 @@ class Worker(uvicorn.Server):
             self._grpc.listener.watch(now)
         if self._certificates is not None:
             self._certificates.refresh()
-        self._dataplane.access.refresh()
+        self._access.refresh()
 
     def _hear(self) -> None:
-        """Handle messages from the supervisor. If the supervisor has ended, shut down."""
+        """Read what the supervisor sent. Leave if the supervisor is gone."""
         try:
             for _ in range(_HANDOUT):
                 if self._rest.busy or (self._grpc is not None and self._grpc.listener.busy):
@@ -230,12 +259,28 @@ class Worker(uvicorn.Server):
         else:
             self._rest.accept(connection)
 
+    def _make_grpc_server(self) -> GrpcServer:
+        return GrpcServer(
+            self._settings,
+            dataplane=self._dataplane,
+            models=self._models,
+            readiness=self._readiness,
+            reconciler=self._reconciler,
+            access=self._access,
+            buffers=self._buffers,
+            metrics=self._metrics,
+            turns=self._turns,
+            tasks=self._in_flight.new_set(),
+            certificates=self._certificates,
+            tracer=self._tracer,
+        )
+
     def _make_listener(self) -> Listener:
         settings, certificates = self._settings, self._certificates
         return Listener(
             "rest",
             self._connect,
-            rejected=partial(self._dataplane.metrics.rejected, "rest"),
+            rejected=partial(self._metrics.rejected, "rest"),
             refusal=self._refusal,
             max_connections=settings.max_connections,
             max_connections_per_address=settings.max_connections_per_address,
@@ -252,9 +297,9 @@ class Worker(uvicorn.Server):
             self._loop,
             lost,
             application=self._application,
-            buffers=self._dataplane.buffers,
+            buffers=self._buffers,
             turns=self._turns,
-            draining=lambda: self._dataplane.draining,
+            draining=lambda: self._readiness.draining,
             header_timeout=settings.header_timeout,
             write_timeout=settings.write_timeout,
         )
@@ -263,16 +308,6 @@ class Worker(uvicorn.Server):
         error = Unavailable("there are too many connections")
         return refusal(error, secrets.token_hex(8), self.server_state.default_headers)
 
-    @property
-    def _running(self) -> int:
-        """The number of requests in this worker, being read or running."""
-        calls = 0 if self._grpc is None else self._grpc.running
-        return len(self.server_state.tasks) + calls
-
-    def _alone(self) -> bool:
-        """Whether the current request is the only one in this worker."""
-        return self._running == 1
-
     async def _follow(self) -> None:
         """Follow orders, one after the other."""
         while True:
@@ -280,7 +315,7 @@ class Worker(uvicorn.Server):
             try:
                 refusal = await self._reconciler.follow(Order(**message["order"]), descriptor)
             except Exception:
-                # This worker would serve other versions than the others, so it must be replaced.
+                # This worker would serve other versions than the others, so it has to be replaced.
                 logger.exception("worker %d failed to follow an order", self._number)
                 self._leave()
                 return
@@ -291,7 +326,7 @@ class Worker(uvicorn.Server):
             self._channel.send("done", round=message["round"], fault=fault, reason=reason[:MAX_MESSAGE_CHARACTERS])
 
     def _tell_closed(self) -> None:
-        """Tell the supervisor how many connections have closed."""
+        """Tell the supervisor how many of the connections that it handed out are closed."""
         self._closed["rest"] += self._rest.take_closed()
         if self._grpc is not None:
             self._closed["grpc"] += self._grpc.listener.take_closed()
@@ -303,7 +338,7 @@ class Worker(uvicorn.Server):
         self._closed[protocol] += 1
 
     def _tell(self, kind: str, **fields: Any) -> bool:
-        """Send a message to the supervisor. Returns whether that succeeded."""
+        """Send a message to the supervisor; returns whether it was sent."""
         try:
             self._channel.send(kind, **fields)
         except (BlockingIOError, ChannelClosed):
@@ -311,13 +346,26 @@ class Worker(uvicorn.Server):
         return True
 
     def _drain(self) -> None:
-        """Start to drain: answer as before, but fail health checks and do not load models."""
-        self._dataplane.draining = True
+        """Answer requests as before, but fail health checks and load no more models."""
+        self._readiness.draining = True
         for result in self._results.values():
             if not result.done():
                 result.set_exception(Unavailable("shutting down"))
 
     def _leave(self) -> None:
-        """Shut down. All connections that this worker will get have arrived."""
+        """Leave. The supervisor has handed out its last connection."""
         self._drain()
         self._leaving = True
+
+
+def make_dataplane(settings: Settings, models: LoadedModels, metrics: Metrics, in_flight: InFlight) -> DataPlane:
+    """A data plane with the limits of the settings, for the models that are loaded."""
+    limits = RequestLimits(
+        texts=settings.max_batch_texts,
+        characters=settings.max_text_characters,
+        requests=settings.max_concurrent_requests,
+        pending_texts=settings.max_pending_texts,
+        seconds=settings.request_timeout,
+    )
+    batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
+    return DataPlane(limits, batching, metrics, in_flight, models)

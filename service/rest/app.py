@@ -30,6 +30,8 @@ from sentiment_conv1d.service.errors import (
     Unauthorized,
 )
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.rest import (
     cloud,
     documentation,
@@ -55,7 +57,9 @@ from sentiment_conv1d.service.rest.server.body import (
 from sentiment_conv1d.service.rest.server.compression import decompress
 from sentiment_conv1d.service.rest.server.exchange import Exchange
 from sentiment_conv1d.service.rest.server.fast_path import PIECE_BYTES
+from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current, current_id
 from sentiment_conv1d.service.telemetry.request_ids import RequestIds
 from sentiment_conv1d.service.version import package_version
@@ -104,7 +108,16 @@ CLIENT_CLOSED_REQUEST = 499
 class Application(FastAPI):
     """FastAPI with the busy routes in front of it."""
 
-    def __init__(self, dataplane: DataPlane) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        dataplane: DataPlane,
+        models: LoadedModels,
+        readiness: Readiness,
+        access: Access,
+        metrics: Metrics,
+    ) -> None:
         super().__init__(
             title="sentiment-conv1d",
             version=package_version(),
@@ -118,20 +131,28 @@ class Application(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
         )
+        # For the routes.
+        self.state.settings = settings
         self.state.dataplane = dataplane
+        self.state.models = models
+        self.state.readiness = readiness
+        self.state.access = access
+        self.state.metrics = metrics
+        self._settings = settings
         self._dataplane = dataplane
+        self._metrics = metrics
         self._request_ids = RequestIds()
-        self._access = dataplane.access
-        self._needs_certificate = dataplane.settings.tls_client_ca is not None
+        self._access = access
+        self._needs_certificate = settings.tls_client_ca is not None
         self._guarded = self._access.needs_key or self._needs_certificate
-        self._open = frozenset(_open_paths(dataplane.settings))
-        self.operational_paths = frozenset({*_health_paths(dataplane.settings), "/metrics"})
-        self._access_log = dataplane.settings.access_log
-        self._direct_bytes = min(STEPPED_CHARACTERS, dataplane.settings.max_body_bytes)
-        self._busy = Routes(_endpoints(dataplane))
-        if dataplane.settings.health_route:  # before the others: it may look like one of theirs
+        self._open = frozenset(_open_paths(settings))
+        self.operational_paths = frozenset({*_health_paths(settings), "/metrics"})
+        self._access_log = settings.access_log
+        self._direct_bytes = min(STEPPED_CHARACTERS, settings.max_body_bytes)
+        self._busy = Routes(_endpoints(dataplane, models, settings.predict_route))
+        if settings.health_route:  # before the others: it may look like one of theirs
             self.add_api_route(
-                dataplane.settings.health_route,
+                settings.health_route,
                 operations.readyz,
                 tags=[cloud.PROTOCOL.tag],
                 summary="Vertex AI: may traffic come here?",
@@ -139,7 +160,7 @@ class Application(FastAPI):
             )
         for router in _ROUTERS:
             self.include_router(router)
-        self._routes = frozenset(routes(dataplane.settings))
+        self._routes = frozenset(routes(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request from its first byte to its last."""
@@ -221,7 +242,7 @@ class Application(FastAPI):
         identity = given.get(headers.REQUEST_ID)
         context = RequestContext(self._request_ids.choose(None if identity is None else identity.decode("latin-1")))
         current.set(context)
-        self._dataplane.metrics.began("rest")
+        self._metrics.began("rest")
         return context
 
     def _end(
@@ -235,7 +256,7 @@ class Application(FastAPI):
         client: str | None,
     ) -> None:
         seconds = perf_counter() - started
-        self._dataplane.metrics.ended("rest", route, str(status), seconds, context)
+        self._metrics.ended("rest", route, str(status), seconds, context)
         if self._access_log or status >= _SERVER_ERROR:
             _log(method, target, client, status, seconds)
 
@@ -268,7 +289,7 @@ class Application(FastAPI):
         return status
 
     async def _respond(self, match: Match, exchange: Exchange, context: RequestContext) -> Answer:
-        settings = self._dataplane.settings
+        settings = self._settings
         body = await exchange.body(settings.max_body_bytes, settings.body_timeout)
         context.received = perf_counter_ns()
         if (encoding := exchange.headers.get(b"content-encoding")) is not None:
@@ -336,10 +357,10 @@ def routes(settings: Settings) -> dict[str, bool]:
     return dict.fromkeys([*ordinary, *given, OTHER], False) | dict.fromkeys(busy, True)
 
 
-def _endpoints(dataplane: DataPlane) -> list[Endpoint]:
-    endpoints: list[Endpoint] = [kind(dataplane) for kind in _ENDPOINTS]
-    if route := dataplane.settings.predict_route:  # first: it may look like one of the others
-        endpoints.insert(0, cloud.VertexPredict(dataplane, route))
+def _endpoints(dataplane: DataPlane, models: LoadedModels, route: str | None) -> list[Endpoint]:
+    endpoints: list[Endpoint] = [kind(dataplane, models) for kind in _ENDPOINTS]
+    if route:  # first: it may look like one of the others
+        endpoints.insert(0, cloud.VertexPredict(dataplane, models, route))
     return endpoints
 
 

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, RootModel
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.rest import huggingface, tfserving
 from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, plain_error_body
 
@@ -47,10 +49,10 @@ class Invocations(Endpoint):
     async def respond(self, call: Call) -> Answer:
         body = _read(call, self.dataplane)
         if body.instances is not None:
-            return await tfserving.predict(self.dataplane, call)
+            return await tfserving.predict(self.dataplane, self.models, call)
         if body.inputs is None:
             raise Invalid("the body: inputs or instances is needed")
-        return await huggingface.classify(self.dataplane, body.inputs, body.parameters, flat=True)
+        return await huggingface.classify(self.dataplane, self.models, body.inputs, body.parameters, flat=True)
 
     def describe(self, path: str) -> dict[str, Any]:
         operation = super().describe(path)
@@ -67,12 +69,12 @@ class VertexPredict(Endpoint):
     response_model = tfserving.TfServingResponse
     request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
 
-    def __init__(self, dataplane: DataPlane, path: str) -> None:
-        super().__init__(dataplane)
+    def __init__(self, dataplane: DataPlane, models: LoadedModels, path: str) -> None:
+        super().__init__(dataplane, models)
         self.paths = (path,)
 
     async def respond(self, call: Call) -> Answer:
-        return await tfserving.predict(self.dataplane, call)
+        return await tfserving.predict(self.dataplane, self.models, call)
 
 
 def _read(call: Call, dataplane: DataPlane) -> InvocationRequest:
@@ -96,6 +98,6 @@ router = APIRouter(tags=[PROTOCOL.tag])
 )
 async def ping(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
-    dataplane: DataPlane = request.app.state.dataplane
-    dataplane.check_ready()
+    readiness: Readiness = request.app.state.readiness
+    readiness.check()
     return Response()

@@ -29,6 +29,7 @@ from sentiment_conv1d.service.errors import (
     UnsupportedEncoding,
 )
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane, Limits
+from sentiment_conv1d.service.models.loaded import LoadedModels
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -92,8 +93,9 @@ class Endpoint(ABC):
     response_model: ClassVar[type[BaseModel]]
     request_example: ClassVar[dict[str, Any]]
 
-    def __init__(self, dataplane: DataPlane) -> None:
+    def __init__(self, dataplane: DataPlane, models: LoadedModels) -> None:
         self.dataplane = dataplane
+        self.models = models
 
     @abstractmethod
     async def respond(self, call: Call) -> Answer:

@@ -49,7 +49,7 @@ class Explain(Endpoint):
 
     async def respond(self, call: Call) -> Answer:
         request = parse(ExplainRequest, call.body, self.dataplane)
-        classifier = self.dataplane.repository.get(request.model, request.version)
+        classifier = self.models.get(request.model, request.version)
         prediction, explanation = await self.dataplane.explain(classifier, request.text, request.label, request.filters)
         return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
 
@@ -99,7 +99,7 @@ class Inspect(Endpoint):
 
     async def respond(self, call: Call) -> Answer:
         request = parse(InspectRequest, call.body, self.dataplane)
-        classifier = self.dataplane.repository.get(request.model, request.version)
+        classifier = self.models.get(request.model, request.version)
         chosen = None if request.filter is None else (request.filter.width, request.filter.index)
         prediction, explanation, inspection = await self.dataplane.inspect(
             classifier, request.text, request.label, chosen, request.feature_map

@@ -16,7 +16,10 @@ from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloade
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, to_json
+from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
 
 #: Checked by hand, up to the first fault: of a million pydantic would tell them all, which takes seconds.
@@ -104,7 +107,7 @@ class TextClassification(Endpoint):
 
     async def respond(self, call: Call) -> Answer:
         body = parse(ClassificationRequest, call.body, self.dataplane)
-        return await classify(self.dataplane, body.inputs, body.parameters)
+        return await classify(self.dataplane, self.models, body.inputs, body.parameters)
 
 
 class TeiPredict(Endpoint):
@@ -125,7 +128,7 @@ class TeiPredict(Endpoint):
         if (body.truncation_direction or "left").lower() != "left":
             raise Invalid("truncation_direction: this model was trained on the last words of a text, which is 'left'")
         texts, single = _tei_texts(body.inputs)
-        classifier = self.dataplane.repository.get()
+        classifier = self.models.get()
         predictions = await self.dataplane.predict(classifier, texts)
         if body.truncate is False and any(each.truncated for each in predictions):
             longest = max(each.tokens for each in predictions)
@@ -146,14 +149,19 @@ class TeiPredict(Endpoint):
 
 
 async def classify(
-    dataplane: DataPlane, inputs: Any, parameters: ClassificationParameters | None, *, flat: bool = False
+    dataplane: DataPlane,
+    models: LoadedModels,
+    inputs: Any,
+    parameters: ClassificationParameters | None,
+    *,
+    flat: bool = False,
 ) -> Answer:
     """For every text its labels, the most probable first; with `flat` those of a text on its own are no list of one.
 
     Raises `RequestError`.
     """
     parameters = parameters or ClassificationParameters()
-    classifier = dataplane.repository.get()
+    classifier = models.get()
     # A sigmoid over two labels is a softmax as well; over more it would need other scores than ours.
     if parameters.function_to_apply == "sigmoid" and len(classifier.labels) > 2:
         raise Invalid("parameters.function_to_apply: this model ends in a softmax, not in a sigmoid")
@@ -200,9 +208,9 @@ router = APIRouter(tags=[PROTOCOL.tag])
 @router.get("/info", summary="text-embeddings-inference: the model and its limits")
 async def info(request: Request) -> dict[str, Any]:
     """The model and the limits of a request."""
-    dataplane: DataPlane = request.app.state.dataplane
-    classifier = dataplane.repository.get()
-    manifest, settings = classifier.manifest, dataplane.settings
+    models: LoadedModels = request.app.state.models
+    settings: Settings = request.app.state.settings
+    manifest = models.get().manifest
     labels = {label: number for number, label in enumerate(manifest.labels)}
     return {
         "model_id": manifest.name,
@@ -232,6 +240,6 @@ async def info(request: Request) -> dict[str, Any]:
 )
 async def health(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
-    dataplane: DataPlane = request.app.state.dataplane
-    dataplane.check_ready()
+    readiness: Readiness = request.app.state.readiness
+    readiness.check()
     return Response()

@@ -12,7 +12,7 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.service.errors import HTTP_STATUS, RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, to_json
 from sentiment_conv1d.service.rest.tfserving import status
 
@@ -131,7 +131,7 @@ class Predict(Endpoint):
 
     async def respond(self, call: Call) -> Answer:
         request = parse(PredictRequest, call.body, self.dataplane)
-        classifier = self.dataplane.repository.get(request.model, request.version)
+        classifier = self.models.get(request.model, request.version)
         predictions = await self.dataplane.predict(classifier, (request.text,))
         return Answer(to_json(prediction_body(classifier.manifest, predictions[0])))
 
@@ -150,7 +150,7 @@ class PredictBatch(Endpoint):
 
     async def respond(self, call: Call) -> Answer:
         request = parse(PredictBatchRequest, call.body, self.dataplane)
-        classifier = self.dataplane.repository.get(request.model, request.version)
+        classifier = self.models.get(request.model, request.version)
         predictions = await self.dataplane.predict(classifier, request.texts)
         return Answer(to_json({"predictions": [prediction_body(classifier.manifest, each) for each in predictions]}))
 
@@ -161,15 +161,15 @@ router = APIRouter(tags=[PROTOCOL.tag])
 @router.get("/v1/models", summary="What is loaded")
 async def list_models(request: Request) -> ModelList:
     """Every version that is served, with the metrics of its manifest."""
-    repository: Repository = request.app.state.dataplane.repository
-    return ModelList(models=[_description(repository, each) for each in repository])
+    models: LoadedModels = request.app.state.models
+    return ModelList(models=[_description(models, each) for each in models])
 
 
 @router.get("/v1/models/{name}", summary="One loaded model", responses={404: {"model": ErrorResponse}})
 async def describe_model(request: Request, name: str) -> ModelDescription:
     """The newest version of a model that is served, with the metrics of its manifest."""
-    repository: Repository = request.app.state.dataplane.repository
-    return _description(repository, repository.get(name))
+    models: LoadedModels = request.app.state.models
+    return _description(models, models.get(name))
 
 
 def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
@@ -185,13 +185,13 @@ def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any
     }
 
 
-def _description(repository: Repository, classifier: Classifier) -> ModelDescription:
+def _description(models: LoadedModels, classifier: Classifier) -> ModelDescription:
     manifest = classifier.manifest
     beside = {
         "version": str(manifest.version),
         "execution_provider": classifier.engine.provider,
         "explainable": classifier.explainer.explainable,
         "ready": True,
-        "model_version_status": status(repository.states(manifest.name)),
+        "model_version_status": status(models.states(manifest.name)),
     }
     return ModelDescription.model_validate(dict(manifest) | beside)

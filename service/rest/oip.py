@@ -12,11 +12,13 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast
 
-from sentiment_conv1d.service.errors import Forbidden, Invalid, Malformed, Unavailable
+from sentiment_conv1d.service.errors import Forbidden, Invalid, Malformed
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.index import Entry
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
-from sentiment_conv1d.service.models.repository import Entry
 from sentiment_conv1d.service.oip import description, inference
 from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
 from sentiment_conv1d.service.oip.tensors import pack_bytes
@@ -32,6 +34,8 @@ from sentiment_conv1d.service.rest.endpoint import (
 )
 from sentiment_conv1d.service.rest.server.body import CHARGE, read_body
 from sentiment_conv1d.service.rest.server.compression import compress
+from sentiment_conv1d.service.security.api_keys import Access
+from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -133,7 +137,7 @@ class Infer(Endpoint):
             outputs=[_requested(each, binary) for each in body.outputs],
             timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
         )
-        classifier, outputs = await inference.infer(self.dataplane, request)
+        classifier, outputs = await inference.infer(self.dataplane, self.models, request)
         wishes = {each.name: each.binary for each in request.outputs}
         head: dict[str, Any] = {
             "model_name": classifier.manifest.name,
@@ -306,33 +310,31 @@ async def live() -> dict[str, bool]:
 @router.get("/health/ready", summary="May traffic come here?", responses={503: {"model": OipError}})
 async def ready(request: Request) -> dict[str, bool]:
     """200 while models answer, 503 once the service is shutting down."""
-    _dataplane(request).check_ready()
+    _readiness(request).check()
     return {"ready": True}
 
 
 @router.get("/models/stats", summary="Statistics of every model")
 async def all_statistics(request: Request) -> dict[str, Any]:
     """Counts and durations since each model was loaded, of this process."""
-    return _statistics(_dataplane(request).repository.select())
+    return _statistics(_models(request).select())
 
 
 @router.get("/models/{model}", summary="A model's inputs and outputs", responses=_REFUSED)
 @router.get("/models/{model}/versions/{version}", include_in_schema=False)
 async def model_metadata(request: Request, model: str, version: str = "") -> ModelMetadata:
     """Inputs and outputs with their datatypes and shapes."""
-    repository = _dataplane(request).repository
-    classifier = repository.get(model, version)
-    return ModelMetadata(**description.model_metadata(classifier, repository.versions(classifier.manifest.name)))
+    models = _models(request)
+    classifier = models.get(model, version)
+    return ModelMetadata(**description.model_metadata(classifier, models.versions(classifier.manifest.name)))
 
 
 @router.get("/models/{model}/ready", summary="Does a model answer?", responses=_REFUSED)
 @router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(request: Request, model: str, version: str = "") -> ModelReady:
     """200 while that model answers, 404 for one that is not loaded, 503 once the service is shutting down."""
-    dataplane = _dataplane(request)
-    classifier = dataplane.repository.get(model, version)
-    if dataplane.draining:
-        raise Unavailable("shutting down")
+    classifier = _models(request).get(model, version)
+    _readiness(request).check_draining()
     return ModelReady(name=classifier.manifest.name, ready=True)
 
 
@@ -340,22 +342,21 @@ async def model_ready(request: Request, model: str, version: str = "") -> ModelR
 @router.get("/models/{model}/versions/{version}/config", include_in_schema=False)
 async def model_config(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """The model configuration that Triton's tools ask for."""
-    dataplane = _dataplane(request)
-    return description.model_config(dataplane.repository.get(model, version), dataplane.settings.max_batch_texts)
+    return description.model_config(_models(request).get(model, version), _settings(request).max_batch_texts)
 
 
 @router.get("/models/{model}/stats", summary="Statistics of a model", responses=_REFUSED)
 @router.get("/models/{model}/versions/{version}/stats", include_in_schema=False)
 async def model_statistics(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """Counts and durations since the model was loaded, of this process."""
-    return _statistics(_dataplane(request).repository.select(model, version))
+    return _statistics(_models(request).select(model, version))
 
 
 @router.post("/repository/index", summary="Every version in the repository")
 async def repository_index(request: Request) -> list[Entry]:
     """Every version in the repository's folder, loaded or not; `{"ready": true}` asks for the loaded ones."""
     body = await _body(request) or b"{}"  # clients send nothing at all for an empty object
-    wanted = parse(IndexRequest, body, _dataplane(request))
+    wanted = parse(IndexRequest, body, request.app.state.dataplane)
     return [each for each in await _reconciler(request).index() if each.state == "READY" or not wanted.ready]
 
 
@@ -365,11 +366,12 @@ async def check_administration(request: Request) -> None:
     Browsers send `Origin` with every POST. A page of this service's own origin is no exception: DNS rebinding gives the
     page of another site that origin too.
     """
-    dataplane, headers = _dataplane(request), request.headers
+    access: Access = request.app.state.access
+    headers = request.headers
     from_page = "origin" in headers or "sec-fetch-site" in headers
-    if from_page and headers.get("origin") not in named_origins(dataplane.settings.cors_origins):
+    if from_page and headers.get("origin") not in named_origins(_settings(request).cors_origins):
         raise Forbidden("a web page may load and unload models only if --cors-origins names its origin")
-    dataplane.access.check_administration(headers.get("authorization"), headers.get("x-api-key"))
+    access.check_administration(headers.get("authorization"), headers.get("x-api-key"))
 
 
 administration = APIRouter(
@@ -395,9 +397,19 @@ async def unload_model(request: Request, model: str) -> Response:
     return Response()
 
 
-def _dataplane(request: Request) -> DataPlane:
-    dataplane: DataPlane = request.app.state.dataplane
-    return dataplane
+def _models(request: Request) -> LoadedModels:
+    models: LoadedModels = request.app.state.models
+    return models
+
+
+def _readiness(request: Request) -> Readiness:
+    readiness: Readiness = request.app.state.readiness
+    return readiness
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
 
 
 def _reconciler(request: Request) -> Reconciler:
@@ -410,7 +422,7 @@ def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
 
 
 async def _body(request: Request) -> bytes:
-    settings = _dataplane(request).settings
+    settings = _settings(request)
     headers = dict(request.scope["headers"])
     charge = request.scope[CHARGE]
     return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.rest.native import ErrorResponse
 from sentiment_conv1d.service.telemetry.exposition import CONTENT_TYPE
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 router = APIRouter(tags=["operations"])
 
@@ -27,13 +29,14 @@ async def livez() -> Status:
 @router.get("/readyz", summary="May traffic come here?", responses={503: {"model": ErrorResponse}})
 async def readyz(request: Request) -> Status:
     """200 while models are loaded that gave their golden answer; 503 once the service is shutting down."""
-    dataplane: DataPlane = request.app.state.dataplane
-    dataplane.check_ready()
+    readiness: Readiness = request.app.state.readiness
+    readiness.check()
     return Status(status="ready")
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     """The service's counters in Prometheus' text format."""
-    dataplane: DataPlane = request.app.state.dataplane
-    return Response(dataplane.metrics.expose(), media_type=CONTENT_TYPE)
+    metrics: Metrics = request.app.state.metrics
+    models: LoadedModels = request.app.state.models
+    return Response(metrics.expose(models.states()), media_type=CONTENT_TYPE)

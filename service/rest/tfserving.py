@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.models.repository import Repository, State
+from sentiment_conv1d.service.models.loaded import LoadedModels, State
 from sentiment_conv1d.service.rest.endpoint import (
     Answer,
     Call,
@@ -76,10 +76,10 @@ class Predict(Endpoint):
     request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
 
     async def respond(self, call: Call) -> Answer:
-        return await predict(self.dataplane, call)
+        return await predict(self.dataplane, self.models, call)
 
 
-async def predict(dataplane: DataPlane, call: Call) -> Answer:
+async def predict(dataplane: DataPlane, models: LoadedModels, call: Call) -> Answer:
     """Answer a `:predict` body; the model is that of the path, or the default one. Raises `RequestError`."""
     body = parse(TfServingRequest, call.body, dataplane)
     rows = body.instances is not None
@@ -87,7 +87,7 @@ async def predict(dataplane: DataPlane, call: Call) -> Answer:
         raise Invalid("exactly one of instances and inputs is needed")
     if body.signature_name not in (None, "", SIGNATURE):
         raise Invalid(f"there is no signature {body.signature_name!r}; there is: {SIGNATURE}")
-    classifier = dataplane.repository.get(call.parameters.get("model", ""), call.parameters.get("version", ""))
+    classifier = models.get(call.parameters.get("model", ""), call.parameters.get("version", ""))
     place, elements = ("inputs", _column(body.inputs)) if body.instances is None else ("instances", body.instances)
     dataplane.check_count(len(elements))
     texts = [_text(place, each, number) for number, each in enumerate(elements)]
@@ -142,8 +142,8 @@ router = APIRouter(prefix="/v1/models", tags=[PROTOCOL.tag])
 @router.get("/{model}/versions/{version}/metadata", include_in_schema=False)
 async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """The one signature that there is, in TensorFlow Serving's form."""
-    dataplane: DataPlane = request.app.state.dataplane
-    manifest = dataplane.repository.get(model, version).manifest
+    models: LoadedModels = request.app.state.models
+    manifest = models.get(model, version).manifest
     return {
         "model_spec": {"name": manifest.name, "signature_name": "", "version": str(manifest.version)},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: _signature(len(manifest.labels))}}},
@@ -153,9 +153,9 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
 @router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version", responses=_REFUSED)
 async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
     """The state of one version."""
-    repository: Repository = request.app.state.dataplane.repository
-    number = repository.get(model, version).manifest.version
-    return {"model_version_status": status(each for each in repository.states(model) if each.version == number)}
+    models: LoadedModels = request.app.state.models
+    number = models.get(model, version).manifest.version
+    return {"model_version_status": status(each for each in models.states(model) if each.version == number)}
 
 
 def status(states: Iterable[State]) -> list[dict[str, Any]]:

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, get_type_hints
+
+import numpy as np
 
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.scoring.errors import ScoringError
 
+#: The type of every field of a prediction.
+_TYPES = get_type_hints(Prediction)
 
-def prediction_columns(labels: Sequence[str]) -> tuple[str, ...]:
-    """Names of the added columns, in order."""
-    probabilities = (f"probability_{label}" for label in labels)
-    return ("predicted_label", "score", *probabilities, "tokens", "unknown_tokens", "truncated")
+_PROBABILITIES = Prediction._fields.index("probabilities")
+
+
+def prediction_columns(labels: Sequence[str]) -> dict[str, type]:
+    """Names and types of the added columns, in order: the fields of a prediction, with a column for each label."""
+    columns: dict[str, type] = {}
+    for field in Prediction._fields:
+        if field == "label":
+            columns["predicted_label"] = str
+        elif field == "probabilities":
+            columns |= {f"probability_{label}": np.float32 for label in labels}
+        else:
+            columns[field] = _TYPES[field]
+    return columns
 
 
 def prediction_values(prediction: Prediction) -> tuple[Any, ...]:
     """Values of the added columns, in order."""
-    label, score, probabilities, tokens, unknown_tokens, truncated = prediction
-    return (label, score, *probabilities, tokens, unknown_tokens, truncated)
+    return (*prediction[:_PROBABILITIES], *prediction.probabilities, *prediction[_PROBABILITIES + 1 :])
 
 
 def check_columns(place: str, columns: Collection[str], text_column: str, added: Collection[str]) -> None:

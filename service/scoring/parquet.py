@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from sentiment_conv1d.service.scoring.errors import ScoringError
 
 try:
@@ -206,11 +208,11 @@ def _check_text_type(source: Path, field: Any) -> None:
         raise ScoringError(f"{source}: the column {field.name!r} is of type {field.type}, not a string")
 
 
+_KINDS = {str: pyarrow.string(), np.float32: pyarrow.float32(), int: pyarrow.int64(), bool: pyarrow.bool_()}
+
+
 def _prediction_fields(labels: Sequence[str]) -> list[Any]:
-    names = prediction_columns(labels)
-    probabilities = [pyarrow.float32()] * (1 + len(labels))
-    kinds = [pyarrow.string(), *probabilities, pyarrow.int64(), pyarrow.int64(), pyarrow.bool_()]
-    return [pyarrow.field(name, kind) for name, kind in zip(names, kinds, strict=True)]
+    return [pyarrow.field(name, _KINDS[kind]) for name, kind in prediction_columns(labels).items()]
 
 
 def _known_schema(reader: Reader) -> Any:

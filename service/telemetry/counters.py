@@ -1,7 +1,7 @@
 """Numbers that every worker process adds to and any of them can sum.
 
-They lie in memory that the processes share from their fork on, one row a worker, so that adding needs no lock and a
-worker's numbers outlive it.
+They lie in memory that the processes share after the fork, one row for each worker, so adding needs no lock and the
+numbers of a worker that died are kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BYTES = 8
 
 
 class Counters:
-    """A table of float64, [workers, slots], zero at first; made before the fork. Whole numbers are exact to 2^53."""
+    """A table of float64, [workers, slots], of zeros; made before the fork. Whole numbers are exact up to 2^53."""
 
     def __init__(self, workers: int, slots: int) -> None:
         memory = mmap.mmap(-1, workers * slots * _BYTES)
@@ -31,7 +31,7 @@ class Counters:
         self.row = self._rows[0]
 
     def use(self, worker: int) -> None:
-        """Add to the row of that worker from now on, for which its process is the only one to write."""
+        """Add to the row of that worker from now on; no other process may write to it."""
         self.row = self._rows[worker]
 
     def clear(self, first: int, count: int) -> None:
@@ -43,9 +43,9 @@ class Counters:
         totals: npt.NDArray[np.float64] = self._table.sum(axis=0)
         return totals
 
-    def total(self, slot: int) -> int:
-        """One slot summed over the workers, as a whole number."""
-        return int(self._table[:, slot].sum())
+    def total(self, slots: int | slice) -> int:
+        """A slot, or several, summed over the workers, as a whole number."""
+        return int(self._table[:, slots].sum())
 
     def largest(self, slot: int) -> int:
         """The largest value of a slot among the workers, as a whole number."""
@@ -53,7 +53,7 @@ class Counters:
 
 
 class Directory:
-    """Names that the processes agree on the numbers of; made before the fork.
+    """Numbers for names, which are the same in all processes; made before the fork.
 
     A name is at most `LENGTH` bytes of UTF-8.
     """
@@ -64,7 +64,7 @@ class Directory:
     _AGE = struct.Struct("<Q")
 
     def __init__(self, capacity: int, spare: int) -> None:
-        """For `capacity` names, of which no more than `spare` are kept that may go."""
+        """For `capacity` names, of which at most `spare` may be free, which are names that are no longer in use."""
         self._capacity = capacity
         self._spare = spare
         self._entry = self._AGE.size + self.LENGTH
@@ -74,10 +74,10 @@ class Directory:
         self._memory = mmap.mmap(self._file, capacity * self._entry)
 
     def index(self, name: str, free: Callable[[str], bool], clear: Callable[[int], None]) -> int:
-        """The number of a name. If it is new that is the next one, or that of the oldest of the names that are `free`,
-        if they are too many or no other place is left; it is cleared before anybody is told of it.
+        """The number of a name. A new name gets the next number. If too many names are `free`, or no other number is
+        left, it gets the number of the oldest free one, which is passed to `clear` before any process sees the name.
 
-        Raises `IndexError` if there is no place left.
+        Raises `IndexError` if no number is left.
         """
         wanted = name.encode()
         if len(wanted) > self.LENGTH:

@@ -1,73 +1,25 @@
-"""Prometheus' text format, laid out once and filled in with numbers whenever somebody asks.
+"""Prometheus' text format, composed once and filled in with numbers at every scrape.
 
-Names and labels are nearly all of the text and hardly ever change. Where only the numbers are written anew, thousands
-of series hold up the event loop for a millisecond or two and not for dozens. The format is version 0.0.4, see
+Names and labels are nearly all of the text and rarely change. Since only the numbers are written anew, thousands of
+series occupy the event loop for a millisecond or two instead of dozens. The format is version 0.0.4, see
 https://prometheus.io/docs/instrumenting/exposition_formats/.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Container, Iterable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.service.telemetry.histogram import Histogram
+from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Kind = Literal["counter", "gauge", "histogram"]
-
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-
-
-class Layout:
-    """The series in their order: a name is begun with `family`, then its series are added."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._slots: list[int] = []  # of the numbers in the lines
-        self._units: list[float] = []
-        self._buckets: list[slice] = []
-        self._name = ""
-        self._labels: tuple[str, ...] = ()
-
-    def family(self, name: str, kind: Kind, meaning: str, labels: tuple[str, ...] = ()) -> None:
-        """Begin the series of a name, which have these labels."""
-        self._name, self._labels = name, labels
-        self._lines.append(_literal(f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n"))
-
-    def add(self, values: tuple[str, ...], slot: int) -> None:
-        """A series with these values of its labels; its number is that of a slot of the counters."""
-        self._add("", self._pairs(values), slot)
-
-    def add_one(self, values: tuple[str, ...]) -> None:
-        """A series that is 1 because it is there."""
-        self._lines.append(_literal(f"{self._name}{_braced(self._pairs(values))} 1.0\n"))
-
-    def add_histogram(self, values: tuple[str, ...], histogram: Histogram, unit: float = 1.0) -> None:
-        """A histogram with these values of its labels; its bounds and its sum are multiples of `unit`."""
-        pairs, cells = self._pairs(values), histogram.cells
-        for bound, slot in zip((*histogram.bounds, math.inf), range(cells.start, cells.stop), strict=True):
-            le = "+Inf" if bound == math.inf else f"{bound * unit:.12g}"
-            self._add("_bucket", f'{pairs},le="{le}"'.lstrip(","), slot)
-        self._add("_count", pairs, cells.stop - 1)
-        self._add("_sum", pairs, histogram.sum_slot, unit)
-        self._buckets.append(cells)
-
-    def done(self) -> Exposition:
-        """What can be filled in."""
-        return Exposition("".join(self._lines), np.array(self._slots), np.array(self._units), self._buckets)
-
-    def _add(self, suffix: str, pairs: str, slot: int, unit: float = 1.0) -> None:
-        self._lines.append(_literal(f"{self._name}{suffix}{_braced(pairs)} ") + "%r\n")
-        self._slots.append(slot)
-        self._units.append(unit)
-
-    def _pairs(self, values: tuple[str, ...]) -> str:
-        named = zip(self._labels, values, strict=True)
-        return ",".join(f'{label}="{value.translate(_ESCAPES)}"' for label, value in named)
 
 
 class Exposition(NamedTuple):
@@ -84,6 +36,66 @@ class Exposition(NamedTuple):
             np.cumsum(totals[cells], out=totals[cells])
         numbers = totals[self.slots] * self.units
         return (self.template % tuple(numbers.tolist())).encode()
+
+
+def compose(metrics: Iterable[Metric], layouts: Iterable[Layout], left_out: Container[int] = ()) -> Exposition:
+    """The text of these metrics, each with its series in all layouts but those whose slots are in `left_out`."""
+    template = _Template()
+    layouts = tuple(layouts)
+    for metric in metrics:
+        template.begin(metric)
+        for series in (each for layout in layouts for each in layout.series.get(metric, ())):
+            pairs = _pairs(metric.labels, series.values)
+            if series.slot is None:
+                template.add_one(metric, pairs)
+            elif metric.kind == "histogram":
+                template.add_histogram(metric, pairs, Histogram(series.slot, metric.bounds))
+            elif series.slot not in left_out:
+                template.add(metric.name, pairs, series.slot)
+    return template.done()
+
+
+class _Template:
+    """An exposition that is being composed."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._slots: list[int] = []  # of the numbers in the lines
+        self._units: list[float] = []
+        self._buckets: list[slice] = []
+
+    def begin(self, metric: Metric) -> None:
+        """The lines before the series of a metric."""
+        self._lines.append(_literal(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"))
+
+    def add(self, name: str, pairs: str, slot: int, unit: float = 1.0) -> None:
+        """A line with the number of a slot."""
+        self._lines.append(_literal(f"{name}{_braced(pairs)} ") + "%r\n")
+        self._slots.append(slot)
+        self._units.append(unit)
+
+    def add_one(self, metric: Metric, pairs: str) -> None:
+        """A line with the number 1."""
+        self._lines.append(_literal(f"{metric.name}{_braced(pairs)} 1.0\n"))
+
+    def add_histogram(self, metric: Metric, pairs: str, histogram: Histogram) -> None:
+        """The lines of a histogram."""
+        cells = histogram.cells
+        for bound, slot in zip((*metric.bounds, math.inf), range(cells.start, cells.stop), strict=True):
+            le = "+Inf" if bound == math.inf else f"{bound * metric.unit:.12g}"
+            self.add(f"{metric.name}_bucket", f'{pairs},le="{le}"'.lstrip(","), slot)
+        self.add(f"{metric.name}_count", pairs, cells.stop - 1)
+        self.add(f"{metric.name}_sum", pairs, histogram.sum_slot, metric.unit)
+        self._buckets.append(cells)
+
+    def done(self) -> Exposition:
+        """What can be filled in."""
+        return Exposition("".join(self._lines), np.array(self._slots), np.array(self._units), self._buckets)
+
+
+def _pairs(labels: tuple[str, ...], values: tuple[str, ...]) -> str:
+    named = zip(labels, values, strict=True)
+    return ",".join(f'{label}="{value.translate(_ESCAPES)}"' for label, value in named)
 
 
 def _braced(pairs: str) -> str:

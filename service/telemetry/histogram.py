@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import TypeAlias
 
-from sentiment_conv1d.service.telemetry.counters import Counters
+#: A worker's row of the counters: float64 [slots], see `counters.Counters.row`.
+Row: TypeAlias = "memoryview[float]"
 
 
 class Histogram:
-    """Numbers up to each of some ascending bounds, and their sum; takes `slots(bounds)` slots from `first` on."""
+    """How many numbers lie up to each of some ascending bounds, and their sum, in the slots from `first` on."""
 
-    def __init__(self, counters: Counters, first: int, bounds: tuple[float, ...]) -> None:
-        self._counters = counters
+    def __init__(self, first: int, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
         self._first = first
-        self._sum = first + len(bounds) + 1
-        self._bounds = bounds
+        self.sum_slot = first + len(bounds) + 1
 
     @staticmethod
     def slots(bounds: tuple[float, ...]) -> int:
         """A slot for each bound, for what is above all of them, and for the sum."""
         return len(bounds) + 2
 
-    def observe(self, value: float) -> None:
-        """One more number."""
-        row = self._counters.row
-        row[self._first + bisect_left(self._bounds, value)] += 1
-        row[self._sum] += value
-
-    @property
-    def sum(self) -> float:
-        """Of all numbers."""
-        return self._counters.total(self._sum)
-
-    @property
-    def bounds(self) -> tuple[float, ...]:
-        """Ascending."""
-        return self._bounds
-
     @property
     def cells(self) -> slice:
-        """The slots of how many numbers there were up to each bound and above the one before; the last above all."""
-        return slice(self._first, self._sum)
+        """The slots that count the numbers up to each bound and above the one before; the last has those above all."""
+        return slice(self._first, self.sum_slot)
 
-    @property
-    def sum_slot(self) -> int:
-        """The slot of the sum."""
-        return self._sum
+    def observe(self, row: Row, value: float) -> None:
+        """Add a number to a worker's row."""
+        row[self._first + bisect_left(self.bounds, value)] += 1
+        row[self.sum_slot] += value

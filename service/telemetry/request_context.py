@@ -1,31 +1,30 @@
-"""The context of the request that is being answered: what any code on its way can read and add to."""
+"""The context of the request that is being answered, which any code that handles it can read and add to."""
 
 from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sentiment_conv1d.service.inference.batching import Done
-    from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
 
 
 class RequestContext:
-    """One request or call. The moments are nanoseconds of `perf_counter_ns`, 0 for what has not been."""
+    """One request or call. Moments are nanoseconds of `perf_counter_ns`, 0 if they have not come yet."""
 
-    __slots__ = ("classifier", "decoded", "id", "pieces", "predicted", "received", "waiting")
+    __slots__ = ("decoded", "id", "manifest", "predicted", "received", "stages", "statistics", "texts", "waiting")
 
     def __init__(self, identity: str) -> None:
         self.id = identity
-        self.received = 0  # all of the body is there; of a stream of messages it never is
-        self.decoded = 0  # the texts are out of it
-        self.predicted = 0  # the predictions are there
-        self.pieces: Sequence[Done] = ()  # in which the texts ran
-        self.classifier: Classifier | None = None  # the model that was asked
-        self.waiting: asyncio.Future[Any] | None = None  # its place in a batch
+        self.received = 0  # when the whole body was read; a stream of messages never is
+        self.decoded = 0  # when it was decoded to texts
+        self.predicted = 0  # when the predictions were there
+        self.manifest: Manifest | None = None  # of the model that was asked
+        self.statistics: Statistics | None = None  # of the same
+        self.stages: Stages | None = None  # how long the texts waited, were tokenized and ran
+        self.texts = 0
+        self.waiting: asyncio.Future[Any] | None = None  # for its batch
 
 
 #: None outside of a request.

@@ -90,16 +90,13 @@ class Trace:
 
     def _describe(self, context: RequestContext, ended: int) -> None:
         self._span.set_attribute("sentiment.request_id", context.id)
-        if context.classifier is None:
+        if (manifest := context.manifest) is None:
             return
-        manifest = context.classifier.manifest
         self._span.set_attributes({"sentiment.model": manifest.name, "sentiment.version": manifest.version})
-        if not context.received or not context.predicted:
+        if not context.received or context.stages is None:
             return
-        self._span.set_attribute("sentiment.texts", sum(len(piece.predictions) for piece in context.pieces))
-        queue = sum(piece.queue for piece in context.pieces)
-        tokenize = sum(piece.tokenize for piece in context.pieces)
-        infer = sum(piece.infer for piece in context.pieces)
+        self._span.set_attribute("sentiment.texts", context.texts)
+        queue, tokenize, infer = context.stages
         began = context.decoded
         self._stage("decode", context.received, began)
         self._stage("queue", began, began + queue)

@@ -79,7 +79,7 @@ async def answered(request: PredictRequest, remaining: float | None) -> Predicti
 
 
 def counted(metrics: Metrics, **dataplane: Any) -> Counted:
-    return Counted(cast(DataPlane, SimpleNamespace(metrics=metrics, **dataplane)))
+    return Counted(cast(DataPlane, SimpleNamespace(**dataplane)), metrics)
 
 
 def calls_ended(metrics: Metrics) -> dict[str, float]:

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,7 +17,10 @@ from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment
 from sentiment_conv1d.service.grpc.descriptors import COMPILED, POOL
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.processes import PATIENCE, PROJECT
 
 PROTOS = Path("service/grpc/protos")
@@ -110,11 +112,11 @@ def test_beside_grpcs_packages(modules: tuple[str, ...]) -> None:
 
 def test_every_method_is_answered() -> None:
     """What the .proto files name, with as many messages either way."""
-    dataplane = cast(DataPlane, SimpleNamespace(metrics=None, repository=None))
-    counted = Counted(dataplane)
+    dataplane, models = cast(DataPlane, None), LoadedModels()
+    counted = Counted(dataplane, Metrics({}))
     answered = {
-        **oip.OpenInference(dataplane, cast(Reconciler, None)).methods(counted),
-        **sentiment.Sentiment(dataplane).methods(counted),
+        **oip.OpenInference(dataplane, models, Readiness(models), cast(Reconciler, None), 1).methods(counted),
+        **sentiment.Sentiment(dataplane, models).methods(counted),
         **health.Health(()).methods(),
         **reflection.Reflection(()).methods(),
     }

@@ -193,7 +193,7 @@ def test_breaks_between_steps_count_as_waiting(echo: Echo) -> None:
         future = submit(in_steps(echo), "a", "b")
         asyncio.get_running_loop().call_soon(busy)  # in the turn of the first step, behind it
         done = await future
-        assert done.queue > 50_000_000 > done.tokenize + done.infer
+        assert done.stages.queue > 50_000_000 > done.stages.tokenize + done.stages.infer
 
     play(story())
 
@@ -227,7 +227,7 @@ def test_at_once(echo: Echo) -> None:
     """A job that need not wait for others is answered without a turn of the event loop, and counted as a batch."""
     done = in_turn(echo).run_at_once(["lone"], as_they_are)
     assert cast(list[str], done.predictions) == ["lone"]
-    assert done.queue == 0
+    assert done.stages.queue == 0
     assert echo.statistics["runs"] == 1
 
 

@@ -11,42 +11,59 @@ import pytest
 from sentiment_conv1d.model.padding import pad
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
 from sentiment_conv1d.service.inference.classifier import Classification, Classifier
-from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, PIECE_ROWS, STEPPED_CHARACTERS, DataPlane
+from sentiment_conv1d.service.inference.dataplane import (
+    INLINE_CHARACTERS,
+    PIECE_ROWS,
+    STEPPED_CHARACTERS,
+    Batching,
+    DataPlane,
+    RequestLimits,
+)
+from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.models.repository import Repository
-from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.service.telemetry.test_metrics import read, value
 
-Build = Callable[..., DataPlane]
+LIMITS = RequestLimits(texts=1024, characters=1_000_000, requests=256, pending_texts=2048, seconds=30)
+BATCHING = Batching()
 
 #: Too long to run at once, and so long that it goes to the thread.
 MEDIUM = "word " * (INLINE_CHARACTERS // 5 + 1)
 LONG = "word " * (STEPPED_CHARACTERS // 5 + 1)
 
 
+class OneModel(DataPlane):
+    """A data plane with one model."""
+
+    def __init__(self, model: Classifier, batching: Batching, limits: RequestLimits) -> None:
+        self.model = model
+        self.metrics = Metrics({})
+        self.in_flight = InFlight()
+        model.statistics = self.metrics.add_model(model.manifest)
+        super().__init__(limits, batching, self.metrics, self.in_flight, [model])
+
+
+Build = Callable[..., OneModel]
+
+
 @pytest.fixture
 def build(classifier: Classifier) -> Iterator[Build]:
     """Makes data planes with the shipped model and closes them."""
-    made = []
+    made: list[OneModel] = []
 
-    def make(predictor: Classifier = classifier, **settings: Any) -> DataPlane:
-        chosen = Settings(default_model="imdb-cnn", **settings)
-        repository = Repository(chosen)
-        repository.put(predictor)
-        dataplane = DataPlane(repository, chosen, Metrics({}, [classifier.manifest]))
-        made.append(dataplane)
-        return dataplane
+    def make(model: Classifier = classifier, batching: Batching = BATCHING, **limits: Any) -> OneModel:
+        made.append(OneModel(model, batching, LIMITS._replace(**limits)))
+        return made[-1]
 
     yield make
     for dataplane in made:
         dataplane.close()
 
 
-async def ask(dataplane: DataPlane, texts: list[str], time_limit: float | None = None) -> list[Prediction]:
+async def ask(dataplane: OneModel, texts: list[str], time_limit: float | None = None) -> list[Prediction]:
     """The default model's predictions."""
-    return await dataplane.predict(dataplane.repository.get(), texts, time_limit)
+    return await dataplane.predict(dataplane.model, texts, time_limit)
 
 
 class Gate(Classifier):
@@ -110,14 +127,34 @@ def test_requests_of_one_moment_run_together(build: Build, classifier: Classifie
     """Small requests that come together share a run and are answered as if alone, each with its statistics."""
     texts = [f"{'great ' * (number % 3)}{'awful ' * (number % 2)}film" for number in range(8)]
     dataplane = build()
-    statistics = dataplane.repository.get().statistics
+    statistics = dataplane.model.statistics
 
     async def together() -> list[list[Prediction]]:
         return await asyncio.gather(*(ask(dataplane, [text]) for text in texts))
 
     for text, [prediction] in zip(texts, asyncio.run(together()), strict=True):
         assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
-    assert (statistics["texts"], statistics["successes"], statistics["runs"]) == (8, 8, 1)
+    assert (statistics["texts"], statistics.successes, statistics["runs"]) == (8, 8, 1)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_a_request_that_is_alone(build: Build, in_flight: int) -> None:
+    """The only request in flight runs at once; where there are others it waits a turn of the event loop for them."""
+
+    async def story() -> bool:
+        dataplane = build()
+        transport = dataplane.in_flight.new_set()
+        for _ in range(in_flight):
+            transport.add(asyncio.create_task(asyncio.sleep(0)))
+        predicting = ask(dataplane, ["A great film."])
+        try:
+            predicting.send(None)
+        except StopIteration:
+            return True
+        predicting.close()
+        return False
+
+    assert asyncio.run(story()) == (in_flight == 1)
 
 
 def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
@@ -125,7 +162,7 @@ def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
     gate = Gate(classifier)
 
     async def story() -> None:
-        dataplane = build(gate, batching="on", batching_rows=4, max_batch_texts=9, max_pending_texts=9)
+        dataplane = build(gate, Batching("on", rows=4, delay=0.001), texts=9, pending_texts=9)
         tasks = [asyncio.create_task(ask(dataplane, ["a great film"]))]
         await gate.until_entered()
         tasks += [asyncio.create_task(ask(dataplane, ["awful", "fine"])) for _ in range(4)]
@@ -158,7 +195,7 @@ def test_large_batch_keeps_order(build: Build, classifier: Classifier) -> None:
 
 def test_limits(build: Build) -> None:
     """What is over a limit is refused; what is at the limit is not."""
-    dataplane = build(max_batch_texts=2, max_text_characters=10)
+    dataplane = build(texts=2, characters=10)
     assert len(asyncio.run(ask(dataplane, ["x" * 10, ""]))) == 2
     with pytest.raises(TooLarge, match="text 1: 11 characters; the limit is 10"):
         asyncio.run(ask(dataplane, ["", "x" * 11]))
@@ -170,7 +207,7 @@ def test_limits(build: Build) -> None:
 
 def test_counters(build: Build) -> None:
     """Texts that were answered are counted, refused ones are not."""
-    dataplane = build(max_batch_texts=40)
+    dataplane = build(texts=40)
     asyncio.run(ask(dataplane, ["great qwertyuiop"]))
     asyncio.run(ask(dataplane, [LONG] * 40))
     with pytest.raises(TooLarge):
@@ -184,7 +221,7 @@ def test_overload(build: Build, gate: Gate) -> None:
     """Beyond the texts that may wait, large requests are refused at once; small ones and later ones are not."""
 
     async def story() -> None:
-        dataplane = build(gate, max_batch_texts=4, max_pending_texts=6)
+        dataplane = build(gate, texts=4, pending_texts=6)
         first = asyncio.create_task(ask(dataplane, [LONG] * 4))
         await gate.until_entered()
         second = asyncio.create_task(ask(dataplane, [LONG] * 2))
@@ -205,7 +242,7 @@ def test_too_many_small_requests(build: Build) -> None:
     """Of the small requests of one moment, those beyond the limit are refused and the others answered."""
 
     async def story() -> None:
-        dataplane = build(max_concurrent_requests=5)
+        dataplane = build(requests=5)
         for _ in range(2):
             results = await asyncio.gather(*(ask(dataplane, ["film"]) for _ in range(8)), return_exceptions=True)
             refused = [each for each in results if isinstance(each, Overloaded)]
@@ -241,7 +278,7 @@ def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
     """Before a large request is read it is known whether there is a place; with nothing waiting there always is."""
 
     async def story() -> None:
-        dataplane = build(gate, max_batch_texts=4, max_pending_texts=4)
+        dataplane = build(gate, texts=4, pending_texts=4)
         dataplane.expect_large()
         running = asyncio.create_task(ask(dataplane, [LONG]))
         await gate.until_entered()
@@ -258,7 +295,7 @@ def test_cancelled_request(build: Build, gate: Gate) -> None:
     """A caller who leaves gives the place back, and what was not begun is not done."""
 
     async def story() -> None:
-        dataplane = build(gate, max_batch_texts=100, max_pending_texts=100)
+        dataplane = build(gate, texts=100, pending_texts=100)
         task = asyncio.create_task(ask(dataplane, [LONG] * 100))
         await gate.until_entered()
         task.cancel()
@@ -275,7 +312,7 @@ def test_deadline(build: Build, gate: Gate) -> None:
     """No answer within the request timeout is an error, and the place is free again."""
 
     async def story() -> None:
-        dataplane = build(gate, max_batch_texts=100, max_pending_texts=100, request_timeout=0.05)
+        dataplane = build(gate, texts=100, pending_texts=100, seconds=0.05)
         with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.05 s"):
             await ask(dataplane, [LONG] * 100)
         with pytest.raises(DeadlineExceeded):
@@ -294,7 +331,7 @@ def test_failure_gives_the_place_back(build: Build, gate: Gate, monkeypatch: pyt
     monkeypatch.setattr(Gate, "runs", fail)
 
     async def story() -> None:
-        dataplane = build(gate, max_batch_texts=4, max_pending_texts=4)
+        dataplane = build(gate, texts=4, pending_texts=4)
         for text in (LONG, MEDIUM):
             for _ in range(3):
                 with pytest.raises(RuntimeError, match="broken"):
@@ -331,7 +368,7 @@ def test_callers_own_limit(build: Build, gate: Gate) -> None:
 def test_ids_answer_as_their_text(build: Build, classifier: Classifier) -> None:
     """Ids that a caller made give the answer of the text they were made of, padded in front by the caller or not."""
     dataplane = build()
-    model = dataplane.repository.get()
+    model = dataplane.model
     texts = ["A great film.", "Dull, long and dull again."]
     rows = [encoding.ids for encoding in classifier.encode(texts)]
     expected = [each.score for each in classifier.predict(texts)]
@@ -354,13 +391,13 @@ def test_ids_that_cannot_be_read(build: Build, ids: Any, message: str) -> None:
     """Ids outside the vocabulary and rows of no possible length are refused."""
     dataplane = build()
     with pytest.raises(Invalid, match=message):
-        asyncio.run(dataplane.predict_ids(dataplane.repository.get(), ids.astype(np.int32)))
+        asyncio.run(dataplane.predict_ids(dataplane.model, ids.astype(np.int32)))
 
 
 def test_statistics(build: Build, classifier: Classifier) -> None:
     """Requests, rows and runs are counted for each model, failures apart."""
-    dataplane = build(Gate(classifier), max_batch_texts=40)
-    model = dataplane.repository.get()
+    dataplane = build(Gate(classifier), texts=40)
+    model = dataplane.model
     assert isinstance(model, Gate)
     model.open.set()
     model.statistics = Statistics(model.labels)
@@ -370,6 +407,6 @@ def test_statistics(build: Build, classifier: Classifier) -> None:
         asyncio.run(ask(dataplane, ["text"] * 41))
     statistics = model.statistics
     assert (statistics["texts"], statistics["runs"]) == (41, 3)
-    assert (statistics["successes"], statistics["failures"]) == (2, 1)
+    assert (statistics.successes, statistics["failures"]) == (2, 1)
     stages = sum(statistics.stage_time(stage) for stage in ("queue", "tokenize", "infer"))
-    assert stages + statistics["output_time"] == statistics["success_time"]
+    assert stages + statistics.output_time == statistics["success_time"]

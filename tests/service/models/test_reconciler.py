@@ -526,13 +526,14 @@ def test_mounts_of_kubernetes(tmp_path: Path) -> None:
 PATCH = """
 import os
 import re
-import sentiment_conv1d.service.inference.engine, sentiment_conv1d.service.models.repository
-opened = sentiment_conv1d.service.models.repository.Repository.open
-def open(self, artifact):
+import sentiment_conv1d.service.inference.classifier, sentiment_conv1d.service.inference.engine
+Classifier = sentiment_conv1d.service.inference.classifier.Classifier
+opened = Classifier.__init__
+def open(self, artifact, **keywords):
     if artifact.manifest.version == 2:
         os.abort()
-    return opened(self, artifact)
-sentiment_conv1d.service.models.repository.Repository.open = open
+    opened(self, artifact, **keywords)
+Classifier.__init__ = open
 if os.environ.get("APART"):
     sentiment_conv1d.service.inference.engine.may_use_cuda = lambda provider: True
 """

@@ -6,6 +6,7 @@ import pytest
 
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.oip import description
+from sentiment_conv1d.service.telemetry.statistics import Stages
 from tests.service.artifacts import MAX_TOKENS, publish_table
 
 
@@ -93,18 +94,16 @@ def test_statistics(tickets: Classifier) -> None:
 def test_statistics_after_requests(tickets: Classifier) -> None:
     """Rows and runs are counted apart, and a refused request is a failure only."""
     [prediction] = tickets.predict(["praise"])
-    for _ in range(41):
-        tickets.statistics.answered([prediction])
     tickets.statistics.ran(41, 3)
-    tickets.statistics.succeeded(whole=100, queue=10, tokenize=20, infer=60)
-    tickets.statistics.succeeded(whole=50, queue=0, tokenize=10, infer=45)
+    tickets.statistics.count([([prediction] * 40, 100, Stages(queue=10, tokenize=20, infer=60))])
+    tickets.statistics.count([([prediction], 55, Stages(queue=0, tokenize=10, infer=45))])
     tickets.statistics.failed(7)
     document = description.model_statistics(tickets)
     assert (document["inference_count"], document["execution_count"]) == (41, 3)
     assert document["last_inference"] > 1_700_000_000_000
     stages = {name: (each["count"], each["ns"]) for name, each in document["inference_stats"].items()}
     assert stages == {
-        "success": (2, 150),
+        "success": (2, 155),
         "fail": (1, 7),
         "queue": (2, 10),
         "compute_input": (2, 30),

@@ -10,12 +10,13 @@ import pytest
 
 from sentiment_conv1d.service.errors import Invalid, Malformed, NotFound, TooLarge
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane
+from sentiment_conv1d.service.inference.in_flight import InFlight
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.oip.inference import Input, Output, Request, RequestedOutput, infer
 from sentiment_conv1d.service.oip.tensors import pack_bytes
-from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+from tests.service.inference.test_dataplane import LIMITS
 
 Ask = Callable[..., list[Output]]
 
@@ -25,13 +26,12 @@ TEXTS = ("A gripping, beautifully acted film.", "Dull and far too long.", "")
 @pytest.fixture(scope="module")
 def ask(classifier: Classifier) -> Iterator[Ask]:
     """Answers inputs with the shipped model, for the outputs that are asked for."""
-    settings = Settings(default_model="imdb-cnn")
-    repository = Repository(settings)
-    repository.put(classifier)
-    dataplane = DataPlane(repository, settings, Metrics({}, [classifier.manifest]))
+    models = LoadedModels("imdb-cnn")
+    models.put(classifier)
+    dataplane = DataPlane(LIMITS, Batching(), Metrics({}), InFlight(), models)
 
     def answer(*inputs: Input, outputs: Sequence[RequestedOutput] = (), model: str = "imdb-cnn") -> list[Output]:
-        answered, tensors = asyncio.run(infer(dataplane, Request(model, "", inputs, outputs)))
+        answered, tensors = asyncio.run(infer(dataplane, models, Request(model, "", inputs, outputs)))
         assert answered is classifier
         return tensors
 

@@ -186,7 +186,7 @@ def test_bad_settings() -> None:
 
 
 def load(repository: Path) -> None:
-    server.load(Settings(model_repository=repository, execution_provider="cpu")).close()
+    server.load(Settings(model_repository=repository, execution_provider="cpu"))
 
 
 def flipped(position: float) -> Callable[[bytes], bytes]:
@@ -284,10 +284,9 @@ import asyncio, sys
 import sentiment_conv1d.service.process.server
 imported = set(sys.modules)
 from sentiment_conv1d.service.settings import Settings
-dataplane = sentiment_conv1d.service.process.server.load(Settings(execution_provider="cpu"))
-sentiment_conv1d.service.process.server.app.Application(dataplane).openapi()
-predictions = asyncio.run(dataplane.predict(dataplane.repository.get(), ["A great film."]))
-dataplane.close()
+application = sentiment_conv1d.service.process.server.load(Settings(execution_provider="cpu"))
+application.openapi()
+predictions = asyncio.run(application.state.dataplane.predict(application.state.models.get(), ["A great film."]))
 assert predictions[0].label == "positive"
 for modules in (imported, set(sys.modules)):
     heavy = [name for name in modules for root in {HEAVY!r} if name == root or name.startswith(root + ".")]

@@ -12,6 +12,7 @@ import pytest
 from sentiment_conv1d.service.__main__ import parser
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.rest import cloud, huggingface
 from sentiment_conv1d.service.rest.routing import Routes
 from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, run
@@ -148,8 +149,8 @@ def test_vertex_keeps_the_other_routes(vertex: ServerProcess) -> None:
 
 def test_vertex_route_comes_first() -> None:
     """A route that Vertex AI names is its own, even where another protocol has the same one."""
-    dataplane = cast(DataPlane, None)
-    routes = Routes([cloud.VertexPredict(dataplane, "/predict"), huggingface.TeiPredict(dataplane)])
+    parts = cast(DataPlane, None), LoadedModels()
+    routes = Routes([cloud.VertexPredict(*parts, "/predict"), huggingface.TeiPredict(*parts)])
     match = routes.find("/predict")
     assert match is not None and isinstance(match.endpoint, cloud.VertexPredict)
     assert routes.declared == {"/predict": match.endpoint}

@@ -4,8 +4,8 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiment_conv1d.service.telemetry.counters import Counters
-from sentiment_conv1d.service.telemetry.exposition import Layout
-from sentiment_conv1d.service.telemetry.histogram import Histogram
+from sentiment_conv1d.service.telemetry.exposition import compose
+from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -18,50 +18,65 @@ def samples(text: bytes) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def test_counters() -> None:
-    """A series has the number of its slot, however often it is asked for; it may be without labels."""
+    """A series has the number of its slot in every scrape; a metric may have no labels, or no series."""
     layout = Layout()
-    layout.family("things_total", "counter", "Things.", ("kind",))
-    layout.add(("a",), 2)
-    layout.add(("b",), 0)
-    layout.family("more", "gauge", "More.")
-    layout.add((), 1)
-    exposition = layout.done()
-    for last in (3.0, 2.0**53, 0.25):
-        found = samples(exposition.fill_in(np.array([1.0, 0.0, last])))
-        assert found == {("things_total", ("a",)): last, ("things_total", ("b",)): 1, ("more", ()): 0}
+    layout.numbers(Metric("things_total", "counter", "Things.", ("kind",)), [("a",), ("b",)])
+    layout.number(Metric("more", "gauge", "More."))
+    layout.numbers(Metric("none_total", "counter", "None.", ("kind",)), [])
+    exposition = compose(layout.series, [layout])
+    assert "# HELP none_total None.\n# TYPE none_total counter\n" in exposition.template
+    for first in (3.0, 2.0**53, 0.25):
+        found = samples(exposition.fill_in(np.array([first, 1.0, 0.0])))
+        assert found == {("things_total", ("a",)): first, ("things_total", ("b",)): 1, ("more", ()): 0}
 
 
 def test_any_label() -> None:
     """Whatever a label holds arrives as it is."""
     strange = ('a "quoted" \\ one', "two\nlines", "100 % of %r and %%", "größer, {als}")
+    counted, always = (Metric(name, "gauge", "100 % of them.", ("a", "b", "c", "d")) for name in ("things", "more"))
     layout = Layout()
-    layout.family("things", "gauge", "100 % of them.", ("a", "b", "c", "d"))
-    layout.add(strange, 0)
-    layout.add_one(strange[::-1])
-    assert samples(layout.done().fill_in(np.array([7.0]))) == {("things", strange): 7, ("things", strange[::-1]): 1}
+    layout.number(counted, *strange)
+    layout.ones(always, [strange])
+    exposition = compose(layout.series, [layout])
+    assert samples(exposition.fill_in(np.array([7.0]))) == {("things", strange): 7, ("more", strange): 1}
+
+
+def test_several_layouts() -> None:
+    """The series of a metric stand together, whichever layout they are from; those that are left out do not appear."""
+    metric = Metric("things_total", "counter", "Things.", ("model", "kind"))
+    layouts = [Layout(0, model=""), Layout(2, model="second")]
+    for layout in layouts:
+        layout.numbers(metric, [("a",), ("b",)], rare=[("b",)])
+    assert [layout.rare for layout in layouts] == [[1], [3]]
+    found = samples(compose([metric], layouts, left_out={3}).fill_in(np.array([1.0, 2.0, 3.0, 0.0])))
+    assert found == {
+        ("things_total", ("", "a")): 1,
+        ("things_total", ("", "b")): 2,
+        ("things_total", ("second", "a")): 3,
+    }
 
 
 def test_histograms() -> None:
     """Buckets hold what is up to their bounds, in the unit that is asked for, and do not disturb each other."""
-    counters = Counters(1, 10)
-    first, second = (Histogram(counters, start, (1000, 2000)) for start in (1, 6))
-    for number in (500, 1000, 1500, 9000):
-        first.observe(number)
-    second.observe(1)
+    bounds = (1000, 2000)
     layout = Layout()
-    layout.family("seconds", "histogram", "Seconds.", ("stage",))
-    layout.add_histogram(("first",), first, 1e-3)
-    layout.add_histogram(("second",), second)
-    found = samples(layout.done().fill_in(counters.totals()))
+    layout.unexposed()
+    first = layout.histogram(Metric("seconds", "histogram", "Seconds.", ("stage",), bounds, 1e-3), "first")
+    second = layout.histogram(Metric("bytes", "histogram", "Bytes.", ("stage",), bounds), "second")
+    counters = Counters(1, layout.end)
+    for number in (500, 1000, 1500, 9000):
+        first.observe(counters.row, number)
+    second.observe(counters.row, 1)
+    found = samples(compose(layout.series, [layout]).fill_in(counters.totals()))
     assert found == {
         ("seconds_bucket", ("first", "1")): 2,
         ("seconds_bucket", ("first", "2")): 3,
         ("seconds_bucket", ("first", "+Inf")): 4,
         ("seconds_count", ("first",)): 4,
         ("seconds_sum", ("first",)): 12,
-        ("seconds_bucket", ("second", "1000")): 1,
-        ("seconds_bucket", ("second", "2000")): 1,
-        ("seconds_bucket", ("second", "+Inf")): 1,
-        ("seconds_count", ("second",)): 1,
-        ("seconds_sum", ("second",)): 1,
+        ("bytes_bucket", ("second", "1000")): 1,
+        ("bytes_bucket", ("second", "2000")): 1,
+        ("bytes_bucket", ("second", "+Inf")): 1,
+        ("bytes_count", ("second",)): 1,
+        ("bytes_sum", ("second",)): 1,
     }

@@ -1,7 +1,9 @@
 """Metrics: every series from the start, exact counts, and no more series than there are routes and statuses."""
 
 import re
+from collections.abc import Iterable
 from time import perf_counter_ns
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,9 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from sentiment_conv1d.service.errors import HTTP_STATUS
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.models.repository import Refusal, State
-from sentiment_conv1d.service.telemetry.metrics import MAX_MODELS, MAX_PAST_MODELS, Metrics, TooManyModels
+from sentiment_conv1d.service.telemetry.metrics import (
+    MAX_MODELS,
+    MAX_PAST_MODELS,
+    Metrics,
+    ModelState,
+    TooManyModels,
+)
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
+from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
 from tests.processes import PROJECT
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -35,8 +43,21 @@ def value(samples: Series, name: str, **labels: str) -> float:
     return sum(found)
 
 
-def read(metrics: Metrics) -> Series:
-    return series(metrics.expose().decode())
+def read(metrics: Metrics, states: Iterable[ModelState] = ()) -> Series:
+    return series(metrics.expose(states).decode())
+
+
+class State(NamedTuple):
+    """A version that is served, or was refused."""
+
+    name: str
+    version: int
+    served: bool
+    fault: str = ""
+
+
+FIRST, SECOND = State("imdb-cnn", 1, True, "damaged"), State("imdb-cnn", 2, False, "incomplete")
+SERVED = frozenset({("imdb-cnn", 1)})
 
 
 def prediction(tokens: int, unknown: int, truncated: bool) -> Prediction:
@@ -46,14 +67,17 @@ def prediction(tokens: int, unknown: int, truncated: bool) -> Prediction:
 def answer(metrics: Metrics, status: str, seconds: float, classifier: Classifier | None = None, **moments: int) -> None:
     """Count a request at /a."""
     context = RequestContext("id")
-    context.classifier = classifier
+    if classifier is not None:
+        context.manifest, context.statistics = classifier.manifest, classifier.statistics
     for name, moment in moments.items():
         setattr(context, name, moment)
     metrics.began("rest")
     metrics.ended("rest", "/a", status, seconds, context)
 
 
-SECOND = State("imdb-cnn", 2, False, Refusal("", "incomplete", "…"))
+def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0) -> None:
+    """Count a request with these predictions."""
+    statistics.count([(predictions, nanoseconds, Stages(0, 30_000, 2_000_000))])
 
 
 @pytest.fixture
@@ -61,13 +85,12 @@ def metrics(classifier: Classifier) -> Metrics:
     """Of one route that asks a model and one that does not; the shipped model counts there."""
     metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, [classifier.manifest])
     classifier.statistics = metrics.add_model(classifier.manifest)
-    metrics.states = lambda: [State("imdb-cnn", 1, True, Refusal("", "damaged", "…")), SECOND]
     return metrics
 
 
 def test_every_series_from_the_start(metrics: Metrics) -> None:
     """Before the first request, every series is there and is zero, so that rates are right from the start."""
-    samples = read(metrics)
+    samples = read(metrics, [FIRST, SECOND])
     model = {"model": "imdb-cnn", "version": "1"}
     for status in (200, *HTTP_STATUS.values()):
         key = {"protocol": "rest", "status": str(int(status))}
@@ -115,7 +138,7 @@ def test_requests(metrics: Metrics, classifier: Classifier) -> None:
 
 def test_rejected_connections(metrics: Metrics, classifier: Classifier) -> None:
     """Rejected connections are counted by protocol and reason, and touch no other series."""
-    classifier.statistics.answered([prediction(500, 2, True)])
+    count(classifier.statistics, prediction(500, 2, True))
     before = read(metrics)
     for protocol, reason in (("rest", "limit"), ("grpc", "evicted"), ("grpc", "evicted")):
         metrics.rejected(protocol, reason)
@@ -129,8 +152,8 @@ def test_rejected_connections(metrics: Metrics, classifier: Classifier) -> None:
 def test_texts(metrics: Metrics, classifier: Classifier) -> None:
     """Texts, tokens and scores are counted exactly."""
     statistics = classifier.statistics
-    statistics.answered([prediction(500, 2, True)])
-    statistics.answered([prediction(7, 1, False)])
+    count(statistics, prediction(500, 2, True))
+    count(statistics, prediction(7, 1, False))
     statistics.ran(2, 1)
     samples = read(metrics)
     assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 2
@@ -146,7 +169,7 @@ def test_texts(metrics: Metrics, classifier: Classifier) -> None:
 
 def test_stages(metrics: Metrics, classifier: Classifier) -> None:
     """A request's stages are told apart, in seconds; a refused request has none."""
-    classifier.statistics.succeeded(whole=9_000_000, queue=0, tokenize=30_000, infer=2_000_000)
+    count(classifier.statistics, nanoseconds=9_000_000)
     answer(metrics, "200", 0.01, classifier, received=1_000, decoded=41_000, predicted=perf_counter_ns())
     answer(metrics, "429", 0.01, classifier, received=1_000, decoded=41_000)
     samples = read(metrics)
@@ -185,10 +208,9 @@ def test_unforeseen_status(metrics: Metrics, classifier: Classifier) -> None:
 
 def test_versions(metrics: Metrics, classifier: Classifier) -> None:
     """A new version counts apart from the old one, whose counts stay; the one that is served is told."""
-    classifier.statistics.answered([prediction(3, 0, False)])
-    second = metrics.add_model(classifier.manifest.model_copy(update={"version": 2}))
-    second.answered([prediction(4, 0, False)])
-    samples = read(metrics)
+    count(classifier.statistics, prediction(3, 0, False))
+    count(metrics.add_model(classifier.manifest.model_copy(update={"version": 2})), prediction(4, 0, False))
+    samples = read(metrics, [FIRST, SECOND])
     assert value(samples, "sentiment_tokens_total", version="1") == 3
     assert value(samples, "sentiment_tokens_total", version="2") == 4
     assert {dict(labels)["version"] for name, labels in samples if name == "sentiment_model_info"} == {"1"}
@@ -196,18 +218,19 @@ def test_versions(metrics: Metrics, classifier: Classifier) -> None:
 
 def test_states(metrics: Metrics) -> None:
     """What is served and what is refused is told as it is now, scrape by scrape."""
-    assert value(read(metrics), "sentiment_model_state", version="1", state="refused") == 1
-    metrics.states = lambda: [State("imdb-cnn", 1, True, None)]
-    states = [dict(labels)["state"] for name, labels in read(metrics) if name == "sentiment_model_state"]
+    assert value(read(metrics, [FIRST]), "sentiment_model_state", version="1", state="refused") == 1
+    samples = read(metrics, [State("imdb-cnn", 1, True)])
+    states = [dict(labels)["state"] for name, labels in samples if name == "sentiment_model_state"]
     assert states == ["ready"]
 
 
 def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
     """Of the versions that are served no more only the last few keep their series; the served ones do in any case."""
     manifest = classifier.manifest
-    classifier.statistics.answered([prediction(3, 0, False)])
+    count(classifier.statistics, prediction(3, 0, False))
     for number in range(2, 100):
-        metrics.add_model(manifest.model_copy(update={"version": number})).answered([prediction(number, 0, False)])
+        statistics = metrics.add_model(manifest.model_copy(update={"version": number}), SERVED)
+        count(statistics, prediction(number, 0, False))
     samples = read(metrics)
     key = "sentiment_tokens_total"
     tokens = {int(dict(labels)["version"]): count for (name, labels), count in samples.items() if name == key}
@@ -219,11 +242,11 @@ def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
 
 def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classifier) -> None:
     """So many versions cannot be served at once."""
-    metrics.states = lambda: [State("imdb-cnn", number, True, None) for number in range(1, 100)]
+    served = {("imdb-cnn", number) for number in range(1, 100)}
     for number in range(2, MAX_MODELS + 1):
-        metrics.add_model(classifier.manifest.model_copy(update={"version": number}))
+        metrics.add_model(classifier.manifest.model_copy(update={"version": number}), served)
     with pytest.raises(TooManyModels, match="64 versions are served at once"):
-        metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}))
+        metrics.add_model(classifier.manifest.model_copy(update={"version": MAX_MODELS + 1}), served)
 
 
 class Old(Classifier):
@@ -246,7 +269,7 @@ def test_documentation(metrics: Metrics) -> None:
     rows = re.findall(r"^\| `((?:sentiment|process)_\w+)` \| (.*?) \|", page, re.MULTILINE)
     documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     exposed = {}
-    for family in text_string_to_metric_families(metrics.expose().decode()):
+    for family in text_string_to_metric_families(metrics.expose([FIRST]).decode()):
         suffix = "_total" if family.type == "counter" else ""
         exposed[family.name + suffix] = set(family.samples[0].labels) - {"le"}
     assert documented == exposed

@@ -1,24 +1,35 @@
-"""The repository: which models and versions are served, and what is refused."""
+"""From a repository on disk to the models that are loaded: which versions are served, and what is refused."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.service.errors import NotFound, StartupError
-from sentiment_conv1d.service.models.repository import Refusal, Repository, load_repository
+from sentiment_conv1d.service.models.index import index
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.models.startup import load_models, open_all, opener, repository_of
 from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.service.artifacts import publish_table, shipped_copy
 
 
-def load(path: Path, default: str | None = None) -> Repository:
-    return load_repository(Settings(model_repository=path, default_model=default, execution_provider="cpu"))
+def load(path: Path, default: str | None = None) -> LoadedModels:
+    return load_models(Settings(model_repository=path, default_model=default, execution_provider="cpu"))
 
 
-def states(repository: Repository) -> list[tuple[str, str, str]]:
+def begin(settings: Settings) -> LoadedModels:
+    """What a service begins with."""
+    models = LoadedModels(settings.default_model)
+    open_all(repository_of(settings), models, opener(settings))
+    return models
+
+
+def states(models: LoadedModels, path: Path, versions: str = "newest:1") -> list[tuple[str, str, str]]:
     """The index: version, state and reason."""
-    return [(each.version, each.state, each.reason) for each in repository.index(repository.scanner.scan())]
+    repository = Repository(path, VersionPolicy(versions))
+    return [(each.version, each.state, each.reason) for each in index(repository.scan(), models, repository.policy)]
 
 
 def test_newest_version_wins(tmp_path: Path) -> None:
@@ -43,12 +54,11 @@ def test_broken_newest_version(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError) as error:
         load(tmp_path)
     assert str(broken) in str(error.value)
-    repository = Repository(Settings(model_repository=tmp_path, execution_provider="cpu"))
-    repository.open_all()
-    assert repository.get().manifest.version == 1
-    refusal = repository.refusal("tickets", 2)
+    models = begin(Settings(model_repository=tmp_path, execution_provider="cpu"))
+    assert models.get().manifest.version == 1
+    refusal = models.refusal("tickets", 2)
     assert refusal is not None and refusal.fault == "incomplete" and str(broken) in refusal.reason
-    assert states(repository) == [("1", "READY", ""), ("2", "UNAVAILABLE", refusal.reason)]
+    assert states(models, tmp_path) == [("1", "READY", ""), ("2", "UNAVAILABLE", refusal.reason)]
 
 
 def test_nothing_to_serve(tmp_path: Path) -> None:
@@ -57,12 +67,12 @@ def test_nothing_to_serve(tmp_path: Path) -> None:
     publish_table(tmp_path, name="calls")
     settings = Settings(model_repository=tmp_path, default_model="tickets", execution_provider="cpu")
     with pytest.raises(StartupError, match=r"no version of 'tickets' fits --versions only:3; there are: 1, 2"):
-        Repository(settings.model_copy(update={"versions": "only:3"})).open_all()
+        begin(settings.model_copy(update={"versions": "only:3"}))
     for artifact in (first, second):
         (artifact.path / "tokenizer.json").write_text("{")
     with pytest.raises(ArtifactError, match=r"tickets/2/tokenizer\.json"):
-        Repository(settings).open_all()
-    Repository(settings.model_copy(update={"default_model": "calls"})).open_all()
+        begin(settings)
+    begin(settings.model_copy(update={"default_model": "calls"}))
 
 
 def test_several_models(tmp_path: Path) -> None:
@@ -71,10 +81,10 @@ def test_several_models(tmp_path: Path) -> None:
     publish_table(tmp_path, name="calls")
     with pytest.raises(StartupError, match="calls, tickets"):
         load(tmp_path)
-    repository = load(tmp_path, default="tickets")
-    assert repository.get().manifest.name == "tickets"
-    assert repository.get("calls").manifest.name == "calls"
-    assert [classifier.manifest.name for classifier in repository] == ["calls", "tickets"]
+    models = load(tmp_path, default="tickets")
+    assert models.get().manifest.name == "tickets"
+    assert models.get("calls").manifest.name == "calls"
+    assert [classifier.manifest.name for classifier in models] == ["calls", "tickets"]
 
 
 def test_unknown_model(tmp_path: Path) -> None:
@@ -142,41 +152,15 @@ def test_several_versions(tmp_path: Path, versions: str, served: list[int]) -> N
     """The versions of the policy answer, each by its number, and the newest of them where none is named."""
     for _ in range(3):
         publish_table(tmp_path)
-    repository = Repository(Settings(model_repository=tmp_path, versions=versions, execution_provider="cpu"))
-    repository.open_all()
-    assert [each.manifest.version for each in repository] == served
-    assert repository.versions("tickets") == served[::-1]
+    models = begin(Settings(model_repository=tmp_path, versions=versions, execution_provider="cpu"))
+    assert [each.manifest.version for each in models] == served
+    assert models.versions("tickets") == served[::-1]
     for name in ("", "tickets"):
-        assert repository.get(name).manifest.version == served[0]
+        assert models.get(name).manifest.version == served[0]
         for version in (1, 2, 3):
-            assert repository.holds(name, str(version)) == (version in served)
-    assert [each.manifest.version for each in repository.select("tickets")] == served
-    assert [each.manifest.version for each in repository.select("tickets", str(served[-1]))] == [served[-1]]
-    unserved = f"not among the versions to serve: {repository.policy.rule('tickets')}"
-    for number, state, reason in states(repository):
+            assert models.holds(name, str(version)) == (version in served)
+    assert [each.manifest.version for each in models.select("tickets")] == served
+    assert [each.manifest.version for each in models.select("tickets", str(served[-1]))] == [served[-1]]
+    unserved = f"not among the versions to serve: {VersionPolicy(versions).rule('tickets')}"
+    for number, state, reason in states(models, tmp_path, versions):
         assert (state, reason) == (("READY", "") if int(number) in served else ("UNAVAILABLE", unserved))
-
-
-def test_put_and_drop(tmp_path: Path) -> None:
-    """A version answers once it is put and until it is dropped, the newest of those that are left for the model."""
-    publish_table(tmp_path)
-    repository = load(tmp_path)
-    second = publish_table(tmp_path)
-    repository.refuse("tickets", 2, Refusal("fingerprint", "damaged", "broken"))
-    assert states(repository)[1] == ("2", "UNAVAILABLE", "broken")
-    repository.put(repository.open(repository.read("tickets", 2)))
-    assert repository.get().manifest.version == 2
-    assert [state for _, state, _ in states(repository)] == ["READY", "READY"]
-    shutil.rmtree(second.path)
-    assert states(repository)[1] == ("2", "READY", "its folder is gone")
-    repository.drop("tickets", 2)
-    assert repository.get().manifest.version == 1
-    assert [version for version, _, _ in states(repository)] == ["1"]
-    repository.refuse("tickets", 1, Refusal("fingerprint", "damaged", "broken"))
-    assert states(repository) == [("1", "READY", "what lies in its place now was refused: broken")]
-    repository.forget("tickets", 1)
-    repository.unload("tickets")
-    assert not repository.holds()
-    assert states(repository) == [("1", "UNAVAILABLE", "unloaded")]
-    with pytest.raises(NotFound, match=r"model 'tickets' was unloaded; POST .* serves it again"):
-        repository.get()

@@ -1,51 +1,17 @@
-"""Which versions are served: what a policy chooses, and that every course of events ends where it should."""
+"""Step by step to the versions that should be served: every course of events ends where it should."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.service.models.version_policy import Drop, Forget, Load, Step, VersionPolicy, next_step, settle
+from sentiment_conv1d.service.models.steps import Drop, Forget, Load, Step, next_step, settle
+from sentiment_conv1d.service.version_policy import VersionPolicy
 
 VERSIONS = st.integers(1, 6)
 #: Versions of one model with fingerprints of their contents.
 CONTENTS = st.dictionaries(VERSIONS, st.sampled_from("abc"))
 RULES = st.sampled_from(["newest:1", "newest:2", "newest:9", "all", "only:2", "only:1,3,5"])
-
-
-@pytest.mark.parametrize(
-    ("text", "chosen"),
-    [
-        ("", [9]),
-        ("newest:1", [9]),
-        ("newest:2", [9, 3]),
-        ("newest:9", [9, 3, 1]),
-        ("all", [9, 3, 1]),
-        ("only:3", [3]),
-        ("only:1,9,4", [9, 1]),
-        ("only:4", []),
-        ("all other=only:1", [9, 3, 1]),
-        ("only:1 tickets=newest:2", [9, 3]),
-        ("  tickets=all   only:1 ", [9, 3, 1]),
-    ],
-)
-def test_choice(text: str, chosen: list[int]) -> None:
-    """The rule of a model, else that of all, chooses; the newest comes first."""
-    assert VersionPolicy(text).choose("tickets", [3, 9, 1]) == chosen
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("newest", "newest:0", "newest:-1", "newest:x", "newest:99999", "1", "ALL", "only:", "only:0", "only:1,"),
-        *("only:1 2", "only:" + "9" * 19, "=all", "A=all", "../x=all", "a=b=all", "all newest:1", "x=all x=all"),
-    ],
-)
-def test_what_is_no_policy(text: str) -> None:
-    """Anything else is refused, and so are two rules for the same model."""
-    with pytest.raises(ValueError):
-        VersionPolicy(text)
 
 
 def carry_out(

@@ -1,0 +1,61 @@
+"""The repository index: every version on disk or in memory, and what state it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.scan import Scan
+from sentiment_conv1d.service.version_policy import VersionPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A version in the repository's folder, or one that is served though it left it."""
+
+    name: str
+    version: str
+    state: str  # READY, LOADING, UNLOADING or UNAVAILABLE
+    reason: str
+
+
+def index(
+    scan: Scan, models: LoadedModels, policy: VersionPolicy, in_use: Collection[tuple[str, int]] = ()
+) -> list[Entry]:
+    """Every version that a scan found, and every other that is served, was refused or is `in_use`."""
+    versions = {(name, version) for name, present in scan.items() for version in present}
+    known = {(name, version) for name, version, _, _ in models.states()}
+    entries = []
+    for name, version in sorted(versions | known | set(in_use)):
+        present = scan.get(name, {})
+        if version in models.served(name):
+            state, reason = "READY", _remark(models, name, version, present)
+        elif (name, version) == models.loading:
+            state, reason = "LOADING", ""
+        elif (name, version) in in_use:
+            state, reason = "UNLOADING", "requests for it still run"
+        else:
+            state, reason = "UNAVAILABLE", _why_not(models, policy, name, version, present)
+        entries.append(Entry(name, str(version), state, reason))
+    return entries
+
+
+def _remark(models: LoadedModels, name: str, version: int, present: Mapping[int, str]) -> str:
+    refusal = models.refusal(name, version)
+    if refusal is not None:
+        return f"what lies in its place now was refused: {refusal.reason}"
+    return "" if version in present else "its folder is gone"
+
+
+def _why_not(models: LoadedModels, policy: VersionPolicy, name: str, version: int, present: Mapping[int, str]) -> str:
+    refusal = models.refusal(name, version)
+    if refusal is not None:
+        return refusal.reason
+    if name in models.unloaded:
+        return "unloaded"
+    refused = models.refused(name)
+    usable = (each for each, fingerprint in present.items() if refused.get(each) != fingerprint)
+    if version not in policy.choose(name, usable):
+        return f"not among the versions to serve: {policy.rule(name)}"
+    return "not loaded yet"

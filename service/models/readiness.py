@@ -1,0 +1,32 @@
+"""Whether traffic may come."""
+
+from __future__ import annotations
+
+from sentiment_conv1d.service.errors import NotFound, Unavailable
+from sentiment_conv1d.service.models.loaded import LoadedModels
+
+
+class Readiness:
+    """What health checks are told: traffic may come if the default model is loaded and the worker is not draining."""
+
+    def __init__(self, models: LoadedModels) -> None:
+        self._models = models
+        self.draining = False  # shutting down: requests are answered, but no more should come
+
+    @property
+    def ready(self) -> bool:
+        """Whether traffic may come."""
+        return not self.draining and self._models.holds()
+
+    def check(self) -> None:
+        """Raise `Unavailable` with the reason unless traffic may come."""
+        self.check_draining()
+        try:
+            self._models.get()
+        except NotFound as error:
+            raise Unavailable(error.message) from None
+
+    def check_draining(self) -> None:
+        """Raise `Unavailable` if the worker is shutting down."""
+        if self.draining:
+            raise Unavailable("shutting down")

@@ -1,0 +1,114 @@
+"""From a model repository on disk to the models that a service, or a command, begins with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NoReturn
+
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.models.scan import Scan
+from sentiment_conv1d.service.models.steps import Load, next_step
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.version_policy import VersionPolicy
+
+logger = logging.getLogger(__name__)
+
+#: Opens and warms up a version, which takes a moment. Raises `ArtifactError`.
+Open = Callable[[Artifact], Classifier]
+
+
+def choose(
+    repository: Repository, models: LoadedModels, admit: Callable[[Artifact, str], None], *, strict: bool = False
+) -> None:
+    """Hand the versions that are to be served to `admit`, with their fingerprints: what the service begins with.
+
+    A version that is broken, or that `admit` finds to be, is refused and leaves its place to the next; with `strict`
+    its error is raised instead. If the repository holds one model, that is the default one. Raises `StartupError` if
+    there is no model or no telling which is the default, and `ArtifactError` if nothing of the default model can be
+    served.
+    """
+    scan = _first_scan(repository, models)
+    for name, present in scan.items():
+        served: dict[int, str] = {}
+        while True:
+            match next_step(repository.policy, name, present, served, models.refused(name), keep=False):
+                case Load(version):
+                    fingerprint = present[version]
+                case _:
+                    break
+            try:
+                admit(repository.read(name, version), fingerprint)
+            except ArtifactError as error:
+                if strict:
+                    raise
+                models.refuse(name, version, Refusal(fingerprint, error.fault, str(error)))
+                extra = {"version": version, "fault": error.fault}
+                logger.error("refused a version of %s: %s", name, error, extra=extra)
+            else:
+                served[version] = fingerprint
+        if name == models.default and not served:
+            _raise_for(name, present, repository, models)
+
+
+def open_all(repository: Repository, models: LoadedModels, open: Open, *, strict: bool = False) -> None:
+    """Load what is to be served. Raises as `choose` does."""
+    choose(repository, models, lambda artifact, fingerprint: models.put(open(artifact), fingerprint), strict=strict)
+
+
+def load_models(settings: Settings) -> LoadedModels:
+    """The models of the settings. Raises as `choose` does, and `ArtifactError` for anything that is broken."""
+    models = LoadedModels(settings.default_model)
+    open_all(repository_of(settings), models, opener(settings), strict=True)
+    return models
+
+
+def repository_of(settings: Settings) -> Repository:
+    """The repository of the settings."""
+    return Repository(settings.model_repository, VersionPolicy(settings.versions))
+
+
+def opener(settings: Settings) -> Open:
+    """What opens a version with the execution provider of the settings."""
+    return partial(
+        Classifier,
+        provider=settings.execution_provider,
+        threads=settings.threads,
+        device=settings.device,
+        batch_rows=settings.batching_rows,
+    )
+
+
+def _first_scan(repository: Repository, models: LoadedModels) -> Scan:
+    path = repository.path
+    if not path.is_dir():
+        raise StartupError(f"{path}: there is no such model repository")
+    try:
+        scan = repository.scan()
+    except OSError as error:
+        raise StartupError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    names = ", ".join(scan)
+    if not scan:
+        raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
+    if models.default is None:
+        if len(scan) > 1:
+            raise StartupError(f"{path} holds several models ({names}): say which is the default")
+        [models.default] = scan
+    elif models.default not in scan:
+        raise StartupError(f"{path} holds no model {models.default!r}; there are: {names}")
+    return scan
+
+
+def _raise_for(name: str, present: Iterable[int], repository: Repository, models: LoadedModels) -> NoReturn:
+    if refused := models.refused(name):
+        newest = models.refusal(name, max(refused))
+        assert newest is not None
+        raise ArtifactError(newest.reason)
+    there = ", ".join(map(str, present))
+    rule = repository.policy.rule(name)
+    raise StartupError(f"no version of {name!r} fits --versions {rule}; there are: {there}")

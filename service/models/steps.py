@@ -1,0 +1,81 @@
+"""The next step from the versions of a model that are served to those that should be.
+
+Nothing here reads a disk or changes anything, so it can be tested on every course of events there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sentiment_conv1d.service.version_policy import VersionPolicy
+
+
+@dataclass(frozen=True)
+class Load:
+    """Open a version, or what now lies in its place."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Stop serving a version; `last` if it is the only one of its model."""
+
+    version: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Forget that a version was refused: it is gone, or what is served is back in its place."""
+
+    version: int
+
+
+Step = Load | Drop | Forget
+
+
+def next_step(
+    policy: VersionPolicy,
+    name: str,
+    present: Mapping[int, str],
+    served: Mapping[int, str],
+    refused: Mapping[int, str],
+    *,
+    keep: bool,
+) -> Step | None:
+    """The next step for one model, or None if the right versions are served.
+
+    `present`, `served` and `refused` are versions with the fingerprints of their contents: what is in the repository,
+    what is served, and what was refused. The policy chooses among the versions that are served or were not refused, so
+    a bad one gives way to the next. New versions are loaded before old ones are dropped, and with `keep` the last one
+    is never dropped.
+    """
+    usable = (version for version in present if version in served or refused.get(version) != present[version])
+    chosen = policy.choose(name, usable)
+    for version in chosen:
+        fingerprint = present[version]
+        if served.get(version) != fingerprint and refused.get(version) != fingerprint:
+            return Load(version)
+    surplus = sorted(served.keys() - set(chosen))
+    if keep and not chosen:
+        surplus = surplus[:-1]
+    if surplus:
+        return Drop(surplus[0], last=len(served) == 1)
+    past = [version for version in refused if version not in present or served.get(version) == present[version]]
+    return Forget(min(past)) if past else None
+
+
+def settle(
+    before: Mapping[int, str], now: Mapping[int, str], served: Mapping[int, str], held: Mapping[int, str]
+) -> dict[int, str]:
+    """The versions that count as present after two scans in a row.
+
+    A version that is being written or replaced has a different fingerprint at every scan. Until two scans agree, it
+    counts as absent, or as what is served. A version that is served counts as gone once two scans have not found it.
+    `held` is what was served before the first scan, since what was loaded after it may be newer than the scans.
+    """
+    settled = {version: fingerprint for version, fingerprint in now.items() if before.get(version) == fingerprint}
+    undecided = (now.keys() | before.keys() | (served.keys() - held.keys())) - settled.keys()
+    return settled | {version: served[version] for version in undecided if version in served}

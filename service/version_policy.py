@@ -1,0 +1,45 @@
+"""Which versions of a model are served: the rules of a setting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from sentiment_conv1d.model.configuration import NAME_PATTERN
+
+_RULE = re.compile(r"newest:([1-9]\d{0,3})|all|only:([1-9]\d{0,17}(?:,[1-9]\d{0,17})*)")
+_NAME = re.compile(NAME_PATTERN)
+
+
+class VersionPolicy:
+    """The policy of a setting: rules with spaces between them, `newest:N`, `all` or `only:A,B`, as `NAME=rule` for one
+    model or alone for all others. Raises `ValueError`.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._rules: dict[str, str] = {"": "newest:1"}
+        given: set[str] = set()
+        for part in text.split():
+            name, equals, rule = part.rpartition("=")
+            if not _RULE.fullmatch(rule) or (equals and not _NAME.fullmatch(name)):
+                raise ValueError(f"{part!r} is none of newest:N, all, only:A,B, or NAME= and one of them")
+            if name in given:
+                raise ValueError(f"two rules for {name or 'all models'}")
+            given.add(name)
+            self._rules[name] = rule
+
+    def rule(self, name: str) -> str:
+        """The rule for a model."""
+        return self._rules.get(name, self._rules[""])
+
+    def choose(self, name: str, versions: Iterable[int]) -> list[int]:
+        """The versions of a model that are to be served of those there are, the newest first."""
+        newest_first = sorted(versions, reverse=True)
+        rule = self.rule(name)
+        if rule == "all":
+            return newest_first
+        kind, _, numbers = rule.partition(":")
+        if kind == "newest":
+            return newest_first[: int(numbers)]
+        wanted = set(map(int, numbers.split(",")))
+        return [version for version in newest_first if version in wanted]

@@ -1,0 +1,24 @@
+"""Whether traffic may come."""
+
+import pytest
+
+from sentiment_conv1d.service.errors import Unavailable
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
+
+
+def test_ready(classifier: Classifier) -> None:
+    """Traffic may come once the default model is loaded, until it is unloaded or the worker drains."""
+    models = LoadedModels("imdb-cnn")
+    readiness = Readiness(models)
+    with pytest.raises(Unavailable, match="there is no model 'imdb-cnn'"):
+        readiness.check()
+    assert not readiness.ready
+    models.put(classifier)
+    readiness.check()
+    assert readiness.ready
+    readiness.draining = True
+    with pytest.raises(Unavailable, match="shutting down"):
+        readiness.check()
+    assert not readiness.ready

@@ -1,0 +1,63 @@
+"""Where the series of declared metrics lie."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment_conv1d.service.telemetry.counters import Counters
+from sentiment_conv1d.service.telemetry.layout import Layout, Metric
+
+COUNTER = Metric("counter", "counter", "A counter.", ("model", "kind"))
+GAUGE = Metric("gauge", "gauge", "A gauge.", ("kind",))
+HISTOGRAM = Metric("histogram", "histogram", "A histogram.", ("kind",), (1, 2, 3))
+
+
+@given(st.lists(st.sampled_from(["counter", "gauge", "histogram", "unexposed"])), st.integers(0, 100))
+def test_no_slot_is_given_twice(declared: list[str], first: int) -> None:
+    """Whatever is declared, in whichever order, each series counts in slots of its own."""
+    layout = Layout(first, model="a")
+    taken: list[int] = []
+    for number, kind in enumerate(declared):
+        match kind:
+            case "counter":
+                taken.append(layout.number(COUNTER, str(number)))
+            case "gauge":
+                taken.append(layout.number(GAUGE, str(number)))
+            case "unexposed":
+                taken.append(layout.unexposed())
+            case _:
+                histogram = layout.histogram(HISTOGRAM, str(number))
+                taken += range(histogram.cells.start, histogram.cells.stop)
+                taken.append(histogram.sum_slot)
+    assert taken == list(range(first, layout.end))
+
+
+def test_series_by_values() -> None:
+    """A series has the values that it was declared with and those that the whole layout shares."""
+    layout = Layout(model="imdb-cnn")
+    slots = layout.numbers(COUNTER, [("a",), ("b",)], rare={("b",)})
+    assert [(each.values, each.slot) for each in layout.series[COUNTER]] == [
+        (("imdb-cnn", "a"), slots["a",]),
+        (("imdb-cnn", "b"), slots["b",]),
+    ]
+    assert layout.rare == [slots["b",]]
+    assert layout.slots_of("gauge") == []
+    assert layout.slots_of("counter") == list(slots.values())
+
+
+@pytest.mark.parametrize("values", [(), ("a", "b")])
+def test_wrong_number_of_values(values: tuple[str, ...]) -> None:
+    """A series needs a value for every label."""
+    with pytest.raises(ValueError, match="gauge has the labels"):
+        Layout().number(GAUGE, *values)
+
+
+def test_histogram() -> None:
+    """A number is counted in the first bucket whose bound is not below it, and in the sum."""
+    layout = Layout()
+    histogram = layout.histogram(HISTOGRAM, "a")
+    counters = Counters(1, layout.end)
+    for number in (0.5, 1, 1.5, 3, 10):
+        histogram.observe(counters.row, number)
+    assert counters.totals()[histogram.cells].tolist() == [2, 1, 1, 1]
+    assert counters.totals()[histogram.sum_slot] == 16
