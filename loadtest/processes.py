@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from loadtest.errors import LoadTestError
 
 PROJECT = Path(__file__).parent.parent
-_TICK = 1 / os.sysconf("SC_CLK_TCK")
 _PATIENCE = 60.0
 _LOG_LINES = 20
 
@@ -84,43 +84,40 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far."""
-        total = 0
-        for pid in self._pids():
-            with contextlib.suppress(OSError):  # it may have ended since
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += int(fields[11]) + int(fields[12])
-        return total * _TICK
+        total = 0.0
+        for process in self._processes():
+            with contextlib.suppress(psutil.Error):  # it may have ended since
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
 
     def pss_megabytes(self) -> list[float]:
         """Proportional set size of each of its processes: memory they share is divided among them."""
         sizes = []
-        for pid in self._pids():
-            with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
-                        sizes.append(int(line.split()[1]) / 1024)
+        for process in self._processes():
+            with contextlib.suppress(psutil.Error):
+                sizes.append(process.memory_full_info().pss / 2**20)
         return sizes
 
     def _stop(self) -> None:
-        pids = self._pids()
+        processes = self._processes()
         self._process.terminate()
         try:
             self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for pid in pids[1:]:  # not every server stops its own
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for process in processes[1:]:  # not every server stops its own
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         self._log.close()
 
-    def _pids(self) -> list[int]:
-        pids = [self._process.pid]
-        for pid in pids:
-            with contextlib.suppress(OSError):
-                for thread in Path(f"/proc/{pid}/task").iterdir():
-                    pids += map(int, (thread / "children").read_text().split())
-        return pids
+    def _processes(self) -> list[psutil.Process]:
+        try:
+            first = psutil.Process(self._process.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.Error:
+            return []
 
     def _answers(self, port: int) -> bool:
         try:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any
 
+import psutil
+
 from loadtest import machine, saturation
 from loadtest.load import Load
 from loadtest.measurement import Step, knee, measure
@@ -171,13 +173,14 @@ class Run:
     def _step(self, kind: str, title: str, load: Load) -> Step:
         self._check_time(load.seconds + load.warmup)
         self._progress.begin(title)
-        before, busy = Snapshot.take(self._target), machine.Busy()
+        before = Snapshot.take(self._target)
+        psutil.cpu_percent()  # the next call says how busy all processors were since this one
         found = self._pool.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
-        share = busy.share()
+        busy = psutil.cpu_percent() / 100
         server = between(before, Snapshot.take(self._target), self._overhead)
         if server is not None and self._memory is not None:
             server["memory_bytes"] = self._memory()
-        step = measure(load, found) | {"title": title, "server": server, "machine_busy": share}
+        step = measure(load, found) | {"title": title, "server": server, "machine_busy": busy}
         self.document[kind].append(step)
         self._progress.end(step)
         if found.interrupted:

@@ -89,7 +89,9 @@ def test_images_can_trace(pins: str) -> None:
 def test_scenarios_are_an_extra() -> None:
     """The load test does not need Locust, whose pins include those of the load test."""
     loadtest, locust = (pinned(f"{name}.txt") for name in ("loadtest", "locust"))
-    assert {"grpcio", "jinja2", "prometheus-client"} <= {name for name, _ in loadtest} and "locust" in dict(locust)
+    assert {"grpcio", "jinja2", "prometheus-client", "psutil"} <= {name for name, _ in loadtest} and "locust" in dict(
+        locust
+    )
     assert "locust" not in dict(loadtest) and pinned("runtime.txt") < loadtest < locust
 
 

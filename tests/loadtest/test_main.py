@@ -50,7 +50,7 @@ def test_summary(smoke: tuple[Path, str]) -> None:
     assert re.search(r"met, highest rate 100 requests/s \(100 a worker, 100 a core\)", output)
 
 
-@pytest.mark.parametrize("library", ["grpc", "jinja2", "prometheus_client"])
+@pytest.mark.parametrize("library", ["grpc", "jinja2", "prometheus_client", "psutil"])
 def test_missing_library(library: str) -> None:
     """Where only the service's own libraries are installed, one line says what to install."""
     code = f"import runpy, sys; sys.modules[{library!r}] = None; runpy.run_module('loadtest', run_name='__main__')"
