@@ -10,7 +10,7 @@ table, and a monotone activation commutes with the maximum, so it runs once on t
 as MatMul of the two constants, which ONNX Runtime computes when a session starts, so the file stays as small as the
 weights.
 
-Both dimensions of the input are free: see `model.padding.padded_length` for what a short review needs in front.
+Both dimensions of the input are free: see `model.input_shape` for what a short review needs in front.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from sentiment_conv1d.export.parity import Answers, Ids, Predict, Reviews, answers_in_batches
 from sentiment_conv1d.model.artifact import Metrics, Rounding
+from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.evaluation import Evaluation, label_probabilities, predicted_labels
+from sentiment_conv1d.model.evaluation import Evaluation
+from sentiment_conv1d.model.input_shape import InputShape
 
 #: How much less accurate than the float32 graph an int8 graph may be.
 MAX_ACCURACY_LOSS = 0.001
@@ -32,20 +34,15 @@ class LabelledReviews(Reviews):
 
 @dataclass(frozen=True)
 class Graphs:
-    """A float32 graph, the int8 graph that was rounded from it, and how reviews are padded for both."""
+    """A float32 graph, the int8 graph that was quantized from it, and the ids that both read."""
 
     float32: Predict
     int8: Predict
-    max_tokens: int
-    leading_padding: int
+    shape: InputShape
 
     def answers(self, rows: list[Ids]) -> tuple[Answers, Answers]:
-        """Of both graphs, in batches as the service makes them."""
-        float32, int8 = (
-            answers_in_batches(predict, rows, self.max_tokens, self.leading_padding)
-            for predict in (self.float32, self.int8)
-        )
-        return float32, int8
+        """The answers of both graphs, in batches of reviews of similar length."""
+        return answers_in_batches(self.float32, rows, self.shape), answers_in_batches(self.int8, rows, self.shape)
 
 
 def measure_difference(graphs: Graphs, reviews: Reviews) -> Rounding:
@@ -67,7 +64,7 @@ def measure_accuracy(
     Raises `RoundingError` where its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
     """
     answers = graphs.answers(reviews.rows)
-    float32, int8 = (Evaluation(label_names, reviews.labels, label_probabilities(each)) for each in answers)
+    float32, int8 = (Evaluation(label_names, reviews.labels, each) for each in answers)
     rounding = _rounding(reviews, *answers, accuracy=int8.accuracy, float32_accuracy=float32.accuracy)
     lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(int8.predicted == reviews.labels))
     if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
@@ -88,7 +85,7 @@ def _rounding(
     difference = np.abs(float32.astype(np.float64) - int8)
     if not np.isfinite(difference).all():
         raise RoundingError(f"{reviews.source}: the int8 graph answers with NaN or infinity")
-    changed = predicted_labels(label_probabilities(float32)) != predicted_labels(label_probabilities(int8))
+    changed = decide_all(float32) != decide_all(int8)
     return Rounding(
         inputs=reviews.source,
         examples=len(reviews.rows),

@@ -27,7 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from sentiment_conv1d.model.configuration import NAME_PATTERN, Configuration, Label, Name
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
 FORMAT_VERSION: Literal[1] = 1
 FILES = GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
@@ -169,6 +170,11 @@ class Artifact:
         """The ONNX graph."""
         return self.contents[GRAPH_FILE]
 
+    @property
+    def input_shape(self) -> InputShape:
+        """The ids that the graph reads of a text."""
+        return InputShape.of(self.tokenizer, self.manifest.leading_padding)
+
 
 def read_artifact(path: Path) -> Artifact:
     """Read and verify the artifact in folder `path`. Raises `ArtifactError`, which names the file at fault."""
@@ -188,7 +194,7 @@ def verify(path: Path, contents: Mapping[str, bytes]) -> Artifact:
     for name, file in manifest.files.items():
         _check(path / name, contents[name], file)
     try:
-        tokenizer = Tokenizer.from_json(contents[TOKENIZER_FILE])
+        tokenizer = read_tokenizer(contents[TOKENIZER_FILE])
     except TokenizerError as error:
         raise ArtifactError(f"{path / TOKENIZER_FILE}: {error}") from error
     declared = (manifest.max_tokens, manifest.vocabulary_size)

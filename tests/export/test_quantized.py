@@ -20,8 +20,8 @@ from sentiment_conv1d.export.quantized import (
     quantize_embedding,
     quantized_graph,
 )
-from sentiment_conv1d.model.padding import pad, padded_length
 from tests.export.graphs import contract, dead_nodes, idle_constants, repeated_constants
+from tests.ids import pad, shape
 
 VOCABULARY = 6
 
@@ -143,10 +143,10 @@ def test_a_row_answers_the_same_in_any_company(member: Member, count: int) -> No
     features = session(quantized_graph(member.family()).SerializeToString())
 
     together = features(pad(rows, member.time))
-    longest = padded_length(max(map(len, rows)), member.time, widest)
+    longest = shape(member.time, widest).time(max(map(len, rows)))
     assert np.array_equal(features(pad(rows, longest)), together)
     for row, expected in zip(rows, together, strict=True):
-        for time in range(padded_length(len(row), member.time, widest), member.time + 1):
+        for time in range(shape(member.time, widest).time(len(row)), member.time + 1):
             assert np.array_equal(features(pad([row], time))[0], expected)
 
 

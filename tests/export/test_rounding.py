@@ -12,6 +12,7 @@ from sentiment_conv1d.export.rounding import (
     measure_difference,
 )
 from sentiment_conv1d.model.evaluation import EvaluationError
+from tests import ids
 
 TIME = 4
 COUNT = 2000
@@ -41,7 +42,7 @@ class Wrong:
 
 
 def graphs(reviews: int, by: float) -> Graphs:
-    return Graphs(truth, Wrong(reviews, by), TIME, 2)
+    return Graphs(truth, Wrong(reviews, by), ids.shape(TIME, 2))
 
 
 def test_a_difference_is_reported() -> None:
@@ -70,7 +71,7 @@ def test_accuracy_may_fall_by_a_thousandth() -> None:
 
 def test_accuracy_may_rise() -> None:
     """Rounding may put a label right; that is reported, too."""
-    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, TIME, 2), REVIEWS, LABELS)
+    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(TIME, 2)), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (1.0, 1 - 9 / COUNT, 9)
 
 

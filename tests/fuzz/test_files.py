@@ -23,7 +23,7 @@ from sentiment_conv1d.model.artifact import (
     ArtifactError,
     read_artifact,
 )
-from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.model.tokenizer import TokenizerError, read_tokenizer
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.network import Network, read_network
@@ -89,7 +89,7 @@ def test_any_tokenizer(table: Artifact, data: st.DataObject) -> None:
 def test_any_bytes_as_a_tokenizer(content: bytes) -> None:
     """Bytes are no tokenizer, and are refused as such."""
     with pytest.raises(TokenizerError):
-        Tokenizer.from_json(content)
+        read_tokenizer(content)
 
 
 @given(text=st.text(max_size=2000))

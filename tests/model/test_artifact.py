@@ -24,7 +24,7 @@ from sentiment_conv1d.model.artifact import (
     read_artifact,
     versions,
 )
-from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 
 SHIPPED = Path(__file__).parents[2] / "model_repository" / "imdb-cnn" / "1"
 GRAPH = b"a graph, which this module never opens"
@@ -58,7 +58,7 @@ def fields(**changes: Any) -> dict[str, Any]:
 
 
 def tokenizer() -> Tokenizer:
-    return Tokenizer(["fine"], max_tokens=5)
+    return WordTokenizer(["fine"], max_tokens=5)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from sentiment_conv1d.model import plots
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
-from sentiment_conv1d.model.evaluation import Evaluation, label_probabilities
+from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.report import report_html
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
@@ -63,9 +63,7 @@ class Page(HTMLParser):
 
 def binary() -> Evaluation:
     """Four reviews, one of them answered wrongly."""
-    return Evaluation(
-        ("negative", "positive"), np.array([0, 0, 1, 1]), label_probabilities([[0.1], [0.2], [0.8], [0.4]])
-    )
+    return Evaluation(("negative", "positive"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.2], [0.8], [0.4]]))
 
 
 def report(**changes: Any) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.padding import pad
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
 from sentiment_conv1d.service.inference.classifier import Classification, Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, PIECE_ROWS, STEPPED_CHARACTERS, DataPlane
@@ -17,6 +16,7 @@ from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.statistics import Statistics
+from tests.ids import pad
 from tests.service.telemetry.test_metrics import read, value
 
 Build = Callable[..., DataPlane]
