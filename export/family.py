@@ -12,46 +12,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
-Weights = npt.NDArray[np.float32]
-
-#: Keras activations with the ONNX operator that computes the same.
-ACTIVATIONS: dict[str, str] = {
-    "linear": "Identity",
-    "relu": "Relu",
-    "sigmoid": "Sigmoid",
-    "softmax": "Softmax",
-    "softplus": "Softplus",
-    "softsign": "Softsign",
-    "tanh": "Tanh",
-}
-
-#: Those that never fall, so that they may be computed once on the maximum instead of at every position.
-_MONOTONE = frozenset(ACTIVATIONS) - {"softmax"}
-
-
-@dataclass(frozen=True)
-class Bank:
-    """Filters of one width."""
-
-    kernel: Weights  # [width, embedding, filters]
-    bias: Weights | None  # [filters]
-    activations: tuple[str, ...]  # after the bias, in order
-
-    @property
-    def width(self) -> int:
-        """Words under a filter."""
-        return int(self.kernel.shape[0])
-
-
-@dataclass(frozen=True)
-class Dense:
-    """One dense layer."""
-
-    kernel: Weights  # [inputs, units]
-    bias: Weights | None  # [units]
-    activations: tuple[str, ...]
+from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Bank, Dense, Weights
 
 
 @dataclass(frozen=True)
@@ -135,7 +97,7 @@ def _bank(tensor: Any) -> tuple[Bank, Any, Any]:
         if getattr(convolution, name) != value:
             raise _Stranger(f"layer {convolution.name} has {name} {getattr(convolution, name)}")
     activations = (*_activation(convolution), *activations)
-    if not set(activations) <= _MONOTONE:
+    if not set(activations) <= set(ACTIVATIONS):
         raise _Stranger(f"layer {convolution.name} has an activation that pooling does not commute with")
     embedding, inputs = _producer(_skip_dropout(inputs[0]))
     if type(embedding) is not keras.layers.Embedding:
@@ -152,9 +114,9 @@ def _after_activations(tensor: Any) -> tuple[tuple[str, ...], Any, list[Any], An
         tensor = _skip_dropout(tensor)
         layer, inputs = _producer(tensor)
         if type(layer) is keras.layers.ReLU and _is_plain(layer):
-            activations.insert(0, "relu")
+            activations.insert(0, "Relu")
         elif type(layer) is keras.layers.Softmax and layer.axis in (-1, 1):
-            activations.insert(0, "softmax")
+            activations.insert(0, SOFTMAX)
         elif type(layer) is keras.layers.Activation:
             activations[:0] = _activation(layer)
         else:
@@ -186,13 +148,15 @@ def _producer(tensor: Any) -> tuple[Any, list[Any]]:
 def _activation(layer: Any) -> tuple[str, ...]:
     function: Callable[..., Any] = layer.activation
     name = getattr(function, "__name__", "")
-    if name not in ACTIVATIONS or function is not keras.activations.get(name):
+    operator = name.capitalize()  # Keras and ONNX spell them alike but for that
+    known = name == "linear" or operator in {*ACTIVATIONS, SOFTMAX}
+    if not known or function is not keras.activations.get(name):
         raise _Stranger(f"layer {layer.name} has the activation {name or function!r}")
-    return () if name == "linear" else (name,)
+    return () if name == "linear" else (operator,)
 
 
-def _bias(layer: Any) -> Weights | None:
-    return _array(layer.bias) if layer.use_bias else None
+def _bias(layer: Any) -> Weights:
+    return _array(layer.bias) if layer.use_bias else np.zeros(layer.kernel.shape[-1], np.float32)
 
 
 def _array(variable: Any) -> Weights:

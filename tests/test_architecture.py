@@ -11,7 +11,7 @@ import pytest
 
 from tests.processes import PATIENCE, PROJECT
 
-LIGHT = {"errors", "configuration", "tokenizer", "input_shape", "decision", "artifact"}
+LIGHT = {"errors", "configuration", "tokenizer", "input_shape", "decision", "layers", "artifact"}
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib"}
 PROTOS = "service.grpc.protos."
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}

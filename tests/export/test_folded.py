@@ -149,7 +149,8 @@ def test_the_names_are_those_of_the_widths() -> None:
     tokens = keras.Input((9,), dtype="int32")
     embedded = layers.Embedding(VOCABULARY, 2)(tokens)
     pooled = [layers.GlobalMaxPooling1D()(layers.Conv1D(2, width)(embedded)) for width in (2, 3, 2)]
-    graph = folded(keras.Model(tokens, layers.Dense(1, activation="sigmoid")(layers.Concatenate()(pooled)))).graph
+    answer = layers.Dense(1, activation="sigmoid", bias_initializer="ones")(layers.Concatenate()(pooled))
+    graph = folded(keras.Model(tokens, answer)).graph
     constants = {constant.name for constant in graph.initializer}
     assert constants >= {
         "embedding",

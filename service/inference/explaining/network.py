@@ -6,76 +6,33 @@ added to the first. All of them lie in the file, so what is explained is what ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
+from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Bank, Dense, Weights
 from sentiment_conv1d.service.inference.explaining import onnx_subset_pb2 as onnx
 
-Floats = npt.NDArray[np.float32]
-
-
-def _sigmoid(x: Floats) -> Floats:
-    small = np.exp(-np.abs(x))
-    result: Floats = np.where(x >= 0, 1, small) / (1 + small)
-    return result.astype(x.dtype, copy=False)
-
-
-#: The activations of the family that work on each value alone, by their ONNX operators.
-ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
-    "Identity": lambda x: x,
-    "Relu": lambda x: np.maximum(x, 0),
-    "Sigmoid": _sigmoid,
-    "Softplus": lambda x: np.logaddexp(x, np.float32(0)),
-    "Softsign": lambda x: x / (1 + np.abs(x)),
-    "Tanh": np.tanh,
-}
-
 #: What may turn the logits into probabilities.
-_FINAL = ("Sigmoid", "Softmax")
+_FINAL = ("Sigmoid", SOFTMAX)
 
 #: Of `TensorProto.DataType`.
 _FLOAT32, _INT64 = 1, 7
 
 
 @dataclass(frozen=True)
-class Bank:
-    """The filters of one width."""
-
-    kernel: Floats  # [width, embedding, filters]
-    bias: Floats  # [filters]
-    activations: tuple[str, ...]  # after the bias, in order
-
-    @property
-    def width(self) -> int:
-        """Words under a filter."""
-        return int(self.kernel.shape[0])
-
-
-@dataclass(frozen=True)
-class Dense:
-    """One dense layer."""
-
-    kernel: Floats  # [inputs, units]
-    bias: Floats  # [units]
-    activations: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Network:
     """Embedding, filters, global max pooling, dense layers; the last of them gives the logits."""
 
-    embedding: Floats  # [vocabulary, embedding]
+    embedding: Weights  # [vocabulary, embedding]
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
     final: str  # what makes probabilities of the logits: Sigmoid or Softmax
 
     @cached_property
-    def tables(self) -> tuple[Floats, ...]:
+    def tables(self) -> tuple[Weights, ...]:
         """What each word adds under each tap of each filter, [width, vocabulary, filters] of every bank.
 
         The session holds the same products. They are made for the first explanation, so that a service that is never
@@ -134,7 +91,7 @@ class _Reader:
     def _activations(self, value: str) -> tuple[str, tuple[str, ...]]:
         """What a value is computed from by activations alone, and these in order."""
         activations: list[str] = []
-        while (operator := self._operator(value)) in (*ACTIVATIONS, "Softmax"):
+        while (operator := self._operator(value)) in (*ACTIVATIONS, SOFTMAX):
             activations.insert(0, operator)
             value = self._nodes[value].input[0]
         return value, tuple(activations)
@@ -176,9 +133,9 @@ class _Reader:
             raise _Stranger
         return [(start, table)]
 
-    def _table(self, value: str) -> tuple[Floats, Floats]:
+    def _table(self, value: str) -> tuple[Weights, Weights]:
         """A tap of a kernel, [embedding, filters], and the bias that is in its table, [filters]."""
-        bias: Floats | None = None
+        bias: Weights | None = None
         if self._operator(value) == "Add":
             value, name = self._nodes[value].input
             bias = self._constant(name)
@@ -194,7 +151,7 @@ class _Reader:
         node = self._nodes.get(value)
         return node.op_type if node is not None else ""
 
-    def _constant(self, name: str) -> Floats:
+    def _constant(self, name: str) -> Weights:
         return np.frombuffer(self._bytes(name, _FLOAT32), "<f4").reshape(tuple(self._tensors[name].dims))
 
     def _bytes(self, name: str, data_type: int) -> bytes:

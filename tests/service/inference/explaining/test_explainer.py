@@ -163,8 +163,8 @@ def test_several_widths_and_labels(tmp_path: Path, label: str) -> None:
     assert np.exp(logits) / np.exp(logits).sum() == pytest.approx(explained(classifier, "praise")[0].probabilities)
 
 
-_BANKS = st.tuples(st.integers(1, 4), st.integers(1, 4), st.sampled_from(["relu", "linear", "tanh", "softplus"]))
-_HIDDEN = st.tuples(st.integers(1, 4), st.sampled_from(["relu", "linear", "sigmoid", "softsign"]))
+_BANKS = st.tuples(st.integers(1, 4), st.integers(1, 4), st.sampled_from(["Relu", "Identity", "Tanh", "Softplus"]))
+_HIDDEN = st.tuples(st.integers(1, 4), st.sampled_from(["Relu", "Identity", "Sigmoid", "Softsign"]))
 
 
 @given(
