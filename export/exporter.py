@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from sentiment_conv1d.export.family import Family, recognise
 from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.export.parity import Answers, Ids, Reviews, compare, compare_forms, generated, session
+from sentiment_conv1d.export.quantization_error import Graphs, LabelledReviews, measure_accuracy, measure_difference
 from sentiment_conv1d.export.quantized import quantized_graph
 from sentiment_conv1d.export.reference import ExportError, reference_graph
-from sentiment_conv1d.export.rounding import Graphs, LabelledReviews, measure_accuracy, measure_difference
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.input_shape import InputShape
@@ -34,7 +34,7 @@ GOLDEN_TEXT = (
     "and I'd gladly watch it again!"
 )
 
-#: A probability may leave [0, 1], or a row its sum of 1, by no more than rounding does.
+#: How far float32 may take a probability out of [0, 1], or the sum of a row away from 1.
 _ROUNDING = 1e-4
 
 
@@ -105,10 +105,10 @@ def export(
     """Write the graphs, prove that they answer as Keras does, and publish the next version of the artifact.
 
     With `quantize` it is the int8 form of the proven graph that is published, if it is close enough: see
-    `export.rounding`. Its accuracy is measured on `labelled`.
+    `export.quantization_error`. Its accuracy is measured on `labelled`.
 
-    Raises `ExportError` for a model that is no classifier over the tokenizer's ids or has no int8 form, `ParityError`
-    where an answer differs, `RoundingError` where 8 bits are too few, `ArtifactError` where the repository cannot be
+    Raises `ExportError` if the model is not a classifier over the tokenizer's ids or has no int8 form, `ParityError` if
+    an answer differs, `QuantizationError` if 8 bits cost too much, and `ArtifactError` if the repository cannot be
     written to. None of them leaves anything behind.
     """
     made_up = generated(trained.input_shape)
@@ -169,16 +169,16 @@ def _quantized(
     int8 = session(graph)
     forms = compare_forms(int8, reviews, shape)
     graphs = Graphs(session(float32), int8, shape)
-    rounding = [measure_difference(graphs, reviews[-1])]
+    errors = [measure_difference(graphs, reviews[-1])]
     metrics = None
     if labelled is not None:
         measured, metrics = measure_accuracy(graphs, labelled, trained.labels)
-        rounding.append(measured)
+        errors.append(measured)
     return graph, {
         "precision": "int8",
         "metrics": metrics,
         "parity": (*checks, *forms),
-        "rounding": tuple(rounding),
+        "rounding": tuple(errors),
         "golden": _golden(int8(shape.pad([trained.golden_ids]))),
     }
 

@@ -88,14 +88,14 @@ def quantized_graph(family: Family) -> onnx.ModelProto:
 
 
 def quantize_embedding(embedding: Weights) -> QuantizedEmbedding:
-    """An embedding [vocabulary, embedding] rounded to integers."""
+    """An embedding [vocabulary, embedding] as integers."""
     largest = float(np.abs(embedding).max())
     scale = np.float32(largest / LARGEST_EMBEDDING if largest else 1)
     return QuantizedEmbedding(np.round(embedding / np.float64(scale)), scale)
 
 
 def quantize_bank(bank: Bank, embedding: QuantizedEmbedding) -> QuantizedBank:
-    """Filters rounded to integers, with the steps that any text's maxima can be counted in."""
+    """Filters as integers, with the steps in which the maxima of any text are counted."""
     bias = bank.bias.astype(np.float64)
     relu = bank.activations[:1] == ("Relu",)
     largest = np.abs(bank.kernel).max(axis=(0, 1)) / LARGEST_WEIGHT

@@ -87,8 +87,8 @@ class ParityCheck(_Record):
     largest_difference: float = Field(ge=0)
 
 
-class Rounding(_Record):
-    """How far the answers of an int8 graph are from those of the float32 graph that it was rounded from."""
+class QuantizationCheck(_Record):
+    """How far the answers of an int8 graph are from those of the float32 graph that it was quantized from."""
 
     inputs: str
     examples: int = Field(ge=1)
@@ -124,7 +124,9 @@ class Manifest(_Record):
     parity: tuple[ParityCheck, ...] = Field(
         description="Of the float32 graph against Keras, and of an int8 graph against itself."
     )
-    rounding: tuple[Rounding, ...] = Field((), exclude_if=lambda value: not value, description="Of an int8 graph.")
+    rounding: tuple[QuantizationCheck, ...] = Field(
+        (), exclude_if=lambda value: not value, description="The quantization error of an int8 graph."
+    )
     golden: Golden
     libraries: dict[str, str]
     files: dict[str, File]
@@ -141,7 +143,7 @@ class Manifest(_Record):
         if len(self.golden.probabilities) != self.outputs:
             raise ValueError(f"the golden answer must have {self.outputs} probabilities")
         if (self.precision == "int8") != bool(self.rounding):
-            raise ValueError("an int8 graph, and no other, says how far it was rounded")
+            raise ValueError("an int8 graph, and no other, states its quantization error")
         return self
 
     @property

@@ -223,7 +223,7 @@ def _headline(evaluation: Evaluation | None, test_data: str | None) -> str:
     measured_on = f"{len(evaluation.labels):,} texts" if test_data is None else escape(test_data)
     return (
         f'<dl class="numbers">\n{numbers}\n</dl>\n'
-        f'<p class="muted">Measured on {measured_on}, which training never saw. '
+        f'<p class="muted">Measured on {measured_on}, which was held out of training. '
         f"Macro F1 {evaluation.macro_f1:.4f}, Brier score {evaluation.brier:.4f}.</p>"
     )
 

@@ -1,4 +1,4 @@
-"""What rounding to 8 bits costs: how far the answers move, and how many of them stay right."""
+"""The quantization error: how far 8 bits move the answers, and how many of them stay right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.export.parity import Answers, Ids, Predict, Reviews, answers_in_batches
-from sentiment_conv1d.model.artifact import Metrics, Rounding
+from sentiment_conv1d.model.artifact import Metrics, QuantizationCheck
 from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.evaluation import Evaluation
@@ -21,7 +21,7 @@ MAX_ACCURACY_LOSS = 0.001
 MAX_DIFFERENCE = 0.1
 
 
-class RoundingError(SentimentError):
+class QuantizationError(SentimentError):
     """The int8 graph is too far from the float32 graph; no artifact is written."""
 
 
@@ -45,48 +45,50 @@ class Graphs:
         return answers_in_batches(self.float32, rows, self.shape), answers_in_batches(self.int8, rows, self.shape)
 
 
-def measure_difference(graphs: Graphs, reviews: Reviews) -> Rounding:
-    """Without labels. Raises `RoundingError` where a probability moves by more than `MAX_DIFFERENCE`."""
-    rounding = _rounding(reviews, *graphs.answers(reviews.rows))
-    if rounding.largest_difference > MAX_DIFFERENCE:
-        raise RoundingError(
-            f"{reviews.source}: 8 bits move a probability by {rounding.largest_difference:.3f}, "
-            f"more than {MAX_DIFFERENCE}"
+def measure_difference(graphs: Graphs, reviews: Reviews) -> QuantizationCheck:
+    """Compare the graphs on reviews without labels.
+
+    Raises `QuantizationError` if a probability moves by more than `MAX_DIFFERENCE`.
+    """
+    check = _check(reviews, *graphs.answers(reviews.rows))
+    if check.largest_difference > MAX_DIFFERENCE:
+        raise QuantizationError(
+            f"{reviews.source}: 8 bits move a probability by {check.largest_difference:.3f}, more than {MAX_DIFFERENCE}"
         )
-    return rounding
+    return check
 
 
 def measure_accuracy(
     graphs: Graphs, reviews: LabelledReviews, label_names: tuple[str, ...]
-) -> tuple[Rounding, Metrics]:
-    """With labels: the difference, and all metrics of the int8 graph.
+) -> tuple[QuantizationCheck, Metrics]:
+    """Compare the graphs on reviews with labels, and measure the int8 graph.
 
-    Raises `RoundingError` where its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
+    Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
     """
     answers = graphs.answers(reviews.rows)
     float32, int8 = (Evaluation(label_names, reviews.labels, each) for each in answers)
-    rounding = _rounding(reviews, *answers, accuracy=int8.accuracy, float32_accuracy=float32.accuracy)
+    check = _check(reviews, *answers, accuracy=int8.accuracy, float32_accuracy=float32.accuracy)
     lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(int8.predicted == reviews.labels))
     if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
-        raise RoundingError(
+        raise QuantizationError(
             f"{reviews.source}: accuracy {int8.accuracy:.4f} in 8 bits, {float32.accuracy:.4f} in float32, "
             f"which is a loss of more than {MAX_ACCURACY_LOSS}"
         )
-    return rounding, Metrics(measured_on=reviews.source, examples=len(reviews.rows), values=int8.values())
+    return check, Metrics(measured_on=reviews.source, examples=len(reviews.rows), values=int8.values())
 
 
-def _rounding(
+def _check(
     reviews: Reviews,
     float32: Answers,
     int8: Answers,
     accuracy: float | None = None,
     float32_accuracy: float | None = None,
-) -> Rounding:
+) -> QuantizationCheck:
     difference = np.abs(float32.astype(np.float64) - int8)
     if not np.isfinite(difference).all():
-        raise RoundingError(f"{reviews.source}: the int8 graph answers with NaN or infinity")
+        raise QuantizationError(f"{reviews.source}: the int8 graph answers with NaN or infinity")
     changed = decide_all(float32) != decide_all(int8)
-    return Rounding(
+    return QuantizationCheck(
         inputs=reviews.source,
         examples=len(reviews.rows),
         largest_difference=float(difference.max()),
