@@ -12,7 +12,7 @@ import pytest
 from tests.processes import PATIENCE, PROJECT
 
 LIGHT = {"errors", "configuration", "tokenizer", "input_shape", "decision", "layers", "tables", "artifact"}
-TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib"}
+TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "jinja2"}
 PROTOS = "service.grpc.protos."
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}
 CLIENTS = {"grpc", "grpc_health", "grpc_reflection", "prometheus_client"}
