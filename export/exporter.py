@@ -1,4 +1,4 @@
-"""The way from a trained model to a published artifact."""
+"""Export a trained model: write the graphs, compare them, and publish the artifact."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ROUNDING = 1e-4
 
 @dataclass(frozen=True)
 class Trained:
-    """A Keras model with what makes it a classifier of texts."""
+    """A Keras model with its tokenizer and its labels."""
 
     model: keras.Model
     tokenizer: Tokenizer

@@ -1,4 +1,4 @@
-"""The proof that the exported graph answers as Keras does, and the same in every way of serving it."""
+"""The proof that the exported graph answers as Keras does, alone and in batches, with full padding and with little."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def generated(shape: InputShape, seed: int = 0, count: int = 256) -> Reviews:
 
 
 def session(graph: bytes) -> Predict:
-    """A graph in ONNX Runtime as a function of ids. Both raise `ParityError` where the runtime cannot."""
+    """A graph in ONNX Runtime as a function of ids.
+
+    Opening it and calling the function raise `ParityError` if ONNX Runtime fails.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     try:
@@ -75,7 +78,7 @@ def compare(
     reviews: Sequence[Reviews],
     shape: InputShape,
 ) -> list[ParityCheck]:
-    """Every comparison there is to make, for each set of reviews.
+    """Compare the served graph and Keras' own ONNX graph with Keras, on each set of reviews.
 
     Raises `ParityError` at the first one that is off by more than `TOLERANCE` or changes a label.
     """

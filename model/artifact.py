@@ -95,12 +95,12 @@ class QuantizationCheck(_Record):
     largest_difference: float = Field(ge=0)
     mean_difference: float = Field(ge=0)
     changed_labels: int = Field(ge=0)
-    accuracy: float | None = Field(description="Of the int8 graph; null where the labels are not known.")
+    accuracy: float | None = Field(description="Of the int8 graph; null if the labels are not known.")
     float32_accuracy: float | None
 
 
 class Manifest(_Record):
-    """`manifest.json`. A field of format version 1 that came later is not written where it says what was always so."""
+    """`manifest.json`. Fields added later to format version 1 are left out if they have their default value."""
 
     format_version: Literal[1] = 1
     name: Name
@@ -110,7 +110,7 @@ class Manifest(_Record):
     activation: Literal["sigmoid", "softmax"]
     max_tokens: int = Field(ge=1)
     vocabulary_size: int = Field(ge=1, description="Ids run from 0 to one below this number.")
-    convolution_widths: tuple[int, ...] = Field(description="Empty where the graph is not of the Conv1D family.")
+    convolution_widths: tuple[int, ...] = Field(description="Empty if the graph is not of the Conv1D family.")
     leading_padding: int | None = Field(
         ge=0,
         description="Pad ids in front of a short review that stand for padding up to max_tokens; "

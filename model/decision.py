@@ -18,7 +18,9 @@ def decide(output: npt.NDArray[np.floating[Any]]) -> int:
     several labels with the same probability it is the first.
     """
     # A float of Python is compared in a third of the time that a NumPy scalar takes.
-    return int(output.item() >= THRESHOLD) if len(output) == 1 else int(output.argmax())
+    if len(output) == 1:
+        return 1 if output.item() >= THRESHOLD else 0
+    return int(output.argmax())
 
 
 def decide_all(outputs: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What a trained classifier is worth: its probabilities held against the truth."""
+"""The quality of a trained classifier: its probabilities compared with the true labels."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _SUM_TOLERANCE = 1e-4
 
 
 class EvaluationError(SentimentError):
-    """Answers and truth that do not fit together, or answers that are no probabilities."""
+    """Outputs and labels that do not match, or outputs that are not probabilities."""
 
 
 class LabelScores(NamedTuple):
-    """How one label fares; None where a score is a division by nothing."""
+    """The scores of one label; None if a score would divide by zero."""
 
     label: str
     precision: float | None  # right answers among those that say this label
@@ -53,12 +53,12 @@ class Calibration(NamedTuple):
 
     edges: npt.NDArray[np.float64]  # [bins + 1]; a bin excludes its lower edge and includes its upper one
     counts: npt.NDArray[np.int64]
-    confidence: npt.NDArray[np.float64]  # mean in the bin, 0 where it is empty
-    accuracy: npt.NDArray[np.float64]  # share of right answers in the bin, 0 where it is empty
+    confidence: npt.NDArray[np.float64]  # mean in the bin, 0 if it is empty
+    accuracy: npt.NDArray[np.float64]  # share of right answers in the bin, 0 if it is empty
 
 
 def label_probabilities(output: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """What the network answers, [n, 1] or [n, labels], as one column a label: float64 [n, labels].
+    """The output of the network, [n, 1] or [n, labels], with one column for each label: float64 [n, labels].
 
     A sigmoid's one column p is the probability of label 1 and becomes [1 - p, p].
     Raises `EvaluationError` on any other shape.
@@ -193,7 +193,7 @@ class Evaluation:
         )
 
     def values(self) -> dict[str, float]:
-        """The numbers by name, for a manifest or a file; `roc_auc` is left out where it is undefined."""
+        """The numbers by name, for a manifest or a file; `roc_auc` is left out if it is undefined."""
         values = {
             "accuracy": self.accuracy,
             "log_loss": self.log_loss,

@@ -47,7 +47,7 @@ BATCHES_PER_POINT = 50
 
 
 class TrainingError(SentimentError):
-    """A training that cannot start with these labels, or that went astray."""
+    """A training that cannot start with these labels, or whose loss is no longer finite."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, 
 def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: bool, progress: bool) -> Evaluation | None:
     """Train, measure and write the run folder `out`, which appears only when it is complete.
 
-    Returns the evaluation on the test texts, None where there are none. Raises `RunError` where the folder cannot be
-    written, and `TrainingError`.
+    Returns the evaluation on the test texts, None if there are none. Raises `RunError` if the folder cannot be written,
+    and `TrainingError`.
     """
     configuration = _with_labels(configuration, work.label_names)
     with staging(out, overwrite) as folder:

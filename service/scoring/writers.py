@@ -57,7 +57,7 @@ class JsonlWriter(Writer):
 
 
 class CsvWriter(Writer):
-    """A header row even where there are no others; fields are quoted where they must be."""
+    """A header row even if there are no others; fields are quoted if necessary."""
 
     def __init__(self, file: BinaryIO, table: Table, labels: Sequence[str]) -> None:
         self._records = csv.writer(_Records(file))

@@ -49,15 +49,15 @@ class Network:
         return bank.width, number
 
 
-class _Stranger(Exception):
-    """Something that `export.folded` does not write."""
+class _Unsupported(Exception):
+    """The graph has something that `export.folded` does not write."""
 
 
 def read_network(graph: bytes) -> Network | None:
     """The network of a `model.onnx`, or None for a graph that is no folded network of float32."""
     try:
         return _Reader(onnx.Model.FromString(graph).graph).network()
-    except (_Stranger, DecodeError):
+    except (_Unsupported, DecodeError):
         return None
 
 
@@ -71,7 +71,7 @@ class _Reader:
     def network(self) -> Network:
         value, activations = self._activations("probabilities")
         if not activations or activations[-1] not in _FINAL:
-            raise _Stranger
+            raise _Unsupported
         final, activations = activations[-1], activations[:-1]
         head: list[Dense] = []
         while self._operator(value) == "Gemm":
@@ -79,10 +79,10 @@ class _Reader:
             head.insert(0, dense)
             value, activations = self._activations(value)
         if not head or head[-1].activations:
-            raise _Stranger
+            raise _Unsupported
         if self._operator(value) == "Concat":
             if activations:
-                raise _Stranger
+                raise _Unsupported
             banks = [self._bank(*self._activations(each)) for each in self._nodes[value].input]
         else:
             banks = [self._bank(value, activations)]
@@ -99,21 +99,21 @@ class _Reader:
     def _dense(self, value: str, activations: tuple[str, ...]) -> tuple[str, Dense]:
         node = self._nodes[value]
         if node.attribute or not set(activations) <= set(ACTIVATIONS):
-            raise _Stranger
+            raise _Unsupported
         kernel = self._constant(node.input[1])
         bias = self._constant(node.input[2]) if len(node.input) > 2 else np.zeros(kernel.shape[1], np.float32)
         return node.input[0], Dense(kernel, bias, activations)
 
     def _bank(self, value: str, activations: tuple[str, ...]) -> Bank:
         if not set(activations) <= set(ACTIVATIONS):
-            raise _Stranger
+            raise _Unsupported
         for operator in ("ReduceMax", "MaxPool"):
             if self._operator(value) != operator:
-                raise _Stranger
+                raise _Unsupported
             value = self._nodes[value].input[0]
         tables = dict(self._taps(value))
         if sorted(tables) != list(range(len(tables))):
-            raise _Stranger
+            raise _Unsupported
         kernels, biases = zip(*(self._table(tables[tap]) for tap in range(len(tables))), strict=True)
         return Bank(np.stack(kernels), np.sum(biases, axis=0), activations)
 
@@ -123,14 +123,14 @@ class _Reader:
         if node is not None and node.op_type == "Add":
             return [tap for each in node.input for tap in self._taps(each)]
         if node is None or node.op_type != "Gather":
-            raise _Stranger
+            raise _Unsupported
         table, ids = node.input
         start = 0
         if self._operator(ids) == "Slice":
             ids, start_name, *_ = self._nodes[ids].input
             start = int.from_bytes(self._bytes(start_name, _INT64), "little")
         if ids != "tokens":
-            raise _Stranger
+            raise _Unsupported
         return [(start, table)]
 
     def _table(self, value: str) -> tuple[Weights, Weights]:
@@ -140,10 +140,10 @@ class _Reader:
             value, name = self._nodes[value].input
             bias = self._constant(name)
         if self._operator(value) != "MatMul":
-            raise _Stranger
+            raise _Unsupported
         embedding, name = self._nodes[value].input
         if embedding != "embedding":
-            raise _Stranger
+            raise _Unsupported
         kernel = self._constant(name)[0]
         return kernel, np.zeros(kernel.shape[1], np.float32) if bias is None else bias
 
@@ -157,5 +157,5 @@ class _Reader:
     def _bytes(self, name: str, data_type: int) -> bytes:
         tensor = self._tensors.get(name)
         if tensor is None or tensor.data_type != data_type or not tensor.raw_data:
-            raise _Stranger
+            raise _Unsupported
         return tensor.raw_data
