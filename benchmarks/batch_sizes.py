@@ -29,7 +29,7 @@ def main() -> None:
 
     artifact = read_artifact(ARTIFACT)
     manifest = artifact.manifest
-    engine = Engine(artifact.graph, provider=options.execution_provider, device=options.device)
+    engine = Engine(artifact.graph, artifact.input_shape, provider=options.execution_provider, device=options.device)
     sizes = [2**power for power in range(options.max_rows.bit_length()) if 2**power <= options.max_rows]
     random = np.random.default_rng(0)
     runs: dict[tuple[int, int], list[float]] = {}

@@ -23,8 +23,6 @@ from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import BaseModel
 
-from sentiment_conv1d.model.tokenizer import PADDING_ID
-
 ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
 MAX_TOKENS = 400
 
@@ -74,7 +72,7 @@ class Naive:
     def predict(self, text: str) -> float:
         """The probability of `positive`."""
         ids = self._tokenizer.encode(text).ids
-        tokens = np.full((1, MAX_TOKENS), PADDING_ID, np.int32)
+        tokens = np.zeros((1, MAX_TOKENS), np.int32)  # id 0 pads
         tokens[0, MAX_TOKENS - len(ids) :] = ids
         return float(self._session.run(["probabilities"], {"tokens": tokens})[0][0, 0])
 

@@ -16,7 +16,7 @@ from sentiment_conv1d.model.quiet import quiet_tensorflow
 if TYPE_CHECKING:
     from sentiment_conv1d.export.exporter import Exported, Trained
     from sentiment_conv1d.export.parity import Ids, Reviews
-    from sentiment_conv1d.export.rounding import LabelledReviews
+    from sentiment_conv1d.export.quantization_error import LabelledReviews
     from sentiment_conv1d.model.artifact import Manifest
 
 #: Real reviews that parity is proven on; more would only repeat it.
@@ -97,7 +97,7 @@ def _trained(options: argparse.Namespace) -> Trained:
 
 
 def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
-    from sentiment_conv1d.export.rounding import LabelledReviews
+    from sentiment_conv1d.export.quantization_error import LabelledReviews
     from sentiment_conv1d.model.data import load_examples
 
     examples = load_examples(
@@ -124,19 +124,19 @@ def _print_result(exported: Exported) -> None:
     print(f"{'inputs':{width}}  {'against':19}  {'number':>6}  largest difference")
     for check in manifest.parity:
         print(f"{check.inputs:{width}}  {check.against:19}  {check.examples:6}  {check.largest_difference:.1e}")
-    print("no label changed" if manifest.precision == "float32" else "no label changed but by rounding")
+    print("no label changed" if manifest.precision == "float32" else "no label changed except by quantization")
     if exported.unfolded:
         print(f"served as Keras wrote it, every review padded to {manifest.max_tokens} ids: {exported.unfolded}")
     elif manifest.precision == "float32":
         print(f"folded: convolutions of width {', '.join(map(str, manifest.convolution_widths))} are table look-ups")
     else:
-        _print_rounding(manifest)
+        _print_quantization_error(manifest)
     for name, file in manifest.files.items():
         print(f"{name}: {file.bytes:,} bytes")
     print(f"wrote {artifact.path}")
 
 
-def _print_rounding(manifest: Manifest) -> None:
+def _print_quantization_error(manifest: Manifest) -> None:
     print(f"int8: convolutions of width {', '.join(map(str, manifest.convolution_widths))} are of 8-bit integers")
     width = max(len(each.inputs) for each in manifest.rounding)
     print(f"{'inputs':{width}}  {'number':>6}  largest  mean     labels changed  accuracy  in float32")

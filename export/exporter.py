@@ -1,9 +1,9 @@
-"""The way from a trained model to a published artifact."""
+"""Export a trained model: write the graphs, compare them, and publish the artifact."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +19,14 @@ from pydantic import ValidationError
 from sentiment_conv1d.export.family import Family, recognise
 from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.export.parity import Answers, Ids, Reviews, compare, compare_forms, generated, session
+from sentiment_conv1d.export.quantization_error import Graphs, LabelledReviews, measure_accuracy, measure_difference
 from sentiment_conv1d.export.quantized import quantized_graph
 from sentiment_conv1d.export.reference import ExportError, reference_graph
-from sentiment_conv1d.export.rounding import Graphs, LabelledReviews, measure_accuracy, measure_difference
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.padding import pad, padded_length
+from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import first_fault, read_run
-from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
 #: Whoever loads the artifact must get the answer to this text that the manifest states before serving anything.
 GOLDEN_TEXT = (
@@ -34,19 +34,29 @@ GOLDEN_TEXT = (
     "and I'd gladly watch it again!"
 )
 
-#: A probability may leave [0, 1], or a row its sum of 1, by no more than rounding does.
+#: How far float32 may take a probability out of [0, 1], or the sum of a row away from 1.
 _ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A Keras model with what makes it a classifier of texts."""
+    """A Keras model with its tokenizer and its labels."""
 
     model: keras.Model
     tokenizer: Tokenizer
     labels: tuple[str, ...]
     configuration: Configuration | None = None
     metrics: Metrics | None = None
+
+    @property
+    def input_shape(self) -> InputShape:
+        """The ids that Keras' network reads: padded in full."""
+        return InputShape.of(self.tokenizer)
+
+    @property
+    def golden_ids(self) -> Ids:
+        """The ids of `GOLDEN_TEXT`."""
+        return self.tokenizer.encode(GOLDEN_TEXT).ids
 
     def predict(self, tokens: Ids) -> Answers:
         """Keras' own answers: int32 [batch, max_tokens] -> float32 [batch, outputs]."""
@@ -77,7 +87,7 @@ def from_keras_file(path: Path, tokenizer_file: Path, labels: tuple[str, ...]) -
         if not file.is_file():
             raise ExportError(f"{file}: there is no such file")
     try:
-        tokenizer = Tokenizer.from_json(tokenizer_file.read_bytes())
+        tokenizer = read_tokenizer(tokenizer_file.read_bytes())
     except TokenizerError as error:
         raise ExportError(f"{tokenizer_file}: {error}") from error
     return Trained(_load(path), tokenizer, labels)
@@ -95,36 +105,32 @@ def export(
     """Write the graphs, prove that they answer as Keras does, and publish the next version of the artifact.
 
     With `quantize` it is the int8 form of the proven graph that is published, if it is close enough: see
-    `export.rounding`. Its accuracy is measured on `labelled`.
+    `export.quantization_error`. Its accuracy is measured on `labelled`.
 
-    Raises `ExportError` for a model that is no classifier over the tokenizer's ids or has no int8 form, `ParityError`
-    where an answer differs, `RoundingError` where 8 bits are too few, `ArtifactError` where the repository cannot be
+    Raises `ExportError` if the model is not a classifier over the tokenizer's ids or has no int8 form, `ParityError` if
+    an answer differs, `QuantizationError` if 8 bits cost too much, and `ArtifactError` if the repository cannot be
     written to. None of them leaves anything behind.
     """
-    tokenizer = trained.tokenizer
-    max_tokens = tokenizer.max_tokens
-    made_up = generated(tokenizer.vocabulary_size, max_tokens)
+    made_up = generated(trained.input_shape)
     activation = _checked_activation(trained, made_up)
     family, unfolded = recognise(trained.model)
     if quantize and family is None:
         raise ExportError(f"only a model of the Conv1D family has an int8 form: {unfolded}")
 
-    reference = reference_graph(trained.model, max_tokens).SerializeToString()
+    reference = reference_graph(trained.model, trained.input_shape.max_tokens).SerializeToString()
     graph = reference if family is None else folded_graph(family).SerializeToString()
     widths = () if family is None else tuple(bank.width for bank in family.banks)
-    leading_padding = max(widths) if widths else None
+    shape = replace(trained.input_shape, leading_padding=max(widths) if widths else None)
 
-    checks = compare(
-        trained.predict, session(reference), session(graph), [*reviews, made_up], max_tokens, leading_padding
-    )
+    checks = compare(trained.predict, session(reference), session(graph), [*reviews, made_up], shape)
     fields: dict[str, Any] = {
         "metrics": trained.metrics,
         "parity": tuple(checks),
-        "golden": _golden(trained.predict(pad([tokenizer.encode(GOLDEN_TEXT).ids], max_tokens))),
+        "golden": _golden(trained.predict(trained.input_shape.pad([trained.golden_ids]))),
     }
     if quantize:
         assert family is not None
-        graph, fields = _quantized(trained, family, graph, checks, reviews, made_up, labelled)
+        graph, fields = _quantized(trained, family, shape, graph, checks, [*reviews, made_up], labelled)
     artifact = publish(
         repository,
         {
@@ -132,16 +138,16 @@ def export(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "labels": trained.labels,
             "activation": activation,
-            "max_tokens": max_tokens,
-            "vocabulary_size": tokenizer.vocabulary_size,
+            "max_tokens": shape.max_tokens,
+            "vocabulary_size": shape.vocabulary_size,
             "convolution_widths": widths,
-            "leading_padding": leading_padding,
+            "leading_padding": shape.leading_padding,
             "configuration": trained.configuration,
             "libraries": _libraries(),
             **fields,
         },
         graph,
-        tokenizer,
+        trained.tokenizer,
     )
     return Exported(artifact, unfolded)
 
@@ -149,31 +155,31 @@ def export(
 def _quantized(
     trained: Trained,
     family: Family,
+    shape: InputShape,
     float32: bytes,
     checks: Sequence[ParityCheck],
     reviews: Sequence[Reviews],
-    made_up: Reviews,
     labelled: LabelledReviews | None,
 ) -> tuple[bytes, dict[str, Any]]:
-    """The int8 graph with what the manifest says of it; `float32` is the graph that `checks` have proven."""
-    tokenizer = trained.tokenizer
-    max_tokens, leading_padding = tokenizer.max_tokens, max(bank.width for bank in family.banks)
+    """The int8 graph, and the fields of its manifest.
+
+    `float32` is the graph that passed `checks`; the last of `reviews` are the generated ids.
+    """
     graph = quantized_graph(family).SerializeToString()
     int8 = session(graph)
-    forms = compare_forms(int8, [*reviews, made_up], max_tokens, leading_padding)
-    graphs = Graphs(session(float32), int8, max_tokens, leading_padding)
-    rounding = [measure_difference(graphs, made_up)]
+    forms = compare_forms(int8, reviews, shape)
+    graphs = Graphs(session(float32), int8, shape)
+    errors = [measure_difference(graphs, reviews[-1])]
     metrics = None
     if labelled is not None:
         measured, metrics = measure_accuracy(graphs, labelled, trained.labels)
-        rounding.append(measured)
-    golden = tokenizer.encode(GOLDEN_TEXT).ids
+        errors.append(measured)
     return graph, {
         "precision": "int8",
         "metrics": metrics,
         "parity": (*checks, *forms),
-        "rounding": tuple(rounding),
-        "golden": _golden(int8(pad([golden], padded_length(len(golden), max_tokens, leading_padding)))),
+        "rounding": tuple(errors),
+        "golden": _golden(int8(shape.pad([trained.golden_ids]))),
     }
 
 
@@ -202,7 +208,7 @@ def _checked_activation(trained: Trained, made_up: Reviews) -> str:
             f"the model must take ids [batch, {trained.tokenizer.max_tokens}] as the tokenizer makes them, not {shape}"
         )
     try:
-        answers = trained.predict(pad(made_up.rows, trained.tokenizer.max_tokens))
+        answers = trained.predict(trained.input_shape.pad(made_up.rows))
     except Exception as error:
         raise ExportError(
             f"the model does not take all {trained.tokenizer.vocabulary_size} ids of the tokenizer: {error}"

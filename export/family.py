@@ -1,7 +1,7 @@
 """The Conv1D family: Embedding -> Conv1D, one or several in parallel -> global max pooling -> dense layers.
 
-Only such a model can be folded. It is recognised by its layers and how they are connected, not by who built it. A
-subclass of a layer may compute anything, so it is none of them.
+Only such a model can be folded. It is recognised by its layers and how they are connected, however it was built. A
+subclass of a layer may compute anything, so it is not accepted.
 """
 
 from __future__ import annotations
@@ -12,46 +12,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
-Weights = npt.NDArray[np.float32]
-
-#: Keras activations with the ONNX operator that computes the same.
-ACTIVATIONS: dict[str, str] = {
-    "linear": "Identity",
-    "relu": "Relu",
-    "sigmoid": "Sigmoid",
-    "softmax": "Softmax",
-    "softplus": "Softplus",
-    "softsign": "Softsign",
-    "tanh": "Tanh",
-}
-
-#: Those that never fall, so that they may be computed once on the maximum instead of at every position.
-_MONOTONE = frozenset(ACTIVATIONS) - {"softmax"}
-
-
-@dataclass(frozen=True)
-class Bank:
-    """Filters of one width."""
-
-    kernel: Weights  # [width, embedding, filters]
-    bias: Weights | None  # [filters]
-    activations: tuple[str, ...]  # after the bias, in order
-
-    @property
-    def width(self) -> int:
-        """Words under a filter."""
-        return int(self.kernel.shape[0])
-
-
-@dataclass(frozen=True)
-class Dense:
-    """One dense layer."""
-
-    kernel: Weights  # [inputs, units]
-    bias: Weights | None  # [units]
-    activations: tuple[str, ...]
+from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Bank, Dense, Weights
 
 
 @dataclass(frozen=True)
@@ -64,38 +26,38 @@ class Family:
     head: tuple[Dense, ...]
 
 
-class _Stranger(Exception):
-    """Something the family does not have; the message says what."""
+class _Unsupported(Exception):
+    """The model is not of the family; the message says why."""
 
 
 def recognise(model: keras.Model) -> tuple[Family | None, str]:
     """The model as a `Family`, or None and why it is not one."""
     try:
         return _recognise(model), ""
-    except _Stranger as stranger:
-        return None, str(stranger)
+    except _Unsupported as unsupported:
+        return None, str(unsupported)
 
 
 def _recognise(model: keras.Model) -> Family:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise _Stranger("it has several inputs or outputs")
+        raise _Unsupported("it has several inputs or outputs")
     head, tensor = _head(model.outputs[0])
     layer, inputs = _producer(tensor)
     if type(layer) is keras.layers.Concatenate:
         if layer.axis not in (-1, 1):
-            raise _Stranger(f"layer {layer.name} concatenates along axis {layer.axis}")
+            raise _Unsupported(f"layer {layer.name} concatenates along axis {layer.axis}")
         branches = [_bank(branch) for branch in inputs]
     else:
         branches = [_bank(tensor)]
     sources = {id(source): source for _, source, _ in branches}
     if len(sources) != 1:
         names = sorted(layer.name for layer in sources.values())
-        raise _Stranger(f"its convolutions read different embeddings: {', '.join(names)}")
+        raise _Unsupported(f"its convolutions read different embeddings: {', '.join(names)}")
     embedding, tokens = branches[0][1:]
     if any(branch[2] is not tokens for branch in branches) or tokens is not model.inputs[0]:
-        raise _Stranger(f"layer {embedding.name} does not read the model's input everywhere")
+        raise _Unsupported(f"layer {embedding.name} does not read the model's input everywhere")
     if len(tokens.shape) != 2 or tokens.shape[1] is None:
-        raise _Stranger(f"its input has shape {tokens.shape}, not [batch, time] with a fixed time")
+        raise _Unsupported(f"its input has shape {tokens.shape}, not [batch, time] with a fixed time")
     return Family(
         max_tokens=int(tokens.shape[1]),
         embedding=_array(embedding.embeddings),
@@ -114,9 +76,9 @@ def _head(tensor: Any) -> tuple[list[Dense], Any]:
         layers.insert(0, Dense(_array(layer.kernel), _bias(layer), (*_activation(layer), *activations)))
         tensor = inputs[0]
     if not layers:
-        raise _Stranger(f"layer {layer.name} stands where a dense layer should")
+        raise _Unsupported(f"layer {layer.name} stands where a dense layer should")
     if activations:
-        raise _Stranger("an activation stands between the pooling and the dense layers")
+        raise _Unsupported("an activation stands between the pooling and the dense layers")
     return layers, tensor_before
 
 
@@ -124,24 +86,24 @@ def _bank(tensor: Any) -> tuple[Bank, Any, Any]:
     """A pooled convolution: its filters, its embedding layer and the tensor of ids that reads."""
     layer, inputs = _producer(tensor)
     if type(layer) is not keras.layers.GlobalMaxPooling1D:
-        raise _Stranger(f"layer {layer.name} stands where a global max pooling should")
+        raise _Unsupported(f"layer {layer.name} stands where a global max pooling should")
     if layer.data_format != "channels_last" or layer.keepdims:
-        raise _Stranger(f"layer {layer.name} keeps its dimensions or pools along the channels")
+        raise _Unsupported(f"layer {layer.name} keeps its dimensions or pools along the channels")
     activations, convolution, inputs, _ = _after_activations(inputs[0])
     if type(convolution) is not keras.layers.Conv1D:
-        raise _Stranger(f"layer {convolution.name} stands where a convolution should")
+        raise _Unsupported(f"layer {convolution.name} stands where a convolution should")
     plain = {"padding": "valid", "strides": (1,), "dilation_rate": (1,), "groups": 1, "data_format": "channels_last"}
     for name, value in plain.items():
         if getattr(convolution, name) != value:
-            raise _Stranger(f"layer {convolution.name} has {name} {getattr(convolution, name)}")
+            raise _Unsupported(f"layer {convolution.name} has {name} {getattr(convolution, name)}")
     activations = (*_activation(convolution), *activations)
-    if not set(activations) <= _MONOTONE:
-        raise _Stranger(f"layer {convolution.name} has an activation that pooling does not commute with")
+    if not set(activations) <= set(ACTIVATIONS):
+        raise _Unsupported(f"layer {convolution.name} has an activation that pooling does not commute with")
     embedding, inputs = _producer(_skip_dropout(inputs[0]))
     if type(embedding) is not keras.layers.Embedding:
-        raise _Stranger(f"layer {embedding.name} stands where an embedding should")
+        raise _Unsupported(f"layer {embedding.name} stands where an embedding should")
     if embedding.mask_zero:
-        raise _Stranger(f"layer {embedding.name} masks its padding")
+        raise _Unsupported(f"layer {embedding.name} masks its padding")
     return Bank(_array(convolution.kernel), _bias(convolution), activations), embedding, inputs[0]
 
 
@@ -152,9 +114,9 @@ def _after_activations(tensor: Any) -> tuple[tuple[str, ...], Any, list[Any], An
         tensor = _skip_dropout(tensor)
         layer, inputs = _producer(tensor)
         if type(layer) is keras.layers.ReLU and _is_plain(layer):
-            activations.insert(0, "relu")
+            activations.insert(0, "Relu")
         elif type(layer) is keras.layers.Softmax and layer.axis in (-1, 1):
-            activations.insert(0, "softmax")
+            activations.insert(0, SOFTMAX)
         elif type(layer) is keras.layers.Activation:
             activations[:0] = _activation(layer)
         else:
@@ -186,13 +148,15 @@ def _producer(tensor: Any) -> tuple[Any, list[Any]]:
 def _activation(layer: Any) -> tuple[str, ...]:
     function: Callable[..., Any] = layer.activation
     name = getattr(function, "__name__", "")
-    if name not in ACTIVATIONS or function is not keras.activations.get(name):
-        raise _Stranger(f"layer {layer.name} has the activation {name or function!r}")
-    return () if name == "linear" else (name,)
+    operator = name.capitalize()  # the spellings of Keras and ONNX differ in nothing else
+    known = name == "linear" or operator in {*ACTIVATIONS, SOFTMAX}
+    if not known or function is not keras.activations.get(name):
+        raise _Unsupported(f"layer {layer.name} has the activation {name or function!r}")
+    return () if name == "linear" else (operator,)
 
 
-def _bias(layer: Any) -> Weights | None:
-    return _array(layer.bias) if layer.use_bias else None
+def _bias(layer: Any) -> Weights:
+    return _array(layer.bias) if layer.use_bias else np.zeros(layer.kernel.shape[-1], np.float32)
 
 
 def _array(variable: Any) -> Weights:

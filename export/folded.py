@@ -10,7 +10,7 @@ table, and a monotone activation commutes with the maximum, so it runs once on t
 as MatMul of the two constants, which ONNX Runtime computes when a session starts, so the file stays as small as the
 weights.
 
-Both dimensions of the input are free: see `model.padding.padded_length` for what a short review needs in front.
+Both dimensions of the input are free: see `model.input_shape` for what a short review needs in front.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from sentiment_conv1d.export.family import Bank, Family
+from sentiment_conv1d.export.family import Family
 from sentiment_conv1d.export.graph import Graph, bank_names
+from sentiment_conv1d.model.layers import Bank
 
 #: Positions of the feature map that are pooled in the first step.
 _WINDOW = 32
@@ -53,7 +54,7 @@ def _tap(graph: Graph, bank: Bank, name: str, tap: int) -> str:
     """
     kernel = graph.constant(f"{name}_kernel_{tap}", bank.kernel[tap][np.newaxis])
     table = graph.node("MatMul", ["embedding", kernel], f"{name}_table_{tap}")
-    if tap == 0 and bank.bias is not None:  # here it is added once for all texts, behind the pooling once for each
+    if tap == 0 and bank.bias.any():  # here it is added once for all texts, behind the pooling once for each
         table = graph.node("Add", [table, graph.constant(f"{name}_bias", bank.bias)], f"{name}_biased_table_{tap}")
     ids = "tokens"
     if bank.width > 1:

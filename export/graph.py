@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sentiment_conv1d.export.family import ACTIVATIONS, Bank, Dense
+from sentiment_conv1d.model.layers import SOFTMAX, Bank, Dense
 
 OPSET = 17
 
@@ -39,11 +39,11 @@ class Graph:
         return output
 
     def activations(self, activations: Sequence[str], value: str, name: str) -> str:
-        """Activations one after the other."""
+        """Activations, which are ONNX operators, one after the other."""
         for activation in activations:
-            attributes = {"axis": -1} if activation == "softmax" else {}
-            name = f"{name}_{activation}"
-            value = self.node(ACTIVATIONS[activation], [value], name, **attributes)
+            attributes = {"axis": -1} if activation == SOFTMAX else {}
+            name = f"{name}_{activation.lower()}"
+            value = self.node(activation, [value], name, **attributes)
         return value
 
     def classifier(self, pooled: list[str], head: Sequence[Dense]) -> onnx.ModelProto:
@@ -58,7 +58,7 @@ class Graph:
 
     def _dense(self, dense: Dense, value: str, name: str) -> str:
         inputs = [value, self.constant(f"{name}_kernel", dense.kernel)]
-        if dense.bias is not None:
+        if dense.bias.any():
             inputs.append(self.constant(f"{name}_bias", dense.bias))
         return self.activations(dense.activations, self.node("Gemm", inputs, name), name)
 

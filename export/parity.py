@@ -1,4 +1,4 @@
-"""The proof that the exported graph answers as Keras does, and the same in every way of serving it."""
+"""The proof that the exported graph answers as Keras does, alone and in batches, with full padding and with little."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy.typing as npt
 import onnxruntime
 
 from sentiment_conv1d.model.artifact import ParityCheck
+from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.padding import pad, padded_length
+from sentiment_conv1d.model.input_shape import InputShape
 
 TOLERANCE = 1e-5
 
-#: Rows of a batch, as the service has them.
-_SERVED_ROWS = 32
+#: The most rows that the service runs together on a CPU.
+_BATCH_ROWS = 32
 
 Ids = npt.NDArray[np.int32]
 Answers = npt.NDArray[np.float32]
@@ -35,8 +36,9 @@ class Reviews:
     rows: list[Ids]
 
 
-def generated(vocabulary_size: int, max_tokens: int, seed: int = 0, count: int = 256) -> Reviews:
+def generated(shape: InputShape, seed: int = 0, count: int = 256) -> Reviews:
     """Random ids of every length from one to full, the shortest and the longest among them, and the highest id."""
+    max_tokens, vocabulary_size = shape.max_tokens, shape.vocabulary_size
     random = np.random.default_rng(seed)
     edges = [1, 2, 3, 4, max_tokens - 4, max_tokens - 3, max_tokens - 2, max_tokens - 1, max_tokens]
     lengths = [length for length in edges if 1 <= length <= max_tokens]
@@ -47,7 +49,10 @@ def generated(vocabulary_size: int, max_tokens: int, seed: int = 0, count: int =
 
 
 def session(graph: bytes) -> Predict:
-    """A graph in ONNX Runtime as a function of ids. Both raise `ParityError` where the runtime cannot."""
+    """A graph in ONNX Runtime as a function of ids.
+
+    Opening it and calling the function raise `ParityError` if ONNX Runtime fails.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     try:
@@ -71,59 +76,59 @@ def compare(
     reference: Predict,
     served: Predict,
     reviews: Sequence[Reviews],
-    max_tokens: int,
-    leading_padding: int | None,
+    shape: InputShape,
 ) -> list[ParityCheck]:
-    """Every comparison there is to make, for each set of reviews.
+    """Compare the served graph and Keras' own ONNX graph with Keras, on each set of reviews.
 
     Raises `ParityError` at the first one that is off by more than `TOLERANCE` or changes a label.
     """
     checks = []
     for each in reviews:
-        padded = pad(each.rows, max_tokens)
+        padded = shape.pad(each.rows, shape.max_tokens)
         truth = _in_blocks(keras_predict, padded)
         checks += [
             _check("Keras' ONNX graph", each, "padded, batches", truth, _in_blocks(reference, padded)),
             _check("Keras", each, "padded, batches", truth, _in_blocks(served, padded)),
-            *_other_forms("Keras", each, truth, served, max_tokens, leading_padding),
+            *_other_forms("Keras", each, truth, served, shape),
         ]
     return checks
 
 
-def compare_forms(
-    served: Predict, reviews: Sequence[Reviews], max_tokens: int, leading_padding: int | None
-) -> list[ParityCheck]:
-    """A graph against itself: what it answers one by one and to short reviews, and what to padded ones in batches.
+def compare_forms(served: Predict, reviews: Sequence[Reviews], shape: InputShape) -> list[ParityCheck]:
+    """A graph against itself: one review at a time and with little padding, against batches with full padding.
 
     Raises `ParityError` as `compare` does.
     """
     checks = []
     for each in reviews:
-        truth = _in_blocks(served, pad(each.rows, max_tokens))
-        checks += _other_forms("itself", each, truth, served, max_tokens, leading_padding)
+        truth = _in_blocks(served, shape.pad(each.rows, shape.max_tokens))
+        checks += _other_forms("itself", each, truth, served, shape)
     return checks
 
 
-def answers_in_batches(served: Predict, rows: list[Ids], max_tokens: int, leading_padding: int | None) -> Answers:
-    """Batches as the service makes them: reviews of like length, padded to the longest of them."""
+def answers_in_batches(served: Predict, rows: list[Ids], shape: InputShape) -> Answers:
+    """Answers in batches of reviews of similar length, padded as little as the longest of them allows.
+
+    The service also groups by length. On a CPU it runs at most 1,024 positions at once, see
+    `service.inference.length_buckets`; here a batch always has `_BATCH_ROWS` rows, whatever their length.
+    """
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     answers: dict[int, Answers] = {}
-    for start in range(0, len(order), _SERVED_ROWS):
-        batch = order[start : start + _SERVED_ROWS]
-        time = padded_length(len(rows[batch[-1]]), max_tokens, leading_padding)
-        answers.update(zip(batch, served(pad([rows[number] for number in batch], time)), strict=True))
+    for start in range(0, len(order), _BATCH_ROWS):
+        batch = order[start : start + _BATCH_ROWS]
+        answers.update(zip(batch, served(shape.pad([rows[number] for number in batch])), strict=True))
     return np.stack([answers[number] for number in range(len(rows))])
 
 
 def _other_forms(
-    against: str, reviews: Reviews, truth: Answers, served: Predict, max_tokens: int, leading_padding: int | None
+    against: str, reviews: Reviews, truth: Answers, served: Predict, shape: InputShape
 ) -> list[ParityCheck]:
     rows = reviews.rows
-    single = pad(rows[:64], max_tokens)
+    single = shape.pad(rows[:64], shape.max_tokens)
     checks = [_check(against, reviews, "padded, one by one", truth[: len(single)], _in_blocks(served, single, 1))]
-    if leading_padding is not None:
-        one_by_one = _one_by_one(served, rows, max_tokens, leading_padding)
-        batches = answers_in_batches(served, rows, max_tokens, leading_padding)
+    if shape.leading_padding is not None:
+        one_by_one = np.concatenate([served(shape.pad([row])) for row in rows])
+        batches = answers_in_batches(served, rows, shape)
         checks += [
             _check(against, reviews, "short, one by one", truth, one_by_one),
             _check(against, reviews, "short, batches", truth, batches),
@@ -143,19 +148,11 @@ def _check(against: str, reviews: Reviews, form: str, truth: Answers, answers: A
             f"{inputs}: off by {difference.max():.2e} from {against}, more than {TOLERANCE:.0e} "
             f"(review {worst}: {answers[worst].tolist()} instead of {truth[worst].tolist()})"
         )
-    changed = np.flatnonzero(_labels(truth) != _labels(answers))
+    changed = np.flatnonzero(decide_all(truth) != decide_all(answers))
     if len(changed):
         raise ParityError(f"{inputs}: {len(changed)} labels differ from {against}, the first in review {changed[0]}")
     return ParityCheck(against=against, inputs=inputs, examples=len(truth), largest_difference=float(difference.max()))
 
 
-def _labels(answers: Answers) -> npt.NDArray[np.intp]:
-    return (answers[:, 0] >= 0.5).astype(np.intp) if answers.shape[1] == 1 else answers.argmax(axis=1)
-
-
 def _in_blocks(predict: Predict, tokens: Ids, size: int = 64) -> Answers:
     return np.concatenate([predict(tokens[start : start + size]) for start in range(0, len(tokens), size)])
-
-
-def _one_by_one(predict: Predict, rows: list[Ids], max_tokens: int, leading_padding: int) -> Answers:
-    return np.concatenate([predict(pad([row], padded_length(len(row), max_tokens, leading_padding))) for row in rows])

@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from sentiment_conv1d.export.family import Bank, Dense, Family, Weights
+from sentiment_conv1d.export.family import Family
 from sentiment_conv1d.export.graph import Graph, bank_names
+from sentiment_conv1d.model.layers import Bank, Dense, Weights
 
 #: Of the embedding: 1 to 255 around 128.
 LARGEST_EMBEDDING = 127
@@ -87,16 +88,16 @@ def quantized_graph(family: Family) -> onnx.ModelProto:
 
 
 def quantize_embedding(embedding: Weights) -> QuantizedEmbedding:
-    """An embedding [vocabulary, embedding] rounded to integers."""
+    """An embedding [vocabulary, embedding] as integers."""
     largest = float(np.abs(embedding).max())
     scale = np.float32(largest / LARGEST_EMBEDDING if largest else 1)
     return QuantizedEmbedding(np.round(embedding / np.float64(scale)), scale)
 
 
 def quantize_bank(bank: Bank, embedding: QuantizedEmbedding) -> QuantizedBank:
-    """Filters rounded to integers, with the steps that any text's maxima can be counted in."""
-    bias = np.zeros(bank.kernel.shape[2]) if bank.bias is None else bank.bias.astype(np.float64)
-    relu = bank.activations[:1] == ("relu",)
+    """Filters as integers, with the steps in which the maxima of any text are counted."""
+    bias = bank.bias.astype(np.float64)
+    relu = bank.activations[:1] == ("Relu",)
     largest = np.abs(bank.kernel).max(axis=(0, 1)) / LARGEST_WEIGHT
     # A kernel that is next to nothing beside its bias would make an integer of the bias that is too large.
     least = np.abs(bias) / (float(embedding.scale) * _LARGEST_BIAS)
@@ -131,7 +132,7 @@ def _aligned(family: Family) -> Family:
         filters = bank.kernel.shape[2]
         more = -filters % _FILTER_ALIGNMENT
         kernel = np.pad(bank.kernel, ((0, 0), (0, columns), (0, more)))
-        banks.append(replace(bank, kernel=kernel, bias=None if bank.bias is None else np.pad(bank.bias, (0, more))))
+        banks.append(replace(bank, kernel=kernel, bias=np.pad(bank.bias, (0, more))))
         rows.append(np.pad(first.kernel[start : start + filters], ((0, more), (0, 0))))
         start += filters
     return replace(

@@ -27,7 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from sentiment_conv1d.model.configuration import NAME_PATTERN, Configuration, Label, Name
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
 FORMAT_VERSION: Literal[1] = 1
 FILES = GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE = "model.onnx", "tokenizer.json", "manifest.json"
@@ -86,20 +87,20 @@ class ParityCheck(_Record):
     largest_difference: float = Field(ge=0)
 
 
-class Rounding(_Record):
-    """How far the answers of an int8 graph are from those of the float32 graph that it was rounded from."""
+class QuantizationCheck(_Record):
+    """How far the answers of an int8 graph are from those of the float32 graph that it was quantized from."""
 
     inputs: str
     examples: int = Field(ge=1)
     largest_difference: float = Field(ge=0)
     mean_difference: float = Field(ge=0)
     changed_labels: int = Field(ge=0)
-    accuracy: float | None = Field(description="Of the int8 graph; null where the labels are not known.")
+    accuracy: float | None = Field(description="Of the int8 graph; null if the labels are not known.")
     float32_accuracy: float | None
 
 
 class Manifest(_Record):
-    """`manifest.json`. A field of format version 1 that came later is not written where it says what was always so."""
+    """`manifest.json`. Fields added later to format version 1 are left out if they have their default value."""
 
     format_version: Literal[1] = 1
     name: Name
@@ -109,7 +110,7 @@ class Manifest(_Record):
     activation: Literal["sigmoid", "softmax"]
     max_tokens: int = Field(ge=1)
     vocabulary_size: int = Field(ge=1, description="Ids run from 0 to one below this number.")
-    convolution_widths: tuple[int, ...] = Field(description="Empty where the graph is not of the Conv1D family.")
+    convolution_widths: tuple[int, ...] = Field(description="Empty if the graph is not of the Conv1D family.")
     leading_padding: int | None = Field(
         ge=0,
         description="Pad ids in front of a short review that stand for padding up to max_tokens; "
@@ -123,7 +124,9 @@ class Manifest(_Record):
     parity: tuple[ParityCheck, ...] = Field(
         description="Of the float32 graph against Keras, and of an int8 graph against itself."
     )
-    rounding: tuple[Rounding, ...] = Field((), exclude_if=lambda value: not value, description="Of an int8 graph.")
+    rounding: tuple[QuantizationCheck, ...] = Field(
+        (), exclude_if=lambda value: not value, description="The quantization error of an int8 graph."
+    )
     golden: Golden
     libraries: dict[str, str]
     files: dict[str, File]
@@ -140,7 +143,7 @@ class Manifest(_Record):
         if len(self.golden.probabilities) != self.outputs:
             raise ValueError(f"the golden answer must have {self.outputs} probabilities")
         if (self.precision == "int8") != bool(self.rounding):
-            raise ValueError("an int8 graph, and no other, says how far it was rounded")
+            raise ValueError("an int8 graph, and no other, states its quantization error")
         return self
 
     @property
@@ -169,6 +172,11 @@ class Artifact:
         """The ONNX graph."""
         return self.contents[GRAPH_FILE]
 
+    @property
+    def input_shape(self) -> InputShape:
+        """The ids that the graph reads of a text."""
+        return InputShape.of(self.tokenizer, self.manifest.leading_padding)
+
 
 def read_artifact(path: Path) -> Artifact:
     """Read and verify the artifact in folder `path`. Raises `ArtifactError`, which names the file at fault."""
@@ -188,7 +196,7 @@ def verify(path: Path, contents: Mapping[str, bytes]) -> Artifact:
     for name, file in manifest.files.items():
         _check(path / name, contents[name], file)
     try:
-        tokenizer = Tokenizer.from_json(contents[TOKENIZER_FILE])
+        tokenizer = read_tokenizer(contents[TOKENIZER_FILE])
     except TokenizerError as error:
         raise ArtifactError(f"{path / TOKENIZER_FILE}: {error}") from error
     declared = (manifest.max_tokens, manifest.vocabulary_size)

@@ -1,4 +1,4 @@
-"""What a trained classifier is worth: its probabilities held against the truth."""
+"""The quality of a trained classifier: its probabilities compared with the true labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import auc, roc_curve
 
+from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.errors import SentimentError
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -25,11 +26,11 @@ _SUM_TOLERANCE = 1e-4
 
 
 class EvaluationError(SentimentError):
-    """Answers and truth that do not fit together, or answers that are no probabilities."""
+    """Outputs and labels that do not match, or outputs that are not probabilities."""
 
 
 class LabelScores(NamedTuple):
-    """How one label fares; None where a score is a division by nothing."""
+    """The scores of one label; None if a score would divide by zero."""
 
     label: str
     precision: float | None  # right answers among those that say this label
@@ -52,12 +53,12 @@ class Calibration(NamedTuple):
 
     edges: npt.NDArray[np.float64]  # [bins + 1]; a bin excludes its lower edge and includes its upper one
     counts: npt.NDArray[np.int64]
-    confidence: npt.NDArray[np.float64]  # mean in the bin, 0 where it is empty
-    accuracy: npt.NDArray[np.float64]  # share of right answers in the bin, 0 where it is empty
+    confidence: npt.NDArray[np.float64]  # mean in the bin, 0 if it is empty
+    accuracy: npt.NDArray[np.float64]  # share of right answers in the bin, 0 if it is empty
 
 
 def label_probabilities(output: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """What the network answers, [n, 1] or [n, labels], as one column a label: float64 [n, labels].
+    """The output of the network, [n, 1] or [n, labels], with one column for each label: float64 [n, labels].
 
     A sigmoid's one column p is the probability of label 1 and becomes [1 - p, p].
     Raises `EvaluationError` on any other shape.
@@ -68,29 +69,17 @@ def label_probabilities(output: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.hstack([1 - columns, columns]) if columns.shape[1] == 1 else columns
 
 
-def predicted_labels(probabilities: Floats) -> npt.NDArray[np.int64]:
-    """The label each row of [n, labels] speaks for: int64 [n]. Every measure in this module goes by this rule.
-
-    The most probable label, the first of several; of two labels, number 1 from a probability of 0.5 on, the half
-    included.
-    """
-    if probabilities.shape[1] == 2:
-        return (probabilities[:, 1] >= 0.5).astype(np.int64)
-    most_probable: npt.NDArray[np.int64] = np.argmax(probabilities, axis=1).astype(np.int64)
-    return most_probable
-
-
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A classifier's probabilities on examples whose label is known.
+    """The outputs of a classifier on examples whose label is known.
 
-    Raises `EvaluationError` if there is no example, shapes or labels do not fit together, or a row of probabilities
-    is none.
+    Raises `EvaluationError` if there is no example, if shapes or labels do not match, or if a row of the outputs does
+    not hold probabilities.
     """
 
     label_names: tuple[str, ...]
     labels: npt.NDArray[np.int64]  # [n], the truth
-    probabilities: Floats  # [n, labels], rows sum to 1
+    outputs: Floats  # [n, 1] of a sigmoid, or [n, labels] of a softmax
 
     def __post_init__(self) -> None:
         shape = (len(self.labels), len(self.label_names))
@@ -107,9 +96,14 @@ class Evaluation:
             raise EvaluationError("the classifier's answers are not probabilities that sum to 1")
 
     @cached_property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """The probability of each label: [n, labels], rows sum to 1."""
+        return label_probabilities(self.outputs)
+
+    @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
         """The predicted label of each example: [n]."""
-        return predicted_labels(self.probabilities)
+        return decide_all(self.outputs)
 
     @cached_property
     def confusion(self) -> npt.NDArray[np.int64]:
@@ -199,7 +193,7 @@ class Evaluation:
         )
 
     def values(self) -> dict[str, float]:
-        """The numbers by name, for a manifest or a file; `roc_auc` is left out where it is undefined."""
+        """The numbers by name, for a manifest or a file; `roc_auc` is left out if it is undefined."""
         values = {
             "accuracy": self.accuracy,
             "log_loss": self.log_loss,

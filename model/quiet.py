@@ -7,13 +7,13 @@ import warnings
 
 
 def quiet_tensorflow() -> None:
-    """Call before TensorFlow is imported: leaves out its page of hints.
+    """Hide TensorFlow's start-up messages. Call it before TensorFlow is imported.
 
-    Its C++ half logs as errors what is none, such as an attribute that its own graph rewriting left behind. An error
-    that stops the work comes as an exception, and what ends the process is logged all the same.
+    TensorFlow's C++ code logs harmless conditions as errors, for example an attribute that its own graph rewriting left
+    behind. A real error raises an exception, and what ends the process is logged in any case.
 
-    oneDNN's kernels are switched off as well: it announces them at every start, sums differ from machine to machine
-    with them, and a network of this size is not faster for them.
+    oneDNN's kernels are switched off as well: with them the sums, and so the trained weights, differ more between
+    machines, and a network of this size does not get faster.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

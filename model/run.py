@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
 KERAS_FILE = "model.keras"
 TOKENIZER_FILE = "tokenizer.json"
@@ -73,7 +73,7 @@ def read_run(path: Path) -> Run:
     except ValidationError as error:
         raise RunError(f"{path / CONFIGURATION_FILE}: {first_fault(error)}") from error
     try:
-        tokenizer = Tokenizer.from_json(_read(path / TOKENIZER_FILE))
+        tokenizer = read_tokenizer(_read(path / TOKENIZER_FILE))
     except TokenizerError as error:
         raise RunError(f"{path / TOKENIZER_FILE}: {error}") from error
     try:

@@ -21,8 +21,8 @@ from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Dataset, Examples, split
 from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.evaluation import Evaluation, label_probabilities
-from sentiment_conv1d.model.padding import pad
+from sentiment_conv1d.model.evaluation import Evaluation
+from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.report import report_html
 from sentiment_conv1d.model.run import (
     CONFIGURATION_FILE,
@@ -38,7 +38,7 @@ from sentiment_conv1d.model.run import (
     staging,
     write_json,
 )
-from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
 
@@ -47,7 +47,7 @@ BATCHES_PER_POINT = 50
 
 
 class TrainingError(SentimentError):
-    """A training that cannot start with these labels, or that went astray."""
+    """A training that cannot start with these labels, or whose loss is no longer finite."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, 
 def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: bool, progress: bool) -> Evaluation | None:
     """Train, measure and write the run folder `out`, which appears only when it is complete.
 
-    Returns the evaluation on the test texts, None where there are none. Raises `RunError` where the folder cannot be
-    written, and `TrainingError`.
+    Returns the evaluation on the test texts, None if there are none. Raises `RunError` if the folder cannot be written,
+    and `TrainingError`.
     """
     configuration = _with_labels(configuration, work.label_names)
     with staging(out, overwrite) as folder:
         started = time.perf_counter()
         keras.utils.set_random_seed(configuration.seed)
         tf.config.experimental.enable_op_determinism()
-        tokenizer = Tokenizer.from_texts(work.train.texts, configuration.vocabulary_size, configuration.max_tokens)
+        tokenizer = WordTokenizer.from_texts(work.train.texts, configuration.vocabulary_size, configuration.max_tokens)
         model = network.build(configuration, tokenizer.vocabulary_size)
         history = _fit(model, configuration, tokenizer, work, progress)
         evaluation = None if work.test is None else evaluate(model, tokenizer, work.label_names, work.test, progress)
@@ -124,7 +124,7 @@ def load(run: Run) -> keras.Model:
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> npt.NDArray[np.int32]:
     """Texts as the network reads them: int32 [texts, max_tokens]."""
-    return pad([tokenizer.encode(text).ids for text in texts], tokenizer.max_tokens)
+    return InputShape.of(tokenizer).pad([encoding.ids for encoding in tokenizer.encode_batch(texts)])
 
 
 def evaluate(
@@ -136,7 +136,7 @@ def evaluate(
         model.predict_on_batch(tokens[start : start + 512])
         for start in tqdm(range(0, len(tokens), 512), desc="evaluating", unit="batch", disable=not progress)
     ]
-    return Evaluation(label_names, examples.labels, label_probabilities(np.concatenate(blocks)))
+    return Evaluation(label_names, examples.labels, np.concatenate(blocks))
 
 
 def write_plots(folder: Path, evaluation: Evaluation | None, history: dict[str, Any] | None) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ COMMANDS = {
 
 #: The commands that need the extra `train`, and the packages that it installs.
 TRAINING = {"train", "evaluate", "export"}
-_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "pyarrow"}
+_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "pyarrow", "jinja2"}
 
 
 class _Version(argparse.Action):

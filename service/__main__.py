@@ -26,7 +26,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     add_flags(serve)
 
     predict = commands.add_parser("predict", help="score a file offline")
-    predict.add_argument("file", type=Path, help=".txt (one review per line), .csv, .jsonl or .parquet")
+    predict.add_argument("file", type=Path, help=".txt (one review per line), .csv, .tsv, .jsonl or .parquet")
     predict.add_argument("--out", type=Path, help=".jsonl, .csv or .parquet (default: FILE.predictions beside FILE)")
     predict.add_argument("--text-column", default="text", help="column that contains the texts (default: text)")
     predict.add_argument("--overwrite", action="store_true", help="replace an existing output")

@@ -11,11 +11,14 @@ import pytest
 
 from tests.processes import PATIENCE, PROJECT
 
-LIGHT = {"errors", "configuration", "tokenizer", "vocabulary", "artifact", "padding"}
-TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib"}
+LIGHT = {"errors", "configuration", "tokenizer", "input_shape", "decision", "layers", "tables", "artifact"}
+TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "jinja2"}
 PROTOS = "service.grpc.protos."
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}
 CLIENTS = {"grpc", "grpc_health", "grpc_reflection", "prometheus_client"}
+
+#: The modules that import pyarrow, and are imported when a Parquet file is at hand.
+PARQUET = {Path("model/tables/parquet.py"), Path("model/tables/plain.py"), Path("service/scoring/parquet.py")}
 
 #: The modules of `service.process` that put REST and gRPC together.
 RUNNERS = {Path("service/process/server.py"), Path("service/process/worker.py")}
@@ -91,8 +94,12 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda module: package(module) in {"export", "service"},
     ),
     "the light half of model stays light": (
-        lambda path: package_of(path) == "model" and path.stem in LIGHT,
-        lambda module: package(module) in TRAINING | {"tqdm", "pyarrow"} or is_heavy(module),
+        lambda path: package_of(path) == "model" and path.parts[1].removesuffix(".py") in LIGHT,
+        lambda module: package(module) in TRAINING | {"tqdm"} or is_heavy(module),
+    ),
+    "pyarrow is loaded only to read or write Parquet": (
+        lambda path: package_of(path) in {"model", "service"} and path not in PARQUET,
+        lambda module: package(module) == "pyarrow",
     ),
     "export does not know service": (
         lambda path: package_of(path) == "export",
@@ -197,7 +204,7 @@ _KNOWN_UPWARD = {
 _KNOWN_UPWARD_FOR_TYPES: Edges = set()
 
 #: Modules that import each other, directly or by way of others; imports inside of functions and for annotations count.
-_KNOWN_CIRCLES = {frozenset({"scoring.parquet", "scoring.readers", "scoring.writers"})}
+_KNOWN_CIRCLES: set[frozenset[str]] = set()
 
 MAX_MODULES, MAX_LINES = 15, 400
 

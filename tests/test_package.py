@@ -115,7 +115,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
 
 
 def test_contents(wheel: Path) -> None:
-    """The wheel contains one package with the code, the page, the gRPC descriptors and the shipped model."""
+    """The wheel contains one package with the code, the pages, the gRPC descriptors and the shipped model."""
     with ZipFile(wheel) as archive:
         names = set(archive.namelist())
     version = package_version()
@@ -124,6 +124,7 @@ def test_contents(wheel: Path) -> None:
     data = [
         *(PROJECT / "service/page").iterdir(),
         *(PROJECT / "service/grpc/protos").glob("*.binpb"),
+        PROJECT / "model/report.html.jinja",
         *(path for path in (PROJECT / "model_repository").rglob("*") if path.is_file()),
     ]
     linked = {f"{PACKAGE}/{path.relative_to(PROJECT)}" for path in (*code, *data)}

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.errors import SentimentError
-
-
-class DataError(SentimentError):
-    """Data that cannot be used; the message names the file, and the row or the column at fault."""
+from sentiment_conv1d.model.tables import DataError
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from sentiment_conv1d.model.data.examples import DataError
 from sentiment_conv1d.model.data.rows import Row
+from sentiment_conv1d.model.tables import DataError
 
 FOLDER = "aclImdb"
 # Alphabetical, so that negative reviews come first everywhere.

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from sentiment_conv1d.model.data import review_files
-from sentiment_conv1d.model.data.examples import DataError, Dataset, Examples
-from sentiment_conv1d.model.data.parquet_table import read_parquet
-from sentiment_conv1d.model.data.rows import Columns, RawRow, Row, check_rows
-from sentiment_conv1d.model.data.text_table import read_delimited, read_json_lines
+from sentiment_conv1d.model.data.examples import Dataset, Examples
+from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
+from sentiment_conv1d.model.tables import DataError
 
 SUPPORTED = (
     "a .csv, .tsv, .jsonl or .parquet file; a folder with train.parquet and perhaps test.parquet; "
@@ -23,12 +22,8 @@ SUPPORTED = (
 SENTIMENTS = ("negative", "positive")
 _UNLABELLED = -1
 
-_TABLES: dict[str, Callable[[Path, Columns], Iterator[RawRow]]] = {
-    ".csv": lambda path, columns: read_delimited(path, columns, ","),
-    ".tsv": lambda path, columns: read_delimited(path, columns, "\t"),
-    ".jsonl": read_json_lines,
-    ".parquet": read_parquet,
-}
+#: The tables that can have a column of labels.
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -122,7 +117,7 @@ def _table(path: Path, columns: Columns) -> _Reader:
     def read(part: str) -> _Part | None:
         if part == "test":
             return None
-        return _Part(path.name, check_rows(_TABLES[path.suffix.lower()](path, columns), columns, path))
+        return _Part(path.name, read_rows(path, columns))
 
     return read
 
@@ -132,8 +127,7 @@ def _parquet_folder(folder: Path, columns: Columns) -> _Reader:
         file = folder / f"{part}.parquet"
         if not file.is_file():
             return None
-        labelled = (row for row in read_parquet(file, columns) if row.label != _UNLABELLED)
-        return _Part(file.name, check_rows(labelled, columns, file))
+        return _Part(file.name, read_rows(file, columns, lambda label: label != _UNLABELLED))
 
     return read
 

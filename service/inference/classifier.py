@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from sentiment_conv1d.model.artifact import GRAPH_FILE, Artifact, ArtifactError
-from sentiment_conv1d.model.padding import padded_length
+from sentiment_conv1d.model.decision import decide
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.engine import Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
@@ -49,16 +50,15 @@ class Classifier:
     ) -> None:
         self.manifest = artifact.manifest
         self.labels = artifact.manifest.labels
+        self.input_shape = artifact.input_shape
         self._tokenizer = artifact.tokenizer
-        self._max_tokens = artifact.manifest.max_tokens
-        self._leading_padding = artifact.manifest.leading_padding
         self._sigmoid = artifact.manifest.activation == "sigmoid"
         self.statistics = Statistics(self.labels)
         self.explainer = Explainer(artifact)
         try:
-            self.engine = Engine(artifact.graph, provider=provider, threads=threads, device=device)
+            self.engine = Engine(artifact.graph, self.input_shape, provider=provider, threads=threads, device=device)
             on_gpu = self.engine.device == "cuda"
-            self.buckets = buckets or (cuda_buckets(batch_rows, self._max_tokens) if on_gpu else CPU_BUCKETS)
+            self.buckets = buckets or (cuda_buckets(batch_rows, self.input_shape.max_tokens) if on_gpu else CPU_BUCKETS)
             self._warm_up(artifact)
         except GraphError as error:
             raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}", "graph") from error
@@ -70,6 +70,10 @@ class Classifier:
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """The ids of every text."""
         return self._tokenizer.encode_batch(texts)
+
+    def encode_ids(self, rows: Sequence[npt.NDArray[np.int32]]) -> list[Encoding]:
+        """The encodings of ids that a caller made, which `input_shape` has checked."""
+        return [self._tokenizer.encoding(row) for row in rows]
 
     def classify(self, encodings: Sequence[Encoding]) -> Classification:
         """Predictions in the order of the encodings, which must hold ids of the vocabulary."""
@@ -87,7 +91,8 @@ class Classifier:
         if self._is_one_row(encodings):
             yield {0: self._predict_one(encodings[0])}
             return
-        for run in self.buckets.group([self._columns(encoding) for encoding in encodings]):
+        time = self.input_shape.time
+        for run in self.buckets.group([time(len(encoding.ids)) for encoding in encodings]):
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
             # A run may have rows without a text.
             yield {
@@ -100,33 +105,29 @@ class Classifier:
         return len(encodings) == 1 and not self.buckets.row_sizes
 
     def _predict_one(self, encoding: Encoding) -> Prediction:
-        return self._prediction(encoding, self.engine.run((encoding.ids,), self._columns(encoding))[0])
-
-    def _columns(self, encoding: Encoding) -> int:
-        return padded_length(len(encoding.ids), self._max_tokens, self._leading_padding)
+        return self._prediction(encoding, self.engine.run((encoding.ids,), self.input_shape.time(len(encoding.ids)))[0])
 
     def _prediction(self, encoding: Encoding, output: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Prediction:
         if self._sigmoid:
             positive = output[0]
             probabilities: tuple[np.float32, ...] = (1 - positive, positive)
-            index = 1 if positive >= 0.5 else 0
         else:
             probabilities = tuple(output)
-            index = int(output.argmax())
+        index = decide(output)
         return Prediction(
             self.labels[index],
             probabilities[index],
             probabilities,
             encoding.tokens,
             encoding.unknown_tokens,
-            encoding.tokens > self._max_tokens,
+            encoding.tokens > self.input_shape.max_tokens,
         )
 
     def _warm_up(self, artifact: Artifact) -> None:
         """The golden answer, then the largest shapes and id, so that no request pays for allocations or fails."""
         golden = artifact.manifest.golden
         encoding = self._tokenizer.encode(golden.text)
-        time = self._columns(encoding)
+        time = self.input_shape.time(len(encoding.ids))
         if self.engine.time not in (None, time):
             raise GraphError(f"takes {self.engine.time} tokens, not {time}")
         answer = self.engine.run([encoding.ids], time)[0]
@@ -134,6 +135,6 @@ class Classifier:
         if answer.shape != expected.shape or not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
             raise GraphError(f"answers the golden text with {answer.tolist()} instead of {expected.tolist()}")
         largest_id = artifact.manifest.vocabulary_size - 1
-        shortest = self._columns(self._tokenizer.encode(""))
-        for rows, time in self.buckets.shapes() or self.buckets.largest(shortest, self._max_tokens):
+        shortest = self.input_shape.time(len(self._tokenizer.encode("").ids))
+        for rows, time in self.buckets.shapes() or self.buckets.largest(shortest, self.input_shape.max_tokens):
             self.engine.run(np.full((rows, time), largest_id, np.int32), time)

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.tokenizer import UNKNOWN_ID, Encoding
+from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, RequestError, TooLarge
 from sentiment_conv1d.service.inference.admission import Admission
 from sentiment_conv1d.service.inference.batching import Batcher, Done, Encode, StepBatcher, ThreadBatcher, TurnBatcher
@@ -126,7 +126,7 @@ class DataPlane:
 
         # The matrix is its rows: a list of them would be millions of objects where the count is about to be refused.
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
-        return self._answer(classifier, rows, measure, _as_encodings, time_limit)
+        return self._answer(classifier, rows, measure, classifier.encode_ids, time_limit)
 
     async def parsing_turn(self, size: int) -> None:
         """Wait until a request of so many bytes may be parsed. Between two large ones others are answered."""
@@ -320,13 +320,8 @@ def _join(pieces: Sequence[Done]) -> Done:
 
 def _checked_ids(classifier: Classifier, ids: npt.NDArray[np.int32]) -> int:
     """How many ids there are, if the model can read them."""
-    manifest = classifier.manifest
-    if not 1 <= ids.shape[1] <= manifest.max_tokens:
-        raise Invalid(f"tokens: {ids.shape[1]} ids a text; the model reads 1 to {manifest.max_tokens}")
-    if ids.min() < 0 or ids.max() >= manifest.vocabulary_size:
-        raise Invalid(f"tokens: ids run from 0 to {manifest.vocabulary_size - 1}")
+    try:
+        classifier.input_shape.check(ids)
+    except ValueError as error:
+        raise Invalid(f"tokens: {error}") from None
     return ids.size
-
-
-def _as_encodings(rows: Sequence[npt.NDArray[np.int32]]) -> list[Encoding]:
-    return [Encoding(row, len(row), int(np.count_nonzero(row == UNKNOWN_ID))) for row in rows]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from sentiment_conv1d.model.padding import Rows, fill
+from sentiment_conv1d.model.input_shape import InputShape, Rows
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.settings import ProviderChoice
 
@@ -48,7 +48,16 @@ class Engine:
     `StartupError` if the execution provider asked for does not work here.
     """
 
-    def __init__(self, graph: bytes, *, provider: ProviderChoice = "cpu", threads: int = 1, device: int = 0) -> None:
+    def __init__(
+        self,
+        graph: bytes,
+        shape: InputShape,
+        *,
+        provider: ProviderChoice = "cpu",
+        threads: int = 1,
+        device: int = 0,
+    ) -> None:
+        self._fill = shape.fill
         self._device_number = device
         self._slots: dict[tuple[int, int], list[_Slot | _DeviceSlot]] = {}
         self.provider, self._session = _choose(graph, provider, threads, device)
@@ -72,7 +81,7 @@ class Engine:
         shape = max(len(rows), height), time
         try:
             slot = self._take_slot(shape)
-            fill(slot.tokens, rows)
+            self._fill(slot.tokens, rows)
             probabilities = slot.run()
         except Exception as error:
             # ONNX Runtime raises a dozen unrelated classes, RuntimeError among them.

@@ -1,4 +1,4 @@
-"""The columns that scoring adds, and the checks on those of the input."""
+"""The columns that scoring adds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring.errors import ScoringError
 
 #: The type of every field of a prediction.
 _TYPES = get_type_hints(Prediction)
@@ -34,20 +34,8 @@ def prediction_values(prediction: Prediction) -> tuple[Any, ...]:
     return (*prediction[:_PROBABILITIES], *prediction.probabilities, *prediction[_PROBABILITIES + 1 :])
 
 
-def check_columns(place: str, columns: Collection[str], text_column: str, added: Collection[str]) -> None:
-    """Raise `ScoringError` if the text column is missing or an added column would overwrite one of the input."""
-    if text_column not in columns:
-        there_are = ", ".join(map(repr, columns)) or "none"
-        raise ScoringError(f"{place}: there is no column {text_column!r}; columns: {there_are}")
+def check_free(place: str, columns: Collection[str], added: Collection[str]) -> None:
+    """Raise `DataError` if an added column would overwrite one of the input."""
     for column in added:
         if column in columns:
-            raise ScoringError(f"{place}: the column {column!r} has the name of one that scoring adds; rename it")
-
-
-def check_distinct(place: str, columns: Sequence[str]) -> None:
-    """Raise `ScoringError` if a column name repeats: the rows could not be told by name."""
-    seen = set()
-    for column in columns:
-        if column in seen:
-            raise ScoringError(f"{place}: the column {column!r} is there twice")
-        seen.add(column)
+            raise DataError(f"{place}: the column {column!r} has the name of one that scoring adds; rename it")

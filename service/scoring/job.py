@@ -11,11 +11,13 @@ from typing import BinaryIO, Protocol
 
 from tqdm import tqdm
 
+from sentiment_conv1d.model.tables import READABLE, Chunk, DataError, Table, open_table
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring.columns import prediction_columns
-from sentiment_conv1d.service.scoring.errors import ScoringError
-from sentiment_conv1d.service.scoring.readers import READABLE, Reader, open_reader
-from sentiment_conv1d.service.scoring.writers import WRITABLE, Writer, open_writer
+from sentiment_conv1d.service.scoring.columns import check_free, prediction_columns
+from sentiment_conv1d.service.scoring.writers import TEXT_WRITERS, Writer
+
+#: The extensions of files that can be written.
+WRITABLE = (*TEXT_WRITERS, ".parquet")
 
 
 class Scorer(Protocol):
@@ -43,14 +45,15 @@ def score_file(
     An output row has the columns of the input row, then `predicted_label`, `score`, `probability_<label>` for each
     label, `tokens`, `unknown_tokens` and `truncated`; the floats are float32. A `.txt` file has the one column `text`
     whatever `text_column` is. Memory does not grow with the file. `out` appears only when it is complete: after any
-    error, Ctrl-C included, there is no new file. Raises `ScoringError`, which names file and row or column.
+    error, Ctrl-C included, there is no new file. Raises `DataError`, which names file and row or column.
     """
     _check_paths(source, out, overwrite)
-    added = prediction_columns(classifier.labels)
-    with open_reader(source, text_column, added) as reader, _replacing(out, overwrite) as file:
-        writer = open_writer(out.suffix.lower(), file, reader, classifier.labels)
+    column = "text" if source.suffix.lower() == ".txt" else text_column
+    with open_table(source) as table, _replacing(out, overwrite) as file:
+        table.require(column)
+        writer = _open_writer(out.suffix.lower(), file, table, classifier.labels)
         try:
-            rows = _score(reader, writer, classifier, out, progress)
+            rows = _score(table, column, writer, classifier, out, progress)
             with _writing(out):
                 writer.finish()
         except BaseException:
@@ -60,47 +63,70 @@ def score_file(
 
 
 def default_output(source: Path) -> Path:
-    """Where the predictions for a file go if nobody says: beside it, in its format, JSONL for a `.txt`.
+    """Where the predictions for a file go if nobody says: beside it, in its format; JSONL for a `.txt` or `.tsv`.
 
-    Raises `ScoringError` if the extension is not supported.
+    Raises `DataError` if the extension is not supported.
     """
     _check_extension(source, READABLE, "read")
     extension = source.suffix if source.suffix.lower() in WRITABLE else ".jsonl"
     return source.with_name(f"{source.stem}.predictions{extension}")
 
 
-def _score(reader: Reader, writer: Writer, classifier: Scorer, out: Path, progress: bool) -> int:
+def _open_writer(extension: str, file: BinaryIO, table: Table, labels: Sequence[str]) -> Writer:
+    """A writer into `file` for rows of `table`. Raises `DataError` if what the format needs is not installed."""
+    if extension == ".parquet":
+        from sentiment_conv1d.service.scoring.parquet import ParquetWriter
+
+        return ParquetWriter(file, table, labels)
+    return TEXT_WRITERS[extension](file, table, labels)
+
+
+def _score(table: Table, column: str, writer: Writer, classifier: Scorer, out: Path, progress: bool) -> int:
     rows = 0
-    with tqdm(total=reader.total, unit=reader.unit, unit_scale=True, disable=not progress) as bar:
-        for chunk in reader.chunks():
-            predictions = classifier.predict(chunk.texts)
+    added = prediction_columns(classifier.labels)
+    check_free(table.place, table.columns or (), added)
+    with tqdm(total=table.total, unit=table.unit, unit_scale=True, disable=not progress) as bar:
+        for chunk in table.chunks():
+            if table.columns is None:
+                for row in chunk.rows:
+                    check_free(chunk.place(row.number), row.values, added)
+            predictions = classifier.predict(_texts(chunk, column))
             with _writing(out):
                 writer.write(chunk, predictions)
-            rows += len(chunk.texts)
+            rows += len(chunk)
             bar.update(chunk.progress)
     return rows
+
+
+def _texts(chunk: Chunk, column: str) -> list[str]:
+    texts = []
+    for number, text in zip(chunk.numbers, chunk.strings(column), strict=True):
+        if text is None:
+            raise DataError(f"{chunk.place(number)}: the column {column!r} is null, not a string")
+        texts.append(text)
+    return texts
 
 
 def _check_paths(source: Path, out: Path, overwrite: bool) -> None:
     _check_extension(source, READABLE, "read")
     _check_extension(out, WRITABLE, "written")
     if not source.exists():
-        raise ScoringError(f"{source}: there is no such file")
+        raise DataError(f"{source}: there is no such file")
     if out.exists() and out.samefile(source):
-        raise ScoringError(f"{out}: the output would replace the input")
+        raise DataError(f"{out}: the output would replace the input")
     _check_free(out, overwrite)
 
 
 def _check_extension(path: Path, supported: Sequence[str], done: str) -> None:
     if path.suffix.lower() not in supported:
-        raise ScoringError(f"{path}: only these extensions can be {done}: {', '.join(supported)}")
+        raise DataError(f"{path}: only these extensions can be {done}: {', '.join(supported)}")
 
 
 def _check_free(out: Path, overwrite: bool) -> None:
     if out.is_dir():
-        raise ScoringError(f"{out}: is a folder")
+        raise DataError(f"{out}: is a folder")
     if out.exists() and not overwrite:
-        raise ScoringError(f"{out}: exists already; give another output or ask to overwrite it")
+        raise DataError(f"{out}: exists already; give another output or ask to overwrite it")
 
 
 @contextmanager
@@ -132,4 +158,4 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ScoringError(f"{out}: cannot be written ({error.strerror or error})") from error
+        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error

@@ -1,38 +1,23 @@
-"""Parquet in and out. The one module that imports pyarrow, so it is imported only when a Parquet file is at hand."""
+"""Predictions to Parquet. Imports pyarrow, so it is imported only when such a file is written."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from sentiment_conv1d.service.scoring.errors import ScoringError
+# Before pyarrow: it says how to install it.
+from sentiment_conv1d.model.tables.parquet import UNFIT, BatchChunk, ParquetTable  # isort: split
 
-try:
-    import pyarrow
-    from pyarrow import compute, types
-    from pyarrow.parquet import ParquetFile
-    from pyarrow.parquet import ParquetWriter as ArrowWriter
-except ImportError as error:
-    raise ScoringError(
-        "reading or writing Parquet needs pyarrow, install the `parquet` extra "
-        "(`pip install --require-hashes -r requirements/parquet.txt`)"
-    ) from error
+import pyarrow
+from pyarrow import types
+from pyarrow.parquet import ParquetWriter as ArrowWriter
 
+from sentiment_conv1d.model.tables import Chunk, DataError, Table
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunk, Row
-from sentiment_conv1d.service.scoring.columns import (
-    check_columns,
-    check_distinct,
-    prediction_columns,
-    prediction_values,
-)
-from sentiment_conv1d.service.scoring.plain import plain
-from sentiment_conv1d.service.scoring.readers import Reader
+from sentiment_conv1d.service.scoring.columns import prediction_columns, prediction_values
 from sentiment_conv1d.service.scoring.writers import Writer, check_keys
 
 # Row groups of one chunk each would make files slow to read, and their footer, which is held in memory, large.
@@ -41,107 +26,14 @@ _ROW_GROUP_BYTES = 8 * 2**20
 # A reader gives up at 100 levels of the schema, of which a list takes two; a writer would not.
 _DEEPEST = 48
 
-# What pyarrow raises at values that do not fit; some of its errors are no ArrowException.
-_UNFIT = (pyarrow.ArrowException, OverflowError, TypeError, ValueError)
-
-
-class BatchChunk(Chunk):
-    """Rows of a Parquet file; Python values are made of them only when asked for."""
-
-    unit = "row"
-
-    def __init__(self, source: Path, first: int, texts: Sequence[str], batch: Any) -> None:
-        super().__init__(source, texts, len(texts))
-        self.batch = batch  # pyarrow.RecordBatch
-        self._first = first
-
-    @cached_property
-    def rows(self) -> Sequence[Row]:
-        names = self.batch.schema.names
-        columns = [self._values(name) for name in names]
-        rows = enumerate(zip(self.texts, zip(*columns, strict=True), strict=True), start=self._first)
-        return [Row(number, text, dict(zip(names, values, strict=True))) for number, (text, values) in rows]
-
-    @property
-    def span(self) -> str:
-        return f"{self.source}: rows {self._first} to {self._first + len(self.texts) - 1}"
-
-    def _values(self, name: str) -> list[Any]:
-        try:
-            return plain(self.batch.column(name))
-        except _UNFIT as error:
-            raise ScoringError(f"{self.span}: the column {name!r} cannot be converted ({error})") from error
-
-
-class ParquetReader(Reader):
-    """A few hundred rows at a time; neither the file nor a row group is ever held as a whole."""
-
-    unit = "rows"
-
-    def __init__(self, source: Path, text_column: str, added: Collection[str]) -> None:
-        self._source = source
-        self._text_column = text_column
-        # Without a buffer size, the reader loads a column of a whole row group at once.
-        settings = {"buffer_size": CHUNK_BYTES, "pre_buffer": False, "page_checksum_verification": True}
-        try:
-            self._file = ParquetFile(source, **settings)
-            self.schema = self._file.schema_arrow
-        except PermissionError:
-            raise
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise ScoringError(f"{source}: not a Parquet file, or a damaged one ({error})") from error
-        self.total = self._file.metadata.num_rows
-        self.columns: tuple[str, ...] = tuple(self.schema.names)
-        try:
-            check_distinct(str(source), self.columns)
-            check_columns(str(source), self.columns, text_column, added)
-            _check_text_type(source, self.schema.field(text_column))
-        except BaseException:
-            self._file.close()
-            raise
-
-    def chunks(self) -> Iterator[Chunk]:
-        first = 1
-        try:
-            for batch in self._batches():
-                if batch.num_rows:
-                    texts = self._texts(batch.column(self._text_column), first)
-                    yield BatchChunk(self._source, first, texts, batch)
-                    first += batch.num_rows
-        except _Damaged as damage:
-            raise ScoringError(f"{self._source}: damaged from row {first} on ({damage})") from damage
-
-    def _batches(self) -> Iterator[Any]:
-        """Record batches whose rows are about a chunk; each row group has its own size of rows."""
-        try:
-            for number in range(self._file.num_row_groups):
-                group = self._file.metadata.row_group(number)
-                fitting = CHUNK_BYTES * group.num_rows // max(group.total_byte_size, 1)
-                size = min(max(fitting, 1), CHUNK_ROWS)
-                yield from self._file.iter_batches(size, row_groups=[number])
-        except (pyarrow.ArrowException, OSError) as error:
-            raise _Damaged(error) from error
-
-    def _texts(self, column: Any, first: int) -> list[str]:
-        if column.null_count:
-            row = first + compute.index(column.is_null(), True).as_py()
-            raise ScoringError(f"{self._source}: row {row}: the column {self._text_column!r} is null, not a string")
-        texts = []
-        for row, text in enumerate(column, start=first):
-            try:
-                texts.append(text.as_py())
-            except UnicodeDecodeError as error:
-                raise ScoringError(f"{self._source}: row {row}: not UTF-8 ({error.reason})") from error
-        return texts
-
 
 class ParquetWriter(Writer):
     """Columns keep the Arrow types of a Parquet input; those of JSONL get the types of the first chunk."""
 
-    def __init__(self, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO, table: Table, labels: Sequence[str]) -> None:
         self._file = file
         self._added = _prediction_fields(labels)
-        self._schema = _known_schema(reader)  # of the input columns
+        self._schema = _known_schema(table)  # of the input columns
         self._writer: Any = None
         self._batches: list[Any] = []
         self._bytes = 0
@@ -174,7 +66,7 @@ class ParquetWriter(Writer):
             if self._batches:
                 self._writer.write_table(pyarrow.Table.from_batches(self._batches, schema))
         except pyarrow.ArrowException as error:
-            raise ScoringError(f"{self._span}: cannot be written as Parquet ({error})") from error
+            raise DataError(f"{self._span}: cannot be written as Parquet ({error})") from error
         self._batches, self._bytes = [], 0
 
     def _full_schema(self) -> Any:
@@ -198,16 +90,6 @@ class ParquetWriter(Writer):
         return [_array(chunk, field.name, field.type) for field in self._schema]
 
 
-class _Damaged(Exception):
-    """A part of a Parquet file that cannot be read."""
-
-
-def _check_text_type(source: Path, field: Any) -> None:
-    kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
-        raise ScoringError(f"{source}: the column {field.name!r} is of type {field.type}, not a string")
-
-
 _KINDS = {str: pyarrow.string(), np.float32: pyarrow.float32(), int: pyarrow.int64(), bool: pyarrow.bool_()}
 
 
@@ -215,13 +97,13 @@ def _prediction_fields(labels: Sequence[str]) -> list[Any]:
     return [pyarrow.field(name, _KINDS[kind]) for name, kind in prediction_columns(labels).items()]
 
 
-def _known_schema(reader: Reader) -> Any:
+def _known_schema(table: Table) -> Any:
     """The schema of the input columns, None where only the first rows will tell."""
-    if isinstance(reader, ParquetReader):
-        return reader.schema
-    if reader.columns is None:
+    if isinstance(table, ParquetTable):
+        return table.schema
+    if table.columns is None:
         return None
-    return pyarrow.schema([(column, pyarrow.string()) for column in reader.columns])
+    return pyarrow.schema([(column, pyarrow.string()) for column in table.columns])
 
 
 def _array(chunk: Chunk, name: str, expected: Any) -> Any:
@@ -230,17 +112,17 @@ def _array(chunk: Chunk, name: str, expected: Any) -> Any:
     try:
         array = pyarrow.array(values)
         if _depth(array.type) > _DEEPEST:
-            raise ScoringError(f"{chunk.span}: the column {name!r} is nested deeper than Parquet files may be")
+            raise DataError(f"{chunk.span}: the column {name!r} is nested deeper than Parquet files may be")
         if expected is None or array.type.equals(expected):
             return array
         # pyarrow would drop the fields of an object that the type does not have, and turn true into 1.
         if not _fits(array.type, expected):
-            raise ScoringError(
+            raise DataError(
                 f"{chunk.span}: the column {name!r} is of type {array.type}, but of type {expected} in the rows before"
             )
         return pyarrow.array(values, expected)
-    except _UNFIT as error:
-        raise ScoringError(f"{chunk.span}: the column {name!r} has no one Parquet type ({error})") from error
+    except UNFIT as error:
+        raise DataError(f"{chunk.span}: the column {name!r} has no one Parquet type ({error})") from error
 
 
 def _depth(kind: Any) -> int:

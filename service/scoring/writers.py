@@ -9,11 +9,9 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from sentiment_conv1d.model.tables import Chunk, DataError, Row, Table
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring.chunks import Chunk, Row
 from sentiment_conv1d.service.scoring.columns import prediction_columns, prediction_values
-from sentiment_conv1d.service.scoring.errors import ScoringError
-from sentiment_conv1d.service.scoring.readers import Reader
 
 
 class Writer(ABC):
@@ -21,7 +19,7 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, chunk: Chunk, predictions: Sequence[Prediction]) -> None:
-        """Add rows, one prediction for each. Raises `ScoringError` at one that the format cannot hold."""
+        """Add rows, one prediction for each. Raises `DataError` at one that the format cannot hold."""
 
     def finish(self) -> None:  # noqa: B027 - JSONL needs neither
         """Write what is left; the file is complete after it."""
@@ -30,25 +28,16 @@ class Writer(ABC):
         """Let go of the file, which is to be deleted. Never raises."""
 
 
-def open_writer(extension: str, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> Writer:
-    """A writer into `file` for rows of `reader`. Raises `ScoringError` where the format is not installed."""
-    if extension == ".parquet":
-        from sentiment_conv1d.service.scoring.parquet import ParquetWriter
-
-        return ParquetWriter(file, reader, labels)
-    return _TEXT_WRITERS[extension](file, reader, labels)
-
-
 def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
-    """Raise `ScoringError` at the first row whose keys are not `columns`, in whichever order."""
+    """Raise `DataError` at the first row whose keys are not `columns`, in whichever order."""
     expected = set(columns)
     for row in chunk.rows:
         if row.values.keys() != expected:
             missing = [repr(column) for column in columns if column not in row.values]
             new = [repr(key) for key in row.values if key not in expected]
             differences = [f"without {', '.join(missing)}"] * bool(missing) + [f"with {', '.join(new)}"] * bool(new)
-            raise ScoringError(
-                f"{chunk.place(row)}: other columns than the first row ({' and '.join(differences)}); "
+            raise DataError(
+                f"{chunk.place(row.number)}: other columns than the first row ({' and '.join(differences)}); "
                 "only JSONL output takes rows that differ"
             )
 
@@ -56,7 +45,7 @@ def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
 class JsonlWriter(Writer):
     """One object a row; the predictions are put in before its last brace, so that the row stays as it was spelled."""
 
-    def __init__(self, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO, table: Table, labels: Sequence[str]) -> None:
         self._file = file
         self._added = prediction_columns(labels)
 
@@ -68,11 +57,11 @@ class JsonlWriter(Writer):
 
 
 class CsvWriter(Writer):
-    """A header row even where there are no others; fields are quoted where they must be."""
+    """A header row even if there are no others; fields are quoted if necessary."""
 
-    def __init__(self, file: BinaryIO, reader: Reader, labels: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO, table: Table, labels: Sequence[str]) -> None:
         self._records = csv.writer(_Records(file))
-        self._columns = reader.columns
+        self._columns = table.columns
         self._added = prediction_columns(labels)
         self._headed = False
 
@@ -124,15 +113,13 @@ def _to_json(chunk: Chunk, row: Row, value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
-        raise ScoringError(f"{chunk.place(row)}: cannot be written as JSON ({error})") from error
+        raise DataError(f"{chunk.place(row.number)}: cannot be written as JSON ({error})") from error
 
 
 _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
-_TEXT_WRITERS: dict[str, Callable[[BinaryIO, Reader, Sequence[str]], Writer]] = {
+#: How to write a text format, by its extension.
+TEXT_WRITERS: dict[str, Callable[[BinaryIO, Table, Sequence[str]], Writer]] = {
     ".jsonl": JsonlWriter,
     ".csv": CsvWriter,
 }
-
-#: Extensions of files that can be written.
-WRITABLE = (*_TEXT_WRITERS, ".parquet")

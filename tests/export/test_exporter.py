@@ -17,13 +17,12 @@ from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
 from sentiment_conv1d.export.family import Family, recognise
 from sentiment_conv1d.export.parity import ParityError
+from sentiment_conv1d.export.quantization_error import LabelledReviews, QuantizationError
 from sentiment_conv1d.export.quantized import quantized_graph
 from sentiment_conv1d.export.reference import ExportError
-from sentiment_conv1d.export.rounding import LabelledReviews, RoundingError
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
-from sentiment_conv1d.model.padding import pad
 from sentiment_conv1d.model.run import RunError, read_run
-from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.export.graphs import contract
 
@@ -32,7 +31,7 @@ LABELS = ("no", "yes")
 
 
 def tokenizer(words: int = IDS - 3, max_tokens: int = TIME) -> Tokenizer:
-    return Tokenizer([f"w{number}" for number in range(words)], max_tokens)
+    return WordTokenizer([f"w{number}" for number in range(words)], max_tokens)
 
 
 def small(*head: Any) -> keras.Model:
@@ -71,7 +70,7 @@ def test_the_service_gives_the_golden_answer(exported: Exported, trained: Traine
     texts = [GOLDEN_TEXT, "", "A lovely and moving story.", "Awful, dull, clumsy. " * 30]
     predictions = Classifier(artifact).predict(texts)
     rows = [trained.tokenizer.encode(text).ids for text in texts]
-    truth = trained.predict(pad(rows, trained.tokenizer.max_tokens))[:, 0]
+    truth = trained.predict(trained.input_shape.pad(rows))[:, 0]
     assert [prediction.probabilities[1] for prediction in predictions] == pytest.approx(truth.tolist(), abs=1e-5)
     assert artifact.manifest.golden.text == GOLDEN_TEXT
     assert artifact.manifest.golden.probabilities == pytest.approx([truth[0]], abs=1e-6)
@@ -138,7 +137,7 @@ def labelled(trained: Trained) -> LabelledReviews:
     """Texts with the labels that the model gives them."""
     texts = ["A lovely and moving story.", "Awful, dull, clumsy. " * 30, "", "the film", "superb warm", "noisy town"]
     rows = [trained.tokenizer.encode(text).ids for text in texts]
-    answers = trained.predict(pad(rows, trained.tokenizer.max_tokens))[:, 0] >= 0.5
+    answers = trained.predict(trained.input_shape.pad(rows))[:, 0] >= 0.5
     return LabelledReviews("six texts", rows, answers.astype(np.int64))
 
 
@@ -176,11 +175,11 @@ def test_an_int8_graph_that_is_less_accurate_leaves_nothing(
         return quantized_graph(replace(family, head=(*family.head[:-1], replace(last, kernel=-last.kernel))))
 
     monkeypatch.setattr(exporter, "quantized_graph", turned)
-    monkeypatch.setattr("sentiment_conv1d.export.rounding.MAX_DIFFERENCE", 1.0)
-    with pytest.raises(RoundingError, match=r"six texts: accuracy .* in 8 bits, 1.0000 in float32"):
+    monkeypatch.setattr("sentiment_conv1d.export.quantization_error.MAX_DIFFERENCE", 1.0)
+    with pytest.raises(QuantizationError, match=r"six texts: accuracy .* in 8 bits, 1.0000 in float32"):
         export(trained, "tiny", tmp_path / "repository", quantize=True, labelled=labelled(trained))
-    monkeypatch.setattr("sentiment_conv1d.export.rounding.MAX_DIFFERENCE", 1e-6)
-    with pytest.raises(RoundingError, match="generated ids: 8 bits move a probability by"):
+    monkeypatch.setattr("sentiment_conv1d.export.quantization_error.MAX_DIFFERENCE", 1e-6)
+    with pytest.raises(QuantizationError, match="generated ids: 8 bits move a probability by"):
         export(trained, "tiny", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 

@@ -15,8 +15,8 @@ from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.export.parity import Ids, session
 from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
 from sentiment_conv1d.model.network import build
-from sentiment_conv1d.model.padding import pad, padded_length
 from tests.export.graphs import contract, dead_nodes, idle_constants, repeated_constants
+from tests.ids import pad, shape
 
 VOCABULARY = 12
 
@@ -103,9 +103,9 @@ def test_it_answers_as_keras_does(member: Member, count: int) -> None:
 
     assert predict(pad(rows, time)) == pytest.approx(truth, abs=1e-5)
     longest = max(len(row) for row in rows)
-    assert predict(pad(rows, padded_length(longest, time, widest))) == pytest.approx(truth, abs=1e-5)
+    assert predict(pad(rows, shape(time, widest).time(longest))) == pytest.approx(truth, abs=1e-5)
     for row, expected in zip(rows, truth, strict=True):
-        assert predict(pad([row], padded_length(len(row), time, widest)))[0] == pytest.approx(expected, abs=1e-5)
+        assert predict(pad([row], shape(time, widest).time(len(row))))[0] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("positions", [1, 31, 32, 33, 63, 64, 65, 398])
@@ -149,7 +149,8 @@ def test_the_names_are_those_of_the_widths() -> None:
     tokens = keras.Input((9,), dtype="int32")
     embedded = layers.Embedding(VOCABULARY, 2)(tokens)
     pooled = [layers.GlobalMaxPooling1D()(layers.Conv1D(2, width)(embedded)) for width in (2, 3, 2)]
-    graph = folded(keras.Model(tokens, layers.Dense(1, activation="sigmoid")(layers.Concatenate()(pooled)))).graph
+    answer = layers.Dense(1, activation="sigmoid", bias_initializer="ones")(layers.Concatenate()(pooled))
+    graph = folded(keras.Model(tokens, answer)).graph
     constants = {constant.name for constant in graph.initializer}
     assert constants >= {
         "embedding",
@@ -179,5 +180,5 @@ def test_a_filter_as_wide_as_the_review() -> None:
     rows = reviews(6, 8)
     predict = session(folded(model).SerializeToString())
     truth: Any = model(pad(rows, 6), training=False)
-    assert padded_length(1, 6, 6) == 6
+    assert shape(6, 6).time(1) == 6
     assert predict(pad(rows, 6)) == pytest.approx(np.asarray(truth), abs=1e-5)

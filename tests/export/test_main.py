@@ -51,7 +51,7 @@ def test_the_int8_form_is_exported_with_what_it_costs(
     """Differences on made up ids, and accuracy on all of the reviews given."""
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews), "--quantize"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    after = printed.index("no label changed but by rounding")
+    after = printed.index("no label changed except by quantization")
     assert printed[after + 1] == "int8: convolutions of width 2, 3 are of 8-bit integers"
     assert printed[after + 3].split()[:3] == ["generated", "ids", "256"]
     assert printed[after + 3].split()[-2:] == ["-", "-"]

@@ -24,9 +24,11 @@ from sentiment_conv1d.export.parity import (
     session,
 )
 from sentiment_conv1d.export.reference import reference_graph
+from tests import ids
 
-REVIEWS = Reviews("three reviews", [np.array(ids, np.int32) for ids in ([1], [1, 5, 6], [1, 7, 8, 9])])
+REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
 TIME = 6
+SHAPE = ids.shape(TIME, 2)
 
 
 def truth(tokens: Ids) -> Answers:
@@ -45,12 +47,12 @@ def off_by(difference: float) -> Predict:
 
 
 def checked(served: Predict, reference: Predict = truth, keras_predict: Predict = truth) -> None:
-    compare(keras_predict, reference, served, [REVIEWS], TIME, 2)
+    compare(keras_predict, reference, served, [REVIEWS], SHAPE)
 
 
 def test_every_way_of_serving_is_compared() -> None:
     """Keras' graph and the served one, padded and short, alone and in batches."""
-    checks = compare(truth, off_by(2e-6), truth, [REVIEWS, generated(9, TIME)], TIME, 2)
+    checks = compare(truth, off_by(2e-6), truth, [REVIEWS, generated(SHAPE)], SHAPE)
     assert [(check.inputs, check.against, check.examples) for check in checks] == [
         ("three reviews, padded, batches", "Keras' ONNX graph", 3),
         ("three reviews, padded, batches", "Keras", 3),
@@ -69,7 +71,7 @@ def test_every_way_of_serving_is_compared() -> None:
 
 def test_without_short_reviews_only_padded_ones_are_compared() -> None:
     """A graph outside the family is never given less than `max_tokens` ids."""
-    checks = compare(truth, truth, truth, [REVIEWS], TIME, None)
+    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(TIME))
     assert [check.inputs for check in checks] == ["three reviews, padded, batches"] * 2 + [
         "three reviews, padded, one by one"
     ]
@@ -94,14 +96,14 @@ def test_a_difference_in_short_reviews_alone_is_refused() -> None:
 
 def test_a_graph_is_compared_with_itself() -> None:
     """One by one and short against padded batches; a graph that counts padding differs from itself."""
-    checks = compare_forms(truth, [REVIEWS], TIME, 2)
+    checks = compare_forms(truth, [REVIEWS], SHAPE)
     assert [(check.inputs, check.against, check.largest_difference) for check in checks] == [
         ("three reviews, padded, one by one", "itself", 0),
         ("three reviews, short, one by one", "itself", 0),
         ("three reviews, short, batches", "itself", 0),
     ]
     with pytest.raises(ParityError, match=r"three reviews, short, one by one: off by .* from itself"):
-        compare_forms(counts_padding, [REVIEWS], TIME, 2)
+        compare_forms(counts_padding, [REVIEWS], SHAPE)
 
 
 def test_nan_is_refused() -> None:
@@ -144,29 +146,29 @@ def test_a_nudged_weight_is_refused(trained: Trained) -> None:
     """One word of the embedding, off by a hundredth, does not get through."""
     family, _ = recognise(trained.model)
     assert family is not None
-    tokenizer = trained.tokenizer
-    reference = session(reference_graph(trained.model, tokenizer.max_tokens).SerializeToString())
-    sets = [generated(tokenizer.vocabulary_size, tokenizer.max_tokens)]
+    shape = replace(trained.input_shape, leading_padding=3)
+    reference = session(reference_graph(trained.model, shape.max_tokens).SerializeToString())
+    sets = [generated(shape)]
     good = session(folded_graph(family).SerializeToString())
-    assert compare(trained.predict, reference, good, sets, tokenizer.max_tokens, 3)
+    assert compare(trained.predict, reference, good, sets, shape)
 
     embedding = family.embedding.copy()
     embedding[3] += 0.01
     nudged = session(folded_graph(replace(family, embedding=embedding)).SerializeToString())
     with pytest.raises(ParityError, match="off by"):
-        compare(trained.predict, reference, nudged, sets, tokenizer.max_tokens, 3)
+        compare(trained.predict, reference, nudged, sets, shape)
 
 
 @given(st.integers(1, 10_000), st.integers(1, 50), st.integers(0, 5))
 def test_generated_ids_reach_every_edge(vocabulary_size: int, max_tokens: int, seed: int) -> None:
     """Lengths from one to full, ids from the vocabulary and the highest of it among them."""
-    rows = generated(vocabulary_size, max_tokens, seed).rows
+    rows = generated(ids.shape(max_tokens, vocabulary_size=vocabulary_size), seed).rows
     lengths = {len(row) for row in rows}
     assert len(rows) == 256
     assert {1, max_tokens} <= lengths <= set(range(1, max_tokens + 1))
-    ids = np.concatenate(rows)
-    assert ids.dtype == np.int32
-    assert int(ids.min()) >= 0 and int(ids.max()) == vocabulary_size - 1
+    together = np.concatenate(rows)
+    assert together.dtype == np.int32
+    assert int(together.min()) >= 0 and int(together.max()) == vocabulary_size - 1
 
 
 def test_a_graph_that_cannot_be_opened_or_run_is_refused(averaging: keras.Model, trained: Trained) -> None:

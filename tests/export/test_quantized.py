@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.export.family import Bank, Dense, Family, Weights
+from sentiment_conv1d.export.family import Family
 from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.export.parity import Ids, session
 from sentiment_conv1d.export.quantized import (
@@ -20,8 +20,9 @@ from sentiment_conv1d.export.quantized import (
     quantize_embedding,
     quantized_graph,
 )
-from sentiment_conv1d.model.padding import pad, padded_length
+from sentiment_conv1d.model.layers import Bank, Dense, Weights
 from tests.export.graphs import contract, dead_nodes, idle_constants, repeated_constants
+from tests.ids import pad, shape
 
 VOCABULARY = 6
 
@@ -32,7 +33,7 @@ class Filters(NamedTuple):
     width: int
     filters: int
     size: float
-    bias: float | None
+    bias: float
     activations: tuple[str, ...]
 
 
@@ -59,26 +60,28 @@ class Member(NamedTuple):
             banks=tuple(
                 Bank(
                     weights(bank.size, bank.width, self.embedding, bank.filters),
-                    None if bank.bias is None else weights(bank.bias, bank.filters),
+                    weights(bank.bias, bank.filters),
                     bank.activations,
                 )
                 for bank in self.banks
             ),
-            head=(Dense(np.eye(features, dtype=np.float32), None, ()),) if head is None else head,
+            head=(Dense(np.eye(features, dtype=np.float32), np.zeros(features, np.float32), ()),)
+            if head is None
+            else head,
         )
 
 
 NEVER_FALLING = [
     (),
-    ("relu",),
-    ("tanh",),
-    ("sigmoid",),
-    ("softplus",),
-    ("softsign",),
-    ("relu", "tanh"),
-    ("tanh", "relu"),
+    ("Relu",),
+    ("Tanh",),
+    ("Sigmoid",),
+    ("Softplus",),
+    ("Softsign",),
+    ("Relu", "Tanh"),
+    ("Tanh", "Relu"),
 ]
-ON_INTEGERS = [(), ("relu",)]
+ON_INTEGERS = [(), ("Relu",)]
 
 
 def members(
@@ -88,7 +91,7 @@ def members(
 
     def of_length(time: int) -> st.SearchStrategy[Member]:
         width = st.integers(1, min(time, 3))
-        bias = st.none() | size
+        bias = st.just(0.0) | size
         bank = st.builds(Filters, width, st.integers(least_filters, 20), size, bias, st.sampled_from(activations))
         banks = st.lists(bank, min_size=1, max_size=3)
         return st.builds(Member, st.just(time), st.integers(least_embedding, 9), size, banks, st.integers(0, 2**32 - 1))
@@ -123,7 +126,7 @@ def rounding_error(family: Family) -> Weights:
     return result
 
 
-@example(Member(1, 1, 0.0, [Filters(1, 1, 1.0, 1.0, ("relu",))], 0), 1)
+@example(Member(1, 1, 0.0, [Filters(1, 1, 1.0, 1.0, ("Relu",))], 0), 1)
 @given(members(NEVER_FALLING, [0.0, 1e-4, 1.0, 30.0]), st.integers(1, 20))
 def test_features_are_off_by_no_more_than_rounding(member: Member, count: int) -> None:
     """Whatever the weights, kernels of nothing under a large bias among them; so no sum has left its range."""
@@ -143,10 +146,10 @@ def test_a_row_answers_the_same_in_any_company(member: Member, count: int) -> No
     features = session(quantized_graph(member.family()).SerializeToString())
 
     together = features(pad(rows, member.time))
-    longest = padded_length(max(map(len, rows)), member.time, widest)
+    longest = shape(member.time, widest).time(max(map(len, rows)))
     assert np.array_equal(features(pad(rows, longest)), together)
     for row, expected in zip(rows, together, strict=True):
-        for time in range(padded_length(len(row), member.time, widest), member.time + 1):
+        for time in range(shape(member.time, widest).time(len(row)), member.time + 1):
             assert np.array_equal(features(pad([row], time))[0], expected)
 
 
@@ -195,14 +198,14 @@ def random_head(random: np.random.Generator, inputs: int, outputs: int) -> tuple
     def weights(*shape: int) -> Weights:
         return random.normal(size=shape).astype(np.float32)
 
-    last = ("sigmoid",) if outputs == 1 else ("softmax",)
-    return Dense(weights(inputs, 7), weights(7), ("relu",)), Dense(weights(7, outputs), weights(outputs), last)
+    last = ("Sigmoid",) if outputs == 1 else ("Softmax",)
+    return Dense(weights(inputs, 7), weights(7), ("Relu",)), Dense(weights(7, outputs), weights(outputs), last)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_the_contract_of_the_artifact(outputs: int) -> None:
     """That of the float32 graph: ids int32 [batch, time] in, probabilities float32 [batch, outputs] out."""
-    member = Member(9, 5, 1.0, [Filters(2, 3, 1.0, None, ("relu",)), Filters(3, 4, 1.0, 1.0, ("tanh",))], 1)
+    member = Member(9, 5, 1.0, [Filters(2, 3, 1.0, 0.0, ("Relu",)), Filters(3, 4, 1.0, 1.0, ("Tanh",))], 1)
     family = member.family(random_head(np.random.default_rng(2), 7, outputs))
     assert contract(quantized_graph(family)) == contract(folded_graph(family))
     assert contract(quantized_graph(family)) == (
@@ -213,9 +216,8 @@ def test_the_contract_of_the_artifact(outputs: int) -> None:
 
 def test_the_head_weighs_each_filter_as_before() -> None:
     """Filters that only fill up a bank stand between those that count, and add nothing."""
-    member = Member(9, 5, 1.0, [Filters(1, 3, 1.0, 1.0, ("sigmoid",)), Filters(3, 17, 1.0, None, ("relu",))], 3)
+    member = Member(9, 5, 1.0, [Filters(1, 3, 1.0, 1.0, ("Sigmoid",)), Filters(3, 17, 1.0, 0.0, ("Relu",))], 3)
     first, last = random_head(np.random.default_rng(4), 20, 1)
-    assert first.bias is not None and last.bias is not None
     tokens = pad(texts(9, 20), 9)
     features = session(quantized_graph(member.family()).SerializeToString())(tokens)
     answers = session(quantized_graph(member.family((first, last))).SerializeToString())(tokens)
@@ -225,7 +227,7 @@ def test_the_head_weighs_each_filter_as_before() -> None:
 
 def test_a_filter_as_wide_as_the_review() -> None:
     """Then there is one window, and padding always goes all the way."""
-    family = Member(6, 4, 1.0, [Filters(6, 3, 1.0, 1.0, ("relu",))], 5).family()
+    family = Member(6, 4, 1.0, [Filters(6, 3, 1.0, 1.0, ("Relu",))], 5).family()
     tokens = pad(texts(6, 8), 6)
     truth = session(folded_graph(family).SerializeToString())(tokens)
     features = session(quantized_graph(family).SerializeToString())(tokens)
@@ -235,7 +237,7 @@ def test_a_filter_as_wide_as_the_review() -> None:
 def test_the_file_is_less_than_half_as_large() -> None:
     """The convolution takes a byte a weight; the head stays float32."""
     random = np.random.default_rng(6)
-    bank = Bank(random.normal(size=(3, 50, 250)).astype(np.float32), None, ("relu",))
+    bank = Bank(random.normal(size=(3, 50, 250)).astype(np.float32), np.zeros(250, np.float32), ("Relu",))
     embedding = random.normal(size=(5000, 50)).astype(np.float32)
     family = Family(400, embedding, (bank,), random_head(random, 250, 1))
     assert len(quantized_graph(family).SerializeToString()) < len(folded_graph(family).SerializeToString()) / 2

@@ -23,11 +23,11 @@ from sentiment_conv1d.model.artifact import (
     ArtifactError,
     read_artifact,
 )
-from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tokenizer import TokenizerError, read_tokenizer
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.network import Network, read_network
-from sentiment_conv1d.service.scoring.errors import ScoringError
 from sentiment_conv1d.service.scoring.job import score_file
 from sentiment_conv1d.service.security.api_keys import ApiKeys
 from sentiment_conv1d.service.settings import Settings, read_settings, variable
@@ -89,7 +89,7 @@ def test_any_tokenizer(table: Artifact, data: st.DataObject) -> None:
 def test_any_bytes_as_a_tokenizer(content: bytes) -> None:
     """Arbitrary bytes fail to load as a tokenizer."""
     with pytest.raises(TokenizerError):
-        Tokenizer.from_json(content)
+        read_tokenizer(content)
 
 
 @given(text=st.text(max_size=2000))
@@ -173,7 +173,7 @@ def test_any_file_to_score(classifier: Classifier, suffix: str, content: bytes) 
         source.write_bytes(content)
         try:
             rows = score_file(source, out, classifier, progress=False)
-        except ScoringError as error:
+        except DataError as error:
             assert str(error)
             assert not out.exists()
         else:

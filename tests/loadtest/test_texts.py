@@ -11,7 +11,7 @@ import pytest
 from loadtest import texts
 from loadtest.errors import LoadTestError
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.tokenizer import PUNCTUATION, Tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 from tests.processes import MODEL_REPOSITORY
 
 
@@ -35,7 +35,7 @@ def test_generated_texts_are_written_like_reviews(tokenizer: Tokenizer) -> None:
     """So are punctuation and capital letters: one mark for five words, one capital at the beginning of eight."""
     generated = texts.generate(tokenizer, 2000)
     words = sum(tokenizer.encode(text).tokens - 1 for text in generated)
-    marks = sum(text.count(mark) for text in generated for mark in PUNCTUATION)
+    marks = sum(text.count(mark) for text in generated for mark in WordTokenizer.punctuation)
     assert marks / words == pytest.approx(0.20, rel=0.15)
     assert sum(word[0].isupper() for text in generated for word in text.split()) / words == pytest.approx(0.13, rel=0.1)
 

@@ -17,18 +17,18 @@ from sentiment_conv1d.model.artifact import (
     ArtifactError,
     Golden,
     Manifest,
-    Rounding,
+    QuantizationCheck,
     check_place,
     copy,
     publish,
     read_artifact,
     versions,
 )
-from sentiment_conv1d.model.tokenizer import Tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 
 SHIPPED = Path(__file__).parents[2] / "model_repository" / "imdb-cnn" / "1"
 GRAPH = b"a graph, which this module never opens"
-ROUNDING = Rounding(
+ROUNDING = QuantizationCheck(
     inputs="made up",
     examples=4,
     largest_difference=0.25,
@@ -58,7 +58,7 @@ def fields(**changes: Any) -> dict[str, Any]:
 
 
 def tokenizer() -> Tokenizer:
-    return Tokenizer(["fine"], max_tokens=5)
+    return WordTokenizer(["fine"], max_tokens=5)
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +229,8 @@ def test_json_that_is_no_manifest_is_refused(tiny: Path, content: str) -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"name": "../../etc"}, "name"),
         ({"precision": "int4"}, "precision"),
-        ({"precision": "int8"}, "an int8 graph, and no other, says how far it was rounded"),
-        ({"rounding": (ROUNDING,)}, "an int8 graph, and no other, says how far it was rounded"),
+        ({"precision": "int8"}, "an int8 graph, and no other, states its quantization error"),
+        ({"rounding": (ROUNDING,)}, "an int8 graph, and no other, states its quantization error"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(tiny: Path, changes: dict[str, Any], place: str) -> None:
@@ -253,7 +253,7 @@ def test_the_shipped_artifact_is_the_classic_model() -> None:
 
 
 def test_what_came_later_is_only_written_where_it_tells(tmp_path: Path) -> None:
-    """A float32 manifest reads as before there was anything else; an int8 one says so, and how far it was rounded."""
+    """A float32 manifest reads as before; an int8 one says so and states its quantization error."""
     later = {"precision", "rounding"}
     float32 = publish(tmp_path, fields(), GRAPH, tokenizer())
     assert not later & json.loads((float32.path / MANIFEST_FILE).read_text()).keys()

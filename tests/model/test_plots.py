@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sentiment_conv1d.model import plots
-from sentiment_conv1d.model.evaluation import Evaluation, label_probabilities
+from sentiment_conv1d.model.evaluation import Evaluation
 
 ODD_NAMES = ("_hidden & $5 or $6", "two\nlines\tand a tab", "a name that is far too long to stand beside an axis")
 
@@ -25,7 +25,7 @@ def binary() -> Evaluation:
     """Forty reviews and a sigmoid that is mostly right."""
     truth = np.arange(40) % 2
     positive = np.clip(0.15 + 0.6 * truth + 0.02 * (np.arange(40) % 13), 0, 1)
-    return Evaluation(("negative", "positive"), truth, label_probabilities(positive[:, None]))
+    return Evaluation(("negative", "positive"), truth, np.array(positive[:, None]))
 
 
 def softmax(names: tuple[str, ...] = ODD_NAMES, examples: int = 60) -> Evaluation:
@@ -177,7 +177,7 @@ def test_roc_has_a_curve_for_each_of_several_labels() -> None:
 
 def test_roc_says_what_is_undefined(tmp_path: Path) -> None:
     """Where all examples have one label there is no curve, and the legend says so."""
-    evaluation = Evaluation(("negative", "positive"), np.ones(3, np.int64), label_probabilities([[0.2], [0.7], [0.9]]))
+    evaluation = Evaluation(("negative", "positive"), np.ones(3, np.int64), np.array([[0.2], [0.7], [0.9]]))
     figure = plots.roc(evaluation)
     assert line(figure.axes[0], "undefined  positive") == []
     plots.save(figure, tmp_path / "roc.png")

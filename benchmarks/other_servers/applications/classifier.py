@@ -11,7 +11,6 @@ import onnxruntime
 import tokenizers
 
 from sentiment_conv1d.model.artifact import MANIFEST_FILE, read_artifact
-from sentiment_conv1d.model.tokenizer import PADDING_ID
 from sentiment_conv1d.service.inference.classifier import Classifier
 
 MAX_TOKENS = 400
@@ -37,7 +36,7 @@ def _unfolded(folder: Path) -> Classify:
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def classify(texts: Sequence[str]) -> list[float]:
-        tokens = np.full((len(texts), MAX_TOKENS), PADDING_ID, np.int32)
+        tokens = np.zeros((len(texts), MAX_TOKENS), np.int32)  # id 0 pads
         for row, text in zip(tokens, texts, strict=True):
             ids = tokenizer.encode(text).ids
             row[MAX_TOKENS - len(ids) :] = ids

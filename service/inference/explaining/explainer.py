@@ -10,8 +10,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.padding import pad, padded_length
-from sentiment_conv1d.model.tokenizer import UNKNOWN_ID, Encoding, word_spans
+from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import Invalid, NotExplainable
 from sentiment_conv1d.service.inference.explaining.explanation import Attribution, attribute, strongest
 from sentiment_conv1d.service.inference.explaining.forward import Pass, forward
@@ -82,6 +81,8 @@ class Explainer:
 
     def __init__(self, artifact: Artifact) -> None:
         self.manifest = artifact.manifest
+        self._tokenizer = artifact.tokenizer
+        self._input_shape = artifact.input_shape
         self._network = read_network(artifact.graph)
 
     @property
@@ -156,7 +157,7 @@ class Explainer:
     ) -> Explanation:
         first = reading.first
         words = [
-            Word(text[start:end], start, end, id, id != UNKNOWN_ID, share)
+            Word(text[start:end], start, end, id, id != self._tokenizer.unknown_id, share)
             for (start, end), id, share in zip(
                 reading.spans, reading.row[first:].tolist(), attribution.shares[first:].tolist(), strict=True
             )
@@ -171,13 +172,10 @@ class Explainer:
         )
 
     def _read(self, text: str, encoding: Encoding, *, whole: bool = False) -> Reading:
-        """The row of ids that stands for a text, padded as little as gives the same answer, or to its whole length."""
-        ids = encoding.ids
-        max_tokens = self.manifest.max_tokens
-        time = max_tokens if whole else padded_length(len(ids), max_tokens, self.manifest.leading_padding)
-        words = min(encoding.tokens - 1, len(ids))
-        spans = word_spans(text)
-        return Reading(pad([ids], time)[0], spans[len(spans) - words :])
+        """The ids that the model reads of a text, with as little padding as gives the same answer, or in full."""
+        row = self._input_shape.pad([encoding.ids], self._input_shape.max_tokens if whole else None)[0]
+        spans = self._tokenizer.spans(text)
+        return Reading(row, spans[-len(encoding.ids) :])
 
     def _filters(self, taken: Pass, attribution: Attribution, count: int, reading: Reading) -> list[Filter]:
         numbers = strongest(taken, attribution, count)

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.model.layers import Weights
 from sentiment_conv1d.service.inference.explaining.forward import Pass, apply
-from sentiment_conv1d.service.inference.explaining.network import Floats, Network
+from sentiment_conv1d.service.inference.explaining.network import Network
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Attribution:
     logit: float
     bias: float
     shares: npt.NDArray[np.float64]  # [time]
-    weights: Floats  # [filters of all banks]: what the logit gains with a pooled value
-    layers: tuple[Floats, ...]  # [units] of each dense layer: what the logit gains with its values
+    weights: Weights  # [filters of all banks]: what the logit gains with a pooled value
+    layers: tuple[Weights, ...]  # [units] of each dense layer: what the logit gains with its values
 
 
 def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
@@ -51,11 +52,11 @@ def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
     return Attribution(float(taken.logits[unit]), constant, shares, weights, layers)
 
 
-def _linearize(network: Network, taken: Pass, unit: int) -> tuple[Floats, tuple[Floats, ...], float]:
+def _linearize(network: Network, taken: Pass, unit: int) -> tuple[Weights, tuple[Weights, ...], float]:
     """m, what the logit gains with the values of each dense layer, and the constant; from the last layer back."""
-    weights: Floats = np.zeros_like(taken.logits)
+    weights: Weights = np.zeros_like(taken.logits)
     weights[unit] = 1
-    layers: list[Floats] = []
+    layers: list[Weights] = []
     constant = 0.0
     for dense, layer in zip(reversed(network.head), reversed(taken.layers), strict=True):
         layers.insert(0, weights)
@@ -65,12 +66,12 @@ def _linearize(network: Network, taken: Pass, unit: int) -> tuple[Floats, tuple[
     return weights, tuple(layers), constant
 
 
-def _back(weights: Floats, activations: tuple[str, ...], bias: Floats, sums: Floats) -> tuple[Floats, float]:
+def _back(weights: Weights, activations: tuple[str, ...], bias: Weights, sums: Weights) -> tuple[Weights, float]:
     """From the weights of activated sums to those of the sums without their bias, and what is constant in between."""
     if not activations:
         return weights, float(weights @ bias)
     if activations == ("Relu",):  # nearly always, and a line through zero
-        factors: Floats = weights * (sums > 0)
+        factors: Weights = weights * (sums > 0)
         return factors, float(factors @ bias)
     at_zero = apply(activations, np.zeros_like(sums))
     slopes = np.divide(apply(activations, sums) - at_zero, sums, out=np.zeros_like(sums), where=sums != 0)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.service.inference.explaining.network import ACTIVATIONS, Bank, Floats, Network
+from sentiment_conv1d.model.layers import ACTIVATIONS, Bank, Weights
+from sentiment_conv1d.service.inference.explaining.network import Network
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,19 @@ class Pooled:
     """What one bank makes of a text."""
 
     bank: Bank
-    table: Floats  # [width, vocabulary, filters]: what a word adds under a tap
-    feature_map: Floats  # [time - width + 1, filters], before bias and activation
+    table: Weights  # [width, vocabulary, filters]: what a word adds under a tap
+    feature_map: Weights  # [time - width + 1, filters], before bias and activation
     positions: npt.NDArray[np.intp]  # [filters]
-    sums: Floats  # [filters], with the bias
-    values: Floats  # [filters]
+    sums: Weights  # [filters], with the bias
+    values: Weights  # [filters]
 
 
 @dataclass(frozen=True)
 class Layer:
     """What one dense layer makes of its inputs."""
 
-    sums: Floats  # [units], with the bias
-    values: Floats  # [units]
+    sums: Weights  # [units], with the bias
+    values: Weights  # [units]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Pass:
 
     tokens: npt.NDArray[np.int32]  # [time]
     pooled: tuple[Pooled, ...]
-    features: Floats  # [filters of all banks]: the pooled values, which the dense layers read
+    features: Weights  # [filters of all banks]: the pooled values, which the dense layers read
     layers: tuple[Layer, ...]
 
     @property
@@ -55,7 +56,7 @@ class Pass:
         return np.concatenate([pooled.positions for pooled in self.pooled])
 
     @property
-    def logits(self) -> Floats:
+    def logits(self) -> Weights:
         """[labels], or [1] of the second label under a sigmoid."""
         return self.layers[-1].values
 
@@ -72,16 +73,16 @@ def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
     return Pass(tokens, pooled, features, tuple(layers))
 
 
-def apply(activations: tuple[str, ...], value: Floats) -> Floats:
+def apply(activations: tuple[str, ...], value: Weights) -> Weights:
     """The activations one after the other, by their ONNX operators."""
     for activation in activations:
         value = ACTIVATIONS[activation](value)
     return value
 
 
-def _pool(bank: Bank, table: Floats, tokens: npt.NDArray[np.int32]) -> Pooled:
+def _pool(bank: Bank, table: Weights, tokens: npt.NDArray[np.int32]) -> Pooled:
     count = len(tokens) - bank.width + 1
-    feature_map: Floats = table[0].take(tokens[:count], axis=0)
+    feature_map: Weights = table[0].take(tokens[:count], axis=0)
     for tap in range(1, bank.width):
         feature_map += table[tap].take(tokens[tap : tap + count], axis=0)
     positions = feature_map.argmax(axis=0)

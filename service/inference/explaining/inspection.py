@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, GetPydanticSchema
 
+from sentiment_conv1d.model.layers import Weights
 from sentiment_conv1d.service.inference.explaining.explanation import Attribution
 from sentiment_conv1d.service.inference.explaining.forward import Pass
-from sentiment_conv1d.service.inference.explaining.network import Floats, Network
+from sentiment_conv1d.service.inference.explaining.network import Network
 
 # Arrays, which are described as what they are in JSON.
-Vector = Annotated[Floats, GetPydanticSchema(lambda _, handler: handler(list[float]))]
-Matrix = Annotated[Floats, GetPydanticSchema(lambda _, handler: handler(list[list[float]]))]
+Vector = Annotated[Weights, GetPydanticSchema(lambda _, handler: handler(list[float]))]
+Matrix = Annotated[Weights, GetPydanticSchema(lambda _, handler: handler(list[list[float]]))]
 Numbers = Annotated[npt.NDArray[np.int64], GetPydanticSchema(lambda _, handler: handler(list[int]))]
 
 
@@ -62,7 +63,7 @@ class Inspection:
 
     ids: npt.NDArray[np.int32]  # [time]
     first_word: int  # position of the first word
-    embedding: Floats  # [time, embedding]
+    embedding: Weights  # [time, embedding]
     filter: FilterView
     banks: list[BankView]
     layers: list[LayerView]  # the last one gives the logits

@@ -6,76 +6,33 @@ added to the first. All of them lie in the file, so what is explained is what ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
+from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Bank, Dense, Weights
 from sentiment_conv1d.service.inference.explaining import onnx_subset_pb2 as onnx
 
-Floats = npt.NDArray[np.float32]
-
-
-def _sigmoid(x: Floats) -> Floats:
-    small = np.exp(-np.abs(x))
-    result: Floats = np.where(x >= 0, 1, small) / (1 + small)
-    return result.astype(x.dtype, copy=False)
-
-
-#: The activations of the family that work on each value alone, by their ONNX operators.
-ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
-    "Identity": lambda x: x,
-    "Relu": lambda x: np.maximum(x, 0),
-    "Sigmoid": _sigmoid,
-    "Softplus": lambda x: np.logaddexp(x, np.float32(0)),
-    "Softsign": lambda x: x / (1 + np.abs(x)),
-    "Tanh": np.tanh,
-}
-
 #: What may turn the logits into probabilities.
-_FINAL = ("Sigmoid", "Softmax")
+_FINAL = ("Sigmoid", SOFTMAX)
 
 #: Of `TensorProto.DataType`.
 _FLOAT32, _INT64 = 1, 7
 
 
 @dataclass(frozen=True)
-class Bank:
-    """The filters of one width."""
-
-    kernel: Floats  # [width, embedding, filters]
-    bias: Floats  # [filters]
-    activations: tuple[str, ...]  # after the bias, in order
-
-    @property
-    def width(self) -> int:
-        """Words under a filter."""
-        return int(self.kernel.shape[0])
-
-
-@dataclass(frozen=True)
-class Dense:
-    """One dense layer."""
-
-    kernel: Floats  # [inputs, units]
-    bias: Floats  # [units]
-    activations: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Network:
     """Embedding, filters, global max pooling, dense layers; the last of them gives the logits."""
 
-    embedding: Floats  # [vocabulary, embedding]
+    embedding: Weights  # [vocabulary, embedding]
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
     final: str  # what makes probabilities of the logits: Sigmoid or Softmax
 
     @cached_property
-    def tables(self) -> tuple[Floats, ...]:
+    def tables(self) -> tuple[Weights, ...]:
         """What each word adds under each tap of each filter, [width, vocabulary, filters] of every bank.
 
         The session holds the same products. They are made for the first explanation, so that a service that is never
@@ -92,15 +49,15 @@ class Network:
         return bank.width, number
 
 
-class _Stranger(Exception):
-    """Something that `export.folded` does not write."""
+class _Unsupported(Exception):
+    """The graph has something that `export.folded` does not write."""
 
 
 def read_network(graph: bytes) -> Network | None:
     """The network of a `model.onnx`, or None for a graph that is no folded network of float32."""
     try:
         return _Reader(onnx.Model.FromString(graph).graph).network()
-    except (_Stranger, DecodeError):
+    except (_Unsupported, DecodeError):
         return None
 
 
@@ -114,7 +71,7 @@ class _Reader:
     def network(self) -> Network:
         value, activations = self._activations("probabilities")
         if not activations or activations[-1] not in _FINAL:
-            raise _Stranger
+            raise _Unsupported
         final, activations = activations[-1], activations[:-1]
         head: list[Dense] = []
         while self._operator(value) == "Gemm":
@@ -122,10 +79,10 @@ class _Reader:
             head.insert(0, dense)
             value, activations = self._activations(value)
         if not head or head[-1].activations:
-            raise _Stranger
+            raise _Unsupported
         if self._operator(value) == "Concat":
             if activations:
-                raise _Stranger
+                raise _Unsupported
             banks = [self._bank(*self._activations(each)) for each in self._nodes[value].input]
         else:
             banks = [self._bank(value, activations)]
@@ -134,7 +91,7 @@ class _Reader:
     def _activations(self, value: str) -> tuple[str, tuple[str, ...]]:
         """What a value is computed from by activations alone, and these in order."""
         activations: list[str] = []
-        while (operator := self._operator(value)) in (*ACTIVATIONS, "Softmax"):
+        while (operator := self._operator(value)) in (*ACTIVATIONS, SOFTMAX):
             activations.insert(0, operator)
             value = self._nodes[value].input[0]
         return value, tuple(activations)
@@ -142,21 +99,21 @@ class _Reader:
     def _dense(self, value: str, activations: tuple[str, ...]) -> tuple[str, Dense]:
         node = self._nodes[value]
         if node.attribute or not set(activations) <= set(ACTIVATIONS):
-            raise _Stranger
+            raise _Unsupported
         kernel = self._constant(node.input[1])
         bias = self._constant(node.input[2]) if len(node.input) > 2 else np.zeros(kernel.shape[1], np.float32)
         return node.input[0], Dense(kernel, bias, activations)
 
     def _bank(self, value: str, activations: tuple[str, ...]) -> Bank:
         if not set(activations) <= set(ACTIVATIONS):
-            raise _Stranger
+            raise _Unsupported
         for operator in ("ReduceMax", "MaxPool"):
             if self._operator(value) != operator:
-                raise _Stranger
+                raise _Unsupported
             value = self._nodes[value].input[0]
         tables = dict(self._taps(value))
         if sorted(tables) != list(range(len(tables))):
-            raise _Stranger
+            raise _Unsupported
         kernels, biases = zip(*(self._table(tables[tap]) for tap in range(len(tables))), strict=True)
         return Bank(np.stack(kernels), np.sum(biases, axis=0), activations)
 
@@ -166,27 +123,27 @@ class _Reader:
         if node is not None and node.op_type == "Add":
             return [tap for each in node.input for tap in self._taps(each)]
         if node is None or node.op_type != "Gather":
-            raise _Stranger
+            raise _Unsupported
         table, ids = node.input
         start = 0
         if self._operator(ids) == "Slice":
             ids, start_name, *_ = self._nodes[ids].input
             start = int.from_bytes(self._bytes(start_name, _INT64), "little")
         if ids != "tokens":
-            raise _Stranger
+            raise _Unsupported
         return [(start, table)]
 
-    def _table(self, value: str) -> tuple[Floats, Floats]:
+    def _table(self, value: str) -> tuple[Weights, Weights]:
         """A tap of a kernel, [embedding, filters], and the bias that is in its table, [filters]."""
-        bias: Floats | None = None
+        bias: Weights | None = None
         if self._operator(value) == "Add":
             value, name = self._nodes[value].input
             bias = self._constant(name)
         if self._operator(value) != "MatMul":
-            raise _Stranger
+            raise _Unsupported
         embedding, name = self._nodes[value].input
         if embedding != "embedding":
-            raise _Stranger
+            raise _Unsupported
         kernel = self._constant(name)[0]
         return kernel, np.zeros(kernel.shape[1], np.float32) if bias is None else bias
 
@@ -194,11 +151,11 @@ class _Reader:
         node = self._nodes.get(value)
         return node.op_type if node is not None else ""
 
-    def _constant(self, name: str) -> Floats:
+    def _constant(self, name: str) -> Weights:
         return np.frombuffer(self._bytes(name, _FLOAT32), "<f4").reshape(tuple(self._tensors[name].dims))
 
     def _bytes(self, name: str, data_type: int) -> bytes:
         tensor = self._tensors.get(name)
         if tensor is None or tensor.data_type != data_type or not tensor.raw_data:
-            raise _Stranger
+            raise _Unsupported
         return tensor.raw_data

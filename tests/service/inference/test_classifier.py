@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
-from sentiment_conv1d.model.padding import Rows
+from sentiment_conv1d.model.input_shape import Rows
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.engine import Engine
 from sentiment_conv1d.service.inference.length_buckets import cuda_buckets

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.padding import pad
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, TooLarge
 from sentiment_conv1d.service.inference.classifier import Classification, Classifier
 from sentiment_conv1d.service.inference.dataplane import (
@@ -23,6 +22,7 @@ from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.statistics import Statistics
+from tests.ids import pad
 from tests.service.telemetry.test_metrics import read, value
 
 LIMITS = RequestLimits(texts=1024, characters=1_000_000, requests=256, pending_texts=2048, seconds=30)

@@ -12,7 +12,10 @@ import pytest
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.engine import CPU, Engine, GraphError
+from tests.ids import shape
 from tests.service.artifacts import WEIGHTS, WORDS, probabilities, table_graph
+
+SHAPE = shape(8)
 
 
 def tokens(*rows: list[int]) -> npt.NDArray[np.int32]:
@@ -21,7 +24,7 @@ def tokens(*rows: list[int]) -> npt.NDArray[np.int32]:
 
 def test_run() -> None:
     """Ids go in, float32 probabilities come out, a row each."""
-    answers = Engine(table_graph()).run(tokens([1, 3, 3], [1, 4, 0]), 3)
+    answers = Engine(table_graph(), SHAPE).run(tokens([1, 3, 3], [1, 4, 0]), 3)
     assert answers.dtype == np.float32
     np.testing.assert_allclose(answers[0], probabilities(["praise", "praise"]), atol=1e-6)
     np.testing.assert_allclose(answers[1], probabilities(["question"]), atol=1e-6)
@@ -29,13 +32,13 @@ def test_run() -> None:
 
 def test_time() -> None:
     """The number of columns is known where the graph takes only one, and None where it takes any."""
-    assert Engine(table_graph()).time is None
-    assert Engine(table_graph(shape=("batch", 7))).time == 7
+    assert Engine(table_graph(), SHAPE).time is None
+    assert Engine(table_graph(shape=("batch", 7)), SHAPE).time == 7
 
 
 def test_run_from_several_threads(artifact: Artifact) -> None:
     """Runs at once do not get in each other's way."""
-    engine = Engine(artifact.graph)
+    engine = Engine(artifact.graph, artifact.input_shape)
     batches = [np.full((4, 20), number, np.int32) for number in range(3, 43)]
     alone = [engine.run(batch, 20) for batch in batches]
     together = threading.Barrier(4)
@@ -51,7 +54,7 @@ def test_run_from_several_threads(artifact: Artifact) -> None:
 
 def test_a_shape_again() -> None:
     """A run sees nothing of an earlier one of the same shape, be it longer rows, more of them or one that failed."""
-    engine = Engine(table_graph())
+    engine = Engine(table_graph(), SHAPE)
     texts: list[list[list[int]]] = [[[1, 3, 3, 4], [3, 4]], [[3]], [[4, 4, 4], [len(WEIGHTS)]], [[5], [1, 3]], []]
     for given in texts * 2:
         row_ids = [np.array(row, np.int32) for row in given]
@@ -68,7 +71,7 @@ def test_a_shape_again() -> None:
 
 def test_answers_stay() -> None:
     """What a run answered does not change when the next one of its shape comes."""
-    engine = Engine(table_graph())
+    engine = Engine(table_graph(), SHAPE)
     first = engine.run(tokens([1, 3]), 2)
     kept = first.copy()
     engine.run(tokens([1, 4]), 2)
@@ -78,7 +81,7 @@ def test_answers_stay() -> None:
 def test_more_shapes_than_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of shapes is bounded, and any number of them is answered."""
     monkeypatch.setattr("sentiment_conv1d.service.inference.engine._MOST_SHAPES", 3)
-    engine = Engine(table_graph())
+    engine = Engine(table_graph(), SHAPE)
     for time in [*range(1, 9)] * 2:
         answers = engine.run(tokens([3]), time)
         np.testing.assert_allclose(answers[0], probabilities(["praise"]), atol=1e-6)
@@ -100,13 +103,13 @@ def test_more_shapes_than_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_foreign_graph(graph: bytes, reason: str) -> None:
     """A graph that does not open, or with other inputs or outputs, is refused with a reason."""
     with pytest.raises(GraphError) as refusal:
-        Engine(graph)
+        Engine(graph, SHAPE)
     assert reason in str(refusal.value)
 
 
 def test_failing_run() -> None:
     """What ONNX Runtime cannot run is a GraphError, whatever it raises itself."""
-    engine = Engine(table_graph())
+    engine = Engine(table_graph(), SHAPE)
     with pytest.raises(GraphError, match="cannot run"):
         engine.run(tokens([len(WEIGHTS)]), 1)
 
@@ -114,13 +117,13 @@ def test_failing_run() -> None:
 def test_cuda_asked_for() -> None:
     """Without a working CUDA, asking for it is an error that says why."""
     with pytest.raises(StartupError, match=r"CUDA .* does not work here: .+"):
-        Engine(table_graph(), provider="cuda", device=63)
+        Engine(table_graph(), SHAPE, provider="cuda", device=63)
 
 
 def test_automatic_provider(caplog: pytest.LogCaptureFixture) -> None:
     """`auto` answers on the CPU where CUDA does not work, and one line says why."""
     with caplog.at_level(logging.INFO):
-        engine = Engine(table_graph(), provider="auto", device=63)
+        engine = Engine(table_graph(), SHAPE, provider="auto", device=63)
     assert engine.provider == CPU
     assert engine.run(tokens([1]), 1).shape == (1, 3)
     assert [record.getMessage()[:19] for record in caplog.records] == ["running on the CPU:"]

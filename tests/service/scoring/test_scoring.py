@@ -26,10 +26,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring import Scorer, ScoringError, default_output, score_file
-from sentiment_conv1d.service.scoring.chunks import CHUNK_BYTES, CHUNK_ROWS
+from sentiment_conv1d.service.scoring import Scorer, default_output, score_file
 
 ROOT = Path(__file__).parents[3]
 ADDED = [
@@ -41,7 +42,7 @@ ADDED = [
     "unknown_tokens",
     "truncated",
 ]
-INPUTS, OUTPUTS = [".txt", ".csv", ".jsonl", ".parquet"], [".jsonl", ".csv", ".parquet"]
+INPUTS, OUTPUTS = [".txt", ".csv", ".tsv", ".jsonl", ".parquet"], [".jsonl", ".csv", ".parquet"]
 
 
 class FakeScorer:
@@ -80,9 +81,10 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Rows to an input file by its extension; a `.txt` takes their texts alone."""
     if path.suffix == ".txt":
         path.write_bytes("".join(f"{row['text']}\n" for row in rows).encode())
-    elif path.suffix == ".csv":
+    elif path.suffix in (".csv", ".tsv"):
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\r\n")
+        delimiter = "," if path.suffix == ".csv" else "\t"
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\r\n", delimiter=delimiter)
         writer.writeheader()
         writer.writerows(rows)
         path.write_bytes(text.getvalue().encode())
@@ -120,7 +122,7 @@ def score(source: Path, out: Path, **settings: Any) -> list[dict[str, Any]]:
 def refusal(source: Path, out: Path | None = None, **settings: Any) -> str:
     """The message of the error that scoring ends with; nothing may have been written."""
     before = set(source.parent.iterdir())
-    with pytest.raises(ScoringError) as caught:
+    with pytest.raises(DataError) as caught:
         score_file(source, out or default_output(source), FakeScorer(), progress=False, **settings)
     assert set(source.parent.iterdir()) == before
     return str(caught.value)
@@ -395,7 +397,7 @@ def test_json_without_a_parquet_type(tmp_path: Path, values: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.tsv", b"", "only these extensions can be read: .txt, .csv, .jsonl, .parquet"),
+        ("in.xlsx", b"", "only these extensions can be read: .txt, .csv, .tsv, .jsonl, .parquet"),
         ("in.txt", b"a\nb\xffc\n", "line 2: not UTF-8 (byte 0xff at 2)"),
         ("in.csv", b"text\na\n\xe9\n", "line 3: not UTF-8 (byte 0xe9 at 1)"),
         ("in.jsonl", b'{"text":"\xe9"}', "line 1: not UTF-8 (byte 0xe9 at 10)"),
@@ -407,7 +409,7 @@ def test_json_without_a_parquet_type(tmp_path: Path, values: list[Any]) -> None:
         ("in.csv", b'text,id\n"a\nb",1\nc\n', "line 4: 1 fields, while the header has 2"),
         ("in.csv", b"text,id\na,1\nb,2,3\n", "line 3: 3 fields, while the header has 2"),
         ("in.csv", b'text\n"a" b\n', "line 2: not valid CSV"),
-        ("in.csv", b'text\na\n"b\nc\n', "line 3: not valid CSV (unexpected end of data)"),
+        ("in.csv", b'text\na\n"b\nc\n', "line 3: not valid CSV (a quote is never closed)"),
         ("in.csv", b"text\na\rb\n", "line 2: not valid CSV (new-line character seen in unquoted field"),
         ("in.jsonl", b'{"text":"a"}\n{"text":}\n', "line 2: not valid JSON (unexpected character"),
         ("in.jsonl", b'{"text":"\\ud800"}\n', "line 1: not valid JSON ("),
@@ -506,7 +508,7 @@ def test_output_must_be_free(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     out.write_text("old")
     scorer = FakeScorer()
-    with pytest.raises(ScoringError, match="exists already"):
+    with pytest.raises(DataError, match="exists already"):
         score_file(source, out, scorer, progress=False)
     assert (out.read_text(), scorer.calls) == ("old", [])
     assert len(score(source, out, overwrite=True)) == 1
@@ -521,7 +523,7 @@ def test_output_that_appears_meanwhile(tmp_path: Path) -> None:
             out.write_text("other")
             return super().predict(texts)
 
-    with pytest.raises(ScoringError, match="exists already"):
+    with pytest.raises(DataError, match="exists already"):
         score_file(source, out, SlowScorer(), progress=False)
     assert (out.read_text(), set(tmp_path.iterdir())) == ("other", {source, out})
 
@@ -648,7 +650,8 @@ from pathlib import Path
 sys.modules["pyarrow"] = None
 import numpy as np
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring import ScoringError, score_file
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.service.scoring import score_file
 
 class Scorer:
     labels = ("negative", "positive")
@@ -662,7 +665,7 @@ score_file(folder / "in.csv", folder / "out.jsonl", Scorer(), progress=False)
 for source, out in (("in.parquet", "out.csv"), ("in.csv", "out.parquet")):
     try:
         score_file(folder / source, folder / out, Scorer(), progress=False)
-    except ScoringError as error:
+    except DataError as error:
         print(error)
 print(sorted({"tensorflow", "keras", "pandas"} & set(sys.modules)), sorted(path.name for path in folder.iterdir()))
 """
@@ -697,6 +700,7 @@ def test_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str], extens
     [
         ("reviews.csv", "reviews.predictions.csv"),
         ("reviews.txt", "reviews.predictions.jsonl"),
+        ("reviews.tsv", "reviews.predictions.jsonl"),
         ("a/my.reviews.jsonl", "a/my.reviews.predictions.jsonl"),
         ("reviews.PARQUET", "reviews.predictions.PARQUET"),
     ],
@@ -708,7 +712,7 @@ def test_default_output(source: str, out: str) -> None:
 
 def test_default_output_of_another_extension() -> None:
     """There is none for a file that cannot be read."""
-    with pytest.raises(ScoringError, match=r"reviews\.xlsx: only these extensions can be read: \.txt"):
+    with pytest.raises(DataError, match=r"reviews\.xlsx: only these extensions can be read: \.txt"):
         default_output(Path("reviews.xlsx"))
 
 

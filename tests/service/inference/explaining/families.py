@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from sentiment_conv1d.export.family import Bank, Dense, Family
+from sentiment_conv1d.export.family import Family
 from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.layers import Bank, Dense
 from tests.service import artifacts
 
 VOCABULARY = 6  # the reserved ids and the words of `artifacts.WORDS`
@@ -25,22 +26,25 @@ def draw(
     outputs: int,
     bias: bool = True,
 ) -> Family:
-    """A family of random weights. `banks` are widths, filters and Keras activations; `hidden` units and activations."""
+    """A family of random weights. `banks` are widths, filters and activations; `hidden` units and activations."""
     random = np.random.default_rng(seed)
 
     def weights(*shape: int) -> npt.NDArray[np.float32]:
         return random.normal(size=shape).astype(np.float32)
 
+    def biases(size: int) -> npt.NDArray[np.float32]:
+        return weights(size) * np.float32(bias)
+
     units = sum(filters for _, filters, _ in banks)
     head = []
-    for size, activation in [*hidden, (outputs, "sigmoid" if outputs == 1 else "softmax")]:
-        head.append(Dense(weights(units, size), weights(size) if bias else None, (activation,)))
+    for size, activation in [*hidden, (outputs, "Sigmoid" if outputs == 1 else "Softmax")]:
+        head.append(Dense(weights(units, size), biases(size), (activation,)))
         units = size
     return Family(
         artifacts.MAX_TOKENS,
         weights(VOCABULARY, EMBEDDING),
         tuple(
-            Bank(weights(width, EMBEDDING, filters), weights(filters) if bias else None, (activation,))
+            Bank(weights(width, EMBEDDING, filters), biases(filters), (activation,))
             for width, filters, activation in banks
         ),
         tuple(head),
@@ -51,8 +55,8 @@ def several_widths(seed: int = 1) -> Family:
     """Three widths, two dense layers and three labels."""
     return draw(
         seed,
-        banks=[(2, 4, "relu"), (3, 5, "relu"), (4, 3, "tanh")],
-        hidden=[(4, "relu"), (5, "sigmoid")],
+        banks=[(2, 4, "Relu"), (3, 5, "Relu"), (4, 3, "Tanh")],
+        hidden=[(4, "Relu"), (5, "Sigmoid")],
         outputs=len(artifacts.LABELS),
     )
 

@@ -17,8 +17,7 @@ from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.export.quantized import quantized_graph
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.network import build
-from sentiment_conv1d.model.padding import pad
-from sentiment_conv1d.model.tokenizer import split_words, word_spans
+from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.service.errors import Invalid, NotExplainable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.explainer import Explanation
@@ -26,6 +25,7 @@ from sentiment_conv1d.service.inference.explaining.explanation import attribute
 from sentiment_conv1d.service.inference.explaining.forward import forward
 from sentiment_conv1d.service.inference.explaining.network import Network, read_network
 from sentiment_conv1d.service.inference.prediction import Prediction
+from tests.ids import pad
 from tests.processes import PROJECT
 from tests.service import artifacts
 from tests.service.inference.explaining.families import draw, publish, several_widths
@@ -63,8 +63,8 @@ def assert_explains(classifier: Classifier, text: str) -> None:
     assert 1 / (1 + np.exp(-explanation.logit)) == pytest.approx(prediction.probabilities[1], abs=1e-5)
     assert len(explanation.words) == min(prediction.tokens - 1, classifier.manifest.max_tokens)
     assert [word.text for word in explanation.words] == [text[word.start : word.end] for word in explanation.words]
-    read = split_words(text)[max(0, prediction.tokens - 1 - len(explanation.words)) :]
-    assert [split_words(word.text) for word in explanation.words] == [[word] for word in read]
+    read = WordTokenizer.split(text)[max(0, prediction.tokens - 1 - len(explanation.words)) :]
+    assert [WordTokenizer.split(word.text) for word in explanation.words] == [[word] for word in read]
     if not prediction.truncated:
         assert sum(not word.known for word in explanation.words) == prediction.unknown_tokens
 
@@ -106,7 +106,7 @@ def test_any_words(classifier: Classifier, text: str) -> None:
 @given(st.text())
 def test_spans(text: str) -> None:
     """There is a span for every word of the tokenizer."""
-    assert len(word_spans(text)) == len(split_words(text))
+    assert len(WordTokenizer([], 1).spans(text)) == len(WordTokenizer.split(text))
 
 
 def test_truncated_text(classifier: Classifier) -> None:
@@ -133,8 +133,8 @@ def test_filters(classifier: Classifier, network: Network) -> None:
         rows = network.embedding[pad([encoding.ids], 400)[0]]
         curve = [float((rows[t : t + 3] * bank.kernel[:, :, each.index]).sum()) for t in range(398)]
         assert each.activation == pytest.approx(max(0, max(curve) + bank.bias[each.index]), abs=1e-5)
-        best = int(np.argmax(curve)) - (400 - len(word_spans(text)))
-        words = word_spans(text)[max(best, 0) : best + 3]
+        best = int(np.argmax(curve)) - (400 - len(WordTokenizer([], 1).spans(text)))
+        words = WordTokenizer([], 1).spans(text)[max(best, 0) : best + 3]
         assert (each.start, each.end) == ((words[0][0], words[-1][1]) if words else (0, 0))
 
 
@@ -163,8 +163,8 @@ def test_several_widths_and_labels(tmp_path: Path, label: str) -> None:
     assert np.exp(logits) / np.exp(logits).sum() == pytest.approx(explained(classifier, "praise")[0].probabilities)
 
 
-_BANKS = st.tuples(st.integers(1, 4), st.integers(1, 4), st.sampled_from(["relu", "linear", "tanh", "softplus"]))
-_HIDDEN = st.tuples(st.integers(1, 4), st.sampled_from(["relu", "linear", "sigmoid", "softsign"]))
+_BANKS = st.tuples(st.integers(1, 4), st.integers(1, 4), st.sampled_from(["Relu", "Identity", "Tanh", "Softplus"]))
+_HIDDEN = st.tuples(st.integers(1, 4), st.sampled_from(["Relu", "Identity", "Sigmoid", "Softsign"]))
 
 
 @given(

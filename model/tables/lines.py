@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
-from sentiment_conv1d.service.scoring.errors import ScoringError
+from sentiment_conv1d.model.tables.errors import DataError
 
 
 class Lines(Iterator[str]):
     """Each line with its end. LF alone ends one, not the dozen characters at which `str.splitlines` cuts.
 
-    Raises `ScoringError` at a line that is not UTF-8 or cannot be read.
+    Raises `DataError` at a line that is not UTF-8 or cannot be read.
     """
 
     def __init__(self, source: Path, file: BufferedReader) -> None:
@@ -28,7 +28,7 @@ class Lines(Iterator[str]):
         try:
             line = self._file.readline()
         except OSError as error:
-            raise ScoringError(f"{self.source}: cannot be read ({error.strerror or error})") from error
+            raise DataError(f"{self.source}: cannot be read ({error.strerror or error})") from error
         if not line:
             raise StopIteration
         self.number += 1
@@ -37,7 +37,7 @@ class Lines(Iterator[str]):
             return line.decode()
         except UnicodeDecodeError as error:
             reason = f"byte 0x{line[error.start]:02x} at {error.start + 1}"
-            raise ScoringError(f"{self.place(self.number)}: not UTF-8 ({reason})") from error
+            raise DataError(f"{self.place(self.number)}: not UTF-8 ({reason})") from error
 
     def place(self, number: int) -> str:
         """A line, for a message."""

@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.model.artifact import read_artifact
-from sentiment_conv1d.model.tokenizer import split_words
-from sentiment_conv1d.model.vocabulary import MOST_BYTES, Vocabulary
+from sentiment_conv1d.model.tokenizer import WordTokenizer
+from sentiment_conv1d.model.tokenizer.vocabulary import MOST_BYTES, Vocabulary
 from tests.processes import MODEL_REPOSITORY
 
 UNKNOWN = 2
@@ -54,7 +54,7 @@ def test_all_words_and_those_like_them(which: str) -> None:
     words = [f"{number}word{number % 100}".encode() for number in range(50_000)]
     if which == "shipped":
         tokenizer = read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1").tokenizer
-        words = [word for each in tokenizer.words for word in split_words(each)]
+        words = [word for each in tokenizer.words for word in WordTokenizer.split(each)]
     vocabulary, ids = vocabulary_of(words)
     for start in range(0, len(words), 500):
         part = words[start : start + 500]

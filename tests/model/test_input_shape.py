@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.model.padding import fill, pad, padded_length
-from sentiment_conv1d.model.tokenizer import PADDING_ID
+from tests.ids import pad, shape
 
 
 def ids(length: int) -> npt.NDArray[np.int32]:
@@ -26,7 +25,7 @@ def test_rows_stand_at_the_right(lengths: list[int], time: int) -> None:
     assert matrix.dtype == np.int32
     for row, length in zip(matrix, lengths, strict=True):
         assert row[time - length :].tolist() == ids(length).tolist()
-        assert (row[: time - length] == PADDING_ID).all()
+        assert (row[: time - length] == 0).all()
 
 
 @given(st.lists(st.integers(0, 9), max_size=5), st.integers(9, 12), st.integers(0, 3))
@@ -34,7 +33,7 @@ def test_a_matrix_is_filled_whatever_it_holds(lengths: list[int], time: int, lef
     """Nothing of what was there stays, and rows that no text takes are padding."""
     matrix = np.full((len(lengths) + left, time), 77, np.int32)
     rows = [ids(length) for length in lengths]
-    fill(matrix, rows)
+    shape(time).fill(matrix, rows)
     np.testing.assert_array_equal(matrix, np.vstack([pad(rows, time), np.zeros((left, time), np.int32)]))
 
 
@@ -51,7 +50,7 @@ def test_little_padding_shows_every_window_of_full_padding(data: st.DataObject) 
     tokens = data.draw(st.integers(1, max_tokens))
     leading_padding = data.draw(st.integers(1, max_tokens))
     width = data.draw(st.integers(1, leading_padding))
-    short = pad([ids(tokens)], padded_length(tokens, max_tokens, leading_padding))[0]
+    short = pad([ids(tokens)], shape(max_tokens, leading_padding).time(tokens))[0]
     full = pad([ids(tokens)], max_tokens)[0]
     assert tokens <= len(short) <= len(full)
     assert windows(short, width) == windows(full, width)
@@ -60,4 +59,4 @@ def test_little_padding_shows_every_window_of_full_padding(data: st.DataObject) 
 @pytest.mark.parametrize("tokens", [1, 7, 10])
 def test_without_a_leading_padding_every_row_is_padded_in_full(tokens: int) -> None:
     """A graph outside the Conv1D family reads `max_tokens` columns."""
-    assert padded_length(tokens, 10, None) == 10
+    assert shape(10).time(tokens) == 10

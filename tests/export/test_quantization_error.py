@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.export.parity import Answers, Ids, Reviews
-from sentiment_conv1d.export.rounding import (
+from sentiment_conv1d.export.quantization_error import (
     Graphs,
     LabelledReviews,
-    RoundingError,
+    QuantizationError,
     measure_accuracy,
     measure_difference,
 )
 from sentiment_conv1d.model.evaluation import EvaluationError
+from tests import ids
 
 TIME = 4
 COUNT = 2000
@@ -41,7 +42,7 @@ class Wrong:
 
 
 def graphs(reviews: int, by: float) -> Graphs:
-    return Graphs(truth, Wrong(reviews, by), TIME, 2)
+    return Graphs(truth, Wrong(reviews, by), ids.shape(TIME, 2))
 
 
 def test_a_difference_is_reported() -> None:
@@ -55,7 +56,7 @@ def test_a_difference_is_reported() -> None:
 def test_a_probability_that_moves_far_is_refused() -> None:
     """On ids without labels that is the only sign of a graph at fault."""
     assert measure_difference(graphs(1, 0.0999), REVIEWS)
-    with pytest.raises(RoundingError, match=r"made up: 8 bits move a probability by 0.125, more than 0.1"):
+    with pytest.raises(QuantizationError, match=r"made up: 8 bits move a probability by 0.125, more than 0.1"):
         measure_difference(graphs(1, 0.125), REVIEWS)
 
 
@@ -64,20 +65,20 @@ def test_accuracy_may_fall_by_a_thousandth() -> None:
     rounding, metrics = measure_accuracy(graphs(2, 0.5), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (0.999, 1.0, 2)
     assert (metrics.measured_on, metrics.examples, metrics.values["accuracy"]) == ("made up", COUNT, 0.999)
-    with pytest.raises(RoundingError, match=r"accuracy 0.9985 in 8 bits, 1.0000 in float32, .* more than 0.001"):
+    with pytest.raises(QuantizationError, match=r"accuracy 0.9985 in 8 bits, 1.0000 in float32, .* more than 0.001"):
         measure_accuracy(graphs(3, 0.5), REVIEWS, LABELS)
 
 
 def test_accuracy_may_rise() -> None:
     """Rounding may put a label right; that is reported, too."""
-    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, TIME, 2), REVIEWS, LABELS)
+    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(TIME, 2)), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (1.0, 1 - 9 / COUNT, 9)
 
 
 def test_nan_is_refused() -> None:
     """With labels and without."""
     astray = graphs(1, float("nan"))
-    with pytest.raises(RoundingError, match="made up: the int8 graph answers with NaN or infinity"):
+    with pytest.raises(QuantizationError, match="made up: the int8 graph answers with NaN or infinity"):
         measure_difference(astray, REVIEWS)
     with pytest.raises(EvaluationError, match="NaN"):
         measure_accuracy(astray, REVIEWS, LABELS)

@@ -1,11 +1,12 @@
-"""Text to ids, as the Keras IMDB data has them, and the `tokenizer.json` that says so to other programs.
+"""Words to ids, as in the IMDB data of Keras.
 
 The rule: lower-case; punctuation, tab and newline become spaces; split on spaces; id 0 pads, 1 starts a review, 2 is
 an unknown word, known words count from 3 by training frequency; the last `max_tokens` ids are kept, the start id
 included in the count.
 
-The file is in the format of Hugging Face's `tokenizers` library, whose `encode` gives the same ids. This module reads
-text more than ten times faster, because the whole rule is one C loop over UTF-8 bytes and one look-up of all words.
+`tokenizer.json` is in the format of Hugging Face's `tokenizers` library, whose `encode` gives the same ids. This module
+reads text more than ten times faster, because the whole rule is one C loop over UTF-8 bytes and one look-up of all
+words.
 """
 
 from __future__ import annotations
@@ -16,20 +17,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS
-from sentiment_conv1d.model.errors import SentimentError
-from sentiment_conv1d.model.vocabulary import MOST_BYTES, Vocabulary
+from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError
+from sentiment_conv1d.model.tokenizer.vocabulary import MOST_BYTES, Vocabulary
 
-PADDING_ID, START_ID, UNKNOWN_ID = 0, 1, 2
-RESERVED_WORDS = ("<pad>", "<start>", "<unk>")
-
-#: What `keras.datasets.imdb` was made with: the default filters of Keras' text_to_word_sequence.
-PUNCTUATION = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
+#: Of `keras.datasets.imdb`: the default filters of Keras' `text_to_word_sequence`.
+_PUNCTUATION = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
 # `bytes.split()` without an argument is the fast one, but it also cuts at \r, \v and \f, where the rule does not, and a
 # zero byte ends a word of the vocabulary: they travel as bytes that no UTF-8 text contains. Every byte of a multi-byte
@@ -45,7 +43,7 @@ def _byte_table() -> bytes:
     table = bytearray(range(256))
     for upper in range(ord("A"), ord("Z") + 1):
         table[upper] = upper + 32
-    for mark in PUNCTUATION:
+    for mark in _PUNCTUATION:
         table[ord(mark)] = ord(" ")
     for character, stand_in in _STAND_INS.items():
         table[ord(character)] = stand_in
@@ -53,29 +51,8 @@ def _byte_table() -> bytes:
 
 
 _TO_WORDS = _byte_table()
-_WORD = re.compile(f"[^ {re.escape(PUNCTUATION)}]+")
+_WORD = re.compile(f"[^ {re.escape(_PUNCTUATION)}]+")
 _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
-
-# Arrays, which NumPy compares with faster than with numbers.
-_START_ID = np.array(START_ID, np.int32)
-_UNKNOWN_ID = np.array(UNKNOWN_ID, np.int32)
-
-
-class TokenizerError(SentimentError):
-    """A vocabulary or a `tokenizer.json` that does not follow the rule of this module."""
-
-
-class Encoding(NamedTuple):
-    """The ids a model reads of one text, and what was seen on the way."""
-
-    ids: npt.NDArray[np.int32]  # [min(tokens, max_tokens)]
-    tokens: int  # ids before truncation, the start id included
-    unknown_tokens: int  # of those, unknown words
-
-
-def split_words(text: str) -> list[bytes]:
-    """The words of a text, lower-cased UTF-8; \\r, \\v, \\f and \\0 inside a word are the stand-in bytes."""
-    return _spaced(text).split()
 
 
 def _spaced(text: str) -> bytes:
@@ -87,70 +64,81 @@ def _spaced(text: str) -> bytes:
     return lowered.encode("utf-8", "surrogatepass").translate(_TO_WORDS)
 
 
-def word_spans(text: str) -> list[tuple[int, int]]:
-    """Where the words of `split_words` lie in the text: first character and the one after the last."""
-    return list(map(re.Match.span, _WORD.finditer(text)))
-
-
-def count_words(texts: Iterable[str]) -> Counter[str]:
-    """How often each word occurs. Words with lone surrogates, which no file can hold, are left out."""
-    counts: Counter[bytes] = Counter()
-    for text in texts:
-        counts.update(split_words(text))
-    words: Counter[str] = Counter()
-    for word, count in counts.items():
-        try:
-            words[word.translate(_FROM_STAND_INS).decode()] = count
-        except UnicodeDecodeError:
-            continue
-    return words
-
-
-class Tokenizer:
-    """Turns texts into ids.
+class WordTokenizer(Tokenizer):
+    """Words to ids by the rule of this module.
 
     `words` are the known words in the order of their ids, the first of which is 3.
     Raises `TokenizerError` if a word repeats or could never be found in a text.
     """
+
+    padding_id, start_id, unknown_id = 0, 1, 2
+    reserved_words = ("<pad>", "<start>", "<unk>")
+    punctuation = _PUNCTUATION
+
+    # Arrays, which NumPy compares with faster than with numbers.
+    _start = np.array(start_id, np.int32)
+    _unknown = np.array(unknown_id, np.int32)
 
     def __init__(self, words: Sequence[str], max_tokens: int) -> None:
         if max_tokens < 1:
             raise TokenizerError(f"a review needs at least one token, not {max_tokens}")
         self.words = tuple(words)
         self.max_tokens = max_tokens
-        ids = {_START: START_ID}
+        ids = {_START: self.start_id}
         for number, word in enumerate(self.words, start=RESERVED_IDS):
-            split = split_words(word)
+            split = self.split(word)
             if len(split) != 1 or split[0] in ids:
                 raise TokenizerError(f"the vocabulary holds {word!r}, which repeats or is not a single word")
             ids[split[0]] = number
-        self._vocabulary = Vocabulary(ids, UNKNOWN_ID)
+        self._vocabulary = Vocabulary(ids, self.unknown_id)
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], vocabulary_size: int, max_tokens: int) -> Tokenizer:
-        """Learn the most frequent words, at most `vocabulary_size` ids in all; words as frequent go by spelling."""
-        ranked = sorted(count_words(texts).items(), key=lambda item: (-item[1], item[0]))
+    def from_texts(cls, texts: Iterable[str], vocabulary_size: int, max_tokens: int) -> WordTokenizer:
+        """Learn the most frequent words, at most `vocabulary_size` ids in all; ties are broken by spelling."""
+        ranked = sorted(cls.count(texts).items(), key=lambda item: (-item[1], item[0]))
         return cls([word for word, _ in ranked[: vocabulary_size - RESERVED_IDS]], max_tokens)
+
+    @staticmethod
+    def split(text: str) -> list[bytes]:
+        """The words of a text, lower-cased UTF-8; \\r, \\v, \\f and \\0 inside a word are the stand-in bytes."""
+        return _spaced(text).split()
+
+    @classmethod
+    def count(cls, texts: Iterable[str]) -> Counter[str]:
+        """How often each word occurs. Words with lone surrogates, which no file can hold, are left out."""
+        counts: Counter[bytes] = Counter()
+        for text in texts:
+            counts.update(cls.split(text))
+        words: Counter[str] = Counter()
+        for word, count in counts.items():
+            try:
+                words[word.translate(_FROM_STAND_INS).decode()] = count
+            except UnicodeDecodeError:
+                continue
+        return words
 
     @property
     def vocabulary_size(self) -> int:
-        """Ids in all: every id is below this number."""
         return len(self.words) + RESERVED_IDS
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each word lies in the text. The start id comes before them and has no place in it."""
+        return list(map(re.Match.span, _WORD.finditer(text)))
+
     def encode(self, text: str) -> Encoding:
-        """The last `max_tokens` ids of a text. Never fails: an empty text is the start id alone."""
+        """The last `max_tokens` ids of a text; those of an empty text are the start id alone."""
         ids = self._vocabulary.look_up(_BEGIN + _spaced(text))
-        return self._encoding(ids, np.equal(ids, _UNKNOWN_ID))
+        return self._encoding(ids, np.equal(ids, self._unknown))
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        """The same of every text, looked up together, which takes a whole review a quarter of the time."""
+        """The encoding of every text. Looked up together, a whole review takes a quarter of the time."""
         if len(texts) == 1:
             return [self.encode(texts[0])]
         encodings = []
         for joined in _join(texts):
             ids = self._vocabulary.look_up(joined)
-            unknown = np.equal(ids, _UNKNOWN_ID)
-            starts = np.equal(ids, _START_ID).nonzero()[0].tolist()
+            unknown = np.equal(ids, self._unknown)
+            starts = np.equal(ids, self._start).nonzero()[0].tolist()
             for start, end in pairwise([*starts, len(ids)]):
                 encodings.append(self._encoding(ids[start:end], unknown[start:end]))
         return encodings
@@ -159,32 +147,30 @@ class Tokenizer:
         return Encoding(ids[-self.max_tokens :], len(ids), unknown.tobytes().count(True))
 
     def to_json(self) -> str:
-        """The text of `tokenizer.json`."""
         document = _document(self.max_tokens)
-        document["model"]["vocab"] = {word: number for number, word in enumerate(RESERVED_WORDS + self.words)}
+        document["model"]["vocab"] = {word: number for number, word in enumerate(self.reserved_words + self.words)}
         return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Tokenizer:
-        """Read a `tokenizer.json` that `to_json` wrote.
+    def from_document(cls, document: Any) -> WordTokenizer:
+        """Read the parsed content of a `tokenizer.json` that `to_json` wrote.
 
         Raises `TokenizerError` on anything else: a file that asks for another rule must not be misread.
         """
         try:
-            document = json.loads(text)
             max_tokens = operator.index(document["truncation"]["max_length"])
             vocabulary = document["model"].pop("vocab")
             ordered = sorted(vocabulary, key=vocabulary.__getitem__)
             ids = [vocabulary[word] for word in ordered]
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise TokenizerError(f"not a tokenizer in the format of this project ({error!r})") from error
         expected = _document(max_tokens)
         del expected["model"]["vocab"]
         if document != expected:
             parts = [key for key in expected | document if document.get(key) != expected.get(key)]
             raise TokenizerError(f"asks for another rule than this project's in: {', '.join(parts)}")
-        if ids != list(range(len(ids))) or tuple(ordered[:RESERVED_IDS]) != RESERVED_WORDS:
-            raise TokenizerError(f"ids must count from 0 without a gap and start with {', '.join(RESERVED_WORDS)}")
+        if ids != list(range(len(ids))) or tuple(ordered[:RESERVED_IDS]) != cls.reserved_words:
+            raise TokenizerError(f"ids must count from 0 without a gap and start with {', '.join(cls.reserved_words)}")
         return cls(ordered[RESERVED_IDS:], max_tokens)
 
 
@@ -211,7 +197,7 @@ def _document(max_tokens: int) -> dict[str, Any]:
     post-processor's token survives truncation and Keras' does not. That normalizer leaves an empty text empty, so
     padding to at least one id, with the start id, gives such a text its one id.
     """
-    start = RESERVED_WORDS[START_ID]
+    _, start, unknown = WordTokenizer.reserved_words
     return {
         "version": "1.0",
         "truncation": {"direction": "Left", "max_length": max_tokens, "strategy": "LongestFirst", "stride": 0},
@@ -219,7 +205,7 @@ def _document(max_tokens: int) -> dict[str, Any]:
             "strategy": {"Fixed": 1},
             "direction": "Left",
             "pad_to_multiple_of": None,
-            "pad_id": START_ID,
+            "pad_id": WordTokenizer.start_id,
             "pad_type_id": 0,
             "pad_token": start,
         },
@@ -235,10 +221,14 @@ def _document(max_tokens: int) -> dict[str, Any]:
         "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False},
         "post_processor": None,
         "decoder": None,
-        "model": {"type": "WordLevel", "vocab": {}, "unk_token": RESERVED_WORDS[UNKNOWN_ID]},
+        "model": {
+            "type": "WordLevel",
+            "vocab": {},
+            "unk_token": unknown,
+        },
     }
 
 
 def _punctuation_class() -> str:
     escapes = {"\t": r"\t", "\n": r"\n"}
-    return "[" + "".join(escapes.get(mark, "\\" + mark) for mark in PUNCTUATION) + "]"
+    return "[" + "".join(escapes.get(mark, "\\" + mark) for mark in _PUNCTUATION) + "]"

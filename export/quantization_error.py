@@ -1,0 +1,99 @@
+"""The quantization error: how far 8 bits move the answers, and how many of them stay right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.export.parity import Answers, Ids, Predict, Reviews, answers_in_batches
+from sentiment_conv1d.model.artifact import Metrics, QuantizationCheck
+from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.evaluation import Evaluation
+from sentiment_conv1d.model.input_shape import InputShape
+
+#: How much less accurate than the float32 graph an int8 graph may be.
+MAX_ACCURACY_LOSS = 0.001
+
+#: How far a probability may move on ids of no meaning. The preset's move by 0.01; a graph at fault by far more.
+MAX_DIFFERENCE = 0.1
+
+
+class QuantizationError(SentimentError):
+    """The int8 graph is too far from the float32 graph; no artifact is written."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledReviews(Reviews):
+    """Reviews whose labels are known."""
+
+    labels: npt.NDArray[np.int64]  # [rows], indices into the label names
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """A float32 graph, the int8 graph that was quantized from it, and the ids that both read."""
+
+    float32: Predict
+    int8: Predict
+    shape: InputShape
+
+    def answers(self, rows: list[Ids]) -> tuple[Answers, Answers]:
+        """The answers of both graphs, in batches of reviews of similar length."""
+        return answers_in_batches(self.float32, rows, self.shape), answers_in_batches(self.int8, rows, self.shape)
+
+
+def measure_difference(graphs: Graphs, reviews: Reviews) -> QuantizationCheck:
+    """Compare the graphs on reviews without labels.
+
+    Raises `QuantizationError` if a probability moves by more than `MAX_DIFFERENCE`.
+    """
+    check = _check(reviews, *graphs.answers(reviews.rows))
+    if check.largest_difference > MAX_DIFFERENCE:
+        raise QuantizationError(
+            f"{reviews.source}: 8 bits move a probability by {check.largest_difference:.3f}, more than {MAX_DIFFERENCE}"
+        )
+    return check
+
+
+def measure_accuracy(
+    graphs: Graphs, reviews: LabelledReviews, label_names: tuple[str, ...]
+) -> tuple[QuantizationCheck, Metrics]:
+    """Compare the graphs on reviews with labels, and measure the int8 graph.
+
+    Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
+    """
+    answers = graphs.answers(reviews.rows)
+    float32, int8 = (Evaluation(label_names, reviews.labels, each) for each in answers)
+    check = _check(reviews, *answers, accuracy=int8.accuracy, float32_accuracy=float32.accuracy)
+    lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(int8.predicted == reviews.labels))
+    if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
+        raise QuantizationError(
+            f"{reviews.source}: accuracy {int8.accuracy:.4f} in 8 bits, {float32.accuracy:.4f} in float32, "
+            f"which is a loss of more than {MAX_ACCURACY_LOSS}"
+        )
+    return check, Metrics(measured_on=reviews.source, examples=len(reviews.rows), values=int8.values())
+
+
+def _check(
+    reviews: Reviews,
+    float32: Answers,
+    int8: Answers,
+    accuracy: float | None = None,
+    float32_accuracy: float | None = None,
+) -> QuantizationCheck:
+    difference = np.abs(float32.astype(np.float64) - int8)
+    if not np.isfinite(difference).all():
+        raise QuantizationError(f"{reviews.source}: the int8 graph answers with NaN or infinity")
+    changed = decide_all(float32) != decide_all(int8)
+    return QuantizationCheck(
+        inputs=reviews.source,
+        examples=len(reviews.rows),
+        largest_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+        changed_labels=int(changed.sum()),
+        accuracy=accuracy,
+        float32_accuracy=float32_accuracy,
+    )

@@ -1,0 +1,69 @@
+"""The input of a model: ids of texts of any length as one matrix, int32 [batch, time]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.model.tokenizer import Tokenizer
+
+#: Ids of several texts: each int32 [n], or all of them int32 [rows, n].
+Rows: TypeAlias = Sequence[npt.NDArray[np.int32]] | npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """How many ids a model reads of a text, and the padding in front of a shorter one.
+
+    A longer text is truncated on the left by the tokenizer: the model reads its last `max_tokens` ids. Rows are
+    right-aligned, so the padding is on the left as well.
+
+    A model of the Conv1D family needs no padding up to `max_tokens`. If no filter is wider than `leading_padding`, that
+    many pad ids stand for any larger number: every window in the padding has the same value, and max pooling counts it
+    once. If `leading_padding` is None, every text is padded to `max_tokens`.
+    """
+
+    max_tokens: int
+    vocabulary_size: int  # every id is below this number
+    padding_id: int
+    leading_padding: int | None = None
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, leading_padding: int | None = None) -> InputShape:
+        """The shape of a model that reads the ids of a tokenizer."""
+        return cls(tokenizer.max_tokens, tokenizer.vocabulary_size, tokenizer.padding_id, leading_padding)
+
+    def time(self, tokens: int) -> int:
+        """The fewest columns for `tokens` ids with which the model answers as if they were padded to `max_tokens`."""
+        if self.leading_padding is None:
+            return self.max_tokens
+        return min(tokens + self.leading_padding, self.max_tokens)
+
+    def pad(self, rows: Rows, time: int | None = None) -> npt.NDArray[np.int32]:
+        """Rows of ids as int32 [rows, time]; by default with as few columns as the longest row allows.
+
+        Raises `ValueError` if a row is longer than `time`.
+        """
+        if time is None:
+            time = self.time(max(map(len, rows)))
+        matrix = np.empty((len(rows), time), np.int32)
+        self.fill(matrix, rows)
+        return matrix
+
+    def fill(self, matrix: npt.NDArray[np.int32], rows: Rows) -> None:
+        """Write rows of ids into a matrix int32 [height, time] and padding everywhere else."""
+        time = matrix.shape[1]
+        matrix.fill(self.padding_id)
+        for number, row in enumerate(rows):
+            matrix[number, time - len(row) :] = row
+
+    def check(self, ids: npt.NDArray[np.int32]) -> None:
+        """Raise `ValueError`, which says why, if the model cannot read ids int32 [batch, time] that a caller made."""
+        if not 1 <= ids.shape[1] <= self.max_tokens:
+            raise ValueError(f"{ids.shape[1]} ids a text; the model reads 1 to {self.max_tokens}")
+        if ids.min() < 0 or ids.max() >= self.vocabulary_size:
+            raise ValueError(f"ids run from 0 to {self.vocabulary_size - 1}")

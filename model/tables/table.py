@@ -1,0 +1,104 @@
+"""A table that is open for reading, and its rows a chunk at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from sentiment_conv1d.model.tables.errors import DataError
+
+#: A chunk ends at the first of these two. Python objects take a few times the bytes of the file.
+CHUNK_ROWS = 256
+CHUNK_BYTES = 2**20
+
+
+class Row(NamedTuple):
+    """One row."""
+
+    number: int  # from 1; in text formats the number of its first line
+    values: dict[str, Any]  # all columns
+    json: bytes | None = None  # the object as it was spelled, if it came as JSON
+
+
+class Chunk(ABC):
+    """Consecutive rows: what is in memory at one time."""
+
+    unit: str  # "line" or "row"
+
+    def __init__(self, source: Path, numbers: Sequence[int], progress: int) -> None:
+        self.source = source
+        self.numbers = numbers  # of the rows
+        self.progress = progress  # on the progress bar: bytes of text formats, rows of Parquet
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    @abstractmethod
+    def rows(self) -> Sequence[Row]:
+        """The rows as Python values."""
+
+    @abstractmethod
+    def values(self, column: str) -> list[Any]:
+        """One column as Python values. Raises `DataError` at a row that does not have it."""
+
+    def strings(self, column: str) -> list[str | None]:
+        """One column of strings and nulls. Raises `DataError` at a value of another type."""
+        values = self.values(column)
+        for number, value in zip(self.numbers, values, strict=True):
+            if value is not None and not isinstance(value, str):
+                kind = type(value).__name__
+                raise DataError(f"{self.place(number)}: the column {column!r} is of type {kind}, not a string")
+        return values
+
+    def place(self, number: int) -> str:
+        """A row, for a message."""
+        return f"{self.source}: {self.unit} {number}"
+
+    @property
+    def span(self) -> str:
+        """All of the rows, for a message."""
+        return f"{self.source}: {self.unit}s {self.numbers[0]} to {self.numbers[-1]}"
+
+
+class Table(ABC):
+    """An open file."""
+
+    columns: tuple[str, ...] | None = None  # of every row; None if each row has its own
+    place: str  # where the columns are named, for a message
+    total: int  # where the progress bar ends
+    unit: str  # what the progress bar counts
+    _file: Any
+
+    @abstractmethod
+    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
+        """All rows, once. With `columns`, the others may be left out. Raises `DataError` at the first bad row."""
+
+    def require(self, column: str) -> None:
+        """Raise `DataError` if no row can have this column."""
+        if self.columns is not None:
+            require_column(self.place, self.columns, column)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+
+def require_column(place: str, columns: Collection[str], column: str) -> None:
+    """Raise `DataError` if the column is missing."""
+    if column not in columns:
+        there_are = ", ".join(map(repr, columns)) or "none"
+        raise DataError(f"{place}: there is no column {column!r}; columns: {there_are}")
+
+
+def require_distinct(place: str, columns: Sequence[str]) -> None:
+    """Raise `DataError` if a column name repeats."""
+    seen = set()
+    for column in columns:
+        if column in seen:
+            raise DataError(f"{place}: the column {column!r} is there twice")
+        seen.add(column)

@@ -1,0 +1,25 @@
+"""From outputs to labels."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from sentiment_conv1d.model.decision import decide, decide_all
+
+
+def test_half_is_the_second_label() -> None:
+    """A sigmoid of exactly 0.5 decides for label 1, the number just below it for label 0."""
+    below = np.nextafter(np.float32(0.5), np.float32(0))
+    assert decide_all(np.array([[0.5], [below]], np.float32)).tolist() == [1, 0]
+
+
+def test_the_first_of_equals_is_chosen() -> None:
+    """Of labels with the same probability the first is chosen."""
+    assert decide_all(np.array([[0.2, 0.4, 0.4], [0.1, 0.1, 0.8]])).tolist() == [1, 2]
+
+
+@given(arrays.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 4)), elements=st.floats(0, 1, width=32)))
+def test_rows_are_decided_one_by_one(outputs: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    """A batch gets the labels of its rows."""
+    assert decide_all(outputs).tolist() == [decide(row) for row in outputs]
