@@ -1,8 +1,7 @@
-// The reference of all routes: Swagger UI over the OpenAPI document.
+// The reference of all routes: Swagger UI over the OpenAPI document. Requests that are tried out go to this service.
 
 window.SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#reference",
-  supportedSubmitMethods: [], // the page at / is for trying
   validatorUrl: null, // another host
 });
