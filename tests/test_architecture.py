@@ -186,13 +186,6 @@ _KNOWN_UPWARD = {
     ("telemetry.metrics", "models.repository"),
     ("telemetry.statistics", "inference.prediction"),
     ("inference.dataplane", "models.repository"),
-    ("rest.server.exchange", "rest.endpoint"),
-    ("rest.server.fast_path", "rest.endpoint"),
-    ("rest.server.fast_path", "rest.routing"),
-    ("rest.server.headers", "rest.endpoint"),
-    ("rest.server.protocol", "rest.endpoint"),
-    ("rest.server.protocol", "rest.native"),
-    ("grpc.transport.call", "grpc.status"),
 }
 
 #: The same for annotations alone, under `if TYPE_CHECKING`.
@@ -209,10 +202,6 @@ MAX_MODULES, MAX_LINES = 15, 400
 #: Files with more lines.
 _KNOWN_LONG = {
     "loadtest/report.py",
-    "service/grpc/transport/call.py",
-    "service/rest/app.py",
-    "service/rest/oip.py",
-    "service/rest/server/protocol.py",
 }
 
 Edges = set[tuple[str, str]]

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 
-from sentiment_conv1d.service.errors import DeadlineExceeded, Overloaded, Unavailable
-from sentiment_conv1d.service.grpc.status import as_refusal, status_of
+from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded, Unavailable
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
-from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
+from sentiment_conv1d.service.grpc.transport.status import as_refusal, status_of
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
 from sentiment_conv1d.service.telemetry.request_ids import HEADER, RequestIds
@@ -159,7 +158,7 @@ class Counted:
             metrics.began("grpc")
             try:
                 await converse(call, context)
-            except (asyncio.CancelledError, CallerGone):
+            except (asyncio.CancelledError, ClientDisconnected):
                 if call.failure is None:
                     status = "CANCELLED"
                     raise

@@ -30,7 +30,8 @@ from sentiment_conv1d.service.process.heap import Heap
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.cors import allow_origins
 from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.protocol import Protocol, refusal
+from sentiment_conv1d.service.rest.server.protocol import Protocol
+from sentiment_conv1d.service.rest.server.refusal import refusal
 from sentiment_conv1d.service.security.tls import Certificates
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ class Worker(uvicorn.Server):
             self.server_state,
             self._loop,
             lost,
-            application=self._application,
+            find_handler=None if self._application is None else self._application.find_handler,
             buffers=self._dataplane.buffers,
             turns=self._turns,
             draining=lambda: self._dataplane.draining,

@@ -1,6 +1,7 @@
-"""What Hugging Face's clients send: `InferenceClient.text_classification`, and text-embeddings-inference's `/predict`.
+"""Hugging Face's protocols: `InferenceClient.text_classification`, and `/predict` of text-embeddings-inference.
 
-The two disagree on one text: the first wants a list in a list, the second a list. So each has a route of its own.
+They disagree on the answer for one text, which is a list in a list for the first and a list for the second, so each has
+its own route.
 Sources: huggingface_hub's inference client, text-embeddings-inference's router (types.rs, server.rs).
 """
 
@@ -16,10 +17,13 @@ from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloade
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.rest.server.request import Answer
+from sentiment_conv1d.service.rest.state import dataplane_of
 from sentiment_conv1d.service.version import package_version
 
-#: Checked by hand, up to the first fault: of a million pydantic would tell them all, which takes seconds.
+#: Checked by hand up to the first fault: pydantic would report all faults, and a million take seconds.
 Texts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema())]
 _TeiTexts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str] | list[list[str]]).json_schema())]
 
@@ -75,7 +79,7 @@ class HuggingFaceError(BaseModel):
     error_type: str
 
 
-#: text-embeddings-inference's words for what went wrong; everything else is the caller's fault, `validation`.
+#: The error types of text-embeddings-inference; all others are the caller's fault, `validation`.
 _ERROR_TYPES = {
     Overloaded.code: "overloaded",
     Unavailable.code: "unhealthy",
@@ -89,37 +93,30 @@ def error_body(error: RequestError, request_id: str) -> bytes:
     return to_json({"error": error.message, "error_type": _ERROR_TYPES.get(error.code, "validation")})
 
 
-PROTOCOL = RestProtocol("Hugging Face", HuggingFaceError, error_body)
-
-
 class TextClassification(Endpoint):
     """What `InferenceClient.text_classification` sends; one list of labels for every text."""
 
-    protocol = PROTOCOL
-    paths = ("/",)
     summary = "Hugging Face InferenceClient: text classification"
     request_model = ClassificationRequest
     response_model = ScoredLists
     request_example: ClassVar[dict[str, Any]] = {"inputs": "A gripping, beautifully acted film.", "parameters": {}}
 
-    async def respond(self, call: Call) -> Answer:
-        body = parse(ClassificationRequest, call.body, self.dataplane)
+    async def respond(self, request: EndpointRequest) -> Answer:
+        body = parse(ClassificationRequest, request.body, self.dataplane)
         return await classify(self.dataplane, body.inputs, body.parameters)
 
 
 class TeiPredict(Endpoint):
     """text-embeddings-inference's `/predict`. A list of two texts is a pair there, which this model does not read."""
 
-    protocol = PROTOCOL
-    paths = ("/predict",)
     summary = "text-embeddings-inference: predict"
     request_model = TeiRequest
     response_model = ScoredListOrLists
     request_example: ClassVar[dict[str, Any]] = {"inputs": "A gripping, beautifully acted film."}
 
-    async def respond(self, call: Call) -> Answer:
+    async def respond(self, request: EndpointRequest) -> Answer:
         started = perf_counter()
-        body = parse(TeiRequest, call.body, self.dataplane)
+        body = parse(TeiRequest, request.body, self.dataplane)
         if body.raw_scores:
             raise Invalid("raw_scores: this model answers with probabilities only")
         if (body.truncation_direction or "left").lower() != "left":
@@ -194,13 +191,13 @@ def _tei_texts(inputs: Any) -> tuple[list[str], bool]:
     return texts, False
 
 
-router = APIRouter(tags=[PROTOCOL.tag])
+router = APIRouter()
 
 
 @router.get("/info", summary="text-embeddings-inference: the model and its limits")
 async def info(request: Request) -> dict[str, Any]:
     """The model and the limits of a request."""
-    dataplane: DataPlane = request.app.state.dataplane
+    dataplane = dataplane_of(request)
     classifier = dataplane.repository.get()
     manifest, settings = classifier.manifest, dataplane.settings
     labels = {label: number for number, label in enumerate(manifest.labels)}
@@ -232,6 +229,15 @@ async def info(request: Request) -> dict[str, Any]:
 )
 async def health(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
-    dataplane: DataPlane = request.app.state.dataplane
-    dataplane.check_ready()
+    dataplane_of(request).check_ready()
     return Response()
+
+
+PROTOCOL = RestProtocol(
+    "Hugging Face",
+    {"/": TextClassification, "/predict": TeiPredict},
+    (router,),
+    health=("/health",),
+    error_model=HuggingFaceError,
+    error_body=error_body,
+)

@@ -12,7 +12,7 @@ from sentiment_conv1d.service.errors import Invalid, Malformed, NotFound, TooLar
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.repository import Repository
-from sentiment_conv1d.service.oip.inference import Input, Output, Request, RequestedOutput, infer
+from sentiment_conv1d.service.oip.inference import InferenceRequest, Input, Output, RequestedOutput, infer
 from sentiment_conv1d.service.oip.tensors import pack_bytes
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -31,7 +31,7 @@ def ask(classifier: Classifier) -> Iterator[Ask]:
     dataplane = DataPlane(repository, settings, Metrics({}, [classifier.manifest]))
 
     def answer(*inputs: Input, outputs: Sequence[RequestedOutput] = (), model: str = "imdb-cnn") -> list[Output]:
-        answered, tensors = asyncio.run(infer(dataplane, Request(model, "", inputs, outputs)))
+        answered, tensors = asyncio.run(infer(dataplane, InferenceRequest(model, "", inputs, outputs)))
         assert answered is classifier
         return tensors
 

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from loadtest.stubs.sentiment_pb2_grpc import SentimentStub
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
-from sentiment_conv1d.service.rest.server.fast_path import PIECE_BYTES
+from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES
 from sentiment_conv1d.service.security.tls import Certificates
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.certificates import Authority, Issued

@@ -7,9 +7,10 @@ from typing import Any
 
 import hpack
 
+from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport import stream as streams
 from sentiment_conv1d.service.grpc.transport.connection import Connection, Limits
-from sentiment_conv1d.service.grpc.transport.http2 import CallerGone, Fields
+from sentiment_conv1d.service.grpc.transport.http2 import Fields
 from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
@@ -147,7 +148,7 @@ class Request(Stream):
     async def _answer(self, content: bytes) -> None:
         try:
             await self.connection.sender.send(self, content, head=HEAD, trailers=TAIL)
-        except CallerGone:
+        except ClientDisconnected:
             self.gone = True
 
     def began(self) -> None:
