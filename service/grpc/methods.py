@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Request = TypeVar("Request", bound=Message)
 
 #: What answers a request, given the seconds until its caller's deadline, if it has one.
-Answer = Callable[[Request, float | None], Awaitable[Message]]
+Respond = Callable[[Request, float | None], Awaitable[Message]]
 
 #: The key of metadata that has the request id.
 _REQUEST_ID = HEADER.encode()
@@ -60,7 +60,7 @@ class Counted:
         for timeout in self._reading:
             timeout.reschedule(now + _IDLE_SECONDS)
 
-    def unary(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Method:
+    def unary(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
         """One request, one answer; a refusal becomes the status of the call."""
 
         async def converse(call: Call, context: RequestContext) -> None:
@@ -76,7 +76,7 @@ class Counted:
 
         return self._method(route, converse, streaming=False)
 
-    def stream(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Method:
+    def stream(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
         """An answer to every request, in order; a refusal ends the call with its status.
 
         Small requests that are here already run together. The next ones are read only when the answers before them were

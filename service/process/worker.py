@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
-from sentiment_conv1d.service.grpc.server import Server as GrpcServer
+from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
 from sentiment_conv1d.service.models.replay_log import Fact, Order

@@ -31,13 +31,12 @@ from sentiment_conv1d.service.errors import (
     Unauthorized,
 )
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
-from sentiment_conv1d.service.rest import cloud, explain, huggingface, native, openapi, operations, page, tfserving
+from sentiment_conv1d.service.rest import cloud, explain, huggingface, native, oip, openapi, operations, page, tfserving
 from sentiment_conv1d.service.rest.endpoint import EndpointRequest
-from sentiment_conv1d.service.rest.oip import protocol as oip
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.routing import Match, Routes
 from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.asgi import CONTEXT, AsgiRequest, client_of, is_certified, send_answer
+from sentiment_conv1d.service.rest.server.asgi import AsgiRequest
 from sentiment_conv1d.service.rest.server.compression import decompress
 from sentiment_conv1d.service.rest.server.fast_path import Handler
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
@@ -78,11 +77,7 @@ class Application(FastAPI):
             title="sentiment-conv1d",
             version=package_version(),
             description="The classic Conv1D text classifier: reviews in, labels and probabilities out.",
-            exception_handlers={
-                RequestError: _on_request_error,
-                HTTPException: _on_http_exception,
-                Exception: _on_exception,
-            },
+            exception_handlers=dict.fromkeys((RequestError, HTTPException, Exception), _on_error),
             docs_url=None,  # the page in page.py needs no network
             redoc_url=None,
             redirect_slashes=False,
@@ -110,21 +105,21 @@ class Application(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        request = AsgiRequest(scope, receive, send)
         if (match := self._match(scope)) is not None:
-            await self.serve(match, AsgiRequest(scope, receive, send))
+            await self.serve(match, request)
             return
         started = perf_counter()
-        given = dict(scope["headers"])
-        context = scope[CONTEXT] = self._begin(given)
-        refusal = self._denial(scope["method"], scope["path"], given, is_certified(scope)) if self._guarded else None
+        context = self._begin(request)
+        refusal = self._denial(request, scope["path"]) if self._guarded else None
         if refusal is not None:
-            status = await self._refuse(refusal, scope, send, context.id)
+            answer, status = _refusal(self.protocol_of(scope), refusal, context.id)
+            await request.send(status, answer, context.id)
             route = OTHER
         else:
             status = await self._handle(scope, receive, send, context.id)
             route = self.route_of(scope)
-        self._end(route, status, started, context, scope["method"], scope["raw_path"], client_of(scope))
-        scope[CONTEXT] = None
+        self._end(route, status, started, request)
 
     def find_handler(self, target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
         """The handler of a POST request on the fast path; None if its body is large, compressed, or of unknown size."""
@@ -138,13 +133,12 @@ class Application(FastAPI):
     async def serve(self, match: Match, request: HttpRequest) -> None:
         """Answer a request of a fast-path route."""
         started = perf_counter()
-        context = request.context = self._begin(request.headers)
+        context = self._begin(request)
         status = CLIENT_CLOSED_REQUEST
         try:
             status = await self._answer(match, request, context)
         finally:
-            self._end(match.path, status, started, context, request.method, request.target, request.client)
-        request.context = None  # the connection keeps the request, but must not keep a model that is unloaded
+            self._end(match.path, status, started, request)
 
     def route_of(self, scope: Scope) -> str:
         """The declared path of the route that answered a request, `other` if there is none."""
@@ -173,34 +167,34 @@ class Application(FastAPI):
         match = self._fast_path.find(scope["path"])
         return None if match is not None and match.path == "/" and scope["method"] in ("GET", "HEAD") else match
 
-    def _begin(self, given: Mapping[bytes, bytes]) -> RequestContext:
-        identity = given.get(headers.REQUEST_ID)
+    def _begin(self, request: HttpRequest) -> RequestContext:
+        identity = request.headers.get(headers.REQUEST_ID)
         context = RequestContext(self._request_ids.choose(None if identity is None else identity.decode("latin-1")))
+        request.context = context
         current.set(context)
         self._dataplane.metrics.began("rest")
         return context
 
-    def _end(
-        self,
-        route: str,
-        status: int,
-        started: float,
-        context: RequestContext,
-        method: str,
-        target: bytes,
-        client: str | None,
-    ) -> None:
+    def _end(self, route: str, status: int, started: float, request: HttpRequest) -> None:
+        """Count a request, and write the access log, in which failures stand in any case."""
         seconds = perf_counter() - started
+        context, request.context = request.context, None  # the connection must not keep a model that is unloaded
+        assert context is not None
         self._dataplane.metrics.ended("rest", route, str(status), seconds, context)
-        if self._access_log or status >= _SERVER_ERROR:
-            _log(method, target, client, status, seconds)
+        failed = status >= _SERVER_ERROR
+        if self._access_log or failed:
+            logger.log(
+                logging.ERROR if failed else logging.INFO,
+                "%s %s",
+                request.method,
+                request.target.decode(),  # as it was sent: decoded, it could end this line and forge another one
+                extra={"status": status, "milliseconds": round(seconds * 1000, 3), "client": request.client},
+            )
 
     async def _answer(self, match: Match, request: HttpRequest, context: RequestContext) -> int:
         protocol = match.protocol
         try:
-            if self._guarded and (
-                refusal := self._denial(request.method, match.path, request.headers, request.certified)
-            ):
+            if self._guarded and (refusal := self._denial(request, match.path)):
                 raise refusal
             if request.method != "POST":
                 allowed = "GET, HEAD, POST" if match.path == "/" else "POST"
@@ -238,23 +232,17 @@ class Application(FastAPI):
         await self._dataplane.parsing_turn(len(request.body))
         return await match.endpoint.respond(request)
 
-    def _denial(self, method: str, path: str, headers: Mapping[bytes, bytes], certified: bool) -> RequestError | None:
+    def _denial(self, request: HttpRequest, path: str) -> RequestError | None:
         """Why a request has no access: its path is not open and it lacks a certificate or a key."""
-        if path in self._open and method in ("GET", "HEAD"):
+        if path in self._open and request.method in ("GET", "HEAD"):
             return None
-        if self._needs_certificate and not certified:
+        if self._needs_certificate and not request.certified:
             return Forbidden("a client certificate is needed")
-        authorization, key = (headers.get(name) for name in (b"authorization", b"x-api-key"))
+        authorization, key = (request.headers.get(name) for name in (b"authorization", b"x-api-key"))
         presented = (None if each is None else each.decode("latin-1") for each in (authorization, key))
         if self._access.admits(*presented):
             return None
         return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
-
-    async def _refuse(self, error: RequestError, scope: Scope, send: Send, request_id: str) -> int:
-        """Refuse a request before it reaches its route, in the form of the route's protocol."""
-        answer, status = _refusal(self.protocol_of(scope), error, request_id)
-        await send_answer(status, answer, request_id, send)
-        return status
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """Have FastAPI answer a request; returns the status."""
@@ -270,7 +258,7 @@ class Application(FastAPI):
         try:
             await super().__call__(scope, receive, send_with_id)
         except Exception:
-            # FastAPI has answered through `_on_exception` and raises the exception again to have it logged.
+            # FastAPI has answered through `_on_error` and raises the exception again to have it logged.
             logger.exception("%s failed", scope["raw_path"].decode())
         return status
 
@@ -304,38 +292,23 @@ def _refusal(protocol: RestProtocol, error: RequestError, request_id: str) -> tu
     return answer, protocol.statuses.get(error.code, HTTP_STATUS[error.code]).value
 
 
-async def _on_request_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)
+async def _on_error(request: Request, error: Exception) -> Response:
+    """The response to an exception of a route that FastAPI handles, or of the router."""
     application: Application = request.app
-    answer, status = _refusal(application.protocol_of(request.scope), error, current_id())
+    answer, status = _refusal(application.protocol_of(request.scope), _as_request_error(request, error), current_id())
     fields = {name.decode(): value.decode() for name, value in answer.headers}
     return Response(answer.body, status, fields, media_type="application/json")
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """The refusals of the router: an unknown path or a wrong method."""
-    assert isinstance(error, HTTPException)
+def _as_request_error(request: Request, error: Exception) -> RequestError:
+    if isinstance(error, RequestError):
+        return error
+    if not isinstance(error, HTTPException):
+        return RequestError("internal error")
     path = request.url.path
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "")
-        refusal: RequestError = MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
-    elif error.status_code == HTTPStatus.NOT_FOUND:
-        refusal = NotFound(f"there is no route {path}")
-    else:
-        refusal = Malformed(str(error.detail))
-    return await _on_request_error(request, refusal)
-
-
-async def _on_exception(request: Request, error: Exception) -> Response:
-    return await _on_request_error(request, RequestError("internal error"))
-
-
-def _log(method: str, target: bytes, client: str | None, status: int, seconds: float) -> None:
-    level = logging.ERROR if status >= _SERVER_ERROR else logging.INFO
-    logger.log(
-        level,
-        "%s %s",
-        method,
-        target.decode(),  # as it was sent: decoded, it could end this line and forge another one
-        extra={"status": status, "milliseconds": round(seconds * 1000, 3), "client": client},
-    )
+        return MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return NotFound(f"there is no route {path}")
+    return Malformed(str(error.detail))

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import RootModel
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.rest import huggingface, operations, tfserving
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, parse
 from sentiment_conv1d.service.rest.protocol import PlainError, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.rest.state import dataplane_of
@@ -22,10 +22,8 @@ from sentiment_conv1d.service.settings import Settings
 _REFUSED: dict[int | str, dict[str, Any]] = {503: {"model": PlainError}}
 
 
-class InvocationRequest(BaseModel):
+class InvocationRequest(LenientBody):
     """Texts under `inputs`, as Hugging Face's containers take them, or under `instances`, as TensorFlow's do."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     inputs: huggingface.Texts = None
     parameters: huggingface.ClassificationParameters | None = None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.service.errors import Invalid, Malformed, RequestError, TooLarge
@@ -36,6 +36,12 @@ class EndpointRequest(NamedTuple):
     body: bytes  # decompressed
     headers: Mapping[bytes, bytes]  # by lower-case name
     parameters: Mapping[str, str]  # of the path
+
+
+class LenientBody(BaseModel):
+    """A JSON body without conversions, in which unknown fields are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
 
 
 class Endpoint(ABC):

@@ -11,13 +11,13 @@ from time import perf_counter
 from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, Field, RootModel, TypeAdapter, WithJsonSchema
 
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.rest.state import dataplane_of
@@ -35,28 +35,22 @@ class Scored(BaseModel):
     score: float
 
 
-class ClassificationParameters(BaseModel):
+class ClassificationParameters(LenientBody):
     """Parameters of a text classification."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     top_k: int | None = Field(None, ge=1)
     function_to_apply: Literal["sigmoid", "softmax"] | None = None
 
 
-class ClassificationRequest(BaseModel):
+class ClassificationRequest(LenientBody):
     """One text or several."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     inputs: Texts
     parameters: ClassificationParameters | None = None
 
 
-class TeiRequest(BaseModel):
+class TeiRequest(LenientBody):
     """A text, a list of one text, or a batch of such lists."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     inputs: _TeiTexts
     raw_scores: bool = False

@@ -8,18 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from sentiment_conv1d.service.errors import (
-    DeadlineExceeded,
-    Invalid,
-    Malformed,
-    NotFound,
-    Overloaded,
-    RequestError,
-    RequestTimeout,
-    TooLarge,
-    Unavailable,
-    UnsupportedEncoding,
-)
+from sentiment_conv1d.service import errors
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.routing import Match
@@ -27,16 +16,9 @@ from sentiment_conv1d.service.rest.routing import Match
 #: Where the document has its models, each under the name of its class.
 _SCHEMAS = "#/components/schemas/"
 
-_REFUSALS: tuple[type[RequestError], ...] = (
-    Malformed,
-    NotFound,
-    RequestTimeout,
-    TooLarge,
-    UnsupportedEncoding,
-    Invalid,
-    Overloaded,
-    Unavailable,
-    DeadlineExceeded,
+_REFUSALS: tuple[type[errors.RequestError], ...] = (
+    *(errors.Malformed, errors.NotFound, errors.RequestTimeout, errors.TooLarge, errors.UnsupportedEncoding),
+    *(errors.Invalid, errors.Overloaded, errors.Unavailable, errors.DeadlineExceeded),
 )
 
 

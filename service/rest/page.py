@@ -8,15 +8,18 @@ Content-Security-Policy.
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from starlette.staticfiles import StaticFiles
 
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.rest import native
-from sentiment_conv1d.service.rest.native import ErrorResponse
+
+Route = TypeVar("Route", bound=Callable[..., Any])
 
 FOLDER = Path(__file__).parent.parent / "page"
 
@@ -57,23 +60,27 @@ PATHS = ("/", *(f"/page/{path.name}" for path in sorted(FOLDER.iterdir()) if pat
 router, reference_router = APIRouter(), APIRouter()
 
 
-@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-@router.get("/", summary="The page", response_class=Response, responses={200: {"content": {"text/html": {}}}})
+def _serves(router: APIRouter, path: str, summary: str, *media_types: str) -> Callable[[Route], Route]:
+    """Declare the route of a file, or of several if the path has a parameter, for GET and HEAD."""
+
+    def declare(route: Route) -> Route:
+        responses: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in media_types}}}
+        if "{" in path:
+            responses[404] = {"model": native.ErrorResponse}
+        router.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
+        router.add_api_route(path, route, summary=summary, response_class=Response, responses=responses)
+        return route
+
+    return declare
+
+
+@_serves(router, "/", "The page", "text/html")
 async def page(request: Request) -> Response:
     """Try a text, see why, and watch the convolution read it."""
     return await _send(request, _FILES, "index.html")
 
 
-@router.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
-@router.get(
-    "/page/{name}",
-    summary="A file of the page",
-    response_class=Response,
-    responses={
-        200: {"content": {media_type: {} for media_type in ("text/css", "text/javascript", "image/svg+xml")}},
-        404: {"model": ErrorResponse},
-    },
-)
+@_serves(router, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
 async def file(request: Request, name: str) -> Response:
     """Style, script or icon."""
     if name.endswith(".html"):
@@ -81,10 +88,7 @@ async def file(request: Request, name: str) -> Response:
     return await _send(request, _FILES, name)
 
 
-@reference_router.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
-@reference_router.get(
-    "/docs", summary="Every route, for people", response_class=Response, responses={200: {"content": {"text/html": {}}}}
-)
+@_serves(reference_router, "/docs", "Every route, for people", "text/html")
 async def documentation(request: Request) -> Response:
     """The OpenAPI document as a page."""
     response = await _send(request, _FILES, "reference.html")
@@ -92,14 +96,8 @@ async def documentation(request: Request) -> Response:
     return response
 
 
-@reference_router.api_route("/docs/{name}", methods=["GET", "HEAD"], include_in_schema=False)
-@reference_router.get(
-    "/docs/{name}",
-    summary="A file of that page",
-    response_class=Response,
-    responses={200: {"content": {"text/css": {}, "text/javascript": {}}}, 404: {"model": ErrorResponse}},
-)
-async def reference_file(request: Request, name: str) -> Response:
+@_serves(reference_router, "/docs/{name}", "A file of that page", "text/css", "text/javascript")
+async def documentation_file(request: Request, name: str) -> Response:
     """The script and the style of Swagger UI."""
     return await _send(request, _SWAGGER_UI, name)
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.repository import State
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainError, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.rest.state import dataplane_of
@@ -25,10 +25,8 @@ from sentiment_conv1d.service.rest.state import dataplane_of
 SIGNATURE = "serving_default"
 
 
-class TfServingRequest(BaseModel):
+class TfServingRequest(LenientBody):
     """Texts as rows (`instances`) or as a column (`inputs`), one of the two."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     signature_name: str | None = None
     instances: list[Any] | None = None

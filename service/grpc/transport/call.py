@@ -22,7 +22,7 @@ from sentiment_conv1d.service.errors import (
     RequestError,
     RequestTimeout,
 )
-from sentiment_conv1d.service.grpc.transport.connection import Connection
+from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, Message, Messages, only_message
 from sentiment_conv1d.service.grpc.transport.response import Response, Trailers
 from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields, status_of
@@ -96,7 +96,7 @@ class Call(Stream):
 
     def __init__(
         self,
-        connection: Connection,
+        connection: GrpcConnection,
         identity: int,
         path: bytes,
         fields: Mapping[bytes, bytes],

@@ -9,14 +9,14 @@ import re
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FailFast
+from pydantic import BaseModel, FailFast, Field
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.oip import inference
 from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
 from sentiment_conv1d.service.oip.tensors import pack_bytes
-from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, parse, to_json
 from sentiment_conv1d.service.rest.server.compression import compress
 from sentiment_conv1d.service.rest.server.request import Answer
 
@@ -27,13 +27,7 @@ _DIGITS = re.compile(rb"[0-9]{1,19}")
 _MAX_WHOLE_NUMBER = 2**64 - 1  # a UINT64, as in gRPC
 
 
-class Body(BaseModel):
-    """Fields that the protocol does not name are ignored, as it asks for."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class InferInput(Body):
+class InferInput(LenientBody):
     """One input tensor; `data` may be nested or flat, or follow the JSON in binary form."""
 
     name: str
@@ -43,20 +37,20 @@ class InferInput(Body):
     data: Any = None
 
 
-class InferRequestedOutput(Body):
+class InferRequestedOutput(LenientBody):
     """One output that is asked for."""
 
     name: str
     parameters: dict[str, Any] | None = None
 
 
-class InferRequest(Body):
+class InferRequest(LenientBody):
     """An infer request: a batch of texts, or of ids."""
 
     id: str | None = None
     parameters: dict[str, Any] | None = None
     inputs: Annotated[list[InferInput], FailFast()]
-    outputs: Annotated[list[InferRequestedOutput], FailFast()] = []
+    outputs: Annotated[list[InferRequestedOutput], FailFast()] = Field([])
 
 
 class InferOutput(BaseModel):

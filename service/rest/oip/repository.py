@@ -10,8 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from sentiment_conv1d.service.errors import Forbidden
 from sentiment_conv1d.service.models.repository import Entry
 from sentiment_conv1d.service.rest.cors import named_origins
-from sentiment_conv1d.service.rest.endpoint import parse
-from sentiment_conv1d.service.rest.oip.inference import Body
+from sentiment_conv1d.service.rest.endpoint import LenientBody, parse
 from sentiment_conv1d.service.rest.protocol import PlainError
 from sentiment_conv1d.service.rest.server.asgi import CHARGE, read_body
 from sentiment_conv1d.service.rest.state import dataplane_of, reconciler_of
@@ -19,7 +18,7 @@ from sentiment_conv1d.service.rest.state import dataplane_of, reconciler_of
 router = APIRouter(prefix="/v2/repository")
 
 
-class IndexRequest(Body):
+class IndexRequest(LenientBody):
     """Which versions are listed."""
 
     ready: bool = False

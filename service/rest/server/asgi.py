@@ -33,7 +33,7 @@ CHARGE = "sentiment.charge"
 
 
 class AsgiRequest(HttpRequest):
-    """A request of a fast-path route that arrives over ASGI."""
+    """A request, and the way to answer it without FastAPI."""
 
     __slots__ = ("_receive", "_scope", "_send")
 
@@ -44,8 +44,9 @@ class AsgiRequest(HttpRequest):
         self.method = scope["method"]
         self.target = scope["raw_path"]
         self.headers = dict(scope["headers"])
-        self.client = client_of(scope)
-        self.certified = is_certified(scope)
+        client = scope.get("client")
+        self.client = client[0] if client else None
+        self.certified = bool(scope["state"].get(CERTIFIED))
         self.charge = scope[CHARGE]
 
     @property
@@ -75,28 +76,13 @@ class AsgiRequest(HttpRequest):
             del working, leaving
 
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
-        await send_answer(status, answer, request_id, self._send)
-
-
-async def send_answer(status: int, answer: Answer, request_id: str, send: Send) -> None:
-    """Send a whole response, each piece once the client has read most of the one before it."""
-    body = answer.body
-    fields = response_headers.of_answer(answer, request_id)
-    await send({"type": "http.response.start", "status": status, "headers": fields})
-    for start in range(0, len(body) or 1, PIECE_BYTES):
-        end = start + PIECE_BYTES
-        await send({"type": "http.response.body", "body": body[start:end], "more_body": end < len(body)})
-
-
-def is_certified(scope: Scope) -> bool:
-    """Whether the client has shown a certificate."""
-    return bool(scope["state"].get(CERTIFIED))
-
-
-def client_of(scope: Scope) -> str | None:
-    """The client's address, None on a Unix domain socket."""
-    client = scope.get("client")
-    return client[0] if client else None
+        fields = response_headers.of_answer(answer, request_id)
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+        # Send the next piece once the client has read most of the one before it.
+        for start in range(0, len(answer.body) or 1, PIECE_BYTES):
+            end = start + PIECE_BYTES
+            piece = {"body": answer.body[start:end], "more_body": end < len(answer.body)}
+            await self._send({"type": "http.response.body", **piece})
 
 
 async def read_body(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-from uvicorn.server import ServerState
 
 from sentiment_conv1d.service.errors import MethodNotAllowed, RequestError, RequestTimeout, TooLarge, Unauthorized
 from sentiment_conv1d.service.rest.server.request import Answer
@@ -67,21 +66,6 @@ def head(status: int, common: bytes, answer: Answer, request_id: str, *, close: 
         lines(answer.headers) if answer.headers else b"",
         b"connection: close\r\n" if close and CLOSE not in answer.headers else b"",
     )
-
-
-class CommonLines:
-    """The header lines of every response, formatted again when uvicorn has set the date."""
-
-    def __init__(self, state: ServerState) -> None:
-        self._state = state
-        self._headers: object = None
-        self._lines = b""
-
-    def __call__(self) -> bytes:
-        headers = self._state.default_headers  # a new list every second
-        if headers is not self._headers:
-            self._headers, self._lines = headers, lines(headers)
-        return self._lines
 
 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -34,7 +34,6 @@ from sentiment_conv1d.service.rest.server.asgi import CERTIFIED, CHARGE, CONTEXT
 from sentiment_conv1d.service.rest.server.fast_path import FastRequest, FindHandler, Wire
 from sentiment_conv1d.service.rest.server.parsing import FREE_HEAD_BYTES, ParsingProtocol
 from sentiment_conv1d.service.rest.server.refusal import refusal
-from sentiment_conv1d.service.rest.server.slow_reader import SlowReader
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
@@ -85,13 +84,17 @@ class Protocol(ParsingProtocol):
         self._served: RequestResponseCycle | None = None  # the last one that took ASGI
         self._refused = self._ending = False
         self._until: float | None = None
+        self._common_of: object = None  # the headers that these lines are made of
+        self._common = b""
+        self._unsent = 0  # bytes
+        self._unread: object = None  # the request whose response the client does not read
+        self._unread_since: float | None = None
 
     # Called by the event loop.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first request as long to begin as any later one."""
         super().connection_made(transport)
-        self._reader = SlowReader(transport, self._buffers, self._write_timeout)
         self._wait(self.timeout_keep_alive)
         if self.scheme == "https":
             self.app_state[CERTIFIED] = bool(transport.get_extra_info("peercert"))
@@ -104,7 +107,7 @@ class Protocol(ParsingProtocol):
             served.message_event.set()
         super().connection_lost(exc)
         self._lost(self)
-        self._reader.release()
+        self._buffers.release(self._unsent)
         if not self._begun:
             self._charge.release()
         for waiting, _ in self.pipeline:
@@ -251,7 +254,17 @@ class Protocol(ParsingProtocol):
         overdue = self._until is not None and now >= self._until and not self._waiting
         if overdue and (self._reading or self._refused or not self._has_unread()):
             self.transport.close()
-        self._reader.watch(now, self._running or self.cycle)
+        unsent = self.transport.get_write_buffer_size()
+        self._buffers.add(unsent - self._unsent)
+        self._unsent = unsent
+        request = self._running or self.cycle
+        if not unsent:
+            self._unread_since = None
+        elif self._unread_since is None or self._unread is not request:
+            self._unread, self._unread_since = request, now
+        elif now - self._unread_since > self._write_timeout:
+            logger.info("a caller did not read its answer", extra={"client": self.client and self.client[0]})
+            self.transport.abort()
 
     # Requests.
 
@@ -263,9 +276,14 @@ class Protocol(ParsingProtocol):
     def _make_wire(self) -> Wire:
         client = None if self.client is None else self.client[0]
         certified = bool(self.app_state.get(CERTIFIED))
-        common = headers.CommonLines(self.server_state)
-        self._wire = Wire(self.transport, self.flow, client, certified, common, self._is_last)
+        self._wire = Wire(self.transport, self.flow, client, certified, self._common_lines, self._is_last)
         return self._wire
+
+    def _common_lines(self) -> bytes:
+        fields = self.server_state.default_headers  # a new list every second, when uvicorn sets the date
+        if fields is not self._common_of:
+            self._common_of, self._common = fields, headers.lines(fields)
+        return self._common
 
     async def _serve(self, request: FastRequest) -> None:
         try:

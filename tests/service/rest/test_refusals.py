@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from sentiment_conv1d.service.rest.huggingface import HuggingFaceError
 from sentiment_conv1d.service.rest.native import ErrorResponse
@@ -522,7 +523,7 @@ def test_control_characters_in_request_id(server: ServerProcess, character: str)
 
 def test_forms_of_refusals_without_a_key() -> None:
     """A request without an API key is refused in the form of its route's protocol, whoever handles the route."""
-    forms = {
+    forms: dict[str, type[BaseModel]] = {
         "/v1/models": ErrorResponse,
         "/info": HuggingFaceError,
         "/predict": HuggingFaceError,
