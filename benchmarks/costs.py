@@ -29,8 +29,7 @@ from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.process.server import load
 from sentiment_conv1d.service.rest.app import Application
-from sentiment_conv1d.service.rest.endpoint import Answer
-from sentiment_conv1d.service.rest.server.exchange import Exchange, Result
+from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest, Result
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry import logs
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -70,7 +69,7 @@ PARTS: dict[str, tuple[tuple[type, str, Callable[..., Any]], ...]] = {
 }
 
 
-class Asked(Exchange):
+class Asked(HttpRequest):
     """A request that has arrived, and whose answer is dropped."""
 
     method, path, target, client, certified = "POST", "/v1/predict", b"/v1/predict", "127.0.0.1", False
@@ -95,11 +94,11 @@ class Asked(Exchange):
 
 async def drive(application: Application, bodies: Sequence[bytes], headers: dict[bytes, bytes]) -> float:
     """Seconds a request, one after the other, each with a turn of the event loop for what is done after it."""
-    match = application.direct(b"/v1/predict", {b"content-length": b"0"})
-    assert match is not None
+    handler = application.find_handler(b"/v1/predict", {b"content-length": b"0"})
+    assert handler is not None
     started = perf_counter()
     for body in bodies:
-        await application.serve(match, Asked(body, headers))
+        await handler(Asked(body, headers))
         await asyncio.sleep(0)
     return (perf_counter() - started) / len(bodies)
 

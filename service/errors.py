@@ -27,6 +27,10 @@ class RequestError(Exception):
         self.message = message
 
 
+class ClientDisconnected(Exception):
+    """The client has disconnected, or cancelled the request, before its response was complete."""
+
+
 class Malformed(RequestError):
     """The bytes do not have the protocol's format, for example are not JSON."""
 

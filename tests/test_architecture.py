@@ -190,15 +190,7 @@ LAYERS = (
 Edges = set[tuple[str, str]]
 
 #: Imports that point upward all the same. Remove an entry with its import; add none.
-_KNOWN_UPWARD = {
-    ("rest.server.exchange", "rest.endpoint"),
-    ("rest.server.fast_path", "rest.endpoint"),
-    ("rest.server.fast_path", "rest.routing"),
-    ("rest.server.headers", "rest.endpoint"),
-    ("rest.server.protocol", "rest.endpoint"),
-    ("rest.server.protocol", "rest.native"),
-    ("grpc.transport.call", "grpc.status"),
-}
+_KNOWN_UPWARD: Edges = set()
 
 #: The same for annotations alone, under `if TYPE_CHECKING`.
 _KNOWN_UPWARD_FOR_TYPES: Edges = set()
@@ -209,12 +201,7 @@ _KNOWN_CIRCLES: set[frozenset[str]] = set()
 MAX_MODULES, MAX_LINES = 15, 400
 
 #: Files with more lines.
-_KNOWN_LONG = {
-    "service/grpc/transport/call.py",
-    "service/rest/app.py",
-    "service/rest/oip.py",
-    "service/rest/server/protocol.py",
-}
+_KNOWN_LONG: set[str] = set()
 
 
 def module_of(path: Path) -> str:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 
-from sentiment_conv1d.service.errors import DeadlineExceeded, Overloaded, Unavailable
-from sentiment_conv1d.service.grpc.status import as_refusal, status_of
+from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Overloaded, Unavailable
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
-from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
+from sentiment_conv1d.service.grpc.transport.status import as_refusal, status_of
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 Request = TypeVar("Request", bound=Message)
 
 #: What answers a request, given the seconds until its caller's deadline, if it has one.
-Answer = Callable[[Request, float | None], Awaitable[Message]]
+Respond = Callable[[Request, float | None], Awaitable[Message]]
 
 #: The key of metadata that has the request id.
 _REQUEST_ID = HEADER.encode()
@@ -63,7 +62,7 @@ class Counted:
         for timeout in self._reading:
             timeout.reschedule(now + _IDLE_SECONDS)
 
-    def unary(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Method:
+    def unary(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
         """One request, one answer; a refusal becomes the status of the call."""
 
         async def converse(call: Call, context: RequestContext) -> None:
@@ -79,7 +78,7 @@ class Counted:
 
         return self._method(route, converse, streaming=False)
 
-    def stream(self, route: str, parse: Callable[[bytes], Request], answer: Answer[Request]) -> Method:
+    def stream(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
         """An answer to every request, in order; a refusal ends the call with its status.
 
         Small requests that are here already run together. The next ones are read only when the answers before them were
@@ -161,7 +160,7 @@ class Counted:
             metrics.began("grpc")
             try:
                 await converse(call, context)
-            except (asyncio.CancelledError, CallerGone):
+            except (asyncio.CancelledError, ClientDisconnected):
                 if call.failure is None:
                     status = "CANCELLED"
                     raise

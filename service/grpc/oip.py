@@ -12,14 +12,14 @@ from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.fields import limited
 from sentiment_conv1d.service.grpc.methods import Counted, uncounted
 from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
-from sentiment_conv1d.service.grpc.status import as_refusal
 from sentiment_conv1d.service.grpc.transport.call import Method
+from sentiment_conv1d.service.grpc.transport.status import as_refusal
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.oip import description
-from sentiment_conv1d.service.oip.inference import OUTPUTS, Input, Request, RequestedOutput, infer
+from sentiment_conv1d.service.oip.inference import OUTPUTS, InferenceRequest, Input, RequestedOutput, infer
 from sentiment_conv1d.service.version import package_version
 
 SERVICE = "inference.GRPCInferenceService"
@@ -180,10 +180,10 @@ class OpenInference:
         )
 
 
-def _request(message: pb.ModelInferRequest, remaining: float | None) -> Request:
+def _request(message: pb.ModelInferRequest, remaining: float | None) -> InferenceRequest:
     timeout = _whole_number(message.parameters, "timeout")
     limits = [remaining, timeout * _MICROSECONDS if timeout else None]
-    return Request(
+    return InferenceRequest(
         model=message.model_name,
         version=message.model_version,
         inputs=_inputs(message),

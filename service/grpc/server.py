@@ -22,16 +22,15 @@ from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestErr
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Call, Terms
-from sentiment_conv1d.service.grpc.transport.connection import Connection, Limits
+from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
-from sentiment_conv1d.service.grpc.transport.stream import Request
+from sentiment_conv1d.service.grpc.transport.stream import RequestHead
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.reconciler import Reconciler
 from sentiment_conv1d.service.network.buffers import Buffers
-from sentiment_conv1d.service.network.listener import Connection as AnyConnection
-from sentiment_conv1d.service.network.listener import Listener
+from sentiment_conv1d.service.network.listener import Connection, Listener
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
@@ -79,7 +78,7 @@ _MAX_WATCHING = 16
 _FAILURES = frozenset({Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS})
 
 
-class Server:
+class GrpcServer:
     """Made on the event loop, and stopped once. `watch` has to be called every second or so.
 
     `tasks` holds those of the calls that have begun and not ended; a call counts as soon as it is read.
@@ -160,12 +159,12 @@ class Server:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _connect(self, lost: Callable[[AnyConnection], None]) -> Connection:
+    def _connect(self, lost: Callable[[Connection], None]) -> GrpcConnection:
         # Clients that connected together do not have to reconnect together.
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
-        return Connection(self._loop, limits, self._turns, self._buffers, self._opened, lost)
+        return GrpcConnection(self._loop, limits, self._turns, self._buffers, self._opened, lost)
 
-    def _opened(self, connection: Connection, stream: int, request: Request) -> Call | None:
+    def _opened(self, connection: GrpcConnection, stream: int, request: RequestHead) -> Call | None:
         """The call that a request begins; None if it is none of gRPC's."""
         kept = [field for field in request.fields if field[0] in _KEPT]
         fields = dict(kept)
@@ -185,7 +184,7 @@ class Server:
             call.failure = error
         return call
 
-    def _check(self, connection: Connection, call: Call, head_bytes: int) -> None:
+    def _check(self, connection: GrpcConnection, call: Call, head_bytes: int) -> None:
         """Raise the `RequestError` with which a call is refused that must not reach its method."""
         if head_bytes > _MAX_HEAD_BYTES:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
@@ -225,5 +224,5 @@ class Server:
             )
 
 
-def _watching(connection: Connection) -> int:
+def _watching(connection: GrpcConnection) -> int:
     return sum(isinstance(stream, Call) and stream.method.watching for stream in connection.streams)

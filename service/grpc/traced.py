@@ -8,8 +8,8 @@ from typing import Any
 
 from google.rpc.code_pb2 import Code
 
+from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport.call import Call
-from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
 from sentiment_conv1d.service.telemetry.request_context import current
 from sentiment_conv1d.service.telemetry.tracing import FIELDS, Tracer
 
@@ -41,7 +41,7 @@ def traced(tracer: Tracer, route: str, run: _Run) -> _Run:
         gone = False
         try:
             await run(call)
-        except (asyncio.CancelledError, CallerGone):
+        except (asyncio.CancelledError, ClientDisconnected):
             gone = True
             raise
         finally:

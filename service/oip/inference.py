@@ -51,7 +51,7 @@ class RequestedOutput:
 
 
 @dataclass(frozen=True)
-class Request:
+class InferenceRequest:
     """An infer request of either transport. `timeout` is in seconds; no outputs means all of them."""
 
     model: str
@@ -77,7 +77,9 @@ class Output:
         return pack_bytes(self.data)
 
 
-async def infer(dataplane: DataPlane, models: LoadedModels, request: Request) -> tuple[Classifier, list[Output]]:
+async def infer(
+    dataplane: DataPlane, models: LoadedModels, request: InferenceRequest
+) -> tuple[Classifier, list[Output]]:
     """The classifier that answered and the outputs in the order they were asked for.
 
     Raises `RequestError`: `Invalid` or `Malformed` for what is wrong with the tensors, else as the data plane does.

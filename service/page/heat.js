@@ -1,5 +1,8 @@
 // Draws heat maps and bars on canvases, in the colours of the style sheet.
 
+import { byId } from "./dom.js";
+import { plain, signed } from "./format.js";
+
 /** The current colours, as [red, green, blue]. */
 export function palette() {
   const style = getComputedStyle(document.documentElement);
@@ -97,6 +100,11 @@ export function bars(canvas, values, shade, marked = -1) {
     context.lineTo(x + 5, y(Math.max(values[marked], 0)) - 11);
     context.fill();
   }
+}
+
+/** Show the ends of a colour scale. */
+export function showScale(id, scale) {
+  byId(id).replaceChildren(plain(-scale, 2), make("i", { "aria-hidden": "true" }), signed(scale, 2));
 }
 
 /** Call `render` when a canvas changes its size or the colour scheme changes. */

@@ -1,8 +1,7 @@
-// The API reference: Swagger UI with the OpenAPI document.
+// The API reference: Swagger UI with the OpenAPI document. Requests that are tried out go to this service.
 
 window.SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#reference",
-  supportedSubmitMethods: [], // use the page at / to try the service
   validatorUrl: null, // it is on another host
 });

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Unavailable
-from sentiment_conv1d.service.grpc.server import Server as GrpcServer
+from sentiment_conv1d.service.grpc.server import GrpcServer
 from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane, RequestLimits
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -36,7 +36,8 @@ from sentiment_conv1d.service.process.heap import Heap
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.cors import allow_origins
 from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.protocol import Protocol, refusal
+from sentiment_conv1d.service.rest.server.protocol import Protocol
+from sentiment_conv1d.service.rest.server.refusal import refusal
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
@@ -296,7 +297,7 @@ class Worker(uvicorn.Server):
             self.server_state,
             self._loop,
             lost,
-            application=self._application,
+            find_handler=None if self._application is None else self._application.find_handler,
             buffers=self._buffers,
             turns=self._turns,
             draining=lambda: self._readiness.draining,

@@ -1,4 +1,4 @@
-"""What clouds ask of a container: SageMaker's two routes, and Vertex AI's routes by environment variable.
+"""The routes that clouds ask of a container: SageMaker's two, and Vertex AI's, which environment variables name.
 
 Sources: SageMaker's "your own inference code", Vertex AI's "custom container requirements".
 """
@@ -8,22 +8,22 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import RootModel
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
 from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.rest import huggingface, tfserving
-from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, plain_error_body
+from sentiment_conv1d.service.rest import huggingface, operations, tfserving
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, parse
+from sentiment_conv1d.service.rest.protocol import PlainError, RestProtocol
+from sentiment_conv1d.service.rest.server.request import Answer
+from sentiment_conv1d.service.rest.state import readiness_of
+from sentiment_conv1d.service.settings import Settings
 
-PROTOCOL = RestProtocol("Clouds", tfserving.TfServingError, plain_error_body)
+_REFUSED: dict[int | str, dict[str, Any]] = {503: {"model": PlainError}}
 
 
-class InvocationRequest(BaseModel):
+class InvocationRequest(LenientBody):
     """Texts under `inputs`, as Hugging Face's containers take them, or under `instances`, as TensorFlow's do."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     inputs: huggingface.Texts = None
     parameters: huggingface.ClassificationParameters | None = None
@@ -39,65 +39,56 @@ class InvocationResponse(
 class Invocations(Endpoint):
     """SageMaker: `inputs` with one text or several, `instances` with rows, or the text itself as `text/plain`."""
 
-    protocol = PROTOCOL
-    paths = ("/invocations",)
     summary = "SageMaker: invocations"
     request_model = InvocationRequest
     response_model = InvocationResponse
     request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
+    takes_text = True
 
-    async def respond(self, call: Call) -> Answer:
-        body = _read(call, self.dataplane)
+    async def respond(self, request: EndpointRequest) -> Answer:
+        body = _read(request, self.dataplane)
         if body.instances is not None:
-            return await tfserving.predict(self.dataplane, self.models, call)
+            return await tfserving.predict(self.dataplane, self.models, request)
         if body.inputs is None:
             raise Invalid("the body: inputs or instances is needed")
         return await huggingface.classify(self.dataplane, self.models, body.inputs, body.parameters, flat=True)
 
-    def describe(self, path: str) -> dict[str, Any]:
-        operation = super().describe(path)
-        operation["requestBody"]["content"]["text/plain"] = {"schema": {"type": "string"}}
-        return operation
 
-
-class VertexPredict(Endpoint):
+class VertexPredict(tfserving.Predict):
     """Vertex AI: rows under `instances`, at the route that `AIP_PREDICT_ROUTE` names."""
 
-    protocol = PROTOCOL
     summary = "Vertex AI: predict"
-    request_model = tfserving.TfServingRequest
-    response_model = tfserving.TfServingResponse
-    request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
-
-    def __init__(self, dataplane: DataPlane, models: LoadedModels, path: str) -> None:
-        super().__init__(dataplane, models)
-        self.paths = (path,)
-
-    async def respond(self, call: Call) -> Answer:
-        return await tfserving.predict(self.dataplane, self.models, call)
 
 
-def _read(call: Call, dataplane: DataPlane) -> InvocationRequest:
-    media_type = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+def _read(request: EndpointRequest, dataplane: DataPlane) -> InvocationRequest:
+    media_type = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"text/plain":
-        return parse(InvocationRequest, call.body, dataplane)
+        return parse(InvocationRequest, request.body, dataplane)
     try:
-        return InvocationRequest(inputs=call.body.decode())
+        return InvocationRequest(inputs=request.body.decode())
     except UnicodeDecodeError:
         raise Malformed("the body is not UTF-8") from None
 
 
-router = APIRouter(tags=[PROTOCOL.tag])
+router = APIRouter()
 
 
-@router.get(
-    "/ping",
-    summary="SageMaker: may traffic come here?",
-    response_class=Response,
-    responses={503: {"model": tfserving.TfServingError}},
-)
+@router.get("/ping", summary="SageMaker: may traffic come here?", response_class=Response, responses=_REFUSED)
 async def ping(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
-    readiness: Readiness = request.app.state.readiness
-    readiness.check()
+    readiness_of(request).check()
     return Response()
+
+
+SAGEMAKER = RestProtocol("Clouds", {"/invocations": Invocations}, (router,), health=("/ping",))
+
+
+def vertex_ai(settings: Settings) -> RestProtocol:
+    """The routes that Vertex AI names. They come before all others, which they may look like."""
+    named = APIRouter()
+    if settings.health_route:
+        summary = "Vertex AI: may traffic come here?"
+        named.add_api_route(settings.health_route, operations.readyz, summary=summary, responses=_REFUSED)
+    endpoints = {settings.predict_route: VertexPredict} if settings.predict_route else {}
+    health = (settings.health_route,) if settings.health_route else ()
+    return RestProtocol("Clouds", endpoints, (named,), health)

@@ -1,7 +1,8 @@
-"""Why: every word's share of the decision, and every number on the way to it."""
+"""Explanations: every word's share of the decision, and every number on the way to it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -10,8 +11,10 @@ from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Explanation, Filter, Word
 from sentiment_conv1d.service.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, parse, to_json
-from sentiment_conv1d.service.rest.native import PROTOCOL, ModelRequest, PredictionBody, StrictRequest, prediction_body
+from sentiment_conv1d.service.rest import native
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse, to_json
+from sentiment_conv1d.service.rest.native import ModelRequest, PredictionBody, StrictRequest, prediction_body
+from sentiment_conv1d.service.rest.server.request import Answer
 
 
 class ExplainRequest(ModelRequest):
@@ -40,17 +43,15 @@ class Explain(Endpoint):
     A text longer than the model reads has shares for its last words only, the ones the model read.
     """
 
-    protocol = PROTOCOL
-    paths = ("/v1/explain",)
     summary = "Explain one decision"
     request_model = ExplainRequest
     response_model = ExplanationBody
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
-    async def respond(self, call: Call) -> Answer:
-        request = parse(ExplainRequest, call.body, self.dataplane)
-        classifier = self.models.get(request.model, request.version)
-        prediction, explanation = await self.dataplane.explain(classifier, request.text, request.label, request.filters)
+    async def respond(self, request: EndpointRequest) -> Answer:
+        body = parse(ExplainRequest, request.body, self.dataplane)
+        classifier = self.models.get(body.model, body.version)
+        prediction, explanation = await self.dataplane.explain(classifier, body.text, body.label, body.filters)
         return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
 
 
@@ -90,19 +91,17 @@ class InspectionBody(BaseModel):
 class Inspect(Endpoint):
     """Every number between a text and its answer: ids, embedding, one filter's way, pooled values, dense layers."""
 
-    protocol = PROTOCOL
-    paths = ("/v1/inspect",)
     summary = "Show how the model reads one review"
     request_model = InspectRequest
     response_model = InspectionBody
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
-    async def respond(self, call: Call) -> Answer:
-        request = parse(InspectRequest, call.body, self.dataplane)
-        classifier = self.models.get(request.model, request.version)
-        chosen = None if request.filter is None else (request.filter.width, request.filter.index)
+    async def respond(self, request: EndpointRequest) -> Answer:
+        body = parse(InspectRequest, request.body, self.dataplane)
+        classifier = self.models.get(body.model, body.version)
+        chosen = None if body.filter is None else (body.filter.width, body.filter.index)
         prediction, explanation, inspection = await self.dataplane.inspect(
-            classifier, request.text, request.label, chosen, request.feature_map
+            classifier, body.text, body.label, chosen, body.feature_map
         )
         manifest = classifier.manifest
         document = {
@@ -112,6 +111,9 @@ class Inspect(Endpoint):
             **{name: getattr(inspection, name) for name in type(inspection).__dataclass_fields__},
         }
         return Answer(to_json(document))
+
+
+PROTOCOL = replace(native.PROTOCOL, endpoints={"/v1/explain": Explain, "/v1/inspect": Inspect}, routers=())
 
 
 def _explanation(manifest: Manifest, prediction: Prediction, explanation: Explanation) -> dict[str, Any]:

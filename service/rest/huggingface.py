@@ -1,6 +1,7 @@
-"""What Hugging Face's clients send: `InferenceClient.text_classification`, and text-embeddings-inference's `/predict`.
+"""Hugging Face's protocols: `InferenceClient.text_classification`, and `/predict` of text-embeddings-inference.
 
-The two disagree on one text: the first wants a list in a list, the second a list. So each has a route of its own.
+They disagree on the answer for one text, which is a list in a list for the first and a list for the second, so each has
+its own route.
 Sources: huggingface_hub's inference client, text-embeddings-inference's router (types.rs, server.rs).
 """
 
@@ -10,19 +11,20 @@ from time import perf_counter
 from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, Field, RootModel, TypeAdapter, WithJsonSchema
 
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, model_headers, parse, to_json
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.rest.server.request import Answer
+from sentiment_conv1d.service.rest.state import models_of, readiness_of, settings_of
 from sentiment_conv1d.service.version import package_version
 
-#: Checked by hand, up to the first fault: of a million pydantic would tell them all, which takes seconds.
+#: Checked by hand up to the first fault: pydantic would report all faults, and a million take seconds.
 Texts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str]).json_schema())]
 _TeiTexts = Annotated[Any, WithJsonSchema(TypeAdapter(str | list[str] | list[list[str]]).json_schema())]
 
@@ -34,28 +36,22 @@ class Scored(BaseModel):
     score: float
 
 
-class ClassificationParameters(BaseModel):
+class ClassificationParameters(LenientBody):
     """Parameters of a text classification."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     top_k: int | None = Field(None, ge=1)
     function_to_apply: Literal["sigmoid", "softmax"] | None = None
 
 
-class ClassificationRequest(BaseModel):
+class ClassificationRequest(LenientBody):
     """One text or several."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     inputs: Texts
     parameters: ClassificationParameters | None = None
 
 
-class TeiRequest(BaseModel):
+class TeiRequest(LenientBody):
     """A text, a list of one text, or a batch of such lists."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     inputs: _TeiTexts
     raw_scores: bool = False
@@ -78,7 +74,7 @@ class HuggingFaceError(BaseModel):
     error_type: str
 
 
-#: text-embeddings-inference's words for what went wrong; everything else is the caller's fault, `validation`.
+#: The error types of text-embeddings-inference; all others are the caller's fault, `validation`.
 _ERROR_TYPES = {
     Overloaded.code: "overloaded",
     Unavailable.code: "unhealthy",
@@ -92,37 +88,30 @@ def error_body(error: RequestError, request_id: str) -> bytes:
     return to_json({"error": error.message, "error_type": _ERROR_TYPES.get(error.code, "validation")})
 
 
-PROTOCOL = RestProtocol("Hugging Face", HuggingFaceError, error_body)
-
-
 class TextClassification(Endpoint):
     """What `InferenceClient.text_classification` sends; one list of labels for every text."""
 
-    protocol = PROTOCOL
-    paths = ("/",)
     summary = "Hugging Face InferenceClient: text classification"
     request_model = ClassificationRequest
     response_model = ScoredLists
     request_example: ClassVar[dict[str, Any]] = {"inputs": "A gripping, beautifully acted film.", "parameters": {}}
 
-    async def respond(self, call: Call) -> Answer:
-        body = parse(ClassificationRequest, call.body, self.dataplane)
+    async def respond(self, request: EndpointRequest) -> Answer:
+        body = parse(ClassificationRequest, request.body, self.dataplane)
         return await classify(self.dataplane, self.models, body.inputs, body.parameters)
 
 
 class TeiPredict(Endpoint):
     """text-embeddings-inference's `/predict`. A list of two texts is a pair there, which this model does not read."""
 
-    protocol = PROTOCOL
-    paths = ("/predict",)
     summary = "text-embeddings-inference: predict"
     request_model = TeiRequest
     response_model = ScoredListOrLists
     request_example: ClassVar[dict[str, Any]] = {"inputs": "A gripping, beautifully acted film."}
 
-    async def respond(self, call: Call) -> Answer:
+    async def respond(self, request: EndpointRequest) -> Answer:
         started = perf_counter()
-        body = parse(TeiRequest, call.body, self.dataplane)
+        body = parse(TeiRequest, request.body, self.dataplane)
         if body.raw_scores:
             raise Invalid("raw_scores: this model answers with probabilities only")
         if (body.truncation_direction or "left").lower() != "left":
@@ -202,15 +191,14 @@ def _tei_texts(inputs: Any) -> tuple[list[str], bool]:
     return texts, False
 
 
-router = APIRouter(tags=[PROTOCOL.tag])
+router = APIRouter()
 
 
 @router.get("/info", summary="text-embeddings-inference: the model and its limits")
 async def info(request: Request) -> dict[str, Any]:
     """The model and the limits of a request."""
-    models: LoadedModels = request.app.state.models
-    settings: Settings = request.app.state.settings
-    manifest = models.get().manifest
+    classifier = models_of(request).get()
+    manifest, settings = classifier.manifest, settings_of(request)
     labels = {label: number for number, label in enumerate(manifest.labels)}
     return {
         "model_id": manifest.name,
@@ -240,6 +228,15 @@ async def info(request: Request) -> dict[str, Any]:
 )
 async def health(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
-    readiness: Readiness = request.app.state.readiness
-    readiness.check()
+    readiness_of(request).check()
     return Response()
+
+
+PROTOCOL = RestProtocol(
+    "Hugging Face",
+    {"/": TextClassification, "/predict": TeiPredict},
+    (router,),
+    health=("/health",),
+    error_model=HuggingFaceError,
+    error_body=error_body,
+)

@@ -9,11 +9,15 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.service.errors import HTTP_STATUS, RequestError
+from sentiment_conv1d.service.errors import HTTP_STATUS
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.rest.endpoint import Answer, Call, Endpoint, RestProtocol, parse, to_json
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse, to_json
+from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.rest.server.refusal import error_body
+from sentiment_conv1d.service.rest.server.request import Answer
+from sentiment_conv1d.service.rest.state import models_of
 from sentiment_conv1d.service.rest.tfserving import status
 
 
@@ -111,36 +115,24 @@ class ModelList(BaseModel):
     models: list[ModelDescription]
 
 
-def error_body(error: RequestError, request_id: str) -> bytes:
-    """`{"error": {"code", "message", "request_id"}}`."""
-    return to_json({"error": {"code": error.code, "message": error.message, "request_id": request_id}})
-
-
-PROTOCOL = RestProtocol("native", ErrorResponse, error_body, HTTP_STATUS)
-
-
 class Predict(Endpoint):
     """The label of one review, the probability of every label, and how much of the review the model could read."""
 
-    protocol = PROTOCOL
-    paths = ("/v1/predict",)
     summary = "Classify one review"
     request_model = PredictRequest
     response_model = PredictionBody
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
-    async def respond(self, call: Call) -> Answer:
-        request = parse(PredictRequest, call.body, self.dataplane)
-        classifier = self.models.get(request.model, request.version)
-        predictions = await self.dataplane.predict(classifier, (request.text,))
+    async def respond(self, request: EndpointRequest) -> Answer:
+        body = parse(PredictRequest, request.body, self.dataplane)
+        classifier = self.models.get(body.model, body.version)
+        predictions = await self.dataplane.predict(classifier, (body.text,))
         return Answer(to_json(prediction_body(classifier.manifest, predictions[0])))
 
 
 class PredictBatch(Endpoint):
     """The predictions for several reviews, in their order. All of them succeed or the request fails."""
 
-    protocol = PROTOCOL
-    paths = ("/v1/predict_batch",)
     summary = "Classify several reviews"
     request_model = PredictBatchRequest
     response_model = PredictBatchResponse
@@ -148,28 +140,38 @@ class PredictBatch(Endpoint):
         "texts": ["A gripping, beautifully acted film.", "Two dull hours that I will never get back."]
     }
 
-    async def respond(self, call: Call) -> Answer:
-        request = parse(PredictBatchRequest, call.body, self.dataplane)
-        classifier = self.models.get(request.model, request.version)
-        predictions = await self.dataplane.predict(classifier, request.texts)
+    async def respond(self, request: EndpointRequest) -> Answer:
+        body = parse(PredictBatchRequest, request.body, self.dataplane)
+        classifier = self.models.get(body.model, body.version)
+        predictions = await self.dataplane.predict(classifier, body.texts)
         return Answer(to_json({"predictions": [prediction_body(classifier.manifest, each) for each in predictions]}))
 
 
-router = APIRouter(tags=[PROTOCOL.tag])
+router = APIRouter()
 
 
 @router.get("/v1/models", summary="What is loaded")
 async def list_models(request: Request) -> ModelList:
     """Every version that is served, with the metrics of its manifest."""
-    models: LoadedModels = request.app.state.models
+    models = models_of(request)
     return ModelList(models=[_description(models, each) for each in models])
 
 
 @router.get("/v1/models/{name}", summary="One loaded model", responses={404: {"model": ErrorResponse}})
 async def describe_model(request: Request, name: str) -> ModelDescription:
     """The newest version of a model that is served, with the metrics of its manifest."""
-    models: LoadedModels = request.app.state.models
+    models = models_of(request)
     return _description(models, models.get(name))
+
+
+PROTOCOL = RestProtocol(
+    "native",
+    {"/v1/predict": Predict, "/v1/predict_batch": PredictBatch},
+    (router,),
+    error_model=ErrorResponse,
+    error_body=error_body,
+    statuses=HTTP_STATUS,
+)
 
 
 def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:

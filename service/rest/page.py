@@ -1,25 +1,31 @@
-"""The page for people at `/`: the files of `service/page` as they are.
+"""The page at `/` and the API reference at `/docs`: the files of `service/page` and of Swagger UI as they are.
 
-The page may load nothing but these files, talk to nothing but this service and run no script but its own, which its
-Content-Security-Policy makes the browser see to.
+Swagger UI comes with fastapi-offline, since the page of FastAPI itself loads it from another host. The pages may load
+nothing but these files, call nothing but this service and run no other script: the browser enforces their
+Content-Security-Policy.
 """
 
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from starlette.staticfiles import StaticFiles
 
 from sentiment_conv1d.service.errors import NotFound
-from sentiment_conv1d.service.rest.native import ErrorResponse
+from sentiment_conv1d.service.rest import native
+
+Route = TypeVar("Route", bound=Callable[..., Any])
 
 FOLDER = Path(__file__).parent.parent / "page"
 
-mimetypes.add_type("text/javascript", ".js")  # what it is depends on the system otherwise
+mimetypes.add_type("text/javascript", ".js")  # the system may have another type for it
 
-POLICY = "; ".join(
+_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -32,50 +38,75 @@ POLICY = "; ".join(
     )
 )
 
-#: Of every file. A browser keeps it and asks each time whether it is still the same, so that an update shows at once.
-HEADERS = {
+#: Headers of every file. A browser keeps a file and asks each time whether it has changed, so an update shows at once.
+_HEADERS = {
     "cache-control": "no-cache",
-    "content-security-policy": POLICY,
+    "content-security-policy": _POLICY,
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-frame-options": "DENY",
 }
 
-FILES = StaticFiles(directory=FOLDER)
+#: Swagger UI's style has icons in it.
+_REFERENCE_POLICY = _POLICY.replace("img-src 'self'", "img-src 'self' data:")
+
+_FILES = StaticFiles(directory=FOLDER)
+_SWAGGER_UI = StaticFiles(packages=[("fastapi_offline", "static")])
 
 #: Every path of the page.
 PATHS = ("/", *(f"/page/{path.name}" for path in sorted(FOLDER.iterdir()) if path.suffix != ".html"))
 
-router = APIRouter(tags=["page"])
+router, reference_router = APIRouter(), APIRouter()
 
 
-@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-@router.get("/", summary="The page", response_class=Response, responses={200: {"content": {"text/html": {}}}})
+def _serves(router: APIRouter, path: str, summary: str, *media_types: str) -> Callable[[Route], Route]:
+    """Declare the route of a file, or of several if the path has a parameter, for GET and HEAD."""
+
+    def declare(route: Route) -> Route:
+        responses: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in media_types}}}
+        if "{" in path:
+            responses[404] = {"model": native.ErrorResponse}
+        router.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
+        router.add_api_route(path, route, summary=summary, response_class=Response, responses=responses)
+        return route
+
+    return declare
+
+
+@_serves(router, "/", "The page", "text/html")
 async def page(request: Request) -> Response:
     """Try a text, see why, and watch the convolution read it."""
-    return await send(request, FILES, "index.html")
+    return await _send(request, _FILES, "index.html")
 
 
-@router.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
-@router.get(
-    "/page/{name}",
-    summary="A file of the page",
-    response_class=Response,
-    responses={
-        200: {"content": {media_type: {} for media_type in ("text/css", "text/javascript", "image/svg+xml")}},
-        404: {"model": ErrorResponse},
-    },
-)
+@_serves(router, "/page/{name}", "A file of the page", "text/css", "text/javascript", "image/svg+xml")
 async def file(request: Request, name: str) -> Response:
     """Style, script or icon."""
     if name.endswith(".html"):
         raise NotFound(f"the page has no file {name!r}")
-    return await send(request, FILES, name)
+    return await _send(request, _FILES, name)
 
 
-async def send(request: Request, files: StaticFiles, name: str) -> Response:
-    """One of the files, with the headers of them all."""
+@_serves(reference_router, "/docs", "Every route, for people", "text/html")
+async def documentation(request: Request) -> Response:
+    """The OpenAPI document as a page."""
+    response = await _send(request, _FILES, "reference.html")
+    response.headers["content-security-policy"] = _REFERENCE_POLICY
+    return response
+
+
+@_serves(reference_router, "/docs/{name}", "A file of that page", "text/css", "text/javascript")
+async def documentation_file(request: Request, name: str) -> Response:
+    """The script and the style of Swagger UI."""
+    return await _send(request, _SWAGGER_UI, name)
+
+
+PROTOCOL = replace(native.PROTOCOL, tag="page", endpoints={}, routers=(router,))
+REFERENCE = replace(PROTOCOL, tag="operations", routers=(reference_router,))
+
+
+async def _send(request: Request, files: StaticFiles, name: str) -> Response:
     response = await files.get_response(name, request.scope)
-    response.headers.update(HEADERS)
+    response.headers.update(_HEADERS)
     return response

@@ -1,47 +1,52 @@
-"""From the path of a request to the busy route that answers it."""
+"""From the path of a request to the fast-path route that answers it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.rest.endpoint import Endpoint
+from sentiment_conv1d.service.rest.protocol import RestProtocol
 
 
 class Match(NamedTuple):
-    """An endpoint, the path it is declared under, and that path's parameters."""
+    """An endpoint, its protocol, the path that it is declared under, and the path's parameters."""
 
     endpoint: Endpoint
+    protocol: RestProtocol
     path: str
-    parameters: dict[str, str]
+    parameters: Mapping[str, str]
 
 
 class Routes:
-    """The busy routes; where several fit a path, the first of them answers.
+    """The fast-path routes; if several match a path, the first of them answers.
 
-    A path is looked up once and then remembered, since the same few come again and again.
+    A path is looked up once and then remembered, since clients send the same few over and over.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
-        self.declared: dict[str, Endpoint] = {}
-        for endpoint in endpoints:
-            for path in endpoint.paths:
-                self.declared.setdefault(path, endpoint)
-        self._patterns = [(_pattern(path), path, endpoint) for path, endpoint in self.declared.items()]
+    def __init__(self, protocols: Iterable[RestProtocol], dataplane: DataPlane, models: LoadedModels) -> None:
+        self.declared: dict[str, Match] = {}
+        for protocol in protocols:
+            endpoints = {kind: kind(dataplane, models) for kind in protocol.endpoints.values()}
+            for path, kind in protocol.endpoints.items():
+                self.declared.setdefault(path, Match(endpoints[kind], protocol, path, {}))
+        self._patterns = [(_pattern(path), match) for path, match in self.declared.items()]
         self.find = lru_cache(maxsize=1024)(self._find)
         self.find_target = lru_cache(maxsize=1024)(self._find_target)
 
     def _find_target(self, target: bytes) -> Match | None:
-        """As `find`, where what follows the method in a request is nothing but a path."""
+        """As `find`, for a request target that is nothing but a path."""
         plain = target.startswith(b"/") and target.isascii() and not any(mark in target for mark in b"%?#")
         return self._find(target.decode()) if plain else None
 
     def _find(self, path: str) -> Match | None:
-        for pattern, declared, endpoint in self._patterns:
+        for pattern, match in self._patterns:
             if found := pattern.fullmatch(path):
-                return Match(endpoint, declared, found.groupdict())
+                return match._replace(parameters=found.groupdict())
         return None
 
 

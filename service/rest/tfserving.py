@@ -11,30 +11,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels, State
-from sentiment_conv1d.service.rest.endpoint import (
-    Answer,
-    Call,
-    Endpoint,
-    RestProtocol,
-    model_headers,
-    parse,
-    plain_error_body,
-    to_json,
-)
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
+from sentiment_conv1d.service.rest.protocol import PlainError, RestProtocol
+from sentiment_conv1d.service.rest.server.request import Answer
+from sentiment_conv1d.service.rest.state import models_of
 
 SIGNATURE = "serving_default"
 
 
-class TfServingRequest(BaseModel):
+class TfServingRequest(LenientBody):
     """Texts as rows (`instances`) or as a column (`inputs`), one of the two."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     signature_name: str | None = None
     instances: list[Any] | None = None
@@ -56,38 +48,27 @@ class TfServingResponse(BaseModel):
     outputs: dict[str, list[Any]] | None = None
 
 
-class TfServingError(BaseModel):
-    """Every refusal of these routes."""
-
-    error: str
-
-
-PROTOCOL = RestProtocol("TensorFlow Serving", TfServingError, plain_error_body)
-
-
 class Predict(Endpoint):
     """Rows or a column of texts; a text is a string, `{"text": …}` or `{"b64": …}`."""
 
-    protocol = PROTOCOL
-    paths = ("/v1/models/{model}:predict", "/v1/models/{model}/versions/{version}:predict")
     summary = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
     request_model = TfServingRequest
     response_model = TfServingResponse
     request_example: ClassVar[dict[str, Any]] = {"instances": ["A gripping, beautifully acted film."]}
 
-    async def respond(self, call: Call) -> Answer:
-        return await predict(self.dataplane, self.models, call)
+    async def respond(self, request: EndpointRequest) -> Answer:
+        return await predict(self.dataplane, self.models, request)
 
 
-async def predict(dataplane: DataPlane, models: LoadedModels, call: Call) -> Answer:
+async def predict(dataplane: DataPlane, models: LoadedModels, request: EndpointRequest) -> Answer:
     """Answer a `:predict` body; the model is that of the path, or the default one. Raises `RequestError`."""
-    body = parse(TfServingRequest, call.body, dataplane)
+    body = parse(TfServingRequest, request.body, dataplane)
     rows = body.instances is not None
     if rows == (body.inputs is not None):
         raise Invalid("exactly one of instances and inputs is needed")
     if body.signature_name not in (None, "", SIGNATURE):
         raise Invalid(f"there is no signature {body.signature_name!r}; there is: {SIGNATURE}")
-    classifier = models.get(call.parameters.get("model", ""), call.parameters.get("version", ""))
+    classifier = models.get(request.parameters.get("model", ""), request.parameters.get("version", ""))
     place, elements = ("inputs", _column(body.inputs)) if body.instances is None else ("instances", body.instances)
     dataplane.check_count(len(elements))
     texts = [_text(place, each, number) for number, each in enumerate(elements)]
@@ -133,17 +114,16 @@ def _columns(predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
     }
 
 
-_REFUSED: dict[int | str, dict[str, Any]] = {404: {"model": TfServingError}}
+_REFUSED: dict[int | str, dict[str, Any]] = {404: {"model": PlainError}}
 
-router = APIRouter(prefix="/v1/models", tags=[PROTOCOL.tag])
+router = APIRouter(prefix="/v1/models")
 
 
 @router.get("/{model}/metadata", summary="TensorFlow Serving: signatures", responses=_REFUSED)
 @router.get("/{model}/versions/{version}/metadata", include_in_schema=False)
 async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """The one signature that there is, in TensorFlow Serving's form."""
-    models: LoadedModels = request.app.state.models
-    manifest = models.get(model, version).manifest
+    manifest = models_of(request).get(model, version).manifest
     return {
         "model_spec": {"name": manifest.name, "signature_name": "", "version": str(manifest.version)},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: _signature(len(manifest.labels))}}},
@@ -153,9 +133,16 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
 @router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version", responses=_REFUSED)
 async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
     """The state of one version."""
-    models: LoadedModels = request.app.state.models
+    models = models_of(request)
     number = models.get(model, version).manifest.version
     return {"model_version_status": status(each for each in models.states(model) if each.version == number)}
+
+
+PROTOCOL = RestProtocol(
+    "TensorFlow Serving",
+    dict.fromkeys(("/v1/models/{model}:predict", "/v1/models/{model}/versions/{version}:predict"), Predict),
+    (router,),
+)
 
 
 def status(states: Iterable[State]) -> list[dict[str, Any]]:

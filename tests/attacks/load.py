@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.service.rest.server.protocol import MAX_PIPELINED
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, OPEN, Scenarios, Setup
 from tests.attacks.wire import (
     HELLO,
@@ -92,9 +93,9 @@ def unread_answers(server: ServerProcess, times: int) -> int:
     ask = b"POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     with connections(server.port, 30 * times, receive_buffer=4096) as opened:
         for connection in opened:
-            connection.sendall(ask * 100)
+            connection.sendall(ask * (1 + MAX_PIPELINED))
         time.sleep(2)
-    return 30 * times * 100 * len(ask)
+    return 30 * times * (1 + MAX_PIPELINED) * len(ask)
 
 
 @SCENARIOS.add(Setup(("--workers", "2")), peak_megabytes=_ALL_PROCESSES, total=True, refusals=True)

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-#: Methods that `service.rest.server.protocol.Protocol` overrides or calls, and their parameters.
+#: Methods that `service.rest.server.protocol.Protocol` and its base class override or call, and their parameters.
 PROTOCOL = {
     "connection_made": ["transport"],
     "connection_lost": ["exc"],
@@ -57,7 +57,7 @@ RELIED_ON: dict[str, tuple[Callable[..., Any], str]] = {
 
 @pytest.mark.parametrize("name", PROTOCOL)
 def test_methods_of_uvicorns_protocol(name: str) -> None:
-    """`service/rest/server/protocol.py` overrides them, so they must be called as they are here."""
+    """`service/rest/server` overrides them, so they must be called as they are here."""
     parameters = list(inspect.signature(getattr(HttpToolsProtocol, name)).parameters)
     assert parameters == ["self", *PROTOCOL[name]], f"uvicorn {uvicorn.__version__} changed HttpToolsProtocol.{name}"
 
@@ -67,7 +67,7 @@ async def _nothing(scope: Any, receive: Any, send: Any) -> None:
 
 
 def test_attributes_of_uvicorns_protocol() -> None:
-    """`service/rest/server/protocol.py` reads and sets them, and those of a cycle and of the flow control."""
+    """`service/rest/server` reads and sets them, and those of a cycle and of the flow control."""
     config = uvicorn.Config(_nothing, interface="asgi3", log_config=None)
     connection = HttpToolsProtocol(config, ServerState(), {}, _loop=object())  # type: ignore[arg-type]
     cycle = RequestResponseCycle(

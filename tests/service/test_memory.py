@@ -94,7 +94,10 @@ ENDLESS = {
     "headers": (b"GET /livez HTTP/1.1\r\nHost: test\r\n", b"a:b\r\n"),
     "chunk extension": (request("/v1/predict", "Transfer-Encoding: chunked") + b"1;", b"a"),
     "trailer": (request("/livez", "Transfer-Encoding: chunked", method="GET") + b"0\r\nX-A: ", b"a"),
-    "trailer of a busy route": (request("/v1/predict", "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\nX-A: ", b"a"),
+    "trailer on the fast path": (
+        request("/v1/predict", "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\nX-A: ",
+        b"a",
+    ),
     "trailers": (request("/livez", "Transfer-Encoding: chunked", method="GET") + b"0\r\n", b"a:b\r\n"),
     "body that is not read": (request("/livez", "Transfer-Encoding: chunked", method="GET"), b"4\r\naaaa\r\n"),
     "requests": (b"", request("/livez", method="GET")),

@@ -1,4 +1,4 @@
-"""One call: what its client sent, and what goes back.
+"""One call: the messages of its client, its deadline, and the memory that it takes.
 
 Source: gRPC's document on its protocol over HTTP/2. The connection handles clients that break HTTP/2's rules; those
 that break gRPC's are refused here.
@@ -8,59 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from google.rpc import code_pb2
 
-from sentiment_conv1d.service.errors import DeadlineExceeded, Malformed, RequestError, RequestTimeout
-from sentiment_conv1d.service.grpc.status import as_refusal, details, quote, status_of
-from sentiment_conv1d.service.grpc.transport.connection import Connection
-from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
-from sentiment_conv1d.service.grpc.transport.messages import (
-    ENCODINGS,
-    PREFIX_BYTES,
-    Decompression,
-    Message,
-    Messages,
-    compress,
-    worth_compressing,
-    wrap,
+from sentiment_conv1d.service.errors import (
+    ClientDisconnected,
+    DeadlineExceeded,
+    Malformed,
+    RequestError,
+    RequestTimeout,
 )
-from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
+from sentiment_conv1d.service.grpc.transport.messages import Decompression, Message, Messages, only_message
+from sentiment_conv1d.service.grpc.transport.response import Response, Trailers
+from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields, status_of
+from sentiment_conv1d.service.grpc.transport.stream import Stream
+from sentiment_conv1d.service.grpc.transport.timeout import seconds_of
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 
-Trailers = list[tuple[bytes, bytes]]
-
-#: The fields in front of an answer.
-_HEAD = Head(200, [(b"content-type", b"application/grpc")])
-_GZIP_HEAD = Head(200, [*_HEAD.fields, (b"grpc-encoding", b"gzip")])
 _OK = (b"grpc-status", b"0")
 
-#: When to come again, in milliseconds; clients with a retry policy follow it.
-_PUSHBACK = b"grpc-retry-pushback-ms"
-
-#: What an open call takes, beside its fields and messages, and what a message that waits takes beside its bytes.
+#: Memory of an open call beside its fields and messages, and of a waiting message beside its bytes.
 CALL_BYTES = 8192
 _MESSAGE_BYTES = 128
 
 #: Bytes of messages that a stream may have waiting before the client has to wait.
 _AHEAD_BYTES = 32_768
 
-#: Bytes of an answer that do not count as waiting for a slow reader.
-_SMALL = 16_384
-
-_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
-_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-
 
 class Method(NamedTuple):
-    """What a call of a method runs, and whether there is any number of messages instead of one, either way.
+    """What a call of a method runs, and whether its request and its response are streams of messages.
 
-    `watching` says that a call does nothing but wait for a change of the server's.
+    `watching` says that a call only waits for a change of the server's state.
     """
 
     run: Callable[[Call], Coroutine[Any, Any, None]]
@@ -70,7 +53,7 @@ class Method(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What calls may take."""
+    """The limits of calls, and what they share."""
 
     message_bytes: int
     message_seconds: float  # from the first byte of a message to its last
@@ -86,13 +69,13 @@ class Call(Stream):
         "_behind",
         "_complete",
         "_connection",
-        "_head_sent",
         "_held",
         "_incomplete_since",
         "_kept",
         "_loop",
         "_messages",
         "_queued",
+        "_response",
         "_start",
         "_task",
         "_terms",
@@ -113,7 +96,7 @@ class Call(Stream):
 
     def __init__(
         self,
-        connection: Connection,
+        connection: GrpcConnection,
         identity: int,
         path: bytes,
         fields: Mapping[bytes, bytes],
@@ -146,7 +129,7 @@ class Call(Stream):
         self._held = 0  # of the buffers
         self._behind = False  # with its messages
         self._waiting: asyncio.Future[None] | None = None  # for a message
-        self._head_sent = False
+        self._response = Response(self, connection.sender, terms.buffers, fields.get(b"grpc-accept-encoding", b""))
         self._until: float | None = None  # on the event loop's clock
         self._timer: asyncio.TimerHandle | None = None
 
@@ -155,7 +138,7 @@ class Call(Stream):
         self.begun = True
         try:
             await self.method.run(self)
-        except CallerGone:
+        except ClientDisconnected:
             pass
         except asyncio.CancelledError:
             if self.failure is None:
@@ -167,7 +150,7 @@ class Call(Stream):
             self.release()
             self._terms.ended(self)
 
-    # What its method asks and says.
+    # Called by its method.
 
     def text(self, name: bytes) -> str | None:
         """A field of the request."""
@@ -214,7 +197,7 @@ class Call(Stream):
         return await self._pop()
 
     def more(self, message: bytes, most: int, size: int) -> list[bytes]:
-        """The messages of a stream that are here beside one: so many in all at most, and of so many bytes."""
+        """The messages that follow one and have arrived: at most `most` in all, of at most `size` bytes."""
         messages: list[bytes] = []
         size -= len(message)
         while self._complete and len(messages) + 1 < most and not self._complete[0].compressed:
@@ -225,42 +208,31 @@ class Call(Stream):
         return messages
 
     async def write(self, *messages: bytes) -> None:
-        """Send some messages of several. Raises `CallerGone`."""
-        await self._send(messages, None)
+        """Send messages, after which others may follow. Raises `ClientDisconnected`."""
+        await self._response.send(messages)
 
     async def answer(self, message: bytes) -> None:
-        """Send the only message, and that all is well. Raises `CallerGone`."""
-        await self._send((message,), [_OK, *self.trailing])
+        """Send the only message, and status OK. Raises `ClientDisconnected`."""
+        await self._response.send((message,), [_OK, *self.trailing])
         self.status = code_pb2.OK
 
     def end(self) -> None:
-        """Say that all is well, and that there are no more messages. Raises `CallerGone`."""
-        self._finish([_OK])
+        """End the call with status OK and no further message. Raises `ClientDisconnected`."""
+        self._response.finish([_OK, *self.trailing])
         self.status = code_pb2.OK
 
     def refuse(self, error: RequestError) -> None:
         """End the call with the status of an error, if the client is still there."""
-        status = status_of(error)
-        self.status = status
-        if self.cut:
-            return
-        fields = [
-            (b"grpc-status", str(status).encode()),
-            (b"grpc-message", quote(error.message)),
-            (b"grpc-status-details-bin", details(error, self.request_id)),
-        ]
-        if error.retry_after is not None:
-            fields.append((_PUSHBACK, str(error.retry_after * 1000).encode()))
-        if status == code_pb2.UNIMPLEMENTED:
-            fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
-        with contextlib.suppress(CallerGone):
-            self._finish(fields)
+        self.status = status_of(error)
+        if not self.cut:
+            with contextlib.suppress(ClientDisconnected):
+                self._response.finish([*error_fields(error, self.request_id), *self.trailing])
 
-    # What the stream says.
+    # Called by the connection.
 
     @property
     def parked(self) -> bool:
-        """Whether it waits for a message, or for a change of the server's."""
+        """Whether it waits for a message, or for a change of the server's state."""
         return self._task is None or self._waiting is not None or (self.method.watching and self.begun)
 
     def began(self) -> None:
@@ -274,9 +246,9 @@ class Call(Stream):
     def received(self, data: bytes) -> None:
         """Cut messages out of what arrives."""
         if self.failure is not None or self.status is not None:
-            return  # nobody wants it
-        if self._messages is None and _is_one_message(data, self._terms.message_bytes):
-            self._push(Message(data[PREFIX_BYTES:], compressed=False))
+            return  # nobody reads it
+        if self._messages is None and (message := only_message(data, self._terms.message_bytes)) is not None:
+            self._push(message)
         elif data:
             self._take(data)
         if self.ended and self._messages is not None:
@@ -309,7 +281,7 @@ class Call(Stream):
             self._expire()
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Release the messages and the memory."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -320,15 +292,12 @@ class Call(Stream):
         self._terms.buffers.release(self._held)
         self._held = 0
 
-    # The rest.
-
     def _take_timeout(self, timeout: bytes) -> None:
-        match = _TIMEOUT.fullmatch(timeout)
-        if match is None:
-            self._fail(Malformed(f"grpc-timeout is {timeout.decode('latin-1')}"))
+        try:
+            self._until = self._loop.time() + seconds_of(timeout)
+        except Malformed as error:
+            self._fail(error)
             return
-        seconds = int(match[1]) * _SECONDS[match[2]]
-        self._until = self._loop.time() + seconds
         if self.method.request_streaming or self.method.response_streaming:
             self._timer = self._loop.call_at(self._until, self._expire)
 
@@ -384,7 +353,7 @@ class Call(Stream):
             raise self.failure
 
     def _count(self) -> None:
-        """Count what is held in memory, and have the client wait if there are many messages to be read."""
+        """Count the memory that is held, and stop reading from the client if many messages wait."""
         content = self._queued + self._working
         if self._messages is not None:
             content += self._messages.incomplete
@@ -418,37 +387,3 @@ class Call(Stream):
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
-
-    async def _send(self, messages: Sequence[bytes], trailers: Trailers | None) -> None:
-        accepted = self.fields.get(b"grpc-accept-encoding", b"")
-        encoded = [await self._encode(message, accepted) for message in messages]
-        data = encoded[0] if len(encoded) == 1 else b"".join(encoded)
-        held = self._terms.buffers.hold(len(data)) if len(data) > _SMALL else 0
-        head = None
-        if not self._head_sent:
-            more = trailers is None and b"gzip" in accepted  # later messages may be compressed
-            head = _GZIP_HEAD if more or data[0] else _HEAD
-            self._head_sent = True
-        try:
-            await self._connection.sender.send(self, data, head=head, trailers=trailers)
-        finally:
-            self._terms.buffers.release(held)
-
-    async def _encode(self, message: bytes, accepted: bytes) -> bytes:
-        if worth_compressing(len(message), accepted):
-            compressed = await compress(message)
-            if len(compressed) < len(message):
-                return wrap(compressed, compressed=True)
-        return wrap(message)
-
-    def _finish(self, fields: Trailers) -> None:
-        if self._head_sent:
-            self._connection.sender.finish(self, [*fields, *self.trailing])
-        else:
-            self._connection.sender.refuse(self, Head(_HEAD.status, [*_HEAD.fields, *fields, *self.trailing]))
-
-
-def _is_one_message(data: bytes, limit: int) -> bool:
-    """Whether that is what it is, not compressed."""
-    size = len(data) - PREFIX_BYTES
-    return 0 <= size <= limit and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES]) == size

@@ -20,7 +20,7 @@ from sentiment_conv1d.service.grpc.transport.http2 import (
     Http2,
 )
 from sentiment_conv1d.service.grpc.transport.sender import Sender
-from sentiment_conv1d.service.grpc.transport.stream import Request, Stream
+from sentiment_conv1d.service.grpc.transport.stream import RequestHead, Stream
 from sentiment_conv1d.service.grpc.transport.unsupported import HTTP1_REFUSAL, Unsupported, is_http1
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
@@ -62,7 +62,7 @@ class Limits(NamedTuple):
     write_seconds: float  # to read what was written, to take 1 MiB of an answer, and to answer a ping
 
 
-class Connection(asyncio.Protocol):
+class GrpcConnection(asyncio.Protocol):
     """Calls `opened` for every request; the stream that it returns is told what else arrives.
 
     If it returns None, the request is none of gRPC's and is answered with status 415. A client that closes its half of
@@ -77,8 +77,8 @@ class Connection(asyncio.Protocol):
         limits: Limits,
         turns: Turns,
         buffers: Buffers,
-        opened: Callable[[Connection, int, Request], Stream | None],
-        lost: Callable[[Connection], None],
+        opened: Callable[[GrpcConnection, int, RequestHead], Stream | None],
+        lost: Callable[[GrpcConnection], None],
     ) -> None:
         self._loop = loop
         self._limits = limits
@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
         self._requests += 1
         if self._requests == MAX_REQUESTS:
             self.shutdown()
-        opened = self._opened(self, stream, Request(method, path, fields))
+        opened = self._opened(self, stream, RequestHead(method, path, fields))
         if opened is None:
             opened = Unsupported(stream, self.sender, self._loop)
         opened.ended = ended

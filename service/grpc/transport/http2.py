@@ -15,6 +15,8 @@ from typing import Any, NoReturn, Protocol
 
 import zttp
 
+from sentiment_conv1d.service.errors import ClientDisconnected
+
 logger = logging.getLogger(__name__)
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -65,10 +67,6 @@ class ConnectionFailed(Exception):
     """The client broke a rule of the protocol or a limit. The GOAWAY that says so is ready to be sent."""
 
 
-class CallerGone(Exception):
-    """Nothing can be sent on the stream any more."""
-
-
 class Handler(Protocol):
     """What happens on the connection."""
 
@@ -97,7 +95,7 @@ class Handler(Protocol):
 class Http2:
     """Reads what the client sends, and writes what it is sent.
 
-    Bytes to send are collected until `take`. Methods that send raise `CallerGone` if the stream is not open.
+    Bytes to send are collected until `take`. Methods that send raise `ClientDisconnected` if the stream is not open.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -195,7 +193,7 @@ class Http2:
         """The header fields of a response, which may be all of it."""
         opened = self._connection.stream(stream)
         if opened.send_window is None:  # the library would send it all the same
-            raise CallerGone
+            raise ClientDisconnected
         try:
             opened.send_response(status, list(fields), ended)
         except zttp.LocalProtocolError as error:
@@ -286,8 +284,8 @@ class Http2:
 
 
 def _give_up(stream: zttp.Stream, error: zttp.LocalProtocolError) -> NoReturn:
-    """Raise `CallerGone` where the library refuses to send."""
+    """Raise `ClientDisconnected` where the library refuses to send."""
     if stream.send_window is not None:  # it is open, so this is a defect of ours
         logger.error("a response could not be sent: %s", error)
         stream.reset(zttp.H2ErrorCode.INTERNAL_ERROR)
-    raise CallerGone
+    raise ClientDisconnected

@@ -125,6 +125,13 @@ class Decompression:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+def only_message(data: bytes, limit: int) -> Message | None:
+    """The message that data consist of, if it is one of at most `limit` bytes and not compressed."""
+    size = len(data) - PREFIX_BYTES
+    whole = 0 <= size <= limit and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES]) == size
+    return Message(data[PREFIX_BYTES:], compressed=False) if whole else None
+
+
 def check_encoding(encoding: bytes) -> None:
     """Raise `UnsupportedEncoding` unless messages compressed so can be read."""
     if encoding not in ENCODINGS:
@@ -135,6 +142,15 @@ def check_encoding(encoding: bytes) -> None:
 def worth_compressing(size: int, accepted: bytes) -> bool:
     """Whether an answer of that many bytes is compressed for a client with that `grpc-accept-encoding`."""
     return size >= _WORTHWHILE_BYTES and b"gzip" in (each.strip() for each in accepted.split(b","))
+
+
+async def encode(message: bytes, accepted: bytes) -> bytes:
+    """A message with its prefix, compressed if the client accepts that and it gains something."""
+    if worth_compressing(len(message), accepted):
+        compressed = await compress(message)
+        if len(compressed) < len(message):
+            return wrap(compressed, compressed=True)
+    return wrap(message)
 
 
 async def compress(message: bytes) -> bytes:

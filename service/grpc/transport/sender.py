@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from sentiment_conv1d.service.grpc.transport.http2 import MAX_CONTENT, CallerGone, Fields, Http2
+from sentiment_conv1d.service.errors import ClientDisconnected
+from sentiment_conv1d.service.grpc.transport.http2 import MAX_CONTENT, Fields, Http2
 from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 
 #: Bytes of an answer that a client may take `write_seconds` for.
@@ -49,7 +50,7 @@ class Sender:
         """Send content, after the head and before the trailers, if these are given.
 
         Without trailers more may follow; empty ones end the response, but leave the request open. Waits until the
-        client takes it. Raises `CallerGone`.
+        client takes it. Raises `ClientDisconnected`.
         """
         _check(stream)
         if head is not None:
@@ -67,12 +68,12 @@ class Sender:
             self._end(stream, trailers)
 
     def finish(self, stream: Stream, trailers: Fields) -> None:
-        """End a response. Raises `CallerGone`."""
+        """End a response. Raises `ClientDisconnected`."""
         _check(stream)
         self._end(stream, trailers)
 
     def refuse(self, stream: Stream, head: Head) -> None:
-        """Send a response that is a head alone. Raises `CallerGone`."""
+        """Send a response that is a head alone. Raises `ClientDisconnected`."""
         _check(stream)
         self._http2.send_head(stream.id, *head, ended=True)
         self._stop_request(stream)
@@ -104,7 +105,7 @@ class Sender:
             self.wake_next()
 
     async def _wait(self, stream: Stream, until: float) -> None:
-        """Wait until the stream may send, or raise `CallerGone`."""
+        """Wait until the stream may send, or raise `ClientDisconnected`."""
         self.wake_next()
         self._blocked[stream] = None
         stream.blocked = self._loop.create_future()
@@ -141,4 +142,4 @@ class Sender:
 
 def _check(stream: Stream) -> None:
     if stream.cut:
-        raise CallerGone
+        raise ClientDisconnected

@@ -16,7 +16,7 @@ class Head(NamedTuple):
     fields: Fields
 
 
-class Request(NamedTuple):
+class RequestHead(NamedTuple):
     """The method, path and header fields of a request, whose names are in lower case."""
 
     method: bytes

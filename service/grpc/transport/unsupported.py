@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
+from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport.sender import Sender
 from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 
@@ -54,5 +54,5 @@ class Unsupported(Stream):
         pass
 
     async def _answer(self) -> None:
-        with contextlib.suppress(CallerGone):
+        with contextlib.suppress(ClientDisconnected):
             await self._sender.send(self, _CONTENT, head=_HEAD, trailers=())

@@ -1,54 +1,46 @@
-"""A request of a busy route that takes no way over ASGI: read from a connection, answered on it."""
+"""The fast path: a request that is read from a connection and answered on it, without ASGI."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import FlowControl
 
+from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Charge
-from sentiment_conv1d.service.rest.endpoint import Answer
-from sentiment_conv1d.service.rest.routing import Match
 from sentiment_conv1d.service.rest.server import headers
-from sentiment_conv1d.service.rest.server.body import ClientDisconnected
-from sentiment_conv1d.service.rest.server.exchange import Exchange, Result
+from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES
+from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest, Result
 
-#: Larger responses are written in pieces of this many bytes, which bounds what a slow reader keeps in the buffer.
-PIECE_BYTES = HIGH_WATER_LIMIT
+#: Answers a request. It raises nothing that is the client's fault.
+Handler = Callable[[HttpRequest], Coroutine[Any, Any, None]]
 
-
-class Application(Protocol):
-    """What answers requests of busy routes."""
-
-    def direct(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
-        """The busy route of a POST request with that target and head, unless its body is better read over ASGI."""
-
-    async def serve(self, match: Match, exchange: Exchange) -> None:
-        """Answer it. Never raises what has to do with the request."""
+#: The handler of a POST request with that target and those headers; None if the request has to take ASGI.
+FindHandler = Callable[[bytes, Mapping[bytes, bytes]], Handler | None]
 
 
 class Wire(NamedTuple):
-    """What a request has to know of its connection."""
+    """The parts of a connection that its requests use."""
 
     transport: asyncio.Transport
     flow: FlowControl
     client: str | None
     certified: bool
     common: Callable[[], bytes]  # the header lines of every response
-    last: Callable[[], bool]  # whether the connection closes after this response, whatever the caller wants
+    last: Callable[[], bool]  # whether the connection closes after this response even if the client would keep it
 
 
-class FastRequest(Exchange):
-    """Its body arrives with `add`; after `complete` the application may have it."""
+class FastRequest(HttpRequest):
+    """A request whose body arrives with `add`, and which `handler` answers once it is complete."""
 
-    __slots__ = ("_body", "_keep_alive", "_wire", "_working", "disconnected", "match")
+    __slots__ = ("_body", "_keep_alive", "_wire", "_working", "disconnected", "handler")
 
     def __init__(
         self,
         wire: Wire,
-        match: Match,
+        handler: Handler,
         target: bytes,
         headers: Mapping[bytes, bytes],
         charge: Charge,
@@ -66,21 +58,21 @@ class FastRequest(Exchange):
         self._keep_alive = keep_alive
         self._body = bytearray()
         self._working: asyncio.Task[Any] | None = None
-        self.match = match
+        self.handler = handler
         self.disconnected = False
 
     def add(self, body: bytes) -> None:
-        """More of the body. Raises `Overloaded`."""
+        """Append to the body. Raises `Overloaded`."""
         self.charge.add(BODY_FACTOR * len(body))
         self._body += body
 
     def take_body(self) -> bytes:
-        """The body, which the request has no more then."""
+        """The body, which the request no longer holds afterwards."""
         body, self._body = bytes(self._body), bytearray()
         return body
 
     def disconnect(self) -> None:
-        """The caller has gone: stop work that waits for its turn."""
+        """Stop work that waits for its turn, since the client has disconnected."""
         self.disconnected = True
         if self._working is not None:
             self._working.cancel()
@@ -111,7 +103,7 @@ class FastRequest(Exchange):
             transport.write(head + body)
         else:
             transport.write(head)
-            # The next piece waits until the caller has read most of the one before it.
+            # Send the next piece once the client has read most of the one before it.
             for start in range(0, len(body), PIECE_BYTES):
                 await wire.flow.drain()
                 if transport.is_closing():

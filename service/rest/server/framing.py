@@ -1,4 +1,4 @@
-"""What RFC 9112 asks of the head of a request and the parser does not check."""
+"""The rules of RFC 9112 for the head of a request that the parser does not check."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from sentiment_conv1d.service.errors import Malformed, RequestError, Unsupported
 _HOST = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=%:[]").encode()
 
 
-def objection(version: str, headers: Sequence[tuple[bytes, bytes]]) -> RequestError | None:
-    """Why a request with that version and these headers, with lower-case names, is refused, if it is."""
+Headers = Sequence[tuple[bytes, bytes]]
+
+_UPGRADE = {b"connection", b"upgrade", b"http2-settings"}
+
+
+def violation(version: str, headers: Headers) -> RequestError | None:
+    """Why a request with that version and these headers, with lower-case names, is refused; None if it is not."""
     if version != "1.1":
         if version == "0.9":  # which the parser takes a request line without a version for
             return Malformed("the request line has no version")
@@ -29,12 +34,17 @@ def objection(version: str, headers: Sequence[tuple[bytes, bytes]]) -> RequestEr
             codings.append(value)
     if host is None and version != "1.0":
         return Malformed("there is no Host header")
-    return _coding_objection(version, codings, headers) if codings else None
+    return _coding_violation(version, codings, headers) if codings else None
 
 
-def _coding_objection(
-    version: str, values: Sequence[bytes], headers: Sequence[tuple[bytes, bytes]]
-) -> RequestError | None:
+def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
+    """The head of a request as if it had not offered another protocol."""
+    lines = [method + b" " + url + b" HTTP/" + version.encode()]
+    lines += [name + b": " + value for name, value in headers if name not in _UPGRADE]
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def _coding_violation(version: str, values: Sequence[bytes], headers: Headers) -> RequestError | None:
     """RFC 9112, 6.1 and 6.3."""
     codings = [coding.strip().lower() for value in values for coding in value.split(b",")]
     if version == "1.0":

@@ -1,4 +1,4 @@
-"""The headers of every response, whichever way it is sent."""
+"""The headers of every response, over ASGI and on the fast path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from sentiment_conv1d.service.errors import MethodNotAllowed, RequestError, RequestTimeout, TooLarge, Unauthorized
-from sentiment_conv1d.service.rest.endpoint import Answer
+from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.telemetry.request_ids import HEADER
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -16,7 +16,7 @@ REQUEST_ID = HEADER.lower().encode()
 
 CLOSE = (b"connection", b"close")
 
-#: In every response, as the server's default: browsers must not guess another content type than the one that it names.
+#: Uvicorn's default headers: browsers must not guess another content type than the one that a response names.
 EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
 
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
@@ -33,13 +33,13 @@ def of_answer(answer: Answer, request_id: str) -> Headers:
 
 
 def of_page(given: Iterable[tuple[bytes, bytes]], request_id: str, scheme: str) -> Headers:
-    """The headers of an ordinary route's response, which has some already."""
+    """The headers of a response by FastAPI, which has set some already."""
     strict = (_STRICT_TRANSPORT,) if scheme == "https" else ()
     return (*given, (REQUEST_ID, request_id.encode()), *strict)
 
 
 def of_error(error: RequestError) -> Headers:
-    """What a refusal has beyond the headers of every answer."""
+    """The headers that a refusal has beyond those of every answer."""
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
@@ -53,9 +53,9 @@ def of_error(error: RequestError) -> Headers:
 
 
 def head(status: int, common: bytes, answer: Answer, request_id: str, *, close: bool) -> bytes:
-    """All of a response but its body, as `of_answer` has it; `common` are the lines of every response.
+    """The status line and headers of a response, as `of_answer` has them; `common` are the lines of every response.
 
-    Formatted at once, since a busy route has one for every request.
+    One format operation, since the fast path runs it for every request.
     """
     return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
         STATUS_LINE[status],

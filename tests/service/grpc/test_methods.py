@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError
+from sentiment_conv1d.service.errors import ClientDisconnected, DeadlineExceeded, Invalid, Overloaded, RequestError
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import Prediction, PredictRequest
 from sentiment_conv1d.service.grpc.transport.call import Call
-from sentiment_conv1d.service.grpc.transport.http2 import CallerGone
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, DataPlane
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.telemetry.test_metrics import series
@@ -54,7 +53,7 @@ class FakeCall:
 
     async def write(self, *messages: bytes) -> None:
         if self._gone:
-            raise CallerGone
+            raise ClientDisconnected
         self.answers += messages
 
     answer = write
@@ -135,7 +134,7 @@ def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
 def test_answers_that_nobody_takes(metrics: Metrics, kind: str) -> None:
     """A call whose caller is gone when it is answered is counted as cancelled."""
     method = getattr(counted(metrics), kind)("/method", PredictRequest.FromString, answered)
-    with pytest.raises(CallerGone):
+    with pytest.raises(ClientDisconnected):
         asyncio.run(method.run(FakeCall(b"")))
     assert calls_ended(metrics) == {"CANCELLED": 1}
 

@@ -13,7 +13,7 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import Batching, DataPlane
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.oip.inference import Input, Output, Request, RequestedOutput, infer
+from sentiment_conv1d.service.oip.inference import InferenceRequest, Input, Output, RequestedOutput, infer
 from sentiment_conv1d.service.oip.tensors import pack_bytes
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.service.inference.test_dataplane import LIMITS
@@ -31,7 +31,7 @@ def ask(classifier: Classifier) -> Iterator[Ask]:
     dataplane = DataPlane(LIMITS, Batching(), Metrics({}), InFlight(), models)
 
     def answer(*inputs: Input, outputs: Sequence[RequestedOutput] = (), model: str = "imdb-cnn") -> list[Output]:
-        answered, tensors = asyncio.run(infer(dataplane, models, Request(model, "", inputs, outputs)))
+        answered, tensors = asyncio.run(infer(dataplane, models, InferenceRequest(model, "", inputs, outputs)))
         assert answered is classifier
         return tensors
 

@@ -528,3 +528,20 @@ def test_reference(open_page: Open, server: ServerProcess, scheme: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     for broken in Axe().run(page).response["violations"]:
         assert broken["impact"] not in ("serious", "critical"), [broken["id"], broken["nodes"][0]["html"]]
+
+
+def test_trying_a_request(open_page: Open, server: ServerProcess) -> None:
+    """The reference sends a request that is tried out, and shows the answer of the API and a link to the document."""
+    opened = open_page(path="/docs", answer=False)
+    page = opened.page
+    expect(page.get_by_role("link", name="openapi.json")).to_be_visible()
+    operation = page.locator(".opblock", has_text="Classify one review")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.locator("textarea").fill('{"text": "Two dull hours."}')
+    operation.get_by_role("button", name="Execute").click()
+    answer = api(server, "predict", text="Two dull hours.")
+    expect(operation.locator(".live-responses-table .response-col_description code").first).to_contain_text(
+        f'"score": {answer["score"]}'
+    )
+    assert server.url + "/v1/predict" in opened.requests

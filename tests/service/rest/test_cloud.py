@@ -15,6 +15,7 @@ from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.rest import cloud, huggingface
 from sentiment_conv1d.service.rest.routing import Routes
+from sentiment_conv1d.service.settings import Settings
 from tests.processes import MODEL_REPOSITORY, PROJECT, ServerProcess, run
 from tests.service.rest.test_huggingface import scored
 from tests.service.rest.test_tfserving import assert_rows, refusal, rows
@@ -149,11 +150,11 @@ def test_vertex_keeps_the_other_routes(vertex: ServerProcess) -> None:
 
 def test_vertex_route_comes_first() -> None:
     """A route that Vertex AI names is its own, even where another protocol has the same one."""
-    parts = cast(DataPlane, None), LoadedModels()
-    routes = Routes([cloud.VertexPredict(*parts, "/predict"), huggingface.TeiPredict(*parts)])
-    match = routes.find("/predict")
+    dataplane = cast(DataPlane, None)
+    vertex = cloud.vertex_ai(Settings(predict_route="/predict"))
+    match = Routes([vertex, huggingface.PROTOCOL], dataplane, LoadedModels()).find("/predict")
     assert match is not None and isinstance(match.endpoint, cloud.VertexPredict)
-    assert routes.declared == {"/predict": match.endpoint}
+    assert match.protocol is vertex
 
 
 def test_health_routes_say_when_to_leave(vertex: ServerProcess) -> None:

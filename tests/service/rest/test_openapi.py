@@ -7,23 +7,13 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
-from sentiment_conv1d.service.rest import cloud, explain, huggingface, native, oip, tfserving
-from sentiment_conv1d.service.rest.app import OTHER, routes
+from sentiment_conv1d.service.rest.app import OTHER, PROTOCOLS, routes
 from sentiment_conv1d.service.rest.endpoint import Endpoint
+from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
 
-BUSY: list[type[Endpoint]] = [
-    native.Predict,
-    native.PredictBatch,
-    explain.Explain,
-    explain.Inspect,
-    oip.Infer,
-    tfserving.Predict,
-    huggingface.TextClassification,
-    huggingface.TeiPredict,
-    cloud.Invocations,
-]
+FAST_PATH = [(protocol, path, kind) for protocol in PROTOCOLS for path, kind in protocol.endpoints.items()]
 
 
 @pytest.fixture(scope="module")
@@ -79,42 +69,46 @@ def test_routes(document: dict[str, Any]) -> None:
     assert document["paths"].keys() >= {*routes(Settings())} - {OTHER} - hidden
 
 
-@pytest.mark.parametrize("endpoint", BUSY)
-def test_example(server: ServerProcess, document: dict[str, Any], endpoint: type[Endpoint]) -> None:
-    """The example of a busy route gets an answer of the described shape."""
-    for path in endpoint.paths:
-        operation = document["paths"][path]["post"]
-        content = operation["requestBody"]["content"]["application/json"]
-        response = server.client.post(path.format(model="imdb-cnn", version="1"), json=content["example"])
-        assert response.status_code == 200
-        endpoint.response_model.model_validate_json(response.content, strict=True)
-        assert resolve(document, schema(operation["responses"]["200"]))["title"] == endpoint.response_model.__name__
-        request = resolve(document, schema(operation["requestBody"]))
-        assert content["example"].keys() <= request["properties"].keys()
+@pytest.mark.parametrize(("protocol", "path", "endpoint"), FAST_PATH)
+def test_example(
+    server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, path: str, endpoint: type[Endpoint]
+) -> None:
+    """The example of a fast-path route gets an answer of the described shape."""
+    operation = document["paths"][path]["post"]
+    content = operation["requestBody"]["content"]["application/json"]
+    response = server.client.post(path.format(model="imdb-cnn", version="1"), json=content["example"])
+    assert response.status_code == 200
+    endpoint.response_model.model_validate_json(response.content, strict=True)
+    assert resolve(document, schema(operation["responses"]["200"]))["title"] == endpoint.response_model.__name__
+    request = resolve(document, schema(operation["requestBody"]))
+    assert content["example"].keys() <= request["properties"].keys()
 
 
-@pytest.mark.parametrize("endpoint", [native.Predict, native.PredictBatch, explain.Explain, explain.Inspect])
-def test_native_shapes(server: ServerProcess, document: dict[str, Any], endpoint: type[Endpoint]) -> None:
+@pytest.mark.parametrize(("protocol", "path", "endpoint"), [each for each in FAST_PATH if each[0].tag == "native"])
+def test_native_shapes(
+    server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, path: str, endpoint: type[Endpoint]
+) -> None:
     """A native answer has just the fields that are described, and no field but those may be sent."""
-    operation = document["paths"][endpoint.paths[0]]["post"]
-    answer = server.client.post(endpoint.paths[0], json=endpoint.request_example).json()
+    operation = document["paths"][path]["post"]
+    answer = server.client.post(path, json=endpoint.request_example).json()
     described = resolve(document, schema(operation["responses"]["200"]))
     assert answer.keys() == described["properties"].keys() == set(described["required"])
     assert resolve(document, schema(operation["requestBody"]))["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("endpoint", BUSY)
-def test_refusals(server: ServerProcess, document: dict[str, Any], endpoint: type[Endpoint]) -> None:
-    """The refusals of a busy route are described, and a refusal has the described shape."""
-    path = endpoint.paths[0]
+@pytest.mark.parametrize(("protocol", "path", "endpoint"), FAST_PATH)
+def test_refusals(
+    server: ServerProcess, document: dict[str, Any], protocol: RestProtocol, path: str, endpoint: type[Endpoint]
+) -> None:
+    """The refusals of a fast-path route are described, and a refusal has the described shape."""
     responses = document["paths"][path]["post"]["responses"]
     assert responses.keys() > {"200", "400", "404", "413", "429", "503", "504"}
     for error, body in ((Malformed, b"{"), (Invalid, b"{}")):
-        status = str(endpoint.protocol.statuses[error.code].value)
-        response = server.client.post(path.format(model="imdb-cnn"), content=body)
+        status = str(protocol.statuses[error.code].value)
+        response = server.client.post(path.format(model="imdb-cnn", version="1"), content=body)
         assert str(response.status_code) == status
-        endpoint.protocol.error_model.model_validate(response.json(), strict=True, extra="forbid")
-        assert resolve(document, schema(responses[status]))["title"] == endpoint.protocol.error_model.__name__
+        protocol.error_model.model_validate(response.json(), strict=True, extra="forbid")
+        assert resolve(document, schema(responses[status]))["title"] == protocol.error_model.__name__
 
 
 def test_models(server: ServerProcess, document: dict[str, Any]) -> None:

@@ -9,8 +9,12 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from sentiment_conv1d.service.rest.server.protocol import MAX_HEAD_BYTES
+from sentiment_conv1d.service.rest.huggingface import HuggingFaceError
+from sentiment_conv1d.service.rest.native import ErrorResponse
+from sentiment_conv1d.service.rest.protocol import PlainError
+from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.rest.raw import Answer, Connection, chunked, error, request
@@ -515,3 +519,21 @@ def test_control_characters_in_request_id(server: ServerProcess, character: str)
         answer = connection.answer()
         assert answer.status in {200, 400}
         assert len(answer.headers["x-request-id"]) == 16
+
+
+def test_forms_of_refusals_without_a_key() -> None:
+    """A request without an API key is refused in the form of its route's protocol, whoever handles the route."""
+    forms: dict[str, type[BaseModel]] = {
+        "/v1/models": ErrorResponse,
+        "/info": HuggingFaceError,
+        "/predict": HuggingFaceError,
+        "/v1/models/imdb-cnn/metadata": PlainError,
+        "/v2/models/imdb-cnn": PlainError,
+        "/v2/none": PlainError,
+        "/none": ErrorResponse,
+    }
+    with ServerProcess("--workers", "1", SENTIMENT_API_KEYS="a-key-of-some-length") as server:
+        for path, form in forms.items():
+            response = server.client.get(path)
+            assert response.status_code == 401
+            form.model_validate(response.json(), strict=True, extra="forbid")

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
-from sentiment_conv1d.service.rest.server.fast_path import PIECE_BYTES
+from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES
+from sentiment_conv1d.service.rest.server.protocol import MAX_PIPELINED
 from sentiment_conv1d.service.security.tls import Certificates
 from tests.processes import PATIENCE, ServerProcess, run
 from tests.service.certificates import Authority, Issued
@@ -205,7 +206,7 @@ def test_limits(own: Issued, authority: Authority) -> None:
         assert {connection.recv(1) for connection in (half[0], idle[0])} == {b""}
         reader = connect(context(authority))
         batch = json.dumps({"texts": ["a"] * 1024}).encode()
-        for _ in range(60):
+        for _ in range(1 + MAX_PIPELINED):
             reader.sendall(request("/v1/predict_batch", f"Content-Length: {len(batch)}") + batch)
         server.wait_for_log("a caller did not read its answer")
         predicts(server, authority)

@@ -7,9 +7,10 @@ from typing import Any
 
 import hpack
 
+from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport import stream as streams
-from sentiment_conv1d.service.grpc.transport.connection import Connection, Limits
-from sentiment_conv1d.service.grpc.transport.http2 import CallerGone, Fields
+from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
+from sentiment_conv1d.service.grpc.transport.http2 import Fields
 from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 from sentiment_conv1d.service.network.buffers import Buffers
 from sentiment_conv1d.service.network.turns import Turns
@@ -64,7 +65,7 @@ class Loop(asyncio.SelectorEventLoop):
 class Transport(asyncio.Transport):
     """Keeps what is written until the client reads it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: GrpcConnection) -> None:
         super().__init__({"peername": ("192.0.2.1", 5000)})
         self.unread = bytearray()
         self.written = 0
@@ -125,7 +126,7 @@ class Transport(asyncio.Transport):
 class Request(Stream):
     """What the application has of one request; it answers when a test says so."""
 
-    def __init__(self, connection: Connection, identity: int, fields: dict[bytes, bytes], loop: Loop) -> None:
+    def __init__(self, connection: GrpcConnection, identity: int, fields: dict[bytes, bytes], loop: Loop) -> None:
         super().__init__(identity)
         self.fields = fields
         self.body = b""
@@ -147,7 +148,7 @@ class Request(Stream):
     async def _answer(self, content: bytes) -> None:
         try:
             await self.connection.sender.send(self, content, head=HEAD, trailers=TAIL)
-        except CallerGone:
+        except ClientDisconnected:
             self.gone = True
 
     def began(self) -> None:
@@ -196,21 +197,21 @@ class Caller:
         self.requests: dict[int, Request] = {}
         self.closed = 0  # how often the server was told
         self.buffers = Buffers(BUFFERED)
-        self.connection = Connection(loop, limits, turns or Turns(loop), self.buffers, self._opened, self._closed)
+        self.connection = GrpcConnection(loop, limits, turns or Turns(loop), self.buffers, self._opened, self._closed)
         self.transport = Transport(self.connection)
         self.decoder = hpack.Decoder()
         self._kind = kind
         self._rest = b""
         self.connection.connection_made(self.transport)
 
-    def _opened(self, connection: Connection, number: int, request: streams.Request) -> Stream | None:
+    def _opened(self, connection: GrpcConnection, number: int, request: streams.RequestHead) -> Stream | None:
         assert number not in self.requests
         if request.path == b"/unsupported":
             return None
         self.requests[number] = self._kind(connection, number, dict(request.fields), self.loop)
         return self.requests[number]
 
-    def _closed(self, connection: Connection) -> None:
+    def _closed(self, connection: GrpcConnection) -> None:
         self.closed += 1
 
     @property

@@ -18,9 +18,9 @@ from sentiment_conv1d.service.errors import NotFound, Overloaded, RequestError
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import uncounted
 from sentiment_conv1d.service.grpc.transport.call import CALL_BYTES, Call, Method, Terms
-from sentiment_conv1d.service.grpc.transport.connection import Connection
+from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, wrap
-from sentiment_conv1d.service.grpc.transport.stream import Request
+from sentiment_conv1d.service.grpc.transport.stream import RequestHead
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
@@ -54,13 +54,13 @@ class Caller:
         self.methods = {"/unary": Method(self._unary), "/stream": Method(self._stream, True, True)}
         self.buffers = Buffers(BUFFERED)
         self.tasks: list[asyncio.Task[None]] = []
-        self.connection = Connection(loop, LIMITS, Turns(loop), self.buffers, self._opened, lambda connection: None)
+        self.connection = GrpcConnection(loop, LIMITS, Turns(loop), self.buffers, self._opened, lambda connection: None)
         self.transport = Transport(self.connection)
         self.connection.connection_made(self.transport)
         self.say(wire.PREFACE + wire.settings())
         self.transport.take()
 
-    def _opened(self, connection: Connection, number: int, request: Request) -> Call:
+    def _opened(self, connection: GrpcConnection, number: int, request: RequestHead) -> Call:
         path, fields = request.path, dict(request.fields)
         terms = Terms(MESSAGE, 30, self.buffers, Decompression(MESSAGE), self.ended.append)
         method = self.methods[path.decode()]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sentiment_conv1d.service.grpc.transport.http2 import MAX_STREAMS, CallerGone
+from sentiment_conv1d.service.errors import ClientDisconnected
+from sentiment_conv1d.service.grpc.transport.http2 import MAX_STREAMS
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import HEAD, LIMITS, TAIL, UNSUPPORTED, Caller, Echo, Loop, Request, fate
 from tests.service.grpc.wire import ACK, END_HEADERS, END_STREAM, PADDED, PREFACE, data, frame, ping, request, settings
@@ -139,9 +140,9 @@ def test_reset_by_the_client(asker: Caller) -> None:
     assert each.gone and each.cut
     assert each.task is not None and each.task.done()
     assert asker.ask(wire.window(0, 10**6) + wire.reset(1)) == []
-    with pytest.raises(CallerGone):
+    with pytest.raises(ClientDisconnected):
         run(asker, asker.connection.sender.send(each, b"x"))
-    with pytest.raises(CallerGone):
+    with pytest.raises(ClientDisconnected):
         asker.connection.sender.finish(each, TAIL)
     assert asker.hear() == []
 

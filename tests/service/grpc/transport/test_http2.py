@@ -11,13 +11,13 @@ import zttp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport import http2 as module
 from sentiment_conv1d.service.grpc.transport.http2 import (
     LARGEST_STREAM,
     MAX_REQUESTS,
     MAX_RESETS,
     MAX_STREAMS,
-    CallerGone,
     ConnectionFailed,
     Fields,
     Http2,
@@ -226,13 +226,13 @@ GONE: dict[str, Callable[[Peer], object]] = {
 @pytest.mark.parametrize("how", GONE)
 @pytest.mark.parametrize("action", ["head", "content", "end", "trailers"])
 def test_streams_that_are_gone(how: str, action: str) -> None:
-    """To send on a stream that is gone raises `CallerGone`, it has no window, and to end it once more does no harm."""
+    """Sending on a stream that has ended raises `ClientDisconnected`; it has no window and may be ended again."""
     peer = Peer().greet()
     peer.ask(request(1, ended=False))
     GONE[how](peer)
     peer.hear()
     if how != "failed":
-        with pytest.raises(CallerGone):
+        with pytest.raises(ClientDisconnected):
             act(peer, action, 1)
         assert peer.http2.window(1) == 0
     for end in (peer.http2.cancel, peer.http2.refuse, peer.http2.stop_request, peer.http2.grant, peer.http2.forget):

@@ -1,4 +1,4 @@
-"""Requests that are answered without ASGI, on real connections."""
+"""The fast path and the limits, on real connections."""
 
 import asyncio
 import json
@@ -7,7 +7,6 @@ import socket
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,15 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.service.errors import Overloaded
+from sentiment_conv1d.service.errors import ClientDisconnected, Overloaded
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.network.turns import Turns
-from sentiment_conv1d.service.rest.endpoint import Answer
-from sentiment_conv1d.service.rest.routing import Match
-from sentiment_conv1d.service.rest.server.body import ClientDisconnected
-from sentiment_conv1d.service.rest.server.exchange import Exchange
-from sentiment_conv1d.service.rest.server.fast_path import FastRequest, Wire
+from sentiment_conv1d.service.rest.server.fast_path import FastRequest, Handler, Wire
 from sentiment_conv1d.service.rest.server.protocol import Protocol
+from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 from tests.processes import ServerProcess, eventually
 from tests.service.rest.raw import Connection, request
 
@@ -82,46 +78,43 @@ def test_idle_is_who_has_the_whole_answer() -> None:
     uvloop.run(check())
 
 
-def test_work_for_a_caller_who_is_gone() -> None:
-    """Work that waits stops when its caller has gone, which is no error; who else stops it hears of that."""
+def test_work_for_a_client_that_disconnects() -> None:
+    """Waiting work stops with `ClientDisconnected` when the client leaves; other cancellations pass through."""
     wire = Wire(cast(Any, None), cast(Any, None), None, False, bytes, bool)
-    match = cast(Match, None)
 
     async def check() -> None:
         for gone, raised in ((True, ClientDisconnected), (False, asyncio.CancelledError)):
-            exchange = FastRequest(wire, match, b"/", {}, Charge(Buffers(0)), keep_alive=True)
+            request = FastRequest(wire, handle, b"/", {}, Charge(Buffers(0)), keep_alive=True)
             never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
             async def forever(never: asyncio.Future[None] = never) -> None:
                 await never
 
-            task = asyncio.create_task(exchange.while_connected(forever()))
+            task = asyncio.create_task(request.while_connected(forever()))
             await asyncio.sleep(0)
             if gone:
-                exchange.disconnect()
+                request.disconnect()
             else:
                 task.cancel()
             with pytest.raises(raised):
                 await task
             assert never.cancelled()
-            exchange.disconnect()  # there is nothing to stop any more
+            request.disconnect()  # there is nothing to stop any more
 
     asyncio.run(check())
 
 
-class Stub:
-    """An application whose busy route is the first of ROUTES."""
+def find_handler(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
+    """The fast path takes every body of a known length at one path."""
+    return handle if target == b"/fast" and b"content-length" in headers else None
 
-    def direct(self, target: bytes, headers: Mapping[bytes, bytes]) -> Match | None:
-        """Every body of a known length."""
-        return cast(Match, SimpleNamespace(path="")) if target == b"/fast" and b"content-length" in headers else None
 
-    async def serve(self, match: Match, exchange: Exchange) -> None:
-        """Answer after a turn."""
-        await exchange.body(1000, 1)
-        await asyncio.sleep(0)
-        with suppress(ClientDisconnected):
-            await exchange.send(200, Answer(b"fast"), "id")
+async def handle(request: HttpRequest) -> None:
+    """Answer after a turn of the event loop."""
+    await request.body(1000, 1)
+    await asyncio.sleep(0)
+    with suppress(ClientDisconnected):
+        await request.send(200, Answer(b"fast"), "id")
 
 
 async def stub(scope: Any, receive: Any, send: Any) -> None:
@@ -168,7 +161,7 @@ def test_nothing_stays_charged(pieces: list[bytes], together: bool, limit: int) 
         config = uvicorn.Config(stub, interface="asgi3", log_config=None)
         buffers, state, lost = Buffers(limit), ServerState(), asyncio.Event()
         options = {
-            "application": Stub(),
+            "find_handler": find_handler,
             "buffers": buffers,
             "turns": Turns(loop),
             "header_timeout": 1.0,

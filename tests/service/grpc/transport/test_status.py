@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.service.errors import GRPC_STATUS
-from sentiment_conv1d.service.grpc.status import quote
+from sentiment_conv1d.service.grpc.transport.status import quote
 
 
 def test_numbers() -> None:

@@ -1,4 +1,4 @@
-"""How a call ends.
+"""The status of a call, and the fields that tell the client.
 
 Source: gRPC's documents on its status codes and on its protocol over HTTP/2, and `google/rpc/error_details.proto`.
 """
@@ -16,16 +16,21 @@ from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from sentiment_conv1d.service.errors import GRPC_STATUS, Malformed, RequestError
+from sentiment_conv1d.service.grpc.transport.messages import ENCODINGS
 
 logger = logging.getLogger(__name__)
 
 
-#: Who the reasons in `ErrorInfo` are those of.
+#: The domain of the reasons in `ErrorInfo`.
 DOMAIN = "sentiment-conv1d"
 
-#: Bytes of a message in UTF-8. Quoted it may be three times as long, it stands in the details as well, and clients take
+#: Bytes of a message in UTF-8. It may be three times as long when quoted, it is in the details too, and clients accept
 #: no more than 8 KiB of fields.
 _MAX_BYTES = 1500
+
+
+#: The field that tells clients with a retry policy when to try again, in milliseconds.
+_PUSHBACK = b"grpc-retry-pushback-ms"
 
 
 def status_of(error: RequestError) -> int:
@@ -35,7 +40,7 @@ def status_of(error: RequestError) -> int:
 
 
 def as_refusal(error: Exception, failed: str) -> RequestError:
-    """The error that a caller may see; what is a defect of ours is logged, with what failed, and kept from it."""
+    """The error that a client may see. A defect of the service is logged, with what failed, and not shown."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, DecodeError):
@@ -45,10 +50,7 @@ def as_refusal(error: Exception, failed: str) -> RequestError:
 
 
 def quote(message: str) -> bytes:
-    """A message as it travels in `grpc-message`: in UTF-8, all but printable ASCII and the percent sign escaped.
-
-    The end of a long one is left out: it quotes what the caller has sent.
-    """
+    """The value of `grpc-message`: UTF-8 with everything but printable ASCII percent-encoded, long messages cut."""
     message = _shorten(message)
     content = message.encode()
     plain = content.isascii() and message.isprintable() and b"%" not in content
@@ -75,6 +77,21 @@ def details(error: RequestError, request_id: str) -> bytes:
         found.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
     status = Status(code=status_of(error), message=_shorten(error.message), details=map(_pack, found))
     return b64encode(status.SerializeToString()).rstrip(b"=")
+
+
+def error_fields(error: RequestError, request_id: str) -> list[tuple[bytes, bytes]]:
+    """The fields that end a call with an error."""
+    status = status_of(error)
+    fields = [
+        (b"grpc-status", str(status).encode()),
+        (b"grpc-message", quote(error.message)),
+        (b"grpc-status-details-bin", details(error, request_id)),
+    ]
+    if error.retry_after is not None:
+        fields.append((_PUSHBACK, str(error.retry_after * 1000).encode()))
+    if status == Code.UNIMPLEMENTED:
+        fields.append((b"grpc-accept-encoding", b",".join(ENCODINGS)))
+    return fields
 
 
 def _pack(message: Message) -> Any:

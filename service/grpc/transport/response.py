@@ -1,0 +1,53 @@
+"""The response to a call: messages between a head and the fields of its status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sentiment_conv1d.service.grpc.transport.messages import encode
+from sentiment_conv1d.service.grpc.transport.sender import Sender
+from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
+from sentiment_conv1d.service.network.buffers import Buffers
+
+Trailers = list[tuple[bytes, bytes]]
+
+_HEAD = Head(200, [(b"content-type", b"application/grpc")])
+_GZIP_HEAD = Head(200, [*_HEAD.fields, (b"grpc-encoding", b"gzip")])
+
+#: Bytes of a message that do not count as waiting for a slow reader.
+_SMALL = 16_384
+
+
+class Response:
+    """Sends the response on a stream, compressed if the client's `accepted` encodings allow it."""
+
+    __slots__ = ("_accepted", "_buffers", "_head_sent", "_sender", "_stream")
+
+    def __init__(self, stream: Stream, sender: Sender, buffers: Buffers, accepted: bytes) -> None:
+        self._stream = stream
+        self._sender = sender
+        self._buffers = buffers
+        self._accepted = accepted
+        self._head_sent = False
+
+    async def send(self, messages: Sequence[bytes], trailers: Trailers | None = None) -> None:
+        """Send messages, and end the response if there are trailers. Raises `ClientDisconnected`."""
+        encoded = [await encode(message, self._accepted) for message in messages]
+        data = encoded[0] if len(encoded) == 1 else b"".join(encoded)
+        held = self._buffers.hold(len(data)) if len(data) > _SMALL else 0
+        head = None
+        if not self._head_sent:
+            more = trailers is None and b"gzip" in self._accepted  # later messages may be compressed
+            head = _GZIP_HEAD if more or data[0] else _HEAD
+            self._head_sent = True
+        try:
+            await self._sender.send(self._stream, data, head=head, trailers=trailers)
+        finally:
+            self._buffers.release(held)
+
+    def finish(self, trailers: Trailers) -> None:
+        """End the response without a further message. Raises `ClientDisconnected`."""
+        if self._head_sent:
+            self._sender.finish(self._stream, trailers)
+        else:
+            self._sender.refuse(self._stream, Head(_HEAD.status, [*_HEAD.fields, *trailers]))

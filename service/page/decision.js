@@ -1,0 +1,75 @@
+// The last step of "How it reads": from the highest values of the filters to a probability.
+
+import { byId, draw, fillTable, formula, make } from "./dom.js";
+import { count, percent, plain, signed } from "./format.js";
+import { bars, css } from "./heat.js";
+
+/** Show how the pooled values of an inspection become the probability of its target. */
+export function showDecision(shown) {
+  const last = shown.layers.at(-1);
+  const { label, prediction, logit } = shown.explanation;
+  const features = shown.banks.flatMap((each) => each.pooled);
+  const featureWeights = shown.banks.flatMap((each) => each.weights);
+  const steps = [{ values: features, weights: featureWeights }, ...shown.layers.slice(0, -1)];
+  const inner = shown.layers.slice(0, -1);
+  byId("decide-text").textContent =
+    (inner.length ? `A dense layer mixes the ${count(features.length)} values into ${inner.map((layer) => count(layer.units)).join(", then ")} new ones: each is a sum of all of them, with a learned weight for each. ` : "") +
+    `The last layer adds up what is left, with its own weights, into ${last.units === 1 ? "one number, the logit" : `one number for each of the ${last.units} labels, the logits`}. ` +
+    (shown.final === "Sigmoid" ? "The sigmoid squeezes it between 0 and 1: that is the probability." : "The softmax makes probabilities of them that add up to 1.");
+  byId("layers").replaceChildren(...inner.map((layer, index) => {
+    const moves = layer.values.map((value, unit) => value * layer.weights[unit]);
+    const canvas = make("canvas", { class: "bars", role: "img", "aria-label": `Bars of what each of the ${count(layer.units)} units adds to the logit.` });
+    const figure = make("figure", { class: "layer" }, canvas, make("figcaption", {},
+      `Dense layer, ${count(steps[index].values.length)} \u2192 ${count(layer.units)}${layer.activations.length ? `, ${layer.activations.map((each) => each.toLowerCase()).join(", ")}` : ""}: what each unit, times its weight, adds to the logit.`));
+    requestAnimationFrame(() => drawLayer(canvas, moves));
+    canvas.redraw = () => drawLayer(canvas, moves);
+    return figure;
+  }));
+  const before = steps.at(-1);
+  const sum = before.values.reduce((total, value, unit) => total + value * before.weights[unit], 0);
+  const exact = [
+    make("p", {}, `${count(before.values.length)} values times their weights: ${signed(sum)}`),
+    make("p", {}, `and the last bias: ${signed(logit - sum)}`),
+    make("p", {}, `logit of ${shown.target} = `, make("b", { id: "logit" }, signed(logit))),
+  ];
+  byId("squash").toggleAttribute("hidden", shown.final !== "Sigmoid");
+  if (shown.final === "Sigmoid") {
+    const probability = prediction.probabilities[shown.target];
+    drawSigmoid(logit, probability);
+    exact.push(make("p", { class: "big" }, `${percent(probability)} ${shown.target}`));
+    formula(byId("decide-formula"), "p = 1 / (1 + e", { sup: "\u2212logit" }, ") = 1 / (1 + e", { sup: plain(-logit) }, `) = ${probability.toFixed(6)}`,
+      { size: `${count(features.length)} \u2192 ${shown.layers.map((layer) => count(layer.units)).join(" \u2192 ")}` });
+  } else {
+    const table = make("table");
+    const total = last.values.reduce((all, value) => all + Math.exp(value), 0);
+    fillTable(table, ["label", "logit", "e to the logit", "probability"], shown.labels.map((each, index) => [
+      each === label ? `${each} (explained)` : each, signed(last.values[index]), Math.exp(last.values[index]).toPrecision(5), percent(Math.exp(last.values[index]) / total)]), [1, 2, 3]);
+    exact.push(table);
+    formula(byId("decide-formula"), "p", { sub: "i" }, " = e", { sup: "logit i" }, " / \u03a3", { sub: "j" }, " e", { sup: "logit j" },
+      { size: `${count(features.length)} \u2192 ${shown.layers.map((layer) => count(layer.units)).join(" \u2192 ")}` });
+  }
+  byId("final-numbers").replaceChildren(...exact);
+}
+
+function drawLayer(canvas, moves) {
+  bars(canvas, moves, (index, colours) => css(moves[index] < 0 ? colours.negative : colours.positive));
+}
+
+function drawSigmoid(logit, probability) {
+  const reach = Math.max(6, Math.abs(logit) + 1);
+  const x = (value) => 20 + ((value + reach) / (2 * reach)) * 300;
+  const y = (value) => 160 - value * 140;
+  const path = Array.from({ length: 121 }, (_, step) => {
+    const value = -reach + (step / 120) * 2 * reach;
+    return `${step ? "L" : "M"}${x(value).toFixed(2)} ${y(1 / (1 + Math.exp(-value))).toFixed(2)}`;
+  }).join("");
+  const squash = byId("squash");
+  squash.setAttribute("viewBox", "0 0 340 190");
+  squash.setAttribute("aria-label", `The sigmoid. At the logit ${plain(logit)} it is ${probability.toFixed(4)}.`);
+  const line = (x1, y1, x2, y2) => draw("line", { x1, y1, x2, y2 });
+  squash.replaceChildren(
+    line(20, y(0), 320, y(0)), line(20, y(1), 320, y(1)), line(x(0), y(0), x(0), y(1)), line(x(logit), y(0), x(logit), y(probability)), line(20, y(probability), x(logit), y(probability)),
+    draw("path", { d: path }), draw("circle", { cx: x(logit), cy: y(probability), r: 5.5 }),
+    draw("text", { x: x(0), y: 180, "text-anchor": "middle" }, "0"), draw("text", { x: 4, y: y(0) + 4 }, "0"), draw("text", { x: 4, y: y(1) + 4 }, "1"),
+    Math.abs(logit) > reach / 8 ? draw("text", { x: x(logit), y: 180, "text-anchor": "middle" }, `logit ${plain(logit, 2)}`) : "");
+}

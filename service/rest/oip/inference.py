@@ -1,0 +1,215 @@
+"""Infer requests over REST: tensors in JSON or, after it, in binary form.
+
+Sources: the protocol's open_inference_rest.yaml; Triton's docs/protocol/extension_{binary_data,classification}.md.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, FailFast, Field
+
+from sentiment_conv1d.service.errors import Invalid, Malformed
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.oip import inference
+from sentiment_conv1d.service.oip.inference import Input, Output, RequestedOutput
+from sentiment_conv1d.service.oip.tensors import pack_bytes
+from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, parse, to_json
+from sentiment_conv1d.service.rest.server.compression import compress
+from sentiment_conv1d.service.rest.server.request import Answer
+
+HEADER_LENGTH = b"inference-header-content-length"
+_BINARY = b"application/octet-stream"
+_MICROSECONDS = 1e-6
+_DIGITS = re.compile(rb"[0-9]{1,19}")
+_MAX_WHOLE_NUMBER = 2**64 - 1  # a UINT64, as in gRPC
+
+
+class InferInput(LenientBody):
+    """One input tensor; `data` may be nested or flat, or follow the JSON in binary form."""
+
+    name: str
+    shape: Annotated[list[int], FailFast()]
+    datatype: str
+    parameters: dict[str, Any] | None = None
+    data: Any = None
+
+
+class InferRequestedOutput(LenientBody):
+    """One output that is asked for."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferRequest(LenientBody):
+    """An infer request: a batch of texts, or of ids."""
+
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    inputs: Annotated[list[InferInput], FailFast()]
+    outputs: Annotated[list[InferRequestedOutput], FailFast()] = Field([])
+
+
+class InferOutput(BaseModel):
+    """One output tensor, flat in row-major order."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[str] | list[float]
+
+
+class InferResponse(BaseModel):
+    """The outputs that were asked for, or all."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[InferOutput]
+
+
+class Infer(Endpoint):
+    """Probabilities for a batch of texts (`text`), or of ids that the caller made (`tokens`).
+
+    JSON or the binary tensor extension both ways, gzip and deflate both ways, `classification` on `probabilities`.
+    """
+
+    summary = "Open Inference Protocol: infer"
+    request_model = InferRequest
+    response_model = InferResponse
+    request_example: ClassVar[dict[str, Any]] = {
+        "id": "1",
+        "inputs": [
+            {
+                "name": "text",
+                "shape": [1, 1],
+                "datatype": "BYTES",
+                "data": ["A gripping, beautifully acted film."],
+            }
+        ],
+    }
+
+    async def respond(self, request: EndpointRequest) -> Answer:
+        body, inputs, binary = _read(request, self.dataplane)
+        parameters = body.parameters or {}
+        inference_request = inference.InferenceRequest(
+            model=request.parameters["model"],
+            version=request.parameters.get("version", ""),
+            inputs=inputs,
+            outputs=[_requested(each, binary) for each in body.outputs],
+            timeout=_whole_number(parameters, "timeout") * _MICROSECONDS or None,
+        )
+        classifier, outputs = await inference.infer(self.dataplane, self.models, inference_request)
+        wishes = {each.name: each.binary for each in inference_request.outputs}
+        head: dict[str, Any] = {
+            "model_name": classifier.manifest.name,
+            "model_version": str(classifier.manifest.version),
+        }
+        if body.id is not None:
+            head["id"] = body.id
+        return _compressed(_answer(head, outputs, wishes, binary), request)
+
+
+def _read(request: EndpointRequest, dataplane: DataPlane) -> tuple[InferRequest, list[Input], bool]:
+    """The JSON, the inputs, and whether outputs are wanted in binary form unless they say otherwise."""
+    header = request.headers.get(HEADER_LENGTH)
+    if header is None:
+        body = parse(InferRequest, request.body, dataplane)
+        return body, _inputs(body, b""), _binary_output(body)
+    if not _DIGITS.fullmatch(header):
+        raise Malformed("Inference-Header-Content-Length is not a number of bytes")
+    length = int(header)
+    if length > len(request.body):
+        raise Malformed(f"Inference-Header-Content-Length is {length}, and the body has {len(request.body)} bytes")
+    if length == 0:
+        return InferRequest(inputs=[]), [_raw_text(request.body)], True
+    body = parse(InferRequest, request.body[:length], dataplane)
+    return body, _inputs(body, request.body[length:]), _binary_output(body)
+
+
+def _raw_text(body: bytes) -> Input:
+    """A raw binary request: the body is one text, without the length that a BYTES element has elsewhere."""
+    return Input(inference.TEXT, "BYTES", [1], raw=pack_bytes((body,)))
+
+
+def _inputs(body: InferRequest, binary: bytes) -> list[Input]:
+    inputs = []
+    position = 0
+    for each in body.inputs:
+        size = (each.parameters or {}).get("binary_data_size")
+        if size is None:
+            inputs.append(Input(each.name, each.datatype, each.shape, data=each.data))
+            continue
+        if type(size) is not int or size < 0:
+            raise Invalid(f"input '{each.name}': binary_data_size must be a whole number, not negative")
+        if each.data is not None:
+            raise Invalid(f"input '{each.name}' has both data and binary_data_size")
+        if position + size > len(binary):
+            raise Malformed(
+                f"input '{each.name}': binary_data_size is {size}, and {len(binary) - position} bytes are left"
+            )
+        inputs.append(Input(each.name, each.datatype, each.shape, raw=binary[position : position + size]))
+        position += size
+    if position != len(binary):
+        raise Malformed(f"{len(binary) - position} bytes of binary data belong to no input")
+    return inputs
+
+
+def _binary_output(body: InferRequest) -> bool:
+    return _flag(body.parameters or {}, "binary_data_output", False)
+
+
+def _requested(output: InferRequestedOutput, binary: bool) -> RequestedOutput:
+    parameters = output.parameters or {}
+    return RequestedOutput(
+        output.name,
+        binary=_flag(parameters, "binary_data", binary),
+        classification=_whole_number(parameters, "classification"),
+    )
+
+
+def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise Invalid(f"parameter '{name}' must be true or false")
+    return value
+
+
+def _whole_number(parameters: dict[str, Any], name: str) -> int:
+    value = parameters.get(name, 0)
+    if type(value) is not int or not 0 <= value <= _MAX_WHOLE_NUMBER:
+        raise Invalid(f"parameter '{name}' must be a whole number of 64 bits, not negative")
+    return value
+
+
+def _answer(head: dict[str, Any], outputs: list[Output], wishes: dict[str, bool], binary: bool) -> Answer:
+    described: list[dict[str, Any]] = []
+    tail: list[bytes] = []
+    for output in outputs:
+        tensor: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+        if wishes.get(output.name, binary):
+            tail.append(output.raw())
+            # Only a binary tensor may have parameters: Triton's C++ client takes any for the size.
+            tensor["parameters"] = {"binary_data_size": len(tail[-1])}
+        elif isinstance(output.data, np.ndarray):
+            tensor["data"] = output.data.ravel()
+        else:
+            tensor["data"] = [element.decode() for element in output.data]
+        described.append(tensor)
+    document = to_json(head | {"outputs": described})
+    if not tail:
+        return Answer(document)
+    return Answer(b"".join([document, *tail]), _BINARY, ((HEADER_LENGTH, str(len(document)).encode()),))
+
+
+def _compressed(answer: Answer, request: EndpointRequest) -> Answer:
+    accepted = request.headers.get(b"accept-encoding")
+    if accepted is None:
+        return answer
+    body, encoding = compress(answer.body, accepted)
+    if not encoding:
+        return answer
+    return Answer(body, answer.content_type, (*answer.headers, (b"content-encoding", encoding)))

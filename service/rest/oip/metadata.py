@@ -1,0 +1,116 @@
+"""What the server and its models are: metadata, health, Triton's configuration and statistics.
+
+Sources: the protocol's inference_rest.md; Triton's docs/protocol/extension_{model_configuration,statistics}.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.oip import description
+from sentiment_conv1d.service.rest.protocol import PlainError
+from sentiment_conv1d.service.rest.state import models_of, readiness_of, settings_of
+from sentiment_conv1d.service.version import package_version
+
+router = APIRouter(prefix="/v2")
+
+_REFUSED: dict[int | str, dict[str, Any]] = {404: {"model": PlainError}}
+
+
+class ServerMetadata(BaseModel):
+    """The server and its extensions."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(BaseModel):
+    """One input or output; -1 in a shape is any size."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """A model's inputs and outputs."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ModelReady(BaseModel):
+    """Whether a model answers."""
+
+    name: str
+    ready: bool
+
+
+@router.get("", summary="The server and its extensions")
+@router.get("/", include_in_schema=False)
+async def server_metadata() -> ServerMetadata:
+    """Name, version and extensions."""
+    return ServerMetadata(**description.server_metadata(package_version()))
+
+
+@router.get("/health/live", summary="Is the server alive?")
+async def live() -> dict[str, bool]:
+    """200 as long as the process answers at all."""
+    return {"live": True}
+
+
+@router.get("/health/ready", summary="May traffic come here?", responses={503: {"model": PlainError}})
+async def ready(request: Request) -> dict[str, bool]:
+    """200 while models answer, 503 once the service is shutting down."""
+    readiness_of(request).check()
+    return {"ready": True}
+
+
+@router.get("/models/stats", summary="Statistics of every model")
+async def all_statistics(request: Request) -> dict[str, Any]:
+    """Counts and durations since each model was loaded, of this process."""
+    return _statistics(models_of(request).select())
+
+
+@router.get("/models/{model}", summary="A model's inputs and outputs", responses=_REFUSED)
+@router.get("/models/{model}/versions/{version}", include_in_schema=False)
+async def model_metadata(request: Request, model: str, version: str = "") -> ModelMetadata:
+    """Inputs and outputs with their datatypes and shapes."""
+    models = models_of(request)
+    classifier = models.get(model, version)
+    return ModelMetadata(**description.model_metadata(classifier, models.versions(classifier.manifest.name)))
+
+
+@router.get("/models/{model}/ready", summary="Does a model answer?", responses=_REFUSED)
+@router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
+async def model_ready(request: Request, model: str, version: str = "") -> ModelReady:
+    """200 while that model answers, 404 for one that is not loaded, 503 once the service is shutting down."""
+    classifier = models_of(request).get(model, version)
+    readiness_of(request).check_draining()
+    return ModelReady(name=classifier.manifest.name, ready=True)
+
+
+@router.get("/models/{model}/config", summary="Triton's configuration of a model", responses=_REFUSED)
+@router.get("/models/{model}/versions/{version}/config", include_in_schema=False)
+async def model_config(request: Request, model: str, version: str = "") -> dict[str, Any]:
+    """The model configuration that Triton's tools ask for."""
+    return description.model_config(models_of(request).get(model, version), settings_of(request).max_batch_texts)
+
+
+@router.get("/models/{model}/stats", summary="Statistics of a model", responses=_REFUSED)
+@router.get("/models/{model}/versions/{version}/stats", include_in_schema=False)
+async def model_statistics(request: Request, model: str, version: str = "") -> dict[str, Any]:
+    """Counts and durations since the model was loaded, of this process."""
+    return _statistics(models_of(request).select(model, version))
+
+
+def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:
+    return {"model_stats": [description.model_statistics(each) for each in classifiers]}

@@ -1,0 +1,74 @@
+"""The model repository extension: which versions there are, and loading and unloading models.
+
+Source: Triton's docs/protocol/extension_model_repository.md.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from sentiment_conv1d.service.errors import Forbidden
+from sentiment_conv1d.service.models.index import Entry
+from sentiment_conv1d.service.rest.cors import named_origins
+from sentiment_conv1d.service.rest.endpoint import LenientBody, parse
+from sentiment_conv1d.service.rest.protocol import PlainError
+from sentiment_conv1d.service.rest.server.asgi import CHARGE, read_body
+from sentiment_conv1d.service.rest.state import access_of, dataplane_of, reconciler_of, settings_of
+
+router = APIRouter(prefix="/v2/repository")
+
+
+class IndexRequest(LenientBody):
+    """Which versions are listed."""
+
+    ready: bool = False
+
+
+@router.post("/index", summary="Every version in the repository")
+async def repository_index(request: Request) -> list[Entry]:
+    """Every version in the repository's folder, loaded or not; `{"ready": true}` asks for the loaded ones."""
+    body = await _body(request) or b"{}"  # clients send nothing at all for an empty object
+    wanted = parse(IndexRequest, body, dataplane_of(request))
+    return [each for each in await reconciler_of(request).index() if each.state == "READY" or not wanted.ready]
+
+
+async def check_administration(request: Request) -> None:
+    """Raise `Forbidden` or `Unauthorized` unless the caller may load and unload models.
+
+    Browsers send `Origin` with every POST. A page of this service's own origin is no exception: DNS rebinding gives the
+    page of another site that origin too.
+    """
+    headers = request.headers
+    from_page = "origin" in headers or "sec-fetch-site" in headers
+    if from_page and headers.get("origin") not in named_origins(settings_of(request).cors_origins):
+        raise Forbidden("a web page may load and unload models only if --cors-origins names its origin")
+    access_of(request).check_administration(headers.get("authorization"), headers.get("x-api-key"))
+
+
+administration = APIRouter(
+    prefix="/v2/repository/models/{model}",
+    dependencies=[Depends(check_administration)],
+    default_response_class=Response,
+    responses={status: {"model": PlainError} for status in (401, 403, 404)},
+)
+
+
+@administration.post("/load", summary="Load a model")
+async def load_model(request: Request, model: str) -> Response:
+    """Serve what is to be served of a model as it lies in the repository's folder now."""
+    await reconciler_of(request).load(model)
+    return Response()
+
+
+@administration.post("/unload", summary="Unload a model")
+async def unload_model(request: Request, model: str) -> Response:
+    """Stop serving a model; running requests are finished."""
+    await reconciler_of(request).unload(model)
+    return Response()
+
+
+async def _body(request: Request) -> bytes:
+    settings = settings_of(request)
+    headers = dict(request.scope["headers"])
+    charge = request.scope[CHARGE]
+    return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)

@@ -1,0 +1,73 @@
+"""The OpenAPI document: FastAPI's, and the fast-path routes, of which FastAPI does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from sentiment_conv1d.service import errors
+from sentiment_conv1d.service.rest.endpoint import Endpoint
+from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.rest.routing import Match
+
+#: Where the document has its models, each under the name of its class.
+_SCHEMAS = "#/components/schemas/"
+
+_REFUSALS: tuple[type[errors.RequestError], ...] = (
+    *(errors.Malformed, errors.NotFound, errors.RequestTimeout, errors.TooLarge, errors.UnsupportedEncoding),
+    *(errors.Invalid, errors.Overloaded, errors.Unavailable, errors.DeadlineExceeded),
+)
+
+
+def complete(document: dict[str, Any], routes: Iterable[Match]) -> None:
+    """Add the fast-path routes to FastAPI's document."""
+    schemas, ordinary, fast = document["components"]["schemas"], document["paths"], {}
+    # FastAPI describes a 422 for every route with parameters, but ours are strings and any string is valid.
+    for operation in (each for path in ordinary.values() for each in path.values()):
+        operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    models: set[type[BaseModel]] = set()
+    for endpoint, protocol, path, _ in routes:
+        models |= {endpoint.request_model, endpoint.response_model, protocol.error_model}
+        fast[path] = ordinary.pop(path, {}) | {"post": _describe(endpoint, protocol, path)}
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+        ref_template=_SCHEMAS + "{model}",
+    )
+    schemas |= definitions["$defs"]
+    document["paths"] = fast | ordinary
+
+
+def _describe(endpoint: Endpoint, protocol: RestProtocol, path: str) -> dict[str, Any]:
+    """The operation of an endpoint at one of its paths."""
+    responses: dict[str, Any] = {"200": {"description": "The answer.", "content": _content(endpoint.response_model)}}
+    for refusal in _REFUSALS:
+        description = {"description": refusal.__doc__, "content": _content(protocol.error_model)}
+        responses.setdefault(str(protocol.statuses[refusal.code].value), description)
+    content = _content(endpoint.request_model)
+    content["application/json"]["example"] = endpoint.request_example
+    if endpoint.takes_text:
+        content["text/plain"] = {"schema": {"type": "string"}}
+    module = type(endpoint).__module__.partition(".rest.")[2].partition(".")[0]
+    versioned = "_version" if "{version}" in path else ""
+    return {
+        "summary": endpoint.summary,
+        "description": endpoint.__doc__,
+        "tags": [protocol.tag],
+        "operationId": f"{module}_{type(endpoint).__name__}{versioned}",
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in ("model", "version")
+            if f"{{{name}}}" in path
+        ],
+        "requestBody": {"required": True, "content": content},
+        "responses": responses,
+    }
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _SCHEMAS + model.__name__}}}

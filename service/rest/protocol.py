@@ -1,0 +1,42 @@
+"""A REST protocol: its routes, and the form of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from sentiment_conv1d.service.errors import PLAIN_HTTP_STATUS, RequestError
+from sentiment_conv1d.service.rest.endpoint import Endpoint, to_json
+
+
+class PlainError(BaseModel):
+    """Every refusal of the protocol's routes."""
+
+    error: str
+
+
+def plain_error_body(error: RequestError, request_id: str) -> bytes:
+    """`{"error": "..."}`."""
+    return to_json({"error": error.message})
+
+
+@dataclass(frozen=True)
+class RestProtocol:
+    """The routes that share a tag in OpenAPI and a form of errors.
+
+    An endpoint decodes the body of a POST request and encodes the answer; `{name}` in its path is a parameter. The
+    routers hold all routes that FastAPI handles.
+    """
+
+    tag: str
+    endpoints: Mapping[str, type[Endpoint]] = field(default_factory=dict)  # by path
+    routers: tuple[APIRouter, ...] = ()
+    health: tuple[str, ...] = ()  # paths of the probes among them
+    prefix: str | None = None  # of all paths, also those without a route, whose errors take this form
+    error_model: type[BaseModel] = PlainError
+    error_body: Callable[[RequestError, str], bytes] = plain_error_body  # with the request id
+    statuses: Mapping[str, HTTPStatus] = field(default_factory=lambda: PLAIN_HTTP_STATUS)  # by code of an error

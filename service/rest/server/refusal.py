@@ -1,0 +1,23 @@
+"""The service's own form of a refusal, and the response to what is not a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import orjson
+
+from sentiment_conv1d.service.errors import HTTP_STATUS, RequestError
+from sentiment_conv1d.service.rest.server import headers
+from sentiment_conv1d.service.rest.server.request import Answer
+
+
+def error_body(error: RequestError, request_id: str) -> bytes:
+    """`{"error": {"code", "message", "request_id"}}`."""
+    return orjson.dumps({"error": {"code": error.code, "message": error.message, "request_id": request_id}})
+
+
+def refusal(error: RequestError, request_id: str, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A whole response to a client whose bytes are not a request. The connection has to be closed after it."""
+    answer = Answer(error_body(error, request_id), headers=headers.of_error(error))
+    common = headers.lines(default_headers)
+    return headers.head(HTTP_STATUS[error.code].value, common, answer, request_id, close=True) + answer.body
