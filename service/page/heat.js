@@ -1,6 +1,6 @@
 // Canvases: heat maps and bars, in the colours of the style sheet.
 
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { plain, signed } from "./format.js";
 
 /** The colours of the moment, as [red, green, blue]. */
