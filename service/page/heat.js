@@ -1,6 +1,6 @@
 // Draws heat maps and bars on canvases, in the colours of the style sheet.
 
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { plain, signed } from "./format.js";
 
 /** The current colours, as [red, green, blue]. */
