@@ -15,8 +15,12 @@ NODE_MODULES := tests/interop/node/node_modules
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
 
+# Most tests wait for servers, so two processes share them. The tests of attacks compare latencies and run alone.
+PARALLEL := --numprocesses 2 --dist loadfile
+
 test: lint debian $(VENV)/.programs  ## lint, check types and run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--ignore tests/attacks)
+	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
 
 interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in Go, Java, Node and Python
 	$(BIN)/python -m pytest tests/interop $(ARGS)

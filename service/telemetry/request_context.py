@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sentiment_conv1d.model.artifact import Manifest
-from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
+if TYPE_CHECKING:  # logs, which every command configures, read the context: NumPy would be loaded to print help
+    from sentiment_conv1d.model.artifact import Manifest
+    from sentiment_conv1d.service.telemetry.statistics import Stages, Statistics
 
 
 class RequestContext:

@@ -332,8 +332,8 @@ def test_counts(server: ServerProcess, stub: SentimentStub) -> None:
     """Every call is counted under its method and status, with protocol="grpc"."""
     expected = {("Predict", "OK"): 2, ("Predict", "NOT_FOUND"): 1, ("PredictBatch", "OK"): 1}
     expected |= {("PredictBatch", "INVALID_ARGUMENT"): 1, ("PredictStream", "OK"): 1}
-    before = {key: calls_counted(server, *key) for key in expected}
     texts = texts_counted_at_rest(server)
+    before = {key: calls_counted(server, *key) for key in expected}
     for _ in range(2):
         stub.Predict(PredictRequest(text="x"))
     refused(lambda: stub.Predict(PredictRequest(model="other")))
