@@ -122,8 +122,8 @@ def test_a_graph_that_is_not_equal_leaves_nothing(
 ) -> None:
     """Parity comes before the repository."""
 
-    def tampered(model: keras.Model) -> tuple[Any, str]:
-        family, reason = recognise(model)
+    def tampered(model: keras.Model, max_tokens: int) -> tuple[Any, str]:
+        family, reason = recognise(model, max_tokens)
         assert family is not None
         return replace(family, embedding=family.embedding * 1.01), reason
 
