@@ -37,8 +37,8 @@ def _hard_sigmoid(x: Weights, alpha: float) -> Weights:
 
 
 def _gelu(x: Weights, _: float) -> Weights:
-    errors = np.array([math.erf(each / math.sqrt(2)) for each in x.ravel().tolist()], x.dtype)
-    result: Weights = x * (1 + errors.reshape(x.shape)) / 2
+    errors = np.array([math.erf(each / math.sqrt(2)) for each in x.ravel().tolist()], np.float32)
+    result: Weights = x * (np.float32(1) + errors.reshape(x.shape)) * np.float32(0.5)
     return result
 
 
