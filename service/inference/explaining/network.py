@@ -111,7 +111,7 @@ class _Reader:
         return node.input[0], Dense(kernel, bias, activations)
 
     def _bank(self, value: str, activations: tuple[str, ...]) -> Bank:
-        if self._operator(value) == "Max" and not activations:
+        if self._operator(value) == "Max" and not activations and len(self._nodes[value].input) == 2:
             return self._quasiconvex_bank(*self._nodes[value].input)
         if not _work_on_each_value(activations):
             raise _Unsupported
@@ -162,7 +162,10 @@ class _Reader:
         before = behind = 0
         if self._operator(ids) == "Pad":
             ids, pads, *_ = self._nodes[ids].input
-            _, before, _, behind = self._integers(pads)
+            pad_counts = self._integers(pads)
+            if len(pad_counts) != 4:
+                raise _Unsupported
+            _, before, _, behind = pad_counts
         if ids != "tokens":
             raise _Unsupported
         return [(start, table, (before, behind))]
