@@ -1,8 +1,8 @@
 """From a trained Keras model to a versioned ONNX artifact that is proven equal to it.
 
-`family` recognises the Conv1D family, `folded` writes its graph and `quantized` the 8-bit form, both with `graph`;
-`reference` has Keras write its own, `parity` compares answers, `quantization_error` measures what 8 bits cost, and
-`exporter` runs all of it.
+`family` recognizes the Conv1D family, with `activations`, `affine` (batch normalizations) and `connections` (how layers
+are connected). `folded` writes its graph and `quantized` the 8-bit form, both with `graph`. `reference` has Keras write
+its own, `parity` compares answers, `quantization_error` measures what 8 bits cost, and `exporter` runs all of it.
 """
 
 import os

@@ -113,14 +113,14 @@ def export(
     """
     made_up = generated(trained.input_shape)
     activation = _checked_activation(trained, made_up)
-    family, unfolded = recognise(trained.model)
+    family, unfolded = recognise(trained.model, trained.tokenizer.max_tokens)
     if quantize and family is None:
         raise ExportError(f"only a model of the Conv1D family has an int8 form: {unfolded}")
 
     reference = reference_graph(trained.model, trained.input_shape.max_tokens).SerializeToString()
     graph = reference if family is None else folded_graph(family).SerializeToString()
     widths = () if family is None else tuple(bank.width for bank in family.banks)
-    shape = replace(trained.input_shape, leading_padding=max(widths) if widths else None)
+    shape = replace(trained.input_shape, leading_padding=family.leading_padding if family else None)
 
     checks = compare(trained.predict, session(reference), session(graph), [*reviews, made_up], shape)
     fields: dict[str, Any] = {

@@ -6,9 +6,13 @@ A filter bank `W` of width w straight after an embedding `E` computes at positio
 
 and `E . W[k]` does not depend on the text. So each tap k becomes a table `T[k] = E . W[k]` [vocabulary, filters], and
 the feature map is `T[0][x[t]] + ... + T[w-1][x[t+w-1]]`: w look-ups, no multiplication. The bias is added to the first
-table, and a monotone activation commutes with the maximum, so it runs once on the pooled values. The tables are written
-as MatMul of the two constants, which ONNX Runtime computes when a session starts, so the file stays as small as the
-weights.
+table, and a monotone activation commutes with the maximum, so it runs once on the pooled values. An activation that
+falls and then rises, such as gelu, has its maximum where the sum is largest or where it is least, so it runs on both of
+these. A dilated filter reads every second or third word. Zero padding is an id of its own behind the vocabulary, whose
+embedding is zero.
+
+The tables are written as MatMul of the two constants, which ONNX Runtime computes when a session starts, so the file
+stays as small as the weights.
 
 Both dimensions of the input are free: see `model.input_shape` for what a short review needs in front.
 """
@@ -29,25 +33,44 @@ _WINDOW = 32
 def folded_graph(family: Family) -> onnx.ModelProto:
     """tokens int32 [batch, time] -> probabilities float32 [batch, outputs]."""
     graph = Graph()
-    graph.constant("embedding", family.embedding)
+    embedding = family.embedding
+    if any(map(any, (bank.padding for bank in family.banks))):
+        graph.constant("outside", np.int32(len(embedding)))
+        embedding = np.pad(embedding, ((0, 1), (0, 0)))
+    graph.constant("embedding", embedding)
     pooled = [_bank(graph, bank, name) for bank, name in zip(family.banks, bank_names(family.banks), strict=True)]
     return graph.classifier(pooled, family.head)
 
 
 def _bank(graph: Graph, bank: Bank, name: str) -> str:
-    taps = [_tap(graph, bank, name, tap) for tap in range(bank.width)]
+    tokens = "tokens"
+    if any(bank.padding):
+        before, behind = bank.padding
+        pads = graph.constant(f"pads_{before}_{behind}", np.array([0, before, 0, behind], np.int64))
+        tokens = graph.node("Pad", [tokens, pads, "outside"], f"{name}_padded")
+    taps = [_tap(graph, bank, tokens, name, tap) for tap in range(bank.width)]
     feature_map = taps[0]
     for tap, looked_up in enumerate(taps[1:], start=1):
         feature_map = graph.node("Add", [feature_map, looked_up], f"{name}_sum_{tap}")
+    highest = graph.activations(bank.activations, _maxima(graph, feature_map, name), name)
+    if not bank.quasiconvex:
+        return highest
+    negated = _maxima(graph, graph.node("Neg", [feature_map], f"{name}_negated"), f"{name}_negated")
+    lowest = graph.node("Neg", [negated], f"{name}_least")
+    lowest = graph.activations(bank.activations, lowest, f"{name}_least")
+    return graph.node("Max", [highest, lowest], f"{name}_larger")
+
+
+def _maxima(graph: Graph, feature_map: str, name: str) -> str:
+    """The largest value of each filter: [batch, filters]."""
     # Max pooling in two steps, both vectorised over the filters. GlobalMaxPool needs a transposed map, with which a
     # whole review takes a twentieth more; ReduceMax alone is slower still. The last window may be cut short.
     window = {"kernel_shape": [_WINDOW, 1], "strides": [_WINDOW, 1], "ceil_mode": 1}
     maxima = graph.node("MaxPool", [feature_map], f"{name}_maxima", **window)
-    value = graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)
-    return graph.activations(bank.activations, value, name)
+    return graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)
 
 
-def _tap(graph: Graph, bank: Bank, name: str, tap: int) -> str:
+def _tap(graph: Graph, bank: Bank, tokens: str, name: str, tap: int) -> str:
     """The table of one tap, looked up for every position of the feature map: [1, batch, positions, filters].
 
     Pooling wants four dimensions, and they come for free with the kernel's [1, embedding, filters].
@@ -56,13 +79,14 @@ def _tap(graph: Graph, bank: Bank, name: str, tap: int) -> str:
     table = graph.node("MatMul", ["embedding", kernel], f"{name}_table_{tap}")
     if tap == 0 and bank.bias.any():  # here it is added once for all texts, behind the pooling once for each
         table = graph.node("Add", [table, graph.constant(f"{name}_bias", bank.bias)], f"{name}_biased_table_{tap}")
-    ids = "tokens"
+    ids = tokens
     if bank.width > 1:
-        behind = bank.width - 1 - tap
-        start = graph.constant(f"int_{tap}", np.array([tap], np.int64))
+        offset = tap * bank.dilation
+        behind = bank.span - 1 - offset
+        start = graph.constant(f"int_{offset}", np.array([offset], np.int64))
         end = graph.constant(f"int_{-behind}" if behind else "int_end", _end(behind))
         axis = graph.constant("int_1", np.array([1], np.int64))
-        ids = graph.node("Slice", ["tokens", start, end, axis], f"{name}_ids_{tap}")
+        ids = graph.node("Slice", [tokens, start, end, axis], f"{name}_ids_{tap}")
     return graph.node("Gather", [table, ids], f"{name}_tap_{tap}", axis=1)
 
 

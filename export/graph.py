@@ -8,14 +8,46 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
-from sentiment_conv1d.model.layers import SOFTMAX, Bank, Dense
+from sentiment_conv1d.model.layers import SOFTMAX, Bank, Dense, parse
 
 OPSET = 17
 
 #: Of opset 17 (onnx/docs/Versioning.md); older runtimes refuse files that state a newer one.
 IR_VERSION = 8
+
+#: The domain of the functions below.
+_DOMAIN = "sentiment_conv1d"
+
+#: Activations that the opset has no operator for, as functions of the file. ONNX Runtime replaces them by what is in
+#: them when a session starts, and then by one kernel if it has one.
+_FUNCTIONS = {
+    "Gelu": """
+        root = Constant <value = float {1.4142135623730951}> ()
+        one = Constant <value = float {1.0}> ()
+        half = Constant <value = float {0.5}> ()
+        scaled = Div (x, root)
+        error = Erf (scaled)
+        shifted = Add (error, one)
+        product = Mul (x, shifted)
+        y = Mul (product, half)
+    """,
+    "Mish": """
+        soft = Softplus (x)
+        gate = Tanh (soft)
+        y = Mul (x, gate)
+    """,
+    "Relu6": """
+        low = Constant <value = float {0.0}> ()
+        high = Constant <value = float {6.0}> ()
+        y = Clip (x, low, high)
+    """,
+    "Silu": """
+        gate = Sigmoid (x)
+        y = Mul (x, gate)
+    """,
+}
 
 
 class Graph:
@@ -27,6 +59,7 @@ class Graph:
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        self._functions: set[str] = set()
 
     def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
         """A constant by its name; the first one of a name stays."""
@@ -39,11 +72,17 @@ class Graph:
         return output
 
     def activations(self, activations: Sequence[str], value: str, name: str) -> str:
-        """Activations, which are ONNX operators, one after the other."""
+        """Activations, as `model.layers` names them, one after the other."""
         for activation in activations:
-            attributes = {"axis": -1} if activation == SOFTMAX else {}
-            name = f"{name}_{activation.lower()}"
-            value = self.node(activation, [value], name, **attributes)
+            operator, alpha = parse(activation)
+            attributes: dict[str, Any] = {} if alpha is None else {"alpha": alpha}
+            if operator == SOFTMAX:
+                attributes["axis"] = -1
+            if operator in _FUNCTIONS:
+                self._functions.add(operator)
+                attributes["domain"] = _DOMAIN
+            name = f"{name}_{operator.lower()}"
+            value = self.node(operator, [value], name, **attributes)
         return value
 
     def classifier(self, pooled: list[str], head: Sequence[Dense]) -> onnx.ModelProto:
@@ -72,14 +111,22 @@ class Graph:
             [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", outputs])],
             list(self._constants.values()),
         )
+        functions = [_function(name) for name in sorted(self._functions)]
+        own = [helper.make_opsetid(_DOMAIN, 1)] if functions else []
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            functions=functions,
+            opset_imports=[helper.make_opsetid("", OPSET), *own],
             ir_version=IR_VERSION,
             producer_name="sentiment-conv1d",
         )
         onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def _function(name: str) -> onnx.FunctionProto:
+    header = f'<domain: "{_DOMAIN}", opset_import: ["": {OPSET}]> {name} (x) => (y)'
+    return parser.parse_function(f"{header} {{{_FUNCTIONS[name]}}}")
 
 
 def bank_names(banks: Sequence[Bank]) -> list[str]:

@@ -27,6 +27,7 @@ import onnx
 
 from sentiment_conv1d.export.family import Family
 from sentiment_conv1d.export.graph import Graph, bank_names
+from sentiment_conv1d.export.reference import ExportError
 from sentiment_conv1d.model.layers import Bank, Dense, Weights
 
 #: Of the embedding: 1 to 255 around 128.
@@ -69,7 +70,13 @@ class QuantizedBank:
 
 
 def quantized_graph(family: Family) -> onnx.ModelProto:
-    """tokens int32 [batch, time up to `max_tokens`] -> probabilities float32 [batch, outputs]."""
+    """tokens int32 [batch, time up to `max_tokens`] -> probabilities float32 [batch, outputs].
+
+    Raises `ExportError` if a maximum is not enough to pool a bank: a gelu may be largest where the sum is least.
+    """
+    for bank in family.banks:
+        if bank.quasiconvex:
+            raise ExportError(f"a convolution with the activations {', '.join(bank.activations)} has no int8 form")
     family = _aligned(family)
     embedding = quantize_embedding(family.embedding)
     graph = Graph()
@@ -81,7 +88,7 @@ def quantized_graph(family: Family) -> onnx.ModelProto:
     embedded = graph.node("Gather", [table, "tokens"], "embedded", axis=0)
     channels = graph.node("Transpose", [embedded], "channels", perm=[0, 2, 1])
     pooled = [
-        _bank(graph, quantize_bank(bank, embedding), family.max_tokens, channels, name)
+        _bank(graph, bank, quantize_bank(bank, embedding), family.max_tokens, channels, name)
         for bank, name in zip(family.banks, bank_names(family.banks), strict=True)
     ]
     return graph.classifier(pooled, family.head)
@@ -107,6 +114,8 @@ def quantize_bank(bank: Bank, embedding: QuantizedEmbedding) -> QuantizedBank:
     unit = scale * float(embedding.scale)  # what one in a filter's sum is worth
 
     tables = [embedding.integers @ tap for tap in kernel]
+    if any(bank.padding):  # a zero vector adds nothing to the sum
+        tables = [np.pad(table, ((0, 1), (0, 0))) for table in tables]
     lowest, highest = sum(table.min(axis=0) for table in tables), sum(table.max(axis=0) for table in tables)
     integer_bias = np.round(bias / unit) if relu else -lowest
     top = highest + integer_bias
@@ -143,9 +152,9 @@ def _aligned(family: Family) -> Family:
     )
 
 
-def _bank(graph: Graph, bank: QuantizedBank, max_tokens: int, channels: str, name: str) -> str:
+def _bank(graph: Graph, given: Bank, bank: QuantizedBank, max_tokens: int, channels: str, name: str) -> str:
     """The maxima of one bank after its activations: float32 [batch, filters]."""
-    width, _, filters = bank.kernel.shape
+    filters = len(bank.scale)
     inputs = [
         *(channels, "embedding_scale", "embedding_zero_point"),
         graph.constant(f"{name}_kernel", bank.kernel.transpose(2, 1, 0).astype(np.int8)),
@@ -155,9 +164,12 @@ def _bank(graph: Graph, bank: QuantizedBank, max_tokens: int, channels: str, nam
     ]
     if bank.bias.any():
         inputs.append(graph.constant(f"{name}_bias", bank.bias.astype(np.int32)))
-    feature_map = graph.node("QLinearConv", inputs, f"{name}_map")
+    sliding: dict[str, Any] = {"dilations": [given.dilation]} if given.dilation > 1 else {}
+    if any(given.padding):
+        sliding["pads"] = given.padding
+    feature_map = graph.node("QLinearConv", inputs, f"{name}_map", **sliding)
     # GlobalMaxPool takes no integers. One window over the longest review is the same, with padding behind a short one.
-    longest = max_tokens - width + 1
+    longest = max_tokens + sum(given.padding) - given.span + 1
     window: dict[str, Any] = {"kernel_shape": [longest], "strides": [longest], "pads": [0, longest - 1]}
     pooled = graph.node("MaxPool", [feature_map], f"{name}_pooled", **window)
     step = graph.constant(f"{name}_step", bank.step)

@@ -29,12 +29,27 @@ def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:
         try:
             model.export(path, format="onnx", input_signature=signature, verbose=False)
             reference = onnx.load(path)
+            _write_erfc(reference.graph)
             # What it cannot translate, tf2onnx leaves in the graph as it was.
             onnx.checker.check_model(reference)
         except Exception as error:
             # Keras and tf2onnx raise whatever the operator at fault raised.
             raise ExportError(f"Keras cannot write this model as ONNX: {error}") from error
     return _named(_pruned(reference))
+
+
+def _write_erfc(graph: onnx.GraphProto) -> None:
+    """Write erfc(x) as 1 - erf(x): Keras' gelu has erfc, which ONNX does not have and tf2onnx leaves in the graph."""
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "Erfc":
+            nodes.append(node)
+            continue
+        one, error = f"{node.name}_one", f"{node.name}_erf"
+        graph.initializer.append(helper.make_tensor(one, TensorProto.FLOAT, [], [1.0]))
+        nodes.append(helper.make_node("Erf", node.input, [error], name=error))
+        nodes.append(helper.make_node("Sub", [one, error], node.output, name=node.name))
+    _replace(graph.node, nodes)
 
 
 def _pruned(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,7 +1,12 @@
-"""The layers of a network of the Conv1D family as plain arrays, as they are exported and as they are explained."""
+"""The layers of a network of the Conv1D family as plain arrays, as they are exported and as they are explained.
+
+An activation is written as its ONNX operator, followed by the operator's `alpha` if it has one: `Relu`,
+`LeakyRelu(0.2)`.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,33 +22,96 @@ def _sigmoid(x: Weights) -> Weights:
     return result.astype(x.dtype, copy=False)
 
 
-#: The activations that work on each value alone, by their ONNX operators. None of them ever falls, so they may be
-#: computed once on a maximum instead of at every position.
-ACTIVATIONS: dict[str, Callable[[Weights], Weights]] = {
-    "Identity": lambda x: x,
-    "Relu": lambda x: np.maximum(x, 0),
-    "Sigmoid": _sigmoid,
-    "Softplus": lambda x: np.logaddexp(x, np.float32(0)),
-    "Softsign": lambda x: x / (1 + np.abs(x)),
-    "Tanh": np.tanh,
+def _exponential(x: Weights, alpha: float) -> Weights:
+    result: Weights = np.where(x > 0, x, np.float32(alpha) * np.expm1(np.minimum(x, 0)))
+    return result
+
+
+def _softplus(x: Weights) -> Weights:
+    return np.logaddexp(x, np.float32(0))
+
+
+def _hard_sigmoid(x: Weights, alpha: float) -> Weights:
+    result: Weights = np.clip(np.float32(alpha) * x + np.float32(0.5), 0, 1)
+    return result
+
+
+def _gelu(x: Weights, _: float) -> Weights:
+    errors = np.array([math.erf(each / math.sqrt(2)) for each in x.ravel().tolist()], np.float32)
+    result: Weights = x * (np.float32(1) + errors.reshape(x.shape)) * np.float32(0.5)
+    return result
+
+
+#: Activations that fall, down to one lowest value, and then rise. The largest value that one of them gives for a set of
+#: numbers is the one that it gives for the largest or for the least of them.
+QUASICONVEX: dict[str, Callable[[Weights, float], Weights]] = {
+    "Gelu": _gelu,
+    "HardSwish": lambda x, _: x * _hard_sigmoid(x, 1 / 6),
+    "Mish": lambda x, _: x * np.tanh(_softplus(x)),
+    "Silu": lambda x, _: x * _sigmoid(x),
+}
+
+#: The activations that work on each value alone, by their ONNX operators, as functions of the value and alpha. Except
+#: for those above and for `Neg`, none of them ever falls, so they may be computed once on a maximum instead of at every
+#: position.
+ACTIVATIONS: dict[str, Callable[[Weights, float], Weights]] = {
+    "Elu": _exponential,
+    "HardSigmoid": _hard_sigmoid,
+    "Identity": lambda x, _: x,
+    "LeakyRelu": lambda x, alpha: np.where(x >= 0, x, alpha * x),
+    "Neg": lambda x, _: -x,
+    "Relu": lambda x, _: np.maximum(x, 0),
+    "Relu6": lambda x, _: np.clip(x, 0, 6),
+    "Selu": lambda x, _: 1.0507009873554805 * _exponential(x, 1.6732632423543772),
+    "Sigmoid": lambda x, _: _sigmoid(x),
+    "Softplus": lambda x, _: _softplus(x),
+    "Softsign": lambda x, _: x / (1 + np.abs(x)),
+    "Tanh": lambda x, _: np.tanh(x),
+    **QUASICONVEX,
 }
 
 #: The one activation that works on all units of a layer together.
 SOFTMAX = "Softmax"
 
 
+def parse(activation: str) -> tuple[str, float | None]:
+    """The ONNX operator of an activation, and its `alpha`."""
+    operator, _, alpha = activation.rstrip(")").partition("(")
+    return operator, float(alpha) if alpha else None
+
+
+def apply(activations: tuple[str, ...], value: Weights) -> Weights:
+    """The activations one after the other; each works on every value alone."""
+    for activation in activations:
+        operator, alpha = parse(activation)
+        value = ACTIVATIONS[operator](value, alpha or 0.0).astype(value.dtype, copy=False)
+    return value
+
+
 @dataclass(frozen=True)
 class Bank:
-    """The filters of one width."""
+    """The filters of one width, and the maximum of each over the text."""
 
     kernel: Weights  # [width, embedding, filters]
     bias: Weights  # [filters]
-    activations: tuple[str, ...]  # ONNX operators, after the bias, in order
+    activations: tuple[str, ...]  # after the bias, in order
+    dilation: int = 1  # from one word under a filter to the next
+    padding: tuple[int, int] = (0, 0)  # zero vectors in front of the text, and behind it
 
     @property
     def width(self) -> int:
         """Words under a filter."""
         return int(self.kernel.shape[0])
+
+    @property
+    def span(self) -> int:
+        """Positions from the first word under a filter to the last one."""
+        return (self.width - 1) * self.dilation + 1
+
+    @property
+    def quasiconvex(self) -> bool:
+        """Whether the largest activation may be that of a filter's least sum instead of its largest."""
+        return any(parse(activation)[0] in QUASICONVEX for activation in self.activations)
 
 
 @dataclass(frozen=True)
@@ -52,4 +120,4 @@ class Dense:
 
     kernel: Weights  # [inputs, units]
     bias: Weights  # [units]
-    activations: tuple[str, ...]  # ONNX operators, after the bias, in order
+    activations: tuple[str, ...]  # after the bias, in order

@@ -111,6 +111,26 @@ def test_three_labels_get_a_probability_each(tmp_path: Path) -> None:
     assert sum(prediction.probabilities) == pytest.approx(1)
 
 
+def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
+    """The sequence length is the tokenizer's, and a dilated filter needs pad ids for all the words that it spans."""
+    chain = [layers.Embedding(IDS, 3), layers.Conv1D(4, 3, padding="same", dilation_rate=2, activation="gelu")]
+    head = [layers.BatchNormalization(), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")]
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), *chain, *head])
+    trained = Trained(model, tokenizer(), LABELS)
+    exported = export(trained, "gelu", tmp_path)
+    manifest = exported.artifact.manifest
+    assert exported.unfolded == ""
+    assert (manifest.max_tokens, manifest.convolution_widths, manifest.leading_padding) == (TIME, (3,), 5)
+    classifier = Classifier(exported.artifact)
+    for text in ("", "w0", "w0 w1 other w4", "w2 " * 9):
+        [encoding] = classifier.encode((text,))
+        explanation = classifier.explainer.explain(text, encoding, "yes")
+        [probability] = trained.predict(trained.input_shape.pad([encoding.ids]))[0]
+        shares = sum(word.share for word in explanation.words)
+        assert explanation.bias + explanation.padding + shares == pytest.approx(explanation.logit, abs=1e-4)
+        assert 1 / (1 + np.exp(-explanation.logit)) == pytest.approx(probability, abs=1e-5)
+
+
 def test_two_labels_may_have_a_softmax(tmp_path: Path) -> None:
     """Two columns are as good as one."""
     exported = export(Trained(small(dense(2, "softmax")), tokenizer(), LABELS), "two", tmp_path)
@@ -122,8 +142,8 @@ def test_a_graph_that_is_not_equal_leaves_nothing(
 ) -> None:
     """Parity comes before the repository."""
 
-    def tampered(model: keras.Model) -> tuple[Any, str]:
-        family, reason = recognise(model)
+    def tampered(model: keras.Model, max_tokens: int) -> tuple[Any, str]:
+        family, reason = recognise(model, max_tokens)
         assert family is not None
         return replace(family, embedding=family.embedding * 1.01), reason
 

@@ -127,8 +127,8 @@ def test_an_unequal_graph_is_refused(
 ) -> None:
     """Exit status 2, the review at fault, and no repository."""
 
-    def tampered(model: keras.Model) -> tuple[Any, str]:
-        family, reason = recognise(model)
+    def tampered(model: keras.Model, max_tokens: int) -> tuple[Any, str]:
+        family, reason = recognise(model, max_tokens)
         assert family is not None
         return replace(family, banks=family.banks[::-1]), reason
 

@@ -38,11 +38,12 @@ def operators(model: onnx.ModelProto) -> set[str]:
         averaging(name="probabilities"),
         over_ids(layers.LSTM(3), answer()),
         over_ids(layers.GRU(3), answer()),
+        over_ids(layers.GlobalAveragePooling1D(), layers.Dense(3, activation="gelu"), answer()),
         over_ids(
             layers.Conv1D(4, 3, padding="same", activation="relu"), layers.GlobalMaxPooling1D(), answer(3, "softmax")
         ),
     ],
-    ids=["averaging", "odd name", "lstm", "gru", "convolution"],
+    ids=["averaging", "odd name", "lstm", "gru", "gelu", "convolution"],
 )
 def test_it_answers_as_keras_does(model: keras.Model) -> None:
     """One by one and in a batch, also where a loop reads what stands around it."""

@@ -71,9 +71,10 @@ class Reading:
         self.first = len(row) - len(spans)
 
     def span(self, position: int, width: int) -> tuple[int, int]:
-        """The characters under a window of the row; (0, 0) if there are none."""
-        last = position - self.first + width - 1
-        return (self.spans[max(last - width + 1, 0)][0], self.spans[last][1]) if last >= 0 else (0, 0)
+        """The characters under a window, which may reach beyond the row; (0, 0) if there are none."""
+        first = max(position - self.first, 0)
+        words = self.spans[first : max(position - self.first + width, 0)]
+        return (words[0][0], words[-1][1]) if words else (0, 0)
 
 
 class Explainer:
@@ -181,13 +182,11 @@ class Explainer:
         numbers = strongest(taken, attribution, count)
         places = [self.network.locate(number) for number in numbers.tolist()]
         spans = [
-            reading.span(position, width)
-            for (width, _), position in zip(places, taken.positions[numbers].tolist(), strict=True)
+            reading.span(position, bank.span)
+            for (bank, _), position in zip(places, taken.positions[numbers].tolist(), strict=True)
         ]
         activations, weights = taken.features[numbers].tolist(), attribution.weights[numbers].tolist()
         return [
-            Filter(width, index, activation, weight, start, end)
-            for (width, index), activation, weight, (start, end) in zip(
-                places, activations, weights, spans, strict=True
-            )
+            Filter(bank.width, index, activation, weight, start, end)
+            for (bank, index), activation, weight, (start, end) in zip(places, activations, weights, spans, strict=True)
         ]

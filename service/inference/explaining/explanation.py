@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.layers import Weights
-from sentiment_conv1d.service.inference.explaining.forward import Pass, apply
+from sentiment_conv1d.model.layers import Weights, apply
+from sentiment_conv1d.service.inference.explaining.forward import Pass
 from sentiment_conv1d.service.inference.explaining.network import Network
 
 
@@ -46,9 +46,11 @@ def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
         constant += rest
         active = np.flatnonzero(factors)
         taps = np.arange(bank.width)
-        places = pooled.positions[active, np.newaxis] + taps
-        products = pooled.table[taps, taken.tokens[places], active[:, np.newaxis]] * factors[active, np.newaxis]
-        shares += np.bincount(places.ravel(), products.ravel(), len(shares))
+        places = pooled.positions[active, np.newaxis] + taps * bank.dilation
+        products = pooled.table[taps, pooled.tokens[places], active[:, np.newaxis]] * factors[active, np.newaxis]
+        padded = np.bincount(places.ravel(), products.ravel(), len(pooled.tokens))
+        before = bank.padding[0]
+        shares += padded[before : before + len(shares)]
     return Attribution(float(taken.logits[unit]), constant, shares, weights, layers)
 
 

@@ -1,13 +1,15 @@
 """One text's way through the network, with everything that is computed on it.
 
-For one row of ids x [time], with E the embedding and W the kernel of a bank of width w:
+For one row of ids x [time], with E the embedding and W the kernel of a bank of width w and dilation d that spans
+s = (w - 1) d + 1 words; x is padded first if the convolution pads:
 
-    feature map   F[t, f] = sum over k < w of  E[x[t + k]] . W[k, :, f]        [time - w + 1, filters]
+    feature map   F[t, f] = sum over k < w of  E[x[t + k d]] . W[k, :, f]      [time - s + 1, filters]
     position      p[f]    = argmax over t of F[t, f], the first where several are as large
     sum           z[f]    = F[p[f], f] + b[f]
     pooled        a[f]    = activation(z[f])
 
-The activations of the family never fall, so the maximum before them is the maximum after them.
+Most activations of the family never fall, so the maximum before them is the maximum after them. If one falls and then
+rises, as gelu does, p[f] is argmin instead of argmax for the filters whose activation is larger there.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.layers import ACTIVATIONS, Bank, Weights
+from sentiment_conv1d.model.layers import Bank, Weights, apply
 from sentiment_conv1d.service.inference.explaining.network import Network
 
 
@@ -27,7 +29,8 @@ class Pooled:
 
     bank: Bank
     table: Weights  # [width, vocabulary, filters]: what a word adds under a tap
-    feature_map: Weights  # [time - width + 1, filters], before bias and activation
+    tokens: npt.NDArray[np.int32]  # [time, with the padding of the bank]
+    feature_map: Weights  # [positions, filters], before bias and activation
     positions: npt.NDArray[np.intp]  # [filters]
     sums: Weights  # [filters], with the bias
     values: Weights  # [filters]
@@ -52,8 +55,8 @@ class Pass:
 
     @property
     def positions(self) -> npt.NDArray[np.intp]:
-        """[filters of all banks]: where each is highest."""
-        return np.concatenate([pooled.positions for pooled in self.pooled])
+        """[filters of all banks]: where in `tokens` the window of each starts; below 0 in the padding of its bank."""
+        return np.concatenate([pooled.positions - pooled.bank.padding[0] for pooled in self.pooled])
 
     @property
     def logits(self) -> Weights:
@@ -73,18 +76,28 @@ def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
     return Pass(tokens, pooled, features, tuple(layers))
 
 
-def apply(activations: tuple[str, ...], value: Weights) -> Weights:
-    """The activations one after the other, by their ONNX operators."""
-    for activation in activations:
-        value = ACTIVATIONS[activation](value)
-    return value
-
-
-def _pool(bank: Bank, table: Weights, tokens: npt.NDArray[np.int32]) -> Pooled:
-    count = len(tokens) - bank.width + 1
+def _pool(bank: Bank, table: Weights, row: npt.NDArray[np.int32]) -> Pooled:
+    outside = table.shape[1] - 1
+    tokens = np.pad(row, bank.padding, constant_values=outside) if any(bank.padding) else row
+    count = len(tokens) - bank.span + 1
     feature_map: Weights = table[0].take(tokens[:count], axis=0)
     for tap in range(1, bank.width):
-        feature_map += table[tap].take(tokens[tap : tap + count], axis=0)
-    positions = feature_map.argmax(axis=0)
+        start = tap * bank.dilation
+        feature_map += table[tap].take(tokens[start : start + count], axis=0)
+    pooled = _at(bank, table, tokens, feature_map, feature_map.argmax(axis=0))
+    if not bank.quasiconvex:
+        return pooled
+    least = _at(bank, table, tokens, feature_map, feature_map.argmin(axis=0))
+    positions = np.where(least.values > pooled.values, least.positions, pooled.positions)
+    return _at(bank, table, tokens, feature_map, positions)
+
+
+def _at(
+    bank: Bank,
+    table: Weights,
+    tokens: npt.NDArray[np.int32],
+    feature_map: Weights,
+    positions: npt.NDArray[np.intp],
+) -> Pooled:
     sums = feature_map[positions, np.arange(len(positions))] + bank.bias
-    return Pooled(bank, table, feature_map, positions, sums, apply(bank.activations, sums))
+    return Pooled(bank, table, tokens, feature_map, positions, sums, apply(bank.activations, sums))

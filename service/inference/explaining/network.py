@@ -1,7 +1,7 @@
 """The network of a folded graph as plain arrays, read from the graph itself.
 
 `export.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel, the bias
-added to the first. All of them lie in the file, so what is explained is what runs.
+added to the first. The file contains all of them, so an explanation is about the weights that are served.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Bank, Dense, Weights
+from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Bank, Dense, Weights, parse
 from sentiment_conv1d.service.inference.explaining import onnx_subset_pb2 as onnx
 
 #: What may turn the logits into probabilities.
@@ -22,11 +22,15 @@ _FINAL = ("Sigmoid", SOFTMAX)
 _FLOAT32, _INT64 = 1, 7
 
 
+def _work_on_each_value(activations: tuple[str, ...]) -> bool:
+    return all(parse(activation)[0] in ACTIVATIONS for activation in activations)
+
+
 @dataclass(frozen=True)
 class Network:
     """Embedding, filters, global max pooling, dense layers; the last of them gives the logits."""
 
-    embedding: Weights  # [vocabulary, embedding]
+    embedding: Weights  # [vocabulary, embedding]; with zero padding, the last row is that of the padding
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
     final: str  # what makes probabilities of the logits: Sigmoid or Softmax
@@ -40,13 +44,13 @@ class Network:
         """
         return tuple(self.embedding @ bank.kernel for bank in self.banks)
 
-    def locate(self, number: int) -> tuple[int, int]:
-        """Width and index in its bank of the filter with a number over all banks."""
+    def locate(self, number: int) -> tuple[Bank, int]:
+        """The bank of the filter with a number over all banks, and its index there."""
         for bank in self.banks:
             if number < len(bank.bias):
                 break
             number -= len(bank.bias)
-        return bank.width, number
+        return bank, number
 
 
 class _Unsupported(Exception):
@@ -92,33 +96,59 @@ class _Reader:
         """What a value is computed from by activations alone, and these in order."""
         activations: list[str] = []
         while (operator := self._operator(value)) in (*ACTIVATIONS, SOFTMAX):
-            activations.insert(0, operator)
-            value = self._nodes[value].input[0]
+            node = self._nodes[value]
+            alphas = [attribute.f for attribute in node.attribute if attribute.name == "alpha"]
+            activations.insert(0, f"{operator}({alphas[0]})" if alphas else operator)
+            value = node.input[0]
         return value, tuple(activations)
 
     def _dense(self, value: str, activations: tuple[str, ...]) -> tuple[str, Dense]:
         node = self._nodes[value]
-        if node.attribute or not set(activations) <= set(ACTIVATIONS):
+        if node.attribute or not _work_on_each_value(activations):
             raise _Unsupported
         kernel = self._constant(node.input[1])
         bias = self._constant(node.input[2]) if len(node.input) > 2 else np.zeros(kernel.shape[1], np.float32)
         return node.input[0], Dense(kernel, bias, activations)
 
     def _bank(self, value: str, activations: tuple[str, ...]) -> Bank:
-        if not set(activations) <= set(ACTIVATIONS):
+        if self._operator(value) == "Max" and not activations and len(self._nodes[value].input) == 2:
+            return self._quasiconvex_bank(*self._nodes[value].input)
+        if not _work_on_each_value(activations):
             raise _Unsupported
+        looked_up = self._taps(self._pooled(value))
+        tables = {offset: table for offset, table, _ in looked_up}
+        offsets = sorted(tables)
+        dilation = offsets[1] if len(offsets) > 1 else 1
+        paddings = {padding for *_, padding in looked_up}
+        if offsets != [tap * dilation for tap in range(len(looked_up))] or len(paddings) != 1:
+            raise _Unsupported
+        kernels, biases = zip(*(self._table(tables[offset]) for offset in offsets), strict=True)
+        return Bank(np.stack(kernels), np.sum(biases, axis=0), activations, dilation, paddings.pop())
+
+    def _quasiconvex_bank(self, highest: str, lowest: str) -> Bank:
+        """A bank whose activations are computed on its largest sums and on its least ones."""
+        value, activations = self._activations(highest)
+        negated, same = self._activations(lowest)
+        map_negated = self._pooled(negated)
+        if same != ("Neg", *activations) or self._operator(map_negated) != "Neg":
+            raise _Unsupported
+        if self._nodes[map_negated].input[0] != self._pooled(value):
+            raise _Unsupported
+        bank = self._bank(value, activations)
+        if not bank.quasiconvex:
+            raise _Unsupported
+        return bank
+
+    def _pooled(self, value: str) -> str:
+        """The feature map that a maximum is taken of."""
         for operator in ("ReduceMax", "MaxPool"):
             if self._operator(value) != operator:
                 raise _Unsupported
             value = self._nodes[value].input[0]
-        tables = dict(self._taps(value))
-        if sorted(tables) != list(range(len(tables))):
-            raise _Unsupported
-        kernels, biases = zip(*(self._table(tables[tap]) for tap in range(len(tables))), strict=True)
-        return Bank(np.stack(kernels), np.sum(biases, axis=0), activations)
+        return value
 
-    def _taps(self, value: str) -> list[tuple[int, str]]:
-        """Every look-up of a sum: the word of the window that it is for, and its table."""
+    def _taps(self, value: str) -> list[tuple[int, str, tuple[int, int]]]:
+        """Every look-up of a sum: the word of the window that it is for, its table, and the padding of the text."""
         node = self._nodes.get(value)
         if node is not None and node.op_type == "Add":
             return [tap for each in node.input for tap in self._taps(each)]
@@ -128,10 +158,17 @@ class _Reader:
         start = 0
         if self._operator(ids) == "Slice":
             ids, start_name, *_ = self._nodes[ids].input
-            start = int.from_bytes(self._bytes(start_name, _INT64), "little")
+            start = int(self._integers(start_name)[0])
+        before = behind = 0
+        if self._operator(ids) == "Pad":
+            ids, pads, *_ = self._nodes[ids].input
+            pad_counts = self._integers(pads)
+            if len(pad_counts) != 4:
+                raise _Unsupported
+            _, before, _, behind = pad_counts
         if ids != "tokens":
             raise _Unsupported
-        return [(start, table)]
+        return [(start, table, (before, behind))]
 
     def _table(self, value: str) -> tuple[Weights, Weights]:
         """A tap of a kernel, [embedding, filters], and the bias that is in its table, [filters]."""
@@ -153,6 +190,10 @@ class _Reader:
 
     def _constant(self, name: str) -> Weights:
         return np.frombuffer(self._bytes(name, _FLOAT32), "<f4").reshape(tuple(self._tensors[name].dims))
+
+    def _integers(self, name: str) -> list[int]:
+        integers: list[int] = np.frombuffer(self._bytes(name, _INT64), "<i8").tolist()
+        return integers
 
     def _bytes(self, name: str, data_type: int) -> bytes:
         tensor = self._tensors.get(name)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.service/inference/explaining/onnx_subset.proto\x12\x15sentiment.onnx_subset\"4\n\x05Model\x12+\n\x05graph\x18\x07 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\"f\n\x05Graph\x12)\n\x04node\x18\x01 \x03(\x0b\x32\x1b.sentiment.onnx_subset.Node\x12\x32\n\x0binitializer\x18\x05 \x03(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\"k\n\x04Node\x12\r\n\x05input\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\x0f\n\x07op_type\x18\x04 \x01(\t\x12\x33\n\tattribute\x18\x05 \x03(\x0b\x32 .sentiment.onnx_subset.Attribute\"\x19\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x06Tensor\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x12\x11\n\tdata_type\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x10\n\x08raw_data\x18\t \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.service/inference/explaining/onnx_subset.proto\x12\x15sentiment.onnx_subset\"4\n\x05Model\x12+\n\x05graph\x18\x07 \x01(\x0b\x32\x1c.sentiment.onnx_subset.Graph\"f\n\x05Graph\x12)\n\x04node\x18\x01 \x03(\x0b\x32\x1b.sentiment.onnx_subset.Node\x12\x32\n\x0binitializer\x18\x05 \x03(\x0b\x32\x1d.sentiment.onnx_subset.Tensor\"k\n\x04Node\x12\r\n\x05input\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\x0f\n\x07op_type\x18\x04 \x01(\t\x12\x33\n\tattribute\x18\x05 \x03(\x0b\x32 .sentiment.onnx_subset.Attribute\"$\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01\x66\x18\x02 \x01(\x02\"I\n\x06Tensor\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x12\x11\n\tdata_type\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x10\n\x08raw_data\x18\t \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODE']._serialized_start=231
   _globals['_NODE']._serialized_end=338
   _globals['_ATTRIBUTE']._serialized_start=340
-  _globals['_ATTRIBUTE']._serialized_end=365
-  _globals['_TENSOR']._serialized_start=367
-  _globals['_TENSOR']._serialized_end=440
+  _globals['_ATTRIBUTE']._serialized_end=376
+  _globals['_TENSOR']._serialized_start=378
+  _globals['_TENSOR']._serialized_end=451
 # @@protoc_insertion_point(module_scope)
