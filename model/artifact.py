@@ -113,7 +113,7 @@ class Manifest(_Record):
     convolution_widths: tuple[int, ...] = Field(description="Empty if the graph is not of the Conv1D family.")
     leading_padding: int | None = Field(
         ge=0,
-        description="Pad ids next to a short review, on the side where the tokenizer pads, that stand for padding up to "
+        description="Pad ids next to a short review, where the tokenizer pads, that stand for padding up to "
         "max_tokens; null: pad to max_tokens.",
     )
     configuration: Configuration | None = Field(description="How it was trained; null for a model trained elsewhere.")

@@ -14,6 +14,7 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ _PADDING, _START, _UNKNOWN = "<pad>", "<start>", "<unk>"
 _SIDES = {False: "Left", True: "Right"}
 
 #: `tokenizers` has no normalizer that lower-cases ASCII only, as TensorFlow does.
-_ASCII_LOWERCASE = [
+_ASCII_LOWERCASE: list[dict[str, Any]] = [
     {"type": "Replace", "pattern": {"String": upper}, "content": upper.lower()} for upper in string.ascii_uppercase
 ]
 
@@ -79,7 +80,7 @@ class WordLevelTokenizer(Tokenizer):
         self._empty = np.array([self.padding_id], np.int32)
         reserved = [number for number in (rule.padding_id, rule.start_id, rule.unknown_id) if number is not None]
         numbers = sorted([*reserved, *ids.values()])
-        repeated = next((first for first, second in zip(numbers, numbers[1:], strict=False) if first == second), None)
+        repeated = next((first for first, second in pairwise(numbers) if first == second), None)
         if repeated is not None:
             raise TokenizerError(f"id {repeated} stands for two words, or for a word and for padding, start or unknown")
         if numbers[0] < 0:
@@ -195,8 +196,9 @@ class WordLevelTokenizer(Tokenizer):
 
     def _normalizers(self) -> list[dict[str, Any]]:
         rule = self.rule
-        lowercase = {"unicode": [{"type": "Lowercase"}], "ascii": _ASCII_LOWERCASE, "none": []}
-        steps: list[dict[str, Any]] = [*lowercase[rule.lowercase]]
+        steps: list[dict[str, Any]] = {"unicode": [{"type": "Lowercase"}], "ascii": list(_ASCII_LOWERCASE), "none": []}[
+            rule.lowercase
+        ]
         for characters, content in ((rule.removed, ""), (rule.separators, " ")):
             if characters:
                 steps.append({"type": "Replace", "pattern": {"Regex": character_class(characters)}, "content": content})
