@@ -119,13 +119,13 @@ def _refusal(path: Path, error: Exception) -> ExportError:
             f"{path}: layer {', '.join(lambdas)} is a Lambda, whose Python code is not loaded",
             "save the model with layers or operations of Keras in its place",
         )
-    missing = re.search(r"(?:Could not locate class|Unknown layer:) '?(\w+)'?", text)
+    missing = re.search(r"(?:Could not locate class|Unknown layer:) '?(?:\w+>)?(\w+)", text)
     if missing:
         return ExportError(
             f"{path}: {missing[1]} is a class of your own, which Keras cannot load here",
             "build the model of Keras' own layers, load its weights and save it again",
         )
-    quoted = " ".join(text.split())
+    quoted = " ".join(text.rsplit("Exception encountered: ", maxsplit=1)[-1].split())
     return ExportError(
         f"{path}: not a Keras model that can be loaded ({quoted[:_QUOTED]}{'…' * (len(quoted) > _QUOTED)})",
         "a file that `model.save('model.keras')` of Keras wrote can be loaded",

@@ -98,7 +98,7 @@ def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
 
 def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
     if not path.is_file():
-        raise ExportError(f"{path}: there is no such file")
+        raise ExportError(f"{path}: there is no such file", "--vocabulary names a file")
     content = path.read_bytes()
     if content.startswith(_KERAS):
         return _keras_file(path, asked)
@@ -155,7 +155,9 @@ def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Token
                 "only a Tokenizer with split=' ' and char_level=False can be read",
             )
     except (LookupError, TypeError, ValueError) as error:
-        raise ExportError(f"{path}: not a whole Tokenizer of Keras ({error!r})") from error
+        raise ExportError(
+            f"{path}: not a whole Tokenizer of Keras ({error!r})", "save what its method to_json() returns"
+        ) from error
     rule = Rule(
         max_tokens=asked.max_tokens,
         lowercase="unicode" if lower else "none",

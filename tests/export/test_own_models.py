@@ -17,6 +17,8 @@ from keras.src.legacy.preprocessing.text import Tokenizer as LegacyTokenizer
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
 from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.export.reference import ExportError
+from sentiment_conv1d.export.vocabularies import Asked, Statements, vectorization_tokenizer
 from sentiment_conv1d.model.artifact import TOKENIZER_FILE, read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 
@@ -238,3 +240,202 @@ def test_other_files(form: str, tmp_path: Path, exported: Export) -> None:
     ids = vectorization()(tf.constant(TEXTS))
     assert_served(artifact, model.predict(ids, verbose=0), unpadded(ids))
     assert (read_artifact(artifact).manifest.leading_padding is None) == (form == "saved_model")
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """The vocabulary of `vectorization()`."""
+    file = tmp_path / "words.txt"
+    file.write_text("\n".join(["", "[UNK]", *WORDS]))
+    return file
+
+
+def refusal(capsys: pytest.CaptureFixture[str], source: Path, *arguments: str) -> tuple[str, str]:
+    """What the export says in its two lines: the error and the hint."""
+    capsys.readouterr()
+    target = source.parent / "repository"
+    assert main([str(source), "--labels", "no,yes", "--name", "own", "--repository", str(target), *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["error", "hint"]
+    assert not target.exists()
+    assert max(map(len, lines)) < 400
+    return lines[0], lines[1]
+
+
+@keras.saving.register_keras_serializable(package="mine")
+class Doubled(keras.layers.Layer):  # type: ignore[misc]
+    """A layer that only this file knows."""
+
+    def call(self, value: Any) -> Any:
+        return value * 2
+
+
+def test_models_that_cannot_be_imported_are_refused(
+    words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two lines name the layer or file at fault and the way out."""
+    ids, more = keras.Input((TIME,), name="ids"), keras.Input((TIME,), name="more")
+    dense = keras.layers.Dense(1, activation="sigmoid")
+    models = {
+        "lambda.keras": (
+            keras.Model(ids, dense(keras.layers.Lambda(lambda x: x * 2, name="twice")(ids))),
+            "layer twice",
+        ),
+        "lambda.h5": (keras.Model(ids, dense(keras.layers.Lambda(lambda x: x * 2, name="twice")(ids))), "layer twice"),
+        "own.keras": (keras.Model(ids, dense(Doubled()(ids))), "Doubled is a class of your own"),
+        "own.h5": (keras.Model(ids, dense(Doubled()(ids))), "Doubled is a class of your own"),
+        "two.keras": (keras.Model([ids, more], dense(ids + more)), "one input, and has 2: ids, more"),
+        "answers.keras": (keras.Model(ids, [dense(ids), dense(ids)]), "one output, and has 2"),
+        "free.keras": (network(time=None), "takes any number of ids"),
+    }
+    for name, (model, _) in models.items():
+        model.save(tmp_path / name)
+    network().save(tmp_path / "model.keras")
+    (tmp_path / "bad.keras").write_bytes(b"PK\x03\x04 no model")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"no model")
+    for name, value in list(keras.saving.get_custom_objects().items()):
+        if value is Doubled:
+            monkeypatch.delitem(keras.saving.get_custom_objects(), name)
+    for name, (_, message) in models.items():
+        assert message in refusal(capsys, tmp_path / name, "--vocabulary", str(words))[0], name
+    for name, message in {
+        "bad.keras": "not a Keras model",
+        "saved": "not a SavedModel",
+        "none.h5": "no such file",
+    }.items():
+        if name != "none.h5":
+            assert message in refusal(capsys, tmp_path / name, "--vocabulary", str(words))[0]
+    stated = ("--vocabulary", str(words), "--max-tokens", "9")
+    assert f"takes {TIME} ids, not 9" in refusal(capsys, tmp_path / "model.keras", *stated)[0]
+
+
+def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
+    words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Word pairs, characters, and a vocabulary besides that of the model."""
+    for changes, message in (
+        ({"ngrams": 2}, "ngrams=2"),
+        ({"split": "character"}, "split='character'"),
+    ):
+        layer = keras.layers.TextVectorization(output_sequence_length=TIME, name="words", **changes)
+        layer.adapt(["a b c"])
+        model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *network().layers[1:]])
+        model.save(tmp_path / "model.keras")
+        assert message in refusal(capsys, tmp_path / "model.keras")[0]
+    keras.Sequential([keras.Input((1,), dtype="string"), vectorization(), *network().layers[1:]]).save(
+        tmp_path / "model.keras"
+    )
+    assert "layer words" in refusal(capsys, tmp_path / "model.keras", "--vocabulary", str(words))[0]
+
+
+def test_a_standardization_that_has_no_name_is_refused() -> None:
+    """A function of the user's own cannot be written into a file."""
+    layer = keras.layers.TextVectorization(standardize=tf.strings.upper, vocabulary=WORDS, name="words")
+    with pytest.raises(ExportError, match="layer words standardizes with a function of its own"):
+        vectorization_tokenizer(layer, Asked(TIME, ROWS, Statements()))
+
+
+def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file at fault is named, and what it would need."""
+    network().save(tmp_path / "model.keras")
+    legacy = {"class_name": "Tokenizer", "config": {"word_index": {}, "split": " ", "filters": "", "lower": True}}
+    whole = legacy["config"] | {"oov_token": None, "num_words": None, "char_level": True}  # type: ignore[operator]
+    hugging_face = {
+        "version": "1.0",
+        "model": {"type": "WordLevel", "vocab": {}},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+    }
+    for content, message in (
+        (b"\xff\xfe", "neither a Keras file nor UTF-8"),
+        (json.dumps({"a": "b"}), "neither a word index"),
+        (json.dumps([1, 2]), "neither a word index"),
+        (json.dumps({"a": 0, "b": 1}), "counts from 1, and this one from 0"),
+        (json.dumps({"a": 1, "b": 1}), "stands for two words"),
+        (json.dumps(legacy), "not a whole Tokenizer"),
+        (json.dumps(legacy | {"config": whole}), "every character"),
+        (json.dumps(hugging_face), "not a tokenizer in the format|another rule"),
+        ("good\nbad\n", "does not say which ids"),
+        ("\n".join(["", "[UNK]", *map(str, range(100))]), "its ids run to 101, and the model's embedding has 20 rows"),
+    ):
+        file = tmp_path / "vocabulary"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        error, _ = refusal(capsys, tmp_path / "model.keras", "--vocabulary", str(file))
+        assert str(file) in error
+        assert any(each in error for each in message.split("|")), error
+
+
+def labelled(path: Path) -> Path:
+    """Forty texts, half of them good and half bad."""
+    lines = [
+        f"the film was {('bad', 'good')[number % 2]} {WORDS[number % 4]},{('no', 'yes')[number % 2]}"
+        for number in range(40)
+    ]
+    path.write_text("text,label\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def judge(good: int, bad: int) -> keras.Model:
+    """A model that looks for two ids: the first speaks for yes, the second for no."""
+    model = network()
+    table = np.zeros((ROWS, 4), np.float32)
+    table[good, 0], table[bad, 1] = 1, 1
+    kernel = np.zeros((3, 4, 6), np.float32)
+    kernel[:, 0, 0] = kernel[:, 1, 1] = 1
+    head = np.zeros((6, 1), np.float32)
+    head[0], head[1] = 8, -8
+    model.set_weights([table, kernel, np.zeros(6), head, np.zeros(1)])
+    return model
+
+
+def test_data_measures_the_whole_chain(
+    words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the text to the answer, printed and written into the manifest."""
+    judge(good=2 + WORDS.index("good"), bad=2 + WORDS.index("bad")).save(tmp_path / "model.keras")
+    data = labelled(tmp_path / "data.csv")
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(words), "--data", str(data))
+    printed = capsys.readouterr().out
+    assert "accuracy: 1.0000 on 40 reviews of data.csv" in printed
+    assert "warning" not in printed
+    metrics = read_artifact(artifact).manifest.metrics
+    assert metrics is not None
+    assert (metrics.values["accuracy"], metrics.examples) == (1, 40)
+
+
+def test_a_model_that_is_no_better_than_one_label_is_refused(
+    words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong vocabulary shows in the accuracy; the user may insist."""
+    judge(good=2 + WORDS.index("bad"), bad=2 + WORDS.index("good")).save(tmp_path / "model.keras")
+    arguments = ("--vocabulary", str(words), "--data", str(labelled(tmp_path / "data.csv")))
+    error, hint = refusal(capsys, tmp_path / "model.keras", *arguments)
+    assert "accuracy 0.000 on 40 reviews of data.csv, and 0.500 without reading them" in error
+    assert "--allow-poor-accuracy" in hint
+    artifact = exported(tmp_path / "model.keras", *arguments, "--allow-poor-accuracy")
+    metrics = read_artifact(artifact).manifest.metrics
+    assert metrics is not None
+    assert metrics.values["accuracy"] == 0
+
+
+def test_ids_that_are_off_by_one_are_noticed(
+    tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The accuracy with all ids one higher is better, and a warning says so."""
+    ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
+    (tmp_path / "index.json").write_text(json.dumps(ranks))
+    judge(good=3 + ranks["good"], bad=3 + ranks["bad"]).save(tmp_path / "model.keras")
+    data = ("--data", str(labelled(tmp_path / "data.csv")), "--allow-poor-accuracy")
+    exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "index.json"), "--index-from", "2", *data)
+    assert "warning: accuracy 1.000 with the ids of all words one higher" in capsys.readouterr().out
+
+
+def test_without_data_the_tokenizer_is_not_checked(
+    words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is said, with the share of unknown words."""
+    network().save(tmp_path / "model.keras")
+    exported(tmp_path / "model.keras", "--vocabulary", str(words))
+    printed = capsys.readouterr().out
+    assert "the tokenizer was not checked: --data measures the accuracy on labelled texts" in printed
+    assert "warning: 22 of 27 words of the golden text are unknown to the vocabulary" in printed
