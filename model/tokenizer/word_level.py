@@ -14,6 +14,7 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -51,8 +52,9 @@ class Rule:
         """The words of a text as they are looked up."""
         if self.lowercase == "unicode":
             text = lower_case(text)
-        return [word for word in text.translate(self._table()).split(" ") if word]
+        return [word for word in text.translate(self._table).split(" ") if word]
 
+    @cached_property
     def _table(self) -> dict[int, str | None]:
         table: dict[int, str | None] = dict.fromkeys(map(ord, self.separators), " ")
         table |= dict.fromkeys(map(ord, self.removed))
