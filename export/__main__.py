@@ -1,4 +1,4 @@
-"""`python -m export`: a run folder, or any Keras model over ids, becomes the next version of an artifact."""
+"""`python -m export`: a run folder, or any Keras model of texts, becomes the next version of an artifact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from sentiment_conv1d.export.exporter import Exported, Trained
     from sentiment_conv1d.export.parity import Ids, Reviews
     from sentiment_conv1d.export.quantization_error import LabelledReviews
+    from sentiment_conv1d.export.vocabularies import Statements
     from sentiment_conv1d.model.artifact import Manifest
+
+#: The value of an option that was not given, for options that may be None.
+_UNSTATED = object()
 
 #: Real reviews that parity is proven on; more would only repeat it.
 MAX_REVIEWS = 1000
@@ -30,7 +34,7 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         description="Write a trained model as the next version of an ONNX artifact, after proving that both answer "
         "the same.",
     )
-    top.add_argument("source", type=Path, metavar="RUN", help="a run folder, or a .keras file")
+    top.add_argument("source", type=Path, metavar="RUN", help="a run folder, a .keras or .h5 file, or a SavedModel")
     top.add_argument("--name", help="name of the model (default: that of the run's configuration)")
     top.add_argument(
         "--repository", type=Path, default=Path("model_repository"), help="where to (default: model_repository)"
@@ -40,13 +44,55 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         action="store_true",
         help="publish the 8-bit form of a Conv1D model: faster on a CPU with VNNI, its accuracy measured on --data",
     )
-    top.add_argument("--data", type=Path, help="real reviews to prove parity on, a file or folder as for training")
+    top.add_argument(
+        "--data", type=Path, help="labelled reviews to prove parity and measure accuracy on, a file or folder"
+    )
     top.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
     top.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
-    foreign = top.add_argument_group("for a .keras file")
-    foreign.add_argument("--tokenizer", type=Path, help="tokenizer.json whose ids the model reads")
+    top.add_argument(
+        "--allow-poor-accuracy",
+        action="store_true",
+        help="publish a model that is no better on --data than the most frequent label",
+    )
+    foreign = top.add_argument_group("for a model from elsewhere (docs/own-models.md)")
     foreign.add_argument("--labels", help="labels in the order of the model's outputs, separated by commas")
+    foreign.add_argument(
+        "--vocabulary",
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="which word has which id: a word index, a Tokenizer or TextVectorization of Keras, "
+        "a tokenizer.json, or a list of words",
+    )
+    foreign.add_argument("--max-tokens", type=_positive, help="ids of a text, for a model that takes any number")
+    foreign.add_argument("--index-from", type=int, default=3, help="id of rank 0 in a word index (default: 3)")
+    foreign.add_argument("--num-words", type=_positive, help="words with this id or a higher one are unknown")
+    foreign.add_argument("--first-id", type=_id, help="id of the first word in a list of words")
+    for name, meaning in (("pad", "padding"), ("start", "the start of a text"), ("unknown", "unknown words")):
+        kind = _id if name == "pad" else _id_or_none
+        none = "" if name == "pad" else "; none: there is none"
+        foreign.add_argument(f"--{name}-id", type=kind, default=_UNSTATED, metavar="ID", help=f"id of {meaning}{none}")
+    foreign.add_argument("--padding-side", choices=("left", "right"), help="where a short text is padded")
+    foreign.add_argument("--truncation-side", choices=("left", "right"), help="where a long text is cut")
     return top
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
+def _id(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no id")
+    return number
+
+
+def _id_or_none(text: str) -> int | None:
+    return None if text == "none" else _id(text)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
@@ -57,6 +103,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m export")
         return _export(options)
     except SentimentError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
+        if hint := getattr(error, "hint", ""):
+            print(f"hint: {hint}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
@@ -77,23 +125,58 @@ def _export(options: argparse.Namespace) -> int:
         )
     labelled = None if options.data is None else _labelled(options, trained)
     reviews = [] if labelled is None else [_thinned(labelled, options.data.name)]
-    _print_result(export(trained, name, options.repository, reviews, quantize=options.quantize, labelled=labelled))
+    exported = export(
+        trained,
+        name,
+        options.repository,
+        reviews,
+        quantize=options.quantize,
+        labelled=labelled,
+        allow_poor_accuracy=options.allow_poor_accuracy,
+    )
+    if trained.configuration is None:
+        _print_import(trained)
+    _print_result(exported)
+    _print_accuracy(exported, trained, measured=labelled is not None)
+    print(f"wrote {exported.artifact.path}")
     return 0
 
 
 def _trained(options: argparse.Namespace) -> Trained:
-    if options.source.suffix == ".keras":
-        if options.tokenizer is None or options.labels is None:
-            raise SentimentError("a .keras file needs --tokenizer and --labels as well")
-        from sentiment_conv1d.export.exporter import from_keras_file
+    source: Path = options.source
+    is_run = not (source / "saved_model.pb").is_file() if source.is_dir() else not (source.exists() or source.suffix)
+    if is_run:
+        if options.vocabulary is not None or options.labels is not None:
+            raise SentimentError("--vocabulary and --labels are for a model from elsewhere: a run folder has its own")
+        from sentiment_conv1d.export.exporter import from_run
 
-        labels = tuple(label.strip() for label in options.labels.split(","))
-        return from_keras_file(options.source, options.tokenizer, labels)
-    if options.tokenizer is not None or options.labels is not None:
-        raise SentimentError("--tokenizer and --labels are for a .keras file: a run folder has its own")
-    from sentiment_conv1d.export.exporter import from_run
+        return from_run(source)
+    from sentiment_conv1d.export.exporter import from_keras_file
+    from sentiment_conv1d.export.reference import ExportError
 
-    return from_run(options.source)
+    if options.labels is None:
+        raise ExportError(f"{source}: no file says what the model's answers mean", "state --labels")
+    labels = tuple(label.strip() for label in options.labels.split(","))
+    return from_keras_file(source, labels, options.vocabulary, _statements(options))
+
+
+def _statements(options: argparse.Namespace) -> Statements:
+    from sentiment_conv1d.export.vocabularies import Statements
+
+    changes = {
+        "padding_id": options.pad_id,
+        "start_id": options.start_id,
+        "unknown_id": options.unknown_id,
+        "pads_behind": _UNSTATED if options.padding_side is None else options.padding_side == "right",
+        "keeps_first": _UNSTATED if options.truncation_side is None else options.truncation_side == "right",
+    }
+    return Statements(
+        max_tokens=options.max_tokens,
+        index_from=options.index_from,
+        num_words=options.num_words,
+        first_id=options.first_id,
+        changes={name: value for name, value in changes.items() if value is not _UNSTATED},
+    )
 
 
 def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
@@ -119,7 +202,7 @@ def _source(rows: list[Ids], name: str) -> str:
 
 
 def _print_result(exported: Exported) -> None:
-    artifact, manifest = exported.artifact, exported.artifact.manifest
+    manifest = exported.artifact.manifest
     width = max(len(check.inputs) for check in manifest.parity)
     print(f"{'inputs':{width}}  {'against':19}  {'number':>6}  largest difference")
     for check in manifest.parity:
@@ -133,7 +216,27 @@ def _print_result(exported: Exported) -> None:
         _print_quantization_error(manifest)
     for name, file in manifest.files.items():
         print(f"{name}: {file.bytes:,} bytes")
-    print(f"wrote {artifact.path}")
+
+
+def _print_import(trained: Trained) -> None:
+    for note in trained.notes:
+        print(f"note: {note}")
+
+
+def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> None:
+    manifest = exported.artifact.manifest
+    if measured and manifest.metrics is not None:
+        metrics = manifest.metrics
+        print(f"accuracy: {metrics.values['accuracy']:.4f} on {metrics.measured_on}")
+    elif trained.configuration is None:
+        print("the tokenizer was not checked: --data measures the accuracy on labelled texts")
+        from sentiment_conv1d.export.accuracy import unknown_words
+
+        unknown, words = unknown_words(trained.tokenizer, manifest.golden.text)
+        warning = "warning: " if 2 * unknown > words else ""
+        print(f"{warning}{unknown} of {words} words of the golden text are unknown to the vocabulary")
+    for line in exported.warnings:
+        print(line)
 
 
 def _print_quantization_error(manifest: Manifest) -> None:

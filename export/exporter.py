@@ -16,17 +16,26 @@ import onnxruntime
 import tensorflow
 from pydantic import ValidationError
 
+from sentiment_conv1d.export.accuracy import check_accuracy, check_shift, measure
 from sentiment_conv1d.export.family import Family, recognise
 from sentiment_conv1d.export.folded import folded_graph
+from sentiment_conv1d.export.keras_files import import_model, load
 from sentiment_conv1d.export.parity import Answers, Ids, Reviews, compare, compare_forms, generated, session
 from sentiment_conv1d.export.quantization_error import Graphs, LabelledReviews, measure_accuracy, measure_difference
 from sentiment_conv1d.export.quantized import quantized_graph
 from sentiment_conv1d.export.reference import ExportError, reference_graph
+from sentiment_conv1d.export.vocabularies import (
+    NOTHING_STATED,
+    Asked,
+    Statements,
+    read_vocabulary,
+    vectorization_tokenizer,
+)
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import first_fault, read_run
-from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer
 
 #: Whoever loads the artifact must get the answer to this text that the manifest states before serving anything.
 GOLDEN_TEXT = (
@@ -47,6 +56,7 @@ class Trained:
     labels: tuple[str, ...]
     configuration: Configuration | None = None
     metrics: Metrics | None = None
+    notes: tuple[str, ...] = ()  # what was changed when the model was imported
 
     @property
     def input_shape(self) -> InputShape:
@@ -69,28 +79,42 @@ class Exported:
 
     artifact: Artifact
     unfolded: str
+    warnings: tuple[str, ...] = ()
 
 
 def from_run(path: Path) -> Trained:
     """What `python -m model train` wrote. Raises `RunError`."""
     run = read_run(path)
-    return Trained(_load(run.keras_file), run.tokenizer, run.configuration.labels, run.configuration, run.metrics)
+    return Trained(load(run.keras_file), run.tokenizer, run.configuration.labels, run.configuration, run.metrics)
 
 
-def from_keras_file(path: Path, tokenizer_file: Path, labels: tuple[str, ...]) -> Trained:
-    """Any other Keras model over the ids of a `tokenizer.json`. Raises `ExportError`."""
+def from_keras_file(
+    path: Path, labels: tuple[str, ...], vocabulary: Path | None, statements: Statements = NOTHING_STATED
+) -> Trained:
+    """Any other Keras model over ids, with its vocabulary in one of the forms of `export.vocabularies`.
+
+    A model with a `TextVectorization` layer has its vocabulary in it. Raises `ExportError`.
+    """
     try:
         Configuration(labels=labels)
     except ValidationError as error:
         raise ExportError(first_fault(error)) from error
-    for file in (path, tokenizer_file):
-        if not file.is_file():
-            raise ExportError(f"{file}: there is no such file")
-    try:
-        tokenizer = read_tokenizer(tokenizer_file.read_bytes())
-    except TokenizerError as error:
-        raise ExportError(f"{tokenizer_file}: {error}") from error
-    return Trained(_load(path), tokenizer, labels)
+    imported = import_model(path, statements.max_tokens)
+    if imported.vectorization is not None and vocabulary is not None:
+        raise ExportError(
+            f"{path}: layer {imported.vectorization.name} of the model holds its vocabulary", "leave --vocabulary out"
+        )
+    asked = Asked(imported.max_tokens, imported.embedding_rows, statements)
+    if imported.vectorization is not None:
+        tokenizer = vectorization_tokenizer(imported.vectorization, asked)
+    elif vocabulary is not None:
+        tokenizer = read_vocabulary(vocabulary, asked)
+    else:
+        raise ExportError(
+            f"{path}: the model reads ids, and nothing says which word has which",
+            "--vocabulary names the file that does; docs/own-models.md lists its forms",
+        )
+    return Trained(imported.model, tokenizer, labels, notes=imported.notes)
 
 
 def export(
@@ -101,13 +125,15 @@ def export(
     *,
     quantize: bool = False,
     labelled: LabelledReviews | None = None,
+    allow_poor_accuracy: bool = False,
 ) -> Exported:
     """Write the graphs, prove that they answer as Keras does, and publish the next version of the artifact.
 
     With `quantize` it is the int8 form of the proven graph that is published, if it is close enough: see
-    `export.quantization_error`. Its accuracy is measured on `labelled`.
+    `export.quantization_error`. The accuracy of what is published is measured on `labelled`.
 
-    Raises `ExportError` if the model is not a classifier over the tokenizer's ids or has no int8 form, `ParityError` if
+    Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no int8 form, or is no better on
+    `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if
     an answer differs, `QuantizationError` if 8 bits cost too much, and `ArtifactError` if the repository cannot be
     written to. None of them leaves anything behind.
     """
@@ -128,9 +154,17 @@ def export(
         "parity": tuple(checks),
         "golden": _golden(trained.predict(trained.input_shape.pad([trained.golden_ids]))),
     }
+    if labelled is not None:
+        fields["metrics"] = measure(session(graph), labelled, trained.labels, shape)
     if quantize:
         assert family is not None
         graph, fields = _quantized(trained, family, shape, graph, checks, [*reviews, made_up], labelled)
+    warnings: tuple[str, ...] = ()
+    if labelled is not None:
+        if not allow_poor_accuracy:
+            check_accuracy(fields["metrics"], labelled)
+        if trained.configuration is None:
+            warnings = tuple(check_shift(session(graph), labelled, trained.labels, shape, fields["metrics"]))
     artifact = publish(
         repository,
         {
@@ -149,7 +183,7 @@ def export(
         graph,
         trained.tokenizer,
     )
-    return Exported(artifact, unfolded)
+    return Exported(artifact, unfolded, warnings)
 
 
 def _quantized(
@@ -185,14 +219,6 @@ def _quantized(
 
 def _golden(answers: Answers) -> Golden:
     return Golden(text=GOLDEN_TEXT, probabilities=tuple(answers[0].tolist()))
-
-
-def _load(path: Path) -> keras.Model:
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:
-        # A broken file surfaces as whatever zipfile, h5py or a layer's constructor raise.
-        raise ExportError(f"{path}: not a Keras model that can be loaded ({error})") from error
 
 
 def _checked_activation(trained: Trained, made_up: Reviews) -> str:

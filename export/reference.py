@@ -15,7 +15,11 @@ from sentiment_conv1d.model.errors import SentimentError
 
 
 class ExportError(SentimentError):
-    """A model that cannot be exported as a classifier over ids."""
+    """A model that cannot be exported as a classifier over ids; `hint` says what to do about it, if that is known."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:

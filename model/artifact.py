@@ -113,8 +113,8 @@ class Manifest(_Record):
     convolution_widths: tuple[int, ...] = Field(description="Empty if the graph is not of the Conv1D family.")
     leading_padding: int | None = Field(
         ge=0,
-        description="Pad ids in front of a short review that stand for padding up to max_tokens; "
-        "null: pad to max_tokens.",
+        description="Pad ids next to a short review, where the tokenizer pads, that stand for padding up to "
+        "max_tokens; null: pad to max_tokens.",
     )
     configuration: Configuration | None = Field(description="How it was trained; null for a model trained elsewhere.")
     precision: Literal["float32", "int8"] = Field(

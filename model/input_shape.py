@@ -17,25 +17,31 @@ Rows: TypeAlias = Sequence[npt.NDArray[np.int32]] | npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class InputShape:
-    """How many ids a model reads of a text, and the padding in front of a shorter one.
+    """How many ids a model reads of a text, and the padding of a shorter one.
 
-    A longer text is truncated on the left by the tokenizer: the model reads its last `max_tokens` ids. Rows are
-    right-aligned, so the padding is on the left as well.
+    The tokenizer truncates a longer text. The padding is in front of the text, or behind it if `pads_behind`.
 
     A model of the Conv1D family needs no padding up to `max_tokens`. If no filter is wider than `leading_padding`, that
-    many pad ids stand for any larger number: every window in the padding has the same value, and max pooling counts it
-    once. If `leading_padding` is None, every text is padded to `max_tokens`.
+    many pad ids stand for any larger number, on either side: every window in the padding has the same value, and max
+    pooling counts it once. If `leading_padding` is None, every text is padded to `max_tokens`.
     """
 
     max_tokens: int
     vocabulary_size: int  # every id is below this number
     padding_id: int
     leading_padding: int | None = None
+    pads_behind: bool = False
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, leading_padding: int | None = None) -> InputShape:
         """The shape of a model that reads the ids of a tokenizer."""
-        return cls(tokenizer.max_tokens, tokenizer.vocabulary_size, tokenizer.padding_id, leading_padding)
+        return cls(
+            tokenizer.max_tokens,
+            tokenizer.vocabulary_size,
+            tokenizer.padding_id,
+            leading_padding,
+            tokenizer.pads_behind,
+        )
 
     def time(self, tokens: int) -> int:
         """The fewest columns for `tokens` ids with which the model answers as if they were padded to `max_tokens`."""
@@ -58,6 +64,10 @@ class InputShape:
         """Write rows of ids into a matrix int32 [height, time] and padding everywhere else."""
         time = matrix.shape[1]
         matrix.fill(self.padding_id)
+        if self.pads_behind:
+            for number, row in enumerate(rows):
+                matrix[number, : len(row)] = row
+            return
         for number, row in enumerate(rows):
             matrix[number, time - len(row) :] = row
 

@@ -1,7 +1,8 @@
 """Text to ids. Which rule applies is stated in the artifact's `tokenizer.json`.
 
-`interface` is what the rest of the project uses, `words` the one implementation, and `vocabulary` its look-up of words.
-A second kind of tokenizer is another subclass of `Tokenizer`, chosen by `read_tokenizer`.
+`interface` is what the rest of the project uses. `words` implements the rule that this project trains with,
+`vocabulary` is its look-up of words, and `word_level` implements the rules of models from elsewhere. `read_tokenizer`
+chooses by the content of the file.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import json
 
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError
+from sentiment_conv1d.model.tokenizer.word_level import Rule, WordLevelTokenizer
 from sentiment_conv1d.model.tokenizer.words import WordTokenizer
 
-__all__ = ["Encoding", "Tokenizer", "TokenizerError", "WordTokenizer", "read_tokenizer"]
+__all__ = ["Encoding", "Rule", "Tokenizer", "TokenizerError", "WordLevelTokenizer", "WordTokenizer", "read_tokenizer"]
 
 
 def read_tokenizer(content: str | bytes) -> Tokenizer:
@@ -23,4 +25,7 @@ def read_tokenizer(content: str | bytes) -> Tokenizer:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise TokenizerError(f"not a tokenizer: not valid JSON ({error})") from error
-    return WordTokenizer.from_document(document)
+    try:
+        return WordTokenizer.from_document(document)
+    except TokenizerError:
+        return WordLevelTokenizer.from_document(document)

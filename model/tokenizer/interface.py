@@ -28,9 +28,11 @@ class Tokenizer(ABC):
     """Turns texts into ids. Everything that depends on the rule is asked of this object."""
 
     padding_id: int
-    unknown_id: int
+    unknown_id: int | None  # None: unknown words have no id and are dropped
     words: tuple[str, ...]  # known tokens in the order of their ids, without those that every vocabulary reserves
-    max_tokens: int  # ids that are kept of a text: the last ones
+    max_tokens: int  # ids that are kept of a text
+    keeps_first: bool = False  # of a long text the first ids are kept, else the last ones
+    pads_behind: bool = False  # padding is behind the text, else in front
 
     @property
     @abstractmethod
@@ -39,7 +41,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode(self, text: str) -> Encoding:
-        """The last `max_tokens` ids of a text. Never fails: an empty text has at least one id."""
+        """At most `max_tokens` ids of a text. Never fails: an empty text has at least one id."""
 
     @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
@@ -59,4 +61,5 @@ class Tokenizer(ABC):
 
     def encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
         """The encoding of ids int32 [time] that were made elsewhere, at most `max_tokens` of them."""
-        return Encoding(ids, len(ids), int(np.count_nonzero(ids == self.unknown_id)))
+        unknown = 0 if self.unknown_id is None else int(np.count_nonzero(ids == self.unknown_id))
+        return Encoding(ids, len(ids), unknown)

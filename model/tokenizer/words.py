@@ -55,13 +55,19 @@ _WORD = re.compile(f"[^ {re.escape(_PUNCTUATION)}]+")
 _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
 
 
+def lower_case(text: str) -> str:
+    """The lower-case text of `tokenizers`, which maps one character after the other.
+
+    Python lower-cases a sigma by its place in the word.
+    """
+    return text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}").lower()
+
+
 def _spaced(text: str) -> bytes:
     """Lower-case UTF-8 with spaces for all that separates words."""
     if text.isascii():
         return text.encode().translate(_TO_WORDS)
-    # Python lower-cases a sigma by its place in the word, `tokenizers` character by character.
-    lowered = text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}").lower()
-    return lowered.encode("utf-8", "surrogatepass").translate(_TO_WORDS)
+    return lower_case(text).encode("utf-8", "surrogatepass").translate(_TO_WORDS)
 
 
 class WordTokenizer(Tokenizer):
@@ -159,13 +165,13 @@ class WordTokenizer(Tokenizer):
         """
         try:
             max_tokens = operator.index(document["truncation"]["max_length"])
-            vocabulary = document["model"].pop("vocab")
+            vocabulary = document["model"]["vocab"]
             ordered = sorted(vocabulary, key=vocabulary.__getitem__)
             ids = [vocabulary[word] for word in ordered]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise TokenizerError(f"not a tokenizer in the format of this project ({error!r})") from error
         expected = _document(max_tokens)
-        del expected["model"]["vocab"]
+        expected["model"]["vocab"] = vocabulary
         if document != expected:
             parts = [key for key in expected | document if document.get(key) != expected.get(key)]
             raise TokenizerError(f"asks for another rule than this project's in: {', '.join(parts)}")
@@ -214,7 +220,7 @@ def _document(max_tokens: int) -> dict[str, Any]:
             "type": "Sequence",
             "normalizers": [
                 {"type": "Lowercase"},
-                {"type": "Replace", "pattern": {"Regex": _punctuation_class()}, "content": " "},
+                {"type": "Replace", "pattern": {"Regex": character_class(_PUNCTUATION)}, "content": " "},
                 {"type": "Prepend", "prepend": f"{start} "},
             ],
         },
@@ -229,6 +235,7 @@ def _document(max_tokens: int) -> dict[str, Any]:
     }
 
 
-def _punctuation_class() -> str:
-    escapes = {"\t": r"\t", "\n": r"\n"}
-    return "[" + "".join(escapes.get(mark, "\\" + mark) for mark in _PUNCTUATION) + "]"
+def character_class(characters: str) -> str:
+    """A regular expression of `tokenizers` that matches one of these characters."""
+    escapes = {"\t": r"\t", "\n": r"\n", "\v": r"\v", "\f": r"\f", "\r": r"\r"}
+    return "[" + "".join(escapes.get(each, each if each.isalnum() else "\\" + each) for each in characters) + "]"

@@ -15,6 +15,6 @@ export function nameAt(inspection, place) {
 /** The words under a filter at a position. */
 export function wordsUnder(inspection, place, width) {
   const words = Array.from({ length: width }, (_, tap) => nameAt(inspection, place + tap));
-  if (words.every((word, tap) => word === "pad" && place + tap < inspection.first_word)) return "padding";
+  if (words.every((word, tap) => word === "pad" && !inspection.explanation.words[place + tap - inspection.first_word])) return "padding";
   return `\u201c${words.join(" ")}\u201d`;
 }

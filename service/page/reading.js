@@ -123,19 +123,24 @@ function showRail() {
 function showIds() {
   const time = timeOf(shown);
   const words = shown.explanation.words;
-  const pads = shown.ids.filter((id) => id === 0).length;
-  const start = words.length < time ? 1 : 0;
+  const names = shown.ids.map((_, place) => nameAt(shown, place));
+  const start = names.indexOf("start") < 0 ? 0 : 1;
+  const pads = time - words.length - start;
+  const behind = pads > 0 && shown.first_word === start;
   byId("ids-text").textContent =
-    `This network knows ${count(shown.vocabulary_size - 3)}; any other word is 2, and 1 marks where a text starts. It always reads ${count(time)} ids: ` +
+    `There are ${count(shown.vocabulary_size)} ids, those of padding and of unknown words among them. The network always reads ${count(time)}: ` +
     (shown.explanation.prediction.truncated
-      ? "of this text, which is longer, the last ones."
-      : `this text has ${several(words.length, "word")}${start ? " and the start" : ""}, so ${several(pads, "pad")} (id 0) stand in front.`);
-  const chips = [];
-  if (pads) chips.push(make("span", { class: "chip filler" }, `pad \u00d7 ${count(pads)}`, make("b", {}, "0")));
-  if (start) chips.push(make("span", { class: "chip filler" }, "start", make("b", {}, "1")));
-  chips.push(...words.slice(0, CHIPS).map((word) =>
-    make("span", { class: `chip${word.known ? "" : " unknown"}` }, word.text.toLowerCase(), make("b", {}, count(word.id)))));
+      ? "this text is longer, so a part of it is cut off."
+      : `this text has ${several(words.length, "word")}${start ? " and the start" : ""}, so ${several(pads, "pad")} stand ${behind ? "behind" : "in front"}.`);
+  const chips = words.slice(0, CHIPS).map((word) =>
+    make("span", { class: `chip${word.known ? "" : " unknown"}` }, word.text.toLowerCase(), make("b", {}, count(word.id))));
   if (words.length > CHIPS) chips.push(make("span", { class: "chip filler" }, `${several(words.length - CHIPS, "more word")}`, make("b", {}, "\u2026")));
+  if (start) chips.unshift(make("span", { class: "chip filler" }, "start", make("b", {}, count(shown.ids[names.indexOf("start")]))));
+  if (pads) {
+    const filler = make("span", { class: "chip filler" }, `pad \u00d7 ${count(pads)}`, make("b", {}, count(shown.ids[names.indexOf("pad")])));
+    if (behind) chips.push(filler);
+    else chips.unshift(filler);
+  }
   byId("chips").replaceChildren(...chips);
   formula(byId("ids-formula"), "x = (x", { sub: "0" }, ", x", { sub: "1" }, ", \u2026, x", { sub: String(time - 1) }, ")",
     { size: `${count(time)} whole numbers from 0 to ${count(shown.vocabulary_size - 1)}` });
@@ -147,10 +152,10 @@ function showMatrix() {
   shown.embeddingScale = scaleOf(shown.embedding.flat());
   byId("matrix").setAttribute("aria-label",
     `Heat map of ${count(time)} columns, one for each id, and ${dimensionsOf(shown)} rows. ` +
-    `The first ${count(shown.first_word)} columns are padding and the start, the last ${count(time - shown.first_word)} the words.`);
+    `Columns ${count(shown.first_word + 1)} to ${count(shown.first_word + shown.explanation.words.length)} are the words, the others padding and the start.`);
   byId("matrix-caption").textContent =
     `${count(time)} words across, ${dimensionsOf(shown)} numbers down: ${count(time * dimensionsOf(shown))} numbers.` +
-    (shown.first_word > 1 ? ` Where all columns are alike is padding; the words stand at the right, from column ${count(shown.first_word + 1)} on.` : "");
+    (shown.explanation.words.length + 1 < time ? ` Where all columns are alike is padding; the words begin at column ${count(shown.first_word + 1)}.` : "");
   showScale("matrix-scale", shown.embeddingScale);
   formula(byId("matrix-formula"), "E[x]", { size: `row x of a table of ${count(shown.vocabulary_size)}${TIMES}${dimensionsOf(shown)} learned numbers, looked up ${count(time)} times \u2192 ${count(time)}${TIMES}${dimensionsOf(shown)}` });
   drawMatrix();

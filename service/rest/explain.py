@@ -32,7 +32,7 @@ class ExplanationBody(BaseModel):
     label: str = Field(description="The label that was asked for, or the predicted one.")
     logit: float = Field(description="Of the second label in a model with a sigmoid, of `label` in one with a softmax.")
     bias: float
-    padding: float = Field(description="The share of pad ids and start id, in front of the words.")
+    padding: float = Field(description="The share of pad ids and start id.")
     words: list[Word]
     filters: list[Filter]
 
@@ -79,7 +79,7 @@ class InspectionBody(BaseModel):
     explanation: ExplanationBody
     labels: list[str]
     vocabulary_size: int
-    ids: list[int] = Field(description="[time], with the padding in front.")
+    ids: list[int] = Field(description="[time], with the padding.")
     first_word: int = Field(description="Position of the first word of `explanation.words`.")
     embedding: list[list[float]] = Field(description="[time][embedding].")
     filter: FilterView

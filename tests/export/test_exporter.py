@@ -90,7 +90,7 @@ def test_what_cannot_be_folded_is_served_as_keras_wrote_it(
     """From a `.keras` file, with the reason; every review is padded in full then."""
     averaging.save(tmp_path / "averaging.keras")
     (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_json())
-    loaded = from_keras_file(tmp_path / "averaging.keras", tmp_path / "tokenizer.json", LABELS)
+    loaded = from_keras_file(tmp_path / "averaging.keras", LABELS, tmp_path / "tokenizer.json")
     exported = export(loaded, "averaging", tmp_path / "repository")
     manifest = exported.artifact.manifest
     assert "stands where a global max pooling should" in exported.unfolded
@@ -309,7 +309,7 @@ def test_a_repository_that_cannot_be_written_to_is_named(trained: Trained, tmp_p
 def test_labels_that_name_nothing_are_refused(labels: tuple[str, ...], message: str, tmp_path: Path) -> None:
     """Before the model is looked at."""
     with pytest.raises(ExportError, match=message):
-        from_keras_file(tmp_path / "none.keras", tmp_path / "none.json", labels)
+        from_keras_file(tmp_path / "none.keras", labels, tmp_path / "none.json")
 
 
 def test_files_that_cannot_be_read_are_named(run_path: Path, tmp_path: Path) -> None:
@@ -321,10 +321,10 @@ def test_files_that_cannot_be_read_are_named(run_path: Path, tmp_path: Path) -> 
         ((tmp_path / "none.keras", reading), r"none\.keras: there is no such file"),
         ((model, tmp_path / "none.json"), r"none\.json: there is no such file"),
         ((tmp_path / "bad.keras", reading), r"bad\.keras: not a Keras model that can be loaded"),
-        ((model, tmp_path / "bad.json"), r"bad\.json: not a tokenizer in the format of this project"),
+        ((model, tmp_path / "bad.json"), r"bad\.json: neither a word index"),
     ):
         with pytest.raises(ExportError, match=message):
-            from_keras_file(*arguments, LABELS)
+            from_keras_file(arguments[0], LABELS, arguments[1])
     with pytest.raises(RunError, match="there is no such run folder"):
         from_run(tmp_path / "none")
     broken = Path(shutil.copytree(run_path, tmp_path / "run"))

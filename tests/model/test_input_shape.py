@@ -1,5 +1,7 @@
 """Reviews of different length as one matrix, and how little padding a short one needs."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -53,6 +55,20 @@ def test_little_padding_shows_every_window_of_full_padding(data: st.DataObject) 
     short = pad([ids(tokens)], shape(max_tokens, leading_padding).time(tokens))[0]
     full = pad([ids(tokens)], max_tokens)[0]
     assert tokens <= len(short) <= len(full)
+    assert windows(short, width) == windows(full, width)
+
+
+@given(st.data())
+def test_padding_behind_the_text_shows_every_window_too(data: st.DataObject) -> None:
+    """The same holds if the text stands at the left."""
+    max_tokens = data.draw(st.integers(1, 20))
+    tokens = data.draw(st.integers(1, max_tokens))
+    leading_padding = data.draw(st.integers(1, max_tokens))
+    width = data.draw(st.integers(1, leading_padding))
+    behind = replace(shape(max_tokens, leading_padding), pads_behind=True)
+    short, full = behind.pad([ids(tokens)])[0], behind.pad([ids(tokens)], max_tokens)[0]
+    assert full.tolist() == [*ids(tokens), *[0] * (max_tokens - tokens)]
+    assert short.tolist() == full[: len(short)].tolist()
     assert windows(short, width) == windows(full, width)
 
 

@@ -50,7 +50,7 @@ class Explanation:
     """`logit` = `bias` + `padding` + the shares of all words.
 
     The logit is that of the second label under a sigmoid, and that of `label` under a softmax. `padding` is the share
-    of what stands in front of the words: pad ids and the start id.
+    of everything but the words: pad ids and the start id.
     """
 
     label: str
@@ -64,17 +64,17 @@ class Explanation:
 class Reading:
     """What the model read of a text: a row of ids, and where its words lie."""
 
-    def __init__(self, row: npt.NDArray[np.int32], spans: list[tuple[int, int]]) -> None:
+    def __init__(self, row: npt.NDArray[np.int32], spans: list[tuple[int, int]], first: int) -> None:
         self.row = row  # [time]
         self.spans = spans  # of the words read, in the text
-        #: Position of the first word in the row; before it are pad ids and, unless the text was cut, the start id.
-        self.first = len(row) - len(spans)
+        #: Position of the first word in the row; all other positions are pad ids or the start id.
+        self.first = first
+        self.words = slice(first, first + len(spans))
 
     def span(self, position: int, width: int) -> tuple[int, int]:
         """The characters under a window, which may reach beyond the row; (0, 0) if there are none."""
-        first = max(position - self.first, 0)
-        words = self.spans[first : max(position - self.first + width, 0)]
-        return (words[0][0], words[-1][1]) if words else (0, 0)
+        under = self.spans[max(position - self.first, 0) : max(position - self.first + width, 0)]
+        return (under[0][0], under[-1][1]) if under else (0, 0)
 
 
 class Explainer:
@@ -156,27 +156,31 @@ class Explainer:
     def _explanation(
         self, text: str, label: str, reading: Reading, taken: Pass, attribution: Attribution, filters: int
     ) -> Explanation:
-        first = reading.first
+        shares = attribution.shares
         words = [
             Word(text[start:end], start, end, id, id != self._tokenizer.unknown_id, share)
             for (start, end), id, share in zip(
-                reading.spans, reading.row[first:].tolist(), attribution.shares[first:].tolist(), strict=True
+                reading.spans, reading.row[reading.words].tolist(), shares[reading.words].tolist(), strict=True
             )
         ]
         return Explanation(
             label,
             attribution.logit,
             attribution.bias,
-            float(attribution.shares[:first].sum()),
+            float(shares[: reading.words.start].sum() + shares[reading.words.stop :].sum()),
             words,
             self._filters(taken, attribution, filters, reading),
         )
 
     def _read(self, text: str, encoding: Encoding, *, whole: bool = False) -> Reading:
         """The ids that the model reads of a text, with as little padding as gives the same answer, or in full."""
-        row = self._input_shape.pad([encoding.ids], self._input_shape.max_tokens if whole else None)[0]
+        ids, max_tokens = encoding.ids, self._input_shape.max_tokens
+        row = self._input_shape.pad([ids], max_tokens if whole else None)[0]
         spans = self._tokenizer.spans(text)
-        return Reading(row, spans[-len(encoding.ids) :])
+        starts = encoding.tokens - len(spans)  # ids in front of the words
+        spans = spans[: max_tokens - starts] if self._tokenizer.keeps_first else spans[-max_tokens:]
+        behind = len(row) - len(ids) if self._input_shape.pads_behind else 0
+        return Reading(row, spans, len(row) - behind - len(spans))
 
     def _filters(self, taken: Pass, attribution: Attribution, count: int, reading: Reading) -> list[Filter]:
         numbers = strongest(taken, attribution, count)

@@ -204,12 +204,10 @@ def change(document: dict[str, Any], path: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("truncation.direction", "Right", "truncation"),
+        ("truncation.direction", "Middle", "truncation"),
         ("normalizer", None, "normalizer"),
         ("pre_tokenizer.type", "Whitespace", "pre_tokenizer"),
         ("model.unk_token", "?", "model"),
-        ("model.vocab", {"<pad>": 0, "<start>": 1, "<unk>": 2, "a": 4}, "without a gap"),
-        ("model.vocab", {"<start>": 0, "<pad>": 1, "<unk>": 2}, "start with"),
         ("model.vocab", {"<pad>": 0, "<start>": 1, "<unk>": "2"}, "not a tokenizer"),
         ("model.vocab", [True], "not a tokenizer"),
         ("truncation", None, "not a tokenizer"),

@@ -1,0 +1,70 @@
+"""The proof on meaning: labelled texts through the tokenizer and the served graph.
+
+Parity compares graphs on the same ids, so it says nothing about a vocabulary that gives words the wrong ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sentiment_conv1d.export.parity import Ids, Predict, answers_in_batches
+from sentiment_conv1d.export.quantization_error import LabelledReviews
+from sentiment_conv1d.export.reference import ExportError
+from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.evaluation import Evaluation
+from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.tokenizer import Tokenizer, WordLevelTokenizer
+
+
+def measure(served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape) -> Metrics:
+    """The metrics of a graph on reviews with labels."""
+    answers = answers_in_batches(served, reviews.rows, shape)
+    return Metrics(
+        measured_on=reviews.source,
+        examples=len(reviews.rows),
+        values=Evaluation(labels, reviews.labels, answers).values(),
+    )
+
+
+def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
+    """Raise `ExportError` if always answering the most frequent label would be right as often.
+
+    Reviews of a single label cannot tell.
+    """
+    counts = np.unique(reviews.labels, return_counts=True)[1]
+    majority, accuracy = counts.max() / counts.sum(), metrics.values["accuracy"]
+    if len(counts) > 1 and accuracy <= majority:
+        raise ExportError(
+            f"accuracy {accuracy:.3f} on {reviews.source}, and {majority:.3f} without reading them: "
+            "the vocabulary, the order of the labels or the model is wrong",
+            "check --vocabulary, --index-from and --labels, or publish it with --allow-poor-accuracy",
+        )
+
+
+def check_shift(
+    served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape, metrics: Metrics
+) -> Iterator[str]:
+    """A warning if the answers are more often right with the ids of words one higher or lower."""
+    reserved = 3  # no vocabulary reserves more ids in front of its words
+    for step, direction in ((1, "higher"), (-1, "lower")):
+        rows = [_shifted(row, step, reserved, shape.vocabulary_size) for row in reviews.rows]
+        moved = LabelledReviews(reviews.source, rows, reviews.labels)
+        accuracy = measure(served, moved, labels, shape).values["accuracy"]
+        if accuracy > metrics.values["accuracy"]:
+            yield f"warning: accuracy {accuracy:.3f} with the ids of all words one {direction}: check the first id"
+
+
+def unknown_words(tokenizer: Tokenizer, text: str) -> tuple[int, int]:
+    """How many words of a text the vocabulary does not hold, and how many words there are."""
+    encoding = tokenizer.encode(text)
+    known = len(tokenizer.spans(text)) - encoding.unknown_tokens
+    if isinstance(tokenizer, WordLevelTokenizer):
+        words = len(tokenizer.rule.words(text))
+        return words - known, words
+    return encoding.unknown_tokens, known + encoding.unknown_tokens
+
+
+def _shifted(row: Ids, step: int, reserved: int, size: int) -> Ids:
+    return np.where(row >= reserved, np.clip(row + step, reserved, size - 1), row).astype(np.int32)

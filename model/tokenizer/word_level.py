@@ -1,0 +1,243 @@
+"""Words to ids by a rule that `tokenizer.json` states, for models that were not trained with this project's rule.
+
+Every rule lower-cases or not, removes some characters, splits the text at others, and looks up the words. Unknown words
+get an id of their own or are dropped. The file is in the format of Hugging Face's `tokenizers`, whose `encode` gives
+the same ids. That library drops words by a BPE model without merges: only whole words, each with the space in front of
+it, are in its vocabulary, and it leaves out what it cannot find.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+
+from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError
+from sentiment_conv1d.model.tokenizer.words import character_class, lower_case
+
+_PADDING, _START, _UNKNOWN = "<pad>", "<start>", "<unk>"
+_SIDES = {False: "Left", True: "Right"}
+
+#: `tokenizers` has no normalizer that lower-cases ASCII only, as TensorFlow does.
+_ASCII_LOWERCASE: list[dict[str, Any]] = [
+    {"type": "Replace", "pattern": {"String": upper}, "content": upper.lower()} for upper in string.ascii_uppercase
+]
+
+Lowercase = Literal["unicode", "ascii", "none"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a text becomes ids. Without a start id, a text without words is one pad id."""
+
+    max_tokens: int
+    lowercase: Lowercase
+    removed: str  # characters
+    separators: str  # characters at which words end, besides the space
+    padding_id: int
+    start_id: int | None  # in front of every text; None: nothing is
+    unknown_id: int | None  # None: unknown words are dropped
+    keeps_first: bool  # of a long text the first `max_tokens` ids, else the last ones
+    pads_behind: bool
+
+    def words(self, text: str) -> list[str]:
+        """The words of a text as they are looked up."""
+        if self.lowercase == "unicode":
+            text = lower_case(text)
+        return [word for word in text.translate(self._table).split(" ") if word]
+
+    @cached_property
+    def _table(self) -> dict[int, str | None]:
+        table: dict[int, str | None] = dict.fromkeys(map(ord, self.separators), " ")
+        table |= dict.fromkeys(map(ord, self.removed))
+        if self.lowercase == "ascii":
+            table |= {ord(upper): upper.lower() for upper in string.ascii_uppercase}
+        return table
+
+
+class WordLevelTokenizer(Tokenizer):
+    """Words to ids by any `Rule`; `ids` are those of the known words.
+
+    Raises `TokenizerError` if an id is negative or stands for two things.
+    """
+
+    def __init__(self, ids: Mapping[str, int], rule: Rule) -> None:
+        if rule.max_tokens < 1:
+            raise TokenizerError(f"a review needs at least one token, not {rule.max_tokens}")
+        self.rule = rule
+        self.max_tokens = rule.max_tokens
+        self.padding_id, self.unknown_id = rule.padding_id, rule.unknown_id
+        self.pads_behind, self.keeps_first = rule.pads_behind, rule.keeps_first
+        self.words = tuple(sorted(ids, key=ids.__getitem__))
+        self._ids = dict(ids)
+        self._start = [] if rule.start_id is None else [rule.start_id]
+        self._empty = np.array([self.padding_id], np.int32)
+        reserved = [number for number in (rule.padding_id, rule.start_id, rule.unknown_id) if number is not None]
+        numbers = sorted([*reserved, *ids.values()])
+        repeated = next((first for first, second in pairwise(numbers) if first == second), None)
+        if repeated is not None:
+            raise TokenizerError(f"id {repeated} stands for two words, or for a word and for padding, start or unknown")
+        if numbers[0] < 0:
+            raise TokenizerError(f"id {numbers[0]} is negative")
+        self._size = numbers[-1] + 1
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self._size
+
+    def encode(self, text: str) -> Encoding:
+        """The first or last `max_tokens` ids of a text; those of an empty text are the start id or one pad id."""
+        found = [self._ids.get(word, self.unknown_id) for word in self.rule.words(text)]
+        ids = self._start + [number for number in found if number is not None]
+        if not ids:
+            return Encoding(self._empty, 0, 0)
+        unknown = 0 if self.unknown_id is None else ids.count(self.unknown_id)
+        kept = ids[: self.max_tokens] if self.keeps_first else ids[-self.max_tokens :]
+        return Encoding(np.array(kept, np.int32), len(ids), unknown)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        """The encoding of every text."""
+        return list(map(self.encode, texts))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each word that has an id lies in the text."""
+        spans = []
+        for match in re.finditer(f"[^ {re.escape(self.rule.separators)}]+", text):
+            read = self.rule.words(match.group())
+            if read and (self.unknown_id is not None or read[0] in self._ids):
+                stripped = match.group().lstrip(self.rule.removed)
+                start = match.end() - len(stripped)
+                spans.append((start, start + len(stripped.rstrip(self.rule.removed))))
+        return spans
+
+    def to_json(self) -> str:
+        return json.dumps(self._document(), ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_document(cls, document: Any) -> WordLevelTokenizer:
+        """Read the parsed content of a `tokenizer.json` that `to_json` wrote.
+
+        Raises `TokenizerError` on anything else: a file that asks for another rule must not be misread.
+        """
+        try:
+            tokenizer = cls._lenient(document)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise TokenizerError(f"not a tokenizer in the format of this project ({error!r})") from error
+        expected = tokenizer._document()
+        if document != expected:
+            parts = [key for key in expected | document if document.get(key) != expected.get(key)]
+            raise TokenizerError(f"asks for another rule than this project's in: {', '.join(parts)}")
+        return tokenizer
+
+    @classmethod
+    def _lenient(cls, document: Any) -> WordLevelTokenizer:
+        """The rule that a document comes closest to; what else it asks for is ignored."""
+        drops = document["model"]["type"] == "BPE"
+        mark = " " if drops else ""
+        ids = {word: _id(number) for word, number in document["model"]["vocab"].items()}
+        steps = (document["normalizer"] or {"normalizers": []})["normalizers"]
+        lowercase: Lowercase = "none"
+        if {"type": "Lowercase"} in steps:
+            lowercase = "unicode"
+        elif _ASCII_LOWERCASE[0] in steps:
+            lowercase = "ascii"
+        classes = {step["content"]: step["pattern"]["Regex"] for step in steps if "Regex" in step.get("pattern", ())}
+        rule = Rule(
+            max_tokens=operator.index(document["truncation"]["max_length"]),
+            lowercase=lowercase,
+            removed=_characters(classes.get("", "")),
+            separators=_characters(classes.get(" ", "")),
+            padding_id=ids.pop(_PADDING),
+            start_id=ids.pop(mark + _START, None),
+            unknown_id=None if drops else ids.pop(_UNKNOWN),
+            keeps_first=document["truncation"]["direction"] == "Right",
+            pads_behind=document["padding"]["direction"] == "Right",
+        )
+        return cls({word.removeprefix(mark): number for word, number in ids.items()}, rule)
+
+    def _document(self) -> dict[str, Any]:
+        """The content of `tokenizer.json`; `model.tokenizer.words` says why a start id is written in two places."""
+        rule = self.rule
+        empty = (_PADDING, rule.padding_id) if rule.start_id is None else (_START, rule.start_id)
+        return {
+            "version": "1.0",
+            "truncation": {
+                "direction": _SIDES[rule.keeps_first],
+                "max_length": rule.max_tokens,
+                "strategy": "LongestFirst",
+                "stride": 0,
+            },
+            "padding": {
+                "strategy": {"Fixed": 1},
+                "direction": _SIDES[rule.pads_behind],
+                "pad_to_multiple_of": None,
+                "pad_id": empty[1],
+                "pad_type_id": 0,
+                "pad_token": empty[0],
+            },
+            "added_tokens": [],
+            "normalizer": {"type": "Sequence", "normalizers": self._normalizers()},
+            "pre_tokenizer": {
+                "type": "Split",
+                "pattern": {"String": " "},
+                "behavior": "MergedWithNext" if rule.unknown_id is None else "Removed",
+                "invert": False,
+            },
+            "post_processor": None,
+            "decoder": None,
+            "model": self._model(),
+        }
+
+    def _normalizers(self) -> list[dict[str, Any]]:
+        rule = self.rule
+        steps: list[dict[str, Any]] = {"unicode": [{"type": "Lowercase"}], "ascii": list(_ASCII_LOWERCASE), "none": []}[
+            rule.lowercase
+        ]
+        for characters, content in ((rule.removed, ""), (rule.separators, " ")):
+            if characters:
+                steps.append({"type": "Replace", "pattern": {"Regex": character_class(characters)}, "content": content})
+        mark = " " if rule.unknown_id is None else ""
+        prepended = mark if rule.start_id is None else f"{mark}{_START} "
+        return [*steps, {"type": "Prepend", "prepend": prepended}] if prepended else steps
+
+    def _model(self) -> dict[str, Any]:
+        rule = self.rule
+        mark = " " if rule.unknown_id is None else ""
+        reserved = {_PADDING: rule.padding_id, mark + _START: rule.start_id, _UNKNOWN: rule.unknown_id}
+        named = {name: number for name, number in reserved.items() if number is not None}
+        named |= {mark + word: self._ids[word] for word in self.words}
+        vocabulary = dict(sorted(named.items(), key=lambda item: item[1]))
+        if rule.unknown_id is not None:
+            return {"type": "WordLevel", "vocab": vocabulary, "unk_token": _UNKNOWN}
+        return {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": True,
+            "vocab": vocabulary,
+            "merges": [],
+        }
+
+
+def _id(number: object) -> int:
+    if type(number) is not int:
+        raise TypeError(f"{number!r} is no id")
+    return number
+
+
+def _characters(pattern: str) -> str:
+    """The characters of a class that `character_class` wrote."""
+    escapes = {"t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r"}
+    return re.sub(r"\\(.)", lambda found: escapes.get(found[1], found[1]), pattern[1:-1])

@@ -1,0 +1,441 @@
+"""Models from elsewhere, each with its vocabulary in the form that its owner has: the walks of docs/own-models.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+import tokenizers
+from keras.src.legacy.preprocessing.text import Tokenizer as LegacyTokenizer
+from keras.src.legacy.preprocessing.text import text_to_word_sequence
+
+from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.export.reference import ExportError
+from sentiment_conv1d.export.vocabularies import Asked, Statements, vectorization_tokenizer
+from sentiment_conv1d.model.artifact import TOKENIZER_FILE, read_artifact
+from sentiment_conv1d.service.inference.classifier import Classifier
+
+WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]
+ROWS, TIME = 20, 10
+
+#: Short and long, unknown words, punctuation inside words, other alphabets, nothing at all.
+TEXTS = [
+    "The film was GOOD!",
+    "don't... a bad-dull film; worth\tevery\nminute",
+    "fine " * 4 + "bad " * 5 + "story good",
+    "unheard of",
+    "\u00c9t\u00e9 fine\u00a0story \u0130 film",
+    "good",
+    "",
+    "?!",
+]
+
+Ids = npt.NDArray[np.int32]
+Export = Callable[..., Path]
+
+
+def network(embedding: Any = None, *, time: int | None = TIME, dtype: str = "float32") -> keras.Model:
+    """A small model of the Conv1D family whose answers depend on every id."""
+    keras.utils.set_random_seed(3)
+    spread = keras.initializers.RandomUniform(-1, 1)
+    ids = keras.Input((time,), dtype="int32")
+    value = keras.layers.Embedding(ROWS, 4, embeddings_initializer=spread, dtype=dtype)(ids)
+    value = keras.layers.Conv1D(6, 3, activation="relu", dtype=dtype)(value)
+    value = keras.layers.GlobalMaxPooling1D(dtype=dtype)(value)
+    return keras.Model(ids, keras.layers.Dense(1, activation="sigmoid", dtype=dtype)(value))
+
+
+def assert_served(artifact: Path, expected: npt.NDArray[np.float32], ids: Sequence[Sequence[int]]) -> None:
+    """The service answers as Keras does, one text at a time and together, from the same ids as Hugging Face's."""
+    served = read_artifact(artifact)
+    classifier = Classifier(served)
+    together = [prediction.probabilities[1] for prediction in classifier.predict(TEXTS)]
+    alone = [classifier.predict([text])[0].probabilities[1] for text in TEXTS]
+    np.testing.assert_allclose(together, expected[:, 0], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(alone, expected[:, 0], atol=1e-5, rtol=0)
+    library = tokenizers.Tokenizer.from_file(str(artifact / TOKENIZER_FILE))
+    assert [encoding.ids for encoding in library.encode_batch(TEXTS)] == [list(each) for each in ids]
+    assert [served.tokenizer.encode(text).ids.tolist() for text in TEXTS] == [list(each) for each in ids]
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Export:
+    """Run the command on a model and its vocabulary; return the artifact."""
+
+    def run(source: Path, *arguments: str) -> Path:
+        repository = tmp_path / "repository"
+        assert (
+            main([str(source), "--labels", "no,yes", "--name", "own", "--repository", str(repository), *arguments]) == 0
+        )
+        return repository / "own" / "1"
+
+    return run
+
+
+def test_a_word_index_of_keras(tmp_path: Path, exported: Export) -> None:
+    """Ids are ranks moved by three; words that the embedding has no row for are unknown."""
+    ranks = {word: rank for rank, word in enumerate([*WORDS, *(f"rare{number}" for number in range(20))], start=1)}
+    (tmp_path / "imdb_word_index.json").write_text(json.dumps(ranks))
+    model = network()
+    model.save(tmp_path / "model.keras")
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "imdb_word_index.json"))
+    rows = []
+    for text in TEXTS:
+        ids = [ranks.get(word, ROWS) + 3 for word in text_to_word_sequence(text)]
+        rows.append([1, *(number if number < ROWS else 2 for number in ids)])
+    padded = keras.utils.pad_sequences(rows, TIME)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] for row in rows])
+
+
+def test_a_word_index_with_other_ids(tmp_path: Path, exported: Export) -> None:
+    """Ranks that are ids, no start id, and unknown words dropped."""
+    ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
+    (tmp_path / "index.json").write_text(json.dumps(ranks))
+    model = network()
+    model.save(tmp_path / "model.keras")
+    stated = ("--index-from", "0", "--start-id", "none", "--unknown-id", "none")
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "index.json"), *stated)
+    rows = [[ranks[word] for word in text_to_word_sequence(text) if word in ranks] for text in TEXTS]
+    padded = keras.utils.pad_sequences(rows, TIME)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] or [0] for row in rows])
+
+
+@pytest.mark.parametrize("unknown", [None, "<oov>"])
+@pytest.mark.parametrize("twice", [False, True])
+def test_the_tokenizer_of_keras_2(unknown: str | None, twice: bool, tmp_path: Path, exported: Export) -> None:
+    """Unknown words are dropped unless it has a token for them; rare words are unknown."""
+    legacy = LegacyTokenizer(num_words=9, oov_token=unknown)
+    legacy.fit_on_texts([" ".join(WORDS)] * 2)
+    content = legacy.to_json()
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content) if twice else content)
+    model = network()
+    model.save(tmp_path / "model.keras")
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "tokenizer.json"))
+    rows = legacy.texts_to_sequences(TEXTS)
+    padded = keras.utils.pad_sequences(rows, TIME)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] or [0] for row in rows])
+
+
+def test_the_tokenizer_of_keras_2_with_padding_behind(tmp_path: Path, exported: Export) -> None:
+    """As `pad_sequences(padding="post", truncating="post")` does, and with other filters and upper case."""
+    legacy = LegacyTokenizer(lower=False, filters="!?;.")
+    legacy.fit_on_texts([" ".join(WORDS), "GOOD"])
+    (tmp_path / "tokenizer.json").write_text(legacy.to_json())
+    model = network()
+    model.save(tmp_path / "model.keras")
+    sides = ("--padding-side", "right", "--truncation-side", "right")
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "tokenizer.json"), *sides)
+    rows = legacy.texts_to_sequences(TEXTS)
+    padded = keras.utils.pad_sequences(rows, TIME, padding="post", truncating="post")
+    assert_served(artifact, model.predict(padded, verbose=0), [row[:TIME] or [0] for row in rows])
+
+
+def vectorization(**changes: Any) -> Any:
+    return keras.layers.TextVectorization(output_sequence_length=TIME, vocabulary=WORDS, name="words", **changes)
+
+
+def unpadded(rows: Any) -> list[list[int]]:
+    return [[number for number in row if number] or [0] for row in np.asarray(rows).tolist()]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("standardize", ["lower_and_strip_punctuation", "lower", "strip_punctuation", None])
+def test_a_text_vectorization_layer_in_the_model(
+    standardize: str | None, nested: bool, tmp_path: Path, exported: Export
+) -> None:
+    """It is cut off and becomes the tokenizer, in front of layers or of a model; a graph of layers is folded."""
+    layer, behind = vectorization(standardize=standardize), network()
+    model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *([behind] if nested else behind.layers[1:])])
+    model.save(tmp_path / "model.keras")
+    artifact = exported(tmp_path / "model.keras")
+    expected = model.predict(tf.constant(TEXTS)[:, tf.newaxis], verbose=0)
+    assert_served(artifact, expected, unpadded(layer(tf.constant(TEXTS))))
+    assert read_artifact(artifact).manifest.leading_padding == (None if nested else 3)
+
+
+@pytest.mark.parametrize("form", ["lines", "json", "layer"])
+def test_the_vocabulary_of_a_text_vectorization_layer(form: str, tmp_path: Path, exported: Export) -> None:
+    """As one word a line, as a JSON list, and as the layer in a model of its own."""
+    layer, model = vectorization(), network()
+    model.save(tmp_path / "model.keras")
+    words = list(map(str, layer.get_vocabulary()))
+    file = tmp_path / "vocabulary"
+    if form == "lines":
+        file.write_text("\n".join(words) + "\n")
+    elif form == "json":
+        file.write_text(json.dumps(words))
+    else:
+        file = tmp_path / "layer.keras"
+        keras.Sequential([keras.Input((1,), dtype="string"), layer]).save(file)
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(file))
+    ids = layer(tf.constant(TEXTS))
+    assert_served(artifact, model.predict(ids, verbose=0), unpadded(ids))
+
+
+def test_a_list_of_words(tmp_path: Path, exported: Export) -> None:
+    """The user states what the ids are."""
+    (tmp_path / "words.txt").write_text("\n".join(WORDS) + "\n")
+    model = network()
+    model.save(tmp_path / "model.keras")
+    stated = ("--first-id", "4", "--pad-id", "3", "--start-id", "1", "--unknown-id", "0")
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "words.txt"), *stated)
+    ids = {word: number for number, word in enumerate(WORDS, start=4)}
+    rows = [[1, *(ids.get(word, 0) for word in text_to_word_sequence(text))] for text in TEXTS]
+    padded = keras.utils.pad_sequences(rows, TIME, value=3)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] for row in rows])
+
+
+def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export) -> None:
+    """It splits at white space; padding and truncation are those of the file."""
+    library = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel(
+            {"[PAD]": 0, "[UNK]": 1} | {w: n for n, w in enumerate(WORDS, 2)}, unk_token="[UNK]"
+        )
+    )
+    library.normalizer = tokenizers.normalizers.Lowercase()
+    library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    library.enable_truncation(TIME)
+    library.enable_padding(length=TIME)
+    library.save(str(tmp_path / "tokenizer.json"))
+    model = network()
+    model.save(tmp_path / "model.keras")
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "tokenizer.json"))
+    padded = np.array([encoding.ids for encoding in library.encode_batch(TEXTS)])
+    assert_served(artifact, model.predict(padded, verbose=0), unpadded(padded))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", "float64"])
+def test_other_weights_are_cast(
+    dtype: str, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The served answers are those of the same weights in float32, and a note says so."""
+    (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
+    model = network(dtype=dtype)
+    model.save(tmp_path / "model.keras")
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "words.txt"))
+    printed = capsys.readouterr().out
+    assert f"note: cast from {dtype.removeprefix('mixed_')}" in printed
+    same = network()
+    same.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
+    ids = vectorization()(tf.constant(TEXTS))
+    assert_served(artifact, same.predict(ids, verbose=0), unpadded(ids))
+
+
+@pytest.mark.parametrize("form", ["h5", "saved_model", "free"])
+def test_other_files(form: str, tmp_path: Path, exported: Export) -> None:
+    """An HDF5 file, a SavedModel, and a model over any number of ids."""
+    (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
+    model = network(time=None if form == "free" else TIME)
+    source = tmp_path / {"h5": "model.h5", "saved_model": "saved", "free": "model.keras"}[form]
+    model.export(source, verbose=False) if form == "saved_model" else model.save(source)
+    length = ("--max-tokens", str(TIME)) if form == "free" else ()
+    artifact = exported(source, "--vocabulary", str(tmp_path / "words.txt"), *length)
+    ids = vectorization()(tf.constant(TEXTS))
+    assert_served(artifact, model.predict(ids, verbose=0), unpadded(ids))
+    assert (read_artifact(artifact).manifest.leading_padding is None) == (form == "saved_model")
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """The vocabulary of `vectorization()`."""
+    file = tmp_path / "words.txt"
+    file.write_text("\n".join(["", "[UNK]", *WORDS]))
+    return file
+
+
+def refusal(capsys: pytest.CaptureFixture[str], source: Path, *arguments: str) -> tuple[str, str]:
+    """What the export says in its two lines: the error and the hint."""
+    capsys.readouterr()
+    target = source.parent / "repository"
+    assert main([str(source), "--labels", "no,yes", "--name", "own", "--repository", str(target), *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["error", "hint"]
+    assert not target.exists()
+    assert max(map(len, lines)) < 400
+    return lines[0], lines[1]
+
+
+@keras.saving.register_keras_serializable(package="mine")
+class Doubled(keras.layers.Layer):  # type: ignore[misc]
+    """A layer that only this file knows."""
+
+    def call(self, value: Any) -> Any:
+        return value * 2
+
+
+def test_models_that_cannot_be_imported_are_refused(
+    words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two lines name the layer or file at fault and the way out."""
+    ids, more = keras.Input((TIME,), name="ids"), keras.Input((TIME,), name="more")
+    dense = keras.layers.Dense(1, activation="sigmoid")
+    models = {
+        "lambda.keras": (
+            keras.Model(ids, dense(keras.layers.Lambda(lambda x: x * 2, name="twice")(ids))),
+            "layer twice",
+        ),
+        "lambda.h5": (keras.Model(ids, dense(keras.layers.Lambda(lambda x: x * 2, name="twice")(ids))), "layer twice"),
+        "own.keras": (keras.Model(ids, dense(Doubled()(ids))), "Doubled is a class of your own"),
+        "own.h5": (keras.Model(ids, dense(Doubled()(ids))), "Doubled is a class of your own"),
+        "two.keras": (keras.Model([ids, more], dense(ids + more)), "one input, and has 2: ids, more"),
+        "answers.keras": (keras.Model(ids, [dense(ids), dense(ids)]), "one output, and has 2"),
+        "free.keras": (network(time=None), "takes any number of ids"),
+    }
+    for name, (model, _) in models.items():
+        model.save(tmp_path / name)
+    network().save(tmp_path / "model.keras")
+    (tmp_path / "bad.keras").write_bytes(b"PK\x03\x04 no model")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"no model")
+    for name, value in list(keras.saving.get_custom_objects().items()):
+        if value is Doubled:
+            monkeypatch.delitem(keras.saving.get_custom_objects(), name)
+    for name, (_, message) in models.items():
+        assert message in refusal(capsys, tmp_path / name, "--vocabulary", str(words))[0], name
+    for name, message in {
+        "bad.keras": "not a Keras model",
+        "saved": "not a SavedModel",
+        "none.h5": "no such file",
+    }.items():
+        if name != "none.h5":
+            assert message in refusal(capsys, tmp_path / name, "--vocabulary", str(words))[0]
+    stated = ("--vocabulary", str(words), "--max-tokens", "9")
+    assert f"takes {TIME} ids, not 9" in refusal(capsys, tmp_path / "model.keras", *stated)[0]
+
+
+def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
+    words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Word pairs, characters, and a vocabulary besides that of the model."""
+    for changes, message in (
+        ({"ngrams": 2}, "ngrams=2"),
+        ({"split": "character"}, "split='character'"),
+    ):
+        layer = keras.layers.TextVectorization(output_sequence_length=TIME, name="words", **changes)
+        layer.adapt(["a b c"])
+        model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *network().layers[1:]])
+        model.save(tmp_path / "model.keras")
+        assert message in refusal(capsys, tmp_path / "model.keras")[0]
+    keras.Sequential([keras.Input((1,), dtype="string"), vectorization(), *network().layers[1:]]).save(
+        tmp_path / "model.keras"
+    )
+    assert "layer words" in refusal(capsys, tmp_path / "model.keras", "--vocabulary", str(words))[0]
+
+
+def test_a_standardization_that_has_no_name_is_refused() -> None:
+    """A function of the user's own cannot be written into a file."""
+    layer = keras.layers.TextVectorization(standardize=tf.strings.upper, vocabulary=WORDS, name="words")
+    with pytest.raises(ExportError, match="layer words standardizes with a function of its own"):
+        vectorization_tokenizer(layer, Asked(TIME, ROWS, Statements()))
+
+
+def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file at fault is named, and what it would need."""
+    network().save(tmp_path / "model.keras")
+    legacy = {"class_name": "Tokenizer", "config": {"word_index": {}, "split": " ", "filters": "", "lower": True}}
+    whole = legacy["config"] | {"oov_token": None, "num_words": None, "char_level": True}  # type: ignore[operator]
+    hugging_face = {
+        "version": "1.0",
+        "model": {"type": "WordLevel", "vocab": {}},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+    }
+    for content, message in (
+        (b"\xff\xfe", "neither a Keras file nor UTF-8"),
+        (json.dumps({"a": "b"}), "neither a word index"),
+        (json.dumps([1, 2]), "neither a word index"),
+        (json.dumps({"a": 0, "b": 1}), "counts from 1, and this one from 0"),
+        (json.dumps({"a": 1, "b": 1}), "stands for two words"),
+        (json.dumps(legacy), "not a whole Tokenizer"),
+        (json.dumps(legacy | {"config": whole}), "every character"),
+        (json.dumps(hugging_face), "not a tokenizer in the format|another rule"),
+        ("good\nbad\n", "does not say which ids"),
+        ("\n".join(["", "[UNK]", *map(str, range(100))]), "its ids run to 101, and the model's embedding has 20 rows"),
+    ):
+        file = tmp_path / "vocabulary"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        error, _ = refusal(capsys, tmp_path / "model.keras", "--vocabulary", str(file))
+        assert str(file) in error
+        assert any(each in error for each in message.split("|")), error
+
+
+def labelled(path: Path) -> Path:
+    """Forty texts, half of them good and half bad."""
+    lines = [
+        f"the film was {('bad', 'good')[number % 2]} {WORDS[number % 4]},{('no', 'yes')[number % 2]}"
+        for number in range(40)
+    ]
+    path.write_text("text,label\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def judge(good: int, bad: int) -> keras.Model:
+    """A model that looks for two ids: the first speaks for yes, the second for no."""
+    model = network()
+    table = np.zeros((ROWS, 4), np.float32)
+    table[good, 0], table[bad, 1] = 1, 1
+    kernel = np.zeros((3, 4, 6), np.float32)
+    kernel[:, 0, 0] = kernel[:, 1, 1] = 1
+    head = np.zeros((6, 1), np.float32)
+    head[0], head[1] = 8, -8
+    model.set_weights([table, kernel, np.zeros(6), head, np.zeros(1)])
+    return model
+
+
+def test_data_measures_the_whole_chain(
+    words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the text to the answer, printed and written into the manifest."""
+    judge(good=2 + WORDS.index("good"), bad=2 + WORDS.index("bad")).save(tmp_path / "model.keras")
+    data = labelled(tmp_path / "data.csv")
+    artifact = exported(tmp_path / "model.keras", "--vocabulary", str(words), "--data", str(data))
+    printed = capsys.readouterr().out
+    assert "accuracy: 1.0000 on 40 reviews of data.csv" in printed
+    assert "warning" not in printed
+    metrics = read_artifact(artifact).manifest.metrics
+    assert metrics is not None
+    assert (metrics.values["accuracy"], metrics.examples) == (1, 40)
+
+
+def test_a_model_that_is_no_better_than_one_label_is_refused(
+    words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong vocabulary shows in the accuracy; the user may insist."""
+    judge(good=2 + WORDS.index("bad"), bad=2 + WORDS.index("good")).save(tmp_path / "model.keras")
+    arguments = ("--vocabulary", str(words), "--data", str(labelled(tmp_path / "data.csv")))
+    error, hint = refusal(capsys, tmp_path / "model.keras", *arguments)
+    assert "accuracy 0.000 on 40 reviews of data.csv, and 0.500 without reading them" in error
+    assert "--allow-poor-accuracy" in hint
+    artifact = exported(tmp_path / "model.keras", *arguments, "--allow-poor-accuracy")
+    metrics = read_artifact(artifact).manifest.metrics
+    assert metrics is not None
+    assert metrics.values["accuracy"] == 0
+
+
+def test_ids_that_are_off_by_one_are_noticed(
+    tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The accuracy with all ids one higher is better, and a warning says so."""
+    ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
+    (tmp_path / "index.json").write_text(json.dumps(ranks))
+    judge(good=3 + ranks["good"], bad=3 + ranks["bad"]).save(tmp_path / "model.keras")
+    data = ("--data", str(labelled(tmp_path / "data.csv")), "--allow-poor-accuracy")
+    exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "index.json"), "--index-from", "2", *data)
+    assert "warning: accuracy 1.000 with the ids of all words one higher" in capsys.readouterr().out
+
+
+def test_without_data_the_tokenizer_is_not_checked(
+    words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is said, with the share of unknown words."""
+    network().save(tmp_path / "model.keras")
+    exported(tmp_path / "model.keras", "--vocabulary", str(words))
+    printed = capsys.readouterr().out
+    assert "the tokenizer was not checked: --data measures the accuracy on labelled texts" in printed
+    assert "warning: 22 of 27 words of the golden text are unknown to the vocabulary" in printed

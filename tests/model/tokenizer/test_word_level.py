@@ -1,0 +1,121 @@
+"""Words to ids by the rules of models from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment_conv1d.model.tokenizer import Rule, TokenizerError, WordLevelTokenizer, WordTokenizer, read_tokenizer
+
+RULE = Rule(
+    max_tokens=5,
+    lowercase="ascii",
+    removed="!.'-",
+    separators="\t\n",
+    padding_id=0,
+    start_id=None,
+    unknown_id=1,
+    keeps_first=True,
+    pads_behind=True,
+)
+IDS = {"a": 2, "b": 3, "dont": 4, "good": 7}
+
+rules = st.builds(
+    Rule,
+    max_tokens=st.integers(1, 6),
+    lowercase=st.sampled_from(["unicode", "ascii", "none"]),
+    removed=st.sampled_from(["", "!.'-", "^]\\[x"]),
+    separators=st.sampled_from(["", "\t\n\v\f\r", ",;\n"]),
+    padding_id=st.just(0),
+    start_id=st.sampled_from([None, 5]),
+    unknown_id=st.sampled_from([None, 1]),
+    keeps_first=st.booleans(),
+    pads_behind=st.booleans(),
+)
+texts = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs", "Cn"])),
+    st.text("aAbBxX \t\n.!'-,;\\^]\u00c9\u03a3"),
+    st.lists(st.sampled_from(["a", "A,b", "Don't", "good", "zzz", " ", "!"])).map(" ".join),
+)
+
+
+def ids(tokenizer: WordLevelTokenizer, text: str) -> list[int]:
+    return list(map(int, tokenizer.encode(text).ids))
+
+
+def test_removed_characters_join_and_separators_split() -> None:
+    """Don't is one word, and a line break ends a word."""
+    tokenizer = WordLevelTokenizer(IDS, RULE)
+    assert ids(tokenizer, "DON'T a\nb x!") == [4, 2, 3, 1]
+    encoding = tokenizer.encode("a x a b a b a")
+    assert (encoding.ids.tolist(), encoding.tokens, encoding.unknown_tokens) == ([2, 1, 2, 3, 2], 7, 1)
+
+
+def test_a_text_without_words_is_one_pad_id() -> None:
+    """A model needs at least one id; no token is counted."""
+    encoding = WordLevelTokenizer(IDS, RULE).encode(" !.")
+    assert (encoding.ids.tolist(), encoding.tokens, encoding.unknown_tokens) == ([0], 0, 0)
+
+
+def test_unknown_words_are_dropped_without_an_id_for_them() -> None:
+    """They count nowhere, and have no span."""
+    tokenizer = WordLevelTokenizer(IDS, replace(RULE, unknown_id=None, keeps_first=False))
+    assert ids(tokenizer, "a zzz 'b ab good") == [2, 3, 7]
+    assert tokenizer.spans("a zzz 'b ab good") == [(0, 1), (7, 8), (12, 16)]
+
+
+@given(rules, texts)
+def test_any_rule_reads_as_hugging_face_reads_it(rule: Rule, text: str) -> None:
+    """The library's `encode` gives the same ids for the file, and the file is read as the same rule."""
+    tokenizer = WordLevelTokenizer(IDS, rule)
+    content = tokenizer.to_json()
+    assert ids(tokenizer, text) == tokenizers.Tokenizer.from_str(content).encode(text).ids
+    again = read_tokenizer(content)
+    assert isinstance(again, WordLevelTokenizer)
+    assert (again.rule, again.words, again.vocabulary_size) == (rule, tokenizer.words, 8)
+
+
+@given(rules, texts)
+def test_every_counted_word_has_a_span(rule: Rule, text: str) -> None:
+    """Only the start id has none, and a span read alone is the word that it covers."""
+    tokenizer = WordLevelTokenizer(IDS, rule)
+    spans = tokenizer.spans(text)
+    assert tokenizer.encode(text).tokens == len(spans) + (rule.start_id is not None)
+    assert [word for start, end in spans for word in rule.words(text[start:end])] == [
+        word for word in rule.words(text) if rule.unknown_id is not None or word in IDS
+    ]
+
+
+def test_this_projects_rule_has_the_fast_tokenizer() -> None:
+    """A file that states it is read by `WordTokenizer`, whoever wrote it."""
+    rule = Rule(9, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False)
+    content = WordLevelTokenizer({"a": 3, "b": 4}, rule).to_json()
+    assert content == WordTokenizer(["a", "b"], 9).to_json()
+    assert isinstance(read_tokenizer(content), WordTokenizer)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [({"a": 1}, "id 1 stands for two"), ({"a": 2, "b": 2}, "id 2 stands for two"), ({"a": -1}, "id -1 is negative")],
+)
+def test_ids_that_contradict_each_other_are_refused(vocabulary: dict[str, int], message: str) -> None:
+    """An id means one thing."""
+    with pytest.raises(TokenizerError, match=message):
+        WordLevelTokenizer(vocabulary, RULE)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("pre_tokenizer", {"type": "Whitespace"}), ("post_processor", {}), ("added_tokens", [1]), ("padding", None)],
+)
+def test_a_file_with_a_rule_that_is_not_known_is_refused(part: str, value: Any) -> None:
+    """What would be misread is not read."""
+    document = json.loads(WordLevelTokenizer(IDS, RULE).to_json()) | {part: value}
+    with pytest.raises(TokenizerError, match=f"{part}|not a tokenizer"):
+        read_tokenizer(json.dumps(document))
