@@ -150,14 +150,14 @@ def unpadded(rows: Any) -> list[list[int]]:
 def test_a_text_vectorization_layer_in_the_model(
     standardize: str | None, nested: bool, tmp_path: Path, exported: Export
 ) -> None:
-    """It is cut off and becomes the tokenizer, in front of layers or of a model; a graph of layers is folded."""
+    """It is cut off and becomes the tokenizer, in front of layers or of a model, and the rest is folded."""
     layer, behind = vectorization(standardize=standardize), network()
     model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *([behind] if nested else behind.layers[1:])])
     model.save(tmp_path / "model.keras")
     artifact = exported(tmp_path / "model.keras")
     expected = model.predict(tf.constant(TEXTS)[:, tf.newaxis], verbose=0)
     assert_served(artifact, expected, unpadded(layer(tf.constant(TEXTS))))
-    assert read_artifact(artifact).manifest.leading_padding == (None if nested else 3)
+    assert read_artifact(artifact).manifest.leading_padding == 3
 
 
 @pytest.mark.parametrize("form", ["lines", "json", "layer"])
