@@ -70,7 +70,7 @@ def test_accuracy_may_fall_by_a_thousandth() -> None:
 
 
 def test_accuracy_may_rise() -> None:
-    """Rounding may put a label right; that is reported, too."""
+    """Quantization may correct a label, which the report shows too."""
     rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(TIME, 2)), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (1.0, 1 - 9 / COUNT, 9)
 

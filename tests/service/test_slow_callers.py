@@ -358,7 +358,7 @@ def test_busy_grpc_connections_make_no_room() -> None:
 
 
 def test_room_for_as_many_grpc_connections_as_may_be() -> None:
-    """Up to the limit nobody is turned away, no matter how fast connections come."""
+    """Up to the limit no connection is rejected, however fast connections arrive."""
     with ServerProcess("--grpc-max-connections", "3", "--workers", "1") as server:
         [worker] = children(server.process.pid)
         for _ in range(100):

@@ -79,7 +79,7 @@ def test_ipv6() -> None:
 
 
 def test_running_calls_are_finished() -> None:
-    """What runs when SIGTERM comes is answered whole; what comes later is turned away, and the status is 0."""
+    """Calls in progress at SIGTERM are answered completely, later calls are rejected, and the exit status is 0."""
     with ServerProcess() as server, connect(server) as channel:
         stub = SentimentStub(channel)
         assert stub.Predict(PredictRequest(text="x")).tokens == 2

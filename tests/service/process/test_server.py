@@ -101,7 +101,7 @@ def test_leaves_with_status_0(signal_number: int) -> None:
 
 
 def test_running_requests_are_finished() -> None:
-    """What was on its way when SIGTERM came is answered whole; the idle and the new are turned away."""
+    """Requests in progress at SIGTERM are answered completely; idle and new connections are closed."""
     texts = ["word " * 2000] * 500
     with (
         ServerProcess("--workers", "1") as process,

@@ -135,7 +135,7 @@ def test_other_methods(guarded: ServerProcess, method: str) -> None:
     ],
 )
 def test_odd_targets(guarded: ServerProcess, target: str) -> None:
-    """No way of writing a path gets round the door."""
+    """No spelling of a path bypasses the API key."""
     with Connection(guarded.port) as connection:
         connection.send(request(target, method="GET"))
         assert connection.answer().status == 401

@@ -279,7 +279,7 @@ def test_other_client_certificates(mutual: ServerProcess, authority: Authority, 
 
 
 def test_expired_server_certificate(authority: Authority) -> None:
-    """Clients turn away from a server whose certificate has expired, and so does the probe."""
+    """Clients and the health check reject a server whose certificate has expired."""
     expired = authority.issue("expired", expired=True)
     with ServerProcess("--workers", "1", *flags(expired)) as server:
         is_turned_away(server, authority)
