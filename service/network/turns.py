@@ -63,9 +63,8 @@ class Turns:
             return
         until = self._begin(perf_counter())
         for share, readers in enumerate(self._waiting):
-            if share and readers:  # always one, so that every connection makes progress
+            if readers:  # always one, so that every connection makes progress, however long the others take
                 self._give(share, readers.popleft(), until)
-        for share, readers in enumerate(self._waiting):
             while readers and perf_counter() < until:
                 self._give(share, readers.popleft(), until)
 

@@ -99,7 +99,7 @@ def test_fairness(loop: Loop, turns: Turns) -> None:
         loop.turn()
     unread = readers[len(at_once) :]
     assert at_once == readers[: len(at_once)] and at_once and unread
-    assert log[len(at_once) :][: 2 + len(unread)] == [readers[0], *unread, late]
+    assert log[len(at_once) :][: 2 + len(unread)] == [*unread, late, readers[0]]
     rounds = log[len(at_once) + 2 + len(unread) :]
     assert sorted(map(readers.index, rounds[:22])) == list(range(22))
 
@@ -135,3 +135,14 @@ def test_many_bytes_wait_behind_few(loop: Loop, turns: Turns) -> None:
     assert not turns.read(small, _FEW_BYTES)
     loop.turn()
     assert log.index(small) <= 1
+
+
+def test_long_frames_do_not_stop_small_requests(loop: Loop, turns: Turns) -> None:
+    """A small request is read in the next turn even if others have frames that take longer than a turn each."""
+    for _ in range(4):
+        assert not turns.read(Reader(loop, 1000, seconds=0.004), _FEW_BYTES + 1)
+    for _ in range(20):
+        small = Reader(loop, 1)
+        assert not turns.read(small, 100)
+        loop.turn()
+        assert not small.frames
