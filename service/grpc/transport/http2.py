@@ -46,9 +46,6 @@ _MAX_SILENT_BYTES = 131_072
 #: processor meanwhile.
 _LEAST_EVENTS = 6
 
-#: Bytes of content that count as one event more: they may be many messages.
-_EVENT_BYTES = 1024
-
 #: The header of a frame: length (high 8 and low 16 bits), type, flags and stream (RFC 9113, section 4.1). The library
 #: sends no PING of ours, and a WINDOW_UPDATE for all content, whether or not the application has made use of it.
 _FRAME = Struct(">BHBBL")
@@ -163,10 +160,8 @@ class Http2:
                 if self._drained:
                     self._feed()
                 event, self._following = self._following, None
-                if event is None:
-                    event = self._connection.next_event()
-                self._handle_event(event)
-                events += 1 + len(event.data) // _EVENT_BYTES if isinstance(event, zttp.Data) else 1
+                self._handle_event(self._connection.next_event() if event is None else event)
+                events += 1
         except zttp.RemoteProtocolError as error:
             raise ConnectionFailed(str(error)) from None
         return False
