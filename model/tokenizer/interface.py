@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,13 @@ from sentiment_conv1d.model.errors import SentimentError
 
 class TokenizerError(SentimentError):
     """A vocabulary or a `tokenizer.json` that no tokenizer of this project can use."""
+
+
+def check_rule(document: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raise `TokenizerError`, which names the parts, if a `tokenizer.json` differs from what this project writes."""
+    if document != expected:
+        parts = [key for key in expected | document if document.get(key) != expected.get(key)]
+        raise TokenizerError(f"asks for another rule than this project's in: {', '.join(parts)}")
 
 
 class Encoding(NamedTuple):

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError
+from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
 from sentiment_conv1d.model.tokenizer.words import character_class, lower_case
 
 _PADDING, _START, _UNKNOWN = "<pad>", "<start>", "<unk>"
@@ -131,10 +131,7 @@ class WordLevelTokenizer(Tokenizer):
             tokenizer = cls._lenient(document)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise TokenizerError(f"not a tokenizer in the format of this project ({error!r})") from error
-        expected = tokenizer._document()
-        if document != expected:
-            parts = [key for key in expected | document if document.get(key) != expected.get(key)]
-            raise TokenizerError(f"asks for another rule than this project's in: {', '.join(parts)}")
+        check_rule(document, tokenizer._document())
         return tokenizer
 
     @classmethod

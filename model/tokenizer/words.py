@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS
-from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError
+from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
 from sentiment_conv1d.model.tokenizer.vocabulary import MOST_BYTES, Vocabulary
 
 #: Of `keras.datasets.imdb`: the default filters of Keras' `text_to_word_sequence`.
@@ -172,9 +172,7 @@ class WordTokenizer(Tokenizer):
             raise TokenizerError(f"not a tokenizer in the format of this project ({error!r})") from error
         expected = _document(max_tokens)
         expected["model"]["vocab"] = vocabulary
-        if document != expected:
-            parts = [key for key in expected | document if document.get(key) != expected.get(key)]
-            raise TokenizerError(f"asks for another rule than this project's in: {', '.join(parts)}")
+        check_rule(document, expected)
         if ids != list(range(len(ids))) or tuple(ordered[:RESERVED_IDS]) != cls.reserved_words:
             raise TokenizerError(f"ids must count from 0 without a gap and start with {', '.join(cls.reserved_words)}")
         return cls(ordered[RESERVED_IDS:], max_tokens)

@@ -140,7 +140,7 @@ class OpenInference:
     async def _repository_model_load(
         self, request: pb.RepositoryModelLoadRequest, remaining: float | None
     ) -> pb.RepositoryModelLoadResponse:
-        """Serve what is to be served of a model as it lies in its folder now."""
+        """Load the versions that the policy chooses from the model's folder."""
         await self._reconciler.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 

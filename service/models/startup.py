@@ -57,7 +57,7 @@ def choose(
 
 
 def open_all(repository: Repository, models: LoadedModels, open: Open, *, strict: bool = False) -> None:
-    """Load what is to be served. Raises as `choose` does."""
+    """Load the versions that the policy chooses. Raises as `choose` does."""
     choose(repository, models, lambda artifact, fingerprint: models.put(open(artifact), fingerprint), strict=strict)
 
 

@@ -55,7 +55,7 @@ administration = APIRouter(
 
 @administration.post("/load", summary="Load a model")
 async def load_model(request: Request, model: str) -> Response:
-    """Serve what is to be served of a model as it lies in the repository's folder now."""
+    """Load the versions that the policy chooses from the model's folder in the repository."""
     await reconciler_of(request).load(model)
     return Response()
 

@@ -49,7 +49,7 @@ def test_the_model_runs_in_the_same_libraries(name: str, package: str) -> None:
 
 
 def test_every_server_has_its_ranges_and_its_application() -> None:
-    """Each is a group in pyproject.toml, a file of pins and a module, and there are no more of these."""
+    """Each server has a group in pyproject.toml, a file of pins and a module, and no others exist."""
     groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
     assert set(groups) - {"audit", "classifier", "cuda"} == set(NAMES)
     assert {path.stem for path in (PROJECT / "requirements" / "other_servers").iterdir()} == set(NAMES)
