@@ -232,9 +232,11 @@ def test_memory_for_slow_bodies(size: int) -> None:
     """What unfinished bodies may hold in memory is limited; who does not fit is refused, and the others go on."""
     limit = str(BODY_FACTOR * size * 5 // 2)
     with ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server, ExitStack() as stack:
+        [worker] = children(server.process.pid)
         slow = [stack.enter_context(Connection(server.port)) for _ in range(2)]
         for connection in slow:
             connection.post("/v1/predict", GOOD + b" " * size, length=len(GOOD) + size + 1)
+            connection.wait_until_read(worker)
         with Connection(server.port) as further:
             further.post("/v1/predict", GOOD + b" " * size, length=len(GOOD) + size + 1)
             answer = further.answer()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from sentiment_conv1d.service.rest.native import ErrorDetail, ErrorResponse
-from tests.processes import PATIENCE
+from tests.processes import PATIENCE, eventually
 
 
 class Answer(NamedTuple):
@@ -57,6 +59,19 @@ class Connection:
         if status == 100 or head_only:
             return Answer(status, headers, b"")
         return Answer(status, headers, self._received.read(int(headers["content-length"])))
+
+    def wait_until_read(self, worker: int) -> None:
+        """Wait until the only worker, a process with this id, has read all that was sent and sleeps."""
+        far, near = (f"{port:04X}" for port in (self._socket.getpeername()[1], self._socket.getsockname()[1]))
+        ends = re.compile(rf":{far} \w+:{near} 01 \w+:(\w+) ")
+        table, stat = Path("/proc/net/tcp"), Path(f"/proc/{worker}/stat")
+
+        def is_read() -> bool:
+            unread = ends.search(table.read_text())
+            sleeps = stat.read_text().rpartition(")")[2].split()[0] == "S"
+            return unread is not None and int(unread[1], 16) == 0 and sleeps
+
+        eventually(is_read)
 
     def end(self) -> None:
         """Say that nothing more will be sent."""
