@@ -1,7 +1,6 @@
-"""gRPC over the data plane.
+"""The gRPC server and its services.
 
-`server` holds the connections and the table of methods, `sentiment` is this project's own service, `oip` the Open
-Inference Protocol, `health` and `reflection` are gRPC's own. `call` is one call on an HTTP/2 stream, `methods` what
-every method shares. `protos/` holds the .proto files and what `make stubs` makes of them: stubs of these two services,
-and descriptors alone of gRPC's own, for which gRPC has stubs.
+`server` owns the listener and the table of methods. `sentiment` is this project's own service, `oip` the Open Inference
+Protocol, and `health` and `reflection` are gRPC's standard services. `methods` contains what all methods share, and
+`transport` the protocol itself. `protos/` contains the .proto files and what `make stubs` generates from them.
 """

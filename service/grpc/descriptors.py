@@ -1,7 +1,7 @@
-"""The descriptors of every service, and the messages of those that are gRPC's own.
+"""The descriptors of all services, and the message classes of gRPC's standard services.
 
-They are in a pool of their own: protobuf's default pool takes each name from one file only, and whoever has gRPC's
-packages for health and reflection loaded has their names there.
+They have a separate descriptor pool. protobuf's default pool accepts each name from one file only, and a process that
+also loads grpcio-health-checking or grpcio-reflection has these names in it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from sentiment_conv1d.service.grpc.protos import inference_pb2, sentiment_pb2
 
-#: Health and reflection, as `make stubs` compiles them.
+#: The descriptors of the health and reflection services, compiled by `make stubs`.
 COMPILED = Path(__file__).with_name("protos") / "grpc.binpb"
 
 
@@ -24,7 +24,7 @@ def _pool() -> DescriptorPool:
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(COMPILED.read_bytes()).file:
         pool.AddSerializedFile(file.SerializeToString())
-        if file.package == "grpc.reflection.v1":  # older tools know v1alpha, which differs in its names alone
+        if file.package == "grpc.reflection.v1":  # older tools ask for v1alpha, which differs only in its names
             older = text_format.Parse(str(file).replace("v1", "v1alpha"), FileDescriptorProto())
             pool.AddSerializedFile(older.SerializeToString())
     for stubs in (inference_pb2, sentiment_pb2):
@@ -36,5 +36,5 @@ POOL = _pool()
 
 
 def message_class(name: str) -> Any:
-    """The class of a message by its full name. Raises `KeyError` where there is none."""
+    """Return the class of a message by its full name. Raises `KeyError` if there is none."""
     return GetMessageClass(POOL.FindMessageTypeByName(name))

@@ -1,4 +1,4 @@
-"""The fields of a protobuf message, counted before it is parsed (protobuf's document "Encoding")."""
+"""Counts the fields of a protobuf message before it is parsed. Source: "Encoding" in the protobuf documentation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, Data
 
 Request = TypeVar("Request", bound=Message)
 
-#: All bytes of a varint but its last.
+#: Every byte of a varint except its last has the high bit set.
 _CONTINUED = bytes(range(128, 256))
 
 
 def limited(kind: type[Request], dataplane: DataPlane) -> Callable[[bytes], Request]:
-    """The parser of a message, with limits. It raises `TooLarge`."""
+    """Return a parser that raises `TooLarge` before it parses a message that exceeds the limits."""
     parse = kind.FromString
 
     def parse_limited(content: bytes) -> Request:
@@ -29,7 +29,7 @@ def limited(kind: type[Request], dataplane: DataPlane) -> Callable[[bytes], Requ
 
 
 def check(content: bytes, kind: type[Message], limits: Limits) -> None:
-    """Raise `TooLarge` if a message has too many fields or numbers. Other mistakes are left to the parser."""
+    """Raise `TooLarge` if a message has too many fields or numbers. The parser reports other errors."""
     fields = numbers = 0
     messages: list[tuple[int, int, Any]] = [(0, len(content), kind.DESCRIPTOR)]
     while messages:
@@ -57,7 +57,7 @@ def check(content: bytes, kind: type[Message], limits: Limits) -> None:
 
 
 def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:
-    """A number, and where it ends."""
+    """Return a number and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:

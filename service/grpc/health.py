@@ -1,4 +1,4 @@
-"""gRPC's health service. Source: its document on health checking."""
+"""The gRPC health service. Source: "GRPC Health Checking Protocol" in the gRPC documentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HealthListResponse = message_class("grpc.health.v1.HealthListResponse")
 
 
 class Health:
-    """SERVING for every one of the services as long as the server says so."""
+    """Reports one status for all services: SERVING until `tell` or `leave` changes it."""
 
     def __init__(self, services: Collection[str]) -> None:
         self._services = services
@@ -29,7 +29,7 @@ class Health:
         self._changed = asyncio.Event()
 
     def methods(self) -> dict[str, Method]:
-        """Every method by its path."""
+        """Return the methods by path."""
         return {
             f"/{SERVICE}/Check": uncounted(HealthCheckRequest.FromString, self._check),
             f"/{SERVICE}/List": uncounted(HealthListRequest.FromString, self._list),
@@ -37,34 +37,37 @@ class Health:
         }
 
     def tell(self, serving: bool) -> None:
-        """What is so from now on, for those who ask and for those who watch."""
+        """Set the status, and send it to the clients that watch."""
         if serving != self._serving:
             self._serving = serving
             self._wake()
 
     def leave(self) -> None:
-        """Say NOT_SERVING, and let go of those who watch."""
+        """Set the status to NOT_SERVING, and end the calls of clients that watch."""
         self._serving, self._leaving = False, True
         self._wake()
 
     async def _check(self, request: Any) -> Any:
-        """The status now."""
+        """Return the current status of one service."""
         if request.service not in self._services:
             raise NotFound(f"there is no service {request.service!r}")
         return self._status()
 
     async def _list(self, _: Any) -> Any:
-        """The status of every service now."""
+        """Return the current status of every service."""
         status = self._status()
         return HealthListResponse(statuses=dict.fromkeys(self._services, status))
 
     async def _watch(self, call: Call) -> None:
-        """The status now and after every change; a service that is not there may come, as the protocol has it."""
+        """Send the current status and every change.
+
+        The protocol requires SERVICE_UNKNOWN for an unknown service, because it may be added later.
+        """
         request = HealthCheckRequest.FromString(await call.message())
         known = request.service in self._services
         told = None
         while True:
-            changed = self._changed  # also by what happens while the caller is told
+            changed = self._changed  # read before the write, during which the status can change
             status = self._status() if known else HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
             if status != told:
                 await call.write(status.SerializeToString())

@@ -1,7 +1,7 @@
-"""What every method shares: the request id, the counters, errors as statuses, and the end of streams at shutdown.
+"""What all methods share: request ids, metrics, errors as statuses, and the end of streams at shutdown.
 
-Methods take and give bytes, so that a large request which finds no place is refused before it is parsed, and bytes that
-are no message are refused as any other mistake is.
+Methods receive and return bytes. A large request that exceeds the limits is therefore rejected before it is parsed, and
+an invalid message is rejected like any other invalid request.
 """
 
 from __future__ import annotations
@@ -27,43 +27,43 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request", bound=Message)
 
-#: What answers a request, given the seconds until its caller's deadline, if it has one.
+#: Answers a request. The second argument is the number of seconds until the client's deadline, if it set one.
 Respond = Callable[[Request, float | None], Awaitable[Message]]
 
-#: The key of metadata that has the request id.
+#: The metadata key of the request id.
 _REQUEST_ID = HEADER.encode()
 
-#: Seconds for which a stream may wait for its next message once the server is about to leave, and for which one that
-#: never has to wait may go on.
+#: Seconds during shutdown that a stream may wait for its next message, and that a stream whose messages never stop may
+#: continue.
 _IDLE_SECONDS = 0.2
 _LINGER_SECONDS = 5.0
 
-#: Requests of a stream that run together at most, and their bytes: about as much work as one long text is, so that
-#: callers who ask one thing at a time do not wait longer behind streams than behind others.
+#: The most requests of a stream that run together, and their bytes. This is about as much work as one long text, so
+#: unary calls wait no longer behind a stream than behind another unary call.
 _TOGETHER = 16
 _TOGETHER_BYTES = 4096
 
 
 class Counted:
-    """Makes methods that are counted and, where there is a tracer, traced."""
+    """Builds methods that are counted in the metrics and, with a tracer, traced."""
 
     def __init__(self, dataplane: DataPlane, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._dataplane = dataplane
         self._metrics = metrics
         self._tracer = tracer
         self._request_ids = RequestIds()
-        self._reading: set[asyncio.Timeout] = set()  # of the streams that wait for a message
-        self._linger_until: float | None = None  # on the event loop's clock, once the server is about to leave
+        self._reading: set[asyncio.Timeout] = set()  # timeouts of the streams that wait for a message
+        self._linger_until: float | None = None  # the event loop's time, set at shutdown
 
     def leave(self) -> None:
-        """Let streams hand over what they have on the way, and end them."""
+        """Answer the messages that streams have already sent, then end the streams. Called once, at shutdown."""
         now = asyncio.get_running_loop().time()
         self._linger_until = now + _LINGER_SECONDS
         for timeout in self._reading:
             timeout.reschedule(now + _IDLE_SECONDS)
 
     def unary(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
-        """One request, one answer; a refusal becomes the status of the call."""
+        """Build a unary method. A `RequestError` becomes the status of the call."""
 
         async def converse(call: Call, context: RequestContext) -> None:
             remaining = call.remaining()
@@ -79,10 +79,10 @@ class Counted:
         return self._method(route, converse, streaming=False)
 
     def stream(self, route: str, parse: Callable[[bytes], Request], answer: Respond[Request]) -> Method:
-        """An answer to every request, in order; a refusal ends the call with its status.
+        """Build a bidirectional stream that answers every request in order. A `RequestError` ends the call.
 
-        Small requests that are here already run together. The next ones are read only when the answers before them were
-        taken.
+        Small requests that have already arrived run together. Later requests are read only after the client has read
+        the earlier answers.
         """
 
         async def one(content: bytes, call: Call) -> bytes:
@@ -96,7 +96,7 @@ class Counted:
             try:
                 for content, result in zip(contents, results, strict=True):
                     if isinstance(result, Overloaded) and answers:
-                        result = await one(content, call)  # it would have found a place behind the others
+                        result = await one(content, call)  # it fits now that the others are answered
                     if isinstance(result, BaseException):
                         raise result
                     answers.append(result)
@@ -115,7 +115,7 @@ class Counted:
         return self._method(route, converse, streaming=True)
 
     def unknown(self) -> Method:
-        """What answers a call of a method that there is not."""
+        """Build the method that answers calls of unknown methods."""
 
         async def run(call: Call) -> None:
             assert call.failure is not None
@@ -125,13 +125,13 @@ class Counted:
         return Method(run)
 
     def _identify(self, call: Call) -> str:
-        """The request id of a call, which its caller is told."""
+        """Choose the request id of a call, and return it to the client in the trailing metadata."""
         call.request_id = self._request_ids.choose(call.text(_REQUEST_ID))
         call.trailing.append((_REQUEST_ID, call.request_id.encode()))
         return call.request_id
 
     async def _read(self, call: Call) -> bytes | None:
-        """The next message of a stream. Raises `Unavailable` once the server leaves and none is on the way."""
+        """Return the next message of a stream. Raises `Unavailable` during shutdown if none arrives."""
         if call.has_message and self._linger_until is None:
             return await call.read()
         when = None
@@ -178,10 +178,10 @@ class Counted:
 
 
 def _refuse(call: Call, error: Exception, route: str) -> str:
-    """End a call with the status of an error, whose name is returned.
+    """End a call with the status of an error, and return the name of the status.
 
-    The frames that the error passed through, with all that was read of the request, are kept as long as one of them has
-    a variable that refers to it. This one is none of them.
+    This is a separate function so that no frame in the error's traceback refers to the error. Such a reference cycle
+    would keep the request in memory until the garbage collector runs.
     """
     refusal = as_refusal(error, route)
     call.refuse(refusal)
@@ -190,7 +190,7 @@ def _refuse(call: Call, error: Exception, route: str) -> str:
 
 
 def uncounted(parse: Callable[[bytes], Request], answer: Callable[[Request], Awaitable[Message]]) -> Method:
-    """A method that platforms ask all the time and that no one counts."""
+    """Build a method without metrics, for what platforms poll all the time."""
 
     async def run(call: Call) -> None:
         await call.answer((await answer(parse(await call.message()))).SerializeToString())

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC, as Triton's clients speak it."""
+"""The Open Inference Protocol over gRPC, with the extensions that Triton's clients use."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def _routes(*methods: str) -> tuple[str, ...]:
     return tuple(f"/{SERVICE}/{method}" for method in methods)
 
 
-#: Those that ask a model.
+#: Methods that run a model.
 MODEL_INFER, MODEL_STREAM_INFER = MODEL_ROUTES = _routes("ModelInfer", "ModelStreamInfer")
 
-#: Those that change which models are served.
+#: Methods that change which models are served.
 REPOSITORY_MODEL_LOAD, REPOSITORY_MODEL_UNLOAD = ADMINISTRATION = _routes(
     "RepositoryModelLoad", "RepositoryModelUnload"
 )
 
-#: The others that are counted, and those that are not.
+#: Methods that describe models, which are counted, and methods that platforms poll, which are not.
 MODEL_METADATA, MODEL_CONFIG, MODEL_STATISTICS, REPOSITORY_INDEX = _QUESTIONS = _routes(
     "ModelMetadata", "ModelConfig", "ModelStatistics", "RepositoryIndex"
 )
@@ -49,12 +49,12 @@ ROUTES = (*MODEL_ROUTES, *_QUESTIONS, *ADMINISTRATION)
 
 _MICROSECONDS = 1e-6
 
-#: Inputs and outputs that are looked at. Where there are more, one of these has a name that is unknown, or given twice.
+#: Inputs and outputs that are read. If there are more, at least one of these has an unknown or repeated name.
 _INPUTS, _OUTPUTS = 3, len(OUTPUTS) + 1
 
 
 class OpenInference:
-    """`inference.GRPCInferenceService`."""
+    """The service `inference.GRPCInferenceService`."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class OpenInference:
         self._max_batch_texts = max_batch_texts
 
     def methods(self, counted: Counted) -> dict[str, Method]:
-        """Every method by its path."""
+        """Return the methods by path."""
         unary, infer_request = counted.unary, limited(pb.ModelInferRequest, self._dataplane)
         load, unload = pb.RepositoryModelLoadRequest.FromString, pb.RepositoryModelUnloadRequest.FromString
         return {
@@ -90,32 +90,32 @@ class OpenInference:
         }
 
     async def _server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
-        """Always, as long as the process answers."""
+        """Return true: the process answers."""
         return pb.ServerLiveResponse(live=True)
 
     async def _server_ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
-        """Until the service shuts down."""
+        """Return whether the service accepts traffic."""
         return pb.ServerReadyResponse(ready=self._readiness.ready)
 
     async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
-        """Whether that model answers."""
+        """Return whether a model, or one version of it, is served."""
         ready = self._readiness.ready and self._models.holds(request.name, request.version)
         return pb.ModelReadyResponse(ready=ready)
 
     async def _server_metadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
-        """Name, version and extensions."""
+        """Return the server's name, version and extensions."""
         return pb.ServerMetadataResponse(**description.server_metadata(package_version()))
 
     async def _model_metadata(
         self, request: pb.ModelMetadataRequest, remaining: float | None
     ) -> pb.ModelMetadataResponse:
-        """Inputs and outputs."""
+        """Return a model's inputs and outputs."""
         classifier = self._models.get(request.name, request.version)
         document = description.model_metadata(classifier, self._models.versions(classifier.manifest.name))
         return ParseDict(document, pb.ModelMetadataResponse())
 
     async def _model_config(self, request: pb.ModelConfigRequest, remaining: float | None) -> pb.ModelConfigResponse:
-        """Triton's configuration of a model."""
+        """Return a model's configuration in Triton's form."""
         classifier = self._models.get(request.name, request.version)
         document = description.model_config(classifier, self._max_batch_texts)
         return ParseDict({"config": document}, pb.ModelConfigResponse())
@@ -123,7 +123,7 @@ class OpenInference:
     async def _model_statistics(
         self, request: pb.ModelStatisticsRequest, remaining: float | None
     ) -> pb.ModelStatisticsResponse:
-        """Counts and durations of one model, or of all."""
+        """Return the counts and durations of one model, or of all models."""
         chosen = self._models.select(request.name, request.version)
         document = {"model_stats": [description.model_statistics(each) for each in chosen]}
         return ParseDict(document, pb.ModelStatisticsResponse())
@@ -131,7 +131,7 @@ class OpenInference:
     async def _repository_index(
         self, request: pb.RepositoryIndexRequest, remaining: float | None
     ) -> pb.RepositoryIndexResponse:
-        """Every version in the repository, loaded or not."""
+        """List every version in the repository, loaded or not."""
         entries = [each for each in await self._reconciler.index() if each.state == "READY" or not request.ready]
         return pb.RepositoryIndexResponse(
             models=[pb.RepositoryIndexResponse.ModelIndex(**asdict(each)) for each in entries]
@@ -140,31 +140,31 @@ class OpenInference:
     async def _repository_model_load(
         self, request: pb.RepositoryModelLoadRequest, remaining: float | None
     ) -> pb.RepositoryModelLoadResponse:
-        """Load the versions that the policy chooses from the model's folder."""
+        """Load the versions in the model's folder that the version policy selects."""
         await self._reconciler.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     async def _repository_model_unload(
         self, request: pb.RepositoryModelUnloadRequest, remaining: float | None
     ) -> pb.RepositoryModelUnloadResponse:
-        """Stop to serve a model."""
+        """Stop serving a model."""
         await self._reconciler.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
     async def _stream_infer(
         self, request: pb.ModelInferRequest, remaining: float | None
     ) -> pb.ModelStreamInferResponse:
-        """One infer request of a stream. If it fails it is answered with its message, and the stream goes on."""
+        """Answer one request of a stream. A failed request gets an error message, and the stream continues."""
         try:
             return pb.ModelStreamInferResponse(infer_response=await self._infer(request, remaining))
         except Exception as error:
             refusal = as_refusal(error, MODEL_STREAM_INFER)
-            # Clients match answers to requests by this id, also where there is nothing else in the answer.
+            # Clients match answers to requests by id, including failed ones.
             nothing = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=refusal.message, infer_response=nothing)
 
     async def _infer(self, message: pb.ModelInferRequest, remaining: float | None) -> pb.ModelInferResponse:
-        """One infer request."""
+        """Answer one inference request."""
         classifier, outputs = await infer(self._dataplane, self._models, _request(message, remaining))
         manifest = classifier.manifest
         return pb.ModelInferResponse(
@@ -175,7 +175,7 @@ class OpenInference:
                 pb.ModelInferResponse.InferOutputTensor(name=each.name, datatype=each.datatype, shape=each.shape)
                 for each in outputs
             ],
-            # Triton's clients read nothing but the raw form.
+            # Triton's clients read only the raw form.
             raw_output_contents=[each.raw() for each in outputs],
         )
 
@@ -211,7 +211,7 @@ def _inputs(message: pb.ModelInferRequest) -> list[Input]:
 
 
 def _contents(tensor: pb.ModelInferRequest.InferInputTensor) -> list[Any]:
-    """The typed elements of the field that goes with the datatype; one in another field is a mistake."""
+    """Return the elements of the field that matches the datatype. Raises `Invalid` if another field is set."""
     fields = {"BYTES": "bytes_contents", "INT32": "int_contents"}
     filled = [descriptor.name for descriptor, _ in tensor.contents.ListFields()]
     expected = fields.get(tensor.datatype)
@@ -221,7 +221,7 @@ def _contents(tensor: pb.ModelInferRequest.InferInputTensor) -> list[Any]:
 
 
 def _whole_number(parameters: Mapping[str, pb.InferParameter], name: str) -> int:
-    """A parameter, 0 where it is absent. Raises `Invalid` for one of another kind or below 0."""
+    """Return an integer parameter, or 0 if it is absent. Raises `Invalid` if it is not an integer or is negative."""
     if name not in parameters:
         return 0
     parameter = parameters[name]

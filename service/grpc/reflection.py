@@ -1,7 +1,7 @@
-"""gRPC's server reflection: which services there are, and the .proto files that describe them.
+"""gRPC server reflection: lists the services, and returns the .proto files that describe them.
 
-Source: gRPC's document on server reflection. Version 1 is what newer tools ask for first, v1alpha what older ones know;
-they differ in their names alone, so the messages of one do for both.
+Source: "gRPC Server Reflection Protocol" in the gRPC documentation. Newer tools ask for version v1, older ones for
+v1alpha. The two differ only in their names, so the messages of v1 serve both.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ServerReflectionResponse = message_class("grpc.reflection.v1.ServerReflectionRes
 
 
 class Reflection:
-    """Describes services, its own among them."""
+    """Describes the given services and itself."""
 
     def __init__(self, services: Collection[str]) -> None:
         self._services = sorted((*services, *SERVICES))
 
     def methods(self) -> dict[str, Method]:
-        """Every method by its path."""
+        """Return the methods by path."""
         method = Method(self._converse, request_streaming=True, response_streaming=True)
         return {f"/{service}/ServerReflectionInfo": method for service in SERVICES}
 
@@ -37,7 +37,7 @@ class Reflection:
         while (content := await call.read()) is not None:
             answer = self._answer(ServerReflectionRequest.FromString(content))
             await call.write(answer.SerializeToString())
-            await asyncio.sleep(0)  # an answer is a file or more, and the next question may be here
+            await asyncio.sleep(0)  # answers are large: let other calls run
         call.end()
 
     def _answer(self, request: Any) -> Any:
@@ -46,11 +46,11 @@ class Reflection:
             self._fill(answer, request)
         except KeyError:
             answer.error_response.error_code = Code.NOT_FOUND
-            answer.error_response.error_message = "there is nothing of that name"
+            answer.error_response.error_message = "the name is not known"
         return answer
 
     def _fill(self, answer: Any, request: Any) -> None:
-        """Raises `KeyError` for a name that is not known."""
+        """Fill in the answer. Raises `KeyError` if the name is not known."""
         match request.WhichOneof("message_request"):
             case "list_services":
                 for name in self._services:
@@ -72,19 +72,19 @@ class Reflection:
                 answer.all_extension_numbers_response.extension_number.extend(numbers)
             case _:
                 answer.error_response.error_code = Code.INVALID_ARGUMENT
-                answer.error_response.error_message = "nothing is asked for"
+                answer.error_response.error_message = "the request is empty"
 
 
 def _file_of(symbol: str) -> FileDescriptor:
-    """The file that defines a symbol. Raises `KeyError` where there is none."""
+    """Return the file that defines a symbol. Raises `KeyError` if there is none."""
     try:
         return POOL.FindFileContainingSymbol(symbol)
-    except KeyError:  # it does not look for methods
+    except KeyError:  # the pool does not search for methods
         return POOL.FindMethodByName(symbol).containing_service.file
 
 
 def _describe(answer: Any, file: FileDescriptor) -> None:
-    """A file, and all those that it needs."""
+    """Add a file and all of its dependencies to the answer."""
     found = {file.name: file}
     waiting = [file]
     while waiting:

@@ -1,4 +1,4 @@
-"""This project's own service: texts in, predictions out."""
+"""The service `sentiment.v1.Sentiment`: texts in, predictions out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Sentiment:
         self._models = models
 
     def methods(self, counted: Counted) -> dict[str, Method]:
-        """Every method by its path."""
+        """Return the methods by path."""
         return {
             PREDICT: counted.unary(PREDICT, limited(pb.PredictRequest, self._dataplane), self._predict),
             PREDICT_BATCH: counted.unary(
@@ -39,22 +39,22 @@ class Sentiment:
         }
 
     async def _predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:
-        """One text."""
+        """Predict one text."""
         model = self._models.get(request.model, request.version)
         [prediction] = await self._dataplane.predict(model, (request.text,), remaining)
         return _fill(pb.Prediction(), model.manifest, prediction)
 
     async def _predict_batch(self, request: pb.PredictBatchRequest, remaining: float | None) -> pb.PredictBatchResponse:
-        """Several texts, answered in order."""
+        """Predict several texts, in their order."""
         model = self._models.get(request.model, request.version)
-        texts = list(request.texts)  # each look at the field itself would decode them anew
+        texts = list(request.texts)  # every access to the field decodes the texts again
         answer = pb.PredictBatchResponse()
         for prediction in await self._dataplane.predict(model, texts, remaining):
             _fill(answer.predictions.add(), model.manifest, prediction)
         return answer
 
     async def _explain(self, request: pb.ExplainRequest, remaining: float | None) -> pb.Explanation:
-        """The prediction with every word's share of it."""
+        """Predict one text and return each word's share of the decision."""
         model = self._models.get(request.model, request.version)
         prediction, explanation = await self._dataplane.explain(
             model, request.text, request.label or None, FILTERS, remaining

@@ -1,7 +1,7 @@
-"""The gRPC server of one process, on the event loop of REST.
+"""The gRPC server of one process. It shares the event loop with REST.
 
-It is our own, over an HTTP/2 library. grpcio's server takes calls in on its own threads and hands them to the event
-loop one a turn, which costs more than the rest of a call here and keeps calls from sharing a batch.
+It is built on an HTTP/2 library instead of grpcio's server, which accepts calls on its own threads and passes them to
+the event loop one per turn. That costs more than the rest of a call and prevents calls from sharing a batch.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Names under which health is asked for; the empty one is the whole server.
+#: Services of which the health service reports the status. The empty name stands for the whole server.
 HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE)
 
-#: The methods that are counted one by one, and whether they ask a model.
+#: Methods that have metrics of their own, and whether they run a model.
 ROUTES = dict.fromkeys(oip.ROUTES, False) | dict.fromkeys((*sentiment.ROUTES, *oip.MODEL_ROUTES), True)
 
 
-#: Where clients and platforms ask whether the service is well.
+#: Methods that need no API key with `--open-health`.
 HEALTH_METHODS = frozenset(
     {
         *(f"/{health.SERVICE}/{method}" for method in ("Check", "Watch", "List")),
@@ -59,10 +59,10 @@ HEALTH_METHODS = frozenset(
     }
 )
 
-#: Bytes of a call's fields, as RFC 9113 counts them.
+#: Bytes of a call's header fields, counted as in RFC 9113, section 6.5.2.
 _MAX_HEAD_BYTES = 16_384
 
-#: The request fields that are read. Most of them are kept for as long as the call runs; others may be as long.
+#: Header fields that are read. A call keeps only these, because clients can send long ones of their own.
 _KEPT = frozenset(
     {
         *(b"content-type", b"authorization", b"x-api-key", HEADER.encode()),
@@ -71,17 +71,17 @@ _KEPT = frozenset(
 )
 _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 
-#: Calls of one connection that may wait for changes of the server's at once.
+#: Calls of one connection that may watch the health status at the same time.
 _MAX_WATCHING = 16
 
-#: Statuses that are logged whether or not there is an access log, as those from 500 on are over REST.
+#: Statuses that are logged even without an access log, like statuses from 500 over REST.
 _FAILURES = frozenset({Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS})
 
 
 class GrpcServer:
-    """Made on the event loop, and stopped once. `watch` has to be called every second or so.
+    """Accepts connections through its `listener` and runs their calls. Create it on the event loop.
 
-    `tasks` holds those of the calls that have begun and not ended; a call counts as soon as it is read.
+    `tasks` contains the tasks of the calls in progress. A call counts as soon as it has been read.
     """
 
     def __init__(
@@ -146,11 +146,11 @@ class GrpcServer:
         )
 
     def tell(self, serving: bool) -> None:
-        """Whether health says SERVING, to those who ask and to those who watch."""
+        """Set whether the health service reports SERVING."""
         self._health.tell(serving)
 
     async def stop(self, grace: float) -> None:
-        """Take no new calls, end the streams that only wait, and give the running calls `grace` seconds."""
+        """Reject new calls, end idle streams, and give the calls in progress `grace` seconds to finish."""
         self._health.leave()
         self._counted.leave()
         await self.listener.close(grace)
@@ -160,17 +160,17 @@ class GrpcServer:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _connect(self, lost: Callable[[Connection], None]) -> GrpcConnection:
-        # Clients that connected together do not have to reconnect together.
+        # Clients that connected at the same time reconnect at different times.
         limits = self._limits._replace(age_seconds=self._limits.age_seconds * uniform(0.9, 1.1))  # noqa: S311
         return GrpcConnection(self._loop, limits, self._turns, self._buffers, self._opened, lost)
 
     def _opened(self, connection: GrpcConnection, stream: int, request: RequestHead) -> Call | None:
-        """The call that a request begins; None if it is none of gRPC's."""
+        """Return the call that a request begins, or None if it is not a gRPC request."""
         kept = [field for field in request.fields if field[0] in _KEPT]
         fields = dict(kept)
         if len(fields) < len(kept):
             fields = {name: b",".join(value for other, value in kept if other == name) for name in fields}
-        # As RFC 9113 has it, section 6.5.2.
+        # RFC 9113, section 6.5.2.
         size = len(request.path) + 32 * len(request.fields) + sum(map(len, chain.from_iterable(request.fields)))
         content_type = fields.pop(b"content-type", b"").partition(b";")[0].strip()
         if request.method != b"POST" or content_type not in _CONTENT_TYPES:
@@ -185,7 +185,7 @@ class GrpcServer:
         return call
 
     def _check(self, connection: GrpcConnection, call: Call, head_bytes: int) -> None:
-        """Raise the `RequestError` with which a call is refused that must not reach its method."""
+        """Raise `RequestError` if a call must not reach its method."""
         if head_bytes > _MAX_HEAD_BYTES:
             raise HeadTooLarge(f"the metadata have more than {_MAX_HEAD_BYTES} bytes, which is the limit")
         path = call.path.decode("latin-1")
@@ -208,14 +208,14 @@ class GrpcServer:
         return task
 
     def _ended(self, call: Call) -> None:
-        """Write the access log, in which failures stand in any case."""
+        """Write the access log. Failures are logged even if it is off."""
         status = Code.CANCELLED if call.status is None else call.status
         failed = status in _FAILURES
         if self._access_log or failed:
             logger.log(
                 logging.ERROR if failed else logging.INFO,
                 "gRPC %s",
-                quote(call.path),  # it could hold the end of this line and a forged one
+                quote(call.path),  # a newline in the path could forge a log line
                 extra={
                     "status": Code.Name(status),
                     "milliseconds": round((perf_counter() - call.started) * 1000, 3),

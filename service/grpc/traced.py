@@ -15,7 +15,7 @@ from sentiment_conv1d.service.telemetry.tracing import FIELDS, Tracer
 
 _Run = Callable[[Call], Coroutine[Any, Any, None]]
 
-#: Codes for which the service is to blame, as OpenTelemetry has it.
+#: Status codes that count as server errors (OpenTelemetry, semantic conventions for gRPC).
 _FAILURES = frozenset(
     {
         Code.UNKNOWN,
@@ -29,7 +29,7 @@ _FAILURES = frozenset(
 
 
 def traced(tracer: Tracer, route: str, run: _Run) -> _Run:
-    """What a method runs, with a span around it."""
+    """Wrap what a method runs in a span."""
     name = route.lstrip("/")
     service, _, method = name.rpartition("/")
     attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}

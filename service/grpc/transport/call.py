@@ -1,7 +1,7 @@
-"""One call: the messages of its client, its deadline, and the memory that it takes.
+"""One call: its messages, its deadline, and the memory that it holds.
 
-Source: gRPC's document on its protocol over HTTP/2. The connection handles clients that break HTTP/2's rules; those
-that break gRPC's are refused here.
+Source: "gRPC over HTTP2" in the gRPC documentation. Violations of gRPC are rejected here, violations of HTTP/2 by the
+connection.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 
 _OK = (b"grpc-status", b"0")
 
-#: Memory of an open call beside its fields and messages, and of a waiting message beside its bytes.
+#: Memory of an open call without its header fields and messages, and of a queued message without its content.
 CALL_BYTES = 8192
 _MESSAGE_BYTES = 128
 
-#: Bytes of messages that a stream may have waiting before the client has to wait.
+#: Bytes of queued messages from which on the client must wait before it sends more.
 _AHEAD_BYTES = 32_768
 
 
 class Method(NamedTuple):
-    """What a call of a method runs, and whether its request and its response are streams of messages.
+    """A method: the coroutine that a call runs, and whether its request and its response are streams.
 
-    `watching` says that a call only waits for a change of the server's state.
+    `watching` means that a call only waits for changes of the server's state.
     """
 
     run: Callable[[Call], Coroutine[Any, Any, None]]
@@ -53,17 +53,17 @@ class Method(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The limits of calls, and what they share."""
+    """The limits of calls, and the objects that calls share."""
 
     message_bytes: int
     message_seconds: float  # from the first byte of a message to its last
     buffers: Buffers
     decompression: Decompression
-    ended: Callable[[Call], None]  # told of every call that has begun
+    ended: Callable[[Call], None]  # called at the end of every call that has begun
 
 
 class Call(Stream):
-    """A call of a method. `start` makes the task that runs it, once there is something to run."""
+    """A call of a method. `start` creates the task that runs it, as soon as there is something to run."""
 
     __slots__ = (
         "_behind",
@@ -111,30 +111,30 @@ class Call(Stream):
         self.started = perf_counter()
         self.fields = fields
         self.request_id = ""
-        self.trailing: Trailers = []  # fields that go with the status
-        self.status: int | None = None  # of `google.rpc.Code`, once it is known
-        self.begun = False  # its work
-        self.failure: RequestError | None = None  # why there is nothing more to be read
+        self.trailing: Trailers = []  # fields to send with the status
+        self.status: int | None = None  # a number of `google.rpc.Code`, once it is known
+        self.begun = False  # whether its task runs
+        self.failure: RequestError | None = None  # why no more messages are read
         self._connection = connection
         self._terms = terms
         self._start = start
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
         self._complete: deque[Message] = deque()
-        self._queued = 0  # what these take
-        self._working = 0  # what the messages take that are being answered
-        self._messages: Messages | None = None  # as long as one is not complete
+        self._queued = 0  # bytes of these
+        self._working = 0  # bytes of the messages that are being answered
+        self._messages: Messages | None = None  # while a message is incomplete
         self._incomplete_since = 0.0
-        self._kept = CALL_BYTES + sum(map(len, fields.values()))  # as long as the call runs
-        self._held = 0  # of the buffers
-        self._behind = False  # with its messages
-        self._waiting: asyncio.Future[None] | None = None  # for a message
+        self._kept = CALL_BYTES + sum(map(len, fields.values()))  # bytes held until the end of the call
+        self._held = 0  # bytes charged to the buffers
+        self._behind = False  # whether the client must wait
+        self._waiting: asyncio.Future[None] | None = None  # done when a message arrives
         self._response = Response(self, connection.sender, terms.buffers, fields.get(b"grpc-accept-encoding", b""))
-        self._until: float | None = None  # on the event loop's clock
+        self._until: float | None = None  # the deadline as the event loop's time
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Run its method. What that raises becomes the status of the call, if the client is still there."""
+        """Run the method. An exception becomes the status of the call."""
         self.begun = True
         try:
             await self.method.run(self)
@@ -143,32 +143,32 @@ class Call(Stream):
         except asyncio.CancelledError:
             if self.failure is None:
                 raise
-            self.refuse(self.failure)  # its deadline has passed
+            self.refuse(self.failure)  # the deadline has passed
         except Exception as error:
             self.refuse(as_refusal(error, "a call"))
         finally:
             self.release()
             self._terms.ended(self)
 
-    # Called by its method.
+    # Called by the method.
 
     def text(self, name: bytes) -> str | None:
-        """A field of the request."""
+        """Return a header field of the request, or None."""
         value = self.fields.get(name)
         return None if value is None else value.decode("latin-1")
 
     def remaining(self) -> float | None:
-        """Seconds until the client's deadline, None if it has none."""
+        """Return the seconds until the client's deadline, or None if it set none."""
         return None if self._until is None else self._until - self._loop.time()
 
     @property
     def client(self) -> str | None:
-        """The client's address, None if it has none."""
+        """The client's IP address, or None over a Unix domain socket."""
         peer = self._connection.transport.get_extra_info("peername")
         return peer[0] if isinstance(peer, tuple) else None
 
     async def message(self) -> bytes:
-        """The one message of a unary call. Raises `RequestError` if there is none."""
+        """Return the only message of a unary call. Raises `RequestError` if there is none."""
         if self.failure is not None:
             raise self.failure
         if not self._complete:
@@ -177,11 +177,11 @@ class Call(Stream):
 
     @property
     def has_message(self) -> bool:
-        """Whether `read` need not wait."""
+        """Whether `read` returns a message without waiting."""
         return bool(self._complete)
 
     async def read(self) -> bytes | None:
-        """The next message of a stream, None after the last one. Raises `RequestError`."""
+        """Return the next message of a stream, or None after the last one. Raises `RequestError`."""
         self._working = 0
         while not self._complete:
             if self.failure is not None:
@@ -197,7 +197,7 @@ class Call(Stream):
         return await self._pop()
 
     def more(self, message: bytes, most: int, size: int) -> list[bytes]:
-        """The messages that follow one and have arrived: at most `most` in all, of at most `size` bytes."""
+        """Return the queued messages after `message`: with it, up to `most` messages and `size` bytes in all."""
         messages: list[bytes] = []
         size -= len(message)
         while self._complete and len(messages) + 1 < most and not self._complete[0].compressed:
@@ -208,21 +208,21 @@ class Call(Stream):
         return messages
 
     async def write(self, *messages: bytes) -> None:
-        """Send messages, after which others may follow. Raises `ClientDisconnected`."""
+        """Send messages. More can follow. Raises `ClientDisconnected`."""
         await self._response.send(messages)
 
     async def answer(self, message: bytes) -> None:
-        """Send the only message, and status OK. Raises `ClientDisconnected`."""
+        """Send the only message and status OK. Raises `ClientDisconnected`."""
         await self._response.send((message,), [_OK, *self.trailing])
         self.status = code_pb2.OK
 
     def end(self) -> None:
-        """End the call with status OK and no further message. Raises `ClientDisconnected`."""
+        """End the call with status OK. Raises `ClientDisconnected`."""
         self._response.finish([_OK, *self.trailing])
         self.status = code_pb2.OK
 
     def refuse(self, error: RequestError) -> None:
-        """End the call with the status of an error, if the client is still there."""
+        """End the call with the status of an error, unless the client has disconnected."""
         self.status = status_of(error)
         if not self.cut:
             with contextlib.suppress(ClientDisconnected):
@@ -232,11 +232,11 @@ class Call(Stream):
 
     @property
     def parked(self) -> bool:
-        """Whether it waits for a message, or for a change of the server's state."""
+        """Whether the call waits for a message or for a change of the server's state."""
         return self._task is None or self._waiting is not None or (self.method.watching and self.begun)
 
     def began(self) -> None:
-        """Note the deadline, and run what can run."""
+        """Read the deadline, and start the method if it need not wait for the message."""
         if (timeout := self.fields.get(b"grpc-timeout")) is not None:
             self._take_timeout(timeout)
         self._count()
@@ -244,9 +244,9 @@ class Call(Stream):
             self._run()
 
     def received(self, data: bytes) -> None:
-        """Cut messages out of what arrives."""
+        """Queue the messages that content completes."""
         if self.failure is not None or self.status is not None:
-            return  # nobody reads it
+            return  # it is not read any more
         if self._messages is None and (message := only_message(data, self._terms.message_bytes)) is not None:
             self._push(message)
         elif data:
@@ -264,10 +264,10 @@ class Call(Stream):
         """Stop the work."""
         if self._task is not None:
             self._task.cancel()
-        self.release()  # a task that has not begun never will
+        self.release()  # a task that has not begun does not call it
 
     def watch(self, now: float) -> None:
-        """Wait no longer than allowed for a message that has begun, or for all of a unary call."""
+        """Enforce the time limit of an incomplete message, and the deadline of a unary call that has not begun."""
         if self.failure is not None or self.status is not None:
             return
         if self._messages is None and self._task is not None:
@@ -281,14 +281,14 @@ class Call(Stream):
             self._expire()
 
     def release(self) -> None:
-        """Release the messages and the memory."""
+        """Drop the messages and release the memory."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._complete.clear()
         self._messages = None
         if self.failure is not None:
-            self.failure.__traceback__ = None  # its frames refer to this call, which would wait for a search for cycles
+            self.failure.__traceback__ = None  # its frames refer to this call: a reference cycle
         self._terms.buffers.release(self._held)
         self._held = 0
 
@@ -302,13 +302,13 @@ class Call(Stream):
             self._timer = self._loop.call_at(self._until, self._expire)
 
     def _expire(self) -> None:
-        """The client's deadline has passed."""
+        """Fail the call: the client's deadline has passed."""
         self._fail(DeadlineExceeded("the deadline has passed"))
-        if self._task is not None and self.begun:  # a task that is cancelled before it begins tells nobody
+        if self._task is not None and self.begun:  # a task that is cancelled before it begins sends no status
             self._task.cancel()
 
     def _take(self, data: bytes) -> None:
-        """Take data that is not just one message."""
+        """Queue the messages in content that is not exactly one message."""
         if self._messages is None:
             encoding = self.fields.get(b"grpc-encoding", b"identity")
             self._messages = Messages(self._terms.message_bytes, encoding)
@@ -345,7 +345,7 @@ class Call(Stream):
         return await self._terms.decompression.expand(content, self.fields[b"grpc-encoding"], self._work_on)
 
     def _work_on(self, size: int) -> None:
-        """Count so many bytes more of the message that is worked on. Raises `Overloaded`."""
+        """Charge more bytes of the message that is being decompressed. Raises `Overloaded`."""
         failure = self.failure
         self._working += size
         self._count()
@@ -353,7 +353,7 @@ class Call(Stream):
             raise self.failure
 
     def _count(self) -> None:
-        """Count the memory that is held, and stop reading from the client if many messages wait."""
+        """Update the charged memory, and let the client wait if many messages are queued."""
         content = self._queued + self._working
         if self._messages is not None:
             content += self._messages.incomplete
@@ -376,7 +376,7 @@ class Call(Stream):
             self._task = self._start(self)
 
     def _fail(self, error: RequestError) -> None:
-        """Read nothing more."""
+        """Stop reading messages because of an error."""
         if self.failure is None:
             self.failure = error
             self._messages = None

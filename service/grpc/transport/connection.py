@@ -1,6 +1,6 @@
-"""One connection: its calls, and the limits on what its client may make the server keep and do.
+"""One connection: its streams, and the limits on the memory and the work that a client can cause.
 
-Source: RFC 9113, and gRPC's documents on its protocol over HTTP/2 and on keepalive.
+Source: RFC 9113, and "gRPC over HTTP2" and "Keepalive" in the gRPC documentation.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ from sentiment_conv1d.service.network.turns import Turns
 
 logger = logging.getLogger(__name__)
 
-#: Frames without effect that a client may send at once, such as SETTINGS, and so many more every second.
+#: Frames without effect, such as repeated SETTINGS, that a client can send at once, and how many more per second.
 _MAX_NOISE = 400
 _FORGIVEN_NOISE = 100
 
-#: Seconds between two pings of a client, but for those after an answer, and how many may come sooner.
+#: The minimum seconds between two pings of a client, and how many can come sooner. Every answer resets the count.
 _PING_SECONDS = 10.0
 _MAX_PING_STRIKES = 2
 
-#: The payloads of the server's own pings; after the answer to the second, no new call can be on the way.
+#: The payloads of the server's pings. The answer to the second one proves that the client has read the GOAWAY.
 _ALIVE = b"alive?\0\0"
 _LAST = b"the last"
 
-#: Seconds to wait for that answer.
+#: Seconds to wait for the answer to the second ping.
 _GOAWAY_SECONDS = 1.0
 
-#: Unsent bytes of a connection above which nothing more is read from it or written to it.
+#: Unsent bytes above which a connection neither reads nor writes.
 _HIGH_WATER = 32_768
 
-#: Bytes that have arrived and are not read which do not count, since every connection may have an incomplete frame.
+#: Unread bytes that are not charged: every connection can have an incomplete frame.
 _UNCOUNTED = 16_384 + 9
 
-#: What the bytes of an incomplete header block take of memory, in terms of their number, as measured.
+#: Bytes of memory per byte of an incomplete header block, as measured.
 _COPIES = 3
 
 
 class Limits(NamedTuple):
-    """What a client may take."""
+    """The limits of one connection."""
 
-    streams: int  # at once
+    streams: int  # open at the same time
     handshake_seconds: float  # until its first SETTINGS
     idle_seconds: float  # without a call
-    age_seconds: float  # until it is asked to connect again, and once more that long for its calls to end
-    write_seconds: float  # to read what was written, to take 1 MiB of an answer, and to answer a ping
+    age_seconds: float  # until the client is asked to reconnect; its calls then have the same time again to end
+    write_seconds: float  # to read written bytes, to receive 1 MiB of an answer, and to answer a ping
 
 
 class GrpcConnection(asyncio.Protocol):
-    """Calls `opened` for every request; the stream that it returns is told what else arrives.
+    """Reads a client's frames and passes them to its streams.
 
-    If it returns None, the request is none of gRPC's and is answered with status 415. A client that closes its half of
-    the connection is gone, since it could not open windows any more.
+    It calls `opened` for every request. If that returns None, the request is not a gRPC call and gets HTTP status 415.
+    A client that closes its half of the connection counts as disconnected, because it can no longer open windows.
     """
 
     transport: asyncio.Transport
@@ -89,24 +89,24 @@ class GrpcConnection(asyncio.Protocol):
         self._http2 = Http2(self)
         self.sender = Sender(loop, self._http2, limits.write_seconds, self._sent, self._ended)
         self._streams: dict[int, Stream] = {}
-        self._last = 0  # the latest stream
+        self._last = 0  # the id of the latest stream
         self._requests = self._resets = 0
-        self._held = 0  # of the buffers
-        self._ready = False  # the first SETTINGS have arrived
-        self._waiting = False  # for a turn to read
-        self._reading = False  # frames, after which what they caused is sent
-        self._paused = False  # the client does not read
-        self._goaway_at: float | None = None  # when the client was told to leave
-        self._accepting = True  # streams, until the client has been told the last one
+        self._held = 0  # bytes charged to the buffers
+        self._ready = False  # whether the first SETTINGS have arrived
+        self._waiting = False  # whether it waits for its turn to read
+        self._reading = False  # while frames are read; responses are written afterwards
+        self._paused = False  # whether writing is paused because the client does not read
+        self._goaway_at: float | None = None  # when the first GOAWAY was sent
+        self._accepting = True  # new streams, until the second GOAWAY
         self._client_leaves = False
         self._noise = 0
         self._last_ping = -_PING_SECONDS
-        self._ping_strikes = 0  # since something was last sent
-        self._written = 0  # bytes
-        self._unread_mark = 0  # of those written, what has to be read in time
-        self._born = self._heard = self._busy = self._read_at = 0.0  # on the event loop's clock
+        self._ping_strikes = 0  # since the last answer
+        self._written = 0  # bytes in all
+        self._unread_mark = 0  # the value of `_written` up to which the client must read in time
+        self._born = self._heard = self._busy = self._read_at = 0.0  # the event loop's times
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the client's preface."""
@@ -115,14 +115,14 @@ class GrpcConnection(asyncio.Protocol):
         self._born = self._heard = self._busy = self._read_at = self._loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cut every stream."""
+        """Stop all streams."""
         self._hold(0)
         self._cut_all()
         self._http2.release()
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:
-        """Read the frames that are complete, now or in turn."""
+        """Read the complete frames, now or when it is this connection's turn."""
         self._heard = self._loop.time()
         if not self._written and is_http1(data):
             self._write(HTTP1_REFUSAL)
@@ -134,28 +134,28 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def pause_writing(self) -> None:
-        """Read no more from a client that does not read."""
+        """Stop reading from a client that does not read its answers."""
         self._paused = True
         self.sender.pause()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Resume reading and sending."""
         self._paused = False
-        self._heard = self._loop.time()  # nothing was read until now
+        self._heard = self._loop.time()  # reading was paused, so the silence was not the client's
         self._resume_reading()
         self.sender.resume()
 
-    # What the server calls.
+    # Called by the server.
 
     @property
     def streams(self) -> Collection[Stream]:
-        """Those that are open."""
+        """The open streams."""
         return self._streams.values()
 
     @property
     def idle_until(self) -> float | None:
-        """When the connection times out without a call, or with calls that only wait; None while it works."""
+        """When the connection times out: it has no calls, or only calls that wait. None while a call runs."""
         if self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return None
         if not self._ready:
@@ -165,7 +165,7 @@ class GrpcConnection(asyncio.Protocol):
         return self._busy + self._limits.idle_seconds
 
     def watch(self, now: float) -> None:
-        """Enforce time limits. Called every second or so with the event loop's time."""
+        """Enforce time limits. Called about once a second with the event loop's time."""
         self._noise = max(0, self._noise - _FORGIVEN_NOISE)
         if not self._parked:
             self._busy = now
@@ -179,9 +179,9 @@ class GrpcConnection(asyncio.Protocol):
             stream.watch(now)
 
     def shutdown(self) -> None:
-        """Ask the client to make its next calls on another connection, and finish those on this one.
+        """Ask the client to use another connection, and finish the calls on this one.
 
-        It is told twice: calls that it makes before it reads the first GOAWAY are answered as well.
+        This takes two GOAWAY frames, so that calls which the client starts before it reads the first one are answered.
         """
         if self._goaway_at is None and not self.transport.is_closing():
             self._goaway_at = self._loop.time()
@@ -192,17 +192,17 @@ class GrpcConnection(asyncio.Protocol):
             self._http2.ping(_LAST)
             self._flush()
 
-    # What streams call.
+    # Called by streams.
 
     def fall_behind(self, stream: Stream, *, behind: bool) -> None:
-        """Let the client send nothing more on a stream that has more messages than it can work on."""
+        """Stop or resume a client that sends messages on a stream faster than they are answered."""
         if behind:
             self._http2.withhold(stream.id)
         else:
             self._http2.grant(stream.id)
             self._flush()
 
-    # What arrives, as `Http2` tells it.
+    # Called by `Http2` with what the client sent.
 
     def request_received(self, stream: int, method: bytes, path: bytes, fields: Fields, *, ended: bool) -> None:
         """Open a stream."""
@@ -223,7 +223,7 @@ class GrpcConnection(asyncio.Protocol):
         opened.began()
 
     def content_received(self, stream: int, data: bytes, *, ended: bool) -> None:
-        """Hand content to its stream."""
+        """Pass content to its stream."""
         receiver = self._streams.get(stream)
         if receiver is None:
             return
@@ -234,7 +234,7 @@ class GrpcConnection(asyncio.Protocol):
         receiver.received(data)
 
     def stream_reset(self, stream: int) -> None:
-        """Stop the work for a stream that the client gave up."""
+        """Stop a stream that the client has reset."""
         receiver = self._streams.pop(stream, None)
         self._busy = self._heard
         self._resets += 1
@@ -245,11 +245,11 @@ class GrpcConnection(asyncio.Protocol):
             self._close_if_done()
 
     def window_opened(self) -> None:
-        """Let a stream send that waited."""
+        """Resume a stream that waits to send."""
         self.sender.wake_next()
 
     def ping_received(self, payload: bytes, *, answer: bool) -> None:
-        """Count pings that come too often; or say which call was the last, once the client has read the GOAWAY."""
+        """Count pings that come too often. The answer to the last ping means that the client has read the GOAWAY."""
         if answer:
             if payload == _LAST and self._goaway_at is not None:
                 self._accept_no_more()
@@ -261,19 +261,19 @@ class GrpcConnection(asyncio.Protocol):
         self._last_ping = self._heard
 
     def settings_received(self) -> None:
-        """Take the first SETTINGS for the end of the handshake."""
+        """The first SETTINGS end the handshake."""
         if self._ready:
             self._count_noise()
         self._ready = True
         self.sender.wake_next()
 
     def goaway_received(self) -> None:
-        """Close when the last call has ended."""
+        """Close the connection after the last call."""
         self._client_leaves = True
         self._close_if_done()
 
     def read(self, until: float) -> bool:
-        """Read until that time of `perf_counter`; returns whether there may be more to read."""
+        """Read until `until`, a time of `perf_counter`. Returns whether there may be more to read."""
         more, self._reading, failed = False, True, False
         try:
             more = not self.transport.is_closing() and self._http2.read(until)
@@ -281,7 +281,7 @@ class GrpcConnection(asyncio.Protocol):
         except ConnectionFailed:
             failed = True
         except Exception:
-            logger.exception("a gRPC connection failed")  # the others go on
+            logger.exception("a gRPC connection failed")  # a defect must not affect other connections
             failed = True
         self._reading = False
         self._flush()
@@ -296,14 +296,14 @@ class GrpcConnection(asyncio.Protocol):
             self._resume_reading()
         return more
 
-    # The rest.
+    # Internal.
 
     @property
     def _parked(self) -> bool:
         return all(stream.parked for stream in self._streams.values())
 
     def _ended(self, stream: Stream) -> None:
-        """A response is complete, or was given up because the client does not take it."""
+        """Forget a stream whose response is complete or canceled."""
         self._streams.pop(stream.id, None)
         self._http2.forget(stream.id)
         self._busy = self._loop.time()
@@ -321,7 +321,7 @@ class GrpcConnection(asyncio.Protocol):
             self._cut(stream)
 
     def _close_if_done(self) -> None:
-        # While frames are read, what they caused has not been sent yet.
+        # While frames are read, responses to them have not been written yet.
         if not (self._reading or self._streams) and (self._client_leaves or not self._accepting):
             self._flush()
             self.transport.close()
@@ -339,7 +339,7 @@ class GrpcConnection(asyncio.Protocol):
             self._http2.fail("too many frames without effect")
 
     def _hold(self, count: int) -> None:
-        """Count the bytes of an incomplete frame or header block that are beyond what every connection may have."""
+        """Charge the bytes of an incomplete frame or header block beyond those that every connection can have."""
         if count == self._held:
             return
         self._buffers.release(self._held)
@@ -354,7 +354,7 @@ class GrpcConnection(asyncio.Protocol):
             self._write(data)
 
     def _sent(self) -> None:
-        """Write what a stream has sent, to which clients answer with a ping, to measure the line."""
+        """Write a stream's frames. Clients answer them with a ping to measure the bandwidth."""
         self._ping_strikes = 0
         self._flush()
 
@@ -368,7 +368,7 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _overdue(self, now: float) -> bool:
-        """Whether the client has not read in time what was written at some moment, or not said what it speaks."""
+        """Whether the client has exceeded the time to read what was written, or the time for the handshake."""
         unread = self.transport.get_write_buffer_size()
         if not unread or self._written - unread >= self._unread_mark:
             self._unread_mark, self._read_at = self._written, now

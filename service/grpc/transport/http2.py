@@ -1,8 +1,8 @@
-"""HTTP/2 (RFC 9113), the server's side of one connection, as the library zttp implements it.
+"""The server's side of one HTTP/2 connection (RFC 9113), implemented by the library zttp.
 
-Only this module knows the library: frames, header compression, stream states and flow control are its work. It has no
-settings: a client may have 128 streams open at once, sends up to 32 KiB a stream before the server has read some, and
-header lists of up to 64 KiB.
+Only this module uses the library, which does the framing, header compression, stream states and flow control. Its
+limits are fixed: a client can have 128 streams open, send 32 KiB per stream ahead of the server, and send header lists
+of up to 64 KiB.
 """
 
 from __future__ import annotations
@@ -21,38 +21,39 @@ logger = logging.getLogger(__name__)
 
 Fields = Sequence[tuple[bytes, bytes]]
 
-#: Streams that a client may have open at once.
+#: Streams that a client can have open at the same time.
 MAX_STREAMS = 128
 
-#: Requests, and those that their client resets, after which a connection has to be replaced. zttp ends it at its
-#: 4,096th request and at its 256th reset, and so many less leave room for what is on the way.
+#: Requests, and resets by the client, after which the client is asked to reconnect. zttp ends a connection at its
+#: 4,096th request and at its 256th reset. The difference leaves room for requests that are already on the way.
 MAX_REQUESTS = 3500
 MAX_RESETS = 64
 
-#: Bytes that a client may send on a stream before more are granted.
+#: The initial window of a stream: bytes that a client can send before the server grants more.
 _WINDOW = 65_535
 
-#: Bytes of content that are sent at once.
+#: The most bytes of content per frame.
 MAX_CONTENT = 16_384
 
-#: The largest stream identifier, which names no stream in particular in the first GOAWAY of a graceful shutdown.
+#: The largest stream identifier. The first GOAWAY of a graceful shutdown contains it (RFC 9113, section 6.8).
 LARGEST_STREAM = 2**31 - 1
 
-#: Bytes that are given to the library at once, and the most without an event, which a header block comes to at most.
+#: Bytes passed to the library at once, and the most without an event, which is more than a complete header block has.
 _PIECE_BYTES = 16_384
 _MAX_SILENT_BYTES = 131_072
 
-#: Events that are read whatever time it is, so that a small call is read at once even if the process has to wait for a
-#: processor meanwhile.
+#: Events that are read regardless of the time, so that a small call is read in one go even if the operating system
+#: suspends the process meanwhile.
 _LEAST_EVENTS = 6
 
-#: The header of a frame: length (high 8 and low 16 bits), type, flags and stream (RFC 9113, section 4.1). The library
-#: sends no PING of ours, and a WINDOW_UPDATE for all content, whether or not the application has made use of it.
+#: The header of a frame: length (high 8 and low 16 bits), type, flags and stream (RFC 9113, section 4.1). We write PING
+#: frames because the library cannot send them, and we hold back WINDOW_UPDATE frames because the library grants windows
+#: for all content, even if the application has not consumed it.
 _FRAME = Struct(">BHBBL")
 _HEADERS, _PING, _WINDOW_UPDATE = 1, 6, 8
 
-#: The library uses no table for the fields of responses, and does not tell a client whose table is smaller than usual,
-#: which has to be told in front of the next fields (RFC 7541, section 4.2).
+#: The library encodes responses without a dynamic table. A client that asks for a smaller table than usual expects a
+#: size update before the next header fields (RFC 7541, section 4.2), which the library does not send.
 _TABLE_SIZE, _USUAL_TABLE = zttp.H2Settings.HEADER_TABLE_SIZE, 4096
 _NO_TABLE = b"\x20"
 
@@ -64,56 +65,56 @@ _CANCEL, _REFUSED, _CALM = (
 
 
 class ConnectionFailed(Exception):
-    """The client broke a rule of the protocol or a limit. The GOAWAY that says so is ready to be sent."""
+    """The client violated the protocol or exceeded a limit. The GOAWAY is ready to be sent."""
 
 
 class Handler(Protocol):
-    """What happens on the connection."""
+    """Receives the events of a connection."""
 
     def request_received(self, stream: int, method: bytes, path: bytes, fields: Fields, *, ended: bool) -> None:
-        """The header fields of a request are complete; `ended` says that no content follows."""
+        """The header of a request is complete; `ended` is true if no content follows."""
 
     def content_received(self, stream: int, data: bytes, *, ended: bool) -> None:
-        """Content of a request, or its end."""
+        """Content of a request; `ended` is true if no more follows."""
 
     def stream_reset(self, stream: int) -> None:
-        """The client gave up a stream, or broke a rule on it."""
+        """The client reset a stream, or violated the protocol on it."""
 
     def window_opened(self) -> None:
-        """More may be sent on some stream."""
+        """The client opened a window, so more can be sent."""
 
     def ping_received(self, payload: bytes, *, answer: bool) -> None:
-        """A PING, which has been answered, or the answer to one."""
+        """A PING that has been answered, or the answer to one."""
 
     def settings_received(self) -> None:
         """SETTINGS, which have been applied and acknowledged."""
 
     def goaway_received(self) -> None:
-        """The client opens no more streams."""
+        """The client will open no more streams."""
 
 
 class Http2:
-    """Reads what the client sends, and writes what it is sent.
+    """Parses the bytes that a client sends, and builds the bytes to send to it.
 
-    Bytes to send are collected until `take`. Methods that send raise `ClientDisconnected` if the stream is not open.
+    `take` returns the bytes to send. Methods that send raise `ClientDisconnected` if the stream is not open.
     """
 
     def __init__(self, handler: Handler) -> None:
         self._connection = zttp.Connection(zttp.SERVER, zttp.HTTP2)
         self._connection.initiate_connection()
         self._received = bytearray()
-        self._drained = True  # what the library was given holds no further event
+        self._drained = True  # whether the library has no further event
         self._silent = 0  # bytes since the last event
-        self._following: zttp.Event | None = None  # an event that has been looked at already
-        self._frames = b""  # of our own
-        self._small_table = False  # and the client has to be told that it is not used
-        self._withheld: dict[int, int] = {}  # bytes by stream that the client may not send yet
+        self._following: zttp.Event | None = None  # an event that was read ahead
+        self._frames = b""  # frames that the library does not write
+        self._small_table = False  # whether a table size update is due
+        self._withheld: dict[int, int] = {}  # by stream: bytes of windows that are held back
 
         def content(event: zttp.Data) -> None:
             stream = event.stream_id
-            if self._withheld.get(stream, 0) > _WINDOW:  # the library has granted them, and does not object
+            if self._withheld.get(stream, 0) > _WINDOW:  # the library has granted them and cannot detect this
                 self.fail("content beyond the window of a stream")
-            # The end mostly follows at once, and one call costs the handler less than two.
+            # The end usually follows at once, and one call is cheaper for the handler than two.
             following = self._connection.next_event()
             ended = isinstance(following, zttp.EndOfMessage) and following.stream_id == stream
             if not ended:
@@ -139,16 +140,16 @@ class Http2:
         }
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the client, to be read by `read`."""
+        """Add bytes from the client, to be parsed by `read`."""
         self._received += data
 
     @property
     def unread(self) -> int:
-        """Bytes that are kept: those not read yet, and those of an incomplete frame or header block."""
+        """The number of bytes kept: unparsed ones, and those of an incomplete frame or header block."""
         return len(self._received) + self._silent
 
     def read(self, until: float) -> bool:
-        """Read some events, and more until that time of `perf_counter`; returns whether there may be more.
+        """Read a few events, and more until `until`, a time of `perf_counter`. Returns whether there may be more.
 
         Raises `ConnectionFailed`.
         """
@@ -167,7 +168,7 @@ class Http2:
         return False
 
     def _feed(self) -> None:
-        """Give the library the next bytes."""
+        """Pass the next bytes to the library."""
         piece = bytes(self._received[:_PIECE_BYTES])
         del self._received[:_PIECE_BYTES]
         self._silent += len(piece)
@@ -178,21 +179,21 @@ class Http2:
 
     def _handle_event(self, event: zttp.Event) -> None:
         handle = self._handle.get(type(event))
-        if handle is None:  # the bytes are read, or the connection has ended
+        if handle is None:  # the bytes are parsed, or the connection has ended
             self._drained = True
             return
         self._silent = 0
         handle(event)
 
     def fail(self, reason: str) -> None:
-        """End the connection of a client that goes too far. Raises `ConnectionFailed`."""
+        """End the connection of a client that exceeds a limit. Raises `ConnectionFailed`."""
         self._connection.close(_CALM)
         raise ConnectionFailed(reason)
 
     def send_head(self, stream: int, status: int, fields: Fields, *, ended: bool = False) -> None:
-        """The header fields of a response, which may be all of it."""
+        """Send the header of a response; `ended` means that nothing follows."""
         opened = self._connection.stream(stream)
-        if opened.send_window is None:  # the library would send it all the same
+        if opened.send_window is None:  # the library would send it regardless
             raise ClientDisconnected
         try:
             opened.send_response(status, list(fields), ended)
@@ -200,7 +201,7 @@ class Http2:
             _give_up(opened, error)
 
     def send_content(self, stream: int, data: bytes) -> None:
-        """Content of a response: at most `MAX_CONTENT` bytes, and no more than the `window` has."""
+        """Send content of a response: up to `MAX_CONTENT` bytes, and no more than `window` returns."""
         opened = self._connection.stream(stream)
         try:
             opened.send_data(data)
@@ -208,7 +209,7 @@ class Http2:
             _give_up(opened, error)
 
     def send_end(self, stream: int, trailers: Fields = ()) -> None:
-        """The end of a response that has content, with trailers or without."""
+        """End a response that has content, with or without trailers."""
         opened = self._connection.stream(stream)
         try:
             opened.end_message(list(trailers))
@@ -216,44 +217,44 @@ class Http2:
             _give_up(opened, error)
 
     def window(self, stream: int) -> int:
-        """Bytes that may be sent on a stream now, 0 if it is not open."""
+        """Return the number of bytes that can be sent on a stream now; 0 if it is not open."""
         return min(self._connection.stream(stream).send_window or 0, self._connection.send_window)
 
     def cancel(self, stream: int) -> None:
-        """End a stream without the rest of its response."""
+        """Reset a stream whose response is incomplete."""
         self._connection.stream(stream).reset(_CANCEL)
 
     def refuse(self, stream: int) -> None:
-        """End a stream of which nothing was done, so that the client may try again."""
+        """Reset a stream that was not processed, so that the client can retry."""
         self._connection.stream(stream).reset(_REFUSED)
 
     def stop_request(self, stream: int) -> None:
-        """Ask for no more of a request that has been answered (RFC 9113, section 8.1)."""
+        """Reset a stream that is answered although its request is incomplete (RFC 9113, section 8.1)."""
         self._connection.stream(stream).reset(zttp.H2ErrorCode.NO_ERROR)
 
     def withhold(self, stream: int) -> None:
-        """Let the client send no more on a stream than it may already, until `grant`."""
+        """Hold back the window of a stream until `grant`."""
         self._withheld.setdefault(stream, 0)
 
     def grant(self, stream: int) -> None:
-        """Let the client send again on a stream."""
+        """Grant the window of a stream that was held back."""
         if withheld := self._withheld.pop(stream, 0):
             self._frames += _FRAME.pack(0, 4, _WINDOW_UPDATE, 0, stream) + withheld.to_bytes(4)
 
     def forget(self, stream: int) -> None:
-        """A stream has ended, for which nothing needs to be granted any more."""
+        """Forget the window of a stream that has ended."""
         self._withheld.pop(stream, None)
 
     def ping(self, payload: bytes) -> None:
-        """A PING of 8 bytes."""
+        """Send a PING with a payload of 8 bytes."""
         self._frames += _FRAME.pack(0, len(payload), _PING, 0, 0) + payload
 
     def go_away(self, last: int) -> None:
-        """Tell the client that streams after the last one are not answered."""
+        """Send a GOAWAY: streams after `last` are not answered."""
         self._connection.close(zttp.H2ErrorCode.NO_ERROR, last)
 
     def take(self) -> bytes:
-        """The bytes to send."""
+        """Return the bytes to send."""
         data = self._connection.data_to_send()
         if self._withheld or self._small_table:
             data = self._amended(data)
@@ -262,7 +263,7 @@ class Http2:
         return data
 
     def _amended(self, data: bytes) -> bytes:
-        """Frames without WINDOW_UPDATEs of withheld streams, and with what a client with a small table has to know."""
+        """Remove WINDOW_UPDATE frames of streams that are held back, and add a table size update if one is due."""
         kept, start = [], 0
         while start < len(data):
             high, low, kind, flags, stream = _FRAME.unpack_from(data, start)
@@ -279,13 +280,13 @@ class Http2:
         return b"".join(kept)
 
     def release(self) -> None:
-        """Let go of the handler, which refers to this object."""
+        """Drop the handler, which refers to this object."""
         self._handle.clear()
 
 
 def _give_up(stream: zttp.Stream, error: zttp.LocalProtocolError) -> NoReturn:
-    """Raise `ClientDisconnected` where the library refuses to send."""
-    if stream.send_window is not None:  # it is open, so this is a defect of ours
+    """Raise `ClientDisconnected` because the library refuses to send."""
+    if stream.send_window is not None:  # the stream is open, so this is a defect of the service
         logger.error("a response could not be sent: %s", error)
         stream.reset(zttp.H2ErrorCode.INTERNAL_ERROR)
     raise ClientDisconnected

@@ -1,6 +1,6 @@
-"""Messages in the content of a stream: where they begin and end, and their compression.
+"""Splits the content of a stream into messages, and compresses and decompresses messages.
 
-Source: `Length-Prefixed-Message` in gRPC's document on its protocol over HTTP/2, and its document on compression.
+Source: `Length-Prefixed-Message` in "gRPC over HTTP2", and "Compression", both in the gRPC documentation.
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from typing import NamedTuple
 from sentiment_conv1d.service.errors import Malformed, MessageTooLarge, UnsupportedEncoding
 from sentiment_conv1d.service.network import compression
 
-#: Encodings of messages.
+#: Supported values of `grpc-encoding`.
 ENCODINGS = (b"identity", *compression.WINDOW_BITS)
 
-#: Whether a message is compressed, and its length.
+#: The prefix of a message: whether it is compressed, and its length.
 _PREFIX = Struct(">BL")
 PREFIX_BYTES = _PREFIX.size
 
-#: Bytes that are decompressed in one turn of the event loop, a tenth of a millisecond's work.
+#: Bytes that are decompressed per turn of the event loop. This takes about a tenth of a millisecond.
 _STEP_BYTES = 65_536
 
-#: Answers of fewer bytes are not worth compressing; larger ones than the other bound are compressed on a thread.
+#: Answers are compressed from the first size on, and from the second size on they are compressed in a thread.
 _WORTHWHILE_BYTES = 16_384
 _THREAD_BYTES = 131_072
 
 
 class Message(NamedTuple):
-    """A message as it arrived."""
+    """A message as it was received."""
 
     content: bytes
     compressed: bool
 
 
 def wrap(message: bytes, *, compressed: bool = False) -> bytes:
-    """A message with its prefix."""
+    """Return a message with its prefix."""
     return _PREFIX.pack(compressed, len(message)) + message
 
 
 class Messages:
-    """Cuts messages of at most `limit` bytes out of what arrives; compressed ones are allowed with an `encoding`."""
+    """Splits content into messages of up to `limit` bytes, which can be compressed if there is an `encoding`."""
 
     def __init__(self, limit: int, encoding: bytes) -> None:
         self._limit = limit
         self._encoding = encoding
         self._buffer = bytearray()
         self._compressed = False
-        self._needed: int | None = None  # bytes of the message that has begun, once that is known
+        self._needed: int | None = None  # length of the current message, once its prefix is complete
 
     @property
     def incomplete(self) -> int:
-        """The bytes that are here of a message which is not complete."""
+        """The number of bytes received of an incomplete message."""
         return len(self._buffer) + (0 if self._needed is None else PREFIX_BYTES)
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that are complete now.
+        """Add content and return the messages that are now complete.
 
-        Raises `MessageTooLarge` as soon as that is announced, and `Malformed`.
+        Raises `MessageTooLarge` as soon as a prefix announces too many bytes, and `Malformed`.
         """
         self._buffer += data
         complete: list[Message] = []
@@ -89,10 +89,10 @@ class Messages:
 
 
 class Decompression:
-    """Decompresses messages of at most `limit` bytes on the event loop, a step a turn, one large message at a time.
+    """Decompresses messages of up to `limit` bytes on the event loop, a step per turn and one large message at a time.
 
-    A message of a few kilobytes may expand to megabytes, so the number of those that are expanded at once bounds both
-    the time of a turn and the memory.
+    A message of a few kilobytes can expand to megabytes. Expanding only one at a time bounds the time per turn and the
+    memory.
     """
 
     def __init__(self, limit: int) -> None:
@@ -100,7 +100,7 @@ class Decompression:
         self._lock = asyncio.Lock()
 
     async def expand(self, message: bytes, encoding: bytes, hold: Callable[[int], None]) -> bytes:
-        """A message without its compression. `hold` is called with the number of bytes before they are kept.
+        """Return a decompressed message. Calls `hold` with the size of each piece before it keeps the piece.
 
         Raises `MessageTooLarge`, `Malformed`, and what `hold` raises.
         """
@@ -126,26 +126,26 @@ class Decompression:
 
 
 def only_message(data: bytes, limit: int) -> Message | None:
-    """The message that data consist of, if it is one of at most `limit` bytes and not compressed."""
+    """Return the message if `data` is exactly one uncompressed message of up to `limit` bytes, else None."""
     size = len(data) - PREFIX_BYTES
     whole = 0 <= size <= limit and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES]) == size
     return Message(data[PREFIX_BYTES:], compressed=False) if whole else None
 
 
 def check_encoding(encoding: bytes) -> None:
-    """Raise `UnsupportedEncoding` unless messages compressed so can be read."""
+    """Raise `UnsupportedEncoding` if messages with this encoding cannot be read."""
     if encoding not in ENCODINGS:
         known = ", ".join(each.decode() for each in ENCODINGS)
         raise UnsupportedEncoding(f"grpc-encoding is {encoding.decode('latin-1')}; what is understood is {known}")
 
 
 def worth_compressing(size: int, accepted: bytes) -> bool:
-    """Whether an answer of that many bytes is compressed for a client with that `grpc-accept-encoding`."""
+    """Return whether to compress an answer of `size` bytes for a client with this `grpc-accept-encoding`."""
     return size >= _WORTHWHILE_BYTES and b"gzip" in (each.strip() for each in accepted.split(b","))
 
 
 async def encode(message: bytes, accepted: bytes) -> bytes:
-    """A message with its prefix, compressed if the client accepts that and it gains something."""
+    """Return a message with its prefix, compressed if the client accepts it and the result is smaller."""
     if worth_compressing(len(message), accepted):
         compressed = await compress(message)
         if len(compressed) < len(message):
@@ -154,7 +154,7 @@ async def encode(message: bytes, accepted: bytes) -> bytes:
 
 
 async def compress(message: bytes) -> bytes:
-    """A message as gzip, made on a thread if it is large."""
+    """Compress a message with gzip, in a thread if it is large."""
     if len(message) <= _THREAD_BYTES:
         return gzip.compress(message, compression.LEVEL, mtime=0)
     return await asyncio.to_thread(gzip.compress, message, compression.LEVEL, mtime=0)

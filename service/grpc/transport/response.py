@@ -1,4 +1,4 @@
-"""The response to a call: messages between a head and the fields of its status."""
+"""The response to a call: header, messages and trailing fields with the status."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Trailers = list[tuple[bytes, bytes]]
 _HEAD = Head(200, [(b"content-type", b"application/grpc")])
 _GZIP_HEAD = Head(200, [*_HEAD.fields, (b"grpc-encoding", b"gzip")])
 
-#: Bytes of a message that do not count as waiting for a slow reader.
+#: Messages of up to this many bytes are not charged while they wait to be sent.
 _SMALL = 16_384
 
 
 class Response:
-    """Sends the response on a stream, compressed if the client's `accepted` encodings allow it."""
+    """Sends the response of a stream, compressed if the client's `accepted` encodings include gzip."""
 
     __slots__ = ("_accepted", "_buffers", "_head_sent", "_sender", "_stream")
 
@@ -31,13 +31,13 @@ class Response:
         self._head_sent = False
 
     async def send(self, messages: Sequence[bytes], trailers: Trailers | None = None) -> None:
-        """Send messages, and end the response if there are trailers. Raises `ClientDisconnected`."""
+        """Send messages, and end the response if `trailers` are given. Raises `ClientDisconnected`."""
         encoded = [await encode(message, self._accepted) for message in messages]
         data = encoded[0] if len(encoded) == 1 else b"".join(encoded)
         held = self._buffers.hold(len(data)) if len(data) > _SMALL else 0
         head = None
         if not self._head_sent:
-            more = trailers is None and b"gzip" in self._accepted  # later messages may be compressed
+            more = trailers is None and b"gzip" in self._accepted  # so that later messages can be compressed
             head = _GZIP_HEAD if more or data[0] else _HEAD
             self._head_sent = True
         try:

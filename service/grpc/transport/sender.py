@@ -1,4 +1,4 @@
-"""Sends responses within the windows of flow control, and within the time that a client has to take them."""
+"""Sends responses within flow-control windows, and disconnects clients that read too slowly."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport.http2 import MAX_CONTENT, Fields, Http2
 from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 
-#: Bytes of an answer that a client may take `write_seconds` for.
+#: A client has `write_seconds` for every so many bytes of an answer.
 _TIMED_BYTES = 1024 * 1024
 
 
 class Sender:
-    """What the streams of one connection send.
+    """Sends the responses of one connection.
 
-    `sent` is called when frames of a response are to be written, `ended` when a response is complete or was given up.
+    It calls `sent` when there are frames to write, and `ended` when a response is complete or canceled.
     """
 
     def __init__(
@@ -32,25 +32,25 @@ class Sender:
         self._write_seconds = write_seconds
         self._sent = sent
         self._ended = ended
-        self._blocked: dict[Stream, None] = {}  # those that wait to send, the longest first
+        self._blocked: dict[Stream, None] = {}  # streams that wait to send, in the order in which they began to wait
         self._paused = False
 
     def pause(self) -> None:
-        """Send nothing, since the client does not read."""
+        """Stop sending: the client does not read."""
         self._paused = True
 
     def resume(self) -> None:
-        """Go on."""
+        """Resume sending."""
         self._paused = False
         self.wake_next()
 
     async def send(
         self, stream: Stream, data: bytes, *, head: Head | None = None, trailers: Fields | None = None
     ) -> None:
-        """Send content, after the head and before the trailers, if these are given.
+        """Send content, after the head and before the trailers if they are given.
 
-        Without trailers more may follow; empty ones end the response, but leave the request open. Waits until the
-        client takes it. Raises `ClientDisconnected`.
+        Without trailers, more content can follow. Empty trailers end the response but leave the request open. Waits
+        until the flow-control windows have room. Raises `ClientDisconnected`.
         """
         _check(stream)
         if head is not None:
@@ -73,13 +73,16 @@ class Sender:
         self._end(stream, trailers)
 
     def refuse(self, stream: Stream, head: Head) -> None:
-        """Send a response that is a head alone. Raises `ClientDisconnected`."""
+        """Send a response that consists of its head only. Raises `ClientDisconnected`."""
         _check(stream)
         self._http2.send_head(stream.id, *head, ended=True)
         self._stop_request(stream)
 
     def wake_next(self) -> None:
-        """Let the first stream send that can; it wakes the next one when it has. A window may be opened by one byte."""
+        """Resume the first waiting stream that can send.
+
+        It resumes the next one when it has sent, because a client can open a window by a single byte.
+        """
         if not self._paused:
             for stream in self._blocked:
                 if self._http2.window(stream.id) > 0:
@@ -87,7 +90,7 @@ class Sender:
                     return
 
     def _room(self, stream: Stream) -> int:
-        """Bytes that a stream may send at once."""
+        """Return the number of bytes that a stream can send now."""
         return 0 if self._paused else min(self._http2.window(stream.id), MAX_CONTENT)
 
     async def _send_in_pieces(self, stream: Stream, data: bytes) -> None:
@@ -105,7 +108,7 @@ class Sender:
             self.wake_next()
 
     async def _wait(self, stream: Stream, until: float) -> None:
-        """Wait until the stream may send, or raise `ClientDisconnected`."""
+        """Wait until the stream can send. Raises `ClientDisconnected` if that takes too long."""
         self.wake_next()
         self._blocked[stream] = None
         stream.blocked = self._loop.create_future()
@@ -132,7 +135,7 @@ class Sender:
             self._ended(stream)
 
     def _stop_request(self, stream: Stream) -> None:
-        """Ask for no more of a request whose response is complete, and forget it."""
+        """End a stream whose response is complete, even if its request is not."""
         if not stream.ended:
             stream.cut = True
             self._http2.stop_request(stream.id)

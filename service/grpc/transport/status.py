@@ -1,6 +1,7 @@
-"""The status of a call, and the fields that tell the client.
+"""The status of a call, and the header fields that carry it.
 
-Source: gRPC's documents on its status codes and on its protocol over HTTP/2, and `google/rpc/error_details.proto`.
+Source: "Status codes and their use in gRPC" and "gRPC over HTTP2" in the gRPC documentation, and
+`google/rpc/error_details.proto`.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ from sentiment_conv1d.service.grpc.transport.messages import ENCODINGS
 logger = logging.getLogger(__name__)
 
 
-#: The domain of the reasons in `ErrorInfo`.
+#: The `domain` of `ErrorInfo`.
 DOMAIN = "sentiment-conv1d"
 
-#: Bytes of a message in UTF-8. It may be three times as long when quoted, it is in the details too, and clients accept
-#: no more than 8 KiB of fields.
+#: The most bytes of an error message in UTF-8. Percent-encoding can triple its length, the details contain it too, and
+#: clients accept up to 8 KiB of header fields.
 _MAX_BYTES = 1500
 
 
-#: The field that tells clients with a retry policy when to try again, in milliseconds.
+#: The field that tells clients with a retry policy when to retry, in milliseconds.
 _PUSHBACK = b"grpc-retry-pushback-ms"
 
 
 def status_of(error: RequestError) -> int:
-    """The status of a call that is refused, a number of `google.rpc.Code`."""
+    """Return the status of an error, a number of `google.rpc.Code`."""
     status: int = Code.Value(GRPC_STATUS[error.code])
     return status
 
 
 def as_refusal(error: Exception, failed: str) -> RequestError:
-    """The error that a client may see. A defect of the service is logged, with what failed, and not shown."""
+    """Return the error to send to the client. An unexpected error is logged and hidden behind "internal error"."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, DecodeError):
@@ -50,13 +51,13 @@ def as_refusal(error: Exception, failed: str) -> RequestError:
 
 
 def quote(message: str) -> bytes:
-    """The value of `grpc-message`: UTF-8 with everything but printable ASCII percent-encoded, long messages cut."""
+    """Return the value of `grpc-message`: UTF-8, percent-encoded except for printable ASCII, and truncated if long."""
     message = _shorten(message)
     content = message.encode()
     plain = content.isascii() and message.isprintable() and b"%" not in content
     if plain and content.strip(b" ") == content:
         return content
-    # A field may hold spaces, but not begin or end with one (RFC 9113, section 8.2.1).
+    # A field value must not begin or end with a space (RFC 9113, section 8.2.1).
     quoted = b"".join(b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in content)
     inner = quoted.strip(b" ")
     before = len(quoted) - len(quoted.lstrip(b" "))
@@ -64,10 +65,10 @@ def quote(message: str) -> bytes:
 
 
 def details(error: RequestError, request_id: str) -> bytes:
-    """The value of `grpc-status-details-bin`: a `google.rpc.Status` whose details programs can read, in base64.
+    """Return the value of `grpc-status-details-bin`: a `google.rpc.Status` in base64.
 
-    They are an `ErrorInfo` with the error's code as its reason, the `RequestInfo`, and a `RetryInfo` where another try
-    may succeed.
+    Its details are an `ErrorInfo` with the error's code as the reason, a `RequestInfo`, and a `RetryInfo` if a retry
+    can succeed.
     """
     found: list[Message] = [
         ErrorInfo(reason=error.code.upper(), domain=DOMAIN),
@@ -80,7 +81,7 @@ def details(error: RequestError, request_id: str) -> bytes:
 
 
 def error_fields(error: RequestError, request_id: str) -> list[tuple[bytes, bytes]]:
-    """The fields that end a call with an error."""
+    """Return the trailing fields that end a call with an error."""
     status = status_of(error)
     fields = [
         (b"grpc-status", str(status).encode()),

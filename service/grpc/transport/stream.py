@@ -1,4 +1,4 @@
-"""One request and its response."""
+"""One HTTP/2 stream: a request and its response."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sentiment_conv1d.service.grpc.transport.http2 import Fields
 
 
 class Head(NamedTuple):
-    """The status of HTTP and the first fields of a response."""
+    """The HTTP status and the header fields of a response."""
 
     status: int
     fields: Fields
 
 
 class RequestHead(NamedTuple):
-    """The method, path and header fields of a request, whose names are in lower case."""
+    """The method, path and header fields of a request. Field names are in lower case."""
 
     method: bytes
     path: bytes
@@ -25,38 +25,38 @@ class RequestHead(NamedTuple):
 
 
 class Stream(ABC):
-    """A request and its response, as the connection sees them."""
+    """The interface between a connection and one of its streams."""
 
     __slots__ = ("blocked", "cut", "ended", "id")
 
     def __init__(self, identity: int) -> None:
         self.id = identity
-        self.ended = False  # the request is complete
-        self.cut = False  # nothing more can be sent
-        self.blocked: asyncio.Future[None] | None = None  # until more may be sent
+        self.ended = False  # whether the request is complete
+        self.cut = False  # whether nothing more can be sent
+        self.blocked: asyncio.Future[None] | None = None  # done when more can be sent
 
     def wake(self) -> None:
-        """End the wait for leave to send."""
+        """Resume a response that waits to send."""
         if self.blocked is not None and not self.blocked.done():
             self.blocked.set_result(None)
 
     @property
     @abstractmethod
     def parked(self) -> bool:
-        """Whether it has nothing to do until the client sends something or the server changes."""
+        """Whether the stream is idle until the client sends something or the server's state changes."""
 
     @abstractmethod
     def began(self) -> None:
-        """The fields of the request are complete; `ended` says whether that was all."""
+        """Handle a complete header; `ended` is true if no content follows."""
 
     @abstractmethod
     def received(self, data: bytes) -> None:
-        """Content, or the end of the request as `ended` says."""
+        """Handle content; `ended` is true if no more content follows."""
 
     @abstractmethod
     def lost(self) -> None:
-        """Nothing that is sent arrives any more."""
+        """Stop: the client has reset the stream, or the connection is lost."""
 
     @abstractmethod
     def watch(self, now: float) -> None:
-        """Enforce time limits. Called every second or so with the event loop's time."""
+        """Enforce time limits. Called about once a second with the event loop's time."""

@@ -1,4 +1,4 @@
-"""The value of `grpc-timeout`: how long a client waits for a call."""
+"""Parses `grpc-timeout`, the time that a client waits for a call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1
 
 
 def seconds_of(timeout: bytes) -> float:
-    """The seconds that a timeout stands for. Raises `Malformed`."""
+    """Return a timeout in seconds. Raises `Malformed`."""
     match = _TIMEOUT.fullmatch(timeout)
     if match is None:
         raise Malformed(f"grpc-timeout is {timeout.decode('latin-1')}")

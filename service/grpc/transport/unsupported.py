@@ -9,26 +9,26 @@ from sentiment_conv1d.service.errors import ClientDisconnected
 from sentiment_conv1d.service.grpc.transport.sender import Sender
 from sentiment_conv1d.service.grpc.transport.stream import Head, Stream
 
-_WRONG_PROTOCOL = b"this port speaks HTTP/2 alone, and gRPC on it\n"
+_WRONG_PROTOCOL = b"this port serves gRPC over HTTP/2 only\n"
 _HTTP1 = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC")
 
-#: The answer to a request of HTTP/1.1, which begins as `is_http1` says.
+#: The answer to an HTTP/1.1 request, see `is_http1`.
 HTTP1_REFUSAL = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\n"
     b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
 ) % (len(_WRONG_PROTOCOL), _WRONG_PROTOCOL)
 
 _HEAD = Head(415, [(b"content-type", b"text/plain")])
-_CONTENT = b"this port speaks gRPC alone\n"
+_CONTENT = b"this port serves gRPC only\n"
 
 
 def is_http1(data: bytes) -> bool:
-    """Whether the first bytes of a connection are those of a request of HTTP/1.1."""
+    """Return whether a connection begins with an HTTP/1.1 request."""
     return data.startswith(_HTTP1)
 
 
 class Unsupported(Stream):
-    """A request of HTTP/2 that is none of gRPC's. It is answered, and stays open until the client ends it."""
+    """An HTTP/2 request that is not a gRPC call. It gets an answer and stays open until the client ends it."""
 
     __slots__ = ("_loop", "_sender", "_task")
 

@@ -324,4 +324,4 @@ def test_http1(server: ServerProcess) -> None:
         while piece := connection.recv(4096):
             received += piece
     assert received.startswith(b"HTTP/1.1 505 ")
-    assert received.endswith(b"this port speaks HTTP/2 alone, and gRPC on it\n")
+    assert received.endswith(b"this port serves gRPC over HTTP/2 only\n")

@@ -122,11 +122,11 @@ def test_questions(channel: grpc.Channel, version: str) -> None:
 def test_what_is_not_served(channel: grpc.Channel, version: str, question: dict[str, Any]) -> None:
     """Whatever no service needs is not there, though the process may know it."""
     error = ask(channel, version, **question).error_response
-    assert (error.error_code, error.error_message) == (5, "there is nothing of that name")
+    assert (error.error_code, error.error_message) == (5, "the name is not known")
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 def test_no_question(channel: grpc.Channel, version: str) -> None:
     """A request without a question is the caller's mistake."""
     error = ask(channel, version).error_response
-    assert (error.error_code, error.error_message) == (3, "nothing is asked for")
+    assert (error.error_code, error.error_message) == (3, "the request is empty")

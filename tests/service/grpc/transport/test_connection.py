@@ -257,7 +257,7 @@ def test_unsupported(asker: Caller) -> None:
     """It is answered with status 415 and a text, and the connection takes the next request."""
     head, body, end = asker.ask(unsupported(1))
     assert dict(wire.fields(head.payload)) == {":status": "415", "content-type": "text/plain"}
-    assert body.payload == b"this port speaks gRPC alone\n"
+    assert body.payload == b"this port serves gRPC only\n"
     assert shape([head, body, end]) == [("HEADERS", False), ("DATA", False), ("DATA", True)]
     assert not asker.connection.streams
     asker.say(request(3))
