@@ -1,1 +1,1 @@
-"""From texts to predictions: data plane, admission control, batching and the classifier, without a protocol."""
+"""From texts to predictions: data plane, admission control, batching and classifier. Independent of any protocol."""

@@ -1,4 +1,4 @@
-"""Admission control: a bound on the work that waits, so that a request is answered soon or refused at once."""
+"""Admission control: limits the work that waits, so that every request is answered soon or rejected at once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 
 class Admission:
-    """The requests of one worker that wait or run, and their texts. Belongs to one event loop.
+    """Counts the requests of one worker that wait or run, and their texts. Belongs to one event loop.
 
-    Texts of small and of large requests are counted apart, so that a few large requests, which run in steps or wait for
-    the thread, do not keep small ones out.
+    Texts of small and large requests are counted separately. A few large requests, which run in steps or wait for the
+    thread, therefore do not cause small ones to be rejected.
     """
 
     def __init__(self, max_requests: int, max_texts: int, metrics: Metrics) -> None:
@@ -21,7 +21,7 @@ class Admission:
         self._texts = {False: 0, True: 0}
 
     def check(self, texts: int, *, large: bool) -> None:
-        """Raise `Overloaded` if there is no place for a request of so many texts."""
+        """Raise `Overloaded` if a request with so many texts exceeds a limit."""
         if self._requests >= self._max_requests:
             raise Overloaded(f"{self._requests} requests are waiting, which is the limit")
         if self._texts[large] + texts > self._max_texts:
@@ -30,12 +30,12 @@ class Admission:
             )
 
     def enter(self, texts: int, *, large: bool) -> None:
-        """Take a place, to be given back with `leave`. Raises `Overloaded` if there is none."""
+        """Count a request until `leave`. Raises `Overloaded` if it exceeds a limit."""
         self.check(texts, large=large)
         self._change(1, texts, large)
 
     def leave(self, texts: int, *, large: bool) -> None:
-        """Give the place back."""
+        """Stop counting a request."""
         self._change(-1, -texts, large)
 
     def _change(self, requests: int, texts: int, large: bool) -> None:

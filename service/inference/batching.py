@@ -1,13 +1,15 @@
 """Dynamic batching: requests that arrive together run together.
 
-There are three policies with one interface. On a CPU a batch is what arrived in one turn of the event loop, and it runs
-on the event loop's thread: handing it to another one would cost as much as the run, and waiting would gain nothing.
-Batches pay off all the same, since the code and tables that one text has brought into the caches serve the next. A
-batch that would hold others up runs there as well, in steps, one in every turn. A batch that is too large for that, and
-every batch on a GPU, runs on a thread, one at a time, while the next one gathers.
+There are three policies with one interface:
 
-A caller that disconnects cancels its future, and a job that has not begun by then never runs. Neither does a job whose
-deadline passed while it waited.
+- `TurnBatcher` runs small batches on a CPU. A batch is what arrived in one turn of the event loop, and it runs on the
+  event loop's thread, because handing it to another thread costs as much as running it. There is no batching delay. A
+  batch is faster than its texts one by one because code and tables stay in the processor's caches.
+- `StepBatcher` runs medium batches on the same thread, one run of the graph per turn of the event loop.
+- `ThreadBatcher` runs large batches, and all batches on a GPU, on a separate thread, one at a time.
+
+A client that disconnects cancels its future. A job whose future is canceled, or whose deadline passes, before it begins
+never runs.
 """
 
 from __future__ import annotations
@@ -30,39 +32,39 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
-#: What turns the rows of a job, texts or ids, into encodings.
+#: Converts the rows of a job, texts or ids, to encodings.
 Encode = Callable[[Sequence[Any]], list[Encoding]]
 
 
 class Job(NamedTuple):
-    """Rows of one request that run together."""
+    """Rows of one request that run in the same batch."""
 
     rows: Sequence[Any]
     encode: Encode
     size: int  # characters or ids
-    arrived: int  # nanoseconds of `perf_counter_ns`
-    seconds: float  # for which it may wait
+    arrived: int  # a time of `perf_counter_ns`
+    seconds: float  # the longest time to wait
     done: asyncio.Future[Done]
 
 
 class Done(NamedTuple):
-    """The result of a job. The times of a batch count for each of its jobs, as in Triton."""
+    """The result of a job. Every job of a batch gets the times of the whole batch, as in Triton."""
 
     predictions: list[Prediction]
     stages: Stages
 
 
 class Batch(NamedTuple):
-    """The results of several jobs that ran together, and how often the graph ran for them."""
+    """The results of the jobs of a batch, and the number of runs of the graph."""
 
     done: list[Done]
     runs: int
 
 
 class Batcher(ABC):
-    """The waiting jobs of one classifier. Belongs to one event loop.
+    """Queues the jobs of one classifier. Belongs to one event loop.
 
-    `max_rows` and `max_size` bound a batch; a job that is larger is a batch of its own.
+    `max_rows` and `max_size` limit a batch. A larger job is a batch of its own.
     """
 
     def __init__(self, classifier: Classifier, max_rows: int, max_size: float = math.inf) -> None:
@@ -72,7 +74,7 @@ class Batcher(ABC):
         self._waiting: deque[Job] = deque()
 
     def submit(self, rows: Sequence[Any], encode: Encode, size: int, seconds: float = math.inf) -> asyncio.Future[Done]:
-        """Run rows with others, unless they wait for more than `seconds`; the future may be cancelled."""
+        """Queue rows for a batch. The future fails with `DeadlineExceeded` if they wait longer than `seconds`."""
         loop = asyncio.get_running_loop()
         job = Job(rows, encode, size, perf_counter_ns(), seconds, loop.create_future())
         self._waiting.append(job)
@@ -81,17 +83,17 @@ class Batcher(ABC):
 
     @abstractmethod
     def _added(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Called after a job was added."""
+        """Called after a job has been queued."""
 
     def _take(self) -> list[Job]:
-        """The oldest jobs that are still wanted, as many as make a batch and at least one if there is any."""
+        """Remove and return the jobs of the next batch, oldest first, without those that are canceled or expired."""
         jobs: list[Job] = []
         rows, size = 0, 0
         now = perf_counter_ns()
         while self._waiting:
             job = self._waiting[0]
             if job.done.done():
-                pass  # nobody wants it any more
+                pass  # canceled
             elif (now - job.arrived) * 1e-9 > job.seconds:
                 job.done.set_exception(DeadlineExceeded(f"no answer within {job.seconds:g} s"))
             else:
@@ -113,13 +115,13 @@ class Batcher(ABC):
 
 
 class TurnBatcher(Batcher):
-    """Runs what arrived in one turn of the event loop in the next, on the event loop's thread.
+    """Runs the jobs of one turn of the event loop in the next turn, on the event loop's thread.
 
-    `max_size` bounds the time for which nothing else gets its turn.
+    `max_size` limits the time for which the event loop is blocked.
     """
 
     def run_at_once(self, rows: Sequence[Any], encode: Encode) -> Done:
-        """The result for rows that do not wait for others, because no other request is in flight."""
+        """Run rows immediately, because no other request is in flight."""
         started = perf_counter_ns()
         encodings = encode(rows)
         encoded = perf_counter_ns()
@@ -143,16 +145,16 @@ class TurnBatcher(Batcher):
 
 
 class StepBatcher(Batcher):
-    """Runs batches on the event loop's thread, one run of the graph in each of its turns.
+    """Runs batches on the event loop's thread, one run of the graph per turn.
 
-    Other requests wait for one run at most. A thread that shares the interpreter with the event loop would use more
-    processor time for the same batch.
+    Other requests wait for one run at most. A separate thread would use more processor time for the same batch, because
+    it shares the interpreter lock with the event loop.
     """
 
     def __init__(self, classifier: Classifier, max_rows: int, max_size: float) -> None:
         super().__init__(classifier, max_rows, max_size)
         self._jobs: list[Job] = []
-        self._steps: Generator[None, None, Batch] | None = None  # the remaining runs for these jobs
+        self._steps: Generator[None, None, Batch] | None = None  # the remaining runs of these jobs
 
     def _added(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._steps is None and len(self._waiting) == 1:
@@ -174,17 +176,17 @@ class StepBatcher(Batcher):
             loop.call_soon(self._step, loop)
 
 
-#: Batches handed to the thread at once if they do not gather: the next one begins when the running one ends, however
-#: busy the event loop is.
+#: Batches queued for the thread if there is no batching delay. The second one begins when the first one ends, even if
+#: the event loop is busy.
 _AHEAD = 2
 
 
 class ThreadBatcher(Batcher):
-    """Runs batches on a thread, one at a time. On an idle device nothing waits.
+    """Runs batches on a thread, one at a time. A batch starts at once if the thread is idle.
 
-    Under load, rows gather until there are as many as ran last, or `max_rows`, but for `max_delay` seconds at most,
-    counted from the oldest. Callers that wait for an answer before they send the next request are thus served together,
-    and a caller that is alone is served at once.
+    Under load, a batch waits until it has as many rows as the last one, or `max_rows`, for at most `max_delay` seconds
+    after its oldest job. Clients that wait for each answer are therefore served together, and a single client is served
+    at once.
     """
 
     def __init__(self, classifier: Classifier, executor: Executor, max_rows: int, max_delay: float = 0.0) -> None:
@@ -201,7 +203,7 @@ class ThreadBatcher(Batcher):
         self._start(loop)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run what waits, if it has waited long enough."""
+        """Start the next batch if it has waited long enough."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -220,14 +222,14 @@ class ThreadBatcher(Batcher):
             fail(jobs, error)
             return
         self._running += 1
-        # Without asyncio's own future around it, which takes a turn of the event loop to learn of this one's end.
+        # `asyncio.wrap_future` would take another turn of the event loop to deliver the result.
         running.add_done_callback(lambda future: loop.call_soon_threadsafe(self._ended, loop, jobs, future))
 
     def _run_wanted(self, jobs: list[Job]) -> Batch:
-        """On the thread: run the jobs whose callers have not disconnected since."""
+        """Run the jobs that are not canceled. Called on the thread."""
         jobs[:] = [job for job in jobs if not job.done.done()]
-        # Linux lets a thread compute for milliseconds before one that has woken up gets its turn. This one yields as
-        # often as it can to event loops: its own and those of other workers.
+        # Linux lets a thread compute for milliseconds before another one that has woken up runs. This thread yields to
+        # the event loops of this worker and the other workers as often as possible.
         work = steps(self._classifier, jobs)
         while True:
             try:
@@ -239,9 +241,9 @@ class ThreadBatcher(Batcher):
                 os.sched_yield()
 
     def _delay(self) -> int:
-        """Nanoseconds for which it is worth waiting for more rows."""
+        """The nanoseconds to wait for more rows."""
         now = perf_counter_ns()
-        if now - self._free_since >= self._max_delay:  # nothing ran lately, so there is no load
+        if now - self._free_since >= self._max_delay:  # the thread was idle, so there is no load
             return 0
         if sum(len(job.rows) for job in self._waiting) >= min(self._last_rows, self.max_rows):
             return 0
@@ -252,7 +254,7 @@ class ThreadBatcher(Batcher):
         self._free_since = perf_counter_ns()
         try:
             self._deliver(jobs, running.result())
-        except CancelledError:  # by the executor, which was shut down
+        except CancelledError:  # the executor was shut down
             for job in jobs:
                 job.done.cancel()
         except Exception as error:
@@ -262,7 +264,7 @@ class ThreadBatcher(Batcher):
 
 
 def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
-    """Run the rows of all jobs together; the batch has the result of each job."""
+    """Run the rows of all jobs together."""
     started = perf_counter_ns()
     encodings = _encode(jobs)
     encoded = perf_counter_ns()
@@ -272,7 +274,7 @@ def run(classifier: Classifier, jobs: Sequence[Job]) -> Batch:
 
 
 def steps(classifier: Classifier, jobs: Sequence[Job]) -> Generator[None, None, Batch]:
-    """As `run`, with a break after every run of the graph except the last. Breaks count as waiting."""
+    """Like `run`, but yield after every run of the graph except the last. The breaks count as queue time."""
     started = perf_counter_ns()
     encodings = _encode(jobs)
     encoded = perf_counter_ns()
@@ -291,7 +293,7 @@ def steps(classifier: Classifier, jobs: Sequence[Job]) -> Generator[None, None, 
 
 
 def _encode(jobs: Sequence[Job]) -> list[Encoding]:
-    """The encodings of all rows. Jobs in a row with the same encoder are encoded together."""
+    """Encode the rows of all jobs. Consecutive jobs with the same encoder are encoded together."""
     encodings: list[Encoding] = []
     for encode, alike in groupby(jobs, key=attrgetter("encode")):
         encodings += encode([row for job in alike for row in job.rows])
@@ -299,7 +301,7 @@ def _encode(jobs: Sequence[Job]) -> list[Encoding]:
 
 
 def _share(jobs: Sequence[Job], predictions: list[Prediction], started: int, tokenize: int, infer: int) -> list[Done]:
-    """The result of each job."""
+    """Split the predictions of a batch by job."""
     done = []
     first = 0
     for job in jobs:
@@ -310,7 +312,7 @@ def _share(jobs: Sequence[Job], predictions: list[Prediction], started: int, tok
 
 
 def fail(jobs: Sequence[Job], error: BaseException) -> None:
-    """Raise an error in every caller that still waits."""
+    """Raise an error in every client that still waits."""
     for job in jobs:
         if not job.done.done():
             job.done.set_exception(error)

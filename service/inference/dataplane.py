@@ -1,8 +1,8 @@
-"""What every protocol calls: limits, then the classifier, then the counters.
+"""The data plane, which every protocol calls: it checks limits, runs the classifier, and counts.
 
-The batchers run the rows. Small requests run on the event loop, and so do those of some times that size, in steps.
-Large ones go to a thread, a piece at a time, so that the event loop stays free and other requests do not wait until all
-of a large one is done. A caller who leaves cancels its request, and no further piece of it runs.
+Small requests run on the event loop. Medium requests run there too, in steps. Large requests run on a thread, one piece
+at a time, so that the event loop stays free and other requests do not wait for all of a large one. A client that
+disconnects cancels its request, and no further piece of it runs.
 """
 
 from __future__ import annotations
@@ -34,48 +34,48 @@ from sentiment_conv1d.service.telemetry.statistics import Stages
 
 Result = TypeVar("Result")
 
-#: Characters that run on the event loop at once, 1 or 2 ms of work.
+#: The most characters of a small request, which runs on the event loop at once: 1 or 2 ms of work.
 INLINE_CHARACTERS = 16_384
 
-#: Characters that run on the event loop in steps of a few tenths of a millisecond.
+#: The most characters of a medium request, which runs on the event loop in steps of a few tenths of a millisecond.
 STEPPED_CHARACTERS = 4 * INLINE_CHARACTERS
 
-#: Turns of the event loop in which a small request is read and answered, and some more.
+#: Turns of the event loop between two large requests. A small request needs fewer from its first byte to its answer.
 _TURNS = 8
 
-#: Texts of one piece of a large request, and the most that run on the event loop at once.
+#: Texts per piece of a large request, and the most texts of a small or medium request.
 PIECE_ROWS = 32
 
 
 class RequestLimits(NamedTuple):
-    """How much is asked at once at most; what is over a limit is refused."""
+    """Limits on requests. A request that exceeds one is rejected."""
 
-    texts: int  # of one request
-    characters: int  # of one text
-    requests: int  # that wait or run
-    pending_texts: int  # of these requests, those of small and of large ones apart
-    seconds: float  # from a request's texts to its predictions
+    texts: int  # per request
+    characters: int  # per text
+    requests: int  # waiting or running
+    pending_texts: int  # of these requests; small and large requests are counted separately
+    seconds: float  # from the texts of a request to its predictions
 
 
 class Batching(NamedTuple):
     """Dynamic batching on a thread: `mode` is auto (on CUDA only), on or off."""
 
     mode: Literal["auto", "on", "off"] = "auto"
-    rows: int = BATCH_ROWS  # of one batch
-    delay: float = 0.0  # seconds a text may wait for others under load
+    rows: int = BATCH_ROWS  # per batch
+    delay: float = 0.0  # the longest wait for more rows under load, in seconds
 
 
 class Limits(NamedTuple):
-    """The parts of a request, counted before it is parsed: two bytes may take a parser a microsecond and 500 bytes."""
+    """Limits checked before a request is parsed: two bytes can cost a parser a microsecond and 500 bytes."""
 
-    fields: int  # and strings, lists and objects
-    values: int  # of lists
+    fields: int  # fields, strings, lists and objects
+    values: int  # elements of lists
 
 
 class _Batchers(NamedTuple):
-    """Where the rows of a classifier go: small requests, those of some times that size, and pieces of large ones."""
+    """The batchers of one classifier, by the size of the request."""
 
-    small: TurnBatcher | None  # None: as the large ones
+    small: TurnBatcher | None  # None: use `large`
     medium: StepBatcher | None
     large: ThreadBatcher
 
@@ -83,8 +83,8 @@ class _Batchers(NamedTuple):
 class DataPlane:
     """Runs texts through classifiers within limits. Belongs to one event loop.
 
-    A request that is the only one in `in_flight` does not wait for others to share its batch. `classifiers` are those
-    that are served, see `arrange`.
+    A request that is the only one in flight runs at once, without batching. `classifiers` are those that are served,
+    see `arrange`.
     """
 
     def __init__(
@@ -108,9 +108,9 @@ class DataPlane:
     def predict(
         self, classifier: Classifier, texts: Sequence[str], time_limit: float | None = None
     ) -> Coroutine[Any, Any, list[Prediction]]:
-        """Predictions in the order of the texts.
+        """Return predictions in the order of the texts.
 
-        `time_limit` is the caller's own, in seconds; that of all requests holds in any case. Raises `Invalid`,
+        `time_limit` is the client's deadline in seconds, in addition to the limit of all requests. Raises `Invalid`,
         `TooLarge`, `Overloaded` or `DeadlineExceeded`.
         """
         return self._answer(classifier, texts, self._characters, classifier.encode, time_limit)
@@ -118,40 +118,40 @@ class DataPlane:
     def predict_ids(
         self, classifier: Classifier, ids: npt.NDArray[np.int32], time_limit: float | None = None
     ) -> Coroutine[Any, Any, list[Prediction]]:
-        """Predictions for ids that the caller made, int32 [batch, time]. Raises as `predict` does."""
+        """Return predictions for token ids, int32 [batch, sequence_length]. Raises the errors of `predict`."""
 
         def measure(rows: Sequence[npt.NDArray[np.int32]]) -> int:
             self.check_count(len(rows))
             return _checked_ids(classifier, ids)
 
-        # The matrix is its rows: a list of them would be millions of objects where the count is about to be refused.
+        # The matrix serves as the sequence of rows: a list could have millions of them before the count is checked.
         rows = cast(Sequence[npt.NDArray[np.int32]], ids)
         return self._answer(classifier, rows, measure, classifier.encode_ids, time_limit)
 
     async def parsing_turn(self, size: int) -> None:
-        """Wait until a request of so many bytes may be parsed. Between two large ones others are answered."""
+        """Wait until a request of `size` bytes may be parsed. Other requests are answered between two large ones."""
         if size > STEPPED_CHARACTERS:
             async with self._parsing:
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
 
     def check_count(self, count: int) -> None:
-        """Raise `Invalid` or `TooLarge` unless a request may have so many texts."""
+        """Raise `Invalid` or `TooLarge` if a request must not have so many texts."""
         if not count:
             raise Invalid("texts: at least one text is needed")
         if count > self._request_limits.texts:
             raise TooLarge(f"{count} texts in one request; the limit is {self._request_limits.texts}")
 
     def expect_large(self) -> None:
-        """Raise `Overloaded` if a large request would find no place, which saves reading it first."""
+        """Raise `Overloaded` if a large request would be rejected, before it is parsed."""
         self._admission.check(min(PIECE_ROWS, self._request_limits.pending_texts), large=True)
 
     async def explain(
         self, classifier: Classifier, text: str, label: str | None, filters: int, time_limit: float | None = None
     ) -> tuple[Prediction, Explanation]:
-        """The prediction for a text and where it comes from, by default for the predicted label.
+        """Return the prediction for a text and its explanation, by default for the predicted label.
 
-        Raises as `predict` does, `NotExplainable`, and `Invalid` for what the model does not have.
+        Raises the errors of `predict`, `NotExplainable`, and `Invalid` for a label that the model does not have.
         """
         explainer = self._explainer(classifier)
         prediction, encoding = await self._predict_and_encode(classifier, text, time_limit)
@@ -161,7 +161,7 @@ class DataPlane:
     async def inspect(
         self, classifier: Classifier, text: str, label: str | None, chosen: tuple[int, int] | None, feature_map: bool
     ) -> tuple[Prediction, Explanation, Inspection]:
-        """As `explain`, with all numbers on the way; `chosen` is the width and index of the filter to show in full."""
+        """Like `explain`, with all intermediate values; `chosen` is the width and index of the filter to show."""
         explainer = self._explainer(classifier)
         prediction, encoding = await self._predict_and_encode(classifier, text)
         work = partial(explainer.inspect, text, encoding, label or prediction.label, chosen, feature_map=feature_map)
@@ -169,15 +169,15 @@ class DataPlane:
         return prediction, explanation, inspection
 
     def arrange(self, classifiers: Iterable[Classifier]) -> None:
-        """Prepare for the classifiers that are served from now on; requests that use another one still keep it."""
+        """Set the classifiers that are served from now on. Requests in progress keep theirs."""
         self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in classifiers}
         texts = self._request_limits.texts
         tokens = max((each.manifest.max_tokens for each in self._batchers), default=0)
-        fields = 8192 + 8 * texts  # twice as many as the most elaborate form of a batch has
+        fields = 8192 + 8 * texts  # twice as many as the largest batch needs
         self.limits = Limits(fields, fields + texts * tokens)
 
     def close(self) -> None:
-        """Let the running batch finish and drop what waits."""
+        """Finish the running batch and cancel the queued jobs."""
         self._thread.shutdown(cancel_futures=True)
 
     def _make_batchers(self, classifier: Classifier) -> _Batchers:
@@ -251,7 +251,7 @@ class DataPlane:
 
     @asynccontextmanager
     async def _place(self, texts: int, time_limit: float | None) -> AsyncIterator[None]:
-        """A place among the large requests, for as long as there is time."""
+        """Count a large request in admission control, and enforce its time limit."""
         seconds = self._seconds(time_limit)
         self._admission.enter(texts, large=True)
         try:
@@ -267,7 +267,7 @@ class DataPlane:
         return limit if time_limit is None or time_limit > limit else time_limit
 
     def _explainer(self, classifier: Classifier) -> Explainer:
-        """Its explainer, if it can explain: a model that cannot is refused before any work is done."""
+        """Return a classifier's explainer. Raises `NotExplainable` before any work is done."""
         explainer = classifier.explainer
         _ = explainer.network
         return explainer
@@ -275,7 +275,7 @@ class DataPlane:
     async def _predict_and_encode(
         self, classifier: Classifier, text: str, time_limit: float | None = None
     ) -> tuple[Prediction, Encoding]:
-        """As `predict`, with the ids that it read the text as."""
+        """Like `predict`, and return the encoding of the text too."""
         encodings: list[Encoding] = []
 
         def encode(texts: Sequence[str]) -> list[Encoding]:
@@ -286,7 +286,7 @@ class DataPlane:
         return prediction, encodings[0]
 
     async def _beside(self, text: str, work: Callable[[], Result], time_limit: float | None = None) -> Result:
-        """Work on one text: on the event loop if it is short, one such work in a turn, else on the thread."""
+        """Run `work` on one text: on the event loop if it is short, one text per turn, otherwise on the thread."""
         if len(text) <= INLINE_CHARACTERS:
             async with self._explaining:
                 await asyncio.sleep(0)
@@ -295,7 +295,7 @@ class DataPlane:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _characters(self, texts: Sequence[str]) -> int:
-        """The characters of all texts, if no limit is passed."""
+        """Return the number of characters of all texts. Raises `TooLarge` if a text has too many."""
         self.check_count(len(texts))
         characters = 0
         for number, text in enumerate(texts):
@@ -306,20 +306,20 @@ class DataPlane:
 
 
 def _noted(waiting: asyncio.Future[Done]) -> asyncio.Future[Done]:
-    """Let it be known what the request waits for."""
+    """Record what the request waits for in its context."""
     if (context := current.get()) is not None:
         context.waiting = waiting
     return waiting
 
 
 def _join(pieces: Sequence[Done]) -> Done:
-    """The result of a request that ran in pieces."""
+    """Combine the results of a request that ran in pieces."""
     predictions = [prediction for piece in pieces for prediction in piece.predictions]
     return Done(predictions, Stages(*map(sum, zip(*(piece.stages for piece in pieces), strict=True))))
 
 
 def _checked_ids(classifier: Classifier, ids: npt.NDArray[np.int32]) -> int:
-    """How many ids there are, if the model can read them."""
+    """Return the number of ids. Raises `Invalid` if the model cannot read them."""
     try:
         classifier.input_shape.check(ids)
     except ValueError as error:

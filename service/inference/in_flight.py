@@ -1,4 +1,4 @@
-"""The requests that are in flight in a worker."""
+"""The requests in flight in a worker."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 
 
 class InFlight:
-    """Counts requests from when they are read until they are answered, over any transport."""
+    """Counts the requests of all transports from the moment they are read until they are answered."""
 
     def __init__(self) -> None:
         self._tasks: list[set[asyncio.Task[None]]] = []
 
     def new_set(self) -> set[asyncio.Task[None]]:
-        """A set in which a transport keeps the tasks of its requests, and which counts from now on."""
+        """Return a set that is counted from now on. A transport keeps the tasks of its requests in it."""
         tasks: set[asyncio.Task[None]] = set()
         self._tasks.append(tasks)
         return tasks

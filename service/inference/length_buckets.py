@@ -1,8 +1,8 @@
-"""Which texts share a run of the graph, and the shape of that run.
+"""Length bucketing: chooses which texts share a run of the graph, and the shape of the run.
 
-On a processor reviews of like length share a run of up to 1,024 positions, so that what a run costs at its start is
-paid once for several. Of more, the feature maps push each other out of the caches of a core. On a GPU more rows cost
-next to nothing, while every new shape costs a plan and memory, so there runs are large and of few shapes.
+On a CPU, texts of similar length share a run of up to 1,024 positions, which amortizes the fixed cost of a run. With
+more positions, the feature maps no longer fit into the caches of a core. On a GPU, additional rows are almost free, but
+every new shape costs a plan and memory, so runs are large and have few different shapes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-#: Padding that a row may cause before a run of its own is cheaper, in positions.
+#: Positions of padding per row from which on a separate run is cheaper.
 _WASTE = 48
 
 
 class Run(NamedTuple):
-    """Texts that run together, by their number, as int32 [rows, time]; rows beyond the texts are padding."""
+    """The indices of texts that run together as int32 [rows, time]. Rows beyond the texts are padding."""
 
     texts: list[int]
     rows: int
@@ -26,15 +26,15 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class LengthBuckets:
-    """The rule by which texts of like length share a run, for one execution provider."""
+    """The rule for texts to share a run, for one execution provider."""
 
     max_rows: int
-    max_positions: int | None = None  # rows times time; a single row may have more
-    row_sizes: tuple[int, ...] = ()  # ascending, up to max_rows: the only numbers of rows there are; none: any number
-    time_sizes: tuple[int, ...] = ()  # ascending: the same for columns
+    max_positions: int | None = None  # rows times time; a run of a single row can have more
+    row_sizes: tuple[int, ...] = ()  # the allowed numbers of rows, ascending, up to max_rows; empty: any number
+    time_sizes: tuple[int, ...] = ()  # the allowed numbers of columns, ascending; empty: any number
 
     def group(self, lengths: Sequence[int]) -> Iterator[Run]:
-        """Runs that hold every text once, from the shortest to the longest; `lengths` are columns that each needs."""
+        """Yield runs that contain every text once, shortest first. `lengths` are the columns that the texts need."""
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         start = 0
         for end in range(1, len(order)):
@@ -45,16 +45,16 @@ class LengthBuckets:
             yield self._run(order[start:], lengths)
 
     def shapes(self) -> list[tuple[int, int]]:
-        """Every shape of a run, where there are only certain ones."""
+        """Return all shapes, if their number is limited."""
         return [(rows, time) for rows in self.row_sizes for time in self.time_sizes]
 
     def largest(self, shortest: int, longest: int) -> list[tuple[int, int]]:
-        """The shapes with the most rows and with the most columns, of texts that need so many columns."""
+        """Return the shapes with the most rows and with the most columns, for texts of these lengths."""
         columns = max(shortest, (self.max_positions or 0) // self.max_rows)
         return [(self.max_rows, min(columns, longest)), (1, longest)]
 
     def _joins(self, rows: int, time: int, length: int) -> bool:
-        """Whether a text joins a run of so many rows, none longer than itself."""
+        """Return whether a text joins a run of so many rows that are no longer than the text."""
         if rows == self.max_rows:
             return False
         if self.max_positions is None:
@@ -69,7 +69,7 @@ CPU_BUCKETS = LengthBuckets(max_rows=32, max_positions=1024)
 
 
 def cuda_buckets(max_rows: int, max_tokens: int) -> LengthBuckets:
-    """Powers of two up to `max_rows` rows and, from 32 on, up to `max_tokens` columns."""
+    """Return shapes whose rows and columns are powers of two: up to `max_rows` rows, 32 to `max_tokens` columns."""
     return LengthBuckets(max_rows, row_sizes=_powers(1, max_rows), time_sizes=_powers(32, max_tokens))
 
 
@@ -82,5 +82,5 @@ def _powers(first: int, last: int) -> tuple[int, ...]:
 
 
 def _up(size: int, sizes: tuple[int, ...]) -> int:
-    """The least of the sizes that is no smaller."""
+    """Return the smallest of the sizes that is not below `size`."""
     return sizes[bisect_left(sizes, size)] if sizes else size

@@ -1,1 +1,1 @@
-"""Which model versions are served, and how that changes while the service runs."""
+"""The model versions that are served, and how they change while the service runs."""

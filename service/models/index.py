@@ -1,4 +1,4 @@
-"""The repository index: every version on disk or in memory, and what state it is in."""
+"""The repository index: every version on disk or in memory, and its state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A version in the repository's folder, or one that is served though it left it."""
+    """A version in the repository, or one that is still served after it was removed."""
 
     name: str
     version: str
@@ -23,7 +23,7 @@ class Entry:
 def index(
     scan: Scan, models: LoadedModels, policy: VersionPolicy, in_use: Collection[tuple[str, int]] = ()
 ) -> list[Entry]:
-    """Every version that a scan found, and every other that is served, was refused or is `in_use`."""
+    """Return every version that a scan found, and every other version that is served, was rejected or is `in_use`."""
     versions = {(name, version) for name, present in scan.items() for version in present}
     known = {(name, version) for name, version, _, _ in models.states()}
     entries = []

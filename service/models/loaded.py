@@ -1,4 +1,4 @@
-"""The models that are loaded: a classifier for every version that is served, which requests look up."""
+"""The loaded models: requests look up the classifier of a version here."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Kept = TypeVar("Kept")
 
 
 class Refusal(NamedTuple):
-    """Why a version is not served, or not what lies in its place now."""
+    """Why the files of a version are not served."""
 
     fingerprint: str
-    fault: str  # in one word
+    fault: str  # the reason in one word
     reason: str
 
 
 class State(NamedTuple):
-    """Whether a version is served, and why it was refused; both if what is served is no longer what lies on disk."""
+    """Whether a version is served, and why it was rejected. Both apply if its files were replaced by bad ones."""
 
     name: str
     version: int
@@ -29,7 +29,7 @@ class State(NamedTuple):
 
     @property
     def fault(self) -> str:
-        """Why it was refused, in one word; empty if it was not."""
+        """Why the version was rejected, in one word; empty if it was not."""
         return "" if self.refusal is None else self.refusal.fault
 
 
@@ -39,40 +39,39 @@ class _Served(NamedTuple):
 
 
 class LoadedModels:
-    """The versions of models that are served, and those that were refused.
+    """The versions that are served, and those that were rejected.
 
-    An empty name stands for the default model and an empty version for the newest one that is served, as clients send
-    them.
+    An empty name stands for the default model, and an empty version for the newest version that is served.
     """
 
     def __init__(self, default: str | None = None) -> None:
         self.default = default
         self.unloaded: set[str] = set()
-        self.loading: tuple[str, int] | None = None  # what the workers are opening
+        self.loading: tuple[str, int] | None = None  # the version that the workers are opening
         self._served: dict[str, dict[int, _Served]] = {}
         self._refusals: dict[str, dict[int, Refusal]] = {}
-        self._table: dict[tuple[str, str], Classifier] = {}  # by everything that a request may say
+        self._table: dict[tuple[str, str], Classifier] = {}  # by all names and versions that a request can contain
 
     def get(self, name: str = "", version: str = "") -> Classifier:
-        """The classifier of that name and version. Raises `NotFound`."""
+        """Return the classifier of a version. Raises `NotFound`."""
         classifier = self._table.get((name, version))
         if classifier is None:
             raise self._not_found(name or self.default or "", version)
         return classifier
 
     def holds(self, name: str = "", version: str = "") -> bool:
-        """Whether that model and version answers."""
+        """Return whether a version is served."""
         return (name, version) in self._table
 
     def select(self, name: str = "", version: str = "") -> list[Classifier]:
-        """One version, or all that are served of a model, or all of all models. Raises `NotFound`."""
+        """Return one version, all versions of a model, or all versions of all models. Raises `NotFound`."""
         if not name:
             return list(self)
         chosen = self.get(name, version)
         return [chosen] if version else [each for each in self if each.manifest.name == name]
 
     def __iter__(self) -> Iterator[Classifier]:
-        """By name, the newest version first."""
+        """Iterate over the classifiers by name, the newest version first."""
         return iter(
             [
                 versions[version].classifier
@@ -82,36 +81,36 @@ class LoadedModels:
         )
 
     def keys(self) -> set[tuple[str, int]]:
-        """The names and versions that are served."""
+        """Return the names and versions that are served."""
         return {(name, version) for name, versions in self._served.items() for version in versions}
 
     def names(self) -> set[str]:
-        """The models of which something is served or refused."""
+        """Return the names of models with a version that is served or was rejected."""
         return self._served.keys() | self._refusals.keys()
 
     def versions(self, name: str) -> list[int]:
-        """The versions of a model that are served, oldest first."""
+        """Return the versions of a model that are served, oldest first."""
         return sorted(self._served.get(name, ()))
 
     def served(self, name: str) -> dict[int, str]:
-        """The versions of a model that are served, and the fingerprints of what they were opened from."""
+        """Return the versions of a model that are served, with the fingerprints of their files."""
         return {version: each.fingerprint for version, each in self._served.get(name, {}).items()}
 
     def refused(self, name: str) -> dict[int, str]:
-        """The versions of a model that were refused, and the fingerprints of what was refused."""
+        """Return the versions of a model that were rejected, with the fingerprints of their files."""
         return {version: each.fingerprint for version, each in self._refusals.get(name, {}).items()}
 
     def refusal(self, name: str, version: int) -> Refusal | None:
-        """Why a version was refused, if it was."""
+        """Return why a version was rejected, or None."""
         return self._refusals.get(name, {}).get(version)
 
     def digest(self, name: str, version: int) -> str:
-        """The digest of the manifest of a version that is served, empty for any other."""
+        """Return the digest of the manifest of a version, or an empty string if it is not served."""
         served = self._served.get(name, {}).get(version)
         return "" if served is None else served.classifier.manifest.manifest_sha256
 
     def states(self, *names: str) -> list[State]:
-        """Every version that is served or was refused, of these models or of all."""
+        """Yield the state of every version that is served or was rejected, of some models or of all."""
         return [
             State(name, version, version in self._served.get(name, {}), self.refusal(name, version))
             for name in sorted(names or self.names())
@@ -119,7 +118,7 @@ class LoadedModels:
         ]
 
     def put(self, classifier: Classifier, fingerprint: str = "") -> None:
-        """Answer with this classifier from now on; requests that run keep the one they have."""
+        """Serve a classifier. Requests in progress keep the one they have."""
         manifest = classifier.manifest
         self._served.setdefault(manifest.name, {})[manifest.version] = _Served(classifier, fingerprint)
         self.loading = None
@@ -127,25 +126,25 @@ class LoadedModels:
         self._index_names()
 
     def update_fingerprint(self, name: str, version: int, fingerprint: str) -> None:
-        """Note that a version is what lies on disk under this fingerprint."""
+        """Record that the files with this fingerprint are those of the version that is served."""
         self._served[name][version] = self._served[name][version]._replace(fingerprint=fingerprint)
 
     def drop(self, name: str, version: int) -> None:
-        """Answer no more requests for a version."""
+        """Stop serving a version."""
         _remove(self._served, name, version)
         self._index_names()
 
     def refuse(self, name: str, version: int, refusal: Refusal) -> None:
-        """Note what is not served, and why."""
+        """Record that a version was rejected, and why."""
         self._refusals.setdefault(name, {})[version] = refusal
         self.loading = None
 
     def forget(self, name: str, version: int) -> None:
-        """Forget that a version was refused."""
+        """Forget that a version was rejected."""
         _remove(self._refusals, name, version)
 
     def unload(self, name: str) -> None:
-        """Answer no more requests for a model, until it is released and put again."""
+        """Stop serving a model until it is released and put again."""
         self.unloaded.add(name)
         self._served.pop(name, None)
         self._index_names()

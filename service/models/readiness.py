@@ -1,4 +1,4 @@
-"""Whether traffic may come."""
+"""Readiness of a worker."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from sentiment_conv1d.service.models.loaded import LoadedModels
 
 
 class Readiness:
-    """What health checks are told: traffic may come if the default model is loaded and the worker is not draining."""
+    """A worker is ready if the default model is loaded and the worker is not draining."""
 
     def __init__(self, models: LoadedModels) -> None:
         self._models = models
-        self.draining = False  # shutting down: requests are answered, but no more should come
+        self.draining = False  # shutting down: requests are still answered
 
     @property
     def ready(self) -> bool:
-        """Whether traffic may come."""
+        """Whether the worker is ready for traffic."""
         return not self.draining and self._models.holds()
 
     def check(self) -> None:
-        """Raise `Unavailable` with the reason unless traffic may come."""
+        """Raise `Unavailable` with the reason if the worker is not ready."""
         self.check_draining()
         try:
             self._models.get()

@@ -1,8 +1,8 @@
-"""Keeps the loaded models of all workers in step with the model repository and with what callers ask for.
+"""Keeps the loaded models of all workers in sync with the model repository and with administration requests.
 
-One worker scans the repository. The worker that finds a version to load, by a scan or for a caller of the repository
-API, reads it once and sends an order with the files. The supervisor passes the order on to all workers, and the
-reconciler of each follows it.
+One worker scans the repository. The worker that finds a version to load, in a scan or for a request of the repository
+API, reads it once and sends an order with the files. The supervisor forwards the order to all workers, and the
+reconciler of each worker carries it out.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ logger = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """Why an order was not followed, if it was not."""
+    """Why an order was not carried out, if it was not."""
 
-    refusal: Order | None = None  # that all workers follow in its place
-    declined: str = ""  # why it came too late
+    refusal: Order | None = None  # the order that all workers carry out instead
+    declined: str = ""  # why the order came too late
 
 
 class Workers(Protocol):
-    """All workers of the service, as one of them sees them."""
+    """The interface to all workers of the service."""
 
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
-        """Have all workers follow an order. Raises `Unavailable` while the service shuts down."""
+        """Let all workers carry out an order. Raises `Unavailable` during shutdown."""
 
 
 class _Observation(NamedTuple):
-    """What was served, and then what was in the repository."""
+    """What was served, and what the scan after it found in the repository."""
 
     served: dict[str, dict[int, str]]
     present: Scan
 
     def settled(self, now: _Observation, name: str, served: Mapping[int, str]) -> dict[int, str]:
-        """The versions of a model that are present after this scan and the next."""
+        """Return the versions of a model that count as present after this scan and the next one."""
         before = self.present.get(name, {})
         return settle(before, now.present.get(name, {}), served, self.served.get(name, {}))
 
 
 class Reconciler:
-    """One worker's part in what all of them serve: takes `models` towards what the repository holds."""
+    """Brings the `models` of one worker in line with the repository."""
 
     def __init__(
         self,
@@ -80,9 +80,9 @@ class Reconciler:
         self._told: set[str] = set()
 
     async def load(self, name: str) -> None:
-        """Serve the versions that the policy chooses of those on disk now, even if refused or unloaded before.
+        """Serve the versions on disk that the policy selects, even if they were rejected or unloaded before.
 
-        Raises `NotFound`, or `Invalid` if a version is refused or the model is unloaded in between.
+        Raises `NotFound`, or `Invalid` if a version is rejected or the model is unloaded meanwhile.
         """
         observed = await self._scan()
         if name not in observed.present:
@@ -96,17 +96,17 @@ class Reconciler:
             raise Invalid(f"model {name!r} cannot be loaded: {'; '.join(problems)}")
 
     async def unload(self, name: str) -> None:
-        """Stop serving a model in all workers; running requests are finished. Raises `NotFound`."""
+        """Stop serving a model in all workers. Requests in progress are finished. Raises `NotFound`."""
         name = self._models.get(name).manifest.name
         await self._workers.ask(Order("unload", name))
 
     async def index(self) -> list[Entry]:
-        """Every version in the repository, loaded or not."""
+        """Return every version in the repository, loaded or not."""
         present = (await self._scan()).present
         return index(present, self._models, self._repository.policy, self._metrics.in_use())
 
     async def watch(self, interval: float) -> None:
-        """Scan the repository every `interval` seconds and follow its changes."""
+        """Scan the repository every `interval` seconds and apply its changes."""
         before: _Observation | None = None
         while True:
             await asyncio.sleep(interval)
@@ -118,9 +118,9 @@ class Reconciler:
                 logger.exception("scanning the model repository failed")
 
     async def follow(self, order: Order, descriptor: int | None = None) -> Refusal | None:
-        """Carry out this worker's part of an order; the descriptor holds the files of its version.
+        """Carry out an order in this worker. The descriptor refers to the files of its version.
 
-        Returns why the version is refused, if it is.
+        Returns why the version is rejected, or an empty string.
         """
         name, version = order.name, order.version
         match order.action:
@@ -128,7 +128,7 @@ class Reconciler:
                 self._models.loading = (name, version)
             case "prepare":
                 assert descriptor is not None
-                self._models.loading = (name, version)  # also where this worker is too new to have heard of it
+                self._models.loading = (name, version)  # even if this worker is too new to know the version
                 try:
                     prepared = self._prepared = await asyncio.to_thread(self._open, order, descriptor)
                     prepared.statistics = self._metrics.add_model(prepared.manifest, self._models.keys())
@@ -155,7 +155,7 @@ class Reconciler:
         return None
 
     async def catch_up(self, facts: Iterable[Fact]) -> None:
-        """Follow what has changed since before the first fork. Raises `StartupError` if it cannot be opened."""
+        """Carry out the orders since the first fork. Raises `StartupError` if a version cannot be opened."""
         for order, descriptor in facts:
             if order.action == "serve":
                 refusal = await self.follow(order._replace(action="prepare"), descriptor)
@@ -164,7 +164,7 @@ class Reconciler:
             await self.follow(order)
 
     async def _watch(self, before: _Observation | None) -> _Observation | None:
-        """One scan, and what follows from it and the one before."""
+        """Scan once, and apply what this scan and the one before agree on."""
         try:
             now = await self._scan()
         except Unavailable as error:
@@ -194,10 +194,10 @@ class Reconciler:
     async def _adjust(
         self, name: str, present: Callable[[Mapping[int, str]], Mapping[int, str]], *, again: bool = False
     ) -> list[str]:
-        """Take step after step until the right versions of a model are served. Returns what went wrong.
+        """Take steps until the right versions of a model are served. Returns the error, if any.
 
-        `present` gives the versions on disk, for those that are served. With `again`, versions that were refused are
-        tried once more.
+        `present` returns the versions on disk, given those that are served. With `again`, rejected versions are tried
+        once more.
         """
         models = self._models
         problems: list[str] = []
@@ -224,13 +224,13 @@ class Reconciler:
                         await self._workers.ask(Order("forget", name, version))
 
     async def _load(self, name: str, version: int, fingerprint: str) -> str:
-        """Read a version and make all workers serve it, or refuse it. Returns what went wrong, empty if nothing did."""
+        """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""
         try:
             digest, descriptor = await asyncio.to_thread(self._read, name, version)
         except ArtifactError as error:
             problem = str(error)
             now = await asyncio.to_thread(self._repository.fingerprint, name, version)
-            if now == fingerprint:  # else it is being written
+            if now == fingerprint:  # otherwise it is being written
                 reason = problem[:MAX_MESSAGE_CHARACTERS]
                 await self._workers.ask(Order("refuse", name, version, fingerprint, fault=error.fault, reason=reason))
             return problem
@@ -244,7 +244,7 @@ class Reconciler:
         return outcome.declined if outcome.refusal is None else outcome.refusal.reason
 
     def _read(self, name: str, version: int) -> tuple[str, int]:
-        """The digest of a version's manifest, and its files in a descriptor. Raises `ArtifactError`."""
+        """Return the digest of a version's manifest, and a descriptor of its files. Raises `ArtifactError`."""
         artifact = self._repository.read(name, version)
         return artifact.manifest.manifest_sha256, snapshot.take(artifact.contents)
 
@@ -253,7 +253,7 @@ class Reconciler:
         return self._open_artifact(artifact)
 
     def _tell(self, remarks: set[str]) -> None:
-        """Log the remarks that the scan before did not give."""
+        """Log the remarks that the previous scan did not have."""
         for remark in sorted(remarks - self._told):
             logger.warning(remark)
         self._told = remarks

@@ -1,7 +1,7 @@
-"""Orders about models, and what they have come to: which versions every worker serves.
+"""Orders about models, and their outcome: the versions that every worker serves.
 
-The supervisor keeps the replay log. It passes orders on one after the other, so all workers have heard the same ones in
-the same sequence, and a worker that is forked later follows what the replay log holds.
+The supervisor owns the replay log. It forwards orders one after the other, so all workers receive the same orders in
+the same sequence. A worker that is forked later replays the log.
 """
 
 from __future__ import annotations
@@ -14,54 +14,54 @@ Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload
 
 
 class Order(NamedTuple):
-    """What all workers have to do.
+    """An instruction to all workers.
 
-    A `load` is carried out in parts: all workers hear of it, then one after the other has to `prepare`, that is to open
-    the version beside those that it serves, and then all `serve` it, or all are told to `refuse` it.
+    A `load` has several parts. All workers are informed of it, then each in turn has to `prepare`, which opens the
+    version without serving it, and finally all workers `serve` it or all `refuse` it.
     """
 
     action: Action
     name: str
     version: int = 0
-    fingerprint: str = ""  # of what lay in the folder
-    digest: str = ""  # of the manifest, which has those of the other files
-    fault: str = ""  # of what is refused, in one word
+    fingerprint: str = ""  # of the files
+    digest: str = ""  # of the manifest, which contains those of the other files
+    fault: str = ""  # the reason of a refusal in one word
     reason: str = ""
-    last: bool = False  # a drop that may leave nothing of the model
+    last: bool = False  # whether a drop may remove the only version of the model
 
 
 class Fact(NamedTuple):
-    """An order to follow for a worker that has not heard those before it, with the files of what it has to serve."""
+    """An order for a worker that has not received the earlier ones, with the files of the version to serve."""
 
     order: Order
     descriptor: int | None = None
 
 
 class ReplayLog:
-    """What is served, refused and unloaded, beginning with what every worker has from its fork on.
+    """What is served, rejected and unloaded, starting from what every worker inherits at its fork.
 
-    It owns the descriptors that it is given.
+    It owns the descriptors that it receives.
     """
 
     def __init__(self, served: Iterable[tuple[str, int, str]] = (), refused: Iterable[tuple[str, int]] = ()) -> None:
-        """`served` are names, versions and digests of their manifests."""
+        """Start from the versions that workers inherit: names, versions and, for `served`, digests of the manifests."""
         self._served: dict[tuple[str, int], Fact] = {}
         self._refused: dict[tuple[str, int], Order] = {}
         self._unloaded: set[str] = set()
         for name, version, digest in served:
             self._served[name, version] = Fact(Order("serve", name, version, digest=digest))
-        # What is no more of that which every worker has from its fork on.
+        # What workers inherit. The log contains orders that undo parts of it.
         self._inherited_served, self._inherited_refused = frozenset(self._served), frozenset(refused)
         self._past: set[Order] = set()
 
     def needless(self, order: Order) -> bool:
-        """Whether everything is so already: loads that cross each other are one."""
+        """Return whether an order changes nothing, such as the second of two loads at the same time."""
         fact = self._served.get((order.name, order.version))
         return order.action == "load" and fact is not None and fact.order.digest == order.digest
 
     def objection(self, order: Order) -> str:
-        """Why an order must not be followed, which its giver could not know yet; empty if it may be."""
-        if order.action == "load" and order.name in self._unloaded:  # whoever wants it back releases it first
+        """Return why an order must not be carried out, which its sender could not know; empty if it may be."""
+        if order.action == "load" and order.name in self._unloaded:  # a `release` has to come first
             return f"model {order.name!r} was unloaded"
         if order.action == "drop" and not order.last:
             others = {version for name, version in self._served if name == order.name} - {order.version}
@@ -70,7 +70,7 @@ class ReplayLog:
         return ""
 
     def record(self, order: Order, descriptor: int | None = None) -> None:
-        """An order that all workers follow now."""
+        """Record an order that all workers carry out."""
         key = (order.name, order.version)
         match order.action:
             case "serve":
@@ -91,7 +91,7 @@ class ReplayLog:
                 self._unloaded.discard(order.name)
 
     def facts(self) -> list[Fact]:
-        """What a worker has to follow that knows only what was there before the first fork."""
+        """Return the orders that bring a worker from the state at the first fork to the current one."""
         return [
             *(Fact(order) for order in sorted(self._past)),
             *(Fact(Order("unload", name)) for name in sorted(self._unloaded)),

@@ -1,4 +1,4 @@
-"""The model repository on disk: a folder of models, and the policy that says which of their versions to serve."""
+"""The model repository on disk: a folder of models, and the policy that selects the versions to serve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 
 class Repository:
-    """A folder `<name>/<version>/` that changes while it is read. It knows nothing of what is loaded."""
+    """A folder `<name>/<version>/`, which can change while it is read. It does not know which versions are loaded."""
 
     def __init__(self, path: Path, policy: VersionPolicy) -> None:
         self.path = path
@@ -19,11 +19,11 @@ class Repository:
         self._scanner = Scanner(path)
 
     def scan(self) -> Scan:
-        """Every version, with its fingerprint. Raises `OSError` if it cannot be listed."""
+        """Return every version with its fingerprint. Raises `OSError` if the folder cannot be listed."""
         return self._scanner.scan()
 
     def fingerprint(self, name: str, version: int) -> str:
-        """What changes whenever a file of a version is written, replaced, added or removed."""
+        """Return the fingerprint of a version, see `Scanner.fingerprint`."""
         return self._scanner.fingerprint(name, version)
 
     def read(self, name: str, version: int) -> Artifact:
@@ -31,7 +31,7 @@ class Repository:
         return self.verify(name, version, self._scanner.read(name, version))
 
     def verify(self, name: str, version: int, contents: Mapping[str, bytes]) -> Artifact:
-        """The artifact of these files, if it is that of this version. Raises `ArtifactError`."""
+        """Return the artifact in these files. Raises `ArtifactError` if it is not the expected version."""
         artifact = verify(self._scanner.path_of(name, version), contents)
         check_place(artifact)
         return artifact

@@ -1,4 +1,4 @@
-"""What is in a model repository: models, their versions, and fingerprints that tell when something has changed."""
+"""Scans a model repository: models, their versions, and fingerprints that change with the files."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ logger = logging.getLogger(__name__)
 
 _NAME = re.compile(NAME_PATTERN)
 
-#: The versions of every model with their fingerprints.
+#: The versions of each model, with their fingerprints.
 Scan = dict[str, dict[int, str]]
 
 
 class Scanner:
-    """Reads a folder of models, each a folder of versions. Only names that a scan found are joined to a path."""
+    """Reads a folder of models, each a folder of versions. Only names that a scan found become part of a path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._ignored: set[str] = set()
 
     def scan(self) -> Scan:
-        """All that is there; a few system calls for every version. Raises `OSError` if it cannot be listed."""
+        """Return all versions, with a few system calls each. Raises `OSError` if the folder cannot be listed."""
         names = self._folders(self.path, _NAME.fullmatch, "name of a model")
         return {name: found for name in names if (found := self._versions(name))}
 
     def path_of(self, name: str, version: int) -> Path:
-        """Where a version lies; the name must be one that was seen."""
+        """Return the path of a version. The name must be one that a scan found."""
         return self.path / name / str(version)
 
     def fingerprint(self, name: str, version: int) -> str:
-        """Another one whenever a file of a version was written, replaced, added or removed."""
+        """Return a string that changes whenever a file of the version is written, replaced, added or removed."""
         folder = self.path_of(name, version)
         return fingerprint(folder / file for file in FILES)
 
     def read(self, name: str, version: int) -> dict[str, bytes]:
-        """The bytes of a version's files, unchecked. Raises `ArtifactError`."""
+        """Return the contents of a version's files without verifying them. Raises `ArtifactError`."""
         folder = self.path_of(name, version)
-        # Mounts of Kubernetes are full of links, but none leads out of them.
+        # Kubernetes mounts contain symbolic links, but none that leads out of the mount.
         home = os.path.realpath(self.path)
         for place in (folder, *(folder / file for file in FILES)):
             if not Path(os.path.realpath(place)).is_relative_to(home):
@@ -57,7 +57,7 @@ class Scanner:
         return {int(version): self.fingerprint(name, int(version)) for version in found}
 
     def _folders(self, path: Path, fits: Callable[[str], object], what: str) -> list[str]:
-        """The names of the folders that fit; others that are not hidden are ignored, which is said once."""
+        """Return the names of folders that match. Other names, unless hidden, are ignored with a remark."""
         fitting = []
         with os.scandir(path) as entries:
             for entry in entries:

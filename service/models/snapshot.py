@@ -1,7 +1,7 @@
-"""The files of an artifact in memory, the same bytes for every process that holds the descriptor.
+"""The files of an artifact in a memory file, shared by all processes that have its descriptor.
 
-Whoever finds a new version reads it once. Everyone else, also a worker that is forked much later, opens what was read
-then, whatever has become of the folder.
+The worker that finds a new version reads it once. All others, including workers that are forked much later, open this
+copy, even if the folder has changed meanwhile.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Mapping
 
 from sentiment_conv1d.model.artifact import FILES
 
-#: The length of every file, in the order of `FILES`; behind them the files themselves.
+#: The lengths of all files in the order of `FILES`. The contents follow.
 _LENGTHS = struct.Struct(f"<{len(FILES)}Q")
 
 
 def take(contents: Mapping[str, bytes]) -> int:
-    """A descriptor of memory that holds these files and that nobody can change; closing it is the caller's matter."""
+    """Return the descriptor of a sealed memory file with these files. The caller has to close it."""
     descriptor = os.memfd_create("artifact", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(descriptor, "wb", closefd=False) as file:
         file.write(_LENGTHS.pack(*(len(contents[name]) for name in FILES)))
@@ -29,8 +29,8 @@ def take(contents: Mapping[str, bytes]) -> int:
 
 
 def contents(descriptor: int) -> dict[str, bytes]:
-    """The files by their names."""
-    # Not `read`: processes that inherited the descriptor share its position.
+    """Return the contents of the files by name."""
+    # `pread`, because processes that inherited the descriptor share its position.
     position = _LENGTHS.size
     found = {}
     for name, length in zip(FILES, _LENGTHS.unpack(os.pread(descriptor, position, 0)), strict=True):

@@ -1,6 +1,6 @@
-"""The next step from the versions of a model that are served to those that should be.
+"""Computes the next step from the served versions of a model to those that should be served.
 
-Nothing here reads a disk or changes anything, so it can be tested on every course of events there is.
+These functions have no side effects, so tests can try every course of events.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 @dataclass(frozen=True)
 class Load:
-    """Open a version, or what now lies in its place."""
+    """Open a version, or the files that replaced it."""
 
     version: int
 
@@ -28,7 +28,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Forget:
-    """Forget that a version was refused: it is gone, or what is served is back in its place."""
+    """Forget that a version was rejected: it was removed, or the files that are served are back."""
 
     version: int
 
@@ -47,10 +47,10 @@ def next_step(
 ) -> Step | None:
     """The next step for one model, or None if the right versions are served.
 
-    `present`, `served` and `refused` are versions with the fingerprints of their contents: what is in the repository,
-    what is served, and what was refused. The policy chooses among the versions that are served or were not refused, so
-    a bad one gives way to the next. New versions are loaded before old ones are dropped, and with `keep` the last one
-    is never dropped.
+    `present`, `served` and `refused` are versions with the fingerprints of their files: what is in the repository, what
+    is served, and what was rejected. The policy selects from the versions that are served or were not rejected, so a
+    bad version makes way for the next one. New versions are loaded before old ones are dropped, and with `keep` the
+    last version is never dropped.
     """
     usable = (version for version in present if version in served or refused.get(version) != present[version])
     chosen = policy.choose(name, usable)
@@ -72,9 +72,10 @@ def settle(
 ) -> dict[int, str]:
     """The versions that count as present after two scans in a row.
 
-    A version that is being written or replaced has a different fingerprint at every scan. Until two scans agree, it
-    counts as absent, or as what is served. A version that is served counts as gone once two scans have not found it.
-    `held` is what was served before the first scan, since what was loaded after it may be newer than the scans.
+    A version that is being written or replaced has a different fingerprint in every scan. Until two scans agree, it
+    counts as absent, or as unchanged if it is served. A version that is served counts as removed after two scans
+    without it. `held` is what was served before the first scan, because versions that were loaded later can be newer
+    than the scans.
     """
     settled = {version: fingerprint for version, fingerprint in now.items() if before.get(version) == fingerprint}
     undecided = (now.keys() | before.keys() | (served.keys() - held.keys())) - settled.keys()
