@@ -39,22 +39,22 @@ class Sentiment:
         }
 
     async def _predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:
-        """One text."""
+        """The prediction for one text."""
         model = self._models.get(request.model, request.version)
         [prediction] = await self._dataplane.predict(model, (request.text,), remaining)
         return _fill(pb.Prediction(), model.manifest, prediction)
 
     async def _predict_batch(self, request: pb.PredictBatchRequest, remaining: float | None) -> pb.PredictBatchResponse:
-        """Several texts, answered in order."""
+        """The predictions for several texts, in their order."""
         model = self._models.get(request.model, request.version)
-        texts = list(request.texts)  # each look at the field itself would decode them anew
+        texts = list(request.texts)  # every access to the field decodes all of them
         answer = pb.PredictBatchResponse()
         for prediction in await self._dataplane.predict(model, texts, remaining):
             _fill(answer.predictions.add(), model.manifest, prediction)
         return answer
 
     async def _explain(self, request: pb.ExplainRequest, remaining: float | None) -> pb.Explanation:
-        """The prediction with every word's share of it."""
+        """The prediction for one text and every word's share of the logit."""
         model = self._models.get(request.model, request.version)
         prediction, explanation = await self._dataplane.explain(
             model, request.text, request.label or None, FILTERS, remaining
@@ -70,17 +70,23 @@ class Sentiment:
         )
 
 
+#: The fields that `pb.Prediction` and `core.Prediction` share. Floats are converted here, because protobuf takes longer
+#: to convert a NumPy scalar.
+_SHARED = [field for field in pb.Prediction.DESCRIPTOR.fields if field.name in core.Prediction._fields]
+_FLOATS = tuple(field.name for field in _SHARED if field.type == field.TYPE_FLOAT)
+_OTHERS = tuple(field.name for field in _SHARED if field.type not in (field.TYPE_FLOAT, field.TYPE_MESSAGE))
+
+
 def _fill(message: pb.Prediction, manifest: Manifest, prediction: core.Prediction) -> pb.Prediction:
-    """Field by field, which takes half as long as to give them all to a new message."""
-    message.label = prediction.label
-    message.score = float(prediction.score)
+    """Set the fields one by one, which takes half as long as passing them to a new message."""
+    for name in _OTHERS:
+        setattr(message, name, getattr(prediction, name))
+    for name in _FLOATS:
+        setattr(message, name, float(getattr(prediction, name)))
     for label, probability in zip(manifest.labels, prediction.probabilities, strict=True):
         each = message.probabilities.add()
         each.label = label
         each.probability = float(probability)
-    message.tokens = prediction.tokens
-    message.unknown_tokens = prediction.unknown_tokens
-    message.truncated = prediction.truncated
     message.model = manifest.name
     message.version = str(manifest.version)
     return message

@@ -42,7 +42,8 @@ def test_messages_are_not_stale(folder: Path, tmp_path: Path) -> None:
     protoc("--proto_path=.", f"--python_out={tmp_path}", *map(str, protos))
     for proto in protos:
         path = proto.with_name(f"{proto.stem}_pb2.py")
-        qualified = re.sub(r"(from |DESCRIPTOR, ')service\.", r"\1sentiment_conv1d.service.", (tmp_path / path).read_text())
+        generated = (tmp_path / path).read_text()
+        qualified = re.sub(r"(from |DESCRIPTOR, ')service\.", r"\1sentiment_conv1d.service.", generated)
         assert (PROJECT / path).read_text() == qualified, f"{path.name}: run `make stubs`"
 
 
