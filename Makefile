@@ -44,7 +44,17 @@ attacks: $(VENV)/.dev  ## run every attack on a separate server: make attacks AR
 fuzz: $(VENV)/.dev  ## fuzz every parser of external data for some minutes
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
 
-lint: $(VENV)/.dev  ## check style and types
+PROTOC := $(BIN)/python -m grpc_tools.protoc
+PROTOS := service/grpc/protos
+MESSAGES := $(wildcard $(PROTOS)/*.proto service/inference/explaining/*.proto)
+
+# The types of the generated messages, which only mypy reads, so Git ignores them.
+MESSAGE_TYPES := $(MESSAGES:.proto=_pb2.pyi)
+
+%_pb2.pyi: %.proto | $(VENV)/.dev
+	$(PROTOC) --proto_path=. --pyi_out=. $<
+
+lint: $(VENV)/.dev $(MESSAGE_TYPES)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -120,21 +130,16 @@ AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
 	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
 
-PROTOC = $(BIN)/python -m grpc_tools.protoc
-STUBS = $(PROTOC) --proto_path=. --python_out=. --pyi_out=.
-PROTOS := service/grpc/protos
-
 # protoc names modules after the paths of their .proto files, which lack the prefix `sentiment_conv1d`.
 QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.service./"
 
 stubs: $(VENV)/.dev  ## generate code from the .proto files
-	$(STUBS) $(PROTOS)/*.proto
-	$(STUBS) service/inference/explaining/*.proto
-	$(QUALIFY) $(PROTOS)/*_pb2.py service/inference/explaining/*_pb2.py
+	$(PROTOC) --proto_path=. --python_out=. $(MESSAGES)
+	$(QUALIFY) $(MESSAGES:.proto=_pb2.py)
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) $(NODE_MODULES) .other_servers .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE_MODULES) .other_servers .mypy_cache .pytest_cache .ruff_cache .hypothesis $(MESSAGE_TYPES)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \

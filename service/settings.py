@@ -148,7 +148,8 @@ class Settings(BaseModel):
         False, description="Whether /metrics answers without an API key or a client certificate."
     )
     open_page: bool = Field(
-        False, description="Whether the page's files are served without an API key; the page's requests still need one."
+        False,
+        description="Whether the page and the API reference are served without an API key; their requests need one.",
     )
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1, description="Bytes per request body; more is a 413.")
     max_text_characters: int = Field(1_000_000, ge=1, description="Characters per text; more is a 413.")

@@ -70,17 +70,23 @@ class Sentiment:
         )
 
 
+#: The fields that `pb.Prediction` and `core.Prediction` share. Floats are converted here, because protobuf takes longer
+#: to convert a NumPy scalar.
+_SHARED = [field for field in pb.Prediction.DESCRIPTOR.fields if field.name in core.Prediction._fields]
+_FLOATS = tuple(field.name for field in _SHARED if field.type == field.TYPE_FLOAT)
+_OTHERS = tuple(field.name for field in _SHARED if field.type not in (field.TYPE_FLOAT, field.TYPE_MESSAGE))
+
+
 def _fill(message: pb.Prediction, manifest: Manifest, prediction: core.Prediction) -> pb.Prediction:
-    """Field by field, which takes half as long as to give them all to a new message."""
-    message.label = prediction.label
-    message.score = float(prediction.score)
+    """Set the fields one by one, which takes half as long as passing them to a new message."""
+    for name in _OTHERS:
+        setattr(message, name, getattr(prediction, name))
+    for name in _FLOATS:
+        setattr(message, name, float(getattr(prediction, name)))
     for label, probability in zip(manifest.labels, prediction.probabilities, strict=True):
         each = message.probabilities.add()
         each.label = label
         each.probability = float(probability)
-    message.tokens = prediction.tokens
-    message.unknown_tokens = prediction.unknown_tokens
-    message.truncated = prediction.truncated
     message.model = manifest.name
     message.version = str(manifest.version)
     return message

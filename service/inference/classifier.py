@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.artifact import GRAPH_FILE, Artifact, ArtifactError
-from sentiment_conv1d.model.decision import decide
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.engine import Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
@@ -52,7 +51,6 @@ class Classifier:
         self.labels = artifact.manifest.labels
         self.input_shape = artifact.input_shape
         self._tokenizer = artifact.tokenizer
-        self._sigmoid = artifact.manifest.activation == "sigmoid"
         self.statistics = Statistics(self.labels)
         self.explainer = Explainer(artifact)
         try:
@@ -96,7 +94,7 @@ class Classifier:
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
             # A run may have rows without a text.
             yield {
-                text: self._prediction(encodings[text], output)
+                text: Prediction.of(self.labels, encodings[text], output)
                 for text, output in zip(run.texts, outputs, strict=False)
             }
 
@@ -105,23 +103,8 @@ class Classifier:
         return len(encodings) == 1 and not self.buckets.row_sizes
 
     def _predict_one(self, encoding: Encoding) -> Prediction:
-        return self._prediction(encoding, self.engine.run((encoding.ids,), self.input_shape.time(len(encoding.ids)))[0])
-
-    def _prediction(self, encoding: Encoding, output: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Prediction:
-        if self._sigmoid:
-            positive = output[0]
-            probabilities: tuple[np.float32, ...] = (1 - positive, positive)
-        else:
-            probabilities = tuple(output)
-        index = decide(output)
-        return Prediction(
-            self.labels[index],
-            probabilities[index],
-            probabilities,
-            encoding.tokens,
-            encoding.unknown_tokens,
-            encoding.tokens > self.input_shape.max_tokens,
-        )
+        output = self.engine.run((encoding.ids,), self.input_shape.time(len(encoding.ids)))[0]
+        return Prediction.of(self.labels, encoding, output)
 
     def _warm_up(self, artifact: Artifact) -> None:
         """The golden answer, then the largest shapes and id, so that no request pays for allocations or fails."""

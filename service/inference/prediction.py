@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.model.decision import decide
+from sentiment_conv1d.model.tokenizer import Encoding
 
 
 class Prediction(NamedTuple):
@@ -16,3 +21,21 @@ class Prediction(NamedTuple):
     tokens: int  # ids before truncation, the start id included
     unknown_tokens: int
     truncated: bool
+
+    @classmethod
+    def of(cls, labels: Sequence[str], encoding: Encoding, output: npt.NDArray[np.float32]) -> Self:
+        """The prediction of a model with these labels for the ids of a text.
+
+        `output` is the model's, float32 [1], the probability of the second label (sigmoid), or float32 [labels], the
+        probability of each (softmax).
+        """
+        probabilities = tuple(output) if len(output) > 1 else (1 - output[0], output[0])
+        index = decide(output)
+        return cls(
+            labels[index],
+            probabilities[index],
+            probabilities,
+            encoding.tokens,
+            encoding.unknown_tokens,
+            encoding.tokens > len(encoding.ids),
+        )

@@ -177,9 +177,12 @@ class Application(FastAPI):
         return next(prefixed, native.PROTOCOL)
 
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's document and the fast-path routes."""
+        """FastAPI's document with the fast-path routes and the API keys."""
         if self.openapi_schema is None:
-            openapi.complete(super().openapi(), self._fast_path.declared.values())
+            document = super().openapi()
+            openapi.complete(document, self._fast_path.declared.values())
+            if self._access.takes_key:
+                openapi.declare_keys(document, self._open, optional=not self._access.needs_key)
         return self.openapi_schema or {}
 
     def _match(self, scope: Scope) -> Match | None:

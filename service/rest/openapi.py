@@ -42,6 +42,18 @@ def complete(document: dict[str, Any], routes: Iterable[Match]) -> None:
     document["paths"] = fast | ordinary
 
 
+def declare_keys(document: dict[str, Any], open_paths: Iterable[str], *, optional: bool) -> None:
+    """Add the two headers that an API key can be sent in; GET requests of the open paths need none."""
+    document["components"]["securitySchemes"] = {
+        "Bearer": {"type": "http", "scheme": "bearer"},
+        "X-API-Key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    document["security"] = [*([{}] if optional else []), {"Bearer": []}, {"X-API-Key": []}]
+    for path in open_paths:
+        if (operation := document["paths"].get(path, {}).get("get")) is not None:
+            operation["security"] = []
+
+
 def _describe(endpoint: Endpoint, protocol: RestProtocol, path: str) -> dict[str, Any]:
     """The operation of an endpoint at one of its paths."""
     responses: dict[str, Any] = {"200": {"description": "The answer.", "content": _content(endpoint.response_model)}}

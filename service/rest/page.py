@@ -54,8 +54,11 @@ _REFERENCE_POLICY = _POLICY.replace("img-src 'self'", "img-src 'self' data:")
 _FILES = StaticFiles(directory=FOLDER)
 _SWAGGER_UI = StaticFiles(packages=[("fastapi_offline", "static")])
 
-#: Every path of the page.
-PATHS = ("/", *(f"/page/{path.name}" for path in sorted(FOLDER.iterdir()) if path.suffix != ".html"))
+#: Every path of the page and of the API reference.
+PATHS = (
+    *("/", "/docs", "/openapi.json", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"),
+    *(f"/page/{path.name}" for path in sorted(FOLDER.iterdir()) if path.suffix != ".html"),
+)
 
 router, reference_router = APIRouter(), APIRouter()
 

@@ -34,6 +34,11 @@ class Access:
         """Whether requests need a key."""
         return self._api_keys is not None
 
+    @property
+    def takes_key(self) -> bool:
+        """Whether some requests need an API key or an administration key."""
+        return self.needs_key or self._admin_keys is not None
+
     def admits(self, authorization: str | None, key: str | None) -> bool:
         """Whether a caller can send requests. An administration key is valid wherever an API key is."""
         if self._api_keys is None or self._api_keys.admit(authorization, key):

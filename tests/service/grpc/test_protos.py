@@ -1,4 +1,4 @@
-"""The messages, the descriptors and the methods are those of the .proto files, and those of gRPC's own packages."""
+"""Messages, descriptors and methods match the .proto files and gRPC's own packages."""
 
 import re
 import subprocess
@@ -24,21 +24,10 @@ from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.processes import PATIENCE, PROJECT
 
 PROTOS = Path("service/grpc/protos")
+MESSAGES = (PROTOS, Path("service/inference/explaining"))
 
 SERVER = "sentiment_conv1d.service.grpc.server"
 THEIRS = ("grpc_health.v1.health_pb2", "grpc_reflection.v1alpha.reflection_pb2")
-
-
-@pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Messages made anew by the command of `make stubs`."""
-    out = tmp_path_factory.mktemp("messages")
-    files = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / PROTOS).glob("*.proto"))
-    kinds = [f"--{kind}_out={out}" for kind in ("python", "pyi")]
-    protoc("--proto_path=.", *kinds, *files)
-    for path in (out / PROTOS).glob("*.py"):
-        path.write_text(re.sub(r"(from |DESCRIPTOR, ')service\.", r"\1sentiment_conv1d.service.", path.read_text()))
-    return out / PROTOS
 
 
 def protoc(*arguments: str) -> None:
@@ -46,16 +35,20 @@ def protoc(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=PROJECT, check=True)
 
 
-def test_messages_are_not_stale(generated: Path) -> None:
-    """`make stubs` would change nothing."""
-    ours = {path.name: path for path in (PROJECT / PROTOS).glob("*_pb2*")}
-    assert {path.name for path in generated.iterdir()} == set(ours)
-    for name, path in ours.items():
-        assert path.read_text() == (generated / name).read_text(), f"{name}: run `make stubs`"
+@pytest.mark.parametrize("folder", MESSAGES, ids=lambda folder: folder.name)
+def test_messages_are_not_stale(folder: Path, tmp_path: Path) -> None:
+    """`make stubs` does not change the generated messages."""
+    protos = sorted(path.relative_to(PROJECT) for path in (PROJECT / folder).glob("*.proto"))
+    protoc("--proto_path=.", f"--python_out={tmp_path}", *map(str, protos))
+    for proto in protos:
+        path = proto.with_name(f"{proto.stem}_pb2.py")
+        generated = (tmp_path / path).read_text()
+        qualified = re.sub(r"(from |DESCRIPTOR, ')service\.", r"\1sentiment_conv1d.service.", generated)
+        assert (PROJECT / path).read_text() == qualified, f"{path.name}: run `make stubs`"
 
 
 def test_descriptors_are_not_stale(tmp_path: Path) -> None:
-    """Nor would it change those of gRPC's own services."""
+    """`make stubs` does not change the descriptors of gRPC's own services."""
     files = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / PROTOS / "grpc").rglob("*.proto"))
     out = tmp_path / COMPILED.name
     protoc(f"--proto_path={PROTOS}", f"--descriptor_set_out={out}", *files)

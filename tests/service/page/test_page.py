@@ -545,3 +545,19 @@ def test_trying_a_request(open_page: Open, server: ServerProcess) -> None:
         f'"score": {answer["score"]}'
     )
     assert server.url + "/v1/predict" in opened.requests
+
+
+def test_api_key_in_the_reference(open_page: Open) -> None:
+    """In the API reference, a key that is entered under "Authorize" is sent with the requests that are tried out."""
+    key = "a-key-of-some-length"
+    with ServerProcess("--workers", "1", "--open-page", SENTIMENT_API_KEYS=key) as server:
+        page = open_page(server, path="/docs", answer=False).page
+        page.get_by_role("button", name="Authorize").first.click()
+        page.get_by_label("auth-bearer-value").fill(key)
+        page.get_by_role("button", name="Apply credentials").first.click()
+        page.get_by_role("button", name="Close").first.click()
+        operation = page.locator(".opblock", has_text="What is loaded")
+        operation.locator(".opblock-summary-control").click()
+        operation.get_by_role("button", name="Try it out").click()
+        operation.get_by_role("button", name="Execute").click()
+        expect(operation.locator(".live-responses-table .response-col_status").last).to_contain_text("200")

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.service.errors import Invalid, Malformed
+from sentiment_conv1d.service.process.server import load
 from sentiment_conv1d.service.rest.app import OTHER, PROTOCOLS, routes
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
+from tests.service.security.test_api_keys import FIRST as KEY
+from tests.service.security.test_api_keys import HEALTH
 
 FAST_PATH = [(protocol, path, kind) for protocol in PROTOCOLS for path, kind in protocol.endpoints.items()]
 
@@ -53,6 +56,24 @@ def test_frame(document: dict[str, Any]) -> None:
     assert all(operation["summary"] and operation["responses"] for operation in operations)
     ids = [operation["operationId"] for operation in operations]
     assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("settings", "security"),
+    [
+        ({}, None),
+        ({"api_keys": KEY}, [{"Bearer": []}, {"X-API-Key": []}]),
+        ({"admin": "key", "admin_keys": KEY}, [{}, {"Bearer": []}, {"X-API-Key": []}]),
+    ],
+    ids=["no keys", "API keys", "administration keys"],
+)
+def test_security(settings: dict[str, str], security: list[Any] | None) -> None:
+    """The document declares the headers for a key if keys are configured, and which routes need none."""
+    document = load(Settings.model_validate(settings)).openapi()
+    assert document.get("security") == security
+    assert ("securitySchemes" in document["components"]) == (security is not None)
+    without = {path for path, item in document["paths"].items() for each in item.values() if each.get("security") == []}
+    assert without == (set() if security is None else HEALTH)
 
 
 def test_references(document: dict[str, Any]) -> None:

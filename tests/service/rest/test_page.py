@@ -94,7 +94,7 @@ def test_imports_lead_somewhere() -> None:
 
 
 def test_api_keys() -> None:
-    """With keys on, the page is closed as everything else; --open-page opens its files and nothing more."""
+    """With API keys, the page and the reference need one; --open-page opens their files and nothing else."""
     with ServerProcess("--workers", "1", SENTIMENT_API_KEYS=KEY) as server:
         for path in page.PATHS:
             assert server.client.get(path).status_code == 401
@@ -104,5 +104,5 @@ def test_api_keys() -> None:
             assert server.client.get(path).status_code == 200
             assert server.client.head(path).status_code == 200
         assert server.client.post("/", json={"inputs": "x"}).status_code == 401
-        for path in ("/v1/models", "/page/none.js", "/docs"):
+        for path in ("/v1/models", "/page/none.js", "/docs/none.js"):
             assert server.client.get(path).status_code == 401
