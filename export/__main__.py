@@ -15,7 +15,7 @@ from sentiment_conv1d.model.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
     from sentiment_conv1d.export.exporter import Exported, Trained
-    from sentiment_conv1d.export.parity import Ids, Reviews
+    from sentiment_conv1d.export.parity import Reviews
     from sentiment_conv1d.export.quantization_error import LabelledReviews
     from sentiment_conv1d.export.vocabularies import Statements
     from sentiment_conv1d.model.artifact import Manifest
@@ -181,24 +181,21 @@ def _statements(options: argparse.Namespace) -> Statements:
 
 def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
     from sentiment_conv1d.export.quantization_error import LabelledReviews
-    from sentiment_conv1d.model.data import load_examples
+    from sentiment_conv1d.model.data import load_examples, measurable
 
-    examples = load_examples(
+    loaded = load_examples(
         options.data, trained.labels, text_column=options.text_column, label_column=options.label_column
     )
+    examples, measured_on = measurable(loaded, options.data.name, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
-    return LabelledReviews(_source(rows, options.data.name), rows, examples.labels)
+    return LabelledReviews(measured_on, rows, examples.labels)
 
 
 def _thinned(reviews: Reviews, name: str) -> Reviews:
     from sentiment_conv1d.export.parity import Reviews
 
     rows = reviews.rows[:: max(1, -(-len(reviews.rows) // MAX_REVIEWS))]
-    return Reviews(_source(rows, name), rows)
-
-
-def _source(rows: list[Ids], name: str) -> str:
-    return f"{len(rows):,} reviews of {name}"
+    return Reviews(f"{len(rows):,} reviews of {name}", rows)
 
 
 def _print_result(exported: Exported) -> None:

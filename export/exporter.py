@@ -33,6 +33,7 @@ from sentiment_conv1d.export.vocabularies import (
 )
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
 from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import TrainingTexts
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import first_fault, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer
@@ -56,6 +57,7 @@ class Trained:
     labels: tuple[str, ...]
     configuration: Configuration | None = None
     metrics: Metrics | None = None
+    trained_on: TrainingTexts | None = None  # None if nobody knows
     notes: tuple[str, ...] = ()  # what was changed when the model was imported
 
     @property
@@ -85,7 +87,9 @@ class Exported:
 def from_run(path: Path) -> Trained:
     """What `python -m model train` wrote. Raises `RunError`."""
     run = read_run(path)
-    return Trained(load(run.keras_file), run.tokenizer, run.configuration.labels, run.configuration, run.metrics)
+    return Trained(
+        load(run.keras_file), run.tokenizer, run.configuration.labels, run.configuration, run.metrics, run.trained_on
+    )
 
 
 def from_keras_file(
