@@ -37,7 +37,7 @@ def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
     majority, accuracy = counts.max() / counts.sum(), metrics.values["accuracy"]
     if len(counts) > 1 and accuracy <= majority:
         raise ExportError(
-            f"accuracy {accuracy:.3f} on {reviews.source}, and {majority:.3f} without reading them: "
+            f"accuracy {accuracy:.3f}, and {majority:.3f} with the most frequent label alone, on {reviews.source}: "
             "the vocabulary, the order of the labels or the model is wrong",
             "check --vocabulary, --index-from and --labels, or publish it with --allow-poor-accuracy",
         )

@@ -143,7 +143,7 @@ def export(
     """
     made_up = generated(trained.input_shape)
     activation = _checked_activation(trained, made_up)
-    family, unfolded = recognise(trained.model, trained.tokenizer.max_tokens)
+    family, unfolded = recognise(trained.model, trained.tokenizer.max_tokens, trained.tokenizer.padding_id)
     if quantize and family is None:
         raise ExportError(f"only a model of the Conv1D family has an int8 form: {unfolded}")
 

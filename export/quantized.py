@@ -72,9 +72,12 @@ class QuantizedBank:
 def quantized_graph(family: Family) -> onnx.ModelProto:
     """tokens int32 [batch, time up to `max_tokens`] -> probabilities float32 [batch, outputs].
 
-    Raises `ExportError` if a maximum is not enough to pool a bank: a gelu may be largest where the sum is least.
+    Raises `ExportError` if a maximum is not enough to pool a bank: it is averaged, or has a gelu, which may be largest
+    where the sum is least.
     """
     for bank in family.banks:
+        if bank.pooling == "mean":
+            raise ExportError("average pooling has no int8 form", "export without --quantize")
         if bank.quasiconvex:
             raise ExportError(f"a convolution with the activations {', '.join(bank.activations)} has no int8 form")
     family = _aligned(family)

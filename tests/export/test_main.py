@@ -94,7 +94,7 @@ def test_a_keras_file_is_exported_with_its_labels(
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "served as Keras wrote it, every review padded to 12 ids: layer global_average_pooling1d" in printed
+    assert "served as Keras wrote it, every review padded to 12 ids: layer embedding" in printed
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
 
 
@@ -106,7 +106,7 @@ def test_what_has_no_int8_form_is_refused(
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no,yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
     assert main([*arguments, "--quantize"]) == 2
-    refused(capsys, "only a model of the Conv1D family has an int8 form: layer global_average_pooling1d")
+    refused(capsys, "only a model of the Conv1D family has an int8 form: layer embedding")
     assert not (tmp_path / "r").exists()
 
 
@@ -132,8 +132,8 @@ def test_an_unequal_graph_is_refused(
 ) -> None:
     """Exit status 2, the review at fault, and no repository."""
 
-    def tampered(model: keras.Model, max_tokens: int) -> tuple[Any, str]:
-        family, reason = recognise(model, max_tokens)
+    def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
+        family, reason = recognise(model, *reading)
         assert family is not None
         return replace(family, banks=family.banks[::-1]), reason
 

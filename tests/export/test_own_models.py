@@ -410,7 +410,7 @@ def test_a_model_that_is_no_better_than_one_label_is_refused(
     judge(good=2 + WORDS.index("bad"), bad=2 + WORDS.index("good")).save(tmp_path / "model.keras")
     arguments = ("--vocabulary", str(words), "--data", str(labelled(tmp_path / "data.csv")))
     error, hint = refusal(capsys, tmp_path / "model.keras", *arguments)
-    assert "accuracy 0.000 on 40 reviews of data.csv, and 0.500 without reading them" in error
+    assert "accuracy 0.000, and 0.500 with the most frequent label alone, on 40 reviews of data.csv" in error
     assert "--allow-poor-accuracy" in hint
     artifact = exported(tmp_path / "model.keras", *arguments, "--allow-poor-accuracy")
     metrics = read_artifact(artifact).manifest.metrics
