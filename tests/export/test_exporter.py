@@ -14,12 +14,12 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.export import exporter
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
 from sentiment_conv1d.export.family import Family, recognise
 from sentiment_conv1d.export.parity import ParityError
 from sentiment_conv1d.export.quantization_error import LabelledReviews, QuantizationError
 from sentiment_conv1d.export.quantized import quantized_graph
-from sentiment_conv1d.export.reference import ExportError
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.family import Family, recognise
 from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.export.parity import compare, generated, session
 from sentiment_conv1d.export.quantized import quantized_graph
-from sentiment_conv1d.export.reference import ExportError
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.service.inference.explaining.explanation import attribute
 from sentiment_conv1d.service.inference.explaining.forward import forward

@@ -20,9 +20,10 @@ PROJECT = Path(__file__).parents[2]
 
 
 def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
-    """One line on stderr says this; a second one may say what to do about it."""
+    """One line on stderr says this, and a second one what to do about it."""
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[0] for line in lines] in (["error"], ["error", "hint"])
+    assert [line.split(": ")[0] for line in lines] == ["error", "hint"]
+    assert all(len(line) > len("error: ") for line in lines)
     assert message in lines[0]
 
 
