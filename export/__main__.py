@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.model.artifact import ArtifactError
 from sentiment_conv1d.model.configuration import NAME_PATTERN
+from sentiment_conv1d.model.data import DataError
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.quiet import quiet_tensorflow
+from sentiment_conv1d.model.run import RunError
 
 if TYPE_CHECKING:
     from sentiment_conv1d.export.exporter import Exported, Trained
-    from sentiment_conv1d.export.parity import Ids, Reviews
+    from sentiment_conv1d.export.parity import Reviews
     from sentiment_conv1d.export.quantization_error import LabelledReviews
     from sentiment_conv1d.export.vocabularies import Statements
     from sentiment_conv1d.model.artifact import Manifest
@@ -103,25 +107,37 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m export")
         return _export(options)
     except SentimentError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
-        if hint := getattr(error, "hint", ""):
-            print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {_hint(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130
 
 
+def _hint(error: SentimentError) -> str:
+    """What to do about an error. Those of reading and writing files do not know the options of this command."""
+    hints: dict[type[SentimentError], str] = {
+        RunError: "name a folder that `python -m model train` wrote, a .keras or .h5 file, or a SavedModel",
+        DataError: "check --data, --text-column and --label-column; docs/training.md says what can be read",
+        ArtifactError: "name another folder with --repository",
+    }
+    if isinstance(error, ExportError):
+        return error.hint
+    return hints.get(type(error), "`python -m export --help` lists the options")
+
+
 def _export(options: argparse.Namespace) -> int:
     if options.data is not None and not options.data.exists():
-        raise SentimentError(f"{options.data}: there is no such file or folder")
+        raise DataError(f"{options.data}: there is no such file or folder")
     trained = _trained(options)
 
     from sentiment_conv1d.export.exporter import export
 
     name = options.name or (trained.configuration.name if trained.configuration else "")
     if not re.fullmatch(NAME_PATTERN, name):
-        raise SentimentError(
-            f"--name: {name!r} is no name of a model: lower-case letters, digits, '.', '_' and '-', 64 at most"
+        raise ExportError(
+            f"--name: {name!r} is no name of a model",
+            "state one of lower-case letters, digits, '.', '_' and '-', 64 at most",
         )
     labelled = None if options.data is None else _labelled(options, trained)
     reviews = [] if labelled is None else [_thinned(labelled, options.data.name)]
@@ -147,12 +163,14 @@ def _trained(options: argparse.Namespace) -> Trained:
     is_run = not (source / "saved_model.pb").is_file() if source.is_dir() else not (source.exists() or source.suffix)
     if is_run:
         if options.vocabulary is not None or options.labels is not None:
-            raise SentimentError("--vocabulary and --labels are for a model from elsewhere: a run folder has its own")
+            raise ExportError(
+                f"{source}: --vocabulary and --labels are for a model from elsewhere, and this is a run folder",
+                "leave them out: the run has its own",
+            )
         from sentiment_conv1d.export.exporter import from_run
 
         return from_run(source)
     from sentiment_conv1d.export.exporter import from_keras_file
-    from sentiment_conv1d.export.reference import ExportError
 
     if options.labels is None:
         raise ExportError(f"{source}: no file says what the model's answers mean", "state --labels")
@@ -181,24 +199,21 @@ def _statements(options: argparse.Namespace) -> Statements:
 
 def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
     from sentiment_conv1d.export.quantization_error import LabelledReviews
-    from sentiment_conv1d.model.data import load_examples
+    from sentiment_conv1d.model.data import load_examples, measurable
 
-    examples = load_examples(
+    loaded = load_examples(
         options.data, trained.labels, text_column=options.text_column, label_column=options.label_column
     )
+    examples, measured_on = measurable(loaded, options.data.name, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
-    return LabelledReviews(_source(rows, options.data.name), rows, examples.labels)
+    return LabelledReviews(measured_on, rows, examples.labels)
 
 
 def _thinned(reviews: Reviews, name: str) -> Reviews:
     from sentiment_conv1d.export.parity import Reviews
 
     rows = reviews.rows[:: max(1, -(-len(reviews.rows) // MAX_REVIEWS))]
-    return Reviews(_source(rows, name), rows)
-
-
-def _source(rows: list[Ids], name: str) -> str:
-    return f"{len(rows):,} reviews of {name}"
+    return Reviews(f"{len(rows):,} reviews of {name}", rows)
 
 
 def _print_result(exported: Exported) -> None:
@@ -230,9 +245,7 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
         print(f"accuracy: {metrics.values['accuracy']:.4f} on {metrics.measured_on}")
     elif trained.configuration is None:
         print("the tokenizer was not checked: --data measures the accuracy on labelled texts")
-        from sentiment_conv1d.export.accuracy import unknown_words
-
-        unknown, words = unknown_words(trained.tokenizer, manifest.golden.text)
+        unknown, words = trained.tokenizer.count_words(manifest.golden.text)
         warning = "warning: " if 2 * unknown > words else ""
         print(f"{warning}{unknown} of {words} words of the golden text are unknown to the vocabulary")
     for line in exported.warnings:

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.parity import Ids, Predict, answers_in_batches
 from sentiment_conv1d.export.quantization_error import LabelledReviews
-from sentiment_conv1d.export.reference import ExportError
 from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.model.tokenizer import Tokenizer, WordLevelTokenizer
 
 
 def measure(served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape) -> Metrics:
@@ -37,7 +36,7 @@ def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
     majority, accuracy = counts.max() / counts.sum(), metrics.values["accuracy"]
     if len(counts) > 1 and accuracy <= majority:
         raise ExportError(
-            f"accuracy {accuracy:.3f} on {reviews.source}, and {majority:.3f} without reading them: "
+            f"accuracy {accuracy:.3f}, and {majority:.3f} with the most frequent label alone, on {reviews.source}: "
             "the vocabulary, the order of the labels or the model is wrong",
             "check --vocabulary, --index-from and --labels, or publish it with --allow-poor-accuracy",
         )
@@ -54,16 +53,6 @@ def check_shift(
         accuracy = measure(served, moved, labels, shape).values["accuracy"]
         if accuracy > metrics.values["accuracy"]:
             yield f"warning: accuracy {accuracy:.3f} with the ids of all words one {direction}: check the first id"
-
-
-def unknown_words(tokenizer: Tokenizer, text: str) -> tuple[int, int]:
-    """How many words of a text the vocabulary does not hold, and how many words there are."""
-    encoding = tokenizer.encode(text)
-    known = len(tokenizer.spans(text)) - encoding.unknown_tokens
-    if isinstance(tokenizer, WordLevelTokenizer):
-        words = len(tokenizer.rule.words(text))
-        return words - known, words
-    return encoding.unknown_tokens, known + encoding.unknown_tokens
 
 
 def _shifted(row: Ids, step: int, reserved: int, size: int) -> Ids:

@@ -17,13 +17,14 @@ import tensorflow
 from pydantic import ValidationError
 
 from sentiment_conv1d.export.accuracy import check_accuracy, check_shift, measure
+from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.family import Family, recognise
 from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.export.keras_files import import_model, load
 from sentiment_conv1d.export.parity import Answers, Ids, Reviews, compare, compare_forms, generated, session
 from sentiment_conv1d.export.quantization_error import Graphs, LabelledReviews, measure_accuracy, measure_difference
 from sentiment_conv1d.export.quantized import quantized_graph
-from sentiment_conv1d.export.reference import ExportError, reference_graph
+from sentiment_conv1d.export.reference import reference_graph
 from sentiment_conv1d.export.vocabularies import (
     NOTHING_STATED,
     Asked,
@@ -33,6 +34,7 @@ from sentiment_conv1d.export.vocabularies import (
 )
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
 from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import TrainingTexts
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import first_fault, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer
@@ -56,6 +58,7 @@ class Trained:
     labels: tuple[str, ...]
     configuration: Configuration | None = None
     metrics: Metrics | None = None
+    trained_on: TrainingTexts | None = None  # None if nobody knows
     notes: tuple[str, ...] = ()  # what was changed when the model was imported
 
     @property
@@ -85,7 +88,9 @@ class Exported:
 def from_run(path: Path) -> Trained:
     """What `python -m model train` wrote. Raises `RunError`."""
     run = read_run(path)
-    return Trained(load(run.keras_file), run.tokenizer, run.configuration.labels, run.configuration, run.metrics)
+    return Trained(
+        load(run.keras_file), run.tokenizer, run.configuration.labels, run.configuration, run.metrics, run.trained_on
+    )
 
 
 def from_keras_file(
@@ -98,7 +103,7 @@ def from_keras_file(
     try:
         Configuration(labels=labels)
     except ValidationError as error:
-        raise ExportError(first_fault(error)) from error
+        raise ExportError(f"--labels: {first_fault(error)}", "state two labels or more, separated by commas") from error
     imported = import_model(path, statements.max_tokens)
     if imported.vectorization is not None and vocabulary is not None:
         raise ExportError(
@@ -139,9 +144,11 @@ def export(
     """
     made_up = generated(trained.input_shape)
     activation = _checked_activation(trained, made_up)
-    family, unfolded = recognise(trained.model, trained.tokenizer.max_tokens)
+    family, unfolded = recognise(trained.model, trained.tokenizer.max_tokens, trained.tokenizer.padding_id)
     if quantize and family is None:
-        raise ExportError(f"only a model of the Conv1D family has an int8 form: {unfolded}")
+        raise ExportError(
+            f"only a model of the Conv1D family has an int8 form: {unfolded}", "export without --quantize"
+        )
 
     reference = reference_graph(trained.model, trained.input_shape.max_tokens).SerializeToString()
     graph = reference if family is None else folded_graph(family).SerializeToString()
@@ -227,28 +234,37 @@ def _checked_activation(trained: Trained, made_up: Reviews) -> str:
     inputs: list[Any] = getattr(trained.model, "inputs", [])
     outputs: list[Any] = getattr(trained.model, "outputs", [])
     if len(inputs) != 1 or len(outputs) != 1:
-        raise ExportError("the model must have one input and one output that Keras knows of")
+        raise ExportError(
+            f"the model has {len(inputs)} inputs and {len(outputs)} outputs that Keras knows of instead of one",
+            "build it with keras.Input and one output",
+        )
     shape: tuple[int | None, ...] = inputs[0].shape
     if len(shape) != 2 or shape[1] not in (None, trained.tokenizer.max_tokens):
         raise ExportError(
-            f"the model must take ids [batch, {trained.tokenizer.max_tokens}] as the tokenizer makes them, not {shape}"
+            f"the model must take ids [batch, {trained.tokenizer.max_tokens}] as the tokenizer makes them, not {shape}",
+            "use the tokenizer that the model was trained with",
         )
     try:
         answers = trained.predict(trained.input_shape.pad(made_up.rows))
     except Exception as error:
         raise ExportError(
-            f"the model does not take all {trained.tokenizer.vocabulary_size} ids of the tokenizer: {error}"
+            f"the model does not take all {trained.tokenizer.vocabulary_size} ids of the tokenizer: {quoted(error)}",
+            "use the vocabulary that the model was trained with, or --num-words to leave out rare words",
         ) from error
+    last = trained.model.layers[-1].name
     labels = len(trained.labels)
     columns = 1 if labels == 2 and answers.ndim == 2 and answers.shape[1] == 1 else labels
     if answers.ndim != 2 or answers.shape[1] != columns:
-        raise ExportError(f"{labels} labels do not go with answers of shape {answers.shape}")
+        raise ExportError(
+            f"{labels} labels do not go with answers of shape {answers.shape}",
+            "--labels names one label a unit of the last layer, or two for a single unit",
+        )
     if np.isnan(answers).any():
-        raise ExportError("the model answers with NaN: its training went astray")
+        raise ExportError("the model answers with NaN", "train it again, with a smaller learning rate")
     if not (np.all(answers >= -_ROUNDING) and np.all(answers <= 1 + _ROUNDING)):
-        raise ExportError("the model's answers are not probabilities: it must end in a sigmoid or a softmax")
+        raise ExportError(f"layer {last} does not answer with probabilities", "end the model in a sigmoid or a softmax")
     if columns > 1 and not np.allclose(answers.sum(axis=1), 1, atol=_ROUNDING):
-        raise ExportError("the probabilities of the labels do not sum to 1: it must end in a softmax")
+        raise ExportError(f"the probabilities of layer {last} do not sum to 1", "end the model in a softmax")
     return "sigmoid" if columns == 1 else "softmax"
 
 

@@ -1,4 +1,4 @@
-"""The Conv1D family: Embedding -> Conv1D, one or several in parallel -> global max pooling -> dense layers.
+"""The Conv1D family: Embedding -> Conv1D, one or several in parallel -> global pooling -> dense layers.
 
 Only such a model can be folded. It is recognized by its layers and how they are connected, however it was built: models
 inside the model are looked through, layers that do nothing after training are skipped, and batch normalizations are
@@ -8,7 +8,7 @@ merged into the weights before or behind them. A subclass of a layer may compute
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -28,6 +28,7 @@ class Family:
     embedding: Weights  # [vocabulary, embedding]
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
+    padding_id: int = 0  # of a short text
 
     @property
     def leading_padding(self) -> int:
@@ -35,17 +36,25 @@ class Family:
         return max(bank.span for bank in self.banks)
 
 
+#: What each layer pools over the text.
+_POOLINGS: dict[type, Literal["max", "mean"]] = {
+    keras.layers.GlobalMaxPooling1D: "max",
+    keras.layers.GlobalAveragePooling1D: "mean",
+}
+
+
 class _Unsupported(Exception):
     """The model is not of the family; the message says why."""
 
 
-def recognise(model: keras.Model, max_tokens: int | None = None) -> tuple[Family | None, str]:
+def recognise(model: keras.Model, max_tokens: int | None = None, padding_id: int = 0) -> tuple[Family | None, str]:
     """The model as a `Family`, or None and why it is not one.
 
-    `max_tokens` is the sequence length of a model that takes any, as with `keras.Input((None,))`.
+    `max_tokens` is the sequence length of a model that takes any, as with `keras.Input((None,))`. `padding_id` is what
+    the model reads next to a short text.
     """
     try:
-        return _recognise(model, max_tokens), ""
+        return replace(_recognise(model, max_tokens), padding_id=padding_id), ""
     except _Unsupported as unsupported:
         return None, str(unsupported)
 
@@ -116,7 +125,7 @@ def _head(tensor: Tensor) -> tuple[list[Dense], Tensor]:
         tensor = found.inputs[0]
     if layers:
         return layers, tensor
-    if type(found.layer) not in (keras.layers.GlobalMaxPooling1D, keras.layers.Concatenate):
+    if type(found.layer) not in (*_POOLINGS, keras.layers.Concatenate):
         raise _Unsupported(f"layer {found.layer.name} stands where a dense layer should")
     size = int(found.tensor.value.shape[-1])
     dense, after = _dense(np.eye(size, dtype=np.float32), np.zeros(size, np.float32), found.steps)
@@ -171,8 +180,10 @@ def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
     """A pooled convolution; `following` are steps behind the tensor that it gives."""
     pooled = _steps(tensor)
     pooling = pooled.layer
-    if type(pooling) is not keras.layers.GlobalMaxPooling1D:
-        raise _Unsupported(f"layer {pooling.name} stands where a global max pooling should")
+    if type(pooling) not in _POOLINGS:
+        raise _Unsupported(f"layer {pooling.name} stands where a global pooling should")
+    if len(pooled.inputs) > 1:
+        raise _Unsupported(f"layer {pooling.name} reads a mask")
     if pooling.data_format != "channels_last" or pooling.keepdims:
         raise _Unsupported(f"layer {pooling.name} keeps its dimensions or pools along the channels")
     found = _steps(pooled.inputs[0])
@@ -190,14 +201,17 @@ def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
     later = later[1:]
     if not {parse(each)[0] for each in (*activations, *later)} <= set(ACTIVATIONS):
         raise _Unsupported(f"layer {layer.name} has a softmax over its filters")
-    if len(_quasiconvex(activations)) > 1 or _quasiconvex(later):
+    kind = _POOLINGS[type(pooling)]
+    if kind == "mean" and later:
+        raise _Unsupported(f"layer {pooling.name} averages in front of an activation")
+    if kind == "max" and (len(_quasiconvex(activations)) > 1 or _quasiconvex(later)):
         raise _Unsupported(f"layer {layer.name} has activations that pooling does not commute with")
     if later and before_pooling is not None:
         raise _Unsupported(f"layer {before_pooling.name} stands between two activations")
     embedding, inputs = producer(skip_idle(found.inputs[0]))
     if type(embedding) is not keras.layers.Embedding:
         raise _Unsupported(f"layer {embedding.name} stands where an embedding should")
-    bank = Bank(kernel, bias, (*activations, *later), int(layer.dilation_rate[0]))
+    bank = Bank(kernel, bias, (*activations, *later), int(layer.dilation_rate[0]), pooling=kind)
     bank = replace(bank, padding=_padding(layer.padding, bank.span))
     return _Branch(bank, before_pooling, after_pooling, embedding, source(inputs[0]))
 
@@ -216,10 +230,10 @@ def _quasiconvex(activations: tuple[str, ...]) -> list[str]:
 
 
 def _joined(branches: list[_Branch], head: list[Dense]) -> tuple[list[Bank], list[Dense]]:
-    """Banks that are pooled by their maximum alone, and the head with what is left of their normalizations.
+    """Banks without normalizations behind their activations, and the head with what is left of these.
 
     A normalization with a negative scale makes a maximum of a minimum. That is the maximum of the filter with all signs
-    changed, so such filters become a bank of their own.
+    changed, so such filters become a bank of their own. An average is normalized as it is.
     """
     banks: list[Bank] = []
     rows: list[npt.NDArray[np.intp]] = []
@@ -231,7 +245,7 @@ def _joined(branches: list[_Branch], head: list[Dense]) -> tuple[list[Bank], lis
         falling = np.zeros(filters, bool)
         for each in (branch.before_pooling, branch.after_pooling):
             affine = affine if each is None else affine.then(each)
-        if branch.before_pooling is not None:
+        if branch.before_pooling is not None and bank.pooling == "max":
             falling = branch.before_pooling.scale < 0
         if falling.any() and bank.quasiconvex:
             raise _Unsupported(f"layer {affine.name} has negative scales behind {bank.activations[0].lower()}")

@@ -8,8 +8,9 @@ and `E . W[k]` does not depend on the text. So each tap k becomes a table `T[k] 
 the feature map is `T[0][x[t]] + ... + T[w-1][x[t+w-1]]`: w look-ups, no multiplication. The bias is added to the first
 table, and a monotone activation commutes with the maximum, so it runs once on the pooled values. An activation that
 falls and then rises, such as gelu, has its maximum where the sum is largest or where it is least, so it runs on both of
-these. A dilated filter reads every second or third word. Zero padding is an id of its own behind the vocabulary, whose
-embedding is zero.
+these. An average is one of activations, so these run at every position, and a text without its full padding gets the
+share of the padding that it lacks. A dilated filter reads every second or third word. Zero padding is an id of its own
+behind the vocabulary, whose embedding is zero.
 
 The tables are written as MatMul of the two constants, which ONNX Runtime computes when a session starts, so the file
 stays as small as the weights.
@@ -19,8 +20,11 @@ Both dimensions of the input are free: see `model.input_shape` for what a short 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from sentiment_conv1d.export.family import Family
 from sentiment_conv1d.export.graph import Graph, bank_names
@@ -31,27 +35,54 @@ _WINDOW = 32
 
 
 def folded_graph(family: Family) -> onnx.ModelProto:
-    """tokens int32 [batch, time] -> probabilities float32 [batch, outputs]."""
+    """tokens int32 [batch, time up to `max_tokens`] -> probabilities float32 [batch, outputs]."""
     graph = Graph()
     embedding = family.embedding
     if any(map(any, (bank.padding for bank in family.banks))):
         graph.constant("outside", np.int32(len(embedding)))
         embedding = np.pad(embedding, ((0, 1), (0, 0)))
     graph.constant("embedding", embedding)
-    pooled = [_bank(graph, bank, name) for bank, name in zip(family.banks, bank_names(family.banks), strict=True)]
+    pooled: list[str] = []
+    maps: list[_Map] = []
+    for bank, name in zip(family.banks, bank_names(family.banks), strict=True):
+        found = next((each for each in maps if each.is_of(bank)), None)
+        if found is None:
+            maps.append(found := _map(graph, bank, name))
+        if bank.pooling == "mean":
+            pooled.append(_mean(graph, family, bank, found, name))
+        else:
+            pooled.append(_maximum(graph, bank, found.name, name))
     return graph.classifier(pooled, family.head)
 
 
-def _bank(graph: Graph, bank: Bank, name: str) -> str:
+@dataclass(frozen=True)
+class _Map:
+    """The feature map of a bank in the graph, float32 [1, batch, positions, filters], and the tables it is made of."""
+
+    bank: Bank
+    tables: list[str]
+    name: str
+
+    def is_of(self, bank: Bank) -> bool:
+        """Whether a bank has the same filters: Keras pools a convolution by its maximum and by its average at once."""
+        own = self.bank
+        return (own.dilation, own.padding) == (bank.dilation, bank.padding) and (
+            np.array_equal(own.kernel, bank.kernel) and np.array_equal(own.bias, bank.bias)
+        )
+
+
+def _map(graph: Graph, bank: Bank, name: str) -> _Map:
     tokens = "tokens"
     if any(bank.padding):
         before, behind = bank.padding
         pads = graph.constant(f"pads_{before}_{behind}", np.array([0, before, 0, behind], np.int64))
         tokens = graph.node("Pad", [tokens, pads, "outside"], f"{name}_padded")
-    taps = [_tap(graph, bank, tokens, name, tap) for tap in range(bank.width)]
-    feature_map = taps[0]
-    for tap, looked_up in enumerate(taps[1:], start=1):
-        feature_map = graph.node("Add", [feature_map, looked_up], f"{name}_sum_{tap}")
+    tables = [_table(graph, bank, name, tap) for tap in range(bank.width)]
+    return _Map(bank, tables, _looked_up(graph, bank, tables, tokens, name))
+
+
+def _maximum(graph: Graph, bank: Bank, feature_map: str, name: str) -> str:
+    """The largest activation of each filter: [batch, filters]."""
     highest = graph.activations(bank.activations, _maxima(graph, feature_map, name), name)
     if not bank.quasiconvex:
         return highest
@@ -70,8 +101,34 @@ def _maxima(graph: Graph, feature_map: str, name: str) -> str:
     return graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)
 
 
-def _tap(graph: Graph, bank: Bank, tokens: str, name: str, tap: int) -> str:
-    """The table of one tap, looked up for every position of the feature map: [1, batch, positions, filters].
+def _mean(graph: Graph, family: Family, bank: Bank, feature_map: _Map, name: str) -> str:
+    """The average activation of each filter over a text with all of its padding: [batch, filters].
+
+    Every pad id that a short text lacks is one more position with nothing but padding under the filter.
+    """
+    activated = graph.activations(bank.activations, feature_map.name, f"{name}_mean")
+    axes = graph.constant("batch_and_positions", np.array([0, 2], np.int64))
+    total = graph.node("ReduceSum", [activated, axes], f"{name}_total", keepdims=0)
+
+    pads = graph.constant(f"pad_ids_{bank.span}", np.full((1, bank.span), family.padding_id, np.int32))
+    padding = _looked_up(graph, bank, feature_map.tables, pads, f"{name}_padding")
+    padding = graph.activations(bank.activations, padding, f"{name}_padding")
+    axes = graph.constant("all_but_filters", np.array([0, 1, 2], np.int64))
+    padding = graph.node("Squeeze", [padding, axes], f"{name}_padding_filters")
+    time = graph.node("Shape", ["tokens"], f"{name}_time", start=1, end=2)
+    max_tokens = graph.constant("max_tokens", np.array([family.max_tokens], np.int64))
+    missing = graph.node("Sub", [max_tokens, time], f"{name}_missing_ids")
+    missing = graph.node("Cast", [missing], f"{name}_missing", to=TensorProto.FLOAT)
+    padding = graph.node("Mul", [missing, padding], f"{name}_missing_padding")
+
+    total = graph.node("Add", [total, padding], f"{name}_padded_total")
+    positions = family.max_tokens + sum(bank.padding) - bank.span + 1
+    share = graph.constant(f"share_{positions}", np.float32(1 / positions))
+    return graph.node("Mul", [total, share], f"{name}_average")
+
+
+def _table(graph: Graph, bank: Bank, name: str, tap: int) -> str:
+    """What each word adds under a tap: [1, vocabulary, filters].
 
     Pooling wants four dimensions, and they come for free with the kernel's [1, embedding, filters].
     """
@@ -79,6 +136,20 @@ def _tap(graph: Graph, bank: Bank, tokens: str, name: str, tap: int) -> str:
     table = graph.node("MatMul", ["embedding", kernel], f"{name}_table_{tap}")
     if tap == 0 and bank.bias.any():  # here it is added once for all texts, behind the pooling once for each
         table = graph.node("Add", [table, graph.constant(f"{name}_bias", bank.bias)], f"{name}_biased_table_{tap}")
+    return table
+
+
+def _looked_up(graph: Graph, bank: Bank, tables: list[str], tokens: str, name: str) -> str:
+    """The feature map of ids int32 [batch, time]: [1, batch, positions, filters]."""
+    taps = [_tap(graph, bank, table, tokens, name, tap) for tap, table in enumerate(tables)]
+    feature_map = taps[0]
+    for tap, looked_up in enumerate(taps[1:], start=1):
+        feature_map = graph.node("Add", [feature_map, looked_up], f"{name}_sum_{tap}")
+    return feature_map
+
+
+def _tap(graph: Graph, bank: Bank, table: str, tokens: str, name: str, tap: int) -> str:
+    """The table of one tap, looked up for every position of the feature map: [1, batch, positions, filters]."""
     ids = tokens
     if bank.width > 1:
         offset = tap * bank.dilation

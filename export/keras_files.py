@@ -19,12 +19,9 @@ import keras
 import numpy as np
 import tensorflow
 
-from sentiment_conv1d.export.reference import ExportError
+from sentiment_conv1d.export.errors import ExportError, quoted
 
 _FLOATS = re.compile(r"^b?float\d+$")
-
-#: Characters of a message of another library that an error of ours quotes.
-_QUOTED = 160
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def is_saved_model(path: Path) -> bool:
 def load(path: Path) -> keras.Model:
     """The model in a `.keras` or `.h5` file. Raises `ExportError`, which names the layer at fault."""
     if not path.is_file():
-        raise ExportError(f"{path}: there is no such file")
+        raise ExportError(f"{path}: there is no such file", "check the path of the model")
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:
@@ -125,9 +122,9 @@ def _refusal(path: Path, error: Exception) -> ExportError:
             f"{path}: {missing[1]} is a class of your own, which Keras cannot load here",
             "build the model of Keras' own layers, load its weights and save it again",
         )
-    quoted = " ".join(text.rsplit("Exception encountered: ", maxsplit=1)[-1].split())
+    cause = text.rsplit("Exception encountered: ", maxsplit=1)[-1]
     return ExportError(
-        f"{path}: not a Keras model that can be loaded ({quoted[:_QUOTED]}{'…' * (len(quoted) > _QUOTED)})",
+        f"{path}: not a Keras model that can be loaded ({quoted(cause)})",
         "a file that `model.save('model.keras')` of Keras wrote can be loaded",
     )
 

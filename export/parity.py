@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.model.artifact import ParityCheck
 from sentiment_conv1d.model.decision import decide_all
-from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.input_shape import InputShape
 
 TOLERANCE = 1e-5
@@ -19,13 +19,19 @@ TOLERANCE = 1e-5
 #: The most rows that the service runs together on a CPU.
 _BATCH_ROWS = 32
 
+#: What helps if ONNX Runtime fails.
+_OPERATORS = "build the model of layers that ONNX Runtime can run; the message names the operation at fault"
+
 Ids = npt.NDArray[np.int32]
 Answers = npt.NDArray[np.float32]
 Predict = Callable[[Ids], Answers]
 
 
-class ParityError(SentimentError):
+class ParityError(ExportError):
     """The graph does not answer as the Keras model does; no artifact is written."""
+
+    def __init__(self, message: str, hint: str = "this is a defect of the export: report it with the model") -> None:
+        super().__init__(message, hint)
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,13 @@ def session(graph: bytes) -> Predict:
         opened = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         # ONNX Runtime raises a dozen unrelated classes, RuntimeError among them.
-        raise ParityError(f"ONNX Runtime cannot open the graph: {error}") from error
+        raise ParityError(f"ONNX Runtime cannot open the graph: {quoted(error)}", _OPERATORS) from error
 
     def predict(tokens: Ids) -> Answers:
         try:
             answers: Answers = opened.run(["probabilities"], {"tokens": tokens})[0]
         except Exception as error:
-            raise ParityError(f"ONNX Runtime cannot run the graph: {error}") from error
+            raise ParityError(f"ONNX Runtime cannot run the graph: {quoted(error)}", _OPERATORS) from error
         return answers
 
     return predict

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.parity import Answers, Ids, Predict, Reviews, answers_in_batches
 from sentiment_conv1d.model.artifact import Metrics, QuantizationCheck
 from sentiment_conv1d.model.decision import decide_all
-from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 
@@ -21,8 +21,11 @@ MAX_ACCURACY_LOSS = 0.001
 MAX_DIFFERENCE = 0.1
 
 
-class QuantizationError(SentimentError):
+class QuantizationError(ExportError):
     """The int8 graph is too far from the float32 graph; no artifact is written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "export without --quantize")
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.family import Family
 from sentiment_conv1d.export.graph import Graph, bank_names
-from sentiment_conv1d.export.reference import ExportError
 from sentiment_conv1d.model.layers import Bank, Dense, Weights
 
 #: Of the embedding: 1 to 255 around 128.
@@ -72,11 +72,17 @@ class QuantizedBank:
 def quantized_graph(family: Family) -> onnx.ModelProto:
     """tokens int32 [batch, time up to `max_tokens`] -> probabilities float32 [batch, outputs].
 
-    Raises `ExportError` if a maximum is not enough to pool a bank: a gelu may be largest where the sum is least.
+    Raises `ExportError` if a maximum is not enough to pool a bank: it is averaged, or has a gelu, which may be largest
+    where the sum is least.
     """
     for bank in family.banks:
+        if bank.pooling == "mean":
+            raise ExportError("average pooling has no int8 form", "export without --quantize")
         if bank.quasiconvex:
-            raise ExportError(f"a convolution with the activations {', '.join(bank.activations)} has no int8 form")
+            raise ExportError(
+                f"a convolution with the activations {', '.join(bank.activations)} has no int8 form",
+                "export without --quantize",
+            )
     family = _aligned(family)
     embedding = quantize_embedding(family.embedding)
     graph = Graph()

@@ -11,15 +11,7 @@ import keras
 import onnx
 from onnx import TensorProto, helper
 
-from sentiment_conv1d.model.errors import SentimentError
-
-
-class ExportError(SentimentError):
-    """A model that cannot be exported as a classifier over ids; `hint` says what to do about it, if that is known."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+from sentiment_conv1d.export.errors import ExportError, quoted
 
 
 def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:
@@ -38,7 +30,10 @@ def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:
             onnx.checker.check_model(reference)
         except Exception as error:
             # Keras and tf2onnx raise whatever the operator at fault raised.
-            raise ExportError(f"Keras cannot write this model as ONNX: {error}") from error
+            raise ExportError(
+                f"Keras cannot write this model as ONNX: {quoted(error)}",
+                "build the model of layers that have an ONNX form; the message names the operation at fault",
+            ) from error
     return _named(_pruned(reference))
 
 
@@ -87,7 +82,10 @@ def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     """Input and output under the names, types and free batch dimension of the artifact's contract."""
     graph = model.graph
     if len(graph.input) != 1 or len(graph.output) != 1:
-        raise ExportError("the model must have one input and one output")
+        raise ExportError(
+            f"the ONNX graph has {len(graph.input)} inputs and {len(graph.output)} outputs instead of one",
+            "export a model that reads the ids of one text and answers with probabilities",
+        )
     given, answer = graph.input[0], graph.output[0]
     columns = given.type.tensor_type.shape.dim[1].dim_value
     outputs = answer.type.tensor_type.shape.dim[1].dim_value

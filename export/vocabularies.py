@@ -11,8 +11,8 @@ from typing import Any
 
 import keras
 
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.keras_files import layers, load
-from sentiment_conv1d.export.reference import ExportError
 from sentiment_conv1d.model.tokenizer import (
     Rule,
     Tokenizer,
@@ -63,7 +63,10 @@ def read_vocabulary(path: Path, asked: Asked) -> Tokenizer:
     try:
         tokenizer = _tokenizer(path, asked)
     except TokenizerError as error:
-        raise ExportError(f"{path}: {error}", "docs/own-models.md lists the forms of --vocabulary") from error
+        raise ExportError(
+            f"{path}: {error}",
+            "docs/own-models.md lists the forms of --vocabulary; --pad-id, --start-id and --unknown-id replace ids",
+        ) from error
     rows = asked.embedding_rows
     if rows is not None and tokenizer.vocabulary_size > rows:
         raise ExportError(

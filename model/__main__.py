@@ -119,15 +119,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     ensure_free(out, True, EVALUATION_CONTENTS)
     path = _locate(options.data)
     labels = run.configuration.labels
-    examples = data.load_examples(path, labels, text_column=options.text_column, label_column=options.label_column)
+    loaded = data.load_examples(path, labels, text_column=options.text_column, label_column=options.label_column)
+    examples, measured_on = data.measurable(loaded, path.name, run.trained_on)
 
     from sentiment_conv1d.model import training
 
     evaluation = training.evaluate(training.load(run), run.tokenizer, labels, examples, True)
     with staging(out, True, EVALUATION_CONTENTS) as folder:
-        metrics = Metrics(measured_on=path.name, examples=len(examples.texts), values=evaluation.values())
+        metrics = Metrics(measured_on=measured_on, examples=len(examples.texts), values=evaluation.values())
         write_json(folder / METRICS_FILE, metrics.model_dump())
         training.write_plots(folder / PLOTS_FOLDER, evaluation, None)
+    print(f"measured on {measured_on}:")
     _print_values(evaluation.values())
     print("confusion (rows: truth, columns: answer):")
     print(json.dumps(evaluation.confusion.tolist()))

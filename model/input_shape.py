@@ -22,8 +22,9 @@ class InputShape:
     The tokenizer truncates a longer text. The padding is in front of the text, or behind it if `pads_behind`.
 
     A model of the Conv1D family needs no padding up to `max_tokens`. If no filter is wider than `leading_padding`, that
-    many pad ids stand for any larger number, on either side: every window in the padding has the same value, and max
-    pooling counts it once. If `leading_padding` is None, every text is padded to `max_tokens`.
+    many pad ids stand for any larger number, on either side: all windows in the padding have one value. Max pooling
+    counts it once, and the graph of average pooling adds those that are left out. If `leading_padding` is None, every
+    text is padded to `max_tokens`.
     """
 
     max_tokens: int

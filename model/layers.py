@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -90,13 +91,14 @@ def apply(activations: tuple[str, ...], value: Weights) -> Weights:
 
 @dataclass(frozen=True)
 class Bank:
-    """The filters of one width, and the maximum of each over the text."""
+    """The filters of one width, and what is pooled of each over the text."""
 
     kernel: Weights  # [width, embedding, filters]
     bias: Weights  # [filters]
     activations: tuple[str, ...]  # after the bias, in order
     dilation: int = 1  # from one word under a filter to the next
     padding: tuple[int, int] = (0, 0)  # zero vectors in front of the text, and behind it
+    pooling: Literal["max", "mean"] = "max"  # of the activated sums at all positions
 
     @property
     def width(self) -> int:
@@ -110,8 +112,8 @@ class Bank:
 
     @property
     def quasiconvex(self) -> bool:
-        """Whether the largest activation may be that of a filter's least sum instead of its largest."""
-        return any(parse(activation)[0] in QUASICONVEX for activation in self.activations)
+        """Whether the maximum may be the activation of a filter's least sum instead of its largest."""
+        return self.pooling == "max" and any(parse(activation)[0] in QUASICONVEX for activation in self.activations)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ from pydantic import ValidationError
 
 from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import DataError, TrainingTexts
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
 KERAS_FILE = "model.keras"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIGURATION_FILE = "configuration.json"
+TRAINING_TEXTS_FILE = "training_texts.npy"
 HISTORY_FILE = "history.json"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -32,6 +34,7 @@ RUN_CONTENTS = (
     CONFIGURATION_FILE,
     KERAS_FILE,
     TOKENIZER_FILE,
+    TRAINING_TEXTS_FILE,
     HISTORY_FILE,
     METRICS_FILE,
     REPORT_FILE,
@@ -47,12 +50,13 @@ class RunError(SentimentError):
 
 @dataclass(frozen=True)
 class Run:
-    """What export and evaluation read of a run. `metrics` is None where nothing was held out to measure on."""
+    """What export and evaluation read of a run."""
 
     path: Path
     configuration: Configuration
     tokenizer: Tokenizer
-    metrics: Metrics | None
+    metrics: Metrics | None  # None if nothing was held out to measure on
+    trained_on: TrainingTexts | None  # None in a run of a version that did not write them
 
     @property
     def keras_file(self) -> Path:
@@ -82,7 +86,7 @@ def read_run(path: Path) -> Run:
         raise RunError(f"{path / METRICS_FILE}: {first_fault(error)}") from error
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path / METRICS_FILE}: not valid JSON ({error})") from error
-    return Run(path, configuration, tokenizer, metrics)
+    return Run(path, configuration, tokenizer, metrics, _trained_on(path / TRAINING_TEXTS_FILE))
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -147,6 +151,13 @@ def staging(path: Path, overwrite: bool = False, contents: Sequence[str] = RUN_C
             replaced.rename(path)
         for leftover in (temporary, replaced):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _trained_on(path: Path) -> TrainingTexts | None:
+    try:
+        return TrainingTexts.read(path) if path.exists() else None
+    except DataError as error:
+        raise RunError(str(error)) from error
 
 
 def _read(path: Path) -> str:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from sentiment_conv1d.model import network, plots
 from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Dataset, Examples, split
+from sentiment_conv1d.model.data import Dataset, Examples, TrainingTexts, split
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
@@ -32,6 +32,7 @@ from sentiment_conv1d.model.run import (
     PLOTS_FOLDER,
     REPORT_FILE,
     TOKENIZER_FILE,
+    TRAINING_TEXTS_FILE,
     Run,
     RunError,
     first_fault,
@@ -92,6 +93,7 @@ def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: boo
 
         model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(tokenizer.to_json(), encoding="utf-8")
+        TrainingTexts.of(work.train.texts).write(folder / TRAINING_TEXTS_FILE)
         write_json(folder / CONFIGURATION_FILE, configuration.model_dump(mode="json"))
         write_json(folder / HISTORY_FILE, history)
         write_json(folder / METRICS_FILE, None if evaluation is None else _metrics(evaluation, work).model_dump())

@@ -2,6 +2,7 @@
 
 from sentiment_conv1d.model.data.examples import Dataset, Examples, split
 from sentiment_conv1d.model.data.sources import load, load_examples
+from sentiment_conv1d.model.data.training_texts import TrainingTexts, measurable
 from sentiment_conv1d.model.tables import DataError
 
-__all__ = ["DataError", "Dataset", "Examples", "load", "load_examples", "split"]
+__all__ = ["DataError", "Dataset", "Examples", "TrainingTexts", "load", "load_examples", "measurable", "split"]

@@ -35,6 +35,7 @@ class Tokenizer(ABC):
     """Turns texts into ids. Everything that depends on the rule is asked of this object."""
 
     padding_id: int
+    start_id: int | None  # in front of every text; None: nothing is
     unknown_id: int | None  # None: unknown words have no id and are dropped
     words: tuple[str, ...]  # known tokens in the order of their ids, without those that every vocabulary reserves
     max_tokens: int  # ids that are kept of a text
@@ -65,6 +66,10 @@ class Tokenizer(ABC):
     @abstractmethod
     def to_json(self) -> str:
         """The content of `tokenizer.json`, in the format of Hugging Face's `tokenizers`."""
+
+    def count_words(self, text: str) -> tuple[int, int]:
+        """How many words of a text are unknown, dropped ones included, and how many words there are."""
+        return self.encode(text).unknown_tokens, len(self.spans(text))
 
     def encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
         """The encoding of ids int32 [time] that were made elsewhere, at most `max_tokens` of them."""

@@ -74,7 +74,7 @@ class WordLevelTokenizer(Tokenizer):
             raise TokenizerError(f"a review needs at least one token, not {rule.max_tokens}")
         self.rule = rule
         self.max_tokens = rule.max_tokens
-        self.padding_id, self.unknown_id = rule.padding_id, rule.unknown_id
+        self.padding_id, self.start_id, self.unknown_id = rule.padding_id, rule.start_id, rule.unknown_id
         self.pads_behind, self.keeps_first = rule.pads_behind, rule.keeps_first
         self.words = tuple(sorted(ids, key=ids.__getitem__))
         self._ids = dict(ids)
@@ -117,6 +117,10 @@ class WordLevelTokenizer(Tokenizer):
                 start = match.end() - len(stripped)
                 spans.append((start, start + len(stripped.rstrip(self.rule.removed))))
         return spans
+
+    def count_words(self, text: str) -> tuple[int, int]:
+        words = self.rule.words(text)
+        return sum(word not in self._ids for word in words), len(words)
 
     def to_json(self) -> str:
         return json.dumps(self._document(), ensure_ascii=False, indent=1) + "\n"

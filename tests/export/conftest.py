@@ -38,7 +38,7 @@ def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Expo
 
 @pytest.fixture(scope="session")
 def averaging(trained: Trained) -> keras.Model:
-    """A model over the run's ids that cannot be folded: it averages where the family takes the maximum."""
+    """A model over the run's ids that cannot be folded: it has no convolution."""
     keras.utils.set_random_seed(1)
     return keras.Sequential(
         [

@@ -14,12 +14,12 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.export import exporter
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
 from sentiment_conv1d.export.family import Family, recognise
 from sentiment_conv1d.export.parity import ParityError
 from sentiment_conv1d.export.quantization_error import LabelledReviews, QuantizationError
 from sentiment_conv1d.export.quantized import quantized_graph
-from sentiment_conv1d.export.reference import ExportError
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
@@ -93,7 +93,7 @@ def test_what_cannot_be_folded_is_served_as_keras_wrote_it(
     loaded = from_keras_file(tmp_path / "averaging.keras", LABELS, tmp_path / "tokenizer.json")
     exported = export(loaded, "averaging", tmp_path / "repository")
     manifest = exported.artifact.manifest
-    assert "stands where a global max pooling should" in exported.unfolded
+    assert "stands where a convolution should" in exported.unfolded
     assert (manifest.convolution_widths, manifest.leading_padding) == ((), None)
     assert (manifest.configuration, manifest.metrics) == (None, None)
     assert len(manifest.parity) == 3
@@ -142,8 +142,8 @@ def test_a_graph_that_is_not_equal_leaves_nothing(
 ) -> None:
     """Parity comes before the repository."""
 
-    def tampered(model: keras.Model, max_tokens: int) -> tuple[Any, str]:
-        family, reason = recognise(model, max_tokens)
+    def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
+        family, reason = recognise(model, *reading)
         assert family is not None
         return replace(family, embedding=family.embedding * 1.01), reason
 

@@ -220,7 +220,6 @@ class Halved(layers.Dense):  # type: ignore[misc]
         ),
         ([layers.BatchNormalization(name="normal"), convolution(), pooling(), answer()], "layer normal stands where"),
         ([layers.LSTM(3, name="memory"), answer()], "layer memory stands where"),
-        ([convolution(), layers.GlobalAveragePooling1D(name="mean"), answer()], "layer mean stands where"),
         ([convolution(), layers.MaxPooling1D(2, name="half"), pooling(), answer()], "layer half stands where"),
         (
             [convolution(), layers.GlobalMaxPooling1D(keepdims=True, name="kept"), layers.Flatten(), answer()],
@@ -240,7 +239,7 @@ class Halved(layers.Dense):  # type: ignore[misc]
             [convolution(activation="gelu"), layers.Activation("silu"), pooling(), answer()],
             "layer filters has activations that pooling does not commute with",
         ),
-        ([layers.GlobalAveragePooling1D(name="mean"), answer()], "layer mean stands where"),
+        ([layers.GlobalAveragePooling1D(), answer()], "layer words stands where a convolution should"),
         ([convolution(), pooling(), Halved(1, activation="sigmoid", name="half")], "layer half stands where a dense"),
         ([convolution(), pooling(), answer(activation="celu")], "layer answer has the activation 'celu'"),
     ],

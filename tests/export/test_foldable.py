@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from keras import layers
 
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.family import Family, recognise
 from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.export.parity import compare, generated, session
 from sentiment_conv1d.export.quantized import quantized_graph
-from sentiment_conv1d.export.reference import ExportError
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.service.inference.explaining.explanation import attribute
 from sentiment_conv1d.service.inference.explaining.forward import forward
 from sentiment_conv1d.service.inference.explaining.network import read_network
-from tests.export.graphs import dead_nodes, idle_constants
+from tests.export.graphs import dead_nodes, idle_constants, repeated_constants
 
-TIME, IDS, FILTERS = 14, 20, 5
+TIME, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2
 
 Layers = list[Callable[[Any], Any]]
 
@@ -54,15 +54,15 @@ def randomize(model: keras.Model) -> keras.Model:
     return model
 
 
-def assert_folds(model: keras.Model, time: int = TIME, *, explained: bool = True) -> Family:
+def assert_folds(model: keras.Model, time: int = TIME, *, explained: bool = True, pads_behind: bool = False) -> Family:
     """It is folded, answers as Keras does padded and short, alone and in batches, and its shares add up."""
     randomize(model)
-    family, reason = recognise(model, time)
+    family, reason = recognise(model, time, PADDING_ID)
     assert family is not None, reason
     graph = folded_graph(family)
     assert dead_nodes(graph) == idle_constants(graph) == []
     served = session(graph.SerializeToString())
-    shape = InputShape(time, IDS, 0, family.leading_padding)
+    shape = InputShape(time, IDS, PADDING_ID, family.leading_padding, pads_behind)
     reviews = generated(shape, count=60)
 
     def predict(tokens: Any) -> Any:
@@ -78,7 +78,8 @@ def assert_folds(model: keras.Model, time: int = TIME, *, explained: bool = True
     truth = predict(shape.pad(reviews.rows, time))
     assert truth.std() > 1e-3  # otherwise any graph answers as Keras does
     if explained:
-        assert_explains(graph.SerializeToString(), [shape.pad([row])[0] for row in reviews.rows], truth)
+        whole = time if any(bank.pooling == "mean" for bank in family.banks) else None
+        assert_explains(graph.SerializeToString(), [shape.pad([row], whole)[0] for row in reviews.rows], truth)
     return family
 
 
@@ -170,6 +171,69 @@ def test_normalization_behind_a_gelu() -> None:
     assert recognise(model)[1] == "layer normal has negative scales behind gelu"
     model = model_of([convolution(activation="gelu"), layers.BatchNormalization(scale=False), pooling(), answer()])
     assert_folds(model)
+
+
+@pytest.mark.parametrize("pads_behind", [False, True])
+@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("activation", ["linear", "relu", "gelu"])
+def test_an_average(activation: str, dilation: int, padding: str, pads_behind: bool) -> None:
+    """It counts the padding that a short text lacks, and every window has its part in the shares of its words."""
+    settings: dict[str, Any] = {"padding": padding, "dilation_rate": dilation, "activation": activation}
+    model = model_of([convolution(**settings), layers.GlobalAveragePooling1D(), layers.Dense(4, "relu"), answer()])
+    assert_folds(model, pads_behind=pads_behind)
+
+
+@pytest.mark.parametrize("time", [5, 6, TIME])
+def test_an_average_next_to_a_maximum(time: int) -> None:
+    """Both of one convolution, which is computed once, and of others."""
+    tokens = keras.Input((time,), dtype="int32")
+    embedded = layers.Embedding(IDS, 4)(tokens)
+    shared, wide = convolution(2, activation="tanh")(embedded), convolution(5, activation="silu")(embedded)
+    pooled = [pooling()(shared), layers.GlobalAveragePooling1D()(shared), layers.GlobalAveragePooling1D()(wide)]
+    model = keras.Model(tokens, answer(3)(layers.Concatenate()(pooled)))
+    family = assert_folds(model, time)
+    assert [bank.pooling for bank in family.banks] == ["max", "mean", "mean"]
+    graph = folded_graph(family)
+    assert repeated_constants(graph) == []
+    lookups = [node for node in graph.graph.node if node.op_type == "Gather" and "tokens" in str(node.input)]
+    ids = [node for node in graph.graph.node if node.op_type == "Slice" and node.input[0] == "tokens"]
+    assert (len(lookups), len(ids)) == (0, 7)
+
+
+def test_a_normalized_average() -> None:
+    """A normalization with scales of both signs before or behind the average, and behind an activation."""
+    normal = layers.BatchNormalization
+    for chain in (
+        [convolution(activation="gelu"), normal(), layers.GlobalAveragePooling1D()],
+        [convolution(), normal(), layers.ReLU(), layers.GlobalAveragePooling1D(), normal()],
+    ):
+        assert_folds(model_of([*chain, answer()]))
+
+
+def test_an_average_in_front_of_an_activation() -> None:
+    """It is not that of the activated sums, so the model is not folded."""
+    mean = layers.GlobalAveragePooling1D(name="mean")
+    model = model_of([convolution(), mean, layers.ReLU(), answer()])
+    assert recognise(model)[1] == "layer mean averages in front of an activation"
+
+
+def test_a_masked_average() -> None:
+    """It leaves out the padding, so the model is not folded."""
+    tokens = keras.Input((TIME,), dtype="int32")
+    embedding = layers.Embedding(IDS, 4, mask_zero=True)
+    with pytest.warns(UserWarning, match="does not support masking"):
+        convolved = convolution(padding="same")(embedding(tokens))
+    masked = layers.GlobalAveragePooling1D(name="mean")(convolved, mask=embedding.compute_mask(tokens))
+    assert recognise(keras.Model(tokens, answer()(masked)))[1] == "layer mean reads a mask"
+
+
+def test_an_average_has_no_int8_form() -> None:
+    """The integers of the 8-bit graph are maxima."""
+    family, _ = recognise(model_of([convolution(), layers.GlobalAveragePooling1D(), answer()]))
+    assert family is not None
+    with pytest.raises(ExportError, match="average pooling has no int8 form"):
+        quantized_graph(family)
 
 
 def test_several_widths_are_normalized_together() -> None:

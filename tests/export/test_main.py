@@ -14,40 +14,47 @@ from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.exporter import Exported
 from sentiment_conv1d.export.family import recognise
 from sentiment_conv1d.model.artifact import read_artifact, versions
+from sentiment_conv1d.model.run import read_run
 
 PROJECT = Path(__file__).parents[2]
 
 
 def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
-    """One line on stderr says this; a second one may say what to do about it."""
+    """One line on stderr says this, and a second one what to do about it."""
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[0] for line in lines] in (["error"], ["error", "hint"])
+    assert [line.split(": ")[0] for line in lines] == ["error", "hint"]
+    assert all(len(line) > len("error: ") for line in lines)
     assert message in lines[0]
 
 
 def test_a_run_is_exported_under_its_own_name(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The table lists what was compared, on the reviews given and on made up ids."""
+    """The table lists what was compared: reviews that were held out of the training, and made up ids."""
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["inputs", "against", "number", "largest", "difference"]
     assert [line.split("  ")[0] for line in printed[1:11]] == [
         f"{inputs}, {form}"
-        for inputs in ("60 reviews of reviews.csv", "generated ids")
+        for inputs in ("12 reviews of reviews.csv", "generated ids")
         for form in ("padded, batches", "padded, batches", "padded, one by one", "short, one by one", "short, batches")
     ]
     assert printed[11] == "no label changed"
     assert printed[12] == "folded: convolutions of width 2, 3 are table look-ups"
     assert printed[-1] == f"wrote {tmp_path / 'tiny' / '1'}"
     manifest = read_artifact(tmp_path / "tiny" / "1").manifest
-    assert [check.examples for check in manifest.parity] == [60] * 5 + [256, 256, 64, 256, 256]
+    measured_on = "12 of 60 reviews of reviews.csv; the others are training texts"
+    assert any(line.startswith("accuracy: ") and line.endswith(f" on {measured_on}") for line in printed)
+    assert manifest.metrics is not None
+    assert (manifest.metrics.measured_on, manifest.metrics.examples) == (measured_on, 12)
+    assert manifest.metrics.values == pytest.approx(read_run(run_path).metrics.values, abs=1e-6)  # type: ignore[union-attr]
+    assert [check.examples for check in manifest.parity] == [12] * 5 + [256, 256, 64, 256, 256]
 
 
 def test_the_int8_form_is_exported_with_what_it_costs(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Differences on made up ids, and accuracy on all of the reviews given."""
+    """Differences on made up ids, and accuracy on the reviews that were held out of the training."""
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews), "--quantize"]) == 0
     printed = capsys.readouterr().out.splitlines()
     after = printed.index("no label changed except by quantization")
@@ -57,7 +64,7 @@ def test_the_int8_form_is_exported_with_what_it_costs(
     manifest = read_artifact(tmp_path / "tiny" / "1").manifest
     assert manifest.metrics is not None
     accuracy = f"{manifest.metrics.values['accuracy']:.4f}"
-    assert printed[after + 4].split()[:5] == ["60", "reviews", "of", "reviews.csv", "60"]
+    assert printed[after + 4].startswith("12 of 60 reviews of reviews.csv; the others are training texts  ")
     assert printed[after + 4].split()[-2] == accuracy
     assert manifest.precision == "int8"
 
@@ -74,9 +81,9 @@ def test_long_data_is_thinned(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A number of reviews from all over the file proves as much as all of them."""
-    monkeypatch.setattr("sentiment_conv1d.export.__main__.MAX_REVIEWS", 25)
+    monkeypatch.setattr("sentiment_conv1d.export.__main__.MAX_REVIEWS", 5)
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
-    assert "20 reviews of reviews.csv, padded, batches" in capsys.readouterr().out
+    assert "4 reviews of reviews.csv, padded, batches" in capsys.readouterr().out
 
 
 def test_a_keras_file_is_exported_with_its_labels(
@@ -88,7 +95,7 @@ def test_a_keras_file_is_exported_with_its_labels(
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "served as Keras wrote it, every review padded to 12 ids: layer global_average_pooling1d" in printed
+    assert "served as Keras wrote it, every review padded to 12 ids: layer embedding" in printed
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
 
 
@@ -100,7 +107,7 @@ def test_what_has_no_int8_form_is_refused(
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no,yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
     assert main([*arguments, "--quantize"]) == 2
-    refused(capsys, "only a model of the Conv1D family has an int8 form: layer global_average_pooling1d")
+    refused(capsys, "only a model of the Conv1D family has an int8 form: layer embedding")
     assert not (tmp_path / "r").exists()
 
 
@@ -126,8 +133,8 @@ def test_an_unequal_graph_is_refused(
 ) -> None:
     """Exit status 2, the review at fault, and no repository."""
 
-    def tampered(model: keras.Model, max_tokens: int) -> tuple[Any, str]:
-        family, reason = recognise(model, max_tokens)
+    def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
+        family, reason = recognise(model, *reading)
         assert family is not None
         return replace(family, banks=family.banks[::-1]), reason
 

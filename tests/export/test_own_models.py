@@ -17,7 +17,7 @@ from keras.src.legacy.preprocessing.text import Tokenizer as LegacyTokenizer
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
 from sentiment_conv1d.export.__main__ import main
-from sentiment_conv1d.export.reference import ExportError
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.vocabularies import Asked, Statements, vectorization_tokenizer
 from sentiment_conv1d.model.artifact import TOKENIZER_FILE, read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -396,7 +396,7 @@ def test_data_measures_the_whole_chain(
     data = labelled(tmp_path / "data.csv")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(words), "--data", str(data))
     printed = capsys.readouterr().out
-    assert "accuracy: 1.0000 on 40 reviews of data.csv" in printed
+    assert "accuracy: 1.0000 on 40 reviews of data.csv, which may include training texts" in printed
     assert "warning" not in printed
     metrics = read_artifact(artifact).manifest.metrics
     assert metrics is not None
@@ -410,7 +410,7 @@ def test_a_model_that_is_no_better_than_one_label_is_refused(
     judge(good=2 + WORDS.index("bad"), bad=2 + WORDS.index("good")).save(tmp_path / "model.keras")
     arguments = ("--vocabulary", str(words), "--data", str(labelled(tmp_path / "data.csv")))
     error, hint = refusal(capsys, tmp_path / "model.keras", *arguments)
-    assert "accuracy 0.000 on 40 reviews of data.csv, and 0.500 without reading them" in error
+    assert "accuracy 0.000, and 0.500 with the most frequent label alone, on 40 reviews of data.csv" in error
     assert "--allow-poor-accuracy" in hint
     artifact = exported(tmp_path / "model.keras", *arguments, "--allow-poor-accuracy")
     metrics = read_artifact(artifact).manifest.metrics

@@ -8,7 +8,8 @@ import onnx
 import pytest
 from keras import layers
 
-from sentiment_conv1d.export.reference import ExportError, reference_graph
+from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.export.reference import reference_graph
 from tests.export.graphs import answers, contract, dead_nodes, idle_constants, random_ids
 
 TIME, IDS = 8, 20

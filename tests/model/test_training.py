@@ -93,6 +93,7 @@ def test_a_run_holds_everything(run_path: Path) -> None:
         "plots",
         "report.html",
         "tokenizer.json",
+        "training_texts.npy",
     ]
     run = read_run(run_path)
     model = training.load(run)
@@ -122,8 +123,37 @@ def test_the_metrics_are_those_of_the_saved_model(run_path: Path, reviews: Path,
     found = Metrics.model_validate(document(out / "metrics.json"))
     assert run.metrics is not None
     assert found.values == pytest.approx(run.metrics.values, abs=1e-6)
-    assert (found.measured_on, found.examples) == ("held_out.jsonl", 12)
+    assert (found.measured_on, found.examples) == ("12 reviews of held_out.jsonl", 12)
     assert names(out / "plots") == ["calibration.png", "confusion.png", "roc.png"]
+
+
+def test_training_texts_are_not_measured(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`evaluate` on the file that the run was trained on measures what was held out of it."""
+    assert main(["evaluate", str(run_path), "--data", str(reviews), "--out", str(tmp_path / "evaluation")]) == 0
+    # 12 texts to test and 10 to validate were held out.
+    measured_on = "22 of 60 reviews of reviews.csv; the others are training texts"
+    assert f"measured on {measured_on}:" in capsys.readouterr().out
+    found = Metrics.model_validate(document(tmp_path / "evaluation" / "metrics.json"))
+    assert (found.measured_on, found.examples) == (measured_on, 22)
+
+
+def test_training_texts_are_measured_only_if_there_are_no_others(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The words say so, and also that an older run does not know its training texts."""
+    run = Path(shutil.copytree(run_path, tmp_path / "run"))
+    seed = read_run(run).configuration.seed
+    work = training.plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=seed)
+    trained = tmp_path / "trained.csv"
+    rows = zip(work.train.texts, work.train.labels.tolist(), strict=True)
+    trained.write_text("text,label\n" + "".join(f"{text},{work.label_names[label]}\n" for text, label in rows))
+    assert main(["evaluate", str(run), "--data", str(trained)]) == 0
+    assert "measured on 38 reviews of trained.csv, all of them training texts:" in capsys.readouterr().out
+    (run / "training_texts.npy").unlink()
+    assert main(["evaluate", str(run), "--data", str(reviews)]) == 0
+    assert "measured on 60 reviews of reviews.csv, which may include training texts:" in capsys.readouterr().out
 
 
 def test_the_history_adds_up(run_path: Path) -> None:
@@ -327,12 +357,13 @@ def test_an_evaluation_lies_in_its_run_and_is_renewed(
 ) -> None:
     """Without `--out` it is the folder `evaluation`, which the next one replaces."""
     run = Path(shutil.copytree(run_of_three_labels, tmp_path / "run"))
-    data = write_reviews(tmp_path / "new.csv", ("bad", "good", "so-so"), count=30)
+    data = write_reviews(tmp_path / "new.csv", ("bad", "good", "so-so"), count=90)
     for _ in range(2):
         assert main(["evaluate", str(run), "--data", str(data)]) == 0
     assert "confusion (rows: truth, columns: answer):" in capsys.readouterr().out
     metrics = Metrics.model_validate(document(run / "evaluation" / "metrics.json"))
-    assert (metrics.measured_on, metrics.examples) == ("new.csv", 30)
+    assert metrics.measured_on == "42 of 90 reviews of new.csv; the others are training texts"
+    assert metrics.examples == 42
     assert read_run(run).metrics == read_run(run_of_three_labels).metrics
 
 

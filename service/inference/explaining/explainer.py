@@ -39,7 +39,7 @@ class Filter:
 
     width: int
     index: Annotated[int, Field(description="Its number among the filters of its width.")]
-    activation: Annotated[float, Field(description="Its value after max pooling.")]
+    activation: Annotated[float, Field(description="Its value after pooling.")]
     weight: Annotated[float, Field(description="What the logit gains with that value.")]
     start: Annotated[int, Field(description="Characters of the words under it; 0 to 0 where there are none.")]
     end: int
@@ -97,7 +97,7 @@ class Explainer:
         if self._network is None:
             raise NotExplainable(
                 f"there is no exact explanation for model {self.manifest.name!r}: "
-                "it is no embedding with convolutions straight after it, max pooling and dense layers in float32"
+                "it is no embedding with convolutions straight after it, global pooling and dense layers in float32"
             )
         return self._network
 
@@ -175,7 +175,7 @@ class Explainer:
     def _read(self, text: str, encoding: Encoding, *, whole: bool = False) -> Reading:
         """The ids that the model reads of a text, with as little padding as gives the same answer, or in full."""
         ids, max_tokens = encoding.ids, self._input_shape.max_tokens
-        row = self._input_shape.pad([ids], max_tokens if whole else None)[0]
+        row = self._input_shape.pad([ids], max_tokens if whole or self.network.averages else None)[0]
         spans = self._tokenizer.spans(text)
         starts = encoding.tokens - len(spans)  # ids in front of the words
         spans = spans[: max_tokens - starts] if self._tokenizer.keeps_first else spans[-max_tokens:]

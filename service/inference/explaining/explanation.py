@@ -1,8 +1,9 @@
 """Every word's exact share of the logit.
 
-After global max pooling a filter's value comes from one window of words, and each word in it adds `E[x] . W[k]`. The
-dense layers are taken as what they are at this input: an activation a is a line through its value at zero,
-a(z) = a(0) + s z, which for relu is the gradient. So, going back from a logit,
+After global max pooling a filter's value comes from one window of words, and each word in it adds `E[x] . W[k]`. After
+average pooling it comes from all windows, and each has an equal part of it. An activation a is taken as the line
+through its value at zero and its value at this input, a(z) = a(0) + s z, which for relu is the gradient. So, going back
+from a logit,
 
     logit = constant + sum over filters f of  m[f] * z[f],      z[f] = b[f] + sum over k of  E[x[p[f] + k]] . W[k, :, f]
 
@@ -42,12 +43,16 @@ def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
         bank = pooled.bank
         own = weights[first : first + len(pooled.values)]
         first += len(own)
-        factors, rest = _back(own, bank.activations, bank.bias, pooled.sums)
+        windows = len(pooled.windows)
+        factors, rest = _back(
+            np.tile(own / windows, windows), bank.activations, np.tile(bank.bias, windows), pooled.sums.ravel()
+        )
         constant += rest
         active = np.flatnonzero(factors)
+        filters = active[:, np.newaxis] % len(bank.bias)
         taps = np.arange(bank.width)
-        places = pooled.positions[active, np.newaxis] + taps * bank.dilation
-        products = pooled.table[taps, pooled.tokens[places], active[:, np.newaxis]] * factors[active, np.newaxis]
+        places = pooled.windows.ravel()[active, np.newaxis] + taps * bank.dilation
+        products = pooled.table[taps, pooled.tokens[places], filters] * factors[active, np.newaxis]
         padded = np.bincount(places.ravel(), products.ravel(), len(pooled.tokens))
         before = bank.padding[0]
         shares += padded[before : before + len(shares)]

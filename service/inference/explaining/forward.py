@@ -8,6 +8,8 @@ s = (w - 1) d + 1 words; x is padded first if the convolution pads:
     sum           z[f]    = F[p[f], f] + b[f]
     pooled        a[f]    = activation(z[f])
 
+for max pooling; average pooling takes the mean of activation(F[t, f] + b[f]) over all t.
+
 Most activations of the family never fall, so the maximum before them is the maximum after them. If one falls and then
 rises, as gelu does, p[f] is argmin instead of argmax for the filters whose activation is larger there.
 """
@@ -31,9 +33,15 @@ class Pooled:
     table: Weights  # [width, vocabulary, filters]: what a word adds under a tap
     tokens: npt.NDArray[np.int32]  # [time, with the padding of the bank]
     feature_map: Weights  # [positions, filters], before bias and activation
-    positions: npt.NDArray[np.intp]  # [filters]
-    sums: Weights  # [filters], with the bias
-    values: Weights  # [filters]
+    windows: npt.NDArray[np.intp]  # [windows, filters]: positions that are pooled; one for max pooling, else all
+    sums: Weights  # [windows, filters] at these positions, with the bias
+    values: Weights  # [filters]: the means of the activated sums
+
+    @property
+    def positions(self) -> npt.NDArray[np.intp]:
+        """[filters]: the position that is pooled; for average pooling the one where the map is highest."""
+        positions: npt.NDArray[np.intp] = self.windows[0]
+        return positions if self.bank.pooling == "max" else self.feature_map.argmax(axis=0)
 
 
 @dataclass(frozen=True)
@@ -84,12 +92,15 @@ def _pool(bank: Bank, table: Weights, row: npt.NDArray[np.int32]) -> Pooled:
     for tap in range(1, bank.width):
         start = tap * bank.dilation
         feature_map += table[tap].take(tokens[start : start + count], axis=0)
-    pooled = _at(bank, table, tokens, feature_map, feature_map.argmax(axis=0))
+    if bank.pooling == "mean":
+        everywhere = np.broadcast_to(np.arange(count)[:, np.newaxis], feature_map.shape)
+        return _at(bank, table, tokens, feature_map, everywhere)
+    pooled = _at(bank, table, tokens, feature_map, feature_map.argmax(axis=0)[np.newaxis])
     if not bank.quasiconvex:
         return pooled
-    least = _at(bank, table, tokens, feature_map, feature_map.argmin(axis=0))
-    positions = np.where(least.values > pooled.values, least.positions, pooled.positions)
-    return _at(bank, table, tokens, feature_map, positions)
+    least = _at(bank, table, tokens, feature_map, feature_map.argmin(axis=0)[np.newaxis])
+    windows = np.where(least.values > pooled.values, least.windows, pooled.windows)
+    return _at(bank, table, tokens, feature_map, windows)
 
 
 def _at(
@@ -97,7 +108,8 @@ def _at(
     table: Weights,
     tokens: npt.NDArray[np.int32],
     feature_map: Weights,
-    positions: npt.NDArray[np.intp],
+    windows: npt.NDArray[np.intp],
 ) -> Pooled:
-    sums = feature_map[positions, np.arange(len(positions))] + bank.bias
-    return Pooled(bank, table, tokens, feature_map, positions, sums, apply(bank.activations, sums))
+    sums: Weights = np.take_along_axis(feature_map, windows, axis=0) + bank.bias
+    values: Weights = apply(bank.activations, sums).mean(axis=0)
+    return Pooled(bank, table, tokens, feature_map, windows, sums, values)

@@ -6,7 +6,7 @@ added to the first. The file contains all of them, so an explanation is about th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,7 +28,7 @@ def _work_on_each_value(activations: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Network:
-    """Embedding, filters, global max pooling, dense layers; the last of them gives the logits."""
+    """Embedding, filters, global pooling, dense layers; the last of them gives the logits."""
 
     embedding: Weights  # [vocabulary, embedding]; with zero padding, the last row is that of the padding
     banks: tuple[Bank, ...]
@@ -43,6 +43,11 @@ class Network:
         asked for one has no memory for them.
         """
         return tuple(self.embedding @ bank.kernel for bank in self.banks)
+
+    @property
+    def averages(self) -> bool:
+        """Whether a filter is averaged over the text, its padding included."""
+        return any(bank.pooling == "mean" for bank in self.banks)
 
     def locate(self, number: int) -> tuple[Bank, int]:
         """The bank of the filter with a number over all banks, and its index there."""
@@ -113,9 +118,14 @@ class _Reader:
     def _bank(self, value: str, activations: tuple[str, ...]) -> Bank:
         if self._operator(value) == "Max" and not activations and len(self._nodes[value].input) == 2:
             return self._quasiconvex_bank(*self._nodes[value].input)
+        if self._operator(value) == "Mul" and not activations:
+            return self._mean_bank(value)
+        return self._filters(self._maxima(value), activations)
+
+    def _filters(self, feature_map: str, activations: tuple[str, ...]) -> Bank:
         if not _work_on_each_value(activations):
             raise _Unsupported
-        looked_up = self._taps(self._pooled(value))
+        looked_up = self._taps(feature_map)
         tables = {offset: table for offset, table, _ in looked_up}
         offsets = sorted(tables)
         dilation = offsets[1] if len(offsets) > 1 else 1
@@ -125,21 +135,29 @@ class _Reader:
         kernels, biases = zip(*(self._table(tables[offset]) for offset in offsets), strict=True)
         return Bank(np.stack(kernels), np.sum(biases, axis=0), activations, dilation, paddings.pop())
 
+    def _mean_bank(self, value: str) -> Bank:
+        """A bank whose activations are added at all positions; the missing padding is added, and the sum divided."""
+        for operator in ("Mul", "Add", "ReduceSum"):
+            if self._operator(value) != operator:
+                raise _Unsupported
+            value = self._nodes[value].input[0]
+        return replace(self._filters(*self._activations(value)), pooling="mean")
+
     def _quasiconvex_bank(self, highest: str, lowest: str) -> Bank:
         """A bank whose activations are computed on its largest sums and on its least ones."""
         value, activations = self._activations(highest)
         negated, same = self._activations(lowest)
-        map_negated = self._pooled(negated)
+        map_negated = self._maxima(negated)
         if same != ("Neg", *activations) or self._operator(map_negated) != "Neg":
             raise _Unsupported
-        if self._nodes[map_negated].input[0] != self._pooled(value):
+        if self._nodes[map_negated].input[0] != self._maxima(value):
             raise _Unsupported
         bank = self._bank(value, activations)
         if not bank.quasiconvex:
             raise _Unsupported
         return bank
 
-    def _pooled(self, value: str) -> str:
+    def _maxima(self, value: str) -> str:
         """The feature map that a maximum is taken of."""
         for operator in ("ReduceMax", "MaxPool"):
             if self._operator(value) != operator:

@@ -92,6 +92,14 @@ def test_every_counted_word_has_a_span(rule: Rule, text: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("unknown_id", [None, 1])
+def test_unknown_words_are_counted(unknown_id: int | None) -> None:
+    """Those that are dropped are among them."""
+    tokenizer = WordLevelTokenizer({"a": 3}, replace(RULE, unknown_id=unknown_id, start_id=None, padding_id=0))
+    assert tokenizer.count_words("a b a. c") == (2, 4)
+    assert WordTokenizer(["a"], 9).count_words("a b a. c") == (2, 4)
+
+
 def test_this_projects_rule_has_the_fast_tokenizer() -> None:
     """A file that states it is read by `WordTokenizer`, whoever wrote it."""
     rule = Rule(9, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False)

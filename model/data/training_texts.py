@@ -1,0 +1,71 @@
+"""The texts that a model was trained on, as digests, so that its accuracy is never measured on them unnoticed.
+
+The file is a NumPy array (`.npy`, version 1.0 of the format) of uint64: the first eight bytes of the BLAKE2b digest of
+every text in UTF-8, sorted. That is 200 kB for 25,000 texts. Digests recognize a text in any file and any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.model.data.examples import Examples
+from sentiment_conv1d.model.tables import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTexts:
+    """Digests of the texts that a model was trained on: uint64, sorted."""
+
+    digests: npt.NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> TrainingTexts:
+        """Those of a training."""
+        return cls(np.unique(_digests(texts)))
+
+    @classmethod
+    def read(cls, path: Path) -> TrainingTexts:
+        """The content of a file that `write` wrote. Raises `DataError`, which names the file."""
+        try:
+            digests = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path}: cannot be read ({error})") from error
+        if not isinstance(digests, np.ndarray) or digests.dtype != np.uint64 or digests.ndim != 1:
+            raise DataError(f"{path}: not a list of digests")
+        return cls(digests)
+
+    def write(self, path: Path) -> None:
+        """Write the digests to a `.npy` file."""
+        np.save(path, self.digests, allow_pickle=False)
+
+    def held_out(self, examples: Examples) -> Examples:
+        """The examples whose text the model was not trained on."""
+        return examples.take(np.flatnonzero(~np.isin(_digests(examples.texts), self.digests)))
+
+
+def measurable(examples: Examples, source: str, trained_on: TrainingTexts | None) -> tuple[Examples, str]:
+    """The examples that the accuracy of a model is measured on, and what they are in words.
+
+    Training texts are left out, unless there are no others. If `trained_on` is None, they are unknown and nothing is
+    left out. The words say which of these it is.
+    """
+    everything = f"{len(examples):,} reviews of {source}"
+    if trained_on is None:
+        return examples, f"{everything}, which may include training texts"
+    held_out = trained_on.held_out(examples)
+    if len(held_out) == len(examples):
+        return examples, everything
+    if not len(held_out):
+        return examples, f"{everything}, all of them training texts"
+    return held_out, f"{len(held_out):,} of {everything}; the others are training texts"
+
+
+def _digests(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
+    digests = (blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)

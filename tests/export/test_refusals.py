@@ -1,0 +1,148 @@
+"""Every refusal of an import is two lines: what is at fault, and the way out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from sentiment_conv1d.export.__main__ import main
+
+TIME, ROWS = 6, 12
+WORDS = ["good", "bad", "film"]
+
+
+def model(*tail: Any, rows: int = ROWS, time: int | None = TIME) -> keras.Model:
+    """A small classifier; `tail` stands for its last layer."""
+    chain = [layers.Embedding(rows, 4), layers.Conv1D(3, 2), layers.GlobalMaxPooling1D()]
+    last = tail or (layers.Dense(1, "sigmoid", name="answer"),)
+    return keras.Sequential([keras.Input((time,), dtype="int32"), *chain, *last])
+
+
+def spoilt() -> keras.Model:
+    """A model whose training went astray."""
+    broken = model()
+    broken.layers[-1].set_weights([np.full((3, 1), np.nan), np.zeros(1)])
+    return broken
+
+
+class Case(NamedTuple):
+    """An import that is refused: what is at fault, and the way out."""
+
+    fault: str
+    hint: str
+    arguments: str = ""
+    model: Callable[[], keras.Model] = model
+    file: str = "model.keras"
+    vocabulary: str | None = "\n".join(["", "[UNK]", *WORDS])
+    labels: str | None = "no,yes"
+    data: str | None = None
+
+
+ALL_OF_A_LABEL = "text,label\n" + "a good film,no\na bad film,yes\n" * 8
+
+CASES = {
+    "no labels": Case("model.keras: no file says what", "state --labels", labels=None),
+    "one label": Case("--labels: ", "two labels or more", labels="yes"),
+    "an empty label": Case("--labels: ", "two labels or more", labels="yes,"),
+    "labels and units": Case("3 labels do not go with answers", "--labels names one label a unit", labels="a,b,c"),
+    "no name": Case("--name: 'No Name' is no name", "lower-case letters", arguments="--name 'No Name'"),
+    "no model": Case("none.keras: there is no such file", "check the path", file="none.keras"),
+    "no run": Case("none: there is no such run folder", "name a folder", file="none", vocabulary=None, labels=None),
+    "no vocabulary": Case("model.keras: the model reads ids", "--vocabulary names the file", vocabulary=None),
+    "no such vocabulary": Case(
+        "nothing.txt: there is no such file", "--vocabulary names a file", "--vocabulary nothing.txt", vocabulary=None
+    ),
+    "a list without ids": Case("vocabulary: a list of words", "state --first-id", vocabulary="good\nbad"),
+    "a word twice": Case(
+        "vocabulary: a word is listed twice",
+        "every word once",
+        "--first-id 3 --unknown-id 2",
+        vocabulary="good\nbad\ngood",
+    ),
+    "an id twice": Case("vocabulary: id 2 stands for two words", "--unknown-id", "--pad-id 2"),
+    "ranks from 0": Case("vocabulary: a word index counts from 1", "state --first-id", vocabulary='{"good": 0}'),
+    "another form": Case("vocabulary: neither a word index", "lists the forms", vocabulary="{}"),
+    "too many words": Case(
+        "vocabulary: its ids run to 101", "--num-words", vocabulary="\n".join(["", "[UNK]", *map(str, range(100))])
+    ),
+    "a length that is not the model's": Case("--max-tokens: the model takes 6 ids", "leave the flag", "--max-tokens 7"),
+    "no length": Case("model.keras: the model takes any number", "--max-tokens", model=lambda: model(time=None)),
+    "no probabilities": Case(
+        "layer answer does not answer with probabilities",
+        "sigmoid or a softmax",
+        model=lambda: model(layers.Dense(1, bias_initializer=keras.initializers.Constant(9), name="answer")),
+    ),
+    "no softmax": Case(
+        "the probabilities of layer answer do not sum to 1",
+        "end the model in a softmax",
+        model=lambda: model(layers.Dense(3, "sigmoid", name="answer")),
+        labels="a,b,c",
+    ),
+    "not a number": Case("the model answers with NaN", "train it again", model=spoilt),
+    "no int8 form": Case(
+        "only a model of the Conv1D family has an int8 form: layer unit",
+        "without --quantize",
+        "--quantize",
+        model=lambda: model(
+            layers.Dense(2), layers.UnitNormalization(name="unit"), layers.Dense(1, "sigmoid", name="answer")
+        ),
+    ),
+    "no such data": Case("data.csv: there is no such file", "check --data", "--data data.csv"),
+    "another label": Case("label 'maybe' is none of", "check --data", data="text,label\nfine,maybe\n"),
+    "another column": Case("there is no column 'text'", "--text-column", data="review,label\nfine,yes\n"),
+    "no better than one label": Case(
+        "with the most frequent label alone, on 16 reviews of data.csv",
+        "--allow-poor-accuracy",
+        model=lambda: model(layers.Dense(1, "sigmoid", kernel_initializer="zeros", name="answer")),
+        data=ALL_OF_A_LABEL,
+    ),
+    "a repository that is a file": Case("cannot be written to", "--repository", "--repository model.keras"),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_refusal_is_two_lines(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first names what is at fault, the second what to do about it, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    case.model().save("model.keras")
+    arguments = [case.file, "--name", "own"]
+    for flag, content in (("vocabulary", case.vocabulary), ("data", case.data)):
+        if content is not None:
+            file = Path("data.csv" if flag == "data" else flag)
+            file.write_text(content)
+            arguments += [f"--{flag}", str(file)]
+    if case.labels is not None:
+        arguments += ["--labels", case.labels]
+    capsys.readouterr()
+    assert main([*arguments, *shlex.split(case.arguments)]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ") and case.fault in error, error
+    assert hint.startswith("hint: ") and case.hint in hint, hint
+    assert max(len(error), len(hint)) < 400
+    assert not Path("model_repository").exists()
+
+
+def test_a_model_that_onnx_cannot_express_is_refused_briefly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the exporter of Keras says, one line of it is shown."""
+    network = model(layers.Dense(2), layers.Dense(1, "sigmoid", name="answer"))
+    ids = keras.Input((TIME,), dtype="int32")
+    hashed = layers.Hashing(ROWS, output_mode="int", name="hash")(ids)
+    keras.Model(ids, network(hashed)).save(tmp_path / "model.keras")
+    (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
+    arguments = ["--vocabulary", str(tmp_path / "words.txt"), "--labels", "no,yes", "--name", "own"]
+    assert main([str(tmp_path / "model.keras"), *arguments, "--repository", str(tmp_path / "repository")]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ") and hint.startswith("hint: ")
+    assert max(len(error), len(hint)) < 400
+    assert not (tmp_path / "repository").exists()
