@@ -1,4 +1,4 @@
-"""Which versions of a model are served: the rules of a setting."""
+"""The version policy: the setting that selects which versions of a model are served."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _NAME = re.compile(NAME_PATTERN)
 
 
 class VersionPolicy:
-    """The policy of a setting: rules with spaces between them, `newest:N`, `all` or `only:A,B`, as `NAME=rule` for one
-    model or alone for all others. Raises `ValueError`.
+    """A policy of rules separated by spaces: `newest:N`, `all` or `only:A,B`. `NAME=rule` applies to one model, and a
+    rule without a name to all others. Raises `ValueError`.
     """
 
     def __init__(self, text: str) -> None:
@@ -29,11 +29,11 @@ class VersionPolicy:
             self._rules[name] = rule
 
     def rule(self, name: str) -> str:
-        """The rule for a model."""
+        """Return the rule for a model."""
         return self._rules.get(name, self._rules[""])
 
     def choose(self, name: str, versions: Iterable[int]) -> list[int]:
-        """The versions of a model that are to be served of those there are, the newest first."""
+        """Return the versions to serve among the available ones, newest first."""
         newest_first = sorted(versions, reverse=True)
         rule = self.rule(name)
         if rule == "all":

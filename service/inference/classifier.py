@@ -17,24 +17,25 @@ from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 
-#: How far the golden answer may be off: other processors sum in another order.
+#: The tolerance of the golden answer: processors differ in the order of additions.
 GOLDEN_TOLERANCE = 1e-4
 
 
 class Classification(NamedTuple):
-    """The answers for several texts, and how often the graph ran for them."""
+    """The predictions for several texts, and the number of runs of the graph."""
 
     predictions: list[Prediction]
     runs: int
 
 
 class Classifier:
-    """An artifact, its tokenizer and a session on its graph.
+    """An artifact with its tokenizer and an ONNX Runtime session.
 
-    `batch_rows` are the texts of one run on a GPU; `buckets` replaces those that suit the execution provider.
+    `batch_rows` is the number of texts per run on a GPU. `buckets` replaces the length buckets that suit the execution
+    provider.
 
-    Raises `ArtifactError` where the graph is not the one the manifest speaks of or does not give the golden answer,
-    so that whoever holds a classifier may serve it.
+    Raises `ArtifactError` if the graph does not match the manifest or does not give the golden answer, so every
+    classifier that exists can be served.
     """
 
     def __init__(
@@ -62,19 +63,19 @@ class Classifier:
             raise ArtifactError(f"{artifact.path / GRAPH_FILE}: {error}", "graph") from error
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Predictions in the order of the texts."""
+        """Return predictions in the order of the texts."""
         return self.classify(self.encode(texts)).predictions
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """The ids of every text."""
+        """Convert texts to ids."""
         return self._tokenizer.encode_batch(texts)
 
     def encode_ids(self, rows: Sequence[npt.NDArray[np.int32]]) -> list[Encoding]:
-        """The encodings of ids that a caller made, which `input_shape` has checked."""
+        """Wrap ids from a client, which `input_shape` has checked, in encodings."""
         return [self._tokenizer.encoding(row) for row in rows]
 
     def classify(self, encodings: Sequence[Encoding]) -> Classification:
-        """Predictions in the order of the encodings, which must hold ids of the vocabulary."""
+        """Return predictions in the order of the encodings, whose ids must be in the vocabulary."""
         if self._is_one_row(encodings):
             return Classification([self._predict_one(encodings[0])], 1)
         predictions: dict[int, Prediction] = {}
@@ -85,21 +86,21 @@ class Classifier:
         return Classification([predictions[text] for text in range(len(encodings))], runs)
 
     def runs(self, encodings: Sequence[Encoding]) -> Iterator[dict[int, Prediction]]:
-        """As `classify`, run by run of the graph: predictions of some encodings by their places."""
+        """Like `classify`, but yield after each run of the graph: predictions by the index of the encoding."""
         if self._is_one_row(encodings):
             yield {0: self._predict_one(encodings[0])}
             return
         time = self.input_shape.time
         for run in self.buckets.group([time(len(encoding.ids)) for encoding in encodings]):
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
-            # A run may have rows without a text.
+            # A run can have padding rows.
             yield {
                 text: Prediction.of(self.labels, encodings[text], output)
                 for text, output in zip(run.texts, outputs, strict=False)
             }
 
     def _is_one_row(self, encodings: Sequence[Encoding]) -> bool:
-        """Whether there is nothing to be packed."""
+        """Return whether length bucketing has nothing to do."""
         return len(encodings) == 1 and not self.buckets.row_sizes
 
     def _predict_one(self, encoding: Encoding) -> Prediction:
@@ -107,7 +108,7 @@ class Classifier:
         return Prediction.of(self.labels, encoding, output)
 
     def _warm_up(self, artifact: Artifact) -> None:
-        """The golden answer, then the largest shapes and id, so that no request pays for allocations or fails."""
+        """Check the golden answer, then run the largest shapes and ids, so that requests do not allocate or fail."""
         golden = artifact.manifest.golden
         encoding = self._tokenizer.encode(golden.text)
         time = self.input_shape.time(len(encoding.ids))

@@ -17,17 +17,17 @@ class Prediction(NamedTuple):
 
     label: str
     score: np.float32  # probability of `label`
-    probabilities: tuple[np.float32, ...]  # one a label, in the order of the model's labels
-    tokens: int  # ids before truncation, the start id included
+    probabilities: tuple[np.float32, ...]  # one per label, in the order of the model's labels
+    tokens: int  # ids before truncation, including the start id
     unknown_tokens: int
     truncated: bool
 
     @classmethod
     def of(cls, labels: Sequence[str], encoding: Encoding, output: npt.NDArray[np.float32]) -> Self:
-        """The prediction of a model with these labels for the ids of a text.
+        """Return the prediction of a model with these labels for a text.
 
-        `output` is the model's, float32 [1], the probability of the second label (sigmoid), or float32 [labels], the
-        probability of each (softmax).
+        `output` is the output of the model: float32 [1], the probability of the second label (sigmoid), or float32
+        [labels], the probability of each label (softmax).
         """
         probabilities = tuple(output) if len(output) > 1 else (1 - output[0], output[0])
         index = decide(output)

@@ -1,5 +1,5 @@
-"""The Open Inference Protocol without a transport.
+"""The Open Inference Protocol, independent of the transport.
 
-`tensors` reads and writes the protocol's data, `inference` answers an infer request, `description` says what the server
-and its models are. REST and gRPC each turn their messages into these and back.
+`tensors` reads and writes the protocol's data, `inference` answers an inference request, and `description` describes
+the server and its models. REST and gRPC convert their messages to these types and back.
 """

@@ -1,6 +1,6 @@
-"""What the server and its models are, as the protocol's documents.
+"""Describes the server and its models in the protocol's documents.
 
-The documents have the same keys in REST's JSON and in gRPC's messages.
+The documents have the same keys in JSON over REST and in protobuf messages over gRPC.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ PLATFORM = "onnx_onnxv1"
 
 
 def server_metadata(version: str) -> dict[str, Any]:
-    """Name, version and extensions."""
+    """Return the server's name, version and extensions."""
     return {"name": SERVER_NAME, "version": version, "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(classifier: Classifier, versions: Sequence[int]) -> dict[str, Any]:
-    """Inputs and outputs with their whole shapes; -1 stands for any size.
+    """Return a model's inputs and outputs with their full shapes; -1 stands for any size.
 
-    `tokens` may have fewer columns than are listed. A -1 there would keep load generators, which fill every input,
-    from starting without being told a size.
+    `tokens` can have fewer columns than the shape says. With -1 instead, load generators, which fill every input, would
+    not start until the user specifies a size.
     """
     labels = len(classifier.labels)
     return {
@@ -53,7 +53,7 @@ def model_metadata(classifier: Classifier, versions: Sequence[int]) -> dict[str,
 
 
 def model_config(classifier: Classifier, max_batch_size: int) -> dict[str, Any]:
-    """Triton's model configuration; its dims leave out the batch dimension."""
+    """Return Triton's model configuration. Its dims do not include the batch dimension."""
     return {
         "name": classifier.manifest.name,
         "platform": PLATFORM,
@@ -72,7 +72,7 @@ def model_config(classifier: Classifier, max_batch_size: int) -> dict[str, Any]:
 
 
 def model_statistics(classifier: Classifier) -> dict[str, Any]:
-    """Counts and durations since the model was loaded (Triton, docs/protocol/extension_statistics.md)."""
+    """Return counts and durations since the model was loaded (Triton, docs/protocol/extension_statistics.md)."""
     statistics = classifier.statistics
     return {
         "name": classifier.manifest.name,
@@ -86,8 +86,8 @@ def model_statistics(classifier: Classifier) -> dict[str, Any]:
 
 
 def _inference_stats(statistics: Statistics) -> dict[str, dict[str, int]]:
-    # Every answered request goes through every stage, so one count stands for all. Read one by one, while another
-    # worker is counting, they could differ, which clients take for a broken server.
+    # Every answered request passes every stage, so one count serves for all. Separate reads could differ while another
+    # worker counts, and clients would take that for an error.
     answered = statistics.successes
     return {
         name: {"count": count, "ns": nanoseconds}
@@ -98,7 +98,7 @@ def _inference_stats(statistics: Statistics) -> dict[str, dict[str, int]]:
             ("compute_input", answered, statistics.stage_time("tokenize")),
             ("compute_infer", answered, statistics.stage_time("infer")),
             ("compute_output", answered, statistics.output_time),
-            # There is no response cache; clients read its two entries without asking whether they are there.
+            # There is no response cache, but clients read these two entries without checking whether they exist.
             ("cache_hit", 0, 0),
             ("cache_miss", 0, 0),
         )

@@ -1,4 +1,4 @@
-"""One infer request: inputs checked, texts or ids predicted, the outputs that were asked for."""
+"""Answers one inference request: checks the inputs, predicts texts or ids, and builds the requested outputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(frozen=True)
 class Input:
-    """A tensor as it came: either `raw`, its binary form, or `data`, a list that may be nested."""
+    """A tensor as it was received: either `raw`, its binary form, or `data`, a list that can be nested."""
 
     name: str
     datatype: str
@@ -43,7 +43,7 @@ class Input:
 
 @dataclass(frozen=True)
 class RequestedOutput:
-    """An output that is asked for; with `classification`, as its most probable classes."""
+    """A requested output; if `classification` is not 0, as that many of the most probable classes."""
 
     name: str
     binary: bool = False
@@ -52,7 +52,7 @@ class RequestedOutput:
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """An infer request of either transport. `timeout` is in seconds; no outputs means all of them."""
+    """An inference request over either transport. `timeout` is in seconds. No outputs means all outputs."""
 
     model: str
     version: str
@@ -63,7 +63,7 @@ class InferenceRequest:
 
 @dataclass(frozen=True)
 class Output:
-    """An answer's tensor: BYTES as a flat list, FP32 as float32 of `shape`."""
+    """A tensor of the response: BYTES as a flat list, FP32 as a float32 array of `shape`."""
 
     name: str
     datatype: str
@@ -71,7 +71,7 @@ class Output:
     data: list[bytes] | npt.NDArray[np.float32]
 
     def raw(self) -> bytes:
-        """The tensor in binary form."""
+        """Return the tensor in binary form."""
         if isinstance(self.data, np.ndarray):
             return self.data.astype("<f4", copy=False).tobytes()
         return pack_bytes(self.data)
@@ -80,9 +80,9 @@ class Output:
 async def infer(
     dataplane: DataPlane, models: LoadedModels, request: InferenceRequest
 ) -> tuple[Classifier, list[Output]]:
-    """The classifier that answered and the outputs in the order they were asked for.
+    """Return the classifier that answered, and the outputs in the requested order.
 
-    Raises `RequestError`: `Invalid` or `Malformed` for what is wrong with the tensors, else as the data plane does.
+    Raises `RequestError`: `Invalid` or `Malformed` if a tensor is wrong, and the errors of the data plane.
     """
     classifier = models.get(request.model, request.version)
     requested = _requested(request.outputs)
@@ -116,10 +116,10 @@ def _requested(outputs: Sequence[RequestedOutput]) -> Sequence[RequestedOutput]:
 
 
 def _leading_input(inputs: Sequence[Input]) -> Input:
-    """The input that is answered: the text where there is one.
+    """Return the input to predict: the text if there is one.
 
-    Load generators send every input that the metadata lists, `tokens` with random numbers, so both may come. Then the
-    ids must fit the text in their number of rows, and are not read.
+    Load generators send every input in the metadata, with random numbers as `tokens`, so a request can have both. The
+    ids must then have as many rows as the text, and are ignored.
     """
     named: dict[str, Input] = {}
     for given in inputs:
@@ -172,7 +172,7 @@ def _ids(given: Input) -> npt.NDArray[np.int32]:
         flat = unpack_int32(given.name, given.raw, count)
     else:
         elements = flatten(given.name, given.data, count)
-        # JSON's true is an int in Python.
+        # `bool` is a subclass of `int`.
         if set(map(type, elements)) != {int} or min(elements) < _INT32.min or max(elements) > _INT32.max:
             raise Invalid(f"input '{given.name}': element {_first_other(elements)} is not an INT32")
         flat = np.array(elements, np.int32)
@@ -200,6 +200,6 @@ def _output(
 
 
 def _classes(labels: Sequence[str], prediction: Prediction, count: int) -> list[bytes]:
-    """`value:index:label`, the most probable first (Triton, docs/protocol/extension_classification.md)."""
+    """Return `value:index:label`, most probable first (Triton, docs/protocol/extension_classification.md)."""
     ranked = sorted(range(len(labels)), key=lambda index: -prediction.probabilities[index])
     return [f"{prediction.probabilities[index]:f}:{index}:{labels[index]}".encode() for index in ranked[:count]]

@@ -1,7 +1,7 @@
 """The protocol's tensors: datatypes, shapes and the binary form of their elements.
 
-Binary tensors are little-endian and row-major; an element of BYTES is a 4-byte length and that many bytes (Triton,
-docs/protocol/extension_binary_data.md).
+Binary tensors are little-endian and row-major. An element of BYTES is a 4-byte length followed by that many bytes
+(Triton, docs/protocol/extension_binary_data.md).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sentiment_conv1d.service.errors import Invalid, Malformed
 
 _LENGTH = struct.Struct("<I")
 
-#: An INT64, as in gRPC. JSON's numbers have no end.
+#: The largest INT64, as in gRPC. Numbers in JSON have no limit.
 _MAX_DIMENSION = 2**63 - 1
 
 
 def element_count(name: str, shape: Sequence[int]) -> int:
-    """How many elements a shape has, at least one. Raises `Invalid` for a dimension that is none.
+    """Return the number of elements of a shape, at least one. Raises `Invalid` for a dimension below 1.
 
-    Without zeros no dimension is larger than the data, which a shape such as [2**62, 0] would not promise.
+    Because zeros are not allowed, no dimension is larger than the data, as it would be in the shape [2**62, 0].
     """
     if not all(0 < size <= _MAX_DIMENSION for size in shape):
         raise Invalid(f"input '{name}': a dimension is not from 1 to 2^63 - 1 in shape {list(shape)}")
@@ -33,12 +33,12 @@ def element_count(name: str, shape: Sequence[int]) -> int:
 
 
 def pack_bytes(elements: Iterable[bytes]) -> bytes:
-    """BYTES elements in binary form."""
+    """Return BYTES elements in binary form."""
     return b"".join(part for element in elements for part in (_LENGTH.pack(len(element)), element))
 
 
 def unpack_bytes(name: str, raw: bytes, count: int) -> list[bytes]:
-    """Exactly `count` BYTES elements from their binary form. Raises `Malformed`."""
+    """Return exactly `count` BYTES elements from their binary form. Raises `Malformed`."""
     elements: list[bytes] = []
     position = 0
     while position < len(raw):
@@ -58,14 +58,14 @@ def unpack_bytes(name: str, raw: bytes, count: int) -> list[bytes]:
 
 
 def unpack_int32(name: str, raw: bytes, count: int) -> npt.NDArray[np.int32]:
-    """Exactly `count` INT32 elements, int32 [count], from their binary form. Raises `Malformed`."""
+    """Return exactly `count` INT32 elements, int32 [count], from their binary form. Raises `Malformed`."""
     if len(raw) != 4 * count:
         raise Malformed(f"input '{name}': {len(raw)} bytes of binary data, {4 * count} by its shape")
     return np.frombuffer(raw, "<i4").astype(np.int32, copy=False)
 
 
 def decode_text(name: str, element: bytes, number: int) -> str:
-    """A BYTES element as text. Raises `Malformed` if it is not UTF-8."""
+    """Decode a BYTES element. Raises `Malformed` if it is not UTF-8."""
     try:
         return element.decode()
     except UnicodeDecodeError:
@@ -73,7 +73,7 @@ def decode_text(name: str, element: bytes, number: int) -> str:
 
 
 def flatten(name: str, data: Any, count: int) -> list[Any]:
-    """JSON data, nested or flat, as a flat list of exactly `count` elements. Raises `Invalid`."""
+    """Return JSON data, nested or flat, as a flat list of exactly `count` elements. Raises `Invalid`."""
     flat: list[Any] = []
     _flatten_into(flat, name, data, 0)
     if len(flat) != count:

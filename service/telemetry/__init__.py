@@ -1,1 +1,1 @@
-"""Metrics, logs, traces, and the context of the request that is being answered."""
+"""Metrics, logs, traces, and the context of the current request."""

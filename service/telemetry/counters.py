@@ -1,7 +1,7 @@
-"""Numbers that every worker process adds to and any of them can sum.
+"""Counters in memory that all workers share.
 
-They lie in memory that the processes share after the fork, one row for each worker, so adding needs no lock and the
-numbers of a worker that died are kept.
+Each worker adds to a row of its own, so adding needs no lock, and the counts of a dead worker remain. Any process can
+sum the rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BYTES = 8
 
 
 class Counters:
-    """A table of float64, [workers, slots], of zeros; made before the fork. Whole numbers are exact up to 2^53."""
+    """A table of zeros, float64 [workers, slots]. Create it before the fork. Integers are exact up to 2^53."""
 
     def __init__(self, workers: int, slots: int) -> None:
         memory = mmap.mmap(-1, workers * slots * _BYTES)
@@ -31,53 +31,54 @@ class Counters:
         self.row = self._rows[0]
 
     def use(self, worker: int) -> None:
-        """Add to the row of that worker from now on; no other process may write to it."""
+        """Use the row of a worker from now on. No other process may write to it."""
         self.row = self._rows[worker]
 
     def clear(self, first: int, count: int) -> None:
-        """Set so many slots from `first` on to zero for all workers, none of which may be adding to them."""
+        """Set `count` slots from `first` on to zero for all workers. No worker may be adding to them."""
         self._table[:, first : first + count] = 0
 
     def totals(self) -> npt.NDArray[np.float64]:
-        """Every slot summed over the workers, float64 [slots]."""
+        """Return every slot summed over the workers, float64 [slots]."""
         totals: npt.NDArray[np.float64] = self._table.sum(axis=0)
         return totals
 
     def total(self, slots: int | slice) -> int:
-        """A slot, or several, summed over the workers, as a whole number."""
+        """Return the sum of one or several slots over the workers, as an integer."""
         return int(self._table[:, slots].sum())
 
     def largest(self, slot: int) -> int:
-        """The largest value of a slot among the workers, as a whole number."""
+        """Return the largest value of a slot among the workers, as an integer."""
         return int(self._table[:, slot].max())
 
 
 class Directory:
-    """Numbers for names, which are the same in all processes; made before the fork.
+    """Assigns numbers to names, consistently in all processes. Create it before the fork.
 
-    A name is at most `LENGTH` bytes of UTF-8.
+    A name has at most `LENGTH` bytes of UTF-8.
     """
 
     LENGTH = 2040
 
-    #: Before every name: its place in the sequence of all that were given a number, from 1.
+    #: Stored before every name: the position, from 1, in the sequence in which names got numbers.
     _AGE = struct.Struct("<Q")
 
     def __init__(self, capacity: int, spare: int) -> None:
-        """For `capacity` names, of which at most `spare` may be free, which are names that are no longer in use."""
+        """Create a directory for `capacity` names, of which up to `spare` can be free, that is, no longer in use."""
         self._capacity = capacity
         self._spare = spare
         self._entry = self._AGE.size + self.LENGTH
-        # A lock on a file is given back by the kernel if its holder dies; the file lies in memory.
+        # The kernel releases a file lock if its holder dies. The file is in memory.
         self._file = os.memfd_create("directory")
         os.ftruncate(self._file, capacity * self._entry)
         self._memory = mmap.mmap(self._file, capacity * self._entry)
 
     def index(self, name: str, free: Callable[[str], bool], clear: Callable[[int], None]) -> int:
-        """The number of a name. A new name gets the next number. If too many names are `free`, or no other number is
-        left, it gets the number of the oldest free one, which is passed to `clear` before any process sees the name.
+        """Return the number of a name.
 
-        Raises `IndexError` if no number is left.
+        A new name gets the next number. If too many names are `free`, or no number is left, it gets the number of the
+        oldest free name, which is passed to `clear` before any process sees the new name. Raises `IndexError` if no
+        number is left.
         """
         wanted = name.encode()
         if len(wanted) > self.LENGTH:
@@ -113,7 +114,7 @@ class Directory:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def _entries(self) -> list[tuple[int, bytes]]:
-        """The age and name of every number that is given."""
+        """Return the age and the name of every assigned number."""
         entries = []
         for start in range(0, self._capacity * self._entry, self._entry):
             entry = self._memory[start : start + self._entry]

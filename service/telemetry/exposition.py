@@ -1,7 +1,7 @@
-"""Prometheus' text format, composed once and filled in with numbers at every scrape.
+"""The Prometheus text format, composed once and filled with numbers at every scrape.
 
-Names and labels are nearly all of the text and rarely change. Since only the numbers are written anew, thousands of
-series occupy the event loop for a millisecond or two instead of dozens. The format is version 0.0.4, see
+Names and labels make up most of the text and rarely change. Because a scrape formats only the numbers, thousands of
+series block the event loop for one or two milliseconds instead of dozens. The format is version 0.0.4, see
 https://prometheus.io/docs/instrumenting/exposition_formats/.
 """
 
@@ -23,7 +23,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 class Exposition(NamedTuple):
-    """The text without its numbers, and where they come from."""
+    """The text without its numbers, and the slots of the numbers."""
 
     template: str  # for the % operator
     slots: npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ class Exposition(NamedTuple):
     buckets: list[slice]
 
     def fill_in(self, totals: npt.NDArray[np.float64]) -> bytes:
-        """The text with the numbers of the slots, float64 [slots], in which those of histograms are cumulated."""
+        """Fill in the numbers, float64 [slots], in which the slots of histograms are cumulative."""
         for cells in self.buckets:
             np.cumsum(totals[cells], out=totals[cells])
         numbers = totals[self.slots] * self.units
@@ -39,7 +39,7 @@ class Exposition(NamedTuple):
 
 
 def compose(metrics: Iterable[Metric], layouts: Iterable[Layout], left_out: Container[int] = ()) -> Exposition:
-    """The text of these metrics, each with its series in all layouts but those whose slots are in `left_out`."""
+    """Compose the text of the metrics with their series in all layouts, except those whose slot is in `left_out`."""
     template = _Template()
     layouts = tuple(layouts)
     for metric in metrics:
@@ -56,30 +56,30 @@ def compose(metrics: Iterable[Metric], layouts: Iterable[Layout], left_out: Cont
 
 
 class _Template:
-    """An exposition that is being composed."""
+    """Composes an exposition."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._slots: list[int] = []  # of the numbers in the lines
+        self._slots: list[int] = []  # the slots of the numbers in the lines
         self._units: list[float] = []
         self._buckets: list[slice] = []
 
     def begin(self, metric: Metric) -> None:
-        """The lines before the series of a metric."""
+        """Add the lines before the series of a metric."""
         self._lines.append(_literal(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"))
 
     def add(self, name: str, pairs: str, slot: int, unit: float = 1.0) -> None:
-        """A line with the number of a slot."""
+        """Add a line with the number of a slot."""
         self._lines.append(_literal(f"{name}{_braced(pairs)} ") + "%r\n")
         self._slots.append(slot)
         self._units.append(unit)
 
     def add_one(self, metric: Metric, pairs: str) -> None:
-        """A line with the number 1."""
+        """Add a line with the number 1."""
         self._lines.append(_literal(f"{metric.name}{_braced(pairs)} 1.0\n"))
 
     def add_histogram(self, metric: Metric, pairs: str, histogram: Histogram) -> None:
-        """The lines of a histogram."""
+        """Add the lines of a histogram."""
         cells = histogram.cells
         for bound, slot in zip((*metric.bounds, math.inf), range(cells.start, cells.stop), strict=True):
             le = "+Inf" if bound == math.inf else f"{bound * metric.unit:.12g}"
@@ -89,7 +89,7 @@ class _Template:
         self._buckets.append(cells)
 
     def done(self) -> Exposition:
-        """What can be filled in."""
+        """Return the exposition."""
         return Exposition("".join(self._lines), np.array(self._slots), np.array(self._units), self._buckets)
 
 
@@ -103,5 +103,5 @@ def _braced(pairs: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """What stands for this text in a template."""
+    """Escape text for the % operator."""
     return text.replace("%", "%%")

@@ -1,16 +1,16 @@
-"""A distribution that all workers count together."""
+"""A histogram in shared memory."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from typing import TypeAlias
 
-#: A worker's row of the counters: float64 [slots], see `counters.Counters.row`.
+#: The row of a worker in the counters, float64 [slots], see `counters.Counters.row`.
 Row: TypeAlias = "memoryview[float]"
 
 
 class Histogram:
-    """How many numbers lie up to each of some ascending bounds, and their sum, in the slots from `first` on."""
+    """Counts numbers by ascending upper bounds, and sums them, in the slots from `first` on."""
 
     def __init__(self, first: int, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -19,15 +19,15 @@ class Histogram:
 
     @staticmethod
     def slots(bounds: tuple[float, ...]) -> int:
-        """A slot for each bound, for what is above all of them, and for the sum."""
+        """Return the number of slots: one per bound, one for larger numbers, and one for the sum."""
         return len(bounds) + 2
 
     @property
     def cells(self) -> slice:
-        """The slots that count the numbers up to each bound and above the one before; the last has those above all."""
+        """The slots that count the numbers up to each bound and above the one before; the last counts all others."""
         return slice(self._first, self.sum_slot)
 
     def observe(self, row: Row, value: float) -> None:
-        """Add a number to a worker's row."""
+        """Add a number in the row of a worker."""
         row[self._first + bisect_left(self.bounds, value)] += 1
         row[self.sum_slot] += value

@@ -1,10 +1,10 @@
-"""Metrics by name, and the slots of shared memory in which their series are counted.
+"""Declares metrics, and assigns their series to slots in shared memory.
 
-A metric is declared once, as a `Metric`. A `Layout` gives each of its series the next free slots, and the exposition
-reads the declarations, so nothing else says where a number lies.
+A metric is declared once, as a `Metric`. A `Layout` assigns the next free slots to each of its series, and the
+exposition is derived from the layouts, so no other code knows the slots.
 
-The memory is ours because prometheus_client shares counts between processes through files: that needs a writable
-folder, and a `Counter.inc` and a `Histogram.observe` take 3.4 µs there against 0.35 µs here.
+prometheus_client is not used because it shares counters between processes through files. That needs a writable folder,
+and a `Counter.inc` and a `Histogram.observe` take 3.4 µs instead of 0.35 µs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sentiment_conv1d.service.telemetry.histogram import Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
 
-#: Values of the labels of one series, in their order.
+#: The label values of one series, in the order of the labels.
 Values: TypeAlias = tuple[str, ...]
 
 
@@ -39,30 +39,33 @@ class Series(NamedTuple):
 
 
 class Layout:
-    """The slots of declared series, one after the other from `first` to before `end`.
+    """Assigns consecutive slots to series, from `first` up to but not including `end`.
 
-    `shared` are labels that have the same value in every series. The methods take the values of a metric's other
-    labels, and raise `ValueError` if there are not as many.
+    `shared` are labels that have the same value in every series. The methods take the values of the other labels of a
+    metric, and raise `ValueError` if their number is wrong.
     """
 
     def __init__(self, first: int = 0, **shared: str) -> None:
         self.first = self.end = first
         self.series: dict[Metric, list[Series]] = {}
-        self.rare: list[int] = []  # slots of the series that are exposed only if they have counted something
+        self.rare: list[int] = []  # slots of series that are exposed only if they are not zero
         self._shared = shared
 
     def number(self, metric: Metric, *values: str) -> int:
-        """The slot of one series of a counter or a gauge."""
+        """Add one series of a counter or gauge and return its slot."""
         return self.numbers(metric, [values])[values]
 
     def numbers(self, metric: Metric, keys: Iterable[Values], rare: Container[Values] = ()) -> dict[Values, int]:
-        """The slots of several series of a counter or a gauge, by their values; those in `rare` are rare."""
+        """Add several series of a counter or gauge and return their slots by label values.
+
+        The series in `rare` are exposed only if they are not zero.
+        """
         slots = {values: self._add(metric, values, 1) for values in self._declared(metric, keys)}
         self.rare += [slot for values, slot in slots.items() if values in rare]
         return slots
 
     def histograms(self, metric: Metric, keys: Iterable[Values]) -> dict[Values, Histogram]:
-        """Several series of a histogram, by their values."""
+        """Add several series of a histogram and return them by label values."""
         slots = Histogram.slots(metric.bounds)
         return {
             values: Histogram(self._add(metric, values, slots), metric.bounds)
@@ -70,20 +73,20 @@ class Layout:
         }
 
     def histogram(self, metric: Metric, *values: str) -> Histogram:
-        """One series of a histogram."""
+        """Add one series of a histogram."""
         return self.histograms(metric, [values])[values]
 
     def unexposed(self) -> int:
-        """The slot of a number that is not a metric."""
+        """Add a slot that is not exposed."""
         self.end += 1
         return self.end - 1
 
     def ones(self, metric: Metric, keys: Iterable[Values]) -> None:
-        """Series that are 1 as long as they exist."""
+        """Add series whose number is always 1."""
         self.series[metric] = [Series(values, None) for values in keys]
 
     def slots_of(self, kind: Kind) -> list[int]:
-        """The first slots of all series of a kind."""
+        """Return the first slots of all series of a kind."""
         return [
             each.slot
             for metric, series in self.series.items()
@@ -92,7 +95,7 @@ class Layout:
         ]
 
     def _declared(self, metric: Metric, keys: Iterable[Values]) -> Iterable[Values]:
-        """The keys; the metric is exposed even if there are none."""
+        """Register a metric, so that it is exposed even without series, and return the keys."""
         self.series.setdefault(metric, [])
         return keys
 

@@ -1,6 +1,6 @@
-"""Log lines, as text for people or as JSON for machines, each with the id of the request it belongs to.
+"""Logs as text or JSON lines, each with the id of its request.
 
-A line that cannot be written is left out: neither a full disk nor a pipe that nobody reads may stop the service.
+A line that cannot be written is dropped, so a full disk or a pipe without a reader does not block the service.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, ids of request and trace, what is `extra`, exception."""
+    """Formats a line as a JSON object: time, level, logger, message, request and trace ids, `extra`, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line without a newline."""
         return orjson.dumps(_fields(self, record), default=str).decode()
 
 
@@ -33,7 +33,7 @@ class ConsoleFormatter(logging.Formatter):
     """`12:00:00.123 INFO sentiment_conv1d.service.process.server: message key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; an exception follows on lines of its own."""
+        """Return the line. An exception follows on separate lines."""
         fields = _fields(self, record)
         exception = fields.pop("exception", None)
         clock = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
@@ -44,7 +44,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class Descriptor(logging.Handler):
-    """Writes lines to a file descriptor, as long as it takes them, and says how many it did not."""
+    """Writes lines to a file descriptor. Drops lines that would block, and logs how many."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Descriptor(logging.Handler):
         self._left_out = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, or leave it out."""
+        """Write a line, or drop it."""
         line = self.format(record) + "\n"
         if self._left_out:
             note = logging.makeLogRecord(
@@ -70,7 +70,7 @@ class Descriptor(logging.Handler):
     def _write(self, content: bytes) -> bool:
         try:
             while content:
-                # A pipe that is ready takes so many bytes without a wait.
+                # A pipe that is ready accepts this many bytes without blocking.
                 if not self._writable.poll(0):
                     return False
                 content = content[os.write(self._descriptor, content[: select.PIPE_BUF]) :]
@@ -80,15 +80,15 @@ class Descriptor(logging.Handler):
 
 
 def configure(style: Literal["console", "json"], level: str) -> None:
-    """Send every log line to standard error in one format.
+    """Send all logs to standard error in one format.
 
-    The debug level is the service's own: libraries log header fields there, and with them the keys of callers.
+    The debug level applies only to the service, because libraries log header fields at this level, including API keys.
     """
     handler = Descriptor(_STANDARD_ERROR)
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
     logging.basicConfig(level="INFO" if level == "debug" else level.upper(), handlers=[handler], force=True)
     logging.getLogger("sentiment_conv1d.service").setLevel(level.upper())
-    # Its lines about starting and stopping say again what the server says itself.
+    # Its lines about starting and stopping repeat what the server logs.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 

@@ -1,4 +1,4 @@
-"""What the service counts, in Prometheus' terms, in all workers together. Every series exists from the start.
+"""The metrics of the service, counted by all workers together. Every series exists from the start.
 
 To add a metric, declare it as a `Metric`, give its series slots in `Metrics.__init__` (or in `Statistics`, if every
 version of a model has it), and count it. The exposition follows from the declaration.
@@ -29,7 +29,7 @@ _SECONDS = Metric(
     "histogram",
     "From the head of the request to the last byte of the answer handed over.",
     ("protocol", "route"),
-    # From a tenth of the shortest request to the default request timeout.
+    # From a tenth of the shortest request up to the default request timeout.
     (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 _IN_FLIGHT = Metric("sentiment_requests_in_flight", "gauge", "Requests that are being answered.", ("protocol",))
@@ -50,36 +50,36 @@ _STATE = Metric(
     (*MODEL, "state", "reason"),
 )
 
-#: Statuses whose series exist from the start, by protocol. Any other is counted under `other`, the one series that
-#: shows up only when there is something to show.
+#: Statuses whose series exist from the start, by protocol. Other statuses are counted as `other`, whose series is
+#: exposed only if it is not zero.
 _OTHER = "other"
 _STATUSES = {
     "rest": sorted({"200", "499", *(str(status.value) for status in HTTP_STATUS.values())}),
     "grpc": sorted({"OK", "CANCELLED", *GRPC_STATUS.values()}),
 }
 
-#: Versions that are counted at once, and how many of them may be versions that are no longer served: each is hundreds
-#: of series.
+#: The most versions that have series, and how many of them can be versions that are no longer served. Each version has
+#: hundreds of series.
 MAX_MODELS = 64
 MAX_PAST_MODELS = 8
 
-#: What became of a version that was to be loaded, and what was wrong with a worker that was replaced.
+#: The results of loading a version, and the reasons for replacing a worker.
 Outcome = Literal["loaded", "refused"]
 Reason = Literal["died", "hung"]
 
-#: Why a connection was closed that could have been served: the listener was full, one address had too many, or it was
-#: idle and made room for another.
+#: Why a connection was closed: the listener was full, its address had too many connections, or it was idle and made
+#: room for another one.
 Rejection = Literal["limit", "address", "evicted"]
 
 
 class TooManyModels(StartupError):
-    """More versions are served than can be counted."""
+    """More versions are served than metrics have room for."""
 
 
 class ModelState(Protocol):
-    """What is shown of one version: whether it is served, and in one word why it was refused, empty if it was not.
+    """The state of one version: whether it is served, and in one word why it was rejected, empty if it was not.
 
-    Both hold for a version that is served while what lies in its place by now was refused.
+    Both apply to a version that is served while the files that replaced it were rejected.
     """
 
     @property
@@ -96,7 +96,7 @@ class ModelState(Protocol):
 
 
 class _Version(NamedTuple):
-    """The series of one version of a model."""
+    """The series of one version."""
 
     key: tuple[str, int]
     layout: Layout
@@ -105,19 +105,18 @@ class _Version(NamedTuple):
 
 
 class _Contents(NamedTuple):
-    """What the series are made of; the same contents have the same text but for the numbers."""
+    """What determines the exposition except for the numbers."""
 
     directory: tuple[str, ...]
     states: tuple[ModelState, ...]
-    left_out: frozenset[int]  # slots of the rare series that have counted nothing
+    left_out: frozenset[int]  # slots of the rare series that are zero
 
 
 class Metrics:
-    """The counters of all workers.
+    """The metrics of all workers. Create it before the fork, and call `use` in each worker.
 
-    `routes` are the route labels there are, by protocol (`rest` or `grpc`), and whether each asks a model; callers who
-    try paths must not make series without end. Made before the workers are forked, each of which says who it is with
-    `use`.
+    `routes` are all route labels by protocol (`rest` or `grpc`), and whether each route runs a model. They are fixed,
+    so that clients which try many paths do not create series.
     """
 
     def __init__(
@@ -143,15 +142,15 @@ class Metrics:
         self._metrics = tuple(dict.fromkeys((*layout.series, *largest.layout.series, _INFO, _STATE)))
         self._counters = Counters(workers, layout.end + MAX_MODELS * self._version_slots)
         self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
-        self._versions: dict[tuple[str, int], _Version] = {}  # that this worker counts
-        self._known: tuple[tuple[str, ...], list[_Version]] = ((), [])  # entries of the directory, and what they are
+        self._versions: dict[tuple[str, int], _Version] = {}  # the versions that this worker counts
+        self._known: tuple[tuple[str, ...], list[_Version]] = ((), [])  # by entry of the directory
         self._processes = Processes()
         self._contents: _Contents | None = None
         for manifest in models:
             self.add_model(manifest)
 
     def use(self, worker: int) -> None:
-        """Count as that worker from now on, with nothing left in flight of one that died in its place."""
+        """Count as this worker from now on. The requests in flight of a dead worker in its place are reset."""
         self._counters.use(worker)
         for slot in self._layout.slots_of("gauge"):
             self._counters.row[slot] = 0
@@ -159,9 +158,9 @@ class Metrics:
             version.statistics.reset_running()
 
     def add_model(self, manifest: Manifest, served: Collection[tuple[str, int]] = ()) -> Statistics:
-        """Make the series of a version that is about to be served; returns its statistics.
+        """Add the series of a version that is about to be served, and return its statistics.
 
-        `served` are names and versions whose series have to stay. Raises `TooManyModels`.
+        `served` are the names and versions whose series must remain. Raises `TooManyModels`.
         """
         key = (manifest.name, manifest.version)
         labels = manifest.labels[:MAX_LABELS]
@@ -182,23 +181,23 @@ class Metrics:
         return version.statistics
 
     def loaded(self, outcome: Outcome) -> None:
-        """A version was loaded while the service runs, or refused."""
+        """Count a version that was loaded at run time, or rejected."""
         self._counters.row[self._loads[outcome,]] += 1
 
     def replaced(self, reason: Reason) -> None:
-        """A worker was replaced."""
+        """Count a worker that was replaced."""
         self._counters.row[self._replaced[reason,]] += 1
 
     def rejected(self, protocol: str, reason: str) -> None:
-        """A connection was rejected, or evicted to make room for another; `reason` is a `Rejection`."""
+        """Count a connection that was rejected or evicted; `reason` is a `Rejection`."""
         self._counters.row[self._rejected[protocol, reason]] += 1
 
     def began(self, protocol: str) -> None:
-        """A request is being answered."""
+        """Count the start of a request."""
         self._counters.row[self._in_flight[protocol,]] += 1
 
     def ended(self, protocol: str, route: str, status: str, seconds: float, context: RequestContext) -> None:
-        """A request was answered."""
+        """Count the end of a request."""
         row = self._counters.row
         row[self._in_flight[protocol,]] -= 1
         key = (protocol, route, status)
@@ -206,7 +205,7 @@ class Metrics:
             key = (protocol, route, _OTHER)
         self._seconds[protocol, route].observe(row, seconds)
         manifest, statistics = context.manifest, context.statistics
-        # None of a version that has not been served for so long that another has its slots.
+        # None if the version was removed so long ago that another one uses its slots.
         version = None if manifest is None else self._versions.get((manifest.name, manifest.version))
         if version is None or statistics is None or key not in version.requests:
             row[self._requests[key]] += 1
@@ -216,18 +215,18 @@ class Metrics:
             statistics.transferred(context.decoded - context.received, perf_counter_ns() - context.predicted)
 
     def in_use(self) -> set[tuple[str, int]]:
-        """Names and versions of the models that requests use in any worker, whether or not they are served to more."""
+        """Return the versions that requests in progress use in any worker, even if they are no longer served."""
         known = self._known_versions(tuple(self._directory))
         return {version.key for version in known if version.statistics["running"] > 0}
 
     def waiting(self, requests: int, texts: int) -> None:
-        """So many requests more than before, and texts of theirs, wait or run; or less, below 0."""
+        """Add to the number of requests that wait or run, and to the number of their texts. Both can be negative."""
         row = self._counters.row
         row[self._requests_waiting] += requests
         row[self._texts_waiting] += texts
 
     def expose(self, states: Iterable[ModelState] = ()) -> bytes:
-        """All series in Prometheus' text format, summed over the workers, with the states of all versions."""
+        """Return all series in the Prometheus text format, summed over the workers, with the states of all versions."""
         totals = self._counters.totals()
         directory = tuple(self._directory)
         layouts = [self._layout, *(version.layout for version in self._known_versions(directory))]
@@ -240,7 +239,7 @@ class Metrics:
         return self._exposition.fill_in(totals) + self._processes.expose()
 
     def _known_versions(self, directory: tuple[str, ...]) -> list[_Version]:
-        """The versions that any worker has loaded since the start."""
+        """Return the versions that any worker has loaded since the start."""
         if directory != self._known[0]:
             entries = map(orjson.loads, directory)
             versions = [

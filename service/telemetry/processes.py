@@ -1,4 +1,4 @@
-"""What the processes of the service take of the machine, all together, under the names that Prometheus has for it."""
+"""The resources that all processes of the service use together, under Prometheus' standard metric names."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ process_resident_memory_bytes {memory}
 
 
 class Processes:
-    """The process that makes this and its children: supervisor and workers. Linux only; elsewhere there are no series.
+    """The current process and its children: the supervisor and its workers. There are no series except on Linux.
 
-    A worker that died has handed its processor time to the supervisor, so that the sum never falls.
+    The processor time of a dead worker is added to that of the supervisor, so the sum never decreases.
     """
 
     def __init__(self) -> None:
         self._supervisor = os.getpid()
 
     def expose(self) -> bytes:
-        """All series in Prometheus' text format."""
+        """Return all series in the Prometheus text format."""
         try:
             workers = _children(self._supervisor)
             own, reaped = _cpu_seconds(self._supervisor)
             cpu = own + reaped + sum(_cpu_seconds(worker)[0] for worker in workers)
             memory = sum(map(_resident_bytes, (self._supervisor, *workers)))
         except (OSError, ValueError):
-            return b""  # no /proc, or a worker that ended in this moment
+            return b""  # there is no /proc, or the worker has just ended
         return _TEXT.format(workers=len(workers), cpu=cpu, memory=memory).encode()
 
 
@@ -49,12 +49,12 @@ def _children(pid: int) -> list[int]:
 
 
 def _cpu_seconds(pid: int) -> tuple[float, float]:
-    """Of the process, and of those of its children that it has waited for; proc_pid_stat(5)."""
+    """Return the processor time of a process and of the children that it has waited for. See proc_pid_stat(5)."""
     fields = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
     user, system, waited_user, waited_system = map(int, fields[11:15])
     return (user + system) * _TICK, (waited_user + waited_system) * _TICK
 
 
 def _resident_bytes(pid: int) -> int:
-    # Sharing out what processes share, as `smaps_rollup` does, would take milliseconds a process.
+    # The proportional set size of `smaps_rollup` would take milliseconds per process.
     return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE

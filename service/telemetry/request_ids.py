@@ -1,4 +1,4 @@
-"""The id of a request: the caller's own where it is safe to log and send back, else a new one."""
+"""Request ids: the client's own id if it is safe to log and to return, otherwise a new one."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import itertools
 import re
 import secrets
 
-#: The header, and the key of gRPC metadata.
+#: The HTTP header and the gRPC metadata key.
 HEADER = "x-request-id"
 
 _SANE = re.compile(r"[A-Za-z0-9._~+/=:-]{1,128}")
 
 
 class RequestIds:
-    """Makes ids: one random half that is this maker's own, and one that counts.
+    """Generates ids: one half is random and the same for all ids, the other half is a counter.
 
-    Random ids would need the operating system for every request. Made after the fork of a worker, not before.
+    Fully random ids would need a system call per request. Create it after the fork.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class RequestIds:
         self._numbers = itertools.count(secrets.randbits(32))
 
     def choose(self, given: str | None) -> str:
-        """The given id if it is sane, else a new one of 16 hexadecimal digits."""
+        """Return the given id if it is safe, otherwise a new one of 16 hexadecimal digits."""
         if given is not None and _SANE.fullmatch(given):
             return given
         return f"{self._own}{next(self._numbers) & 0xFFFFFFFF:08x}"

@@ -1,4 +1,4 @@
-"""What is counted of one version of a model, in all workers together."""
+"""The statistics of one version of a model, counted by all workers together."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import NamedTuple, Protocol, SupportsFloat, TypeAlias
 from sentiment_conv1d.service.telemetry.counters import Counters
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 
-#: Labels of every metric of a version.
+#: The labels of every metric of a version.
 MODEL = ("model", "version")
 
-#: Labels whose scores are counted apart; those of further ones are not.
+#: The most labels whose scores have a histogram.
 MAX_LABELS = 16
 
-#: Counts by their names in `Statistics`. Those without a metric are for Triton's statistics alone.
+#: Counts by their names in `Statistics`. Counts without a metric are only used for Triton's statistics.
 _COUNTS: dict[str, Metric | None] = {
     "texts": Metric("sentiment_texts_total", "counter", "Texts answered.", MODEL),
     "tokens": Metric("sentiment_tokens_total", "counter", "Ids before truncation.", MODEL),
@@ -39,7 +39,7 @@ _STAGES = Metric(
     "histogram",
     "A request's time in each stage.",
     (*MODEL, "stage"),
-    # Nanoseconds, from a stage of the shortest text to the default request timeout.
+    # In nanoseconds, from a stage of the shortest text up to the default request timeout.
     tuple(
         int(microseconds * 1e3)
         for microseconds in (5, 10, 25, 50, 100, 250, 500, 1e3, 2.5e3, 5e3, 1e4, 2.5e4, 5e4, 1e5, 2.5e5, 1e6, 5e6, 3e7)
@@ -65,7 +65,7 @@ _SCORES = Metric(
 
 
 class Stages(NamedTuple):
-    """How long a request waited, was tokenized and ran, in nanoseconds."""
+    """The durations of queueing, tokenization and inference, in nanoseconds."""
 
     queue: int
     tokenize: int
@@ -73,7 +73,7 @@ class Stages(NamedTuple):
 
 
 class Answer(Protocol):
-    """What is counted of the prediction for a text."""
+    """The parts of a prediction that are counted."""
 
     @property
     def label(self) -> str: ...
@@ -91,14 +91,14 @@ class Answer(Protocol):
     def truncated(self) -> bool: ...
 
 
-#: The predictions of a request, the nanoseconds that it took, and how many of them were spent in stages.
+#: The predictions of a request, its duration in nanoseconds, and the part of it that was spent in stages.
 Answered: TypeAlias = tuple[Sequence[Answer], int, Stages]
 
 
 class Statistics:
-    """The counts of one version of a model. Times are in nanoseconds.
+    """The statistics of one version of a model. Times are in nanoseconds.
 
-    `labels` are those of the model. Without `counters` the counts are this process' own.
+    `labels` are the model's labels. Without `counters`, the counts are those of this process only.
     """
 
     def __init__(self, labels: Sequence[str], counters: Counters | None = None, layout: Layout | None = None) -> None:
@@ -111,48 +111,48 @@ class Statistics:
         self._batches = layout.histogram(_BATCHES)
         self._scores = {label: layout.histogram(_SCORES, label) for label in labels[:MAX_LABELS]}
         self._counters = counters or Counters(1, layout.end)
-        self._answered: list[Answered] = []  # in this turn of the event loop, and not counted yet
+        self._answered: list[Answered] = []  # requests of this turn of the event loop that are not counted yet
 
     def __getitem__(self, name: str) -> int:
-        """A count by its name, summed over the workers; `last_inference` is the latest, in milliseconds since 1970."""
+        """Return a count summed over the workers. `last_inference` is the latest, in milliseconds since 1970."""
         slot = self._slots[name]
         return self._counters.largest(slot) if name == "last_inference" else self._counters.total(slot)
 
     @property
     def successes(self) -> int:
-        """Requests answered."""
+        """Return the number of answered requests."""
         return self._counters.total(self._queue.cells)
 
     @property
     def output_time(self) -> int:
-        """Nanoseconds that answered requests spent outside of the stages."""
+        """Return the nanoseconds that answered requests spent outside the stages."""
         stages = sum(map(self.stage_time, ("queue", "tokenize", "infer")))
         return max(0, self["success_time"] - stages)
 
     def stage_time(self, stage: str) -> int:
-        """Nanoseconds of a stage, summed over requests and workers."""
+        """Return the nanoseconds of a stage, summed over requests and workers."""
         return self._counters.total(self._stages[stage].sum_slot)
 
     def began(self) -> None:
-        """A request uses the model from now on."""
+        """Count the start of a request that uses the model."""
         self._counters.row[self._slots["running"]] += 1
 
     def ended(self) -> None:
-        """A request that has begun is done with it, however it ended."""
+        """Count the end of a request that uses the model."""
         self._counters.row[self._slots["running"]] -= 1
 
     def reset_running(self) -> None:
-        """Nothing runs in this worker, which takes the place of one that died."""
+        """Reset the requests in progress, because this worker replaces one that died."""
         self._counters.row[self._slots["running"]] = 0
 
     def ran(self, texts: int, runs: int) -> None:
-        """A batch of so many texts, of one request or of several, took so many runs of the graph."""
+        """Count a batch: its texts and its runs of the graph."""
         row = self._counters.row
         row[self._slots["runs"]] += runs
         self._batches.observe(row, texts)
 
     def count_soon(self, request: Answered) -> None:
-        """Count a request in the next turn of the event loop, with the others of this one: its caller need not wait."""
+        """Count a request in the next turn of the event loop, so that counting does not delay its answer."""
         if not self._answered:
             asyncio.get_running_loop().call_soon(self._count_turn)
         self._answered.append(request)
@@ -162,7 +162,7 @@ class Statistics:
         self.count(answered)
 
     def count(self, requests: Sequence[Answered]) -> None:
-        """Count requests that were answered."""
+        """Count answered requests."""
         row, slots, scores = self._counters.row, self._slots, self._scores
         texts = tokens = unknown_tokens = truncated = whole = 0
         for predictions, nanoseconds, (queue, tokenize, infer) in requests:
@@ -185,13 +185,13 @@ class Statistics:
         row[slots["last_inference"]] = int(time() * 1000)
 
     def transferred(self, decode: int, encode: int) -> None:
-        """A request was read, and its answer written, in so many nanoseconds."""
+        """Count the nanoseconds of reading a request and writing its answer."""
         row = self._counters.row
         self._stages["decode"].observe(row, decode)
         self._stages["encode"].observe(row, encode)
 
     def failed(self, whole: int) -> None:
-        """A request for this model was refused or failed after that many nanoseconds."""
+        """Count a request that was rejected or failed, and its duration in nanoseconds."""
         row = self._counters.row
         row[self._slots["failures"]] += 1
         row[self._slots["failure_time"]] += whole

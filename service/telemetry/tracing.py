@@ -1,7 +1,7 @@
-"""OpenTelemetry traces: a span for every request, with a child for each of its stages.
+"""OpenTelemetry traces: a span for every request, with a child span for each stage.
 
-Where they go, how many and under which name is said by OpenTelemetry's own variables. Nothing here is imported unless
-tracing is on.
+OpenTelemetry's own environment variables set the exporter, the sampling and the service name. This module is imported
+only if tracing is enabled.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ except ImportError as error:
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current_trace
 from sentiment_conv1d.service.version import package_version
 
-#: Request headers, and keys of gRPC metadata, in which the context of a trace comes.
+#: HTTP headers and gRPC metadata keys that carry the trace context.
 FIELDS = frozenset({"traceparent", "tracestate", "baggage"})
 
-#: Seconds for the last spans on the way out. A collector that does not answer must not keep the service.
+#: Seconds for the last spans at shutdown, so that a collector that does not answer does not block it.
 _FLUSH_SECONDS = 3.0
 
 Attributes = Mapping[str, AttributeValue]
 
 
 class Tracer:
-    """Makes spans and sends them off on a thread of its own; made after the fork of a worker, not before."""
+    """Creates spans, and exports them on a separate thread. Create it after the fork."""
 
     def __init__(self) -> None:
         ours = Resource({SERVICE_NAME: "sentiment-conv1d", SERVICE_VERSION: package_version()})
@@ -49,18 +49,18 @@ class Tracer:
         self._tracer = self._provider.get_tracer("service", package_version())
 
     def begin(self, name: str, fields: Mapping[str, str], attributes: Attributes) -> Trace:
-        """A request has come, with these of the `FIELDS`; log lines have the trace's id until it ends."""
+        """Start the span of a request with these `FIELDS`. Log lines contain the trace id until it ends."""
         return Trace(self, name, fields, attributes)
 
     def close(self) -> None:
-        """Send what is left, if that does not take long."""
+        """Export the remaining spans within a time limit."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(_FLUSH_SECONDS)
 
 
 class Trace:
-    """The span of one request. `fields` are what the caller gets to know of it, as headers or metadata."""
+    """The span of one request. `fields` are the headers or metadata that tell the client about it."""
 
     def __init__(self, tracer: Tracer, name: str, fields: Mapping[str, str], attributes: Attributes) -> None:
         self._tracer = tracer._tracer
@@ -71,12 +71,12 @@ class Trace:
         context = self._span.get_span_context()
         trace_id, span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
         parent = f"00-{trace_id}-{span_id}-{context.trace_flags:02x}"
-        # The second is what W3C's draft of an answer's header is called, the first what most programs look for.
+        # Most programs read the first field. The second is the response header in the W3C draft.
         self.fields = (("traceparent", parent), ("traceresponse", parent))
         current_trace.set((trace_id, span_id))
 
     def end(self, name: str, attributes: Attributes, context: RequestContext | None, *, failed: bool) -> None:
-        """The request is answered."""
+        """End the span."""
         if self._span.is_recording():
             ended = perf_counter_ns()
             self._span.update_name(name)
