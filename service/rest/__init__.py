@@ -1,5 +1,5 @@
-"""REST over the data plane.
+"""The REST application and its protocols.
 
-`app` is the FastAPI application, with the list of protocols; `protocol` is what a protocol is, `endpoint` a fast-path
-route, and `server` the HTTP/1.1 connection. All other modules are protocols, or routes of the service's own.
+`app` is the FastAPI application with the list of protocols. `protocol` defines what a protocol is, `endpoint` what a
+fast-path route is, and `server` implements the HTTP/1.1 connection. All other modules are protocols or other routes.
 """

@@ -1,7 +1,7 @@
-"""The REST application: what every request has in common, and the way to its route.
+"""The REST application: routing, and what all requests have in common.
 
-Every request gets an id, is counted and timed, and ends in a response in its protocol's form, whatever happens.
-Fast-path routes (`endpoint.Endpoint`) are answered here; FastAPI handles all others.
+Every request gets an id, is counted and timed, and gets a response in the form of its protocol, even after an
+unexpected error. Fast-path routes (`endpoint.Endpoint`) are answered here; FastAPI handles all others.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from sentiment_conv1d.service.version import package_version
 
 logger = logging.getLogger(__name__)
 
-#: Every protocol, and the service's own routes; if several match a path, the first of them answers.
+#: All protocols. If several have a route that matches a path, the first of them answers.
 PROTOCOLS = (
     native.PROTOCOL,
     explain.PROTOCOL,
@@ -66,10 +66,10 @@ PROTOCOLS = (
 
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
-#: Metrics label of every path that has no route.
+#: The metrics label of paths without a route.
 OTHER = "other"
 
-#: The status that nginx logs for a client that disconnects before the response; nobody receives it.
+#: The status that nginx logs if the client disconnects before the response. It is never sent.
 CLIENT_CLOSED_REQUEST = 499
 
 
@@ -121,7 +121,7 @@ class Application(FastAPI):
         self._routes = frozenset(routes(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request from its first byte to its last."""
+        """Handle one request."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -142,7 +142,7 @@ class Application(FastAPI):
         self._end(route, status, started, request)
 
     def find_handler(self, target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
-        """The handler of a POST request on the fast path; None if its body is large, compressed, or of unknown size."""
+        """Return the fast-path handler of a request, or None if its body is large, compressed, or of unknown size."""
         match = self._fast_path.find_target(target)
         if match is None or b"content-encoding" in headers:
             return None
@@ -161,14 +161,14 @@ class Application(FastAPI):
             self._end(match.path, status, started, request)
 
     def route_of(self, scope: Scope) -> str:
-        """The declared path of the route that answered a request, `other` if there is none."""
+        """Return the declared path of the route that answered a request, or `other` if there is none."""
         if (match := self._match(scope)) is not None:
             return match.path
         route = getattr(scope.get("route"), "path", OTHER)
         return route if route in self._routes else OTHER
 
     def protocol_of(self, scope: Scope) -> RestProtocol:
-        """The protocol of a request that FastAPI handles: by its route, else by its prefix, else the native one."""
+        """Return the protocol of a request that FastAPI handles: by route, else by prefix, else the native protocol."""
         for protocol in self._protocols:
             declared = (route for router in protocol.routers for route in router.routes)
             if any(route.matches(scope)[0] is not RouteMatch.NONE for route in declared):
@@ -177,7 +177,7 @@ class Application(FastAPI):
         return next(prefixed, native.PROTOCOL)
 
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's document with the fast-path routes and the API keys."""
+        """Return FastAPI's OpenAPI document with the fast-path routes and the API keys."""
         if self.openapi_schema is None:
             document = super().openapi()
             openapi.complete(document, self._fast_path.declared.values())
@@ -186,7 +186,7 @@ class Application(FastAPI):
         return self.openapi_schema or {}
 
     def _match(self, scope: Scope) -> Match | None:
-        """The fast-path route of a request. GET at the root belongs to browsers and is FastAPI's."""
+        """Return the fast-path route of a request. FastAPI handles GET requests, such as the page at the root."""
         match = self._fast_path.find(scope["path"])
         return None if match is not None and match.path == "/" and scope["method"] in ("GET", "HEAD") else match
 
@@ -199,9 +199,9 @@ class Application(FastAPI):
         return context
 
     def _end(self, route: str, status: int, started: float, request: HttpRequest) -> None:
-        """Count a request, and write the access log, in which failures stand in any case."""
+        """Count a request, and write the access log. Failures are logged even if it is off."""
         seconds = perf_counter() - started
-        context, request.context = request.context, None  # the connection must not keep a model that is unloaded
+        context, request.context = request.context, None  # or an unloaded model stays in memory
         assert context is not None
         self._metrics.ended("rest", route, str(status), seconds, context)
         failed = status >= _SERVER_ERROR
@@ -210,7 +210,7 @@ class Application(FastAPI):
                 logging.ERROR if failed else logging.INFO,
                 "%s %s",
                 request.method,
-                request.target.decode(),  # as it was sent: decoded, it could end this line and forge another one
+                request.target.decode(),  # not decoded, because a newline could forge a log line
                 extra={"status": status, "milliseconds": round(seconds * 1000, 3), "client": request.client},
             )
 
@@ -255,7 +255,7 @@ class Application(FastAPI):
         return await match.endpoint.respond(request)
 
     def _denial(self, request: HttpRequest, path: str) -> RequestError | None:
-        """Why a request has no access: its path is not open and it lacks a certificate or a key."""
+        """Return the error of a request without access: its path is not open, and it lacks a certificate or a key."""
         if path in self._open and request.method in ("GET", "HEAD"):
             return None
         if self._needs_certificate and not request.certified:
@@ -267,7 +267,7 @@ class Application(FastAPI):
         return Unauthorized("an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
-        """Have FastAPI answer a request; returns the status."""
+        """Let FastAPI answer a request, and return the status."""
         status = CLIENT_CLOSED_REQUEST
 
         async def send_with_id(message: Message) -> None:
@@ -280,13 +280,13 @@ class Application(FastAPI):
         try:
             await super().__call__(scope, receive, send_with_id)
         except Exception:
-            # FastAPI has answered through `_on_error` and raises the exception again to have it logged.
+            # FastAPI has sent the answer of `_on_error`, and raises the exception again so that the server logs it.
             logger.exception("%s failed", scope["raw_path"].decode())
         return status
 
 
 def routes(settings: Settings) -> dict[str, bool]:
-    """The labels under which requests are counted, one for paths without a route too; and whether each asks a model."""
+    """Return the route labels of the metrics, and whether each route runs a model."""
     protocols = _protocols(settings)
     declared = [route for protocol in protocols for router in protocol.routers for route in router.routes]
     ordinary = [route.path for route in declared if isinstance(route, APIRoute)]
@@ -299,7 +299,7 @@ def _protocols(settings: Settings) -> tuple[RestProtocol, ...]:
 
 
 def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:
-    """The paths that answer without an API key."""
+    """Return the paths that need no API key."""
     paths = set(health) if settings.open_health else set()
     if settings.open_metrics:
         paths.add("/metrics")
@@ -309,13 +309,13 @@ def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:
 
 
 def _refusal(protocol: RestProtocol, error: RequestError, request_id: str) -> tuple[Answer, int]:
-    """A refusal in a protocol's form, and its status."""
+    """Return an error in a protocol's form, and its status."""
     answer = Answer(protocol.error_body(error, request_id), headers=headers.of_error(error))
     return answer, protocol.statuses.get(error.code, HTTP_STATUS[error.code]).value
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    """The response to an exception of a route that FastAPI handles, or of the router."""
+    """Respond to an exception in a route that FastAPI handles, or in its router."""
     application: Application = request.app
     answer, status = _refusal(application.protocol_of(request.scope), _as_request_error(request, error), current_id())
     fields = {name.decode(): value.decode() for name, value in answer.headers}

@@ -1,4 +1,4 @@
-"""CORS: which web pages of other origins may call the service."""
+"""CORS: the web pages of other origins that can call the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RESPONSE_HEADERS = (
 
 
 def allow_origins(application: ASGIApp, origins: str) -> CORSMiddleware:
-    """Let web pages of these origins, with commas between them, call the application; `*` stands for all origins.
+    """Let web pages of these origins, separated by commas, call the application; `*` stands for all origins.
 
     A page still needs an API key, like every other caller. Browsers do not add credentials by themselves.
     """
@@ -30,5 +30,5 @@ def allow_origins(application: ASGIApp, origins: str) -> CORSMiddleware:
 
 
 def named_origins(origins: str | None) -> frozenset[str]:
-    """The origins of the setting, which may be `*`."""
+    """Return the origins of the setting."""
     return frozenset() if origins is None else frozenset(map(str.strip, origins.split(",")))

@@ -1,7 +1,7 @@
-"""A fast-path route: bytes in, bytes out, without a framework in between.
+"""Fast-path routes, which bypass FastAPI: bytes in, bytes out.
 
-FastAPI's own request handling costs about a hundred microseconds, as much as the model. The application passes the body
-of these requests straight to `respond`.
+FastAPI's request handling costs about a hundred microseconds, as much as the model. The application passes the body of
+these requests directly to `respond`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sentiment_conv1d.service.rest.server.request import Answer
 
 Body = TypeVar("Body", bound=BaseModel)
 
-#: Faults in one body up to which the first is named. Pydantic reports all or none, and a million take seconds.
+#: The most errors in one body of which the first is named. Pydantic reports all or none, and a million take seconds.
 MAX_ERRORS = 100
 
-#: All bytes but those that begin a list, an object, a value of a field or list, or a string.
+#: All bytes except those that begin a list, an object, a string, or a value of a field or list.
 _NO_MARKS = bytes(set(range(256)) - set(b'[{:,"'))
 
-#: Of the place of a fault, since a field may be as long as the body.
+#: Characters of the path of an error: a field name can be as long as the body.
 MAX_PLACE_CHARACTERS = 200
 
 
@@ -46,13 +46,13 @@ class LenientBody(BaseModel):
 
 
 class Endpoint(ABC):
-    """One POST route, at one path or several."""
+    """A POST route at one or several paths."""
 
     summary: ClassVar[str]
     request_model: ClassVar[type[BaseModel]]
     response_model: ClassVar[type[BaseModel]]
     request_example: ClassVar[dict[str, Any]]
-    takes_text: ClassVar[bool] = False  # as text/plain, beside JSON
+    takes_text: ClassVar[bool] = False  # whether it also accepts text/plain
 
     def __init__(self, dataplane: DataPlane, models: LoadedModels) -> None:
         self.dataplane = dataplane
@@ -74,20 +74,20 @@ def parse(model: type[Body], body: bytes, dataplane: DataPlane) -> Body:
 
 
 def to_json(document: Any) -> bytes:
-    """Compact JSON. Probabilities are float32 and keep the shortest digits that read back as the same float32."""
+    """Return compact JSON. Float32 values have the shortest digits that parse to the same float32."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def model_headers(manifest: Manifest) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that name the model, for protocols whose answers do not."""
+    """Return the headers that name the model, for protocols whose answers do not name it."""
     return ((b"x-model-name", manifest.name.encode()), (b"x-model-version", str(manifest.version).encode()))
 
 
 def check_parts(body: bytes, limits: Limits) -> None:
-    """Raise `Invalid` or `TooLarge` if there are too many parts. Each but the first value has a mark of its own."""
+    """Raise `Invalid` or `TooLarge` if a JSON body has too many parts, by counting the characters that begin them."""
     marks = body.translate(None, _NO_MARKS)
     if marks.count(b'"') > 2 * limits.fields or _exceeds(marks, limits):
-        # Texts may be full of marks, so strings, which lie between quotes that are not escaped, are left out.
+        # Texts can contain any of these characters, so the content of strings is skipped.
         marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
         parts = marks.split(b'"', 2 * limits.fields + 2)
         if _exceeds(b"".join(parts[::2]), limits):

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, and the fast-path routes, of which FastAPI does not know."""
+"""The OpenAPI document: that of FastAPI, and the fast-path routes, which FastAPI does not know."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.routing import Match
 
-#: Where the document has its models, each under the name of its class.
+#: The location of the models in the document, by class name.
 _SCHEMAS = "#/components/schemas/"
 
 _REFUSALS: tuple[type[errors.RequestError], ...] = (
@@ -55,7 +55,7 @@ def declare_keys(document: dict[str, Any], open_paths: Iterable[str], *, optiona
 
 
 def _describe(endpoint: Endpoint, protocol: RestProtocol, path: str) -> dict[str, Any]:
-    """The operation of an endpoint at one of its paths."""
+    """Return the operation of an endpoint at one of its paths."""
     responses: dict[str, Any] = {"200": {"description": "The answer.", "content": _content(endpoint.response_model)}}
     for refusal in _REFUSALS:
         description = {"description": refusal.__doc__, "content": _content(protocol.error_model)}

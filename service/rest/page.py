@@ -23,7 +23,7 @@ Route = TypeVar("Route", bound=Callable[..., Any])
 
 FOLDER = Path(__file__).parent.parent / "page"
 
-mimetypes.add_type("text/javascript", ".js")  # the system may have another type for it
+mimetypes.add_type("text/javascript", ".js")  # the system's type can differ
 
 _POLICY = "; ".join(
     (
@@ -38,7 +38,7 @@ _POLICY = "; ".join(
     )
 )
 
-#: Headers of every file. A browser keeps a file and asks each time whether it has changed, so an update shows at once.
+#: Headers of every file. Browsers cache a file but revalidate it each time, so an update is visible at once.
 _HEADERS = {
     "cache-control": "no-cache",
     "content-security-policy": _POLICY,
@@ -48,13 +48,13 @@ _HEADERS = {
     "x-frame-options": "DENY",
 }
 
-#: Swagger UI's style has icons in it.
+#: The style sheet of Swagger UI contains icons as data URLs.
 _REFERENCE_POLICY = _POLICY.replace("img-src 'self'", "img-src 'self' data:")
 
 _FILES = StaticFiles(directory=FOLDER)
 _SWAGGER_UI = StaticFiles(packages=[("fastapi_offline", "static")])
 
-#: Every path of the page and of the API reference.
+#: All paths of the page and of the API reference.
 PATHS = (
     *("/", "/docs", "/openapi.json", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"),
     *(f"/page/{path.name}" for path in sorted(FOLDER.iterdir()) if path.suffix != ".html"),

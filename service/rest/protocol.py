@@ -14,7 +14,7 @@ from sentiment_conv1d.service.rest.endpoint import Endpoint, to_json
 
 
 class PlainError(BaseModel):
-    """Every refusal of the protocol's routes."""
+    """An error of the protocol's routes."""
 
     error: str
 
@@ -26,17 +26,17 @@ def plain_error_body(error: RequestError, request_id: str) -> bytes:
 
 @dataclass(frozen=True)
 class RestProtocol:
-    """The routes that share a tag in OpenAPI and a form of errors.
+    """A group of routes that share an OpenAPI tag and a form of errors.
 
-    An endpoint decodes the body of a POST request and encodes the answer; `{name}` in its path is a parameter. The
-    routers hold all routes that FastAPI handles.
+    An endpoint decodes the body of a POST request and encodes the answer. `{name}` in its path is a parameter. The
+    routers contain the routes that FastAPI handles.
     """
 
     tag: str
     endpoints: Mapping[str, type[Endpoint]] = field(default_factory=dict)  # by path
     routers: tuple[APIRouter, ...] = ()
-    health: tuple[str, ...] = ()  # paths of the probes among them
-    prefix: str | None = None  # of all paths, also those without a route, whose errors take this form
+    health: tuple[str, ...] = ()  # the paths of the health probes
+    prefix: str | None = None  # of all paths whose errors have this form, including paths without a route
     error_model: type[BaseModel] = PlainError
     error_body: Callable[[RequestError, str], bytes] = plain_error_body  # with the request id
     statuses: Mapping[str, HTTPStatus] = field(default_factory=lambda: PLAIN_HTTP_STATUS)  # by code of an error

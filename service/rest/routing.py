@@ -1,4 +1,4 @@
-"""From the path of a request to the fast-path route that answers it."""
+"""Finds the fast-path route for the path of a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentiment_conv1d.service.rest.protocol import RestProtocol
 
 
 class Match(NamedTuple):
-    """An endpoint, its protocol, the path that it is declared under, and the path's parameters."""
+    """An endpoint, its protocol, its declared path, and the parameters of the path."""
 
     endpoint: Endpoint
     protocol: RestProtocol
@@ -23,9 +23,9 @@ class Match(NamedTuple):
 
 
 class Routes:
-    """The fast-path routes; if several match a path, the first of them answers.
+    """The fast-path routes. If several match a path, the first of them answers.
 
-    A path is looked up once and then remembered, since clients send the same few over and over.
+    The results are cached, because clients send the same few paths over and over.
     """
 
     def __init__(self, protocols: Iterable[RestProtocol], dataplane: DataPlane, models: LoadedModels) -> None:
@@ -39,7 +39,7 @@ class Routes:
         self.find_target = lru_cache(maxsize=1024)(self._find_target)
 
     def _find_target(self, target: bytes) -> Match | None:
-        """As `find`, for a request target that is nothing but a path."""
+        """Like `find`, for a request target that consists of a path only."""
         plain = target.startswith(b"/") and target.isascii() and not any(mark in target for mark in b"%?#")
         return self._find(target.decode()) if plain else None
 

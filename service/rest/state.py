@@ -1,4 +1,4 @@
-"""What the application keeps for its routes."""
+"""Typed access to the state that the application keeps for its routes."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from sentiment_conv1d.service.telemetry.metrics import Metrics
 
 
 def settings_of(request: Request) -> Settings:
-    """The settings of the service."""
+    """Return the settings of the service."""
     settings: Settings = request.app.state.settings
     return settings
 
 
 def dataplane_of(request: Request) -> DataPlane:
-    """The data plane of this worker."""
+    """Return the data plane of this worker."""
     dataplane: DataPlane = request.app.state.dataplane
     return dataplane
 
 
 def models_of(request: Request) -> LoadedModels:
-    """The models that are served."""
+    """Return the models that are served."""
     models: LoadedModels = request.app.state.models
     return models
 
 
 def readiness_of(request: Request) -> Readiness:
-    """Whether the service accepts traffic."""
+    """Return the readiness of this worker."""
     readiness: Readiness = request.app.state.readiness
     return readiness
 
 
 def access_of(request: Request) -> Access:
-    """The API keys and administration keys."""
+    """Return the API keys and administration keys."""
     access: Access = request.app.state.access
     return access
 
 
 def metrics_of(request: Request) -> Metrics:
-    """The counters of all workers."""
+    """Return the metrics of all workers."""
     metrics: Metrics = request.app.state.metrics
     return metrics
 
 
 def reconciler_of(request: Request) -> Reconciler:
-    """What loads and unloads models in all workers."""
+    """Return the reconciler, which loads and unloads models in all workers."""
     reconciler: Reconciler = request.app.state.reconciler
     return reconciler

@@ -14,14 +14,14 @@ _FIELDS = frozenset(name.encode() for name in FIELDS)
 
 
 class Traced:
-    """Pure ASGI, around the application; health checks and metrics leave no trace."""
+    """ASGI middleware. Health checks and metrics are not traced."""
 
     def __init__(self, application: Application, tracer: Tracer) -> None:
         self._application = application
         self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http" or scope["path"] in self._application.operational_paths:
             await self._application(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""A request that arrives over ASGI: its body is read within limits of size and time, its answer sent in pieces."""
+"""A request over ASGI: reads its body within limits of size and time, and sends its answer in pieces."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sentiment_conv1d.service.rest.server import headers as response_headers
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest, Result
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
-#: Seconds and bytes for which the rest of a refused body is read and discarded. A client that writes before it reads
-#: would otherwise see its connection reset and never see the refusal.
+#: Seconds and bytes for which the rest of a rejected body is read and discarded. Otherwise a client that writes before
+#: it reads would get a connection reset instead of the error.
 DISCARD_SECONDS = 5.0
 DISCARD_BYTES = 64 * 1024 * 1024
 
-#: Responses larger than this are sent in pieces of so many bytes, which bounds what a slow reader keeps in the buffer.
+#: Bytes per piece of a large response, which limits what a slow reader keeps in the send buffer.
 PIECE_BYTES = HIGH_WATER_LIMIT
 
-#: Key of the scope under which the application leaves the request's context, so that the server can stop its work.
+#: The scope key of the request context, set by the application, so that the server can stop the work.
 CONTEXT = "sentiment.context"
-#: Key of the connection's state under which the server leaves whether the client has shown a certificate.
+#: The key of the connection state that says whether the client has presented a certificate.
 CERTIFIED = "sentiment.certified"
-#: Key of the scope under which the server leaves what the request is charged for its memory.
+#: The scope key of the memory charge of the request, set by the server.
 CHARGE = "sentiment.charge"
 
 
 class AsgiRequest(HttpRequest):
-    """A request, and the way to answer it without FastAPI."""
+    """A request over ASGI that is answered without FastAPI."""
 
     __slots__ = ("_receive", "_scope", "_send")
 
@@ -72,13 +72,13 @@ class AsgiRequest(HttpRequest):
             working.cancel()
             leaving.cancel()
             await asyncio.gather(working, leaving, return_exceptions=True)
-            # A failed task refers to its exception, that to this frame, and this to the task and the request's body.
+            # Break the reference cycle of the failed task, its exception and this frame, which contains the body.
             del working, leaving
 
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         fields = response_headers.of_answer(answer, request_id)
         await self._send({"type": "http.response.start", "status": status, "headers": fields})
-        # Send the next piece once the client has read most of the one before it.
+        # Send the next piece when the client has read most of the previous one.
         for start in range(0, len(answer.body) or 1, PIECE_BYTES):
             end = start + PIECE_BYTES
             piece = {"body": answer.body[start:end], "more_body": end < len(answer.body)}
@@ -88,14 +88,14 @@ class AsgiRequest(HttpRequest):
 async def read_body(
     headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float, charge: Charge
 ) -> bytes:
-    """The whole body.
+    """Return the whole body.
 
-    Raises `TooLarge` over `limit` bytes, `Overloaded` if the server could not `charge` it, `RequestTimeout` after
-    `seconds`, `ClientDisconnected`.
+    Raises `TooLarge` beyond `limit` bytes, `Overloaded` if `charge` exceeds its limit, `RequestTimeout` after
+    `seconds`, and `ClientDisconnected`.
     """
     announced = _announcement(headers)
     if announced > limit:
-        if headers.get(b"expect", b"").lower() != b"100-continue":  # such a client has sent nothing yet
+        if headers.get(b"expect", b"").lower() != b"100-continue":  # the client has sent nothing yet
             await _discard(receive)
         raise TooLarge(f"the body has {announced} bytes; the limit is {limit}")
     try:
@@ -144,7 +144,7 @@ async def _chunk(receive: Receive) -> tuple[bytes, bool]:
 
 
 def _announcement(headers: Mapping[bytes, bytes]) -> int:
-    """The content length that a client announces, 0 if it announces none."""
+    """Return the value of Content-Length, or 0 if there is none."""
     announced = headers.get(b"content-length", b"0")
     if not announced.isdigit():
         raise Malformed("Content-Length is not a number")

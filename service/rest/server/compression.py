@@ -1,4 +1,4 @@
-"""gzip and deflate, both ways."""
+"""Compression of bodies with gzip and deflate."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Charge
 #: x-gzip is another name of gzip (RFC 9110, section 8.4.1.3).
 _WINDOW_BITS = compression.WINDOW_BITS | {b"x-gzip": compression.WINDOW_BITS[b"gzip"]}
 
-#: Bytes that are decompressed in one turn of the event loop, about a millisecond.
+#: Bytes that are decompressed per turn of the event loop, which takes about a millisecond.
 _STEP_BYTES = 262_144
 
 
 async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -> bytes:
-    """A body without its Content-Encoding, at most `limit` bytes of it, which are added to the request's charge.
+    """Decompress a body to at most `limit` bytes, which are added to the request's charge.
 
-    Raises `UnsupportedEncoding`, `TooLarge` before more than the limit was produced, `Overloaded` or `Malformed`.
+    Raises `UnsupportedEncoding`, `TooLarge` before it produces more than the limit, `Overloaded` or `Malformed`.
     """
     encoding = encoding.strip().lower()
     if encoding in (b"", b"identity"):
@@ -28,7 +28,7 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -
     if encoding not in _WINDOW_BITS:
         raise UnsupportedEncoding(f"Content-Encoding {encoding.decode('latin-1')!r} is not one of gzip and deflate")
     plain = bytearray()
-    rested = 0  # bytes after which others had their turn
+    rested = 0  # bytes in this turn of the event loop
     try:
         for piece in compression.decompress(body, _WINDOW_BITS[encoding], _STEP_BYTES):
             charge.add(BODY_FACTOR * len(piece))
@@ -46,9 +46,9 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge) -
 
 
 def compress(body: bytes, accepted: bytes) -> tuple[bytes, bytes]:
-    """The body in the first encoding that an Accept-Encoding header allows and we have, and that encoding.
+    """Compress a body with the first supported encoding that an Accept-Encoding header allows.
 
-    The encoding is empty where the body stays as it is.
+    Returns the body and the encoding, which is empty if the body is not compressed.
     """
     for offer in accepted.lower().split(b","):
         name, _, quality = offer.partition(b";")

@@ -1,4 +1,4 @@
-"""The fast path: a request that is read from a connection and answered on it, without ASGI."""
+"""The fast path: requests that bypass ASGI."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.asgi import PIECE_BYTES
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest, Result
 
-#: Answers a request. It raises nothing that is the client's fault.
+#: Answers a request. It raises no error that the client caused.
 Handler = Callable[[HttpRequest], Coroutine[Any, Any, None]]
 
-#: The handler of a POST request with that target and those headers; None if the request has to take ASGI.
+#: Returns the handler of a POST request with this target and these headers, or None if it has to go through ASGI.
 FindHandler = Callable[[bytes, Mapping[bytes, bytes]], Handler | None]
 
 
 class Wire(NamedTuple):
-    """The parts of a connection that its requests use."""
+    """The interface of a connection that its requests use."""
 
     transport: asyncio.Transport
     flow: FlowControl
     client: str | None
     certified: bool
-    common: Callable[[], bytes]  # the header lines of every response
-    last: Callable[[], bool]  # whether the connection closes after this response even if the client would keep it
+    common: Callable[[], bytes]  # header lines of all responses
+    last: Callable[[], bool]  # whether the connection closes after this response, even if the client wants to keep it
 
 
 class FastRequest(HttpRequest):
-    """A request whose body arrives with `add`, and which `handler` answers once it is complete."""
+    """A request that collects its body with `add`. `handler` answers it when the body is complete."""
 
     __slots__ = ("_body", "_keep_alive", "_wire", "_working", "disconnected", "handler")
 
@@ -67,12 +67,12 @@ class FastRequest(HttpRequest):
         self._body += body
 
     def take_body(self) -> bytes:
-        """The body, which the request no longer holds afterwards."""
+        """Return the body and drop the reference to it."""
         body, self._body = bytes(self._body), bytearray()
         return body
 
     def disconnect(self) -> None:
-        """Stop work that waits for its turn, since the client has disconnected."""
+        """Stop work that is waiting, because the client has disconnected."""
         self.disconnected = True
         if self._working is not None:
             self._working.cancel()
@@ -103,7 +103,7 @@ class FastRequest(HttpRequest):
             transport.write(head + body)
         else:
             transport.write(head)
-            # Send the next piece once the client has read most of the one before it.
+            # Send the next piece when the client has read most of the previous one.
             for start in range(0, len(body), PIECE_BYTES):
                 await wire.flow.drain()
                 if transport.is_closing():

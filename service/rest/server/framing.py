@@ -1,4 +1,4 @@
-"""The rules of RFC 9112 for the head of a request that the parser does not check."""
+"""Checks the rules of RFC 9112 for request heads that the parser does not check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sentiment_conv1d.service.errors import Malformed, RequestError, UnsupportedCoding, UnsupportedVersion
 
-#: uri-host [":" port] of RFC 9110, 7.2, by its characters alone; it may be empty.
+#: The characters of uri-host [":" port] (RFC 9110, section 7.2), which can be empty.
 _HOST = (string.ascii_letters + string.digits + "-._~!$&'()*+,;=%:[]").encode()
 
 
@@ -17,11 +17,11 @@ _UPGRADE = {b"connection", b"upgrade", b"http2-settings"}
 
 
 def violation(version: str, headers: Headers) -> RequestError | None:
-    """Why a request with that version and these headers, with lower-case names, is refused; None if it is not."""
+    """Return the error of a request with this version and these headers (names in lower case), or None."""
     if version != "1.1":
-        if version == "0.9":  # which the parser takes a request line without a version for
+        if version == "0.9":  # the parser's version of a request line without one
             return Malformed("the request line has no version")
-        if not version.startswith("1."):  # HTTP/1.2 and the like are read as HTTP/1.1 (RFC 9110, 2.5)
+        if not version.startswith("1."):  # other minor versions are treated as HTTP/1.1 (RFC 9110, section 2.5)
             return UnsupportedVersion(f"HTTP/{version} is not HTTP/1.1")
     host = None
     codings = []
@@ -38,14 +38,14 @@ def violation(version: str, headers: Headers) -> RequestError | None:
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
-    """The head of a request as if it had not offered another protocol."""
+    """Return the head of a request without its offer to upgrade the protocol."""
     lines = [method + b" " + url + b" HTTP/" + version.encode()]
     lines += [name + b": " + value for name, value in headers if name not in _UPGRADE]
     return b"\r\n".join([*lines, b"", b""])
 
 
 def _coding_violation(version: str, values: Sequence[bytes], headers: Headers) -> RequestError | None:
-    """RFC 9112, 6.1 and 6.3."""
+    """Check Transfer-Encoding and Content-Length (RFC 9112, sections 6.1 and 6.3)."""
     codings = [coding.strip().lower() for value in values for coding in value.split(b",")]
     if version == "1.0":
         return Malformed("HTTP/1.0 has no Transfer-Encoding")

@@ -16,14 +16,14 @@ REQUEST_ID = HEADER.lower().encode()
 
 CLOSE = (b"connection", b"close")
 
-#: Uvicorn's default headers: browsers must not guess another content type than the one that a response names.
+#: Added by uvicorn to every response: browsers must not guess another content type.
 EVERY_RESPONSE = [("x-content-type-options", "nosniff")]
 
 _STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
 def of_answer(answer: Answer, request_id: str) -> Headers:
-    """The headers of an answer or a refusal."""
+    """Return the headers of an answer or an error."""
     return (
         (b"content-type", answer.content_type),
         (b"content-length", b"%d" % len(answer.body)),
@@ -33,13 +33,13 @@ def of_answer(answer: Answer, request_id: str) -> Headers:
 
 
 def of_page(given: Iterable[tuple[bytes, bytes]], request_id: str, scheme: str) -> Headers:
-    """The headers of a response by FastAPI, which has set some already."""
+    """Return the headers to add to a response of FastAPI."""
     strict = (_STRICT_TRANSPORT,) if scheme == "https" else ()
     return (*given, (REQUEST_ID, request_id.encode()), *strict)
 
 
 def of_error(error: RequestError) -> Headers:
-    """The headers that a refusal has beyond those of every answer."""
+    """Return the additional headers of an error."""
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
@@ -48,14 +48,14 @@ def of_error(error: RequestError) -> Headers:
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))
     if isinstance(error, TooLarge | RequestTimeout):
-        headers.append(CLOSE)  # the rest of the body may still be on its way
+        headers.append(CLOSE)  # the rest of the body can still arrive
     return tuple(headers)
 
 
 def head(status: int, common: bytes, answer: Answer, request_id: str, *, close: bool) -> bytes:
-    """The status line and headers of a response, as `of_answer` has them; `common` are the lines of every response.
+    """Return the status line and the headers of `of_answer` as bytes; `common` are the header lines of all responses.
 
-    One format operation, since the fast path runs it for every request.
+    This is a single format operation, because the fast path runs it for every request.
     """
     return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
         STATUS_LINE[status],
@@ -69,5 +69,5 @@ def head(status: int, common: bytes, answer: Answer, request_id: str, *, close: 
 
 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Header lines."""
+    """Return header lines as bytes."""
     return b"".join([name + b": " + value + b"\r\n" for name, value in headers])

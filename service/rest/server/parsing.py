@@ -1,4 +1,4 @@
-"""HTTP/1.1 read within limits: slices of bytes into the parser, heads and trailers of a bounded size."""
+"""Reads HTTP/1.1 within limits: feeds the parser in slices, and limits the size of heads and trailers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing
 from sentiment_conv1d.service.rest.server.asgi import DISCARD_BYTES
 
-#: Bytes of a request line and headers, of trailers, or of anything else between two pieces of a body.
+#: The most bytes of a request line with headers, of trailers, or of anything else between two pieces of a body.
 MAX_HEAD_BYTES = 65_536
 
-#: Headers of one request, each of which takes more memory than it has bytes.
+#: The most headers of a request. Each takes more memory than its bytes.
 MAX_HEADERS = 128
 
-#: Bytes of a head that are not charged: idle connections may have as many.
+#: Bytes of an incomplete head that are not charged: every idle connection can have them.
 FREE_HEAD_BYTES = 4096
 
 #: Bytes that are parsed between two checks of the limits.
@@ -32,9 +32,9 @@ _SLICE_BYTES = 4096
 
 
 class ParsingProtocol(HttpToolsProtocol, ABC):
-    """The half of a connection that reads requests, in turn with other connections.
+    """The reading half of a connection, which takes turns with other connections.
 
-    `_refuse` is called with what is wrong with the bytes, after which nothing more is parsed.
+    It calls `_refuse` with the error if the bytes are invalid, and parses nothing more.
     """
 
     def __init__(
@@ -44,37 +44,37 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._buffers = buffers
         self._turns = turns
         self._make_parser()
-        self._charge = Charge(buffers)  # of the request that is being read
-        self._reading = self._in_head = self._begun = False  # that request: here in part, its head, with a cycle
-        self._received = bytearray()  # not parsed yet
-        self._waiting = False  # for a turn to parse it
-        self._steps = 0  # of all requests that were read
-        self._undone = 0  # bytes since the last step
-        self._discarded = 0  # bytes of a body whose response is complete
-        self._violation: RequestError | None = None  # for which the parser is told to stop
-        self._refusal: RequestError | None = None  # after which nothing more is read
+        self._charge = Charge(buffers)  # the charge of the request that is being read
+        self._reading = self._in_head = self._begun = False  # its state
+        self._received = bytearray()  # bytes that are not parsed yet
+        self._waiting = False  # whether it waits for its turn to parse them
+        self._steps = 0  # the number of requests that were read
+        self._undone = 0  # bytes since the parser's last callback
+        self._discarded = 0  # discarded bytes of a body whose response is complete
+        self._violation: RequestError | None = None  # why the parser is stopped
+        self._refusal: RequestError | None = None  # whether nothing more is read
 
     @abstractmethod
     def _refuse(self, error: RequestError) -> None:
-        """Refuse what arrived, which is not a request."""
+        """Reject bytes that are not a valid request."""
 
     @abstractmethod
     def _began_head(self) -> None:
-        """The first bytes of a head have arrived."""
+        """Called when the first bytes of a head have arrived."""
 
     # Called by the event loop.
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived, now or in turn."""
+        """Parse the bytes, now or when it is this connection's turn."""
         self._received += data
         if self._waiting or not self._turns.read(self, len(data)):
             self._waiting = True
             self.transport.pause_reading()
 
-    # Called by the turns.
+    # Called by `Turns`.
 
     def read(self, until: float) -> bool:
-        """Parse slices until that time of `perf_counter`; returns whether there is more."""
+        """Parse slices until `until`, a time of `perf_counter`. Returns whether there is more."""
         received = self._received
         while received and not self.transport.is_closing():
             data = bytes(received[:_SLICE_BYTES])
@@ -92,7 +92,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
     # Called by the parser.
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """Handle the first byte of a request."""
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._charge = Charge(self._buffers)
         self._reading = self._in_head = True
@@ -100,7 +100,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._steps += 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header or a trailer: uvicorn's method with a limit."""
+        """Handle a header or a trailer: uvicorn's method with a limit."""
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -109,7 +109,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
             self._stop_parser(HeadTooLarge(f"there are more than {MAX_HEADERS} headers, which is the limit"))
 
     def _make_parser(self) -> None:
-        """Make a parser that leaves it to us to check the version and what comes after the last request."""
+        """Create a parser that does not check the version, or the bytes after the last request: this class does."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_version=True, lenient_data_after_close=True)
 
@@ -129,7 +129,7 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
                 self._check_undone(len(data), stepped=steps != self._steps)
 
     def _check_undone(self, count: int, *, stepped: bool) -> None:
-        """Limit and charge what the parser keeps of a request: an incomplete head or incomplete trailers."""
+        """Limit and charge the memory that the parser holds: an incomplete head or incomplete trailers."""
         self._undone = count if stepped else self._undone + count
         if stepped and self._in_head:
             self._began_head()
@@ -142,12 +142,12 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
             self._refuse(error)
 
     def _stop_parser(self, error: RequestError) -> None:
-        """Stop the parser with an exception, after which the request is refused with `error`."""
+        """Stop the parser with an exception, so that the request is rejected with `error`."""
         self._violation = error
         raise httptools.HttpParserError
 
     def _decline_upgrade(self, rest: bytes) -> None:
-        """Parse the request again without its offer to upgrade: the parser takes its body for the new protocol."""
+        """Parse the request again without its upgrade, because the parser treats its body as the new protocol."""
         method = self.parser.get_method()
         if method == b"CONNECT":
             self._refuse(Malformed("CONNECT is for proxies"))
@@ -157,18 +157,18 @@ class ParsingProtocol(HttpToolsProtocol, ABC):
         self._received[:0] = head + rest
 
     def _discard(self, count: int) -> None:
-        """Count bytes that nobody reads, up to a limit."""
+        """Count discarded bytes, up to a limit."""
         self._discarded += count
         if self._discarded > DISCARD_BYTES:
             self.transport.abort()
 
     def _refuse_unparsed(self) -> None:
-        """Refuse what the parser stopped at, unless the connection is closed already."""
+        """Reject the request at which the parser stopped, unless the connection is closed."""
         if not self.transport.is_closing():
             self._refuse(self._violation or Malformed("what arrived is not HTTP/1.1"))
 
     def _has_unread(self) -> bool:
-        """Whether bytes have arrived that are not parsed, here or in the socket."""
+        """Return whether there are bytes that are not parsed, here or in the socket."""
         if self.transport.is_closing():
             return False
         if self._received:

@@ -1,11 +1,11 @@
-"""Uvicorn's HTTP/1.1 connection with stricter limits, and with a fast path for requests.
+"""Uvicorn's HTTP/1.1 connection with stricter limits and a fast path.
 
-Bytes that are not HTTP/1.1 are refused in JSON like all other requests, and in order. Heads and trailers are limited in
-size and time. All memory of a request is charged to it. Slow readers are disconnected. An offer to change to HTTP/2,
-which Java's client and `curl --http2` send with a body, is declined without losing the body.
+Bytes that are not HTTP/1.1 get an error in JSON, after the responses to the requests before them. Heads and trailers
+are limited in size and time. All memory of a request is charged. Slow readers are disconnected. An offer to upgrade to
+HTTP/2, which Java's client and `curl --http2` send with a body, is declined without losing the body.
 
-The fast path goes around ASGI, whose messages and tasks cost as much as a short text does: the handler of a request is
-called with its complete body and writes the response to the connection. It takes batches of up to some dozen reviews.
+The fast path bypasses ASGI, whose messages and tasks cost as much as a short text. The handler of a request is called
+with the complete body and writes the response to the connection. It is used for batches of up to a few dozen reviews.
 """
 
 from __future__ import annotations
@@ -38,24 +38,25 @@ from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
 
-#: Requests on one connection that may wait for the response to the one before them.
+#: The most requests of a connection that wait for the response to an earlier one.
 MAX_PIPELINED = 32
 
-#: Memory of a waiting request and of each of its headers, beside the bytes of head and body: at most 2.4 kB and 137 B
-#: were measured, with Python 3.11.
+#: Memory of a waiting request, and of each of its headers, without the bytes of head and body. At most 2.4 kB and 137 B
+#: were measured with Python 3.11.
 _REQUEST_BYTES = 2560
 _HEADER_BYTES = 144
 
-#: Seconds that idle connections stay open at shutdown, since a request may be on its way.
+#: Seconds that idle connections stay open at shutdown, because a request can be on its way.
 _FAREWELL_SECONDS = 0.5
 
 
 class Protocol(ParsingProtocol):
-    """One connection; `lost` is called with it when it is lost.
+    """One connection. It calls `lost` with itself when the connection is lost.
 
-    `find_handler` finds the handlers of the fast path; without it all requests take ASGI. `draining` tells whether the
-    service shuts down, so that responses ask clients to connect elsewhere. `header_timeout` and `write_timeout` are
-    seconds for the head of a request and for a response; `watch` enforces them and the time of an idle connection.
+    `find_handler` finds the handlers of the fast path; without it, all requests go through ASGI. `draining` returns
+    whether the service is shutting down, so that responses ask clients to close the connection. `header_timeout` and
+    `write_timeout` are seconds for the head of a request and for reading a response. `watch` enforces them and the idle
+    timeout.
     """
 
     def __init__(
@@ -79,30 +80,30 @@ class Protocol(ParsingProtocol):
         self._header_timeout = header_timeout
         self._write_timeout = write_timeout
         self._wire: Wire | None = None
-        self._incoming: FastRequest | None = None  # the request that is being read, if it takes the fast path
-        self._running: FastRequest | None = None  # the one that is being answered
-        self._served: RequestResponseCycle | None = None  # the last one that took ASGI
+        self._incoming: FastRequest | None = None  # the request that is being read, if it is on the fast path
+        self._running: FastRequest | None = None  # the request that is being answered
+        self._served: RequestResponseCycle | None = None  # the last request that went through ASGI
         self._refused = self._ending = False
         self._until: float | None = None
-        self._common_of: object = None  # the headers that these lines are made of
+        self._common_of: object = None  # the headers from which these lines were built
         self._common = b""
         self._unsent = 0  # bytes
-        self._unread: object = None  # the request whose response the client does not read
+        self._unread: object = None  # the request whose response is paused because the client does not read
         self._unread_since: float | None = None
 
     # Called by the event loop.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the first request as long to begin as any later one."""
+        """Start the idle timeout for the first request."""
         super().connection_made(transport)
         self._wait(self.timeout_keep_alive)
         if self.scheme == "https":
             self.app_state[CERTIFIED] = bool(transport.get_extra_info("peercert"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop requests that wait for a run or are not complete: nobody is there to read their responses."""
+        """Stop the requests that wait or are incomplete."""
         served, self._served = self._served, None
-        if served is not None:  # uvicorn tells only the latest request, and others may come before it
+        if served is not None:  # uvicorn informs only the latest request
             served.disconnected = True
             served.message_event.set()
         super().connection_lost(exc)
@@ -124,7 +125,7 @@ class Protocol(ParsingProtocol):
     # Called by the parser.
 
     def on_headers_complete(self) -> None:
-        """Start the request, unless it is parsed again without its upgrade, or takes the fast path once complete."""
+        """Start the request, unless it is parsed again without its upgrade, or is on the fast path."""
         self._in_head = False
         self._until = None
         self._steps += 1
@@ -144,7 +145,7 @@ class Protocol(ParsingProtocol):
         self.headers = []  # trailers are not headers
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body."""
+        """Handle a piece of a body."""
         self._steps += 1
         try:
             if self._incoming is not None:
@@ -156,21 +157,21 @@ class Protocol(ParsingProtocol):
             if self._charge.refusal is not None:
                 return
             self._charge.add(BODY_FACTOR * len(body))
-        except Overloaded:  # the application, which waits for the body, refuses the request
+        except Overloaded:  # the application waits for the body, and rejects the request
             self._leave_fast_path()
             self.cycle.message_event.set()
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The last byte of a request."""
+        """Handle the last byte of a request."""
         self._reading = False
         self._steps += 1
         if self.parser.should_upgrade():
             return
         if self._incoming is None:
             super().on_message_complete()
-            if self._idle:  # it was answered before its end
+            if self._idle:  # it was answered before it was complete
                 self._wait(self.timeout_keep_alive)
             return
         self._begun = True
@@ -179,10 +180,10 @@ class Protocol(ParsingProtocol):
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    # Called by uvicorn's cycles and its server.
+    # Called by uvicorn.
 
     def on_response_complete(self) -> None:
-        """Start the next request, or wait for it: uvicorn's method without a timer for each request."""
+        """Start the next request, or wait for it. Unlike uvicorn's method, this needs no timer per request."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -200,7 +201,7 @@ class Protocol(ParsingProtocol):
             self._wait(DISCARD_SECONDS)
 
     def shutdown(self) -> None:
-        """Finish the requests that are here or may be on their way, and close."""
+        """Finish the requests that have arrived or are on their way, then close."""
         self._ending = True
         self._expire_fast_path()
         if self._refused:
@@ -209,7 +210,7 @@ class Protocol(ParsingProtocol):
             self._until = min(self._until, self.loop.time() + _FAREWELL_SECONDS)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Start a request, unless one on the fast path, of which uvicorn does not know, runs before it."""
+        """Start a request, unless a request on the fast path, which uvicorn does not know, runs before it."""
         if self._running is not None:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
@@ -221,7 +222,7 @@ class Protocol(ParsingProtocol):
             async def send_last(message: Any) -> None:
                 if message["type"] == "http.response.start" and self._is_last():
                     message = message | {"headers": [*message["headers"], headers.CLOSE]}
-                # A connection that is closing is only lost in the next turn, and must not be written to.
+                # A closing connection is lost in the next turn of the event loop, and must not be written to.
                 cycle.disconnected = cycle.disconnected or self.transport.is_closing()
                 await send(message)
 
@@ -229,7 +230,7 @@ class Protocol(ParsingProtocol):
                 await app(scope, receive, send_last)
             finally:
                 scope[CHARGE].release()
-                cycle.body = bytearray()  # the part that nobody has read
+                cycle.body = bytearray()  # the bytes that the client has not read
 
         super()._start_asgi_task(cycle, run)
 
@@ -237,18 +238,18 @@ class Protocol(ParsingProtocol):
 
     @property
     def idle_until(self) -> float | None:
-        """When the connection will be closed if no request comes or the head does not end, by the event loop's clock.
+        """The event loop's time at which the connection closes unless a request begins, or its head ends.
 
-        None while a request is read or answered and until the last byte of the response has left. The rest of a request
-        that has been answered does not keep a connection.
+        None while a request is read or answered, and until the last byte of the response is sent. The rest of a request
+        that was answered early does not keep the connection open.
         """
         active = self._waiting or self.transport.is_closing() or self.transport.get_write_buffer_size()
         return None if active else self._until
 
     def watch(self, now: float) -> None:
-        """Enforce time limits. Called every second or so with the event loop's time.
+        """Enforce time limits. Called about once a second with the event loop's time.
 
-        A slow reader is disconnected even if the connection is closing already, since unsent bytes keep it open.
+        A slow reader is disconnected even if the connection is closing, because unsent bytes keep it open.
         """
         self._expire_fast_path()
         overdue = self._until is not None and now >= self._until and not self._waiting
@@ -266,11 +267,11 @@ class Protocol(ParsingProtocol):
             logger.info("a caller did not read its answer", extra={"client": self.client and self.client[0]})
             self.transport.abort()
 
-    # Requests.
+    # Running requests.
 
     @property
     def _idle(self) -> bool:
-        """Whether no request is being answered."""
+        """Return whether no request is being answered."""
         return self._running is None and (self.cycle is None or self.cycle.response_complete)
 
     def _make_wire(self) -> Wire:
@@ -280,7 +281,7 @@ class Protocol(ParsingProtocol):
         return self._wire
 
     def _common_lines(self) -> bytes:
-        fields = self.server_state.default_headers  # a new list every second, when uvicorn sets the date
+        fields = self.server_state.default_headers  # uvicorn creates a new list every second, with the current date
         if fields is not self._common_of:
             self._common_of, self._common = fields, headers.lines(fields)
         return self._common
@@ -297,7 +298,7 @@ class Protocol(ParsingProtocol):
             self.on_response_complete()
 
     def _start(self) -> None:
-        """Hand the request over to ASGI, as uvicorn does, or queue it behind the one before."""
+        """Pass the request to ASGI, as uvicorn does, or queue it behind the previous one."""
         url, fields, expects = self.url, self.headers, self.expect_100_continue
         HttpToolsProtocol.on_message_begin(self)
         self.url, self.expect_100_continue = url, expects
@@ -311,13 +312,13 @@ class Protocol(ParsingProtocol):
         size = sum(len(name) + len(value) for name, value in fields)
         if self.pipeline or size > FREE_HEAD_BYTES:
             try:
-                # The parser's slices were charged, except for the first and the last one of a head.
+                # The slices were charged, except for the first and the last one of a head.
                 self._charge.add(_REQUEST_BYTES + _HEADER_BYTES * len(fields) + min(size, 2 * FREE_HEAD_BYTES))
             except Overloaded as error:
                 self._stop_parser(error)
 
     def _leave_fast_path(self) -> None:
-        """Hand a request whose body is slow to arrive over to ASGI, where the time for it is limited."""
+        """Pass a request whose body arrives slowly to ASGI, which limits the time for it."""
         request, self._incoming = self._incoming, None
         if request is not None:
             self._start()
@@ -331,7 +332,7 @@ class Protocol(ParsingProtocol):
             self._refuse_unparsed()
 
     def _is_last(self) -> bool:
-        """Whether the connection closes after the response that is about to be written, since no request follows."""
+        """Return whether the connection closes after the next response, because no request follows."""
         return self._draining() and not self.pipeline and not self._reading and not self._has_unread()
 
     def _began_head(self) -> None:
@@ -339,13 +340,13 @@ class Protocol(ParsingProtocol):
             self._wait(self._header_timeout)
 
     def _wait(self, seconds: float) -> None:
-        """Close the connection unless the request is complete, or its head, by then."""
+        """Set the time at which the connection closes unless the request, or its head, is complete."""
         self._until = self.loop.time() + (min(seconds, _FAREWELL_SECONDS) if self._ending else seconds)
 
-    # Refusals of bytes that are not a request.
+    # Rejecting bytes that are not a request.
 
     def _refuse(self, error: RequestError) -> None:
-        """Read nothing more, and send a refusal after the responses to all requests before it."""
+        """Stop reading, and send an error after the responses to all earlier requests."""
         if self._reading and self._begun and not self._break_off():
             self.transport.close()
             return
@@ -358,7 +359,7 @@ class Protocol(ParsingProtocol):
             self.flow.pause_reading()
 
     def _break_off(self) -> bool:
-        """Abandon the request that is being read; returns whether it can be refused, since it has no response yet."""
+        """Stop the request that is being read. Returns whether an error can be sent, because it has no response yet."""
         cycle = self.cycle
         if self.pipeline and self.pipeline[0][0] is cycle:
             self.pipeline.popleft()
@@ -371,7 +372,7 @@ class Protocol(ParsingProtocol):
         return True
 
     def _write_refusal(self, error: RequestError) -> None:
-        """Send the last response. The client's bytes are read for a while, or a reset might overtake it."""
+        """Send the last response. Unread bytes are read for a while, otherwise a reset could overtake the response."""
         request_id = secrets.token_hex(8)
         logger.warning("%s", error.message, extra={"request_id": request_id, "status": HTTP_STATUS[error.code].value})
         self.transport.write(refusal(error, request_id, self.server_state.default_headers))

@@ -1,4 +1,4 @@
-"""The service's own form of a refusal, and the response to what is not a request."""
+"""The native form of an error, and the response to bytes that are not a request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def error_body(error: RequestError, request_id: str) -> bytes:
 
 
 def refusal(error: RequestError, request_id: str, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A whole response to a client whose bytes are not a request. The connection has to be closed after it."""
+    """Return a complete response to bytes that are not a request. Close the connection after it."""
     answer = Answer(error_body(error, request_id), headers=headers.of_error(error))
     common = headers.lines(default_headers)
     return headers.head(HTTP_STATUS[error.code].value, common, answer, request_id, close=True) + answer.body

@@ -1,4 +1,4 @@
-"""A request of a fast-path route and the answer to it, whether they travel over ASGI or not."""
+"""The interface of a request of a fast-path route, with or without ASGI."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Answer(NamedTuple):
-    """The body of a response and the headers that belong to it."""
+    """The body of a response and its headers."""
 
     body: bytes
     content_type: bytes = b"application/json"
@@ -21,29 +21,29 @@ class Answer(NamedTuple):
 
 
 class HttpRequest(ABC):
-    """The head of a request, the way to its body, and the way to answer it."""
+    """The head of a request, with methods that read its body and send the answer."""
 
     __slots__ = ("certified", "charge", "client", "context", "headers", "method", "target")
 
     method: str  # in upper case
-    target: bytes  # the path as it was sent
+    target: bytes  # not decoded
     headers: Mapping[bytes, bytes]  # by lower-case name
     client: str | None  # the client's address, None on a Unix domain socket
-    certified: bool  # whether the client has shown a certificate
-    charge: Charge  # for the memory that the request takes
-    context: RequestContext | None  # through which the server stops work for a client that disconnects
+    certified: bool  # whether the client has presented a certificate
+    charge: Charge  # the memory that the request holds
+    context: RequestContext | None  # set so that the server can stop the work if the client disconnects
 
     @abstractmethod
     async def body(self, limit: int, seconds: float) -> bytes:
-        """The whole body. Raises as `read_body` does."""
+        """Return the whole body. Raises the errors of `read_body`."""
 
     @abstractmethod
     async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """The result of the work. Raises `ClientDisconnected` if the client disconnects first."""
+        """Return the result of the work. Raises `ClientDisconnected` if the client disconnects first."""
 
     @abstractmethod
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
         """Send the response. Raises `ClientDisconnected` if the client is known to have disconnected.
 
-        The headers must not contain bytes of the request, since nothing checks them for line ends.
+        The headers must not contain bytes of the request, because they are not checked for newlines.
         """
