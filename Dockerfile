@@ -9,12 +9,13 @@ FROM ${PYTHON_IMAGE} AS code
 WORKDIR /srv/sentiment
 COPY model model
 COPY service service
+COPY scoring scoring
 COPY sentiment_conv1d sentiment_conv1d
 COPY model_repository model_repository
 COPY pyproject.toml ./
 # Bytecode is made here, because the service cannot write it: compiling at every start would cost a second. It is never
 # compared with its source again, which does not change in an image.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash model service sentiment_conv1d
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash model service scoring sentiment_conv1d
 
 FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv

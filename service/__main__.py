@@ -14,6 +14,7 @@ from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.service.settings import ProviderChoice, add_flags, read_settings
 from sentiment_conv1d.service.telemetry import logs
 
+#: Those of commands that need no server.
 _OFFLINE_SETTINGS = ("model_repository", "default_model", "execution_provider", "device", "threads")
 
 
@@ -25,12 +26,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="serve the models over REST and gRPC")
     add_flags(serve)
 
-    predict = commands.add_parser("predict", help="score a file offline")
-    predict.add_argument("file", type=Path, help=".txt (one review per line), .csv, .tsv, .jsonl or .parquet")
-    predict.add_argument("--out", type=Path, help=".jsonl, .csv or .parquet (default: FILE.predictions beside FILE)")
-    predict.add_argument("--text-column", default="text", help="column that contains the texts (default: text)")
-    predict.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    add_flags(predict, _OFFLINE_SETTINGS)
+    _add_predict(commands.add_parser("predict", help="score files offline"))
 
     explain = commands.add_parser("explain", help="show what every word of one text adds to the decision")
     explain.add_argument("text", help="the text; - reads it from standard input")
@@ -51,6 +47,50 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     copy.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
     copy.add_argument("target", type=Path, metavar="new_artifact", help="a folder of that form that does not exist")
     return top
+
+
+def _add_predict(predict: argparse.ArgumentParser) -> None:
+    predict.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help=".txt (one review per line), .csv, .tsv, .jsonl or .parquet: paths, folders, patterns, URLs such as "
+        "s3://bucket/reviews/*.parquet, or - for standard input",
+    )
+    predict.add_argument(
+        "--out",
+        help="a .jsonl, .csv or .parquet file, a folder for parts, or - for standard output (default: FILE.predictions "
+        "beside the only FILE, or standard output for standard input)",
+    )
+    predict.add_argument("--text-column", default="text", help="column that contains the texts (default: text)")
+    predict.add_argument("--columns", metavar="A,B", help="columns of the input to pass through (default: all)")
+    predict.add_argument(
+        "--explain", type=_number, nargs="?", const=5, default=0, metavar="N", help="add the N strongest words (5)"
+    )
+    predict.add_argument(
+        "--on-bad-rows",
+        choices=("error", "skip", "report"),
+        default="report",
+        help="what happens at a row without a text, or that cannot be read: error ends the run, skip leaves it out, "
+        "report also lists it in an error file (default: report)",
+    )
+    predict.add_argument(
+        "--format", choices=("txt", "csv", "tsv", "jsonl"), default="txt", help="of standard input (default: txt)"
+    )
+    predict.add_argument("--engine", choices=("local", "ray"), default="local", help="where it runs (default: local)")
+    predict.add_argument(
+        "--workers", type=_number, default=0, help="processes, or actors of Ray; 0: one per processor (default: 0)"
+    )
+    predict.add_argument("--part-rows", type=_number, default=8192, help="rows of a part (default: 8192)")
+    predict.add_argument("--overwrite", action="store_true", help="replace an existing output and start anew")
+    add_flags(predict, (*_OFFLINE_SETTINGS, "max_text_characters"))
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m service") -> int:
@@ -81,17 +121,10 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.service.models.startup import load_models
-    from sentiment_conv1d.service.scoring import default_output, score_file
+    from sentiment_conv1d.scoring.command import predict
 
-    settings = read_settings({name: getattr(options, name) for name in _OFFLINE_SETTINGS})
-    classifier = load_models(settings).get()
-    out = options.out or default_output(options.file)
-    rows = score_file(
-        options.file, out, classifier, text_column=options.text_column, overwrite=options.overwrite, progress=True
-    )
-    print(f"{rows:,} reviews scored into {out}")
-    return 0
+    names = (*_OFFLINE_SETTINGS, "max_text_characters")
+    return predict(options, read_settings({name: getattr(options, name) for name in names}))
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -17,15 +17,21 @@ PROTOS = "service.grpc.protos."
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}
 CLIENTS = {"grpc", "grpc_health", "grpc_reflection", "prometheus_client"}
 
-#: The modules that import pyarrow, and are imported when a Parquet file is at hand.
-PARQUET = {Path("model/tables/parquet.py"), Path("model/tables/plain.py"), Path("service/scoring/parquet.py")}
+#: The modules that import pyarrow when there is a Parquet file or an Arrow table.
+PARQUET = {
+    Path("model/tables/parquet.py"),
+    Path("model/tables/plain.py"),
+    Path("scoring/arrow.py"),
+    Path("scoring/batches.py"),
+    Path("scoring/parquet.py"),
+}
 
 #: The modules of `service.process` that put REST and gRPC together.
 RUNNERS = {Path("service/process/server.py"), Path("service/process/worker.py")}
 
-#: The distribution's package: its `service`, `model` and `export` are links to the project's folders.
+#: The distribution's package: its `service`, `scoring`, `model` and `export` are links to the project's folders.
 DISTRIBUTION = "sentiment_conv1d"
-FOLDERS = ("model", "export", "service")
+FOLDERS = ("model", "export", "service", "scoring")
 
 
 def files_in(*folders: str) -> list[Path]:
@@ -91,19 +97,35 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
     ),
     "model knows neither export nor service": (
         lambda path: package_of(path) == "model",
-        lambda module: package(module) in {"export", "service"},
+        lambda module: package(module) in {"export", "service", "scoring"},
     ),
     "the light half of model stays light": (
         lambda path: package_of(path) == "model" and path.parts[1].removesuffix(".py") in LIGHT,
         lambda module: package(module) in TRAINING | {"tqdm"} or is_heavy(module),
     ),
     "pyarrow is loaded only to read or write Parquet": (
-        lambda path: package_of(path) in {"model", "service"} and path not in PARQUET,
+        lambda path: package_of(path) in {"model", "service", "scoring"} and path not in PARQUET,
         lambda module: package(module) == "pyarrow",
     ),
     "export does not know service": (
         lambda path: package_of(path) == "export",
-        lambda module: package(module) == "service",
+        lambda module: package(module) in {"service", "scoring"},
+    ),
+    "scoring knows neither a protocol nor training": (
+        lambda path: package_of(path) == "scoring",
+        lambda module: (
+            package(module) in WEB | CLIENTS | TRAINING | {"export"}
+            or module.startswith(("service.rest", "service.grpc", "service.oip", "service.process.server"))
+            or is_heavy(module)
+        ),
+    ),
+    "only the command line of service scores files": (
+        lambda path: package_of(path) == "service" and path != Path("service/__main__.py"),
+        lambda module: package(module) == "scoring",
+    ),
+    "Ray is loaded only by its engine": (
+        lambda path: path != Path("scoring/ray_data.py"),
+        lambda module: package(module) == "ray",
     ),
     "loadtest knows of the service only its messages": (
         lambda path: package_of(path) == "loadtest",
@@ -142,7 +164,7 @@ def test_rules_see_the_imports() -> None:
     """The rules detect a wrong import in every syntax."""
     assert f"{DISTRIBUTION}.service.settings" in set(full_names(Path("service/__main__.py")))
     assert "uvicorn" in set(imports(Path("service/process/worker.py")))
-    assert "service.scoring" in set(imports(Path("service/__main__.py")))
+    assert "scoring.command" in set(imports(Path("service/__main__.py")))
     assert any(is_heavy(module) for path in FILES for module in imports(path) if package_of(path) == "export")
     assert is_heavy("model.network") and not is_heavy("model.artifact.publish")
 
@@ -161,7 +183,7 @@ def test_service_runs_without_what_is_for_its_clients() -> None:
 
 @pytest.mark.parametrize("path", files_in(DISTRIBUTION, *FOLDERS, "loadtest", "benchmarks", "tests"), ids=str)
 def test_full_names(path: Path) -> None:
-    """No file imports `service`, `model` or `export` from the top level, where an installed package has none."""
+    """No file imports the project's folders from the top level, where an installed package has none of them."""
     assert [name for name in full_names(path) if package(name) in FOLDERS] == []
 
 
@@ -180,7 +202,7 @@ LAYERS = (
     ("network",),
     ("inference",),
     ("models",),
-    ("oip", "scoring"),
+    ("oip",),
     ("rest.server", "grpc.transport"),
     ("rest", "grpc"),
     ("process",),

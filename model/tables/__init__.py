@@ -35,6 +35,6 @@ def open_table(path: Path) -> Table:
             from sentiment_conv1d.model.tables.parquet import ParquetTable
 
             return ParquetTable(path)
-        return TEXT_TABLES[extension](path)
+        return TEXT_TABLES[extension](path, path.open("rb"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -16,7 +16,7 @@ class Lines(Iterator[str]):
     Raises `DataError` at a line that is not UTF-8 or cannot be read.
     """
 
-    def __init__(self, source: Path, file: BufferedReader) -> None:
+    def __init__(self, source: Path | str, file: BufferedReader) -> None:
         self.source = source
         self.number = 0  # of the last line that was read
         self.bytes = 0  # read so far

@@ -31,7 +31,7 @@ class BatchChunk(Chunk):
 
     unit = "row"
 
-    def __init__(self, source: Path, first: int, batch: Any) -> None:
+    def __init__(self, source: Path | str, first: int, batch: Any) -> None:
         super().__init__(source, range(first, first + batch.num_rows), batch.num_rows)
         self.batch = batch  # pyarrow.RecordBatch
 
@@ -69,13 +69,13 @@ class ParquetTable(Table):
 
     unit = "rows"
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path | str, file: Any = None) -> None:
         self._source = source
         self.place = str(source)
         # Without a buffer size, the reader loads a column of a whole row group at once.
         settings = {"buffer_size": CHUNK_BYTES, "pre_buffer": False, "page_checksum_verification": True}
         try:
-            self._file = ParquetFile(source, **settings)
+            self._file = ParquetFile(source if file is None else file, **settings)
             self.schema = self._file.schema_arrow
         except PermissionError:
             raise
@@ -90,20 +90,35 @@ class ParquetTable(Table):
             raise
 
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
-        first = 1
+        yield from self.chunks_from(0, columns)
+
+    def group_of(self, row: int) -> tuple[int, int]:
+        """The row group that contains a row, and the group's first row; rows count from 0."""
+        first = 0
+        for number in range(self._file.num_row_groups):
+            rows = self._file.metadata.row_group(number).num_rows
+            if row < first + rows:
+                return number, first
+            first += rows
+        return self._file.num_row_groups, first
+
+    def chunks_from(self, row: int, columns: Sequence[str] | None = None) -> Iterator[BatchChunk]:
+        """As `chunks`, from the start of the row group that contains `row`, which counts from 0."""
+        group, first = self.group_of(row)
+        first += 1
         try:
-            for batch in self._batches(columns):
+            for batch in self._batches(group, columns):
                 if batch.num_rows:
                     yield BatchChunk(self._source, first, batch)
                     first += batch.num_rows
         except _Damaged as damage:
             raise DataError(f"{self._source}: damaged from row {first} on ({damage})") from damage
 
-    def _batches(self, columns: Sequence[str] | None) -> Iterator[Any]:
+    def _batches(self, first: int, columns: Sequence[str] | None) -> Iterator[Any]:
         """Record batches whose rows are about a chunk; each row group has its own size of rows."""
         chosen = None if columns is None else list(columns)
         try:
-            for number in range(self._file.num_row_groups):
+            for number in range(first, self._file.num_row_groups):
                 group = self._file.metadata.row_group(number)
                 fitting = CHUNK_BYTES * group.num_rows // max(group.total_byte_size, 1)
                 size = min(max(fitting, 1), CHUNK_ROWS)

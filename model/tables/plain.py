@@ -1,4 +1,4 @@
-"""Arrow arrays to values that JSON and CSV have, see the table in `service.scoring`."""
+"""Arrow arrays to values that JSON and CSV have, see the table in `scoring`."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Chunk(ABC):
 
     unit: str  # "line" or "row"
 
-    def __init__(self, source: Path, numbers: Sequence[int], progress: int) -> None:
+    def __init__(self, source: Path | str, numbers: Sequence[int], progress: int) -> None:
         self.source = source
         self.numbers = numbers  # of the rows
         self.progress = progress  # on the progress bar: bytes of text formats, rows of Parquet

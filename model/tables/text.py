@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from io import SEEK_END, BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -31,7 +33,7 @@ class LineChunk(Chunk):
 
     unit = "line"
 
-    def __init__(self, source: Path, rows: Sequence[Row], progress: int) -> None:
+    def __init__(self, source: Path | str, rows: Sequence[Row], progress: int) -> None:
         super().__init__(source, [row.number for row in rows], progress)
         self._rows = rows
 
@@ -50,14 +52,15 @@ class _LineTable(Table):
 
     unit = "B"
 
-    def __init__(self, source: Path) -> None:
-        self._file = source.open("rb")
+    def __init__(self, source: Path | str, file: BufferedReader) -> None:
+        self._file = file
         try:
-            self.total = source.stat().st_size
-            self._lines = Lines(source, self._file)
+            self.total = file.seek(0, SEEK_END)
+            file.seek(0)
+            self._lines = Lines(source, file)
             self._read_header()
         except BaseException:
-            self._file.close()
+            file.close()
             raise
 
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
@@ -71,6 +74,10 @@ class _LineTable(Table):
                 rows, start = [], self._lines.bytes
         if rows:
             yield LineChunk(self._lines.source, rows, self._lines.bytes - start)
+
+    def number_from(self, line: int) -> None:
+        """Count the next line of the file as `line`."""
+        self._lines.number = line - 1
 
     def _read_header(self) -> None:
         self.place = str(self._lines.source)
@@ -95,9 +102,9 @@ class CsvTable(_LineTable):
 
     columns: tuple[str, ...]
 
-    def __init__(self, source: Path, delimiter: str) -> None:
+    def __init__(self, source: Path | str, file: BufferedReader, delimiter: str) -> None:
         self._delimiter = delimiter
-        super().__init__(source)
+        super().__init__(source, file)
 
     def _read_header(self) -> None:
         # Strict, or the module would take `"a"b` for ab and the rest of the file for a field without its last quote.
@@ -157,9 +164,29 @@ class JsonlTable(_LineTable):
 
 
 #: How to open a file, by its extension.
-TEXT_TABLES: dict[str, Callable[[Path], Table]] = {
+TEXT_TABLES: dict[str, Callable[[Path | str, BufferedReader], _LineTable]] = {
     ".txt": TxtTable,
-    ".csv": lambda path: CsvTable(path, ","),
-    ".tsv": lambda path: CsvTable(path, "\t"),
+    ".csv": lambda source, file: CsvTable(source, file, ","),
+    ".tsv": lambda source, file: CsvTable(source, file, "\t"),
     ".jsonl": JsonlTable,
 }
+
+
+def open_records(source: Path | str, extension: str, header: bytes, records: bytes, line: int) -> Table:
+    """Open whole records of a file as a table: `header` is the file's header row, `line` the first record's line.
+
+    Raises `DataError` if the columns cannot be told apart.
+    """
+    # The reader removes a byte order mark from the front, and records without a header can begin with one of their own.
+    content = cast(BufferedReader, _Buffer((header or codecs.BOM_UTF8) + records))
+    table = TEXT_TABLES[extension](source, content)
+    table.number_from(line)
+    return table
+
+
+class _Buffer(BytesIO):
+    """Bytes with the one method of a buffered file that they lack."""
+
+    def peek(self, size: int = 0) -> bytes:
+        """Return the next bytes without taking them."""
+        return self.getbuffer()[self.tell() : self.tell() + size].tobytes()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -28,6 +26,7 @@ from sentiment_conv1d.service.models.startup import choose, open_all, opener, re
 from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.service.process.channel import Channel
 from sentiment_conv1d.service.process.open_files import make_room
+from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.process.supervisor import Supervisor
 from sentiment_conv1d.service.process.worker import Worker, make_dataplane
 from sentiment_conv1d.service.rest import app
@@ -115,19 +114,6 @@ def worker_count(settings: Settings) -> int:
     if settings.workers:
         return settings.workers
     return 1 if may_use_cuda(settings.execution_provider) else processors()
-
-
-def processors(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return the processors that this process can use, within a container's CPU limit, rounded up.
-
-    `quota` is the kernel's file cpu.max, described in its documentation of control groups, version 2.
-    """
-    bound = len(os.sched_getaffinity(0))
-    try:
-        allowed, period = quota.read_text("ascii").split()
-    except OSError:
-        return bound  # not in a container, or control groups version 1
-    return bound if allowed == "max" else min(bound, math.ceil(int(allowed) / int(period)))
 
 
 def make_metrics(settings: Settings, workers: int) -> Metrics:

@@ -18,6 +18,7 @@ import pytest
 
 from sentiment_conv1d.model.artifact import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE, ArtifactError
 from sentiment_conv1d.service.process import server
+from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
@@ -381,8 +382,8 @@ def test_workers_of_a_container(tmp_path: Path, limit: str, workers: int | None)
     file = tmp_path / "cpu.max"
     file.write_text(limit + "\n")
     bound = len(os.sched_getaffinity(0))
-    assert server.processors(file) == (workers or bound)
-    assert server.processors(tmp_path / "version 1") == bound
+    assert processors(file) == (workers or bound)
+    assert processors(tmp_path / "version 1") == bound
 
 
 def test_version() -> None:

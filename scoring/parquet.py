@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -13,12 +13,11 @@ from sentiment_conv1d.model.tables.parquet import UNFIT, BatchChunk, ParquetTabl
 
 import pyarrow
 from pyarrow import types
+from pyarrow.parquet import ParquetFile
 from pyarrow.parquet import ParquetWriter as ArrowWriter
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Table
-from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring.columns import prediction_columns, prediction_values
-from sentiment_conv1d.service.scoring.writers import Writer, check_keys
+from sentiment_conv1d.scoring.writers import Values, Writer, check_keys
 
 # Row groups of one chunk each would make files slow to read, and their footer, which is held in memory, large.
 _ROW_GROUP_BYTES = 8 * 2**20
@@ -30,19 +29,24 @@ _DEEPEST = 48
 class ParquetWriter(Writer):
     """Columns keep the Arrow types of a Parquet input; those of JSONL get the types of the first chunk."""
 
-    def __init__(self, file: BinaryIO, table: Table, labels: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO, schema: Any, added: Mapping[str, Any]) -> None:
         self._file = file
-        self._added = _prediction_fields(labels)
-        self._schema = _known_schema(table)  # of the input columns
+        self._added = fields_of(added)
+        self._schema = schema  # of the input columns; None if the first rows decide it
         self._writer: Any = None
         self._batches: list[Any] = []
         self._bytes = 0
         self._span = "no rows"
 
-    def write(self, chunk: Chunk, predictions: Sequence[Prediction]) -> None:
+    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
         self._span = chunk.span
-        arrays = chunk.batch.columns if isinstance(chunk, BatchChunk) else self._arrays(chunk)
-        batch = pyarrow.RecordBatch.from_arrays([*arrays, *self._predicted(predictions)], schema=self._full_schema())
+        if isinstance(chunk, BatchChunk):
+            arrays = [chunk.batch.column(name) for name in self._schema.names]
+        else:
+            arrays = self._arrays(chunk)
+        columns = zip(*added, strict=True)
+        arrays += [pyarrow.array(values, field.type) for values, field in zip(columns, self._added, strict=True)]
+        batch = pyarrow.RecordBatch.from_arrays(arrays, schema=self._full_schema())
         self._batches.append(batch)
         self._bytes += batch.nbytes
         if self._bytes >= _ROW_GROUP_BYTES:
@@ -75,35 +79,68 @@ class ParquetWriter(Writer):
             schema = schema.append(field)
         return schema
 
-    def _predicted(self, predictions: Sequence[Prediction]) -> list[Any]:
-        columns = zip(*map(prediction_values, predictions), strict=True)
-        return [pyarrow.array(values, field.type) for values, field in zip(columns, self._added, strict=True)]
-
     def _arrays(self, chunk: Chunk) -> list[Any]:
         """The input columns of rows that did not come as Arrow arrays."""
-        names = tuple(chunk.rows[0].values) if self._schema is None else self._schema.names
-        check_keys(chunk, names)
         if self._schema is None:
-            arrays = [_array(chunk, name, None) for name in names]
-            self._schema = pyarrow.schema([(name, array.type) for name, array in zip(names, arrays, strict=True)])
-            return arrays
+            self._schema = schema_of_rows(chunk)
+        check_keys(chunk, self._schema.names)
         return [_array(chunk, field.name, field.type) for field in self._schema]
 
 
-_KINDS = {str: pyarrow.string(), np.float32: pyarrow.float32(), int: pyarrow.int64(), bool: pyarrow.bool_()}
+#: The explanation's words.
+_WORDS = pyarrow.list_(pyarrow.struct([("text", pyarrow.string()), ("share", pyarrow.float32())]))
+
+_KINDS: dict[Any, Any] = {
+    str: pyarrow.string(),
+    np.float32: pyarrow.float32(),
+    int: pyarrow.int64(),
+    bool: pyarrow.bool_(),
+    list: _WORDS,
+}
 
 
-def _prediction_fields(labels: Sequence[str]) -> list[Any]:
-    return [pyarrow.field(name, _KINDS[kind]) for name, kind in prediction_columns(labels).items()]
+def fields_of(added: Mapping[str, Any]) -> list[Any]:
+    """The Arrow fields of the columns that scoring adds, by their names and types."""
+    return [pyarrow.field(name, _KINDS[kind]) for name, kind in added.items()]
 
 
-def _known_schema(table: Table) -> Any:
-    """The schema of the input columns, None where only the first rows will tell."""
+def schema_of(table: Table, columns: Sequence[str] | None = None) -> Any:
+    """The schema of `columns`, by default of all, as far as they are known; None if only the first rows tell."""
     if isinstance(table, ParquetTable):
-        return table.schema
-    if table.columns is None:
+        schema = table.schema
+        return schema if columns is None else pyarrow.schema([schema.field(name) for name in columns], schema.metadata)
+    names = table.columns if columns is None else columns
+    if table.columns is None or names is None:
         return None
-    return pyarrow.schema([(column, pyarrow.string()) for column in table.columns])
+    return pyarrow.schema([(name, pyarrow.string()) for name in names])
+
+
+def schema_of_rows(chunk: Chunk) -> Any:
+    """The schema that fits the rows of a chunk. Raises `DataError` if there is none."""
+    names = tuple(chunk.rows[0].values)
+    check_keys(chunk, names)
+    return pyarrow.schema([(name, _array(chunk, name, None).type) for name in names])
+
+
+class Concatenation:
+    """Writes the row groups of Parquet files into one file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._writer: Any = None
+
+    def add(self, part: BinaryIO) -> None:
+        """Append the rows of a file."""
+        with ParquetFile(part) as source:
+            if self._writer is None:
+                self._writer = ArrowWriter(self._file, source.schema_arrow)
+            for group in range(source.num_row_groups):
+                self._writer.write_table(source.read_row_group(group))
+
+    def finish(self) -> None:
+        """Write the footer."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 def _array(chunk: Chunk, name: str, expected: Any) -> Any:

@@ -28,11 +28,11 @@ from pyarrow import parquet
 
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS
+from sentiment_conv1d.scoring import Scorer, default_output, score_file
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring import Scorer, default_output, score_file
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 ADDED = [
     "predicted_label",
     "score",
@@ -619,8 +619,8 @@ def test_memory_of_text_formats(tmp_path: Path, extension: str, into: str) -> No
 PARQUET_MEMORY = """
 import sys
 from pathlib import Path
-from sentiment_conv1d.service.scoring import score_file
-from tests.service.scoring.test_scoring import FakeScorer
+from sentiment_conv1d.scoring import score_file
+from tests.scoring.test_scoring import FakeScorer
 
 def peak():
     status = Path("/proc/self/status").read_text()
@@ -651,7 +651,7 @@ sys.modules["pyarrow"] = None
 import numpy as np
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.model.tables import DataError
-from sentiment_conv1d.service.scoring import score_file
+from sentiment_conv1d.scoring import score_file
 
 class Scorer:
     labels = ("negative", "positive")

@@ -1,6 +1,9 @@
-"""Scoring a file offline: every row of the input, followed by the prediction for its text.
+"""Scores texts offline: in a program of yours, a file, or files of any number and size on all cores or a Ray cluster.
 
-`model.tables` reads the input. The output is written by extension:
+`BatchScorer` is a callable over batches, for pandas, Spark, Dask, Ray Data or a loop. `score_file` scores one file in
+this process. `run.score_sources`, which the command `predict` calls, scores many in parts and can be resumed.
+
+`model.tables` reads files. The output is written by extension:
 
     .csv      with "\\n" line ends
     .jsonl    rows of JSONL keep their own keys and spelling; the other two formats take their columns from the first
@@ -19,6 +22,7 @@ Values that JSON or CSV cannot express become:
     lists, objects             JSON text in CSV
 """
 
-from sentiment_conv1d.service.scoring.job import Scorer, default_output, score_file
+from sentiment_conv1d.scoring.batches import BatchScorer
+from sentiment_conv1d.scoring.file import Scorer, default_output, score_file
 
-__all__ = ["Scorer", "default_output", "score_file"]
+__all__ = ["BatchScorer", "Scorer", "default_output", "score_file"]

@@ -9,17 +9,18 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from sentiment_conv1d.model.tables import Chunk, DataError, Row, Table
-from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring.columns import prediction_columns, prediction_values
+from sentiment_conv1d.model.tables import Chunk, DataError, Row
+
+#: The values of the added columns, in order, for one row.
+Values = tuple[Any, ...]
 
 
 class Writer(ABC):
     """An output file being written."""
 
     @abstractmethod
-    def write(self, chunk: Chunk, predictions: Sequence[Prediction]) -> None:
-        """Add rows, one prediction for each. Raises `DataError` at one that the format cannot hold."""
+    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
+        """Add rows with the values of their added columns. Raises `DataError` at one that the format cannot hold."""
 
     def finish(self) -> None:  # noqa: B027 - JSONL needs neither
         """Write what is left; the file is complete after it."""
@@ -45,33 +46,35 @@ def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
 class JsonlWriter(Writer):
     """One object a row; the predictions are put in before its last brace, so that the row stays as it was spelled."""
 
-    def __init__(self, file: BinaryIO, table: Table, labels: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO, columns: Sequence[str] | None, added: Sequence[str]) -> None:
         self._file = file
-        self._added = prediction_columns(labels)
+        self._added = added
 
-    def write(self, chunk: Chunk, predictions: Sequence[Prediction]) -> None:
-        for row, prediction in zip(chunk.rows, predictions, strict=True):
+    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
+        for row, values in zip(chunk.rows, added, strict=True):
             spelled = _to_json(chunk, row, row.values) if row.json is None else row.json
-            added = dict(zip(self._added, prediction_values(prediction), strict=True))
-            self._file.write(spelled[:-1] + b"," + orjson.dumps(added, option=_JSON)[1:])
+            fields = orjson.dumps(dict(zip(self._added, values, strict=True)), option=_JSON)
+            self._file.write(spelled[:-1] + (b"," if row.values else b"") + fields[1:])
 
 
 class CsvWriter(Writer):
-    """A header row even if there are no others; fields are quoted if necessary."""
+    """A header row even if there are no others, unless `header` is false; fields are quoted if necessary."""
 
-    def __init__(self, file: BinaryIO, table: Table, labels: Sequence[str]) -> None:
+    def __init__(
+        self, file: BinaryIO, columns: Sequence[str] | None, added: Sequence[str], *, header: bool = True
+    ) -> None:
         self._records = csv.writer(_Records(file))
-        self._columns = table.columns
-        self._added = prediction_columns(labels)
-        self._headed = False
+        self._columns = columns
+        self._added = added
+        self._headed = not header
 
-    def write(self, chunk: Chunk, predictions: Sequence[Prediction]) -> None:
+    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
         columns = self._columns = self._columns or tuple(chunk.rows[0].values)
         self._head()
         check_keys(chunk, columns)
-        for row, prediction in zip(chunk.rows, predictions, strict=True):
-            values = [row.values[column] for column in columns]
-            self._records.writerow(_cell(chunk, row, value) for value in [*values, *prediction_values(prediction)])
+        for row, values in zip(chunk.rows, added, strict=True):
+            own = [row.values[column] for column in columns]
+            self._records.writerow(_cell(chunk, row, value) for value in [*own, *values])
 
     def finish(self) -> None:
         self._head()
@@ -119,7 +122,7 @@ def _to_json(chunk: Chunk, row: Row, value: Any) -> bytes:
 _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 #: How to write a text format, by its extension.
-TEXT_WRITERS: dict[str, Callable[[BinaryIO, Table, Sequence[str]], Writer]] = {
+TEXT_WRITERS: dict[str, Callable[[BinaryIO, Sequence[str] | None, Sequence[str]], Writer]] = {
     ".jsonl": JsonlWriter,
     ".csv": CsvWriter,
 }

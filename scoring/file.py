@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from tqdm import tqdm
 
 from sentiment_conv1d.model.tables import READABLE, Chunk, DataError, Table, open_table
+from sentiment_conv1d.scoring.columns import check_free, prediction_columns, prediction_values
+from sentiment_conv1d.scoring.storage import replacing, writing_to
+from sentiment_conv1d.scoring.writers import TEXT_WRITERS, Writer
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.scoring.columns import check_free, prediction_columns
-from sentiment_conv1d.service.scoring.writers import TEXT_WRITERS, Writer
 
 #: The extensions of files that can be written.
 WRITABLE = (*TEXT_WRITERS, ".parquet")
@@ -49,12 +48,12 @@ def score_file(
     """
     _check_paths(source, out, overwrite)
     column = "text" if source.suffix.lower() == ".txt" else text_column
-    with open_table(source) as table, _replacing(out, overwrite) as file:
+    with open_table(source) as table, replacing(out, partial(check_free_path, out, overwrite)) as file:
         table.require(column)
         writer = _open_writer(out.suffix.lower(), file, table, classifier.labels)
         try:
             rows = _score(table, column, writer, classifier, out, progress)
-            with _writing(out):
+            with writing_to(out):
                 writer.finish()
         except BaseException:
             writer.abort()
@@ -75,10 +74,10 @@ def default_output(source: Path) -> Path:
 def _open_writer(extension: str, file: BinaryIO, table: Table, labels: Sequence[str]) -> Writer:
     """A writer into `file` for rows of `table`. Raises `DataError` if what the format needs is not installed."""
     if extension == ".parquet":
-        from sentiment_conv1d.service.scoring.parquet import ParquetWriter
+        from sentiment_conv1d.scoring.parquet import ParquetWriter, schema_of
 
-        return ParquetWriter(file, table, labels)
-    return TEXT_WRITERS[extension](file, table, labels)
+        return ParquetWriter(file, schema_of(table), prediction_columns(labels))
+    return TEXT_WRITERS[extension](file, table.columns, list(prediction_columns(labels)))
 
 
 def _score(table: Table, column: str, writer: Writer, classifier: Scorer, out: Path, progress: bool) -> int:
@@ -91,8 +90,8 @@ def _score(table: Table, column: str, writer: Writer, classifier: Scorer, out: P
                 for row in chunk.rows:
                     check_free(chunk.place(row.number), row.values, added)
             predictions = classifier.predict(_texts(chunk, column))
-            with _writing(out):
-                writer.write(chunk, predictions)
+            with writing_to(out):
+                writer.write(chunk, list(map(prediction_values, predictions)))
             rows += len(chunk)
             bar.update(chunk.progress)
     return rows
@@ -114,7 +113,7 @@ def _check_paths(source: Path, out: Path, overwrite: bool) -> None:
         raise DataError(f"{source}: there is no such file")
     if out.exists() and out.samefile(source):
         raise DataError(f"{out}: the output would replace the input")
-    _check_free(out, overwrite)
+    check_free_path(out, overwrite)
 
 
 def _check_extension(path: Path, supported: Sequence[str], done: str) -> None:
@@ -122,40 +121,8 @@ def _check_extension(path: Path, supported: Sequence[str], done: str) -> None:
         raise DataError(f"{path}: only these extensions can be {done}: {', '.join(supported)}")
 
 
-def _check_free(out: Path, overwrite: bool) -> None:
+def check_free_path(out: Path, overwrite: bool) -> None:
     if out.is_dir():
         raise DataError(f"{out}: is a folder")
     if out.exists() and not overwrite:
         raise DataError(f"{out}: exists already; give another output or ask to overwrite it")
-
-
-@contextmanager
-def _replacing(out: Path, overwrite: bool) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `out` at the end, or is deleted at an error."""
-    temporary = out.with_name(f".scoring-{secrets.token_hex(8)}")
-    try:
-        with _writing(out):
-            file = temporary.open("xb")
-        try:
-            yield file
-            with _writing(out):
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            # On a full disk it fails once more, which would hide the error that says so.
-            with suppress(OSError):
-                file.close()
-        # Another program may have written it meanwhile.
-        _check_free(out, overwrite)
-        with _writing(out):
-            temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,72 @@
+"""Rows of Arrow batches. Imports pyarrow, so it is imported only if there are such batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import compress
+from typing import Any
+
+# Before pyarrow: it says how to install it.
+from sentiment_conv1d.model.tables.parquet import BatchChunk, ParquetTable  # isort: split
+
+import pyarrow
+
+from sentiment_conv1d.model.tables import Chunk, DataError
+from sentiment_conv1d.scoring.rows import NOT_UTF8
+
+
+class RowReader:
+    """Reads ranges of rows of a Parquet file, without reading a row twice if each begins behind the one before it."""
+
+    def __init__(self, table: ParquetTable, columns: Sequence[str] | None) -> None:
+        self._table = table
+        self._columns = columns
+        self._chunks: Iterator[BatchChunk] = iter(())
+        self._rest: BatchChunk | None = None  # of the chunk that was read last
+        self._next: int | None = None  # the first row that was not read; rows count from 0
+
+    def read(self, start: int, stop: int) -> Iterator[Chunk]:
+        """The rows from `start` to `stop`. Raises `DataError` at a damaged one."""
+        if self._next is None or self._next > start or self._table.group_of(start) > self._table.group_of(self._next):
+            self._chunks = self._table.chunks_from(start, self._columns)
+            self._rest = None
+            self._next = self._table.group_of(start)[1]
+        while self._next < stop and (chunk := self._rest or next(self._chunks, None)) is not None:
+            skipped = min(max(start - self._next, 0), len(chunk))
+            end = min(stop - self._next, len(chunk))
+            self._rest = _slice(chunk, end, len(chunk)) if end < len(chunk) else None
+            self._next += end
+            if skipped < end:
+                yield _slice(chunk, skipped, end)
+
+
+def strings(chunk: Chunk, column: str) -> list[Any]:
+    """A column of strings: each one is a str, None, or `NOT_UTF8`. Raises `DataError` if it is of another type."""
+    try:
+        return chunk.strings(column)
+    except DataError as error:
+        if not isinstance(error.__context__, UnicodeDecodeError):
+            raise
+    assert isinstance(chunk, BatchChunk)
+    return [_string(value) for value in chunk.batch.column(column)]
+
+
+def keep_rows(chunk: Chunk, good: Sequence[bool]) -> Chunk:
+    """The rows of a chunk for which `good` is true."""
+    assert isinstance(chunk, BatchChunk)
+    kept = BatchChunk(chunk.source, 1, chunk.batch.filter(pyarrow.array(good)))
+    kept.numbers = list(compress(chunk.numbers, good))
+    return kept
+
+
+def _slice(chunk: BatchChunk, start: int, stop: int) -> BatchChunk:
+    if stop - start == len(chunk):
+        return chunk
+    return BatchChunk(chunk.source, chunk.numbers[start], chunk.batch.slice(start, stop - start))
+
+
+def _string(value: Any) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return NOT_UTF8

@@ -1,0 +1,152 @@
+"""A callable over batches of texts, small to pickle, for programs that have their own way to get and keep data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.scoring.columns import check_free, prediction_columns, score_texts
+from sentiment_conv1d.scoring.rows import reason_of
+from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.service.settings import ProviderChoice
+
+#: Texts that are scored at once, which bounds the memory for their ids.
+_TEXTS = 1024
+
+
+class BatchScorer:
+    """Scores batches: `BatchScorer("model_repository/imdb-cnn/1")(batch)`.
+
+    What a batch is, and what comes back, with one row for each of the batch and in the same order:
+
+        a list of strings              a list of dicts
+        a pandas Series of strings     a pandas DataFrame
+        a pandas DataFrame             the same with more columns
+        an Arrow Table, RecordBatch    the same with more columns
+        a dict of NumPy arrays         the same with more arrays
+
+    The added columns are `predicted_label`, `score`, `probability_<label>` for each label (float32), `tokens`,
+    `unknown_tokens` (int64) and `truncated`, and with `explain` the list `top_words` of so many objects with `text` and
+    `share`, the words that add most to the logit.
+
+    A scorer is pickled as the path of the artifact and its settings. A process opens the artifact at its first call,
+    once for all scorers with the same settings, so the path must exist there. `threads` are those of ONNX Runtime: 1 is
+    the fastest choice if a framework runs a process for each core.
+
+    `on_bad_rows` says what happens at a value that is not a string, is blank, or has more than `max_characters`:
+    `error` raises `DataError`, `null` leaves the added columns of the row empty.
+    """
+
+    def __init__(
+        self,
+        artifact: str | Path,
+        text_column: str = "text",
+        *,
+        explain: int = 0,
+        on_bad_rows: Literal["error", "null"] = "error",
+        max_characters: int = 1_000_000,
+        provider: ProviderChoice = "cpu",
+        threads: int = 1,
+        device: int = 0,
+    ) -> None:
+        self.session = Session(str(Path(artifact).absolute()), provider, threads, device)
+        self.text_column = text_column
+        self.explain = explain
+        self.on_bad_rows = on_bad_rows
+        self.max_characters = max_characters
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Names and types of the added columns, in order."""
+        return prediction_columns(self.session.classifier().labels, bool(self.explain))
+
+    def __call__(self, batch: Any) -> Any:
+        """Score a batch.
+
+        Raises `DataError` if it has no column of texts or has a column of an added name, `TypeError` if it is none of
+        the types above, `ArtifactError` and `StartupError` as `Session.classifier` does.
+        """
+        kind = type(batch).__module__.partition(".")[0]
+        if kind == "pyarrow":
+            return self._score_arrow(batch)
+        if kind == "pandas":
+            return self._score_pandas(batch)
+        if isinstance(batch, dict):
+            self._check(list(batch))
+            added = self._score(np.asarray(batch[self.text_column]).tolist())
+            arrays = {name: np.array(values, _NUMPY.get(self.columns[name])) for name, values in added.items()}
+            return {**batch, **arrays}
+        if isinstance(batch, list | tuple):
+            added = self._score(batch)
+            return [dict(zip(added, row, strict=True)) for row in zip(*added.values(), strict=True)]
+        raise TypeError(f"a batch cannot be of type {type(batch).__name__}")
+
+    def _score_arrow(self, batch: Any) -> Any:
+        import pyarrow
+
+        from sentiment_conv1d.scoring.parquet import fields_of
+
+        self._check(batch.schema.names)
+        added = self._score(batch.column(self.text_column).to_pylist())
+        arrays = list(batch.columns)
+        schema = batch.schema
+        for field in fields_of(self.columns):
+            arrays.append(pyarrow.array(added[field.name], field.type))
+            schema = schema.append(field)
+        return type(batch).from_arrays(arrays, schema=schema)
+
+    def _score_pandas(self, batch: Any) -> Any:
+        import pandas
+
+        single = isinstance(batch, pandas.Series)
+        if not single:
+            self._check(list(batch.columns))
+        texts = batch if single else batch[self.text_column]
+        added = self._score([None if missing else text for text, missing in zip(texts, texts.isna(), strict=True)])
+        frame = pandas.DataFrame(
+            {name: pandas.Series(values, batch.index, self._pandas_type(name)) for name, values in added.items()},
+            batch.index,
+        )
+        return frame if single else batch.assign(**frame)
+
+    def _pandas_type(self, name: str) -> Any:
+        """The type of an added column; one with missing values needs pandas' own types."""
+        kind = self.columns[name]
+        if self.on_bad_rows == "null":
+            return {str: "string", np.float32: "Float32", int: "Int64", bool: "boolean"}.get(kind, object)
+        return {str: "string", np.float32: "float32", int: "int64", bool: "bool"}.get(kind, object)
+
+    def _check(self, columns: Sequence[str]) -> None:
+        if self.text_column not in columns:
+            there_are = ", ".join(map(repr, columns)) or "none"
+            raise DataError(f"the batch has no column {self.text_column!r}; columns: {there_are}")
+        check_free("the batch", columns, self.columns)
+
+    def _score(self, texts: Sequence[Any]) -> dict[str, list[Any]]:
+        """The added columns for texts."""
+        reasons = [reason_of(text, self.text_column, self.max_characters) for text in texts]
+        if self.on_bad_rows == "error":
+            for number, reason in enumerate(reasons):
+                if reason is not None:
+                    raise DataError(f"row {number} of the batch: {reason}")
+        classifier = self.session.classifier()
+        good = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
+        scored = iter(
+            [
+                values
+                for start in range(0, len(good), _TEXTS)
+                for values in score_texts(classifier, good[start : start + _TEXTS], self.explain)
+            ]
+        )
+        names = list(self.columns)
+        missing = (None,) * len(names)
+        rows = [next(scored) if reason is None else missing for reason in reasons]
+        return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+#: Types of NumPy arrays; what has none becomes objects.
+_NUMPY: dict[Any, Any] = {np.float32: np.float32, int: np.int64, bool: np.bool_}

@@ -1,0 +1,117 @@
+"""The command `predict`: files scored by the engine that the user chooses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+from sentiment_conv1d.model.tables import DataError, open_table
+from sentiment_conv1d.scoring.file import WRITABLE, default_output
+from sentiment_conv1d.scoring.local import score_locally
+from sentiment_conv1d.scoring.part import Job
+from sentiment_conv1d.scoring.rows import keep_columns
+from sentiment_conv1d.scoring.run import Engine, Output, Summary, score_sources
+from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.scoring.storage import STANDARD, Source, find_sources, is_remote
+from sentiment_conv1d.service.inference.engine import may_use_cuda
+from sentiment_conv1d.service.models.startup import load_models
+from sentiment_conv1d.service.process.processors import processors
+from sentiment_conv1d.service.settings import Settings
+
+
+def predict(options: Namespace, settings: Settings) -> int:
+    """Score the files of the command line; returns the exit status. Raises `DataError`."""
+    sources = find_sources(options.files)
+    if STANDARD in options.files:
+        if len(sources) > 1:
+            raise DataError("standard input cannot be combined with files")
+        sources = [sources[0]._replace(extension=f".{options.format}")]
+    output = _output(options.files, sources, options.out)
+    columns = None if options.columns is None else tuple(filter(None, options.columns.split(",")))
+    job = Job(
+        _session(settings),
+        "",
+        output.extension,
+        text_column=options.text_column,
+        columns=columns,
+        schema=_schema(sources[0], output.extension, columns),
+        explain=options.explain,
+        max_characters=settings.max_text_characters,
+    )
+    summary = score_sources(
+        sources,
+        output,
+        job,
+        _engine(options, settings),
+        on_bad_rows=options.on_bad_rows,
+        part_rows=options.part_rows,
+        overwrite=options.overwrite,
+    )
+    _report(output, summary)
+    return 0
+
+
+def _session(settings: Settings) -> Session:
+    """A reference to the default model."""
+    manifest = load_models(settings).get().manifest
+    artifact = settings.model_repository.absolute() / manifest.name / str(manifest.version)
+    return Session(str(artifact), settings.execution_provider, settings.threads, settings.device)
+
+
+def _engine(options: Namespace, settings: Settings) -> Engine:
+    if options.engine == "ray":
+        from sentiment_conv1d.scoring.ray_data import score_on_ray
+
+        return partial(score_on_ray, workers=options.workers)
+    # Several processes would share a GPU.
+    one = may_use_cuda(settings.execution_provider)
+    return partial(score_locally, workers=options.workers or (1 if one else processors()))
+
+
+def _output(files: list[str], sources: list[Source], out: str | None) -> Output:
+    """Where the predictions go: beside the only file, or to a folder if there are several."""
+    if out == STANDARD or (out is None and files == [STANDARD]):
+        return Output(STANDARD, True, ".jsonl")
+    if out is None:
+        if len(sources) > 1 or sources[0].place != files[0] or is_remote(files[0]):
+            raise DataError("give the folder of the predictions with --out")
+        out = str(default_output(Path(files[0])))
+    extension = Path(out).suffix.lower()
+    if extension in WRITABLE and not is_remote(out) and not out.endswith("/") and not Path(out).is_dir():
+        return Output(out, True, extension)
+    if extension and extension not in WRITABLE and len(sources) == 1 and not is_remote(out) and not out.endswith("/"):
+        raise DataError(f"{out}: only these extensions can be written: {', '.join(WRITABLE)}; a folder ends with /")
+    extensions = {source.extension for source in sources}
+    return Output(out, False, extensions.pop() if len(extensions) == 1 and extensions <= set(WRITABLE) else ".jsonl")
+
+
+def _schema(source: Source, extension: str, columns: tuple[str, ...] | None) -> object:
+    """The columns of JSONL rows, as the first of them have them, if the output needs the same ones in all parts."""
+    if source.extension != ".jsonl" or extension == ".jsonl" or is_remote(source.place) or source.place == STANDARD:
+        return None
+    with open_table(Path(source.place)) as table:
+        chunk = next(table.chunks(), None)
+    if chunk is None:
+        return None
+    if columns is not None:
+        chunk = keep_columns(chunk, columns)
+    if extension == ".csv":
+        return tuple(chunk.rows[0].values)
+    from sentiment_conv1d.scoring.parquet import schema_of_rows
+
+    return schema_of_rows(chunk)
+
+
+def _report(output: Output, summary: Summary) -> None:
+    to_file = output.place != STANDARD
+    where = f" into {output.place}" if to_file else ""
+    print(f"{summary.rows:,} reviews scored{where}", file=sys.stdout if to_file else sys.stderr)
+    if summary.bad_rows:
+        errors = summary.errors
+        if errors is not None and not output.single:
+            errors = os.path.join(output.place, errors)  # noqa: PTH118 - it can be a URL
+        listed = "" if errors is None else f"; {errors} says why"
+        print(f"{summary.bad_rows:,} rows cannot be scored{listed}", file=sys.stderr)

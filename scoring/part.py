@@ -1,0 +1,200 @@
+"""One part of a run scored: its rows go to a file, and what became of them to another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from sentiment_conv1d.model.tables import Chunk, DataError, Row, Table
+from sentiment_conv1d.model.tables.table import CHUNK_ROWS
+from sentiment_conv1d.model.tables.text import LineChunk, open_records
+from sentiment_conv1d.scoring.columns import check_free, prediction_columns, score_texts
+from sentiment_conv1d.scoring.plan import Part, records
+from sentiment_conv1d.scoring.rows import BadRow, keep_columns, select
+from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.scoring.storage import Folder, Source, folder_at, open_parquet, open_place
+from sentiment_conv1d.scoring.writers import CsvWriter, JsonlWriter, Writer
+
+if TYPE_CHECKING:
+    from sentiment_conv1d.model.tables.parquet import ParquetTable
+    from sentiment_conv1d.scoring.arrow import RowReader
+
+#: Files in the folder of a run that is not finished, one a part.
+PROGRESS = "_progress."
+
+
+class Job(NamedTuple):
+    """What all parts of a run have in common. It is sent to other processes and machines."""
+
+    session: Session
+    folder: str  # where the parts are written
+    extension: str  # of the parts: .jsonl, .csv or .parquet
+    text_column: str = "text"
+    columns: tuple[str, ...] | None = None  # of the input that are passed through; None: all
+    schema: Any = None  # column names or Arrow schema of JSONL rows, if the parts' format needs one
+    headers: bool = True  # whether a CSV part other than the first has a header row
+    explain: int = 0  # strongest words of each text
+    max_characters: int = 1_000_000
+    stop_at_bad_rows: bool = False
+
+
+class Result(NamedTuple):
+    """A part that is written."""
+
+    number: int
+    file: str
+    source: str
+    size: int  # as of `Part`
+    rows: int  # in the file
+    bad_rows: int
+
+    @classmethod
+    def read(cls, folder: Folder, number: int) -> Result:
+        """Read the progress file of a part."""
+        return cls(**json.loads(folder.read(progress_file(number)))["result"])
+
+    def read_bad_rows(self, folder: Folder) -> list[BadRow]:
+        """Read which rows of the part could not be scored."""
+        if not self.bad_rows:
+            return []
+        return [BadRow(*row) for row in json.loads(folder.read(progress_file(self.number)))["bad"]]
+
+
+def progress_file(number: int) -> str:
+    """The name of a part's progress file."""
+    return f"{PROGRESS}{number:05}.json"
+
+
+class _Unreadable(Exception):
+    """A part of a text file with a record that is not UTF-8 or not JSON, or has another number of fields."""
+
+
+def score_part(job: Job, part: Part) -> Result:
+    """Read, score and write a part. The part's file is complete before its progress file appears.
+
+    Raises `DataError` if the part cannot be read or written, and at a bad row if the job stops at those.
+    """
+    folder = folder_at(job.folder)
+    name = f"part-{part.number:05}{job.extension}"
+    try:
+        with folder.writing(name) as file:
+            rows, bad = _write(job, part, _read(job, part), [], file)
+    except _Unreadable:
+        # One record at a time, so that only those that cannot be read are left out.
+        chunks, unreadable = _read_records(part)
+        with folder.writing(name) as file:
+            rows, bad = _write(job, part, iter(chunks), unreadable, file)
+    bad.sort(key=lambda row: row.number)
+    result = Result(part.number, name, part.source.place, part.size, rows, len(bad))
+    folder.write(progress_file(part.number), json.dumps({"result": result._asdict(), "bad": bad}).encode())
+    return result
+
+
+def _write(
+    job: Job, part: Part, chunks: Iterator[Chunk], bad: list[BadRow], file: BinaryIO
+) -> tuple[int, list[BadRow]]:
+    """Score chunks into a file; returns how many rows it has, and `bad` with the rows that cannot be scored."""
+    classifier = job.session.classifier()
+    added = prediction_columns(classifier.labels, bool(job.explain))
+    writer = _open_writer(job, part, file, added)
+    rows = 0
+    try:
+        for chunk in chunks:
+            good, texts, wrong = select(chunk, text_column(job, part.source), job.max_characters)
+            if wrong and job.stop_at_bad_rows:
+                raise DataError(str(wrong[0]))
+            bad += wrong
+            if not texts:
+                continue
+            if job.columns is not None and (isinstance(good, LineChunk) or job.extension != ".parquet"):
+                good = keep_columns(good, job.columns)
+            if part.source.extension == ".jsonl":
+                for row in good.rows:
+                    check_free(good.place(row.number), row.values, added)
+            writer.write(good, score_texts(classifier, texts, job.explain))
+            rows += len(texts)
+        writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+    return rows, bad
+
+
+def _open_writer(job: Job, part: Part, file: BinaryIO, added: Mapping[str, Any]) -> Writer:
+    table = _table(part)
+    for column in (text_column(job, part.source), *(job.columns or ())):
+        table.require(column)
+    columns = table.columns if job.columns is None or table.columns is None else job.columns
+    check_free(table.place, columns or (), added)
+    if job.extension == ".parquet":
+        from sentiment_conv1d.scoring.parquet import ParquetWriter, schema_of
+
+        return ParquetWriter(file, job.schema or schema_of(table, job.columns), added)
+    if job.extension == ".csv":
+        return CsvWriter(file, job.schema or columns, list(added), header=job.headers or part.number == 0)
+    return JsonlWriter(file, columns, list(added))
+
+
+def text_column(job: Job, source: Source) -> str:
+    """The column that is scored: a `.txt` file has only one."""
+    return "text" if source.extension == ".txt" else job.text_column
+
+
+def _table(part: Part) -> Table:
+    """The part as an open table; of a Parquet file, all of it."""
+    if part.source.extension == ".parquet":
+        return _parquet(part.source, None)[0]
+    return open_records(part.source.place, part.source.extension, part.header, b"", part.line)
+
+
+def _read(job: Job, part: Part) -> Iterator[Chunk]:
+    """The rows of a part. Raises `_Unreadable` if bad rows do not end the run."""
+    if part.source.extension == ".parquet":
+        columns = None if job.columns is None else tuple(dict.fromkeys((*job.columns, job.text_column)))
+        yield from _parquet(part.source, columns)[1].read(part.start, part.stop)
+        return
+    source = part.source
+    try:
+        yield from open_records(source.place, source.extension, part.header, _content(part), part.line).chunks()
+    except DataError as error:
+        if job.stop_at_bad_rows:
+            raise
+        raise _Unreadable from error
+
+
+def _read_records(part: Part) -> tuple[list[Chunk], list[BadRow]]:
+    """The rows of a part of a text file that can be read, and the others."""
+    source, place = part.source, part.source.place
+    rows: list[Row] = []
+    bad: list[BadRow] = []
+    for number, record in records(place, BytesIO(_content(part)), source.extension):
+        line = part.line + number - 1
+        try:
+            table = open_records(place, source.extension, part.header, record, line)
+            rows += [row for chunk in table.chunks() for row in chunk.rows]
+        except DataError as error:
+            bad.append(BadRow(place, "line", line, str(error).removeprefix(f"{place}: line {line}: ")))
+    return [LineChunk(place, rows[start : start + CHUNK_ROWS], 0) for start in range(0, len(rows), CHUNK_ROWS)], bad
+
+
+def _content(part: Part) -> bytes:
+    if part.content is not None:
+        return part.content
+    try:
+        with open_place(part.source.place) as file:
+            file.seek(part.start)
+            return file.read(part.stop - part.start)
+    except OSError as error:
+        raise DataError(f"{part.source.place}: cannot be read ({error.strerror or error})") from error
+
+
+@lru_cache(maxsize=2)
+def _parquet(source: Source, columns: tuple[str, ...] | None) -> tuple[ParquetTable, RowReader]:
+    """An open Parquet file, and a reader of its rows, which goes on where the part before ended."""
+    from sentiment_conv1d.scoring.arrow import RowReader
+
+    table = open_parquet(source.place)
+    return table, RowReader(table, columns)

@@ -1,0 +1,287 @@
+"""A run: files scored into a folder of parts, or into one file, by an engine that maps `score_part` over the parts.
+
+A run that is killed goes on from its finished parts if the same command is run again. Its folder contains:
+
+    part-00000.parquet …        the parts; of a run into one file, until it is complete
+    _progress.00000.json …      what became of each finished part; until the run is complete
+    _run.json                   what the run reads and how; until the run is complete
+    _manifest.json              written last: counts, model, inputs and parts
+    _errors.jsonl               the rows that could not be scored, if there are any
+
+Readers of folders, such as pandas, Spark and Ray, skip the files whose names begin with an underscore.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from tempfile import mkdtemp
+from time import perf_counter
+from typing import Any, BinaryIO, Literal, NamedTuple, Self, cast
+
+from tqdm import tqdm
+
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.scoring.file import check_free_path
+from sentiment_conv1d.scoring.part import PROGRESS, Job, Result
+from sentiment_conv1d.scoring.plan import PART_ROWS, Part, plan
+from sentiment_conv1d.scoring.storage import (
+    STANDARD,
+    Folder,
+    LocalFolder,
+    RemoteFolder,
+    Source,
+    folder_at,
+    is_remote,
+    replacing,
+    writing_to,
+)
+
+#: What happens at a row that cannot be scored: the run ends, the row is left out, or it is left out and listed in the
+#: error file.
+BadRows = Literal["error", "skip", "report"]
+
+#: Maps `score_part` over parts. The results may come in any order.
+Engine = Callable[[Job, Iterator[Part]], Iterator[Result]]
+
+MANIFEST, ERRORS, RUN = "_manifest.json", "_errors.jsonl", "_run.json"
+
+
+class Output(NamedTuple):
+    """Where a run writes: a folder of parts, one file, or standard output."""
+
+    place: str  # a path, a URL or `STANDARD`
+    single: bool  # whether it is one file
+    extension: str  # of the file or the parts
+
+    def parts(self) -> str:
+        """The folder of the parts, which is a new temporary one if the run cannot be repeated."""
+        if not self.single:
+            return self.place
+        if self.place == STANDARD:
+            return mkdtemp(prefix="scoring-")
+        path = Path(self.place)
+        return str(path.with_name(f".{path.name}.parts"))
+
+    def beside(self, ending: str) -> Path:
+        """Where a file about the one output is, for example `reviews.predictions.manifest.json`."""
+        path = Path(self.place)
+        return path.with_name(f"{path.stem}.{ending}")
+
+
+class Summary(NamedTuple):
+    """What a run has done, in all its attempts."""
+
+    rows: int  # that were scored
+    bad_rows: int
+    errors: str | None  # the error file, if there is one
+
+
+def score_sources(
+    sources: Sequence[Source],
+    output: Output,
+    job: Job,
+    engine: Engine,
+    *,
+    on_bad_rows: BadRows = "report",
+    part_rows: int = PART_ROWS,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Summary:
+    """Score files; the rows that are scored keep their order.
+
+    `folder`, `headers` and `stop_at_bad_rows` of the job are set here. Raises `DataError`; parts that are finished
+    remain after any error, and the next run with the same arguments goes on from them.
+    """
+    began = perf_counter()
+    if output.single and output.place != STANDARD:
+        _check_output(sources, Path(output.place), overwrite)
+    folder = folder_at(output.parts())
+    job = job._replace(folder=folder.place, headers=not output.single, stop_at_bad_rows=on_bad_rows == "error")
+    results = _begin(folder, _identity(sources, job, part_rows), fresh=overwrite, single=output.single)
+    with ExitStack() as stack:
+        bar = stack.enter_context(_Bar(sum(source.size for source in sources), progress))
+        assembly = stack.enter_context(_assembling(output, folder, overwrite)) if output.single else None
+        parts = (part for part in plan(sources, part_rows) if part.number not in results)
+        for result in chain(list(results.values()), engine(job, parts)):
+            results[result.number] = result
+            bar.add(result)
+            if assembly is not None:
+                assembly.add(result)
+    ordered = [results[number] for number in sorted(results)]
+    return _finish(output, folder, job, ordered, sources, on_bad_rows, perf_counter() - began)
+
+
+class _Bar:
+    """The progress bar: rows, rows a second and the time left, for which the bytes of the files stand."""
+
+    def __init__(self, size: int, shown: bool) -> None:
+        self._bar = tqdm(unit=" rows", unit_scale=True, disable=not shown)
+        self._size = size
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def add(self, result: Result) -> None:
+        """Count a part."""
+        self._done += result.size
+        rows = self._bar.n + result.rows + result.bad_rows
+        if self._size and self._done:
+            self._bar.total = max(round(rows * self._size / self._done), rows)
+        self._bar.update(rows - self._bar.n)
+
+
+class _Assembly:
+    """One file made of the parts, each of which is appended when all before it have been."""
+
+    def __init__(self, folder: Folder, file: BinaryIO, extension: str) -> None:
+        self._folder = folder
+        self._file = file
+        self._ready: dict[int, str] = {}
+        self._next = 0
+        self._rows: Any = None
+        if extension == ".parquet":
+            from sentiment_conv1d.scoring.parquet import Concatenation
+
+            self._rows = Concatenation(file)
+
+    def add(self, result: Result) -> None:
+        """Append a part, now or later."""
+        self._ready[result.number] = result.file
+        while (name := self._ready.pop(self._next, None)) is not None:
+            self._next += 1
+            with self._folder.open(name) as part:
+                if self._rows is None:
+                    shutil.copyfileobj(part, self._file, 2**20)
+                else:
+                    self._rows.add(part)
+
+    def finish(self) -> None:
+        """Complete the file."""
+        if self._rows is not None:
+            self._rows.finish()
+        self._file.flush()
+
+
+@contextmanager
+def _assembling(output: Output, folder: Folder, overwrite: bool) -> Iterator[_Assembly]:
+    with ExitStack() as stack:
+        file: BinaryIO = sys.stdout.buffer
+        if output.place != STANDARD:
+            path = Path(output.place)
+            check = partial(check_free_path, path, overwrite)
+            file = stack.enter_context(replacing(path, check, Path(folder.place)))
+            stack.enter_context(writing_to(path))
+        assembly = _Assembly(folder, file, output.extension)
+        yield assembly
+        assembly.finish()
+
+
+def _check_output(sources: Sequence[Source], out: Path, overwrite: bool) -> None:
+    for source in sources:
+        if out.exists() and not is_remote(source.place) and source.place != STANDARD and out.samefile(source.place):
+            raise DataError(f"{out}: the output would replace the input")
+    check_free_path(out, overwrite)
+
+
+def _identity(sources: Sequence[Source], job: Job, part_rows: int) -> dict[str, Any]:
+    """What has to be the same for a run to go on, as JSON values."""
+    return {
+        "sources": [list(source) for source in sources],
+        "model": job.session.classifier().manifest.manifest_sha256,
+        "part_rows": part_rows,
+        **{name: getattr(job, name) for name in ("extension", "text_column", "explain", "max_characters", "headers")},
+        "columns": None if job.columns is None else list(job.columns),
+    }
+
+
+def _begin(
+    folder: LocalFolder | RemoteFolder, identity: dict[str, Any], *, fresh: bool, single: bool
+) -> dict[int, Result]:
+    """The finished parts of an earlier attempt. Raises `DataError` if the folder contains anything else."""
+    names = set(folder.names())
+    if RUN in names:
+        folder.create()  # without the files that were being written when it was killed
+    if not fresh and RUN in names and json.loads(folder.read(RUN)) == identity:
+        numbers = [int(name.split(".")[1]) for name in names if name.startswith(PROGRESS)]
+        return {number: Result.read(folder, number) for number in numbers}
+    if not (fresh or single) and names:
+        what = "parts of another run" if RUN in names else "files"
+        raise DataError(f"{folder.place}: contains {what}; give another output or ask to overwrite it")
+    for name in names:
+        if name.startswith(("part-", PROGRESS)) or name in (RUN, MANIFEST, ERRORS):
+            folder.remove(name)
+    folder.create()
+    folder.write(RUN, json.dumps(identity).encode())
+    return {}
+
+
+def _finish(
+    output: Output,
+    folder: Folder,
+    job: Job,
+    results: Sequence[Result],
+    sources: Sequence[Source],
+    on_bad_rows: BadRows,
+    seconds: float,
+) -> Summary:
+    """Write the error file and the manifest, and remove what only an unfinished run needs."""
+    summary = Summary(sum(each.rows for each in results), sum(each.bad_rows for each in results), None)
+    if summary.bad_rows and on_bad_rows == "report":
+        summary = summary._replace(errors=_write_errors(output, folder, results))
+    manifest = job.session.classifier().manifest
+    document = {
+        "format_version": 1,
+        "model": {"name": manifest.name, "version": manifest.version, "manifest_sha256": manifest.manifest_sha256},
+        "rows": summary.rows,
+        "bad_rows": summary.bad_rows,
+        "on_bad_rows": on_bad_rows,
+        "errors": summary.errors,
+        "text_column": job.text_column,
+        "columns": job.columns,
+        "sources": [{"place": source.place, "bytes": source.size} for source in sources],
+        "parts": [{key: getattr(each, key) for key in ("file", "source", "rows", "bad_rows")} for each in results],
+        "seconds": round(seconds, 3),  # of the last attempt
+    }
+    if output.place == STANDARD:
+        folder.remove_all()
+        return summary
+    if output.single:
+        del document["parts"]
+    content = json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+    if output.single:
+        with replacing(output.beside("manifest.json")) as file:
+            file.write(content)
+        folder.remove_all()
+        return summary
+    folder.write(MANIFEST, content)
+    for name in folder.names():
+        if name.startswith(PROGRESS) or name == RUN:
+            folder.remove(name)
+    return summary
+
+
+def _write_errors(output: Output, folder: Folder, results: Sequence[Result]) -> str:
+    """Write the rows that could not be scored; returns where."""
+    with ExitStack() as stack:
+        if output.place == STANDARD:
+            place, file = "standard error", cast(BinaryIO, sys.stderr.buffer)
+        elif output.single:
+            path = output.beside("errors.jsonl")
+            place, file = str(path), stack.enter_context(replacing(path))
+        else:
+            place, file = ERRORS, stack.enter_context(folder.writing(ERRORS))
+        for result in results:
+            for row in result.read_bad_rows(folder):
+                file.write(json.dumps(row._asdict(), ensure_ascii=False).encode() + b"\n")
+    return place

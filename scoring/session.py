@@ -1,0 +1,33 @@
+"""The session of a process: a reference to an artifact that is small to send and opens it once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.settings import ProviderChoice
+
+
+class Session(NamedTuple):
+    """An artifact's folder and how to run it. The folder must exist wherever `classifier` is called."""
+
+    artifact: str
+    provider: ProviderChoice = "cpu"
+    threads: int = 1
+    device: int = 0
+
+    def classifier(self) -> Classifier:
+        """The classifier of this process, opened by the first call.
+
+        Raises `ArtifactError` if the artifact is damaged, and `StartupError` if the execution provider does not work.
+        """
+        return _open(self)
+
+
+@lru_cache(maxsize=4)
+def _open(session: Session) -> Classifier:
+    artifact = read_artifact(Path(session.artifact))
+    return Classifier(artifact, provider=session.provider, threads=session.threads, device=session.device)

@@ -1,0 +1,279 @@
+"""Files to read, and folders to write, here or in a store that fsspec knows (`s3://`, `gs://`, `memory://` and others).
+
+A file appears in its folder when it is complete, or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from glob import glob, has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+
+from sentiment_conv1d.model.tables import READABLE, DataError
+
+if TYPE_CHECKING:
+    from sentiment_conv1d.model.tables.parquet import ParquetTable
+
+#: Standard input and output.
+STANDARD = "-"
+
+_TEMPORARY = ".scoring-"
+
+
+class Source(NamedTuple):
+    """A file to score. Two files with the same values are taken to have the same content."""
+
+    place: str  # a path, a URL or `STANDARD`
+    extension: str  # with its dot, in lower case: one of `READABLE`
+    size: int  # bytes; 0 if it is standard input
+    version: str = ""  # what changes when the file is written: a time or a digest
+
+
+class Folder(ABC):
+    """Files by name."""
+
+    place: str
+
+    @abstractmethod
+    def writing(self, name: str) -> Any:
+        """A context manager that gives a binary file, which replaces `name` at its end. Raises `DataError`."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The files that are there."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+
+    @abstractmethod
+    def remove_all(self) -> None:
+        """Remove the folder with its files."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a whole file."""
+        with self.writing(name) as file:
+            file.write(content)
+
+    def read(self, name: str) -> bytes:
+        """Read a whole file."""
+        with self.open(name) as file:
+            return file.read()
+
+
+class LocalFolder(Folder):
+    """A folder of this machine, or one that all machines of a cluster mount. Files left by killed runs are removed."""
+
+    def __init__(self, path: Path) -> None:
+        self.place = str(path)
+        self.path = path
+
+    def create(self) -> None:
+        """Make the folder if it does not exist, and remove what killed runs left. Raises `DataError`."""
+        with writing_to(self.path):
+            self.path.mkdir(exist_ok=True)
+            for left in self.path.glob(f"{_TEMPORARY}*"):
+                left.unlink(missing_ok=True)
+
+    def writing(self, name: str) -> Any:
+        return replacing(self.path / name)
+
+    def open(self, name: str) -> BinaryIO:
+        return (self.path / name).open("rb")
+
+    def names(self) -> list[str]:
+        return [entry.name for entry in self.path.iterdir()] if self.path.exists() else []
+
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink(missing_ok=True)
+
+    def remove_all(self) -> None:
+        for name in self.names():
+            self.remove(name)
+        with suppress(FileNotFoundError):
+            self.path.rmdir()
+
+
+class RemoteFolder(Folder):
+    """A folder of a store whose files appear when they are closed, as those of object stores do."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def create(self) -> None:
+        """Do nothing: object stores have no folders."""
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        system, root = _remote(self.place)
+        try:
+            with system.transaction, system.open(f"{root}/{name}", "wb") as file:
+                yield file
+        except OSError as error:
+            raise DataError(f"{self.place}/{name}: cannot be written ({error})") from error
+
+    def open(self, name: str) -> BinaryIO:
+        system, root = _remote(self.place)
+        return cast(BinaryIO, system.open(f"{root}/{name}", "rb"))
+
+    def names(self) -> list[str]:
+        system, root = _remote(self.place)
+        if not system.exists(root):
+            return []
+        return [str(each["name"]).rstrip("/").rsplit("/", 1)[-1] for each in system.ls(root, detail=True, refresh=True)]
+
+    def remove(self, name: str) -> None:
+        system, root = _remote(self.place)
+        with suppress(FileNotFoundError):
+            system.rm(f"{root}/{name}")
+
+    def remove_all(self) -> None:
+        system, root = _remote(self.place)
+        with suppress(FileNotFoundError):
+            system.rm(root, recursive=True)
+
+
+def folder_at(place: str) -> LocalFolder | RemoteFolder:
+    """The folder at a path or URL."""
+    return RemoteFolder(place.rstrip("/")) if is_remote(place) else LocalFolder(Path(place))
+
+
+def is_remote(place: str) -> bool:
+    """Whether a place is a URL."""
+    return "://" in place
+
+
+def open_place(place: str) -> BinaryIO:
+    """Open a file for reading by its path or URL. Raises `OSError` and `DataError`."""
+    if not is_remote(place):
+        return Path(place).open("rb")
+    system, path = _remote(place)
+    return cast(BinaryIO, system.open(path, "rb"))
+
+
+def open_parquet(place: str) -> ParquetTable:
+    """Open a Parquet file by its path or URL. Raises `OSError`, and `DataError` if it is not one."""
+    from sentiment_conv1d.model.tables.parquet import ParquetTable
+
+    return ParquetTable(place, open_place(place) if is_remote(place) else None)
+
+
+def find_sources(places: Sequence[str]) -> list[Source]:
+    """The files at paths, URLs, folders and patterns such as `reviews/*.parquet`, in the order of their names.
+
+    Raises `DataError` if there are none, or one cannot be read.
+    """
+    sources = [source for place in places for source in _find(place)]
+    for source in sources:
+        if source.extension not in READABLE:
+            raise DataError(f"{source.place}: only these extensions can be read: {', '.join(READABLE)}")
+    return sources
+
+
+@contextmanager
+def replacing(path: Path, check: Any = None, beside: Path | None = None) -> Iterator[BinaryIO]:
+    """A new file, in the folder `beside`, that replaces `path` after a call of `check`, or is deleted at an error."""
+    temporary = (beside or path.parent) / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        with writing_to(path):
+            file = temporary.open("xb")
+        try:
+            yield file
+            with writing_to(path):
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            # On a full disk it fails once more, which would hide the error that says so.
+            with suppress(OSError):
+                file.close()
+        if check is not None:
+            check()
+        with writing_to(path):
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Raise the `OSError` of a file that is written as a `DataError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _find(place: str) -> list[Source]:
+    if place == STANDARD:
+        return [Source(STANDARD, ".txt", 0, secrets.token_hex(8))]
+    if is_remote(place):
+        return _find_remote(place)
+    path = Path(place)
+    if path.is_dir():
+        found = [each for each in path.iterdir() if each.suffix.lower() in READABLE and each.name[0] not in "._"]
+    elif has_magic(place) and not path.exists():
+        found = list(map(Path, glob(place, recursive=True)))  # noqa: PTH207 - the pattern can be absolute
+    else:
+        found = [path]
+    if not found:
+        raise DataError(f"{place}: there is no such file")
+    return [_local_source(each) for each in sorted(found)]
+
+
+def _local_source(path: Path) -> Source:
+    try:
+        status = path.stat()
+    except OSError:
+        raise DataError(f"{path}: there is no such file") from None
+    return Source(str(path), path.suffix.lower(), status.st_size, str(status.st_mtime_ns))
+
+
+def _find_remote(place: str) -> list[Source]:
+    system, path = _remote(place)
+    if has_magic(path):
+        found = system.glob(path)
+    elif system.isdir(path):
+        names = [str(name) for name in system.ls(path, detail=False)]
+        found = [name for name in names if name.rsplit("/", 1)[-1][0] not in "._"]
+    else:
+        found = [path]
+    sources = []
+    for name in sorted(map(str, found)):
+        try:
+            information = system.info(name)
+        except OSError:
+            raise DataError(f"{place}: there is no such file") from None
+        version = information.get("ETag") or information.get("mtime") or information.get("created") or ""
+        place_of = str(system.unstrip_protocol(name))
+        sources.append(Source(place_of, Path(name).suffix.lower(), information["size"], str(version)))
+    if not sources:
+        raise DataError(f"{place}: there is no such file")
+    return sources
+
+
+def _remote(place: str) -> tuple[Any, str]:
+    """A store and the path in it. Raises `DataError` if a package is missing."""
+    try:
+        from fsspec.core import url_to_fs
+
+        system, path = url_to_fs(place)
+    except ImportError as error:
+        raise DataError(f"{place}: needs a package that is not installed ({error})") from error
+    except ValueError as error:
+        raise DataError(f"{place}: {error}") from error
+    return system, path.rstrip("/")
+
+
+def standard_input() -> BinaryIO:
+    """The bytes of standard input."""
+    return sys.stdin.buffer

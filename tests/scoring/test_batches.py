@@ -1,0 +1,172 @@
+"""The callable over batches: every kind of batch, small pickles, and the frameworks that its documentation shows."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.scoring import BatchScorer
+from sentiment_conv1d.scoring.session import Session
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT
+from tests.service.reviews import reviews
+
+ARTIFACT = MODEL_REPOSITORY / "imdb-cnn" / "1"
+TEXTS = reviews(20, seed=5)
+SCALING = PROJECT / "docs" / "scaling.md"
+
+
+def scores() -> list[float]:
+    """The scores of `TEXTS`."""
+    return [float(prediction.score) for prediction in Session(str(ARTIFACT)).classifier().predict(TEXTS)]
+
+
+def as_list() -> Any:
+    return TEXTS
+
+
+def as_dict() -> Any:
+    return {"id": np.arange(20), "text": np.array(TEXTS, object)}
+
+
+def as_table() -> Any:
+    return pyarrow.table({"id": list(range(20)), "text": TEXTS})
+
+
+def as_record_batch() -> Any:
+    return as_table().to_batches()[0]
+
+
+def as_frame() -> Any:
+    return pytest.importorskip("pandas").DataFrame({"text": TEXTS}, index=range(100, 120))
+
+
+def as_series() -> Any:
+    return as_frame()["text"]
+
+
+@pytest.mark.parametrize("make", [as_list, as_dict, as_table, as_record_batch, as_frame, as_series])
+def test_batches(make: Callable[[], Any]) -> None:
+    """A batch comes back with the added columns behind its own, in its own type and order."""
+    batch = make()
+    scored = BatchScorer(ARTIFACT)(batch)
+    if isinstance(batch, list):
+        found = [row["score"] for row in scored]
+        assert list(scored[0]) == list(BatchScorer(ARTIFACT).columns)
+    elif make is as_series:
+        assert list(scored.columns) == list(BatchScorer(ARTIFACT).columns)
+        assert list(scored.index) == list(batch.index)
+        found = scored["score"].tolist()
+    else:
+        assert type(scored) is type(batch)
+        column = scored["score"]
+        found = column.to_pylist() if hasattr(column, "to_pylist") else column.tolist()
+        assert str(getattr(column, "type", getattr(column, "dtype", None))) in ("float", "float32")
+    assert found == pytest.approx(scores(), abs=1e-6)
+
+
+@pytest.mark.parametrize("make", [as_list, as_dict, as_table, as_record_batch, as_frame, as_series])
+def test_empty_batches(make: Callable[[], Any]) -> None:
+    """A batch without rows comes back without rows."""
+    batch = make()
+    empty = {key: values[:0] for key, values in batch.items()} if make is as_dict else batch[:0]
+    scored = BatchScorer(ARTIFACT)(empty)
+    assert len(scored["score"] if make is as_dict else scored) == 0
+
+
+@pytest.mark.parametrize("value", [None, 1, " ", "x" * 101])
+def test_bad_values(value: Any) -> None:
+    """A value that is no text is an error, or has empty columns if that is asked for."""
+    with pytest.raises(DataError, match="row 1 of the batch: the column 'text'"):
+        BatchScorer(ARTIFACT, max_characters=100)(["good", value])
+    first, second = BatchScorer(ARTIFACT, max_characters=100, on_bad_rows="null")(["good", value])
+    assert first["tokens"] == 2
+    assert set(second.values()) == {None}
+
+
+def test_bad_batches() -> None:
+    """A batch without the column, with a column of an added name, or of another type is refused."""
+    scorer = BatchScorer(ARTIFACT)
+    with pytest.raises(DataError, match="no column 'text'; columns: 'review'"):
+        scorer(pyarrow.table({"review": ["a"]}))
+    with pytest.raises(DataError, match="the column 'score' has the name"):
+        scorer(pyarrow.table({"text": ["a"], "score": [1]}))
+    with pytest.raises(TypeError, match="a batch cannot be of type int"):
+        scorer(1)
+
+
+def test_explanations() -> None:
+    """With `explain`, each row has its strongest words."""
+    scored = BatchScorer(ARTIFACT, explain=3)(pyarrow.table({"text": ["A gripping, beautifully acted film."]}))
+    words = [word["text"] for word in scored["top_words"][0].as_py()]
+    assert len(words) == 3 and "gripping" in words
+
+
+FRESH = """
+import pickle, sys
+scorer = pickle.loads(bytes.fromhex(sys.argv[1]))
+print("onnxruntime.InferenceSession" in sys.modules, end=" ")
+from sentiment_conv1d.scoring import session
+print(session._open.cache_info().currsize, end=" ")
+scorer(["good"]), pickle.loads(pickle.dumps(scorer))(["bad"])
+print(session._open.cache_info().currsize)
+"""
+
+
+def test_pickles() -> None:
+    """A scorer pickles to a few hundred bytes after it was used, and another process opens its session once."""
+    scorer = BatchScorer(ARTIFACT)
+    scorer(["good"])
+    content = pickle.dumps(scorer)
+    assert len(content) < 500
+    command = [sys.executable, "-c", FRESH, content.hex()]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert result.stdout == "False 0 1\n"
+
+
+def example(framework: str) -> str:
+    """The example of the documentation for a framework."""
+    found = re.search(rf"<!-- {framework} -->\n```python\n(.*?)```", SCALING.read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("framework", "modules"),
+    [
+        ("pandas", ("pandas",)),
+        ("dask", ("dask.dataframe",)),
+        ("spark", ("pyspark.sql", "pandas")),
+        ("ray", ("ray.data",)),
+    ],
+)
+def test_documented_examples(tmp_path: Path, framework: str, modules: tuple[str, ...]) -> None:
+    """Each example of docs/scaling.md scores a Parquet file as it says; skipped if its library is not installed."""
+    for module in modules:
+        pytest.importorskip(module, exc_type=ImportError)
+    parquet.write_table(as_table(), tmp_path / "reviews.parquet")
+    (tmp_path / "model_repository").symlink_to(MODEL_REPOSITORY)
+    environment = {"PYTHONPATH": str(PROJECT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    result = subprocess.run(
+        [sys.executable, "-c", example(framework)],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=5 * PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    table = parquet.read_table(tmp_path / "scored.parquet").sort_by("id")
+    assert table["score"].to_pylist() == pytest.approx(scores(), abs=1e-6)

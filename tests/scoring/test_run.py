@@ -1,0 +1,383 @@
+"""Runs in parts: every row exactly once, bad rows listed, killed runs resumed, on all cores as in one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.scoring.local import score_locally
+from sentiment_conv1d.scoring.part import PROGRESS, Job, Result, score_part
+from sentiment_conv1d.scoring.plan import Part, plan
+from sentiment_conv1d.scoring.run import ERRORS, MANIFEST, RUN, Output, Summary, score_sources
+from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.scoring.storage import find_sources
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, eventually, run
+from tests.service.reviews import reviews
+
+ARTIFACT = MODEL_REPOSITORY / "imdb-cnn" / "1"
+TEXTS = reviews(60, seed=3)
+
+
+def in_process(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+    """The simplest engine."""
+    return (score_part(job, part) for part in parts)
+
+
+def score(*sources: Path | str, out: Path | str, extension: str = ".parquet", **settings: Any) -> Summary:
+    """Score into a folder of parts of 7 rows."""
+    names = ("text_column", "columns", "explain", "max_characters", "schema")
+    job = Job(Session(str(ARTIFACT)), "", extension, **{key: settings.pop(key) for key in names if key in settings})
+    engine = settings.pop("engine", in_process)
+    output = Output(str(out), single=settings.pop("single", False), extension=extension)
+    return score_sources(
+        find_sources(list(map(str, sources))), output, job, engine, part_rows=7, progress=False, **settings
+    )
+
+
+def write(path: Path, texts: Sequence[Any]) -> Path:
+    """Texts and their numbers to a file by its extension."""
+    rows = [{"id": number, "text": text} for number, text in enumerate(texts)]
+    if path.suffix == ".parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=25)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif path.suffix == ".txt":
+        path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    else:
+        quoted = ('"' + text.replace('"', '""') + '"' for text in texts)
+        path.write_text("id,text\r\n" + "".join(f"{n},{text}\r\n" for n, text in enumerate(quoted)), encoding="utf-8")
+    return path
+
+
+def ids(folder: Path) -> list[int]:
+    """The ids of all rows of a folder of Parquet parts, as pandas, Spark and Ray read it: by its visible files."""
+    found: list[int] = parquet.read_table(folder)["id"].to_pylist()
+    return found
+
+
+def predict(*arguments: object, input: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run the command."""
+    command = [sys.executable, "-m", "service", "predict", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=PROJECT, env=environment(), input=input, capture_output=True, timeout=PATIENCE, check=False
+    )
+
+
+@pytest.mark.parametrize("extension", [".parquet", ".csv", ".jsonl", ".txt"])
+def test_parts_hold_all_rows_in_order(tmp_path: Path, extension: str) -> None:
+    """Whatever the input, the parts hold each row once, in order, with what the classifier says of its text."""
+    texts = [*TEXTS[:30], "a\u2028b", 'two\nlines "quoted"' if extension != ".txt" else "one line", "\ufefffilm"]
+    source = write(tmp_path / f"in{extension}", texts)
+    into = ".jsonl" if extension == ".txt" else extension
+    assert score(source, out=tmp_path / "out", extension=into).rows == len(texts)
+    expected = Session(str(ARTIFACT)).classifier().predict(texts)
+    parts = sorted((tmp_path / "out").glob("part-*"))
+    assert len(parts) == 5
+    rows = read(parts)
+    assert [row["text"] for row in rows] == texts
+    for row, prediction in zip(rows, expected, strict=True):
+        assert row["predicted_label"] == prediction.label
+        assert float(row["score"]) == pytest.approx(float(prediction.score), abs=1e-6)
+
+
+def read(parts: Sequence[Path]) -> list[dict[str, Any]]:
+    """The rows of parts."""
+    import csv
+
+    rows: list[dict[str, Any]] = []
+    for part in parts:
+        if part.suffix == ".parquet":
+            rows += parquet.read_table(part).to_pylist()
+        elif part.suffix == ".csv":
+            with part.open(encoding="utf-8", newline="") as file:
+                rows += list(csv.DictReader(file))
+        else:
+            rows += [json.loads(line) for line in part.read_bytes().decode().split("\n")[:-1]]
+    return rows
+
+
+def test_manifest(tmp_path: Path) -> None:
+    """The manifest has the counts, the model with its digest, the inputs and the parts; nothing else remains."""
+    source = write(tmp_path / "in.parquet", [*TEXTS[:10], None])
+    summary = score(source, out=tmp_path / "out")
+    document = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    manifest = Session(str(ARTIFACT)).classifier().manifest
+    assert document["model"] == {"name": "imdb-cnn", "version": 1, "manifest_sha256": manifest.manifest_sha256}
+    assert (document["rows"], document["bad_rows"], document["errors"]) == (10, 1, ERRORS)
+    assert summary == (10, 1, ERRORS)
+    assert document["sources"] == [{"place": str(source), "bytes": source.stat().st_size}]
+    assert [part["rows"] for part in document["parts"]] == [7, 3]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {MANIFEST, ERRORS, "part-00000.parquet", "part-00001.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "bad"),
+    [
+        ("in.csv", b'text\na\n\n  \nb\n""\n' + b"x" * 30 + b"\n", {4: "no text", 6: "no text", 7: "30 characters"}),
+        ("in.csv", b"text,id\na,1\nb\nc,3\n\xff,4\ne,5\n", {3: "1 fields, while the header has 2", 5: "not UTF-8"}),
+        (
+            "in.jsonl",
+            b'{"text":"a"}\n{"text":null}\n{"text":1}\n{}\nnonsense\n[1]\n{"text":"b"}\n',
+            {2: "is null", 3: "of type int", 4: "there is no column", 5: "not valid JSON", 6: "not a JSON object"},
+        ),
+        ("in.txt", b"a\n\nb\xff\nc", {2: "no text", 3: "not UTF-8 (byte 0xff at 2)"}),
+    ],
+)
+def test_bad_rows(tmp_path: Path, name: str, content: bytes, bad: dict[int, str]) -> None:
+    """Bad rows are listed with place and reason; the others are scored. `skip` lists none, `error` ends the run."""
+    source = tmp_path / name
+    source.write_bytes(content)
+    summary = score(source, out=tmp_path / "out", extension=".jsonl", max_characters=20)
+    listed = [json.loads(line) for line in (tmp_path / "out" / ERRORS).read_text().splitlines()]
+    assert [row["number"] for row in listed] == list(bad) == sorted(bad)
+    assert {row["source"] for row in listed} == {str(source)} and {row["unit"] for row in listed} == {"line"}
+    assert all(reason in row["reason"] for row, reason in zip(listed, bad.values(), strict=True))
+    texts = [row["text"] for row in read(sorted((tmp_path / "out").glob("part-*")))]
+    assert (texts[0], len(texts), summary.bad_rows) == ("a", summary.rows, len(bad))
+    skipped = score(source, out=tmp_path / "skip", extension=".jsonl", max_characters=20, on_bad_rows="skip")
+    assert skipped == (summary.rows, summary.bad_rows, None)
+    assert not (tmp_path / "skip" / ERRORS).exists()
+    with pytest.raises(DataError) as caught:
+        score(source, out=tmp_path / "error", extension=".jsonl", max_characters=20, on_bad_rows="error")
+    assert str(caught.value).startswith(f"{source}: line ")
+
+
+def test_bad_rows_of_parquet(tmp_path: Path) -> None:
+    """A null, a blank and a string that is not UTF-8 are bad rows of a Parquet file too."""
+    offsets = pyarrow.py_buffer(b"".join(n.to_bytes(4, "little") for n in (0, 1, 2, 3, 4)))
+    valid = pyarrow.py_buffer(bytes([0b1011]))
+    array = pyarrow.StringArray.from_buffers(4, offsets, pyarrow.py_buffer(b"a\xff? "), valid)
+    parquet.write_table(pyarrow.table({"text": array, "id": [1, 2, 3, 4]}), tmp_path / "in.parquet")
+    assert score(tmp_path / "in.parquet", out=tmp_path / "out") == (1, 3, ERRORS)
+    listed = [json.loads(line) for line in (tmp_path / "out" / ERRORS).read_text().splitlines()]
+    reasons = ["is not UTF-8", "is null, not a string", "has no text"]
+    assert [row["number"] for row in listed] == [2, 3, 4]
+    assert [row["reason"].removeprefix("the column 'text' ") for row in listed] == reasons
+    assert ids(tmp_path / "out") == [1]
+
+
+@pytest.mark.parametrize("extension", [".parquet", ".csv", ".jsonl"])
+def test_columns_and_explanations(tmp_path: Path, extension: str) -> None:
+    """`columns` chooses what is passed through, and `explain` adds the strongest words with their shares."""
+    source = write(tmp_path / "in.jsonl", TEXTS[:3])
+    score(source, out=tmp_path / "out", extension=extension, columns=("id",), explain=2)
+    rows = read(sorted((tmp_path / "out").glob("part-*")))
+    assert [int(row["id"]) for row in rows] == [0, 1, 2] and "text" not in rows[0]
+    words = rows[0]["top_words"]
+    first, second = json.loads(words) if extension == ".csv" else words
+    assert first["text"].lower() in TEXTS[0].lower() and abs(first["share"]) >= abs(second["share"])
+
+
+def test_resumes_from_finished_parts(tmp_path: Path) -> None:
+    """A run that failed goes on from its finished parts, which are not scored again."""
+    source = write(tmp_path / "in.parquet", TEXTS)
+    scored: list[int] = []
+
+    def failing(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+        for part in parts:
+            if part.number == 4:
+                raise KeyboardInterrupt
+            scored.append(part.number)
+            yield score_part(job, part)
+
+    with pytest.raises(KeyboardInterrupt):
+        score(source, out=tmp_path / "out", engine=failing)
+    assert ids(tmp_path / "out") == list(range(28))
+
+    def counting(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+        for part in parts:
+            scored.append(part.number)
+            yield score_part(job, part)
+
+    assert score(source, out=tmp_path / "out", engine=counting).rows == len(TEXTS)
+    assert scored == list(range(9))
+    assert ids(tmp_path / "out") == list(range(len(TEXTS)))
+
+
+def test_another_run_is_not_resumed(tmp_path: Path) -> None:
+    """Parts of another input or model are never mixed in: the folder is refused, or emptied if that is asked for."""
+    source = write(tmp_path / "in.parquet", TEXTS[:20])
+    score(source, out=tmp_path / "out")
+    for changed in ("in.parquet", "other.parquet"):
+        with pytest.raises(DataError, match="ask to overwrite"):
+            score(write(tmp_path / changed, TEXTS[:10]), out=tmp_path / "out")
+    assert score(tmp_path / "other.parquet", out=tmp_path / "out", overwrite=True).rows == 10
+    assert ids(tmp_path / "out") == list(range(10))
+
+
+@pytest.mark.parametrize("extension", [".parquet", ".csv", ".jsonl"])
+def test_one_file(tmp_path: Path, extension: str) -> None:
+    """An output that is one file is the same as that of a run in one part; its manifest and errors are beside it."""
+    source = write(tmp_path / f"in{extension}", [*TEXTS[:20], " "])
+    out = tmp_path / f"out{extension}"
+    assert score(source, out=out, extension=extension, single=True) == (20, 1, str(tmp_path / "out.errors.jsonl"))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {source.name, out.name, "out.manifest.json", "out.errors.jsonl"}
+    assert [int(row["id"]) for row in read([out])] == list(range(20))
+
+
+def test_several_sources(tmp_path: Path) -> None:
+    """Folders and patterns are files in the order of their names; each part has rows of one file."""
+    for number in range(3):
+        write(tmp_path / f"in-{number}.jsonl", TEXTS[10 * number : 10 * number + 10])
+    (tmp_path / "_hidden.jsonl").write_text("{}")
+    for place in (tmp_path, tmp_path / "in-*.jsonl"):
+        assert [Path(source.place).name for source in find_sources([str(place)])] == [f"in-{n}.jsonl" for n in range(3)]
+    score(tmp_path / "in-*.jsonl", out=tmp_path / "out", extension=".jsonl")
+    assert [row["text"] for row in read(sorted((tmp_path / "out").glob("part-*")))] == TEXTS[:30]
+    for missing in ("nothing-*.csv", "nothing.csv", "s3x://bucket/in.csv"):
+        with pytest.raises(DataError, match=r"nothing|s3x"):
+            find_sources([missing])
+
+
+@pytest.mark.parametrize("extension", [".parquet", ".csv"])
+def test_other_file_systems(tmp_path: Path, extension: str) -> None:
+    """Inputs and outputs can be URLs of fsspec, and such a run is resumed in the same way."""
+    store = fsspec.filesystem("memory")
+    store.pipe(f"/reviews/in{extension}", write(tmp_path / f"in{extension}", TEXTS[:20]).read_bytes())
+    place, out = f"memory://reviews/*{extension}", f"memory://scored{extension}"
+
+    def failing(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+        yield score_part(job, next(parts))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(place, out=out, extension=extension, engine=failing)
+    assert score(place, out=out, extension=extension).rows == 20
+    names = {name.rsplit("/", 1)[-1] for name in store.find(f"/scored{extension}")}
+    assert names == {MANIFEST, *(f"part-0000{number}{extension}" for number in range(3))}
+    store.rm("/reviews", recursive=True)
+    store.rm(f"/scored{extension}", recursive=True)
+
+
+def test_plan_reads_ranges(tmp_path: Path) -> None:
+    """Parts of a Parquet file need not end where its row groups do, and can be read in any order."""
+    source = write(tmp_path / "in.parquet", TEXTS)
+    job = Job(Session(str(ARTIFACT)), str(tmp_path), ".parquet")
+    parts = list(plan(find_sources([str(source)]), 7))
+    for part in reversed(parts):
+        score_part(job, part)
+    for part in parts[::2]:
+        score_part(job, part)
+    assert read(sorted(tmp_path.glob("part-*")))[-1]["id"] == len(TEXTS) - 1
+    assert [row["text"] for row in read(sorted(tmp_path.glob("part-*")))] == TEXTS
+
+
+def test_processes_give_the_same(tmp_path: Path) -> None:
+    """Two processes write the same files as one."""
+    source = write(tmp_path / "in.parquet", [*TEXTS, None])
+    score(source, out=tmp_path / "one")
+    score(source, out=tmp_path / "two", engine=lambda job, parts: score_locally(job, parts, 2))
+    for path in (tmp_path / "one").iterdir():
+        if path.name != MANIFEST:
+            assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_killed_and_resumed(tmp_path: Path, single: bool) -> None:
+    """After SIGKILL half-way, the same command writes the rest: each row exactly once."""
+    source = write(tmp_path / "in.parquet", TEXTS * 20)
+    out = tmp_path / ("out.parquet" if single else "out")
+    parts = tmp_path / ".out.parquet.parts" if single else out
+    arguments = ("-m", "service", "predict", source, "--out", out, "--workers", "2", "--part-rows", "20")
+    command = [sys.executable, *map(str, arguments)]
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment(), stderr=subprocess.DEVNULL)
+    eventually(lambda: len(list(parts.glob(f"{PROGRESS}*"))) > 3 or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+    finished = {path.name for path in parts.glob(f"{PROGRESS}*")}
+    assert 3 < len(finished) < 60 and (parts / RUN).exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("part-*") if progress_of(path) in finished}
+    result = run(*map(str, arguments))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"1,200 reviews scored into {out}\n"
+    assert parquet.read_table(out)["id"].to_pylist() == list(range(1200))
+    if not single:
+        assert {name: (out / name).stat().st_mtime_ns for name in kept} == kept
+    assert not list(tmp_path.rglob(".scoring-*"))
+
+
+def progress_of(part: Path) -> str:
+    """The name of a part's progress file."""
+    return f"{PROGRESS}{part.stem.removeprefix('part-')}.json"
+
+
+def test_command_on_one_small_file(tmp_path: Path) -> None:
+    """`predict FILE` writes beside the file, says how many rows, and lists the bad ones."""
+    source = write(tmp_path / "reviews.csv", [*TEXTS[:3], ""])
+    result = predict(source)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.decode() == f"3 reviews scored into {tmp_path / 'reviews.predictions.csv'}\n"
+    assert result.stderr.decode().endswith(
+        f"1 rows cannot be scored; {tmp_path / 'reviews.predictions.errors.jsonl'} says why\n"
+    )
+    again = predict(source)
+    assert again.returncode == 2 and b"exists already" in again.stderr
+    assert predict(source, "--overwrite", "--on-bad-rows", "error").returncode == 2
+    assert len(read([tmp_path / "reviews.predictions.csv"])) == 3
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    """`-` reads standard input and writes JSON lines to standard output."""
+    lines = "".join(f"{text}\n" for text in TEXTS[:20]).encode()
+    result = predict("-", "--part-rows", "8", "--workers", "1", input=b"\xef\xbb\xbf" + lines)
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == TEXTS[:20]
+    result = predict("-", "--format", "csv", "--out", tmp_path / "out.csv", input=b"id,text\n1,good\n2,\n")
+    assert result.stdout.decode() == f"1 reviews scored into {tmp_path / 'out.csv'}\n"
+    assert [row["id"] for row in read([tmp_path / "out.csv"])] == ["1"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that becomes full names the file; what was finished remains, and the run goes on when there is space."""
+    source = write(tmp_path / "in.jsonl", TEXTS)
+    opened, files = Path.open, 0
+
+    def open_some(path: Path, mode: str = "r", **settings: Any) -> Any:
+        nonlocal files
+        files += mode == "xb"
+        return open("/dev/full", "wb") if files > 6 else opened(path, mode, **settings)  # noqa: PTH123
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_some)
+        with pytest.raises(DataError, match=r"out.*: cannot be written \(No space left on device\)"):
+            score(source, out=tmp_path / "out", extension=".jsonl")
+    finished = len(list((tmp_path / "out").glob(f"{PROGRESS}*")))
+    assert finished >= 1
+    assert score(source, out=tmp_path / "out", extension=".jsonl").rows == len(TEXTS)
+
+
+def test_missing_ray_is_named() -> None:
+    """Without Ray, `--engine ray` says what to install."""
+    program = """
+import sys
+sys.modules["ray"] = None
+from sentiment_conv1d.service.__main__ import main
+sys.exit(main(["predict", "README.md", "--engine", "ray"]))
+"""
+    environment_of_run = os.environ | {"PYTHONPATH": str(PROJECT)}
+    result = subprocess.run(
+        [sys.executable, "-c", program.replace("README.md", "-")],
+        cwd=PROJECT,
+        env=environment_of_run,
+        input="good",
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "install the `ray` extra" in result.stderr
