@@ -35,6 +35,7 @@ SECTIONS = {
     "caches": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "batch_sizes": Section((), ("--rounds", "1", "--max-rows", "2")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
+    "folded": Section((), ("--rounds", "1", "--count", "4")),
 }
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,10 +96,42 @@ def load(path: Path) -> keras.Model:
     if not path.is_file():
         raise ExportError(f"{path}: there is no such file", "check the path of the model")
     try:
-        return keras.models.load_model(path, compile=False)
+        with _readable(path) as file:
+            return keras.models.load_model(file, compile=False)
     except Exception as error:
         # A broken file surfaces as whatever zipfile, h5py or a layer's constructor raise.
         raise _refusal(path, error) from error
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Path]:
+    """The file, or a copy that today's Keras reads of one that Keras 2.2 or older wrote.
+
+    In these, a `Sequential` model has no input layer, but the shape of the input in its first layer, and before 2.2.3
+    its configuration is the list of layers alone.
+    """
+    if not h5py.is_hdf5(path):
+        yield path
+        return
+    with h5py.File(path) as file:
+        configuration = json.loads(file.attrs["model_config"])
+    if configuration["class_name"] != "Sequential":
+        yield path
+        return
+    listed = configuration["config"]
+    chain = listed if isinstance(listed, list) else listed["layers"]
+    shape = chain[0]["config"].pop("batch_input_shape", None)
+    if chain[0]["class_name"] == "InputLayer" or shape is None:
+        yield path
+        return
+    front = {"class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32", "name": "ids"}}
+    configuration["config"] = {"name": "sequential", "layers": [front, *chain]}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "model.h5"
+        shutil.copy(path, copy)
+        with h5py.File(copy, "r+") as file:
+            file.attrs["model_config"] = json.dumps(configuration)
+        yield copy
 
 
 def layers(model: Any) -> Iterator[Any]:
@@ -116,6 +151,10 @@ def _refusal(path: Path, error: Exception) -> ExportError:
             f"{path}: layer {', '.join(lambdas)} is a Lambda, whose Python code is not loaded",
             "save the model with layers or operations of Keras in its place",
         )
+    if _keras_version(path).startswith("1."):
+        return ExportError(
+            f"{path}: a file of Keras {_keras_version(path)}", "load it with Keras 2.2, and export what that saves"
+        )
     missing = re.search(r"(?:Could not locate class|Unknown layer:) '?(?:\w+>)?(\w+)", text)
     if missing:
         return ExportError(
@@ -127,6 +166,15 @@ def _refusal(path: Path, error: Exception) -> ExportError:
         f"{path}: not a Keras model that can be loaded ({quoted(cause)})",
         "a file that `model.save('model.keras')` of Keras wrote can be loaded",
     )
+
+
+def _keras_version(path: Path) -> str:
+    """That which wrote an HDF5 file; Keras 1 and 2 state it."""
+    if not h5py.is_hdf5(path):
+        return ""
+    with h5py.File(path) as file:
+        version = file.attrs.get("keras_version", "")
+    return version.decode() if isinstance(version, bytes) else str(version)
 
 
 def _named_layers(path: Path) -> list[tuple[str, str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -146,3 +148,16 @@ def test_a_model_that_onnx_cannot_express_is_refused_briefly(
     assert error.startswith("error: ") and hint.startswith("hint: ")
     assert max(len(error), len(hint)) < 400
     assert not (tmp_path / "repository").exists()
+
+
+def test_a_file_of_keras_1_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only Keras 2 knows its names of layers and the shapes of its weights."""
+    convolution = {"class_name": "Convolution1D", "config": {"name": "filters", "nb_filter": 3, "filter_length": 2}}
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["keras_version"] = b"1.2.2"
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": [convolution]}).encode()
+        file.create_group("model_weights")
+    assert main([str(tmp_path / "model.h5"), "--labels", "no,yes", "--name", "own"]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.endswith("model.h5: a file of Keras 1.2.2")
+    assert hint == "hint: load it with Keras 2.2, and export what that saves"

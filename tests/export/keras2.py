@@ -1,0 +1,65 @@
+"""HDF5 files as Keras 2 wrote them, for tests: the layout of a real file of Keras 2, without Keras 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+#: What Keras 2 wrote of each layer; its initializers and constraints do not matter for a trained model.
+_ARGUMENTS = {
+    "Embedding": ("input_dim", "output_dim", "mask_zero"),
+    "Dropout": ("rate",),
+    "Conv1D": (
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "data_format",
+        "dilation_rate",
+        "activation",
+        "use_bias",
+    ),
+    "GlobalMaxPooling1D": ("data_format",),
+    "Dense": ("units", "activation", "use_bias"),
+    "Activation": ("activation",),
+}
+
+
+def save_as_keras_2(model: keras.Sequential, path: Path, version: str) -> None:
+    """Write a model whose first layer is an embedding.
+
+    Before version 2.2.3 the configuration is a list of layers, and until 2.3 the shape of the input is in the first.
+    """
+    layers = [_layer(layer) for layer in model.layers]
+    layers[0]["config"] |= {"batch_input_shape": [None, model.inputs[0].shape[1]]}
+    bare = tuple(map(int, version.split("."))) < (2, 2, 3)
+    configuration = {"class_name": "Sequential", "config": layers if bare else {"name": "model", "layers": layers}}
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = version
+        file.attrs["backend"] = "tensorflow"
+        file.attrs["model_config"] = json.dumps(configuration)
+        group = file.create_group("model_weights")
+        group.attrs["keras_version"] = version
+        group.attrs["backend"] = "tensorflow"
+        group.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        for layer in model.layers:
+            _write_weights(group.create_group(layer.name), layer)
+
+
+def _layer(layer: Any) -> dict[str, Any]:
+    kind = type(layer).__name__
+    configuration = layer.get_config()
+    own = {name: configuration[name] for name in _ARGUMENTS[kind]}
+    return {"class_name": kind, "config": {"name": layer.name, "trainable": True, "dtype": "float32", **own}}
+
+
+def _write_weights(group: h5py.Group, layer: Any) -> None:
+    names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+    group.attrs["weight_names"] = [name.encode() for name in names]
+    for name, weight in zip(names, layer.weights, strict=True):
+        group.create_dataset(name, data=np.asarray(weight))
