@@ -19,59 +19,75 @@ Both dimensions of the input are free: see `model.input_shape` for what a short 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 
 from sentiment_conv1d.export.family import Family
 from sentiment_conv1d.export.graph import Graph, bank_names
-from sentiment_conv1d.model.layers import Bank
+from sentiment_conv1d.model.layers import Bank, Weights
 
 #: Positions of the feature map that are pooled in the first step.
-_WINDOW = 32
+WINDOW = 32
 
 
 def folded_graph(family: Family) -> onnx.ModelProto:
     """tokens int32 [batch, time] -> probabilities float32 [batch, outputs]."""
     graph = Graph()
-    embedding = family.embedding
-    if any(map(any, (bank.padding for bank in family.banks))):
-        graph.constant("outside", np.int32(len(embedding)))
-        embedding = np.pad(embedding, ((0, 1), (0, 0)))
-    graph.constant("embedding", embedding)
+    graph.constant("embedding", padded_embedding(graph, family))
     pooled = [_bank(graph, bank, name) for bank, name in zip(family.banks, bank_names(family.banks), strict=True)]
     return graph.classifier(pooled, family.head)
 
 
+def padded_embedding(graph: Graph, family: Family) -> Weights:
+    """The embedding, and behind it the zeros of the padding if a bank pads; the constant `outside` is their id."""
+    if not any(any(bank.padding) for bank in family.banks):
+        return family.embedding
+    graph.constant("outside", np.int32(len(family.embedding)))
+    return np.pad(family.embedding, ((0, 1), (0, 0)))
+
+
 def _bank(graph: Graph, bank: Bank, name: str) -> str:
+    sums = feature_map(graph, bank, [_table(graph, bank, name, tap) for tap in range(bank.width)], name)
+    highest = graph.activations(bank.activations, _maxima(graph, sums, name), name)
+    if not bank.quasiconvex:
+        return highest
+    negated = _maxima(graph, graph.node("Neg", [sums], f"{name}_negated"), f"{name}_negated")
+    lowest = graph.node("Neg", [negated], f"{name}_least")
+    lowest = graph.activations(bank.activations, lowest, f"{name}_least")
+    return graph.node("Max", [highest, lowest], f"{name}_larger")
+
+
+def feature_map(graph: Graph, bank: Bank, tables: Sequence[str], name: str) -> str:
+    """The sum of the table look-ups of all taps, in the tables' type: [1, batch, positions, filters].
+
+    The tables are [1, vocabulary, filters]. If the bank pads, their last row is that of the padding, and the constant
+    `outside` is its id.
+    """
     tokens = "tokens"
     if any(bank.padding):
         before, behind = bank.padding
         pads = graph.constant(f"pads_{before}_{behind}", np.array([0, before, 0, behind], np.int64))
         tokens = graph.node("Pad", [tokens, pads, "outside"], f"{name}_padded")
-    taps = [_tap(graph, bank, tokens, name, tap) for tap in range(bank.width)]
-    feature_map = taps[0]
-    for tap, looked_up in enumerate(taps[1:], start=1):
-        feature_map = graph.node("Add", [feature_map, looked_up], f"{name}_sum_{tap}")
-    highest = graph.activations(bank.activations, _maxima(graph, feature_map, name), name)
-    if not bank.quasiconvex:
-        return highest
-    negated = _maxima(graph, graph.node("Neg", [feature_map], f"{name}_negated"), f"{name}_negated")
-    lowest = graph.node("Neg", [negated], f"{name}_least")
-    lowest = graph.activations(bank.activations, lowest, f"{name}_least")
-    return graph.node("Max", [highest, lowest], f"{name}_larger")
+    sums = ""
+    for tap, table in enumerate(tables):
+        looked_up = graph.node("Gather", [table, _ids(graph, bank, tokens, name, tap)], f"{name}_tap_{tap}", axis=1)
+        sums = graph.node("Add", [sums, looked_up], f"{name}_sum_{tap}") if sums else looked_up
+    return sums
 
 
 def _maxima(graph: Graph, feature_map: str, name: str) -> str:
     """The largest value of each filter: [batch, filters]."""
     # Max pooling in two steps, both vectorised over the filters. GlobalMaxPool needs a transposed map, with which a
     # whole review takes a twentieth more; ReduceMax alone is slower still. The last window may be cut short.
-    window = {"kernel_shape": [_WINDOW, 1], "strides": [_WINDOW, 1], "ceil_mode": 1}
+    window = {"kernel_shape": [WINDOW, 1], "strides": [WINDOW, 1], "ceil_mode": 1}
     maxima = graph.node("MaxPool", [feature_map], f"{name}_maxima", **window)
     return graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)
 
 
-def _tap(graph: Graph, bank: Bank, tokens: str, name: str, tap: int) -> str:
-    """The table of one tap, looked up for every position of the feature map: [1, batch, positions, filters].
+def _table(graph: Graph, bank: Bank, name: str, tap: int) -> str:
+    """The table of one tap: [1, vocabulary, filters].
 
     Pooling wants four dimensions, and they come for free with the kernel's [1, embedding, filters].
     """
@@ -79,15 +95,19 @@ def _tap(graph: Graph, bank: Bank, tokens: str, name: str, tap: int) -> str:
     table = graph.node("MatMul", ["embedding", kernel], f"{name}_table_{tap}")
     if tap == 0 and bank.bias.any():  # here it is added once for all texts, behind the pooling once for each
         table = graph.node("Add", [table, graph.constant(f"{name}_bias", bank.bias)], f"{name}_biased_table_{tap}")
-    ids = tokens
-    if bank.width > 1:
-        offset = tap * bank.dilation
-        behind = bank.span - 1 - offset
-        start = graph.constant(f"int_{offset}", np.array([offset], np.int64))
-        end = graph.constant(f"int_{-behind}" if behind else "int_end", _end(behind))
-        axis = graph.constant("int_1", np.array([1], np.int64))
-        ids = graph.node("Slice", [tokens, start, end, axis], f"{name}_ids_{tap}")
-    return graph.node("Gather", [table, ids], f"{name}_tap_{tap}", axis=1)
+    return table
+
+
+def _ids(graph: Graph, bank: Bank, tokens: str, name: str, tap: int) -> str:
+    """The ids under one tap at every position of the feature map: [batch, positions]."""
+    if bank.width == 1:
+        return tokens
+    offset = tap * bank.dilation
+    behind = bank.span - 1 - offset
+    start = graph.constant(f"int_{offset}", np.array([offset], np.int64))
+    end = graph.constant(f"int_{-behind}" if behind else "int_end", _end(behind))
+    axis = graph.constant("int_1", np.array([1], np.int64))
+    return graph.node("Slice", [tokens, start, end, axis], f"{name}_ids_{tap}")
 
 
 def _end(behind: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

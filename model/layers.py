@@ -97,6 +97,7 @@ class Bank:
     activations: tuple[str, ...]  # after the bias, in order
     dilation: int = 1  # from one word under a filter to the next
     padding: tuple[int, int] = (0, 0)  # zero vectors in front of the text, and behind it
+    name: str = ""  # of the layer that it was exported from
 
     @property
     def width(self) -> int:

@@ -229,8 +229,8 @@ def test_json_that_is_no_manifest_is_refused(tiny: Path, content: str) -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"name": "../../etc"}, "name"),
         ({"precision": "int4"}, "precision"),
-        ({"precision": "int8"}, "an int8 graph, and no other, states its quantization error"),
-        ({"rounding": (ROUNDING,)}, "an int8 graph, and no other, states its quantization error"),
+        ({"precision": "uint8"}, "an 8-bit graph, and no other, states its quantization error"),
+        ({"rounding": (ROUNDING,)}, "an 8-bit graph, and no other, states its quantization error"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(tiny: Path, changes: dict[str, Any], place: str) -> None:
@@ -253,16 +253,16 @@ def test_the_shipped_artifact_is_the_classic_model() -> None:
 
 
 def test_what_came_later_is_only_written_where_it_tells(tmp_path: Path) -> None:
-    """A float32 manifest reads as before; an int8 one says so and states its quantization error."""
+    """A float32 manifest reads as before; an 8-bit one says so and states its quantization error."""
     later = {"precision", "rounding"}
     float32 = publish(tmp_path, fields(), GRAPH, tokenizer())
     assert not later & json.loads((float32.path / MANIFEST_FILE).read_text()).keys()
     assert (float32.manifest.precision, float32.manifest.rounding) == ("float32", ())
 
-    int8 = publish(tmp_path, fields(precision="int8", rounding=(ROUNDING,)), GRAPH, tokenizer())
-    assert later <= json.loads((int8.path / MANIFEST_FILE).read_text()).keys()
-    read = read_artifact(int8.path).manifest
-    assert (read.precision, read.rounding) == ("int8", (ROUNDING,))
+    quantized = publish(tmp_path, fields(precision="uint8", rounding=(ROUNDING,)), GRAPH, tokenizer())
+    assert later <= json.loads((quantized.path / MANIFEST_FILE).read_text()).keys()
+    read = read_artifact(quantized.path).manifest
+    assert (read.precision, read.rounding) == ("uint8", (ROUNDING,))
 
 
 def test_a_copy_elsewhere_is_as_good(tmp_path: Path) -> None:

@@ -45,12 +45,13 @@ def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
         factors, rest = _back(own, bank.activations, bank.bias, pooled.sums)
         constant += rest
         active = np.flatnonzero(factors)
-        taps = np.arange(bank.width)
-        places = pooled.positions[active, np.newaxis] + taps * bank.dilation
-        products = pooled.table[taps, pooled.tokens[places], active[:, np.newaxis]] * factors[active, np.newaxis]
+        places = pooled.positions[active, np.newaxis] + np.arange(bank.width) * bank.dilation
+        products = pooled.tables.parts(pooled.tokens[places], active) * factors[active, np.newaxis]
         padded = np.bincount(places.ravel(), products.ravel(), len(pooled.tokens))
-        before = bank.padding[0]
-        shares += padded[before : before + len(shares)]
+        before, behind = bank.padding[0], bank.padding[0] + len(shares)
+        shares += padded[before:behind]
+        # The zeros around the text add nothing in float32, but what they are rounded to in 8 bits.
+        constant += float(padded[:before].sum() + padded[behind:].sum())
     return Attribution(float(taken.logits[unit]), constant, shares, weights, layers)
 
 

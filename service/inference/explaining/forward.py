@@ -10,6 +10,8 @@ s = (w - 1) d + 1 words; x is padded first if the convolution pads:
 
 Most activations of the family never fall, so the maximum before them is the maximum after them. If one falls and then
 rises, as gelu does, p[f] is argmin instead of argmax for the filters whose activation is larger there.
+
+The products E[x] . W[k, :, f] are looked up in tables; those of an 8-bit graph are its own, in its own steps.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.layers import Bank, Weights, apply
 from sentiment_conv1d.service.inference.explaining.network import Network
+from sentiment_conv1d.service.inference.explaining.tables import Entries, Tables
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,17 @@ class Pooled:
     """What one bank makes of a text."""
 
     bank: Bank
-    table: Weights  # [width, vocabulary, filters]: what a word adds under a tap
+    tables: Tables
     tokens: npt.NDArray[np.int32]  # [time, with the padding of the bank]
-    feature_map: Weights  # [positions, filters], before bias and activation
+    entries: Entries  # [positions, filters], sums of table entries
     positions: npt.NDArray[np.intp]  # [filters]
     sums: Weights  # [filters], with the bias
     values: Weights  # [filters]
+
+    @property
+    def feature_map(self) -> Weights:
+        """[positions, filters], before bias and activation."""
+        return self.tables.values(self.entries)
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Pass:
 
 def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
     """The way of one row of ids int32 [time], padding included, which must be no shorter than the widest filter."""
-    pooled = tuple(_pool(bank, table, tokens) for bank, table in zip(network.banks, network.tables, strict=True))
+    pooled = tuple(_pool(bank, tables, tokens) for bank, tables in zip(network.banks, network.tables, strict=True))
     features = value = np.concatenate([each.values for each in pooled])
     layers = []
     for dense in network.head:
@@ -76,28 +84,21 @@ def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
     return Pass(tokens, pooled, features, tuple(layers))
 
 
-def _pool(bank: Bank, table: Weights, row: npt.NDArray[np.int32]) -> Pooled:
-    outside = table.shape[1] - 1
-    tokens = np.pad(row, bank.padding, constant_values=outside) if any(bank.padding) else row
+def _pool(bank: Bank, tables: Tables, row: npt.NDArray[np.int32]) -> Pooled:
+    first, *others = tables.entries
+    tokens = np.pad(row, bank.padding, constant_values=len(first) - 1) if any(bank.padding) else row
     count = len(tokens) - bank.span + 1
-    feature_map: Weights = table[0].take(tokens[:count], axis=0)
-    for tap in range(1, bank.width):
+    entries = first.take(tokens[:count], axis=0)
+    for tap, table in enumerate(others, start=1):
         start = tap * bank.dilation
-        feature_map += table[tap].take(tokens[start : start + count], axis=0)
-    pooled = _at(bank, table, tokens, feature_map, feature_map.argmax(axis=0))
+        entries += table.take(tokens[start : start + count], axis=0)
+
+    def at(positions: npt.NDArray[np.intp]) -> Pooled:
+        sums = tables.values(entries[positions, np.arange(len(positions))]) + bank.bias
+        return Pooled(bank, tables, tokens, entries, positions, sums, apply(bank.activations, sums))
+
+    pooled = at(entries.argmax(axis=0))
     if not bank.quasiconvex:
         return pooled
-    least = _at(bank, table, tokens, feature_map, feature_map.argmin(axis=0))
-    positions = np.where(least.values > pooled.values, least.positions, pooled.positions)
-    return _at(bank, table, tokens, feature_map, positions)
-
-
-def _at(
-    bank: Bank,
-    table: Weights,
-    tokens: npt.NDArray[np.int32],
-    feature_map: Weights,
-    positions: npt.NDArray[np.intp],
-) -> Pooled:
-    sums = feature_map[positions, np.arange(len(positions))] + bank.bias
-    return Pooled(bank, table, tokens, feature_map, positions, sums, apply(bank.activations, sums))
+    least = at(entries.argmin(axis=0))
+    return at(np.where(least.values > pooled.values, least.positions, pooled.positions))
