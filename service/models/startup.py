@@ -19,6 +19,11 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 logger = logging.getLogger(__name__)
 
+#: The default model if there are several and the settings choose none of them.
+_SHIPPED = "imdb-cnn"
+
+_CHOICE = "--default-model (SENTIMENT_DEFAULT_MODEL)"
+
 #: Opens and warms up a version, which takes a moment. Raises `ArtifactError`.
 Open = Callable[[Artifact], Classifier]
 
@@ -29,8 +34,8 @@ def choose(
     """Hand the versions that are to be served to `admit`, with their fingerprints: what the service begins with.
 
     A version that is broken, or that `admit` finds to be, is refused and leaves its place to the next; with `strict`
-    its error is raised instead. If the repository holds one model, that is the default one. Raises `StartupError` if
-    there is no model or no telling which is the default, and `ArtifactError` if nothing of the default model can be
+    its error is raised instead. If the settings choose no default model, it is the only model or `imdb-cnn`. Raises
+    `StartupError` if there is no model or no default one, and `ArtifactError` if nothing of the default model can be
     served.
     """
     scan = _first_scan(repository, models)
@@ -96,12 +101,22 @@ def _first_scan(repository: Repository, models: LoadedModels) -> Scan:
     if not scan:
         raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
     if models.default is None:
-        if len(scan) > 1:
-            raise StartupError(f"{path} holds several models ({names}): say which is the default")
-        [models.default] = scan
-    elif models.default not in scan:
-        raise StartupError(f"{path} holds no model {models.default!r}; there are: {names}")
+        models.default = _default(scan)
+    if models.default is None:
+        raise StartupError(f"{path} holds several models ({names}): choose the default one with {_CHOICE}")
+    if models.default not in scan:
+        raise StartupError(f"{path} holds no model {models.default!r}; {_CHOICE} chooses one of: {names}")
     return scan
+
+
+def _default(scan: Scan) -> str | None:
+    """The only model, or the shipped one, or None if there is no telling."""
+    if len(scan) == 1:
+        return next(iter(scan))
+    if _SHIPPED not in scan:
+        return None
+    logger.info("the default model is %s; %s chooses another of: %s", _SHIPPED, _CHOICE, ", ".join(scan))
+    return _SHIPPED
 
 
 def _raise_for(name: str, present: Iterable[int], repository: Repository, models: LoadedModels) -> NoReturn:
