@@ -252,6 +252,23 @@ def test_the_shipped_artifact_is_the_classic_model() -> None:
     assert max(check.largest_difference for check in manifest.parity) <= 1e-5
 
 
+def test_the_shipped_8_bit_artifact_is_the_same_model() -> None:
+    """It loses at most 0.1 point of accuracy, no probability moves by more than 0.03, and rows have one answer."""
+    manifest = read_artifact(SHIPPED.parent.parent / "imdb-cnn-8bit" / "1").manifest
+    float32 = read_artifact(SHIPPED).manifest
+    assert (manifest.name, manifest.precision, manifest.configuration) == (
+        "imdb-cnn-8bit",
+        "uint8",
+        float32.configuration,
+    )
+    generated, measured = manifest.rounding
+    assert (generated.inputs, measured.inputs) == ("generated ids", "12,500 reviews of test.parquet")
+    assert measured.accuracy is not None and measured.float32_accuracy is not None
+    assert measured.accuracy >= measured.float32_accuracy - 0.001
+    assert max(generated.largest_difference, measured.largest_difference) <= 0.03
+    assert {check.largest_difference for check in manifest.parity if check.against == "itself"} == {0}
+
+
 def test_what_came_later_is_only_written_where_it_tells(tmp_path: Path) -> None:
     """A float32 manifest reads as before; an 8-bit one says so and states its quantization error."""
     later = {"precision", "rounding"}
