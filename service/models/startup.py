@@ -39,6 +39,8 @@ def choose(
     served.
     """
     scan = _first_scan(repository, models)
+    chosen = models.default
+    models.default = chosen or _default(scan, repository)
     for name, present in scan.items():
         served: dict[int, str] = {}
         while True:
@@ -59,6 +61,8 @@ def choose(
                 served[version] = fingerprint
         if name == models.default and not served:
             _raise_for(name, present, repository, models)
+    if chosen is None and len(scan) > 1:
+        logger.info("the default model is %s; %s chooses another of: %s", models.default, _CHOICE, ", ".join(scan))
 
 
 def open_all(repository: Repository, models: LoadedModels, open: Open, *, strict: bool = False) -> None:
@@ -100,23 +104,19 @@ def _first_scan(repository: Repository, models: LoadedModels) -> Scan:
     names = ", ".join(scan)
     if not scan:
         raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
-    if models.default is None:
-        models.default = _default(scan)
-    if models.default is None:
-        raise StartupError(f"{path} holds several models ({names}): choose the default one with {_CHOICE}")
-    if models.default not in scan:
+    if models.default is not None and models.default not in scan:
         raise StartupError(f"{path} holds no model {models.default!r}; {_CHOICE} chooses one of: {names}")
     return scan
 
 
-def _default(scan: Scan) -> str | None:
-    """The only model, or the shipped one, or None if there is no telling."""
+def _default(scan: Scan, repository: Repository) -> str:
+    """The only model, or the shipped one. Raises `StartupError` if there is no telling."""
     if len(scan) == 1:
         return next(iter(scan))
-    if _SHIPPED not in scan:
-        return None
-    logger.info("the default model is %s; %s chooses another of: %s", _SHIPPED, _CHOICE, ", ".join(scan))
-    return _SHIPPED
+    if _SHIPPED in scan:
+        return _SHIPPED
+    names = ", ".join(scan)
+    raise StartupError(f"{repository.path} holds several models ({names}): choose the default one with {_CHOICE}")
 
 
 def _raise_for(name: str, present: Iterable[int], repository: Repository, models: LoadedModels) -> NoReturn:
