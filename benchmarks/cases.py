@@ -1,4 +1,4 @@
-"""What `benchmarks.serving` measures: servers, the forms of their requests, and the cases of a round in their order."""
+"""What `benchmarks.serving` measures: servers, the forms of their requests, and the cases of a round in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import NamedTuple
 from benchmarks import rest
 
 #: Servers.
-SERVICE, ALONE, NAIVE = "this service", "this service, one worker", "naive"
+SERVICE, QUANTIZED, ALONE = "this service", "this service, 8 bits", "this service, one worker"
+COMPETENT, NAIVE = "competent", "naive"
 ASGI, FASTAPI, GRPC = "constant, ASGI", "constant, FastAPI", "constant, gRPC"
 
 #: Kinds of texts.
@@ -41,19 +42,22 @@ class Case(NamedTuple):
     connections: int
 
 
+#: Answer the same requests over the same number of connections.
+_COMPARED = (SERVICE, QUANTIZED, COMPETENT, NAIVE, ASGI)
+
 #: In the order of a round, which is short, so that what is compared meets the same machine. Between the two groups, the
 #: cost of a text in process is measured, with which both are compared.
 ONE_BY_ONE = (
     Case(ALONE, "REST", WHOLE, 16),  # as many as each of two workers has of 32
-    *(Case(server, "REST", WHOLE, 32) for server in (SERVICE, NAIVE, ASGI)),
-    *(Case(server, "REST", SHORT, 32) for server in (SERVICE, NAIVE, ASGI)),
-    *(Case(server, "REST", WHOLE, 64) for server in (SERVICE, NAIVE)),
+    *(Case(server, "REST", kind, 32) for kind in (WHOLE, SHORT) for server in _COMPARED),
+    *(Case(server, "REST", WHOLE, 64) for server in (SERVICE, COMPETENT, NAIVE)),
     *(Case(server, "REST", kind, 1) for kind in (WHOLE, SHORT) for server in (SERVICE, FASTAPI)),
     *(Case(SERVICE, protocol, SHORT, 4) for protocol in ("REST", DISTURBED)),
     Case(SERVICE, "REST OIP", WHOLE, 8),
 )
 MANY_AND_GRPC = (
-    *(Case(SERVICE, protocol, WHOLE, 8) for protocol in ("REST batches of 32", "gRPC batches of 32")),
+    *(Case(server, "REST batches of 32", WHOLE, 8) for server in (SERVICE, QUANTIZED)),
+    Case(SERVICE, "gRPC batches of 32", WHOLE, 8),
     *(Case(server, "gRPC stream", WHOLE, 8) for server in (SERVICE, ALONE, GRPC)),
     *(Case(server, "gRPC", kind, 8) for kind in (WHOLE, SHORT) for server in (ALONE, GRPC, SERVICE)),
     Case(SERVICE, "gRPC OIP", WHOLE, 8),

@@ -1,34 +1,28 @@
-"""What everybody writes: FastAPI, pydantic, the tokenizers library, and the graph as Keras exports it.
+"""What everybody writes: the tokenizers library, and the graph as Keras exports it, over ids padded to full length.
 
-The graph is rebuilt from the artifact's weights without folding: Gather, Conv, Relu, GlobalMaxPool, two Gemm, sigmoid
-over ids padded to full length, so that a fresh clone can run it without training.
-
-`python -m benchmarks.naive PORT,PORT` serves it with one worker on each port. Workers that accept from one port, as
-`uvicorn --workers 2` has them, share out a benchmark's connections by chance, so that one of two may get none.
+The graph is rebuilt from the artifact's weights without folding, so that a fresh clone can run it without training:
+Gather, Conv, Relu, GlobalMaxPool, two Gemm, sigmoid. `benchmarks.applications` serves it.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import tokenizers
-import uvicorn
-from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
-from pydantic import BaseModel
 
 ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
 MAX_TOKENS = 400
 
 
-def unfolded_graph(folded: onnx.ModelProto) -> onnx.ModelProto:
-    """tokens int32 [batch, 400] -> probabilities float32 [batch, 1], with a real convolution."""
+def unfolded_graph(folded: onnx.ModelProto, time: int | str = MAX_TOKENS) -> onnx.ModelProto:
+    """tokens int32 [batch, time] -> probabilities float32 [batch, 1], with a real convolution.
+
+    `time` is a number of positions, or a name if the graph is to take any number.
+    """
     weights = {each.name: numpy_helper.to_array(each) for each in folded.graph.initializer}
     taps = [weights[f"convolution_3_kernel_{tap}"][0] for tap in range(3)]
     constants = {
@@ -52,7 +46,7 @@ def unfolded_graph(folded: onnx.ModelProto) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "unfolded",
-        [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", MAX_TOKENS])],
+        [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", time])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 1])],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
     )
@@ -75,52 +69,3 @@ class Naive:
         tokens = np.zeros((1, MAX_TOKENS), np.int32)  # id 0 pads
         tokens[0, MAX_TOKENS - len(ids) :] = ids
         return float(self._session.run(["probabilities"], {"tokens": tokens})[0][0, 0])
-
-
-class Review(BaseModel):
-    """The request."""
-
-    text: str
-
-
-class Sentiment(BaseModel):
-    """The answer."""
-
-    label: str
-    score: float
-
-
-def create_app() -> FastAPI:
-    """The application, for `uvicorn --factory`."""
-    naive = Naive()
-    app = FastAPI()
-
-    @app.post("/v1/predict")
-    async def predict(review: Review) -> Sentiment:
-        positive = naive.predict(review.text)
-        return Sentiment(label="positive" if positive >= 0.5 else "negative", score=max(positive, 1 - positive))
-
-    return app
-
-
-def serve(port: int) -> None:
-    """One worker."""
-    uvicorn.run("benchmarks.naive:create_app", factory=True, port=port, access_log=False, log_level="error")
-
-
-def main() -> None:
-    """Serve a worker on each port until SIGTERM."""
-    workers = [multiprocessing.Process(target=serve, args=(int(port),)) for port in sys.argv[1].split(",")]
-    for worker in workers:
-        worker.start()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    try:
-        for worker in workers:
-            worker.join()
-    finally:
-        for worker in workers:
-            worker.terminate()
-
-
-if __name__ == "__main__":
-    main()

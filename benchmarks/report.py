@@ -8,7 +8,20 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import inside
-from benchmarks.cases import ALONE, ASGI, DISTURBED, FASTAPI, GRPC, NAIVE, SERVICE, SHORT, WHOLE, Case
+from benchmarks.cases import (
+    ALONE,
+    ASGI,
+    COMPETENT,
+    DISTURBED,
+    FASTAPI,
+    GRPC,
+    NAIVE,
+    QUANTIZED,
+    SERVICE,
+    SHORT,
+    WHOLE,
+    Case,
+)
 from benchmarks.markdown import number, spread, table
 from benchmarks.rest import Load
 
@@ -65,8 +78,15 @@ def _ratios(measured: Measurements) -> str:
     both: dict[str, list[str]] = {}
     for kind, stages in measured.stages.items():
         for name, value in {
-            "texts/s at 32 connections: service / naive": ratio(
-                rounds("rate", SERVICE, "REST", kind, 32), rounds("rate", NAIVE, "REST", kind, 32)
+            **{
+                f"texts/s at 32 connections: {ours} / {theirs}": ratio(
+                    rounds("rate", server, "REST", kind, 32), rounds("rate", theirs, "REST", kind, 32)
+                )
+                for theirs in (COMPETENT, NAIVE)
+                for ours, server in (("service", SERVICE), ("8 bits", QUANTIZED))
+            },
+            "CPU a request: 8 bits / float32": ratio(
+                rounds("cpu", QUANTIZED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
             ),
             "CPU a request: service / (constant ASGI + in process)": ratio(
                 rounds("cpu", SERVICE, "REST", kind, 32), floor(ASGI, "REST", kind, 32, inside.AMONG)
@@ -77,6 +97,11 @@ def _ratios(measured: Measurements) -> str:
             "p50 at one connection: service / constant FastAPI": ratio(
                 rounds("p50", SERVICE, "REST", kind, 1), rounds("p50", FASTAPI, "REST", kind, 1)
             ),
+            "in process, one thread: ours / competent": ratio(stages[inside.PREDICT], stages[inside.COMPETENT]),
+            "in process, one thread: 8 bits / float32": ratio(stages[inside.QUANTIZED], stages[inside.PREDICT]),
+            "in process, one thread, 32 at a time: 8 bits / float32": ratio(
+                stages[inside.QUANTIZED_32], stages[inside.PREDICT_32]
+            ),
             "in process, one thread: ours / naive": ratio(stages[inside.PREDICT], stages[inside.NAIVE]),
             "in process, one thread, 32 at a time: ours / naive": ratio(
                 stages[inside.PREDICT_32], stages[inside.NAIVE]
@@ -84,8 +109,15 @@ def _ratios(measured: Measurements) -> str:
         }.items():
             both.setdefault(name, []).append(value)
     whole = {
-        "p99 at 64 connections: service / naive": ratio(
-            rounds("p99", SERVICE, "REST", WHOLE, 64), rounds("p99", NAIVE, "REST", WHOLE, 64)
+        **{
+            f"p99 at 64 connections: service / {theirs}": ratio(
+                rounds("p99", SERVICE, "REST", WHOLE, 64), rounds("p99", theirs, "REST", WHOLE, 64)
+            )
+            for theirs in (COMPETENT, NAIVE)
+        },
+        "CPU a text of REST batches of 32: 8 bits / float32": ratio(
+            rounds("cpu", QUANTIZED, "REST batches of 32", WHOLE, 8),
+            rounds("cpu", SERVICE, "REST batches of 32", WHOLE, 8),
         ),
         **{
             f"in process on every processor, 32 at a time / CPU a text of {protocol}": ratio(

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.serving`: this service, the naive application and the floors, in one interleaved run."""
+"""`python -m benchmarks.serving`: this service, applications like it and the floors, in one interleaved run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import rest, rpc
+from benchmarks.applications import make_competent
 from benchmarks.cases import (
     ALONE,
     ASGI,
+    COMPETENT,
     DISTURBANCE,
     DISTURBED,
     FASTAPI,
@@ -26,12 +28,13 @@ from benchmarks.cases import (
     METHODS,
     NAIVE,
     ONE_BY_ONE,
+    QUANTIZED,
     SERVICE,
     SHORT,
     WHOLE,
     Case,
 )
-from benchmarks.inside import measure_stages
+from benchmarks.inside import Classifiers, measure_stages
 from benchmarks.markdown import circumstances
 from benchmarks.naive import ARTIFACT, Naive
 from benchmarks.report import Measurements, save_plot, tables
@@ -41,6 +44,9 @@ from loadtest.processes import Server
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 
+#: The same model in 8 bits.
+QUANTIZED_ARTIFACT = ARTIFACT.parent.parent / "imdb-cnn-8bit" / "1"
+
 
 def main() -> None:
     """Measure and print."""
@@ -49,7 +55,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1024, help="texts (default: 1024)")
     parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
     parser.add_argument("--rounds", type=int, default=5, help="of all runs (default: 5)")
-    parser.add_argument("--workers", type=int, default=2, help="of the service and of the naive application")
+    parser.add_argument("--workers", type=int, default=2, help="of the service and of the applications")
     parser.add_argument("--json", type=Path, help="write every measurement to this file")
     parser.add_argument("--plot", type=Path, help="write a plot of the medians to this file (.svg, .png)")
     options = parser.parse_args()
@@ -66,7 +72,8 @@ def main() -> None:
     )
 
     measured = Measurements(defaultdict(list), {kind: defaultdict(list) for kind in kinds})
-    classifier, naive = Classifier(artifact), Naive()
+    quantized = Classifier(read_artifact(QUANTIZED_ARTIFACT))
+    classifiers = Classifiers(Classifier(artifact), quantized, make_competent(), Naive())
     with ExitStack() as stack:
         generator = Generator(kinds, Path(stack.enter_context(tempfile.TemporaryDirectory())), options.seconds)
         servers = {server.name: stack.enter_context(server) for server in make_servers(options.workers)}
@@ -82,7 +89,7 @@ def main() -> None:
                 measured.ready.append(another.ready_seconds)
             measure(ONE_BY_ONE, which)
             for kind, each in kinds.items():
-                measure_stages(measured.stages[kind], classifier, naive, each, options.workers)
+                measure_stages(measured.stages[kind], classifiers, each, options.workers)
             measure(MANY_AND_GRPC, which)
         measured.memory = servers[SERVICE].pss_megabytes()
     print("\r" + " " * 90 + "\r", end="", file=sys.stderr)
@@ -96,10 +103,10 @@ def main() -> None:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def make_service(name: str, workers: int) -> Server:
+def make_service(name: str, workers: int, model: str = ARTIFACT.parent.name) -> Server:
     """This service on the CPU."""
     ports = ("--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}")
-    options = ("--execution-provider", "cpu", "--workers", str(workers))
+    options = ("--execution-provider", "cpu", "--workers", str(workers), "--default-model", model)
     return Server(name, "-m", "service", "serve", *ports, *options, probe="/readyz")
 
 
@@ -108,8 +115,9 @@ def make_servers(workers: int) -> list[Server]:
     uvicorn = ("-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error")
     return [
         make_service(SERVICE, workers),
+        make_service(QUANTIZED, workers, QUANTIZED_ARTIFACT.parent.name),
         make_service(ALONE, 1),
-        Server(NAIVE, "-m", "benchmarks.naive", "{ports}", ports=workers),
+        *(Server(name, "-m", "benchmarks.applications", name, "{ports}", ports=workers) for name in (COMPETENT, NAIVE)),
         Server(ASGI, *uvicorn, "benchmarks.floors:asgi_app"),
         Server(FASTAPI, *uvicorn, "benchmarks.floors:fastapi_app"),
         Server(GRPC, "-m", "benchmarks.floors", "{port}", "{grpc_port}"),

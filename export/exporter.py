@@ -134,12 +134,12 @@ def export(
 ) -> Exported:
     """Write the graphs, prove that they answer as Keras does, and publish the next version of the artifact.
 
-    With `quantize` it is the int8 form of the proven graph that is published, if it is close enough: see
+    With `quantize`, the 8-bit form of the proven graph is published if it is close enough: see
     `export.quantization_error`. The accuracy of what is published is measured on `labelled`.
 
-    Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no int8 form, or is no better on
-    `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if
-    an answer differs, `QuantizationError` if 8 bits cost too much, and `ArtifactError` if the repository cannot be
+    Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
+    on `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if an answer differs,
+    `QuantizationError` if 8 bits cost too much, and `ArtifactError` if the repository cannot be
     written to. None of them leaves anything behind.
     """
     made_up = generated(trained.input_shape)
@@ -147,7 +147,7 @@ def export(
     family, unfolded = recognise(trained.model, trained.tokenizer.max_tokens, trained.tokenizer.padding_id)
     if quantize and family is None:
         raise ExportError(
-            f"only a model of the Conv1D family has an int8 form: {unfolded}", "export without --quantize"
+            f"only a model of the Conv1D family has an 8-bit form: {unfolded}", "export it without --quantize"
         )
 
     reference = reference_graph(trained.model, trained.input_shape.max_tokens).SerializeToString()
@@ -202,25 +202,25 @@ def _quantized(
     reviews: Sequence[Reviews],
     labelled: LabelledReviews | None,
 ) -> tuple[bytes, dict[str, Any]]:
-    """The int8 graph, and the fields of its manifest.
+    """The 8-bit graph, and the fields of its manifest.
 
     `float32` is the graph that passed `checks`; the last of `reviews` are the generated ids.
     """
     graph = quantized_graph(family).SerializeToString()
-    int8 = session(graph)
-    forms = compare_forms(int8, reviews, shape)
-    graphs = Graphs(session(float32), int8, shape)
+    quantized = session(graph)
+    forms = compare_forms(quantized, reviews, shape)
+    graphs = Graphs(session(float32), quantized, shape)
     errors = [measure_difference(graphs, reviews[-1])]
     metrics = None
     if labelled is not None:
         measured, metrics = measure_accuracy(graphs, labelled, trained.labels)
         errors.append(measured)
     return graph, {
-        "precision": "int8",
+        "precision": "uint8",
         "metrics": metrics,
         "parity": (*checks, *forms),
         "rounding": tuple(errors),
-        "golden": _golden(int8(shape.pad([trained.golden_ids]))),
+        "golden": _golden(quantized(shape.pad([trained.golden_ids]))),
     }
 
 

@@ -211,7 +211,7 @@ def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
     embedding, inputs = producer(skip_idle(found.inputs[0]))
     if type(embedding) is not keras.layers.Embedding:
         raise _Unsupported(f"layer {embedding.name} stands where an embedding should")
-    bank = Bank(kernel, bias, (*activations, *later), int(layer.dilation_rate[0]), pooling=kind)
+    bank = Bank(kernel, bias, (*activations, *later), int(layer.dilation_rate[0]), pooling=kind, name=layer.name)
     bank = replace(bank, padding=_padding(layer.padding, bank.span))
     return _Branch(bank, before_pooling, after_pooling, embedding, source(inputs[0]))
 

@@ -20,6 +20,7 @@ Both dimensions of the input are free: see `model.input_shape` for what a short 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,26 +29,23 @@ from onnx import TensorProto
 
 from sentiment_conv1d.export.family import Family
 from sentiment_conv1d.export.graph import Graph, bank_names
-from sentiment_conv1d.model.layers import Bank
+from sentiment_conv1d.model.layers import Bank, Weights
 
 #: Positions of the feature map that are pooled in the first step.
-_WINDOW = 32
+WINDOW = 32
 
 
 def folded_graph(family: Family) -> onnx.ModelProto:
     """tokens int32 [batch, time up to `max_tokens`] -> probabilities float32 [batch, outputs]."""
     graph = Graph()
-    embedding = family.embedding
-    if any(map(any, (bank.padding for bank in family.banks))):
-        graph.constant("outside", np.int32(len(embedding)))
-        embedding = np.pad(embedding, ((0, 1), (0, 0)))
-    graph.constant("embedding", embedding)
+    graph.constant("embedding", padded_embedding(graph, family))
     pooled: list[str] = []
     maps: list[_Map] = []
     for bank, name in zip(family.banks, bank_names(family.banks), strict=True):
         found = next((each for each in maps if each.is_of(bank)), None)
         if found is None:
-            maps.append(found := _map(graph, bank, name))
+            tables = [_table(graph, bank, name, tap) for tap in range(bank.width)]
+            maps.append(found := _Map(bank, tables, feature_map(graph, bank, tables, name)))
         if bank.pooling == "mean":
             pooled.append(_mean(graph, family, bank, found, name))
         else:
@@ -55,12 +53,34 @@ def folded_graph(family: Family) -> onnx.ModelProto:
     return graph.classifier(pooled, family.head)
 
 
+def padded_embedding(graph: Graph, family: Family) -> Weights:
+    """The embedding, and behind it the zeros of the padding if a bank pads; the constant `outside` is their id."""
+    if not any(any(bank.padding) for bank in family.banks):
+        return family.embedding
+    graph.constant("outside", np.int32(len(family.embedding)))
+    return np.pad(family.embedding, ((0, 1), (0, 0)))
+
+
+def feature_map(graph: Graph, bank: Bank, tables: Sequence[str], name: str) -> str:
+    """The sum of the table look-ups of all taps, in the tables' type: [1, batch, positions, filters].
+
+    The tables are [1, vocabulary, filters]. If the bank pads, their last row is that of the padding, and the constant
+    `outside` is its id.
+    """
+    tokens = "tokens"
+    if any(bank.padding):
+        before, behind = bank.padding
+        pads = graph.constant(f"pads_{before}_{behind}", np.array([0, before, 0, behind], np.int64))
+        tokens = graph.node("Pad", [tokens, pads, "outside"], f"{name}_padded")
+    return _sum_of_taps(graph, bank, tables, tokens, name)
+
+
 @dataclass(frozen=True)
 class _Map:
     """The feature map of a bank in the graph, float32 [1, batch, positions, filters], and the tables it is made of."""
 
     bank: Bank
-    tables: list[str]
+    tables: Sequence[str]
     name: str
 
     def is_of(self, bank: Bank) -> bool:
@@ -69,16 +89,6 @@ class _Map:
         return (own.dilation, own.padding) == (bank.dilation, bank.padding) and (
             np.array_equal(own.kernel, bank.kernel) and np.array_equal(own.bias, bank.bias)
         )
-
-
-def _map(graph: Graph, bank: Bank, name: str) -> _Map:
-    tokens = "tokens"
-    if any(bank.padding):
-        before, behind = bank.padding
-        pads = graph.constant(f"pads_{before}_{behind}", np.array([0, before, 0, behind], np.int64))
-        tokens = graph.node("Pad", [tokens, pads, "outside"], f"{name}_padded")
-    tables = [_table(graph, bank, name, tap) for tap in range(bank.width)]
-    return _Map(bank, tables, _looked_up(graph, bank, tables, tokens, name))
 
 
 def _maximum(graph: Graph, bank: Bank, feature_map: str, name: str) -> str:
@@ -96,7 +106,7 @@ def _maxima(graph: Graph, feature_map: str, name: str) -> str:
     """The largest value of each filter: [batch, filters]."""
     # Max pooling in two steps, both vectorised over the filters. GlobalMaxPool needs a transposed map, with which a
     # whole review takes a twentieth more; ReduceMax alone is slower still. The last window may be cut short.
-    window = {"kernel_shape": [_WINDOW, 1], "strides": [_WINDOW, 1], "ceil_mode": 1}
+    window = {"kernel_shape": [WINDOW, 1], "strides": [WINDOW, 1], "ceil_mode": 1}
     maxima = graph.node("MaxPool", [feature_map], f"{name}_maxima", **window)
     return graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)
 
@@ -111,7 +121,7 @@ def _mean(graph: Graph, family: Family, bank: Bank, feature_map: _Map, name: str
     total = graph.node("ReduceSum", [activated, axes], f"{name}_total", keepdims=0)
 
     pads = graph.constant(f"pad_ids_{bank.span}", np.full((1, bank.span), family.padding_id, np.int32))
-    padding = _looked_up(graph, bank, feature_map.tables, pads, f"{name}_padding")
+    padding = _sum_of_taps(graph, bank, feature_map.tables, pads, f"{name}_padding")
     padding = graph.activations(bank.activations, padding, f"{name}_padding")
     axes = graph.constant("all_but_filters", np.array([0, 1, 2], np.int64))
     padding = graph.node("Squeeze", [padding, axes], f"{name}_padding_filters")
@@ -139,26 +149,25 @@ def _table(graph: Graph, bank: Bank, name: str, tap: int) -> str:
     return table
 
 
-def _looked_up(graph: Graph, bank: Bank, tables: list[str], tokens: str, name: str) -> str:
-    """The feature map of ids int32 [batch, time]: [1, batch, positions, filters]."""
-    taps = [_tap(graph, bank, table, tokens, name, tap) for tap, table in enumerate(tables)]
-    feature_map = taps[0]
-    for tap, looked_up in enumerate(taps[1:], start=1):
-        feature_map = graph.node("Add", [feature_map, looked_up], f"{name}_sum_{tap}")
-    return feature_map
+def _sum_of_taps(graph: Graph, bank: Bank, tables: Sequence[str], tokens: str, name: str) -> str:
+    """The table look-ups of all taps for ids int32 [batch, time], added up: [1, batch, positions, filters]."""
+    sums = ""
+    for tap, table in enumerate(tables):
+        looked_up = graph.node("Gather", [table, _ids(graph, bank, tokens, name, tap)], f"{name}_tap_{tap}", axis=1)
+        sums = graph.node("Add", [sums, looked_up], f"{name}_sum_{tap}") if sums else looked_up
+    return sums
 
 
-def _tap(graph: Graph, bank: Bank, table: str, tokens: str, name: str, tap: int) -> str:
-    """The table of one tap, looked up for every position of the feature map: [1, batch, positions, filters]."""
-    ids = tokens
-    if bank.width > 1:
-        offset = tap * bank.dilation
-        behind = bank.span - 1 - offset
-        start = graph.constant(f"int_{offset}", np.array([offset], np.int64))
-        end = graph.constant(f"int_{-behind}" if behind else "int_end", _end(behind))
-        axis = graph.constant("int_1", np.array([1], np.int64))
-        ids = graph.node("Slice", [tokens, start, end, axis], f"{name}_ids_{tap}")
-    return graph.node("Gather", [table, ids], f"{name}_tap_{tap}", axis=1)
+def _ids(graph: Graph, bank: Bank, tokens: str, name: str, tap: int) -> str:
+    """The ids under one tap at every position of the feature map: [batch, positions]."""
+    if bank.width == 1:
+        return tokens
+    offset = tap * bank.dilation
+    behind = bank.span - 1 - offset
+    start = graph.constant(f"int_{offset}", np.array([offset], np.int64))
+    end = graph.constant(f"int_{-behind}" if behind else "int_end", _end(behind))
+    axis = graph.constant("int_1", np.array([1], np.int64))
+    return graph.node("Slice", [tokens, start, end, axis], f"{name}_ids_{tap}")
 
 
 def _end(behind: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -111,12 +111,11 @@ class Graph:
             [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", outputs])],
             list(self._constants.values()),
         )
-        functions = [_function(name) for name in sorted(self._functions)]
-        own = [helper.make_opsetid(_DOMAIN, 1)] if functions else []
+        domains = sorted({node.domain for node in self._nodes} - {""})
         model = helper.make_model(
             graph,
-            functions=functions,
-            opset_imports=[helper.make_opsetid("", OPSET), *own],
+            functions=[_function(name) for name in sorted(self._functions)],
+            opset_imports=[helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in domains)],
             ir_version=IR_VERSION,
             producer_name="sentiment-conv1d",
         )

@@ -14,15 +14,15 @@ from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 
-#: How much less accurate than the float32 graph an int8 graph may be.
+#: How much less accurate than the float32 graph an 8-bit graph may be.
 MAX_ACCURACY_LOSS = 0.001
 
-#: How far a probability may move on ids of no meaning. The preset's move by 0.01; a graph at fault by far more.
+#: How far a probability may move on generated ids. The preset's move by 0.03 at most; a graph at fault by far more.
 MAX_DIFFERENCE = 0.1
 
 
 class QuantizationError(ExportError):
-    """The int8 graph is too far from the float32 graph; no artifact is written."""
+    """The 8-bit graph is too far from the float32 graph; no artifact is written."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "export without --quantize")
@@ -37,15 +37,15 @@ class LabelledReviews(Reviews):
 
 @dataclass(frozen=True)
 class Graphs:
-    """A float32 graph, the int8 graph that was quantized from it, and the ids that both read."""
+    """A float32 graph, the 8-bit graph that was quantized from it, and the ids that both read."""
 
     float32: Predict
-    int8: Predict
+    quantized: Predict
     shape: InputShape
 
     def answers(self, rows: list[Ids]) -> tuple[Answers, Answers]:
         """The answers of both graphs, in batches of reviews of similar length."""
-        return answers_in_batches(self.float32, rows, self.shape), answers_in_batches(self.int8, rows, self.shape)
+        return answers_in_batches(self.float32, rows, self.shape), answers_in_batches(self.quantized, rows, self.shape)
 
 
 def measure_difference(graphs: Graphs, reviews: Reviews) -> QuantizationCheck:
@@ -64,33 +64,33 @@ def measure_difference(graphs: Graphs, reviews: Reviews) -> QuantizationCheck:
 def measure_accuracy(
     graphs: Graphs, reviews: LabelledReviews, label_names: tuple[str, ...]
 ) -> tuple[QuantizationCheck, Metrics]:
-    """Compare the graphs on reviews with labels, and measure the int8 graph.
+    """Compare the graphs on reviews with labels, and measure the 8-bit graph.
 
     Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
     """
     answers = graphs.answers(reviews.rows)
-    float32, int8 = (Evaluation(label_names, reviews.labels, each) for each in answers)
-    check = _check(reviews, *answers, accuracy=int8.accuracy, float32_accuracy=float32.accuracy)
-    lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(int8.predicted == reviews.labels))
+    float32, quantized = (Evaluation(label_names, reviews.labels, each) for each in answers)
+    check = _check(reviews, *answers, accuracy=quantized.accuracy, float32_accuracy=float32.accuracy)
+    lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(quantized.predicted == reviews.labels))
     if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
         raise QuantizationError(
-            f"{reviews.source}: accuracy {int8.accuracy:.4f} in 8 bits, {float32.accuracy:.4f} in float32, "
+            f"{reviews.source}: accuracy {quantized.accuracy:.4f} in 8 bits, {float32.accuracy:.4f} in float32, "
             f"which is a loss of more than {MAX_ACCURACY_LOSS}"
         )
-    return check, Metrics(measured_on=reviews.source, examples=len(reviews.rows), values=int8.values())
+    return check, Metrics(measured_on=reviews.source, examples=len(reviews.rows), values=quantized.values())
 
 
 def _check(
     reviews: Reviews,
     float32: Answers,
-    int8: Answers,
+    quantized: Answers,
     accuracy: float | None = None,
     float32_accuracy: float | None = None,
 ) -> QuantizationCheck:
-    difference = np.abs(float32.astype(np.float64) - int8)
+    difference = np.abs(float32.astype(np.float64) - quantized)
     if not np.isfinite(difference).all():
-        raise QuantizationError(f"{reviews.source}: the int8 graph answers with NaN or infinity")
-    changed = decide_all(float32) != decide_all(int8)
+        raise QuantizationError(f"{reviews.source}: the 8-bit graph answers with NaN or infinity")
+    changed = decide_all(float32) != decide_all(quantized)
     return QuantizationCheck(
         inputs=reviews.source,
         examples=len(reviews.rows),

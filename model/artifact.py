@@ -64,7 +64,7 @@ class File(_Record):
 
 
 class Golden(_Record):
-    """A text and its answer, Keras' or of an int8 graph its own; a loader must get the same before it serves."""
+    """A text and its answer, Keras' or, for an 8-bit graph, its own; a loader must get the same before it serves."""
 
     text: str
     probabilities: tuple[float, ...] = Field(min_length=1, description="One for a sigmoid, else one a label.")
@@ -88,14 +88,14 @@ class ParityCheck(_Record):
 
 
 class QuantizationCheck(_Record):
-    """How far the answers of an int8 graph are from those of the float32 graph that it was quantized from."""
+    """How far the answers of an 8-bit graph are from those of the float32 graph that it was quantized from."""
 
     inputs: str
     examples: int = Field(ge=1)
     largest_difference: float = Field(ge=0)
     mean_difference: float = Field(ge=0)
     changed_labels: int = Field(ge=0)
-    accuracy: float | None = Field(description="Of the int8 graph; null if the labels are not known.")
+    accuracy: float | None = Field(description="Of the 8-bit graph; null if the labels are not known.")
     float32_accuracy: float | None
 
 
@@ -117,15 +117,17 @@ class Manifest(_Record):
         "max_tokens; null: pad to max_tokens.",
     )
     configuration: Configuration | None = Field(description="How it was trained; null for a model trained elsewhere.")
-    precision: Literal["float32", "int8"] = Field(
-        "float32", exclude_if=lambda value: value == "float32", description="What the convolutions are computed in."
+    precision: Literal["float32", "uint8", "int8"] = Field(
+        "float32",
+        exclude_if=lambda value: value == "float32",
+        description="What the convolutions are computed in. Exports no longer write int8.",
     )
     metrics: Metrics | None = Field(description="Measured on what is served; null where nothing was.")
     parity: tuple[ParityCheck, ...] = Field(
-        description="Of the float32 graph against Keras, and of an int8 graph against itself."
+        description="Of the float32 graph against Keras, and of an 8-bit graph against itself."
     )
     rounding: tuple[QuantizationCheck, ...] = Field(
-        (), exclude_if=lambda value: not value, description="The quantization error of an int8 graph."
+        (), exclude_if=lambda value: not value, description="The quantization error of an 8-bit graph."
     )
     golden: Golden
     libraries: dict[str, str]
@@ -142,8 +144,8 @@ class Manifest(_Record):
             raise ValueError("a sigmoid has two labels")
         if len(self.golden.probabilities) != self.outputs:
             raise ValueError(f"the golden answer must have {self.outputs} probabilities")
-        if (self.precision == "int8") != bool(self.rounding):
-            raise ValueError("an int8 graph, and no other, states its quantization error")
+        if (self.precision != "float32") != bool(self.rounding):
+            raise ValueError("an 8-bit graph, and no other, states its quantization error")
         return self
 
     @property

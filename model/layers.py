@@ -99,6 +99,7 @@ class Bank:
     dilation: int = 1  # from one word under a filter to the next
     padding: tuple[int, int] = (0, 0)  # zero vectors in front of the text, and behind it
     pooling: Literal["max", "mean"] = "max"  # of the activated sums at all positions
+    name: str = ""  # of the layer that it was exported from
 
     @property
     def width(self) -> int:

@@ -41,7 +41,7 @@ class Settings(BaseModel):
         description="Folder of the models: `<name>/<version>/`.",
     )
     default_model: str | None = Field(
-        None, description="Model for requests that name none; required if the repository has several."
+        None, description="Model for requests that name none; by default the only model, or `imdb-cnn` of several."
     )
     versions: str = Field(
         "newest:1",

@@ -91,7 +91,8 @@ def test_sizes(classifier: Classifier, way: tuple[Explanation, Inspection]) -> N
     }
     for word in explanation.words:
         assert re.search(rf"\*{word.text.lower()}\* (is )?{word.id}\b", PAGE)
-    kernel = network.banks[0].kernel
+    embedding, kernel = network.embedding, network.banks[0].kernel
+    assert embedding is not None
     dense, last = network.head
     dense_numbers = sum(each.kernel.size + len(each.bias) for each in network.head)
     for sentence in (
@@ -100,14 +101,14 @@ def test_sizes(classifier: Classifier, way: tuple[Explanation, Inspection]) -> N
         f"{int((bank.pooled > 0).sum())} are above zero",
         f"{int((shown.layers[0].values > 0).sum())} of them are above zero",
         f"{kernel.size:,} numbers and a bias",
-        f"{network.embedding.size:,} in the embedding",
+        f"{embedding.size:,} in the embedding",
         f"{kernel.size + filters:,} in the filters",
         f"{dense.kernel.size:,} in all",
         f"{dense.kernel.size + dense.bias.size:,} in the dense",
         f"{last.kernel.size + last.bias.size} in the last",
-        f"{network.embedding.size + kernel.size + filters + dense_numbers:,} learned numbers",
-        f"{len(network.embedding) - 3:,} words",
-        f"its {len(network.embedding):,} ids",
+        f"{embedding.size + kernel.size + filters + dense_numbers:,} learned numbers",
+        f"{len(embedding) - 3:,} words",
+        f"its {len(embedding):,} ids",
         f"{classifier.predict((TEXT,))[0].score:.1%}".replace("%", " %"),
     ):
         assert re.search(re.escape(sentence).replace(r"\ ", r"\s+"), PAGE), sentence

@@ -1,7 +1,8 @@
 """`python -m benchmarks.other_servers`: other model servers with the same classifier, in one interleaved run.
 
-Servers run one at a time, since some of them are busy even without requests. The others serve the graph as Keras
-exports it and the tokenizers library, as the naive application does, or with `--folded` this project's own.
+Servers run one at a time, since some of them are busy even without requests. The others serve what the competent
+application does: an unfolded graph over as many positions as the texts have, and a dictionary of words. `--pipeline`
+has them serve the naive application's graph and tokenizer instead, or this project's own.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pathlib import Path
 import onnx
 
 from benchmarks import rest
-from benchmarks.cases import SHORT, WHOLE
+from benchmarks.cases import COMPETENT, NAIVE, SHORT, WHOLE
 from benchmarks.markdown import circumstances
-from benchmarks.naive import ARTIFACT, Naive, unfolded_graph
+from benchmarks.naive import ARTIFACT, MAX_TOKENS, Naive, unfolded_graph
 from benchmarks.other_servers import environments
 from benchmarks.other_servers.environments import NotInstalled
 from benchmarks.other_servers.report import Measured, document, save_plot, summary
@@ -29,6 +30,9 @@ from benchmarks.rest import Script
 from loadtest import texts
 from loadtest.errors import LoadTestError
 from sentiment_conv1d.model.artifact import read_artifact
+
+#: This project's graph and tokenizer.
+FOLDED = "folded"
 
 _CONNECTIONS = 32
 _WARM_UP = 1  # seconds
@@ -42,7 +46,7 @@ def main() -> None:
     parser.add_argument("--install", action="store_true", help="make the environments, measure nothing")
     parser.add_argument("--python", default=sys.executable, help="what the environments are made with (default: this)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="these servers (default: all)")
-    parser.add_argument("--folded", action="store_true", help="the others serve this project's graph and tokenizer")
+    parser.add_argument("--pipeline", choices=(COMPETENT, NAIVE, FOLDED), default=COMPETENT, help="of the others")
     parser.add_argument("--texts", default=texts.IMDB, help="imdb (generated), or a .txt, .csv, .jsonl, .parquet")
     parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
     parser.add_argument("--rounds", type=int, default=3, help="of all runs (default: 3)")
@@ -83,7 +87,7 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
     about = {
         "machine": circumstances(),
         "versions": versions,
-        "model of the others": "folded" if options.folded else "unfolded",
+        "pipeline of the others": options.pipeline,
         "rounds": options.rounds,
         "seconds": options.seconds,
         "connections": _CONNECTIONS,
@@ -92,7 +96,7 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
     print(circumstances())
     print(", ".join(f"{title} {version}" for title, version in versions.items()))
     print(
-        f"{'This service' if options.folded else 'The naive application'}'s graph and tokenizer in them, "
+        f"The pipeline of the others is {options.pipeline}, "
         f"{_CONNECTIONS} connections, {options.workers} workers, "
         f"medians of {options.rounds} rounds of {options.seconds} s.\n"
     )
@@ -101,7 +105,7 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
     absent: dict[str, str] = {}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
-        model = ARTIFACT if options.folded else save_unfolded(scratch)
+        model = ARTIFACT if options.pipeline == FOLDED else save_unfolded(scratch, options.pipeline)
         targets = references(options.workers)
         for other in others:
             try:
@@ -125,9 +129,10 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
         save_plot(measured, options.plot)
 
 
-def save_unfolded(folder: Path) -> Path:
-    """What the naive application makes for itself."""
-    onnx.save(unfolded_graph(onnx.load(ARTIFACT / "model.onnx")), folder / "model.onnx")
+def save_unfolded(folder: Path, pipeline: str) -> Path:
+    """What the competent or the naive application makes for itself."""
+    time = "time" if pipeline == COMPETENT else MAX_TOKENS
+    onnx.save(unfolded_graph(onnx.load(ARTIFACT / "model.onnx"), time), folder / "model.onnx")
     shutil.copy(ARTIFACT / "tokenizer.json", folder)
     return folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.cases import NAIVE, SERVICE
+from benchmarks.cases import COMPETENT, SERVICE
 from benchmarks.markdown import number, table
 from benchmarks.report import save_bars
 from benchmarks.rest import Load
@@ -27,14 +27,14 @@ class Measured:
 def summary(measured: Mapping[str, Measured], absent: Mapping[str, str]) -> Iterator[str]:
     """A table with the medians of all rounds and of the ratios in each round, and why servers were not measured."""
     head = [
-        *("", "texts", "requests/s", f"/ {NAIVE}", f"/ {SERVICE}", "p50 ms", "p99 ms", "server CPU µs a request"),
+        *("", "texts", "requests/s", f"/ {COMPETENT}", f"/ {SERVICE}", "p50 ms", "p99 ms", "server CPU µs a request"),
         *("memory MB", "ready s", "errors"),
     ]
     rows = []
     for title, each in measured.items():
         for kind, loads in each.loads.items():
             rate, p50, p99, cpu = (median(values) for values in list(zip(*loads, strict=True))[:4])
-            ratios = (_ratio(loads, measured[other].loads[kind]) for other in (NAIVE, SERVICE))
+            ratios = (_ratio(loads, measured[other].loads[kind]) for other in (COMPETENT, SERVICE))
             numbers = [f"{rate:,.0f}", *(f"{ratio:.2f}" for ratio in ratios), number(p50 * 1e3), number(p99 * 1e3)]
             process = [f"{cpu * 1e6:,.0f}", f"{median(each.memory):,.0f}", f"{median(each.ready):.1f}"]
             rows.append([title, kind, *numbers, *process, f"{sum(load.errors for load in loads)}"])

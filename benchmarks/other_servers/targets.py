@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import rest, serving
-from benchmarks.cases import NAIVE, SERVICE
+from benchmarks.cases import COMPETENT, NAIVE, SERVICE
 from benchmarks.other_servers import environments
 from benchmarks.rest import Form
 from loadtest.errors import LoadTestError
@@ -96,9 +96,9 @@ OTHER_SERVERS = (
 
 
 def references(workers: int) -> list[Target]:
-    """This service and the naive application."""
+    """This service and the applications."""
     servers = {server.name: server for server in serving.make_servers(workers)}
-    return [Target(name, servers[name], rest.PREDICT, _scored) for name in (SERVICE, NAIVE)]
+    return [Target(name, servers[name], rest.PREDICT, _scored) for name in (SERVICE, COMPETENT, NAIVE)]
 
 
 def target_of(other: OtherServer, workers: int, model: Path, scratch: Path) -> Target:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import os
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -157,8 +157,14 @@ def _choose(graph: bytes, provider: ProviderChoice, threads: int, device: int) -
             return CUDA, session
         if provider == "cuda":
             raise StartupError(f"the CUDA execution provider was asked for and does not work here: {problem}")
-        logger.info("running on the CPU: %s", problem)
+        report(problem)
     return CPU, _open(graph, [CPU], threads)
+
+
+@cache
+def report(problem: str) -> None:
+    """Log why the CPU is used, once for all models of a process."""
+    logger.info("running on the CPU: %s", problem)
 
 
 def _open(graph: bytes, providers: list[Any], threads: int, severity: int | None = None) -> Any:

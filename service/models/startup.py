@@ -19,6 +19,11 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 logger = logging.getLogger(__name__)
 
+#: The default model if there are several and the settings choose none of them.
+_SHIPPED = "imdb-cnn"
+
+_CHOICE = "--default-model (SENTIMENT_DEFAULT_MODEL)"
+
 #: Opens and warms up a version, which takes a moment. Raises `ArtifactError`.
 Open = Callable[[Artifact], Classifier]
 
@@ -29,11 +34,13 @@ def choose(
     """Hand the versions that are to be served to `admit`, with their fingerprints: what the service begins with.
 
     A version that is broken, or that `admit` finds to be, is refused and leaves its place to the next; with `strict`
-    its error is raised instead. If the repository holds one model, that is the default one. Raises `StartupError` if
-    there is no model or no telling which is the default, and `ArtifactError` if nothing of the default model can be
+    its error is raised instead. If the settings choose no default model, it is the only model or `imdb-cnn`. Raises
+    `StartupError` if there is no model or no default one, and `ArtifactError` if nothing of the default model can be
     served.
     """
     scan = _first_scan(repository, models)
+    chosen = models.default
+    models.default = chosen or _default(scan, repository)
     for name, present in scan.items():
         served: dict[int, str] = {}
         while True:
@@ -54,6 +61,8 @@ def choose(
                 served[version] = fingerprint
         if name == models.default and not served:
             _raise_for(name, present, repository, models)
+    if chosen is None and len(scan) > 1:
+        logger.info("the default model is %s; %s chooses another of: %s", models.default, _CHOICE, ", ".join(scan))
 
 
 def open_all(repository: Repository, models: LoadedModels, open: Open, *, strict: bool = False) -> None:
@@ -95,13 +104,19 @@ def _first_scan(repository: Repository, models: LoadedModels) -> Scan:
     names = ", ".join(scan)
     if not scan:
         raise StartupError(f"{path}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)")
-    if models.default is None:
-        if len(scan) > 1:
-            raise StartupError(f"{path} holds several models ({names}): say which is the default")
-        [models.default] = scan
-    elif models.default not in scan:
-        raise StartupError(f"{path} holds no model {models.default!r}; there are: {names}")
+    if models.default is not None and models.default not in scan:
+        raise StartupError(f"{path} holds no model {models.default!r}; {_CHOICE} chooses one of: {names}")
     return scan
+
+
+def _default(scan: Scan, repository: Repository) -> str:
+    """The only model, or the shipped one. Raises `StartupError` if there is no telling."""
+    if len(scan) == 1:
+        return next(iter(scan))
+    if _SHIPPED in scan:
+        return _SHIPPED
+    names = ", ".join(scan)
+    raise StartupError(f"{repository.path} holds several models ({names}): choose the default one with {_CHOICE}")
 
 
 def _raise_for(name: str, present: Iterable[int], repository: Repository, models: LoadedModels) -> NoReturn:

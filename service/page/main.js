@@ -13,7 +13,7 @@ const SETTLED = 450; // and before it is asked for all numbers
 const SPOKEN = 1000; // and before a screen reader announces the label
 
 const NO_EXPLANATION =
-  "There is no exact explanation for this model, because it does not consist of an embedding, convolutions directly after it, max pooling and dense layers in float32. Its label and probability are above.";
+  "There is no exact explanation for this model, because it does not consist of an embedding, convolutions directly after it, max pooling and dense layers. Its label and probability are above.";
 
 const explaining = new Newest();
 const inspecting = new Newest();

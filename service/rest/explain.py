@@ -81,7 +81,9 @@ class InspectionBody(BaseModel):
     vocabulary_size: int
     ids: list[int] = Field(description="[time], with the padding.")
     first_word: int = Field(description="Position of the first word of `explanation.words`.")
-    embedding: list[list[float]] = Field(description="[time][embedding].")
+    embedding: list[list[float]] = Field(
+        description="[time][embedding]; for an 8-bit model [time][width]: what a word adds to the filter at each place."
+    )
     filter: FilterView
     banks: list[BankView]
     layers: list[LayerView] = Field(description="The last one gives the logits.")

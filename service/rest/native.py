@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
+import orjson
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
@@ -11,6 +12,7 @@ from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.service.errors import HTTP_STATUS
 from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse, to_json
@@ -124,9 +126,12 @@ class Predict(Endpoint):
     request_example: ClassVar[dict[str, Any]] = {"text": "A gripping, beautifully acted film."}
 
     async def respond(self, request: EndpointRequest) -> Answer:
-        body = parse(PredictRequest, request.body, self.dataplane)
-        classifier = self.models.get(body.model, body.version)
-        predictions = await self.dataplane.predict(classifier, (body.text,))
+        if (text := _only_text(request.body)) is not None:
+            classifier = self.models.get()
+        else:
+            body = parse(PredictRequest, request.body, self.dataplane)
+            text, classifier = body.text, self.models.get(body.model, body.version)
+        predictions = await self.dataplane.predict(classifier, (text,))
         return Answer(to_json(prediction_body(classifier.manifest, predictions[0])))
 
 
@@ -145,6 +150,21 @@ class PredictBatch(Endpoint):
         classifier = self.models.get(body.model, body.version)
         predictions = await self.dataplane.predict(classifier, body.texts)
         return Answer(to_json({"predictions": [prediction_body(classifier.manifest, each) for each in predictions]}))
+
+
+def _only_text(body: bytes) -> str | None:
+    """The text of a short body that has a text and nothing else, as nearly all have; None for any other body.
+
+    Pydantic checks the others. orjson, which also writes the answer, takes a twentieth of a short request less.
+    """
+    if len(body) > INLINE_CHARACTERS:
+        return None
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    text = document.get("text") if isinstance(document, dict) and len(document) == 1 else None
+    return text if isinstance(text, str) else None
 
 
 router = APIRouter()

@@ -8,11 +8,21 @@ from pathlib import Path
 import pytest
 
 from benchmarks import inside
-from benchmarks.cases import ALONE, MANY_AND_GRPC, NAIVE, ONE_BY_ONE, SERVICE, SHORT, WHOLE, Case
+from benchmarks.cases import ALONE, COMPETENT, MANY_AND_GRPC, NAIVE, ONE_BY_ONE, SERVICE, SHORT, WHOLE, Case
 from benchmarks.report import Measurements, save_plot, tables
 from benchmarks.rest import Load
 
-STAGES = ("tokenize", inside.PREDICT, inside.PREDICT_32, inside.NAIVE, inside.AMONG, inside.AMONG_32)
+STAGES = (
+    "tokenize",
+    inside.PREDICT,
+    inside.PREDICT_32,
+    inside.QUANTIZED,
+    inside.QUANTIZED_32,
+    inside.COMPETENT,
+    inside.NAIVE,
+    inside.AMONG,
+    inside.AMONG_32,
+)
 
 
 @pytest.fixture
@@ -22,7 +32,7 @@ def measured() -> Measurements:
         case: [
             Load(rate / slow, 0.002 * slow, 0.005 * slow, 0.0001 * slow, 1)
             for slow in (1, 2, 1)
-            for rate in [2000 if case.server == NAIVE else 8000]
+            for rate in [{NAIVE: 2000, COMPETENT: 4000}.get(case.server, 8000)]
         ]
         for case in (*ONE_BY_ONE, *MANY_AND_GRPC)
     }
@@ -46,6 +56,7 @@ def test_every_case_has_a_row(measured: Measurements) -> None:
 def test_ratios_are_within_a_round(measured: Measurements) -> None:
     """A round in which everything was slow has the ratios of the others."""
     rows = {name: values for name, *values in cells(measured)}
+    assert rows["texts/s at 32 connections: service / competent"] == ["2.00 (2.00 to 2.00)"] * 2
     assert rows["texts/s at 32 connections: service / naive"] == ["4.00 (4.00 to 4.00)"] * 2
     assert rows["CPU a request: service / (constant ASGI + in process)"] == ["0.50 (0.50 to 0.50)"] * 2
     assert rows["p99 of short requests beside batches of 256 / without"] == ["", "1.00 (1.00 to 1.00)"]

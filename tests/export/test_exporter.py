@@ -161,11 +161,11 @@ def labelled(trained: Trained) -> LabelledReviews:
     return LabelledReviews("six texts", rows, answers.astype(np.int64))
 
 
-def test_an_int8_artifact_says_what_rounding_cost(trained: Trained, tmp_path: Path) -> None:
+def test_an_8_bit_artifact_says_what_rounding_cost(trained: Trained, tmp_path: Path) -> None:
     """Its metrics and its golden answer are its own, and the service gives that answer."""
     exported = export(trained, "tiny", tmp_path, quantize=True, labelled=labelled(trained))
     manifest = read_artifact(exported.artifact.path).manifest
-    assert (manifest.precision, manifest.convolution_widths, manifest.leading_padding) == ("int8", (2, 3), 3)
+    assert (manifest.precision, manifest.convolution_widths, manifest.leading_padding) == ("uint8", (2, 3), 3)
     assert [check.against for check in manifest.parity] == ["Keras' ONNX graph", *["Keras"] * 4, *["itself"] * 3]
     made_up, six = manifest.rounding
     assert (made_up.inputs, made_up.examples, made_up.accuracy) == ("generated ids", 256, None)
@@ -177,7 +177,7 @@ def test_an_int8_artifact_says_what_rounding_cost(trained: Trained, tmp_path: Pa
     assert prediction.probabilities[1] == pytest.approx(manifest.golden.probabilities[0], abs=1e-6)
 
 
-def test_what_was_not_measured_on_an_int8_graph_is_not_stated(trained: Trained, tmp_path: Path) -> None:
+def test_what_was_not_measured_on_an_8_bit_graph_is_not_stated(trained: Trained, tmp_path: Path) -> None:
     """The run's metrics are those of another graph."""
     assert trained.metrics is not None
     manifest = export(trained, "tiny", tmp_path, quantize=True).artifact.manifest
@@ -185,7 +185,7 @@ def test_what_was_not_measured_on_an_int8_graph_is_not_stated(trained: Trained, 
     assert [each.inputs for each in manifest.rounding] == ["generated ids"]
 
 
-def test_an_int8_graph_that_is_less_accurate_leaves_nothing(
+def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does one whose answers are far off where there are no labels."""
@@ -204,10 +204,10 @@ def test_an_int8_graph_that_is_less_accurate_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_folded_has_no_int8_form(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
+def test_what_cannot_be_folded_has_no_8_bit_form(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
     """The reason is that of the folded graph."""
     other = Trained(averaging, trained.tokenizer, LABELS)
-    with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an int8 form: layer .* stands where"):
+    with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an 8-bit form: layer .* stands"):
         export(other, "averaging", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -237,7 +237,7 @@ def astray() -> keras.Model:
     [
         (lambda: small(dense(1, "sigmoid")), ("a", "b", "c"), tokenizer(), r"3 labels do not go with .*\(256, 1\)"),
         (lambda: small(dense(3, "softmax")), LABELS, tokenizer(), r"2 labels do not go with .*\(256, 3\)"),
-        (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "not probabilities"),
+        (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "rescaling does not answer with"),
         (lambda: small(dense(3, "sigmoid")), ("a", "b", "c"), tokenizer(), "do not sum to 1"),
         (astray, LABELS, tokenizer(), "answers with NaN"),
         (
@@ -248,8 +248,8 @@ def astray() -> keras.Model:
         ),
         (lambda: small(dense(1, "sigmoid")), LABELS, tokenizer(max_tokens=7), r"must take ids \[batch, 7\]"),
         (over_vectors, LABELS, tokenizer(), r"must take ids \[batch, 6\]"),
-        (unbuilt, LABELS, tokenizer(), "one input and one output"),
-        (two_outputs, LABELS, tokenizer(), "one input and one output"),
+        (unbuilt, LABELS, tokenizer(), "0 inputs and 0 outputs"),
+        (two_outputs, LABELS, tokenizer(), "1 inputs and 2 outputs"),
     ],
     ids=[
         "too many labels",

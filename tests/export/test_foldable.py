@@ -228,11 +228,11 @@ def test_a_masked_average() -> None:
     assert recognise(keras.Model(tokens, answer()(masked)))[1] == "layer mean reads a mask"
 
 
-def test_an_average_has_no_int8_form() -> None:
+def test_an_average_has_no_8_bit_form() -> None:
     """The integers of the 8-bit graph are maxima."""
     family, _ = recognise(model_of([convolution(), layers.GlobalAveragePooling1D(), answer()]))
     assert family is not None
-    with pytest.raises(ExportError, match="average pooling has no int8 form"):
+    with pytest.raises(ExportError, match="has no 8-bit form: it is pooled by its average"):
         quantized_graph(family)
 
 
@@ -287,7 +287,7 @@ def test_a_mask_that_nothing_reads() -> None:
 
 @pytest.mark.parametrize("padding", ["valid", "same", "causal"])
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_the_int8_form(padding: str, dilation: int) -> None:
+def test_the_8_bit_form(padding: str, dilation: int) -> None:
     """It pads and dilates as the folded graph does."""
     settings: dict[str, Any] = {"padding": padding, "dilation_rate": dilation, "activation": "relu"}
     model = randomize(model_of([convolution(4, **settings), pooling(), answer()]))
@@ -295,15 +295,16 @@ def test_the_int8_form(padding: str, dilation: int) -> None:
     assert family is not None
     shape = InputShape(TIME, IDS, 0, family.leading_padding)
     rows = generated(shape, count=60).rows
-    int8 = session(quantized_graph(family).SerializeToString())
+    quantized = session(quantized_graph(family).SerializeToString())
     truth = np.asarray(model.predict_on_batch(shape.pad(rows, TIME)))
-    assert int8(shape.pad(rows, TIME)) == pytest.approx(truth, abs=0.05)
-    assert np.concatenate([int8(shape.pad([row])) for row in rows]) == pytest.approx(truth, abs=0.05)
+    assert quantized(shape.pad(rows, TIME)) == pytest.approx(truth, abs=0.05)
+    assert np.concatenate([quantized(shape.pad([row])) for row in rows]) == pytest.approx(truth, abs=0.05)
 
 
-def test_a_gelu_has_no_int8_form() -> None:
-    """Its largest value may be that of the least sum."""
-    family, _ = recognise(model_of([convolution(activation="gelu"), pooling(), answer()]))
+def test_a_gelu_has_no_8_bit_form() -> None:
+    """Its largest value may be that of the least sum; the error names the layer and what to do."""
+    family, _ = recognise(model_of([convolution(activation="gelu", name="rising"), pooling(), answer()]))
     assert family is not None
-    with pytest.raises(ExportError, match="a convolution with the activations Gelu has no int8 form"):
+    with pytest.raises(ExportError, match="layer rising has no 8-bit form: its activation, Gelu, falls") as refused:
         quantized_graph(family)
+    assert refused.value.hint.startswith("export it without --quantize")

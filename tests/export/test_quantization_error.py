@@ -78,7 +78,7 @@ def test_accuracy_may_rise() -> None:
 def test_nan_is_refused() -> None:
     """With labels and without."""
     astray = graphs(1, float("nan"))
-    with pytest.raises(QuantizationError, match="made up: the int8 graph answers with NaN or infinity"):
+    with pytest.raises(QuantizationError, match="made up: the 8-bit graph answers with NaN or infinity"):
         measure_difference(astray, REVIEWS)
     with pytest.raises(EvaluationError, match="NaN"):
         measure_accuracy(astray, REVIEWS, LABELS)

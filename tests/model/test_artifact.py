@@ -229,8 +229,8 @@ def test_json_that_is_no_manifest_is_refused(tiny: Path, content: str) -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"name": "../../etc"}, "name"),
         ({"precision": "int4"}, "precision"),
-        ({"precision": "int8"}, "an int8 graph, and no other, states its quantization error"),
-        ({"rounding": (ROUNDING,)}, "an int8 graph, and no other, states its quantization error"),
+        ({"precision": "uint8"}, "an 8-bit graph, and no other, states its quantization error"),
+        ({"rounding": (ROUNDING,)}, "an 8-bit graph, and no other, states its quantization error"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(tiny: Path, changes: dict[str, Any], place: str) -> None:
@@ -252,17 +252,34 @@ def test_the_shipped_artifact_is_the_classic_model() -> None:
     assert max(check.largest_difference for check in manifest.parity) <= 1e-5
 
 
+def test_the_shipped_8_bit_artifact_is_the_same_model() -> None:
+    """It loses at most 0.1 point of accuracy, no probability moves by more than 0.03, and rows have one answer."""
+    manifest = read_artifact(SHIPPED.parent.parent / "imdb-cnn-8bit" / "1").manifest
+    float32 = read_artifact(SHIPPED).manifest
+    assert (manifest.name, manifest.precision, manifest.configuration) == (
+        "imdb-cnn-8bit",
+        "uint8",
+        float32.configuration,
+    )
+    generated, measured = manifest.rounding
+    assert (generated.inputs, measured.inputs) == ("generated ids", "12,500 reviews of test.parquet")
+    assert measured.accuracy is not None and measured.float32_accuracy is not None
+    assert measured.accuracy >= measured.float32_accuracy - 0.001
+    assert max(generated.largest_difference, measured.largest_difference) <= 0.03
+    assert {check.largest_difference for check in manifest.parity if check.against == "itself"} == {0}
+
+
 def test_what_came_later_is_only_written_where_it_tells(tmp_path: Path) -> None:
-    """A float32 manifest reads as before; an int8 one says so and states its quantization error."""
+    """A float32 manifest reads as before; an 8-bit one says so and states its quantization error."""
     later = {"precision", "rounding"}
     float32 = publish(tmp_path, fields(), GRAPH, tokenizer())
     assert not later & json.loads((float32.path / MANIFEST_FILE).read_text()).keys()
     assert (float32.manifest.precision, float32.manifest.rounding) == ("float32", ())
 
-    int8 = publish(tmp_path, fields(precision="int8", rounding=(ROUNDING,)), GRAPH, tokenizer())
-    assert later <= json.loads((int8.path / MANIFEST_FILE).read_text()).keys()
-    read = read_artifact(int8.path).manifest
-    assert (read.precision, read.rounding) == ("int8", (ROUNDING,))
+    quantized = publish(tmp_path, fields(precision="uint8", rounding=(ROUNDING,)), GRAPH, tokenizer())
+    assert later <= json.loads((quantized.path / MANIFEST_FILE).read_text()).keys()
+    read = read_artifact(quantized.path).manifest
+    assert (read.precision, read.rounding) == ("uint8", (ROUNDING,))
 
 
 def test_a_copy_elsewhere_is_as_good(tmp_path: Path) -> None:

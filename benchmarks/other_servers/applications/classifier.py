@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import tokenizers
 
+from benchmarks.competent import Competent
 from sentiment_conv1d.model.artifact import MANIFEST_FILE, read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 
@@ -22,14 +23,22 @@ Classify = Callable[[Sequence[str]], list[float]]
 def load() -> Classify:
     """What is in the folder that the environment's `MODEL_FOLDER` names.
 
-    An artifact goes through this service's classifier. Any other folder holds `model.onnx`, which takes `tokens`, int32
-    [batch, 400], and gives `probabilities`, float32 [batch, 1], and the `tokenizer.json` of the tokenizers library.
+    An artifact goes through this service's classifier. Any other folder holds a `model.onnx` from `tokens`, int32
+    [batch, time], to `probabilities`, float32 [batch, 1], and a `tokenizer.json`. If the time is any, that is what the
+    competent application has, and if it is 400, what the naive application has.
     """
     folder = Path(os.environ["MODEL_FOLDER"])
-    return _folded(folder) if (folder / MANIFEST_FILE).exists() else _unfolded(folder)
+    if (folder / MANIFEST_FILE).exists():
+        return _folded(folder)
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    return _naive(folder) if session.get_inputs()[0].shape[1] == MAX_TOKENS else _competent(folder)
 
 
-def _unfolded(folder: Path) -> Classify:
+def _competent(folder: Path) -> Classify:
+    return Competent((folder / "model.onnx").read_bytes(), (folder / "tokenizer.json").read_bytes()).predict
+
+
+def _naive(folder: Path) -> Classify:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])

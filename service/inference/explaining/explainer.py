@@ -97,7 +97,7 @@ class Explainer:
         if self._network is None:
             raise NotExplainable(
                 f"there is no exact explanation for model {self.manifest.name!r}: "
-                "it is no embedding with convolutions straight after it, global pooling and dense layers in float32"
+                "it does not consist of an embedding, convolutions directly after it, global pooling and dense layers"
             )
         return self._network
 

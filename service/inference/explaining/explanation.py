@@ -49,13 +49,14 @@ def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
         )
         constant += rest
         active = np.flatnonzero(factors)
-        filters = active[:, np.newaxis] % len(bank.bias)
-        taps = np.arange(bank.width)
-        places = pooled.windows.ravel()[active, np.newaxis] + taps * bank.dilation
-        products = pooled.table[taps, pooled.tokens[places], filters] * factors[active, np.newaxis]
+        filters = active % len(bank.bias)
+        places = pooled.windows.ravel()[active, np.newaxis] + np.arange(bank.width) * bank.dilation
+        products = pooled.tables.parts(pooled.tokens[places], filters) * factors[active, np.newaxis]
         padded = np.bincount(places.ravel(), products.ravel(), len(pooled.tokens))
-        before = bank.padding[0]
-        shares += padded[before : before + len(shares)]
+        before, behind = bank.padding[0], bank.padding[0] + len(shares)
+        shares += padded[before:behind]
+        # The zeros around the text add nothing in float32, but what they are rounded to in 8 bits.
+        constant += float(padded[:before].sum() + padded[behind:].sum())
     return Attribution(float(taken.logits[unit]), constant, shares, weights, layers)
 
 

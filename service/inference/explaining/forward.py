@@ -12,6 +12,8 @@ for max pooling; average pooling takes the mean of activation(F[t, f] + b[f]) ov
 
 Most activations of the family never fall, so the maximum before them is the maximum after them. If one falls and then
 rises, as gelu does, p[f] is argmin instead of argmax for the filters whose activation is larger there.
+
+The products E[x] . W[k, :, f] are looked up in tables; those of an 8-bit graph are its own, in its own steps.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.layers import Bank, Weights, apply
 from sentiment_conv1d.service.inference.explaining.network import Network
+from sentiment_conv1d.service.inference.explaining.tables import Entries, Tables
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,9 @@ class Pooled:
     """What one bank makes of a text."""
 
     bank: Bank
-    table: Weights  # [width, vocabulary, filters]: what a word adds under a tap
+    tables: Tables
     tokens: npt.NDArray[np.int32]  # [time, with the padding of the bank]
-    feature_map: Weights  # [positions, filters], before bias and activation
+    entries: Entries  # [positions, filters], sums of table entries
     windows: npt.NDArray[np.intp]  # [windows, filters]: positions that are pooled; one for max pooling, else all
     sums: Weights  # [windows, filters] at these positions, with the bias
     values: Weights  # [filters]: the means of the activated sums
@@ -42,6 +45,11 @@ class Pooled:
         """[filters]: the position that is pooled; for average pooling the one where the map is highest."""
         positions: npt.NDArray[np.intp] = self.windows[0]
         return positions if self.bank.pooling == "max" else self.feature_map.argmax(axis=0)
+
+    @property
+    def feature_map(self) -> Weights:
+        """[positions, filters], before bias and activation."""
+        return self.tables.values(self.entries)
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class Pass:
 
 def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
     """The way of one row of ids int32 [time], padding included, which must be no shorter than the widest filter."""
-    pooled = tuple(_pool(bank, table, tokens) for bank, table in zip(network.banks, network.tables, strict=True))
+    pooled = tuple(_pool(bank, tables, tokens) for bank, tables in zip(network.banks, network.tables, strict=True))
     features = value = np.concatenate([each.values for each in pooled])
     layers = []
     for dense in network.head:
@@ -84,32 +92,24 @@ def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
     return Pass(tokens, pooled, features, tuple(layers))
 
 
-def _pool(bank: Bank, table: Weights, row: npt.NDArray[np.int32]) -> Pooled:
-    outside = table.shape[1] - 1
-    tokens = np.pad(row, bank.padding, constant_values=outside) if any(bank.padding) else row
+def _pool(bank: Bank, tables: Tables, row: npt.NDArray[np.int32]) -> Pooled:
+    first, *others = tables.entries
+    tokens = np.pad(row, bank.padding, constant_values=len(first) - 1) if any(bank.padding) else row
     count = len(tokens) - bank.span + 1
-    feature_map: Weights = table[0].take(tokens[:count], axis=0)
-    for tap in range(1, bank.width):
+    entries = first.take(tokens[:count], axis=0)
+    for tap, table in enumerate(others, start=1):
         start = tap * bank.dilation
-        feature_map += table[tap].take(tokens[start : start + count], axis=0)
+        entries += table.take(tokens[start : start + count], axis=0)
+
+    def at(windows: npt.NDArray[np.intp]) -> Pooled:
+        sums: Weights = tables.values(np.take_along_axis(entries, windows, axis=0)) + bank.bias
+        values: Weights = apply(bank.activations, sums).mean(axis=0)
+        return Pooled(bank, tables, tokens, entries, windows, sums, values)
+
     if bank.pooling == "mean":
-        everywhere = np.broadcast_to(np.arange(count)[:, np.newaxis], feature_map.shape)
-        return _at(bank, table, tokens, feature_map, everywhere)
-    pooled = _at(bank, table, tokens, feature_map, feature_map.argmax(axis=0)[np.newaxis])
+        return at(np.broadcast_to(np.arange(count)[:, np.newaxis], entries.shape))
+    pooled = at(entries.argmax(axis=0)[np.newaxis])
     if not bank.quasiconvex:
         return pooled
-    least = _at(bank, table, tokens, feature_map, feature_map.argmin(axis=0)[np.newaxis])
-    windows = np.where(least.values > pooled.values, least.windows, pooled.windows)
-    return _at(bank, table, tokens, feature_map, windows)
-
-
-def _at(
-    bank: Bank,
-    table: Weights,
-    tokens: npt.NDArray[np.int32],
-    feature_map: Weights,
-    windows: npt.NDArray[np.intp],
-) -> Pooled:
-    sums: Weights = np.take_along_axis(feature_map, windows, axis=0) + bank.bias
-    values: Weights = apply(bank.activations, sums).mean(axis=0)
-    return Pooled(bank, table, tokens, feature_map, windows, sums, values)
+    least = at(entries.argmin(axis=0)[np.newaxis])
+    return at(np.where(least.values > pooled.values, least.windows, pooled.windows))

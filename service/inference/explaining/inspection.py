@@ -11,7 +11,7 @@ from pydantic import Field, GetPydanticSchema
 
 from sentiment_conv1d.model.layers import Weights
 from sentiment_conv1d.service.inference.explaining.explanation import Attribution
-from sentiment_conv1d.service.inference.explaining.forward import Pass
+from sentiment_conv1d.service.inference.explaining.forward import Pass, Pooled
 from sentiment_conv1d.service.inference.explaining.network import Network
 
 # Arrays, which are described as what they are in JSON.
@@ -63,7 +63,7 @@ class Inspection:
 
     ids: npt.NDArray[np.int32]  # [time]
     first_word: int  # position of the first word
-    embedding: Weights  # [time, embedding]
+    embedding: Weights  # [time, embedding]; what the filter reads of each word
     filter: FilterView
     banks: list[BankView]
     layers: list[LayerView]  # the last one gives the logits
@@ -76,11 +76,13 @@ def inspect(
     """What a pass computed, with the filter of that number over all banks in full."""
     banks: list[BankView] = []
     chosen: FilterView | None = None
+    embedding: Weights | None = None
     first = 0
     for pooled in taken.pooled:
         bank = pooled.bank
         filters = len(pooled.values)
         weights = np.ascontiguousarray(attribution.weights[first : first + filters])
+        curves = pooled.feature_map
         banks.append(
             BankView(
                 bank.width,
@@ -89,7 +91,7 @@ def inspect(
                 pooled.positions.astype(np.int64),
                 pooled.values,
                 weights,
-                pooled.feature_map if feature_map else None,
+                curves if feature_map else None,
             )
         )
         index = number - first
@@ -99,15 +101,24 @@ def inspect(
                 index,
                 np.ascontiguousarray(bank.kernel[:, :, index]),
                 float(bank.bias[index]),
-                np.ascontiguousarray(pooled.feature_map[:, index]),
+                np.ascontiguousarray(curves[:, index]),
                 int(pooled.positions[index]),
                 float(pooled.values[index]),
                 float(weights[index]),
             )
+            embedding = _embedding(network, pooled, taken.tokens, index)
         first += filters
-    assert chosen is not None, "the number is that of a filter"
+    assert chosen is not None and embedding is not None, "the number is that of a filter"
     layers = [
         LayerView(len(layer.values), dense.activations, layer.values, weights)
         for dense, layer, weights in zip(network.head, taken.layers, attribution.layers, strict=True)
     ]
-    return Inspection(taken.tokens, first_word, network.embedding[taken.tokens], chosen, banks, layers, network.final)
+    return Inspection(taken.tokens, first_word, embedding, chosen, banks, layers, network.final)
+
+
+def _embedding(network: Network, pooled: Pooled, tokens: npt.NDArray[np.int32], index: int) -> Weights:
+    """The numbers that a filter reads of each word: an 8-bit graph has only what the word adds under each tap."""
+    if network.embedding is not None:
+        return network.embedding[tokens]
+    words = np.broadcast_to(tokens[:, np.newaxis], (len(tokens), pooled.bank.width))
+    return pooled.tables.parts(words, np.full(len(tokens), index))

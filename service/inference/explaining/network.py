@@ -1,7 +1,8 @@
 """The network of a folded graph as plain arrays, read from the graph itself.
 
 `export.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel, the bias
-added to the first. The file contains all of them, so an explanation is about the weights that are served.
+added to the first. `export.quantized` writes the tables of these products themselves, as uint8, with the step and the
+lowest value of each filter. So an explanation is about the weights that are served.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Bank, Dense, Weights, parse
 from sentiment_conv1d.service.inference.explaining import onnx_subset_pb2 as onnx
+from sentiment_conv1d.service.inference.explaining.tables import Tables
 
 #: What may turn the logits into probabilities.
 _FINAL = ("Sigmoid", SOFTMAX)
 
 #: Of `TensorProto.DataType`.
-_FLOAT32, _INT64 = 1, 7
+_FLOAT32, _UINT8, _INT64 = 1, 2, 7
 
 
 def _work_on_each_value(activations: tuple[str, ...]) -> bool:
@@ -30,19 +33,22 @@ def _work_on_each_value(activations: tuple[str, ...]) -> bool:
 class Network:
     """Embedding, filters, global pooling, dense layers; the last of them gives the logits."""
 
-    embedding: Weights  # [vocabulary, embedding]; with zero padding, the last row is that of the padding
+    embedding: Weights | None  # [vocabulary, embedding]; with zero padding, the last row is that of the padding
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
     final: str  # what makes probabilities of the logits: Sigmoid or Softmax
+    quantized: tuple[Tables, ...] = ()  # of every bank, if the graph is of 8 bits and has no embedding
 
     @cached_property
-    def tables(self) -> tuple[Weights, ...]:
-        """What each word adds under each tap of each filter, [width, vocabulary, filters] of every bank.
+    def tables(self) -> tuple[Tables, ...]:
+        """What each word adds under each tap of each filter, for every bank.
 
-        The session holds the same products. They are made for the first explanation, so that a service that is never
-        asked for one has no memory for them.
+        The session of a float32 graph holds the same products. They are made for the first explanation, so that a
+        service that is never asked for one has no memory for them.
         """
-        return tuple(self.embedding @ bank.kernel for bank in self.banks)
+        if self.embedding is None:
+            return self.quantized
+        return tuple(Tables.of(self.embedding, bank) for bank in self.banks)
 
     @property
     def averages(self) -> bool:
@@ -63,7 +69,7 @@ class _Unsupported(Exception):
 
 
 def read_network(graph: bytes) -> Network | None:
-    """The network of a `model.onnx`, or None for a graph that is no folded network of float32."""
+    """The network of a `model.onnx`, or None for a graph that is no folded network."""
     try:
         return _Reader(onnx.Model.FromString(graph).graph).network()
     except (_Unsupported, DecodeError):
@@ -89,13 +95,16 @@ class _Reader:
             value, activations = self._activations(value)
         if not head or head[-1].activations:
             raise _Unsupported
+        pooled = [(value, activations)]
         if self._operator(value) == "Concat":
             if activations:
                 raise _Unsupported
-            banks = [self._bank(*self._activations(each)) for each in self._nodes[value].input]
-        else:
-            banks = [self._bank(value, activations)]
-        return Network(self._constant("embedding"), tuple(banks), tuple(head), final)
+            pooled = [self._activations(each) for each in self._nodes[value].input]
+        if "embedding" in self._tensors:
+            banks = tuple(self._bank(*each) for each in pooled)
+            return Network(self._constant("embedding"), banks, tuple(head), final)
+        banks, quantized = zip(*(self._quantized_bank(*each) for each in pooled), strict=True)
+        return Network(None, banks, tuple(head), final, quantized)
 
     def _activations(self, value: str) -> tuple[str, tuple[str, ...]]:
         """What a value is computed from by activations alone, and these in order."""
@@ -120,20 +129,37 @@ class _Reader:
             return self._quasiconvex_bank(*self._nodes[value].input)
         if self._operator(value) == "Mul" and not activations:
             return self._mean_bank(value)
-        return self._filters(self._maxima(value), activations)
+        return self._filters(self._pooled(value, "MaxPool"), activations)
 
     def _filters(self, feature_map: str, activations: tuple[str, ...]) -> Bank:
         if not _work_on_each_value(activations):
             raise _Unsupported
-        looked_up = self._taps(feature_map)
-        tables = {offset: table for offset, table, _ in looked_up}
-        offsets = sorted(tables)
-        dilation = offsets[1] if len(offsets) > 1 else 1
-        paddings = {padding for *_, padding in looked_up}
-        if offsets != [tap * dilation for tap in range(len(looked_up))] or len(paddings) != 1:
+        tables, dilation, padding = self._taps(feature_map)
+        kernels, biases = zip(*(self._table(table) for table in tables), strict=True)
+        return Bank(np.stack(kernels), np.sum(biases, axis=0), activations, dilation, padding)
+
+    def _quantized_bank(self, value: str, activations: tuple[str, ...]) -> tuple[Bank, Tables]:
+        """A bank of an 8-bit graph and its tables.
+
+        It has no embedding of its own. What its filters read of a word is one number for each tap, that of the table,
+        and the kernel takes number k at tap k.
+        """
+        if self._operator(value) != "Add" or not _work_on_each_value(activations):
             raise _Unsupported
-        kernels, biases = zip(*(self._table(tables[offset]) for offset in offsets), strict=True)
-        return Bank(np.stack(kernels), np.sum(biases, axis=0), activations, dilation, paddings.pop())
+        scaled, offset = self._nodes[value].input
+        if (self._operator(scaled), self._operator(offset)) != ("DequantizeLinear", "Sum"):
+            raise _Unsupported
+        pooled, step, *zero_point = self._nodes[scaled].input
+        if zero_point:
+            raise _Unsupported
+        names, dilation, padding = self._taps(self._pooled(pooled, "NhwcMaxPool"))
+        width = len(names)
+        parts = [self._constant(name) for name in self._nodes[offset].input]
+        tables = Tables([self._entries(name) for name in names], self._constant(step), np.stack(parts[:width]))
+        filters = len(tables.step)
+        kernel = np.broadcast_to(np.eye(width, dtype=np.float32)[:, :, np.newaxis], (width, width, filters))
+        bias: Weights = np.sum(parts[width:], axis=0) if parts[width:] else np.zeros(filters, np.float32)
+        return Bank(kernel, bias, activations, dilation, padding), tables
 
     def _mean_bank(self, value: str) -> Bank:
         """A bank whose activations are added at all positions; the missing padding is added, and the sum divided."""
@@ -147,29 +173,40 @@ class _Reader:
         """A bank whose activations are computed on its largest sums and on its least ones."""
         value, activations = self._activations(highest)
         negated, same = self._activations(lowest)
-        map_negated = self._maxima(negated)
+        map_negated = self._pooled(negated, "MaxPool")
         if same != ("Neg", *activations) or self._operator(map_negated) != "Neg":
             raise _Unsupported
-        if self._nodes[map_negated].input[0] != self._maxima(value):
+        if self._nodes[map_negated].input[0] != self._pooled(value, "MaxPool"):
             raise _Unsupported
         bank = self._bank(value, activations)
         if not bank.quasiconvex:
             raise _Unsupported
         return bank
 
-    def _maxima(self, value: str) -> str:
+    def _pooled(self, value: str, first_step: str) -> str:
         """The feature map that a maximum is taken of."""
-        for operator in ("ReduceMax", "MaxPool"):
+        for operator in ("ReduceMax", first_step):
             if self._operator(value) != operator:
                 raise _Unsupported
             value = self._nodes[value].input[0]
         return value
 
-    def _taps(self, value: str) -> list[tuple[int, str, tuple[int, int]]]:
+    def _taps(self, value: str) -> tuple[list[str], int, tuple[int, int]]:
+        """The tables of a feature map by their taps, its dilation, and the padding of the text."""
+        looked_up = self._look_ups(value)
+        tables = {offset: table for offset, table, _ in looked_up}
+        offsets = sorted(tables)
+        dilation = offsets[1] if len(offsets) > 1 else 1
+        paddings = {padding for *_, padding in looked_up}
+        if offsets != [tap * dilation for tap in range(len(looked_up))] or len(paddings) != 1:
+            raise _Unsupported
+        return [tables[offset] for offset in offsets], dilation, paddings.pop()
+
+    def _look_ups(self, value: str) -> list[tuple[int, str, tuple[int, int]]]:
         """Every look-up of a sum: the word of the window that it is for, its table, and the padding of the text."""
         node = self._nodes.get(value)
         if node is not None and node.op_type == "Add":
-            return [tap for each in node.input for tap in self._taps(each)]
+            return [look_up for each in node.input for look_up in self._look_ups(each)]
         if node is None or node.op_type != "Gather":
             raise _Unsupported
         table, ids = node.input
@@ -208,6 +245,11 @@ class _Reader:
 
     def _constant(self, name: str) -> Weights:
         return np.frombuffer(self._bytes(name, _FLOAT32), "<f4").reshape(tuple(self._tensors[name].dims))
+
+    def _entries(self, name: str) -> npt.NDArray[np.uint8]:
+        content = np.frombuffer(self._bytes(name, _UINT8), np.uint8)
+        entries: npt.NDArray[np.uint8] = content.reshape(tuple(self._tensors[name].dims))[0]
+        return entries
 
     def _integers(self, name: str) -> list[int]:
         integers: list[int] = np.frombuffer(self._bytes(name, _INT64), "<i8").tolist()

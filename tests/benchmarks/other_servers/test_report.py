@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks.cases import NAIVE, SERVICE
+from benchmarks.cases import COMPETENT, SERVICE
 from benchmarks.other_servers.report import Measured, document, save_plot, summary
 from benchmarks.rest import Load
 
@@ -15,7 +15,7 @@ def rounds(*rates: float, errors: int = 0) -> Measured:
     return Measured({"whole": loads, "short": loads}, [300.0] * len(rates), [2.5] * len(rates))
 
 
-MEASURED = {SERVICE: rounds(8000, 4000, 8000), NAIVE: rounds(2000, 2000, 2000), "BentoML": rounds(1000, 1000, 4000)}
+MEASURED = {SERVICE: rounds(8000, 4000, 8000), COMPETENT: rounds(2000, 2000, 2000), "BentoML": rounds(1000, 1000, 4000)}
 
 
 def rows(measured: dict[str, Measured]) -> list[str]:

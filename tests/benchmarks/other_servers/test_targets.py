@@ -17,7 +17,7 @@ TEXTS = ["What a wonderful film.", "dull " * 500, ""]
 @pytest.fixture(scope="module")
 def service() -> Iterator[Target]:
     """This service, started as it is to be measured."""
-    service, _ = references(workers=1)
+    service, *_ = references(workers=1)
     with service.server:
         yield service
 

@@ -76,15 +76,27 @@ def test_nothing_to_serve(tmp_path: Path) -> None:
 
 
 def test_several_models(tmp_path: Path) -> None:
-    """Several models need a default, and each is found by its name."""
+    """Several models need a default unless one is the shipped model, and each is found by its name."""
     publish_table(tmp_path, name="tickets")
     publish_table(tmp_path, name="calls")
-    with pytest.raises(StartupError, match="calls, tickets"):
+    with pytest.raises(StartupError, match=r"calls, tickets.*--default-model \(SENTIMENT_DEFAULT_MODEL\)"):
         load(tmp_path)
     models = load(tmp_path, default="tickets")
     assert models.get().manifest.name == "tickets"
     assert models.get("calls").manifest.name == "calls"
     assert [classifier.manifest.name for classifier in models] == ["calls", "tickets"]
+
+
+def test_the_shipped_model_is_the_default_of_several(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A second model changes nothing for callers that name none; one log line says which model they get."""
+    shipped_copy(tmp_path)
+    publish_table(tmp_path, name="tickets")
+    with caplog.at_level("INFO"):
+        assert load(tmp_path).get().manifest.name == "imdb-cnn"
+    assert [record.getMessage() for record in caplog.records if "default" in record.getMessage()] == [
+        "the default model is imdb-cnn; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another of: imdb-cnn, tickets"
+    ]
+    assert load(tmp_path, default="tickets").get().manifest.name == "tickets"
 
 
 def test_unknown_model(tmp_path: Path) -> None:
@@ -95,7 +107,7 @@ def test_unknown_model(tmp_path: Path) -> None:
     assert load(tmp_path).get("").manifest.name == "tickets"
     with pytest.raises(NotFound, match="version '2' of model 'tickets' is not loaded; loaded: 1"):
         load(tmp_path).get("tickets", "2")
-    with pytest.raises(StartupError, match="holds no model 'nothing'; there are: tickets"):
+    with pytest.raises(StartupError, match=r"holds no model 'nothing'; --default-model .* chooses one of: tickets"):
         load(tmp_path, default="nothing")
 
 

@@ -354,7 +354,7 @@ def test_model_without_explanation(open_page: Open, tmp_path: Path) -> None:
 def test_model_section(open_page: Open, server: ServerProcess) -> None:
     """Name, version and every metric of the manifest are there, as numbers and as plots."""
     page = open_page().page
-    [model] = server.client.get("/v1/models").json()["models"]
+    model, _ = server.client.get("/v1/models").json()["models"]
     section = page.locator("#models")
     expect(section).to_contain_text(f"{model['name']}, version {model['version']}")
     expect(section).to_contain_text(model["metrics"]["measured_on"])

@@ -272,8 +272,10 @@ def test_automatic_provider_says_why_not_cuda() -> None:
 def test_cpu_asked_for_needs_no_reason() -> None:
     """With the CPU asked for, the log says what is served and where, and nothing else."""
     with ServerProcess("--execution-provider", "cpu") as process:
-        serving, listening_grpc, listening = process.log
+        default, serving, serving_quantized, listening_grpc, listening = process.log
+        assert "the default model is imdb-cnn; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another" in default
         assert "serving imdb-cnn version=1 execution_provider=CPUExecutionProvider" in serving
+        assert "serving imdb-cnn-8bit version=1 execution_provider=CPUExecutionProvider" in serving_quantized
         assert process.url in listening
         assert f"grpc://127.0.0.1:{process.grpc_port}" in listening_grpc
 

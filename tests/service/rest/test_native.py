@@ -147,7 +147,8 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
     """What is loaded is listed with its manifest's metrics."""
     manifest = artifact.manifest
     assert manifest.metrics is not None
-    [model] = server.client.get("/v1/models").json()["models"]
+    model, quantized = server.client.get("/v1/models").json()["models"]
+    assert (quantized["name"], quantized["precision"], quantized["explainable"]) == ("imdb-cnn-8bit", "uint8", True)
     assert model == {
         "name": "imdb-cnn",
         "version": "1",

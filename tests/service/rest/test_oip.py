@@ -607,7 +607,7 @@ def test_no_such_thing(server: ServerProcess, method: str, path: str, status: in
 def test_infer_of_an_unknown_model(server: ServerProcess) -> None:
     """An infer request for a model that is not loaded is not found."""
     response = server.client.post("/v2/models/other/infer", content=request(text_input("x")))
-    assert refusal(response, [404]) == "there is no model 'other'; loaded: imdb-cnn"
+    assert refusal(response, [404]) == "there is no model 'other'; loaded: imdb-cnn, imdb-cnn-8bit"
 
 
 def test_limits(server: ServerProcess) -> None:
@@ -634,10 +634,10 @@ def test_largest_batch(server: ServerProcess) -> None:
 
 def test_index(server: ServerProcess) -> None:
     """The index lists every version with its state; an empty body is as good as an object."""
-    entry = {"name": "imdb-cnn", "version": "1", "state": "READY", "reason": ""}
+    entries = [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in ("imdb-cnn", "imdb-cnn-8bit")]
     for body in (b"", b"{}", b'{"ready": true}', b'{"ready": false, "more": 1}'):
         response = server.client.post("/v2/repository/index", content=body)
-        assert (response.status_code, response.json()) == (200, [entry])
+        assert (response.status_code, response.json()) == (200, entries)
     for body in (b"{", b"[]", b"null", b'{"ready": 1}', b"[" * 100_000, b"\xff"):
         refusal(server.client.post("/v2/repository/index", content=body))
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from sentiment_conv1d.export.folded import folded_graph
-from sentiment_conv1d.export.quantized import quantized_graph
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.network import build
 from sentiment_conv1d.model.tokenizer import WordTokenizer
@@ -121,6 +120,7 @@ def test_truncated_text(classifier: Classifier) -> None:
 
 def test_filters(classifier: Classifier, network: Network) -> None:
     """Filters come by what they move the logit, with the words under them where they are highest."""
+    assert network.embedding is not None
     text = "I did not like it, but the ending: simply wonderful!"
     [encoding] = classifier.encode((text,))
     everything = classifier.explainer.explain(text, encoding, "positive", 250).filters
@@ -263,10 +263,8 @@ def _has_ties(network: Network, ids: npt.NDArray[np.int32], gradient: npt.NDArra
 
 
 def test_other_models(tmp_path: Path) -> None:
-    """A model outside the family, and one in 8-bit integers, has no exact explanation and says so."""
-    strangers = [artifacts.publish_table(tmp_path / "table").graph, b"no graph", b""]
-    strangers.append(quantized_graph(several_widths()).SerializeToString())
-    for graph in strangers:
+    """A model outside the family has no exact explanation and says so."""
+    for graph in [artifacts.publish_table(tmp_path / "table").graph, b"no graph", b""]:
         assert read_network(graph) is None
     table = Classifier(artifacts.publish_table(tmp_path))
     with pytest.raises(NotExplainable, match="no exact explanation for model 'tickets'"):
@@ -281,6 +279,7 @@ def test_unknown_label(classifier: Classifier) -> None:
 
 def test_inspection(classifier: Classifier, network: Network) -> None:
     """An inspection holds the numbers of the whole way, each of which follows from the ones before it."""
+    assert network.embedding is not None
     text = "Warm, funny and wise."
     [encoding] = classifier.encode((text,))
     explainer = classifier.explainer

@@ -1,0 +1,22 @@
+"""The page of an 8-bit model."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.processes import MODEL_REPOSITORY, ServerProcess
+from tests.service.page.conftest import Open
+from tests.service.page.test_page import show_reading, type_text
+
+
+def test_the_reading_has_a_number_for_each_place(open_page: Open) -> None:
+    """What the filter reads of a word is one number for each of its places, and the curve has their sums."""
+    with ServerProcess("--workers", "1", "--default-model", "imdb-cnn-8bit", repository=MODEL_REPOSITORY) as server:
+        page = open_page(server).page
+        text = "Warm, funny and wise."
+        type_text(page, text)
+        show_reading(page)
+        expect(page.locator("#label")).to_have_text("positive")
+        expect(page.locator("#matrix-caption")).to_contain_text("400 words across, 3 numbers down")
+        curve = server.client.post("/v1/inspect", json={"text": text}).json()["filter"]["curve"]
+        expect(page.locator("#curve-caption")).to_contain_text(f"{len(curve)} places")
