@@ -69,7 +69,8 @@ class Rule:
         if not text.isascii():
             if self.lowercase == "unicode":
                 text = lower_case(text)
-            text = text.translate(self._beyond_ascii)
+            if self._beyond_ascii:
+                text = text.translate(self._beyond_ascii)
         return b" " + text.encode("utf-8", "surrogatepass").translate(self._table, self._removed)
 
     @cached_property
