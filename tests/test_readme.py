@@ -1,14 +1,17 @@
 """The README: its examples run and its links exist."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import keras
 import pytest
 
 from loadtest.__main__ import complete
@@ -99,6 +102,35 @@ def test_check_command_passes() -> None:
     finished = run(*command.split())
     assert finished.returncode == 0
     assert "golden answer" in finished.stdout
+
+
+def test_own_keras_model_is_served(tmp_path: Path) -> None:
+    """The three commands from a Keras file and a word index to an answer work, and the answer is that of Keras."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            keras.layers.Embedding(30, 8, embeddings_initializer=keras.initializers.RandomUniform(-1, 1)),
+            keras.layers.Conv1D(16, 3, activation="relu"),
+            keras.layers.GlobalMaxPooling1D(),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "imdb_word_index.json").write_text(json.dumps({"the": 1, "film": 2, "lovely": 3, "a": 4}))
+
+    commands = README.split("## Serve your own Keras model")[1].split("```sh\n")[1].split("```")[0].splitlines()
+    export, serve, request = map(shlex.split, commands)
+    assert export[0] == ".venv/bin/python" and serve[:2] == ["make", "serve"]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    subprocess.run([sys.executable, *export[1:]], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    flags = shlex.split(serve[2].removeprefix("ARGS="))
+    with ServerProcess(*flags, repository=tmp_path / "model_repository") as server:
+        answer = ask(server.client, shlex.join(request))
+    ids = [[1, 4 + 3, 3 + 3, 2 + 3]]  # a start id, then "a lovely film"
+    expected = model.predict(keras.utils.pad_sequences(ids, 20), verbose=0)[0, 0]
+    assert answer["model"] == {"name": "mine", "version": "1"}
+    assert answer["probabilities"]["positive"] == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_layout_is_complete() -> None:

@@ -1,8 +1,8 @@
 """Text to ids. Which rule applies is stated in the artifact's `tokenizer.json`.
 
-`interface` is what the rest of the project uses. `words` implements the rule that this project trains with,
-`vocabulary` is its look-up of words, and `word_level` implements the rules of models from elsewhere. `read_tokenizer`
-chooses by the content of the file.
+`interface` is what the rest of the project uses. `words` implements the rule that this project trains with, and
+`word_level` the rules of models from elsewhere; `vocabulary` looks up the words of both. `read_tokenizer` chooses by
+the content of the file.
 """
 
 from __future__ import annotations

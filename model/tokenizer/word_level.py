@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
+from sentiment_conv1d.model.tokenizer.vocabulary import Vocabulary
 from sentiment_conv1d.model.tokenizer.words import character_class, lower_case
 
 _PADDING, _START, _UNKNOWN = "<pad>", "<start>", "<unk>"
@@ -30,6 +31,16 @@ _SIDES = {False: "Left", True: "Right"}
 _ASCII_LOWERCASE: list[dict[str, Any]] = [
     {"type": "Replace", "pattern": {"String": upper}, "content": upper.lower()} for upper in string.ascii_uppercase
 ]
+
+# The vocabulary cuts a text at white space and holds no zero byte, so what a rule keeps of these in a word travels as
+# bytes that no UTF-8 text contains. So does the word whose id is the start id.
+_STAND_INS = dict(zip("\t\n\v\f\r\0", range(0xFA, 0x100), strict=True))
+_TO_STAND_INS = bytes(_STAND_INS.get(chr(byte), byte) for byte in range(256))
+_FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
+_START_WORD = b"\xf9"
+
+#: The vocabulary has 16 bytes for every id.
+_MOST_IDS = 1 << 24
 
 Lowercase = Literal["unicode", "ascii", "none"]
 
@@ -50,23 +61,42 @@ class Rule:
 
     def words(self, text: str) -> list[str]:
         """The words of a text as they are looked up."""
-        if self.lowercase == "unicode":
-            text = lower_case(text)
-        return [word for word in text.translate(self._table).split(" ") if word]
+        words = self.spaced(text).split()
+        return [word.translate(_FROM_STAND_INS).decode("utf-8", "surrogatepass") for word in words]
+
+    def spaced(self, text: str) -> bytes:
+        """The words of a text as UTF-8, with spaces between them and one in front."""
+        if not text.isascii():
+            if self.lowercase == "unicode":
+                text = lower_case(text)
+            if self._beyond_ascii:
+                text = text.translate(self._beyond_ascii)
+        return b" " + text.encode("utf-8", "surrogatepass").translate(self._table, self._removed)
 
     @cached_property
-    def _table(self) -> dict[int, str | None]:
-        table: dict[int, str | None] = dict.fromkeys(map(ord, self.separators), " ")
-        table |= dict.fromkeys(map(ord, self.removed))
-        if self.lowercase == "ascii":
-            table |= {ord(upper): upper.lower() for upper in string.ascii_uppercase}
-        return table
+    def _table(self) -> bytes:
+        table = bytearray(_TO_STAND_INS)
+        if self.lowercase != "none":
+            for upper in string.ascii_uppercase:
+                table[ord(upper)] = ord(upper.lower())
+        for separator in filter(str.isascii, self.separators):
+            table[ord(separator)] = ord(" ")
+        return bytes(table)
+
+    @cached_property
+    def _removed(self) -> bytes:
+        return "".join(filter(str.isascii, self.removed)).encode()
+
+    @cached_property
+    def _beyond_ascii(self) -> dict[int, str | None]:
+        table: dict[int, str | None] = {ord(each): " " for each in self.separators if not each.isascii()}
+        return table | {ord(each): None for each in self.removed if not each.isascii()}
 
 
 class WordLevelTokenizer(Tokenizer):
     """Words to ids by any `Rule`; `ids` are those of the known words.
 
-    Raises `TokenizerError` if an id is negative or stands for two things.
+    Raises `TokenizerError` if an id is negative or too high, or stands for two things.
     """
 
     def __init__(self, ids: Mapping[str, int], rule: Rule) -> None:
@@ -78,7 +108,6 @@ class WordLevelTokenizer(Tokenizer):
         self.pads_behind, self.keeps_first = rule.pads_behind, rule.keeps_first
         self.words = tuple(sorted(ids, key=ids.__getitem__))
         self._ids = dict(ids)
-        self._start = [] if rule.start_id is None else [rule.start_id]
         self._empty = np.array([self.padding_id], np.int32)
         reserved = [number for number in (rule.padding_id, rule.start_id, rule.unknown_id) if number is not None]
         numbers = sorted([*reserved, *ids.values()])
@@ -87,7 +116,17 @@ class WordLevelTokenizer(Tokenizer):
             raise TokenizerError(f"id {repeated} stands for two words, or for a word and for padding, start or unknown")
         if numbers[0] < 0:
             raise TokenizerError(f"id {numbers[0]} is negative")
+        if numbers[-1] >= _MOST_IDS:
+            raise TokenizerError(f"id {numbers[-1]} is too high: a vocabulary has at most {_MOST_IDS:,} ids")
         self._size = numbers[-1] + 1
+        # A word with a character that the rule changes is in no text.
+        found = {word: number for word, number in ids.items() if rule.words(word) == [word]}
+        known = {word.encode("utf-8", "surrogatepass").translate(_TO_STAND_INS): id for word, id in found.items()}
+        if rule.start_id is not None:
+            known[_START_WORD] = rule.start_id
+        self._begin = b"" if rule.start_id is None else b" " + _START_WORD
+        self._dropped = self._size  # stands for unknown words until they are dropped
+        self._vocabulary = Vocabulary(known, self._dropped if rule.unknown_id is None else rule.unknown_id)
 
     @property
     def vocabulary_size(self) -> int:
@@ -95,13 +134,16 @@ class WordLevelTokenizer(Tokenizer):
 
     def encode(self, text: str) -> Encoding:
         """The first or last `max_tokens` ids of a text; those of an empty text are the start id or one pad id."""
-        found = [self._ids.get(word, self.unknown_id) for word in self.rule.words(text)]
-        ids = self._start + [number for number in found if number is not None]
-        if not ids:
+        ids = self._vocabulary.look_up(self._begin + self.rule.spaced(text))
+        unknown = 0
+        if self.unknown_id is None:
+            ids = ids[ids != self._dropped]
+        else:
+            unknown = int(np.count_nonzero(ids == self.unknown_id))
+        if not len(ids):
             return Encoding(self._empty, 0, 0)
-        unknown = 0 if self.unknown_id is None else ids.count(self.unknown_id)
         kept = ids[: self.max_tokens] if self.keeps_first else ids[-self.max_tokens :]
-        return Encoding(np.array(kept, np.int32), len(ids), unknown)
+        return Encoding(kept, len(ids), unknown)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """The encoding of every text."""

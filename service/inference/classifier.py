@@ -51,7 +51,7 @@ class Classifier:
         self.manifest = artifact.manifest
         self.labels = artifact.manifest.labels
         self.input_shape = artifact.input_shape
-        self._tokenizer = artifact.tokenizer
+        self.tokenizer = artifact.tokenizer
         self.statistics = Statistics(self.labels)
         self.explainer = Explainer(artifact)
         try:
@@ -68,11 +68,11 @@ class Classifier:
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Convert texts to ids."""
-        return self._tokenizer.encode_batch(texts)
+        return self.tokenizer.encode_batch(texts)
 
     def encode_ids(self, rows: Sequence[npt.NDArray[np.int32]]) -> list[Encoding]:
         """Wrap ids from a client, which `input_shape` has checked, in encodings."""
-        return [self._tokenizer.encoding(row) for row in rows]
+        return [self.tokenizer.encoding(row) for row in rows]
 
     def classify(self, encodings: Sequence[Encoding]) -> Classification:
         """Return predictions in the order of the encodings, whose ids must be in the vocabulary."""
@@ -110,7 +110,7 @@ class Classifier:
     def _warm_up(self, artifact: Artifact) -> None:
         """Check the golden answer, then run the largest shapes and ids, so that requests do not allocate or fail."""
         golden = artifact.manifest.golden
-        encoding = self._tokenizer.encode(golden.text)
+        encoding = self.tokenizer.encode(golden.text)
         time = self.input_shape.time(len(encoding.ids))
         if self.engine.time not in (None, time):
             raise GraphError(f"takes {self.engine.time} tokens, not {time}")
@@ -119,6 +119,6 @@ class Classifier:
         if answer.shape != expected.shape or not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
             raise GraphError(f"answers the golden text with {answer.tolist()} instead of {expected.tolist()}")
         largest_id = artifact.manifest.vocabulary_size - 1
-        shortest = self.input_shape.time(len(self._tokenizer.encode("").ids))
+        shortest = self.input_shape.time(len(self.tokenizer.encode("").ids))
         for rows, time in self.buckets.shapes() or self.buckets.largest(shortest, self.input_shape.max_tokens):
             self.engine.run(np.full((rows, time), largest_id, np.int32), time)

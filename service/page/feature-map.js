@@ -1,19 +1,19 @@
-// Two steps of "How it reads": the feature map of the filters of one width, and the highest value of each filter.
+// Two steps of "How it reads": the feature map of the filters of one convolution, and the pooled value of each filter.
 
 import { byId, formula, make } from "./dom.js";
 import { count, plain, side, signed } from "./format.js";
 import { bars, colour, css, frame, palette, picture, prepare, scaleOf, showScale } from "./heat.js";
-import { dimensionsOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
+import { dimensionsOf, spanOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
 
 let shown = null; // an inspection
-let bank = 0; // which of its widths
+let bank = 0; // which of its convolutions
 let image = null; // of the feature map
 
 /** Wire the controls. `chosen({width, index})` when a filter is. */
 export function startMap(chosen) {
   const choose = (part) => {
-    const { width, filters } = shown.banks[bank];
-    chosen({ width, index: Math.max(0, Math.min(filters - 1, Math.floor(part * filters))) });
+    const { width, filters, first } = shown.banks[bank];
+    chosen({ width, index: first + Math.max(0, Math.min(filters - 1, Math.floor(part * filters))) });
   };
   byId("bank").addEventListener("change", (event) => { bank = Number(event.target.value); showMap(); showPooled(); });
   byId("crop").addEventListener("change", drawMap);
@@ -27,13 +27,13 @@ export function startMap(chosen) {
   });
 }
 
-/** Show the feature map with the filter of an inspection, and its highest values. */
+/** Show the feature map with the filter of an inspection, and its pooled values. */
 export function showBank(inspection) {
   shown = inspection;
-  bank = Math.max(0, shown.banks.findIndex((each) => each.width === shown.filter.width));
+  bank = shown.filter.bank;
   byId("bank-field").hidden = shown.banks.length < 2;
   byId("bank").replaceChildren(...shown.banks.map((each, place) => {
-    const option = make("option", { value: place }, count(each.width));
+    const option = make("option", { value: place }, `${count(each.width)}${each.pooling === "mean" ? ", averaged" : ""}`);
     option.selected = place === bank;
     return option;
   }));
@@ -49,7 +49,8 @@ export function redrawBank() {
 }
 
 function showMap() {
-  const { width, filters, feature_map: map } = shown.banks[bank];
+  const { width, filters, pooling, feature_map: map } = shown.banks[bank];
+  byId("map-dots").hidden = pooling === "mean";
   for (const element of document.querySelectorAll(".filters-count")) element.textContent = shown.banks.map((each) => count(each.filters)).join(" + ");
   shown.mapScale = scaleOf(map.flat());
   image = null;
@@ -66,35 +67,44 @@ function drawMap() {
   const colours = palette();
   const each = shown.banks[bank];
   image ??= picture(each.feature_map.length, each.filters, (column, row) => each.feature_map[column][row], shown.mapScale, colours);
-  const first = byId("crop").checked ? Math.min(Math.max(0, shown.first_word - each.width), each.feature_map.length - 1) : 0;
-  const columns = each.feature_map.length - first;
+  const places = each.feature_map.length;
+  const cropped = byId("crop").checked;
+  const first = cropped ? Math.min(Math.max(0, shown.first_word - spanOf(each) + each.padding[0]), places - 1) : 0;
+  const end = shown.first_word + shown.explanation.words.length + each.padding[0];
+  const columns = (cropped ? Math.min(places, Math.max(first + 1, end)) : places) - first;
   context.imageSmoothingEnabled = columns > width || each.filters > height;
   context.drawImage(image, first, 0, columns, each.filters, 0, 0, width, height);
   const row = height / each.filters;
   const column = width / columns;
   each.positions.forEach((position, index) => {
-    if (each.pooled[index] <= 0 || position < first) return;
+    if (each.pooling === "mean" || each.pooled[index] <= 0 || position < first || position >= first + columns) return;
     context.fillStyle = css(colours.frame, 0.85);
     context.beginPath();
     context.arc((position - first + 0.5) * column, (index + 0.5) * row, 1.4, 0, 7);
     context.fill();
   });
-  if (each.width !== shown.filter.width) return;
-  const y = (shown.filter.index + 0.5) * row;
+  if (bank !== shown.filter.bank) return;
+  const y = (shown.filter.index - each.first + 0.5) * row;
   frame(context, colours, 1, y - Math.max(2.5, row / 2), width - 2, Math.max(5, row));
 }
 
 function showPooled() {
   const each = shown.banks[bank];
-  const { width, index, position, curve, bias, activation, weight } = shown.filter;
+  const { index, position, curve, bias, activation, weight } = shown.filter;
+  const filterBank = shown.banks[shown.filter.bank];
+  const averages = each.pooling === "mean";
+  byId("pool-title").textContent = averages ? "The average of each filter counts" : "Only the highest value of each filter counts";
+  byId("pool-max").hidden = averages;
+  byId("pool-mean").hidden = !averages;
   const counting = each.pooled.filter((value) => value > 0).length;
-  byId("pooled").setAttribute("aria-label", `Bars of the ${count(each.filters)} highest values; ${count(counting)} are above zero.`);
+  byId("pooled").setAttribute("aria-label", `Bars of the ${count(each.filters)} ${averages ? "averages" : "highest values"}; ${count(counting)} are above zero.`);
   byId("pooled-caption").textContent =
     `${count(each.filters)} bars, one a filter: blue where it speaks for ${shown.target}, orange where against; the stronger the colour, the more it moves the decision. ${count(counting)} are above zero.`;
   byId("pooled-text").replaceChildren(
-    `Filter no. ${index} is highest over ${wordsUnder(shown, position, width)}: `, make("b", {}, plain(curve[position])), ` ${bias < 0 ? "\u2212" : "+"} ${Math.abs(bias).toFixed(4)} (its bias), which counts as `,
+    `Filter no. ${index} is highest over ${wordsUnder(shown, filterBank, position)}: `, make("b", {}, plain(curve[position])), ` ${bias < 0 ? "\u2212" : "+"} ${Math.abs(bias).toFixed(4)} (its bias)${filterBank.pooling === "mean" ? "; the average over all places is " : ", which counts as "}`,
     make("b", { id: "kept" }, plain(activation)), `. Each unit of it changes the logit by ${signed(weight)}, so it moves it by `, make("b", { class: side(activation * weight) }, signed(activation * weight)), ".");
-  formula(byId("pool-formula"), "m", { sub: "f" }, ` = ${activationOf(each.activations).before}max`, { sub: "t" }, " F[t, f] + b", { sub: "f" }, activationOf(each.activations).after,
+  const { before, after } = activationOf(each.activations);
+  formula(byId("pool-formula"), "m", { sub: "f" }, averages ? " = mean" : ` = ${before}max`, { sub: "t" }, ` ${averages ? before : ""}F[t, f] + b`, { sub: "f" }, after,
     { size: `${count(each.feature_map.length)}${TIMES}${count(each.filters)} \u2192 ${count(each.filters)}` });
   drawPooled();
 }
@@ -110,5 +120,5 @@ function drawPooled() {
   const moves = each.pooled.map((value, index) => value * each.weights[index]);
   const scale = scaleOf(moves);
   bars(byId("pooled"), each.pooled, (index, colours) => css(colour({ ...colours, neutral: colours.line }, moves[index], scale)),
-    each.width === shown.filter.width ? shown.filter.index : -1);
+    bank === shown.filter.bank ? shown.filter.index - each.first : -1);
 }

@@ -1,20 +1,43 @@
-// An inspection, the answer of `/v1/inspect`: its sizes, and its words by their position.
+// An inspection, the answer of `/v1/inspect`: its sizes, its words by their position, and its filters by theirs.
+//
+// A place is an index of a curve. The convolution may add zeros around the ids and skip words between the taps of a
+// filter, so places and positions of ids differ.
 
 export const TIMES = "\u2009\u00d7\u2009";
 
 export const timeOf = (inspection) => inspection.ids.length;
 export const dimensionsOf = (inspection) => inspection.embedding[0].length;
 
+/** The bank of the filter that is shown. */
+export const bankOf = (inspection) => inspection.banks[inspection.filter.bank];
+
+/** Ids from the first tap of a filter to the last. */
+export const spanOf = (bank) => (bank.width - 1) * bank.dilation + 1;
+
+/** The number of places of a filter. */
+export const placesOf = (inspection, bank) => timeOf(inspection) + bank.padding[0] + bank.padding[1] - spanOf(bank) + 1;
+
+/** The position of the id under the first tap; below 0 in the zeros in front of the ids. */
+export const startOf = (bank, place) => place - bank.padding[0];
+
+/** The positions of the ids under all taps. */
+export const positionsUnder = (bank, place) =>
+  Array.from({ length: bank.width }, (_, tap) => startOf(bank, place) + tap * bank.dilation);
+
 /** The word at a position, or what stands there instead. */
-export function nameAt(inspection, place) {
-  const word = inspection.explanation.words[place - inspection.first_word];
+export function nameAt(inspection, position) {
+  const word = inspection.explanation.words[position - inspection.first_word];
   if (word) return word.text;
-  return inspection.ids[place] === 1 ? "start" : "pad";
+  const id = inspection.ids[position];
+  if (id === undefined) return "zeros";
+  return id === inspection.tokenizer.start_id ? "start" : "pad";
 }
 
-/** The words under a filter at a position. */
-export function wordsUnder(inspection, place, width) {
-  const words = Array.from({ length: width }, (_, tap) => nameAt(inspection, place + tap));
-  if (words.every((word, tap) => word === "pad" && !inspection.explanation.words[place + tap - inspection.first_word])) return "padding";
-  return `\u201c${words.join(" ")}\u201d`;
+/** The words under a filter at a place. */
+export function wordsUnder(inspection, bank, place) {
+  const positions = positionsUnder(bank, place);
+  const isWord = (position) => inspection.explanation.words[position - inspection.first_word];
+  const names = positions.map((position) => nameAt(inspection, position));
+  if (names.every((name, tap) => ["pad", "zeros"].includes(name) && !isWord(positions[tap]))) return "padding";
+  return `\u201c${names.join(" ")}\u201d`;
 }

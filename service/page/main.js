@@ -13,7 +13,7 @@ const SETTLED = 450; // and before it is asked for all numbers
 const SPOKEN = 1000; // and before a screen reader announces the label
 
 const NO_EXPLANATION =
-  "There is no exact explanation for this model, because it does not consist of an embedding, convolutions directly after it, max pooling and dense layers. Its label and probability are above.";
+  "There is no exact explanation for this model, because it does not consist of an embedding, convolutions directly after it, global pooling and dense layers. Its label and probability are above.";
 
 const explaining = new Newest();
 const inspecting = new Newest();
@@ -30,7 +30,8 @@ function ask(milliseconds = TYPING) {
   inspecting.stop();
   explaining.run(milliseconds, (signal) => explain(text, signal), ({ prediction, explanation }) => {
     hideTrouble();
-    showPrediction(prediction);
+    const { tokenizer } = modelOf(prediction);
+    showPrediction(prediction, tokenizer);
     announce(prediction);
     byId("why").hidden = !explanation;
     byId("steps").hidden = !explanation;
@@ -38,7 +39,7 @@ function ask(milliseconds = TYPING) {
     if (!explanation) return;
     answered = { text, explanation };
     const target = explained(explanation);
-    showExplanation(text, explanation, target, (index) => { goToWord(index); byId("step-slide").scrollIntoView(); byId("play").focus({ preventScroll: true }); });
+    showExplanation(text, explanation, target, tokenizer, (index) => { goToWord(index); byId("step-slide").scrollIntoView(); byId("play").focus({ preventScroll: true }); });
     showFilters(text, explanation, (filter) => { watch(filter); byId("step-slide").scrollIntoView(); byId("play").focus({ preventScroll: true }); });
     inspectSoon(SETTLED);
   }, (trouble) => showTrouble(trouble, () => ask(0)));
@@ -46,7 +47,18 @@ function ask(milliseconds = TYPING) {
 
 /** The explanation, or only the prediction if the model has no explanation. */
 async function explain(text, signal) {
-  if (!models) showModels(models = (await get("v1/models", signal)).models);
+  if (!models) await listModels(signal);
+  const answer = await answerTo(text, signal);
+  const { name, version } = answer.prediction.model;
+  if (!models.some((each) => each.name === name && each.version === version)) await listModels(signal);
+  return answer;
+}
+
+async function listModels(signal) {
+  showModels(models = (await get("v1/models", signal)).models);
+}
+
+async function answerTo(text, signal) {
   if (models.some((model) => model.explainable)) {
     try {
       const explanation = await post("v1/explain", { text }, signal);
@@ -58,11 +70,14 @@ async function explain(text, signal) {
   return { prediction: await post("v1/predict", { text }, signal), explanation: null };
 }
 
+/** The model that made a prediction; if that version has just been replaced, the one that is listed. */
+function modelOf({ model: { name, version } }) {
+  return models.find((each) => each.name === name && each.version === version) ?? models.find((each) => each.name === name);
+}
+
 /** The label whose logit is explained. */
 function explained({ label, prediction }) {
-  const { name, version } = prediction.model;
-  const model = models.find((each) => each.name === name && each.version === version);
-  return model?.activation === "softmax" ? label : Object.keys(prediction.probabilities)[1];
+  return modelOf(prediction).activation === "softmax" ? label : Object.keys(prediction.probabilities)[1];
 }
 
 /** Request all numbers, about a megabyte, when the section is near the viewport. */
@@ -72,8 +87,12 @@ function inspectSoon(milliseconds = 0) {
   inspecting.run(milliseconds, (signal) => post("v1/inspect", { text, feature_map: true }, signal), (inspection) => {
     inspected = text;
     byId("reads").removeAttribute("aria-busy");
-    show(inspection, explained(inspection.explanation));
+    showAll(inspection);
   }, (trouble) => showTrouble(trouble, () => inspectSoon()));
+}
+
+function showAll(inspection) {
+  show(inspection, explained(inspection.explanation), modelOf(inspection.explanation.prediction).tokenizer);
 }
 
 function watch({ width, index }) {
@@ -83,7 +102,7 @@ function watch({ width, index }) {
     if (ready && inspected === answered.text) return showAnother(inspection);
     inspecting.stop();
     inspected = answered.text;
-    return show(inspection, explained(inspection.explanation));
+    return showAll(inspection);
   }, (trouble) => showTrouble(trouble, () => watch(filter)));
 }
 

@@ -5,7 +5,7 @@ import { byId, fillTable, formula, make } from "./dom.js";
 import { redrawBank, showBank, startMap } from "./feature-map.js";
 import { count, percent, plain, several, signed } from "./format.js";
 import { css, frame, keepDrawn, palette, picture, prepare, scaleOf, showScale } from "./heat.js";
-import { dimensionsOf, nameAt, TIMES, timeOf, wordsUnder } from "./inspection.js";
+import { bankOf, dimensionsOf, nameAt, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
 import { Slide } from "./slide.js";
 
 const CHIPS = 40; // words that are shown with their ids
@@ -29,7 +29,7 @@ const slide = new Slide(showPlace, (playing) => {
   byId("play").textContent = playing ? "Pause" : "Play";
 });
 
-/** Wire the controls. `chosen({width, index})` when a filter is, `placed(first, last)` for the words beneath it. */
+/** Wire the controls. `chosen({width, index})` when a filter is, `placed(words)` for the numbers of the words beneath it. */
 export function start(chosen, placed) {
   onFilter = chosen;
   onPlace = placed;
@@ -45,8 +45,7 @@ export function start(chosen, placed) {
   const byNumber = () => {
     const field = byId("filter-number");
     const width = Number(byId("filter-width").value);
-    const { filters } = shown.banks.find((each) => each.width === width);
-    const index = Math.max(0, Math.min(filters - 1, Math.round(Number(field.value) || 0)));
+    const index = Math.max(0, Math.min(filtersOf(width) - 1, Math.round(Number(field.value) || 0)));
     onFilter({ width, index });
   };
   byId("filter-number").addEventListener("change", byNumber);
@@ -55,7 +54,8 @@ export function start(chosen, placed) {
   byId("curve").addEventListener("click", (event) => {
     const place = event.currentTarget.getBoundingClientRect();
     slide.pause();
-    slide.seek(Math.round(((event.clientX - place.left) / place.width) * shown.ids.length - shown.filter.width / 2));
+    const bank = bankOf(shown);
+    slide.seek(Math.round(((event.clientX - place.left) / place.width) * timeOf(shown) - spanOf(bank) / 2 + bank.padding[0]));
   });
   byId("curve-details").addEventListener("toggle", showCurveTable);
   const tellOfMotion = () => { byId("motion-note").hidden = !still.matches; };
@@ -64,9 +64,10 @@ export function start(chosen, placed) {
   keepDrawn(["matrix", "close", "overview", "map", "pooled"].map(byId), redraw);
 }
 
-/** Show a text's way. `target` is the label whose logit it is. */
-export function show(inspection, target) {
+/** Show a text's way. `target` is the label whose logit it is, `tokenizer` that of the model. */
+export function show(inspection, target, tokenizer) {
   shown = inspection;
+  shown.tokenizer = tokenizer;
   shown.target = target;
   pictures = {};
   showRail();
@@ -88,7 +89,8 @@ export function showAnother(inspection) {
 export function goToWord(index) {
   if (!shown) return;
   slide.pause();
-  slide.seek(shown.first_word + index - Math.floor(shown.filter.width / 2));
+  const bank = bankOf(shown);
+  slide.seek(shown.first_word + index + bank.padding[0] - Math.floor(bank.width / 2) * bank.dilation);
 }
 
 function play() {
@@ -111,8 +113,8 @@ function showRail() {
     ["step-ids", count(shown.explanation.words.length), "words read"],
     ["step-ids", count(time), "ids"],
     ["step-matrix", `${count(time)}${TIMES}${dimensionsOf(shown)}`, "matrix"],
-    ["step-map", shown.banks.map((each) => `${count(time - each.width + 1)}${TIMES}${count(each.filters)}`).join(" + "), "feature map"],
-    ["step-pool", shown.banks.map((each) => count(each.filters)).join(" + "), "highest values"],
+    ["step-map", shown.banks.map((each) => `${count(placesOf(shown, each))}${TIMES}${count(each.filters)}`).join(" + "), "feature map"],
+    ["step-pool", shown.banks.map((each) => count(each.filters)).join(" + "), shown.banks.some((each) => each.pooling === "mean") ? "pooled values" : "highest values"],
     ...shown.layers.map((layer, index) => ["step-decide", count(layer.units), index === shown.layers.length - 1 ? "logit" + (layer.units > 1 ? "s" : "") : "dense"]),
     ["step-decide", percent(shown.explanation.prediction.score), shown.explanation.prediction.label],
   ];
@@ -152,7 +154,7 @@ function showMatrix() {
   shown.embeddingScale = scaleOf(shown.embedding.flat());
   byId("matrix").setAttribute("aria-label",
     `Heat map of ${count(time)} columns, one for each id, and ${dimensionsOf(shown)} rows. ` +
-    `Columns ${count(shown.first_word + 1)} to ${count(shown.first_word + shown.explanation.words.length)} are the words, the others padding and the start.`);
+    `Columns ${count(shown.first_word + 1)} to ${count(shown.first_word + shown.explanation.words.length)} are the words, the others padding${shown.tokenizer.start_id === null ? "" : " and the start"}.`);
   byId("matrix-caption").textContent =
     `${count(time)} words across, ${dimensionsOf(shown)} numbers down: ${count(time * dimensionsOf(shown))} numbers.` +
     (shown.explanation.words.length + 1 < time ? ` Where all columns are alike is padding; the words begin at column ${count(shown.first_word + 1)}.` : "");
@@ -186,17 +188,22 @@ function showChoices() {
   }
   byId("filter-choice").replaceChildren(...options);
   byId("width-field").hidden = shown.banks.length < 2;
-  byId("filter-width").replaceChildren(...shown.banks.map((each) => {
-    const option = make("option", { value: each.width }, count(each.width));
-    option.selected = each.width === width;
+  byId("filter-width").replaceChildren(...[...new Set(shown.banks.map((each) => each.width))].map((each) => {
+    const option = make("option", { value: each }, count(each));
+    option.selected = each === width;
     return option;
   }));
-  byId("filter-number").max = shown.banks.find((each) => each.width === width).filters - 1;
+  byId("filter-number").max = filtersOf(width) - 1;
   byId("filter-number").value = index;
 }
 
+const filtersOf = (width) => shown.banks.reduce((sum, each) => sum + (each.width === width ? each.filters : 0), 0);
+
 function showFilter() {
   const { width, curve, position } = shown.filter;
+  const bank = bankOf(shown);
+  const [before, behind] = bank.padding;
+  const span = spanOf(bank);
   const size = dimensionsOf(shown);
   byId("patch-size").textContent = `${width}${TIMES}${size}`;
   byId("patch-numbers").textContent = count(width * size);
@@ -205,59 +212,68 @@ function showFilter() {
   const low = Math.min(0, ...curve);
   const high = Math.max(0, ...curve);
   const room = (high - low || 1) * 0.08;
-  points = curve.map((value, place) => `${place + width / 2},${-value}`);
+  points = curve.map((value, place) => `${startOf(bank, place) + span / 2},${-value}`);
   const svg = byId("curve");
   svg.setAttribute("viewBox", `0 ${-high - room} ${timeOf(shown)} ${high - low + 2 * room}`);
   byId("curve-zero").setAttribute("x2", timeOf(shown));
   svg.setAttribute("aria-label",
-    `The filter's curve over ${count(curve.length)} places, from ${plain(Math.min(...curve))} to ${plain(Math.max(...curve))}, highest over ${wordsUnder(shown, position, width)}.`);
+    `The filter's curve over ${count(curve.length)} places, from ${plain(Math.min(...curve))} to ${plain(Math.max(...curve))}, highest over ${wordsUnder(shown, bank, position)}.`);
+  const skips = bank.dilation > 1 ? `, which reads one word in ${bank.dilation} and spans ${span},` : "";
+  const zeros = before + behind ? ` + ${before + behind}` : "";
   byId("curve-caption").textContent =
-    `Above, the whole matrix with the filter on it; below, its curve: ${count(curve.length)} places, because a filter ${several(width, "word")} wide fits ${count(timeOf(shown))} \u2212 ${width} + 1 times.`;
-  formula(byId("slide-formula"), "F[t, f] = \u03a3", { sub: `k < ${width}` }, " \u03a3", { sub: `d < ${size}` }, " E[x", { sub: "t+k" }, "]", { sub: "d" }, " \u00b7 W[k, d, f]",
+    `Above, the whole matrix with the filter on it; below, its curve: ${count(curve.length)} places, because a filter ${several(width, "word")} wide${skips} fits ${count(timeOf(shown))}${zeros} \u2212 ${span} + 1 times.` +
+    (zeros ? ` The convolution adds ${several(before, "column")} of zeros in front of the matrix and ${count(behind)} behind it.` : "");
+  formula(byId("slide-formula"), "F[t, f] = \u03a3", { sub: `k < ${width}` }, " \u03a3", { sub: `d < ${size}` }, " E[x", { sub: `t+${bank.dilation > 1 ? bank.dilation : ""}k${before ? `\u2212${before}` : ""}` }, "]", { sub: "d" }, " \u00b7 W[k, d, f]",
     { size: `${width}${TIMES}${size} numbers of the text, ${width}${TIMES}${size} of the filter \u2192 1 number` });
   const scrub = byId("scrub");
   scrub.max = curve.length - 1;
   furthest = curve.length - 1;
   seen = -1;
-  slide.reset(curve.length - 1, Math.max(0, shown.first_word - width), position);
+  slide.reset(curve.length - 1, Math.max(0, shown.first_word - span + before), position);
   showCurveTable();
   showBank(shown);
 }
 
 function showCurveTable() {
   if (!shown || !byId("curve-details").open) return;
-  const { curve, width } = shown.filter;
+  const { curve } = shown.filter;
   fillTable(byId("curve-table"), ["place", "words beneath", "sum of the products"],
-    curve.map((value, place) => [count(place), wordsUnder(shown, place, width), plain(value, 6)]), [0, 2]);
+    curve.map((value, place) => [count(place), wordsUnder(shown, bankOf(shown), place), plain(value, 6)]), [0, 2]);
 }
 
 /** Draw the filter at a place, which may lie between two positions. */
 function showPlace(place) {
   if (!shown) return;
-  const { width, curve } = shown.filter;
+  const { curve } = shown.filter;
+  const bank = bankOf(shown);
+  const middle = startOf(bank, place) + spanOf(bank) / 2;
   const at = Math.floor(place + 1e-6);
   if (slide.playing) furthest = at;
   if (at !== seen) {
     seen = at;
     byId("curve-line").setAttribute("points", points.slice(0, Math.max(furthest, at) + 1).join(" "));
     byId("scrub").value = at;
-    byId("scrub").setAttribute("aria-valuetext", `place ${at} of ${curve.length - 1}, over ${wordsUnder(shown, at, width)}: ${plain(curve[at])}`);
+    byId("scrub").setAttribute("aria-valuetext", `place ${at} of ${curve.length - 1}, over ${wordsUnder(shown, bank, at)}: ${plain(curve[at])}`);
     showProduct(at);
-    onPlace(at - shown.first_word, at - shown.first_word + width - 1);
+    onPlace(positionsUnder(bank, at).map((position) => position - shown.first_word));
   }
   drawClose(place);
   drawOverview(place);
   const here = byId("curve-here");
   const box = byId("curve").viewBox.baseVal;
-  here.setAttribute("x1", place + width / 2);
-  here.setAttribute("x2", place + width / 2);
+  here.setAttribute("x1", middle);
+  here.setAttribute("x2", middle);
   here.setAttribute("y1", box.y);
   here.setAttribute("y2", box.y + box.height);
 }
 
 function showProduct(at) {
   const { width, kernel, curve, bias, position, activation } = shown.filter;
-  byId("dot-place").replaceChildren("At place ", make("b", {}, count(at)), `, over ${wordsUnder(shown, at, width)}`);
+  const bank = bankOf(shown);
+  const zeros = new Array(dimensionsOf(shown)).fill(0);
+  const positions = positionsUnder(bank, at);
+  const numbersAt = positions.map((position) => shown.embedding[position] ?? zeros);
+  byId("dot-place").replaceChildren("At place ", make("b", {}, count(at)), `, over ${wordsUnder(shown, bank, at)}`);
   const taps = byId("taps");
   if (taps.childElementCount !== 5 * (width + 1)) {
     taps.replaceChildren(
@@ -268,13 +284,13 @@ function showProduct(at) {
       ]).flat());
   }
   const cells = Array.from(taps.children).slice(5);
-  const products = kernel.map((row, tap) => row.map((weight, place) => weight * shown.embedding[at + tap][place]));
+  const products = kernel.map((row, tap) => row.map((weight, place) => weight * numbersAt[tap][place]));
   const scale = Math.max(...products.flat().map(Math.abs)) || 1;
   const parts = products.map((row) => row.reduce((sum, product) => sum + product, 0));
   products.forEach((row, tap) => {
     const [title, numbers, pattern, multiplied, part] = cells.slice(5 * tap, 5 * tap + 5);
-    title.textContent = nameAt(shown, at + tap);
-    strip(numbers, shown.embedding[at + tap], shown.embeddingScale);
+    title.textContent = nameAt(shown, positions[tap]);
+    strip(numbers, numbersAt[tap], shown.embeddingScale);
     strip(pattern, kernel[tap], shown.kernelScale);
     strip(multiplied, row, scale);
     part.textContent = signed(parts[tap]);
@@ -282,7 +298,9 @@ function showProduct(at) {
   const sum = byId("dot-sum");
   sum.replaceChildren(parts.map((part, tap) => (tap ? `${part < 0 ? " \u2212 " : " + "}${Math.abs(part).toFixed(4)}` : plain(part))).join(""), " = ",
     make("b", { id: "dot" }, plain(curve[at])));
-  if (at === position) {
+  if (at === position && bank.pooling === "mean") {
+    sum.append(` \u2014 the peak. With the bias ${signed(bias)} and after the activation, the average over all places is `, make("b", {}, plain(activation)), ".");
+  } else if (at === position) {
     sum.append(` \u2014 the peak. With the bias ${signed(bias)} and after the activation it counts as `, make("b", {}, plain(activation)), ".");
   }
 }
@@ -298,25 +316,33 @@ function drawClose(place) {
   const width = whole - MARGIN;
   const colours = palette();
   const { width: taps, curve, position } = shown.filter;
+  const bank = bankOf(shown);
+  const [before, behind] = bank.padding;
+  const span = spanOf(bank);
   const time = timeOf(shown);
-  const columns = Math.min(time, Math.max(taps + 2, Math.floor(width / COLUMN)));
+  const left = startOf(bank, place);
+  const columns = Math.min(time + before + behind, Math.max(span + 2, Math.floor(width / COLUMN)));
   const column = width / columns;
-  const start = Math.max(0, Math.min(time - columns, place + taps / 2 - columns / 2));
+  const start = Math.max(-before, Math.min(time + behind - columns, left + span / 2 - columns / 2));
   const x = (at) => (at - start) * column;
   const heat = (height - LABELS - CURVE - GAP) / 2;
   const patch = LABELS + heat + GAP;
-  context.drawImage(matrixPicture(), start, 0, columns, dimensionsOf(shown), 0, LABELS, width, heat);
+  const first = Math.max(0, start); // the picture has no columns for the zeros around the ids
+  const last = Math.min(time, start + columns);
+  context.drawImage(matrixPicture(), first, 0, last - first, dimensionsOf(shown), x(first), LABELS, (last - first) * column, heat);
   context.fillStyle = css(colours.card);
   for (let at = Math.ceil(start); at < start + columns; at++) context.fillRect(x(at) - 0.75, LABELS, 1.5, heat);
 
   context.font = `15px ${getComputedStyle(document.body).getPropertyValue("--serif")}`;
   context.textBaseline = "middle";
-  for (let at = Math.floor(start); at < Math.min(time, start + columns); at++) {
-    const covered = at + 0.5 > place && at + 0.5 < place + taps;
+  const under = positionsUnder(bank, Math.round(place));
+  for (let at = Math.floor(start); at < Math.min(time + behind, start + columns); at++) {
+    const covered = under.includes(at);
+    const isWord = shown.explanation.words[at - shown.first_word];
     context.save();
     context.translate(x(at + 0.5) - 6, LABELS - 8);
     context.rotate(-0.75);
-    context.fillStyle = css(covered ? colours.ink : colours.muted, at < shown.first_word ? 0.7 : 1);
+    context.fillStyle = css(covered ? colours.ink : colours.muted, isWord ? 1 : 0.7);
     context.fillText(shorten(nameAt(shown, at)), 0, 0);
     context.restore();
   }
@@ -331,27 +357,32 @@ function drawClose(place) {
   context.lineWidth = 2;
   context.beginPath();
   const reached = Math.max(furthest, Math.floor(place + 1e-6));
-  for (let at = Math.max(0, Math.floor(start) - 1); at <= Math.min(curve.length - 1, Math.ceil(start + columns), reached); at++) context.lineTo(x(at + taps / 2), y(curve[at]));
+  const from = Math.max(0, Math.floor(start) + before - span);
+  const to = Math.min(curve.length - 1, Math.ceil(start + columns) + before, reached);
+  const middle = (at) => x(startOf(bank, at) + span / 2);
+  for (let at = from; at <= to; at++) context.lineTo(middle(at), y(curve[at]));
   context.stroke();
-  for (let at = Math.max(0, Math.floor(start) - 1); at <= Math.min(curve.length - 1, Math.ceil(start + columns), reached); at++) {
+  for (let at = from; at <= to; at++) {
     context.fillStyle = css(at === position ? colours.ink : colours.positive);
     context.beginPath();
-    context.arc(x(at + taps / 2), y(curve[at]), at === position ? 5 : 3, 0, 7);
+    context.arc(middle(at), y(curve[at]), at === position ? 5 : 3, 0, 7);
     context.fill();
   }
   pictures.filter ??= picture(taps, dimensionsOf(shown), (tap, row) => shown.filter.kernel[tap][row], shown.kernelScale, colours);
-  context.drawImage(pictures.filter, x(place), patch, taps * column, heat);
+  for (let tap = 0; tap < taps; tap++) {
+    context.drawImage(pictures.filter, tap, 0, 1, dimensionsOf(shown), x(left + tap * bank.dilation), patch, column, heat);
+  }
   context.font = `14px ${getComputedStyle(document.body).getPropertyValue("--sans")}`;
   const title = `filter no. ${shown.filter.index}`;
-  const atLeft = x(place) > context.measureText(title).width + 12;
+  const atLeft = x(left) > context.measureText(title).width + 12;
   context.fillStyle = css(colours.muted);
   context.textAlign = atLeft ? "right" : "left";
-  context.fillText(title, atLeft ? x(place) - 10 : x(place + taps) + 10, patch + heat / 2);
-  frame(context, colours, x(place) + 1, LABELS + 1, taps * column - 2, heat - 2);
-  frame(context, colours, x(place) + 1, patch + 1, taps * column - 2, heat - 2);
+  context.fillText(title, atLeft ? x(left) - 10 : x(left + span) + 10, patch + heat / 2);
+  frame(context, colours, x(left) + 1, LABELS + 1, span * column - 2, heat - 2);
+  frame(context, colours, x(left) + 1, patch + 1, span * column - 2, heat - 2);
   context.fillStyle = css(colours.frame);
-  context.fillRect(x(place + taps / 2) - 0.5, patch + heat, 1, height);
-  canvas.setAttribute("aria-label", `The filter over ${wordsUnder(shown, seen, taps)}. Its sum there is ${plain(curve[seen])}.`);
+  context.fillRect(x(left + span / 2) - 0.5, patch + heat, 1, height);
+  canvas.setAttribute("aria-label", `The filter over ${wordsUnder(shown, bank, seen)}. Its sum there is ${plain(curve[seen])}.`);
 }
 
 const shorten = (word) => (word.length > 13 ? `${word.slice(0, 12)}\u2026` : word);
@@ -360,7 +391,8 @@ function drawOverview(place) {
   const { context, width, height } = prepare(byId("overview"));
   context.drawImage(matrixPicture(), 0, 0, width, height);
   const column = width / timeOf(shown);
-  frame(context, palette(), place * column, 1, Math.max(4, shown.filter.width * column), height - 2);
+  const bank = bankOf(shown);
+  frame(context, palette(), startOf(bank, place) * column, 1, Math.max(4, spanOf(bank) * column), height - 2);
 }
 
 function redraw() {

@@ -9,8 +9,11 @@ const UNREAD = 400;
 let words = [];
 let taken = 0;
 
+/** The ids of a prediction that stand for words. */
+const wordCount = (prediction, tokenizer) => prediction.tokens - (tokenizer.start_id === null ? 0 : 1);
+
 /** Label, probabilities and counts. */
-export function showPrediction(prediction) {
+export function showPrediction(prediction, tokenizer) {
   byId("verdict").classList.remove("waiting");
   byId("label").textContent = prediction.label;
   byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([label, probability]) => {
@@ -20,27 +23,26 @@ export function showPrediction(prediction) {
       make("div", { class: "meter", "aria-hidden": "true" }, bar));
   }));
   byId("answered-by").textContent = `${prediction.model.name}, version ${prediction.model.version}`;
-  const known = prediction.tokens - 1;
   byId("counts").textContent = [
-    several(known, "word"),
+    several(Math.max(0, wordCount(prediction, tokenizer)), "word"),
     prediction.unknown_tokens ? `${count(prediction.unknown_tokens)} unknown` : "",
-    prediction.truncated ? "longer than the model reads: only the end counts" : "",
+    prediction.truncated ? `longer than the model reads: only the ${tokenizer.truncation_side === "right" ? "beginning" : "end"} counts` : "",
   ].filter(Boolean).join(" · ");
 }
 
 /** Show the text, with each word coloured by its share of the logit of `target`. Calls `onTake(index)` when a word is chosen. */
-export function showExplanation(text, explanation, target, onTake) {
+export function showExplanation(text, explanation, target, tokenizer, onTake) {
   const characters = Array.from(text); // offsets count characters, JavaScript's strings count halves of some
   const largest = Math.max(...explanation.words.map((word) => Math.abs(word.share)), 1e-12);
   byId("legend-for").textContent = `for ${target}`;
   byId("legend-against").textContent = `against ${target}`;
   const parts = [];
   let end = explanation.words.length ? explanation.words[0].start : characters.length;
-  if (explanation.prediction.truncated) {
+  const unread = explanation.prediction.truncated ? wordCount(explanation.prediction, tokenizer) - explanation.words.length : 0;
+  const keepsFirst = tokenizer.truncation_side === "right";
+  if (unread > 0 && !keepsFirst) {
     const shown = characters.slice(Math.max(0, end - UNREAD), end).join("").trim();
-    const omitted = end > UNREAD ? `… ` : "";
-    const unread = explanation.prediction.tokens - 1 - explanation.words.length;
-    if (unread > 0) parts.push(make("span", { class: "small" }, `Not read, ${several(unread, "word")}: `), make("span", { class: "unread" }, omitted + shown), " ");
+    parts.push(...notRead(unread, (end > UNREAD ? "… " : "") + shown), " ");
   } else {
     parts.push(characters.slice(0, end).join(""));
   }
@@ -60,15 +62,25 @@ export function showExplanation(text, explanation, target, onTake) {
     end = word.end;
     return button;
   });
-  parts.push(characters.slice(end).join(""));
-  byId("words").replaceChildren(...(words.length ? parts : ["There are no words. The model reads only the start id."]));
+  const rest = characters.slice(end);
+  if (unread > 0 && keepsFirst) {
+    parts.push(" ", ...notRead(unread, rest.slice(0, UNREAD).join("").trim() + (rest.length > UNREAD ? " …" : "")));
+  } else {
+    parts.push(rest.join(""));
+  }
+  const nothing = `There are no words. The model reads only ${tokenizer.start_id === null ? "padding" : "the start id"}.`;
+  byId("words").replaceChildren(...(words.length ? parts : [nothing]));
   taken = 0;
   words[0]?.setAttribute("tabindex", 0);
   const strongest = explanation.words.reduce((best, word) => (Math.abs(word.share) > Math.abs(best?.share ?? 0) ? word : best), null);
   if (strongest) read(strongest, target); else byId("readout").replaceChildren();
-  showSum(explanation, target);
+  showSum(explanation, target, tokenizer);
   fillTable(byId("words-table"), ["word", "id", `share of the logit of ${target}`],
     explanation.words.map((word) => [word.text, word.known ? count(word.id) : `${word.id} (unknown)`, signed(word.share)]), [1, 2]);
+}
+
+function notRead(count, text) {
+  return [make("span", { class: "small" }, `Not read, ${several(count, "word")}: `), make("span", { class: "unread" }, text)];
 }
 
 function read(word, target) {
@@ -78,11 +90,11 @@ function read(word, target) {
     `, ${direction} ${target}. ${word.known ? `Its id is ${count(word.id)}.` : "The model does not know this word: all unknown words have the same id."}`);
 }
 
-function showSum(explanation, target) {
+function showSum(explanation, target, tokenizer) {
   const sum = explanation.words.reduce((total, word) => total + word.share, 0);
   const box = (number, name) => make("div", {}, make("b", { class: side(number) }, signed(number)), make("span", {}, name));
   byId("sum").replaceChildren(
-    box(sum, "all words"), make("i", {}, "+"), box(explanation.padding, "padding and start"), make("i", {}, "+"),
+    box(sum, "all words"), make("i", {}, "+"), box(explanation.padding, tokenizer.start_id === null ? "padding" : "padding and start"), make("i", {}, "+"),
     box(explanation.bias, "constant"), make("i", {}, "="), box(explanation.logit, `logit of ${target}`));
 }
 
@@ -96,15 +108,15 @@ export function showFilters(text, explanation, onWatch) {
       const move = each.activation * each.weight;
       const cell = make("td", { class: "quantity" }, make("span", { class: side(move) }, signed(move)));
       return [
-        make("td", { class: "quote" }, each.end ? characters.slice(each.start, each.end).join("").replace(/\s+/g, " ") : "(before the first word)"),
+        make("td", { class: "quote" }, each.end ? characters.slice(each.start, each.end).join("").replace(/\s+/g, " ") : "(outside the words)"),
         plain(each.activation), plain(each.weight), cell, make("td", {}, watch),
       ];
     }), [1, 2, 3]);
 }
 
-/** Mark the words beneath the filter. */
-export function markWords(first, last) {
-  words.forEach((word, index) => word.classList.toggle("marked", index >= first && index <= last));
+/** Mark the words beneath the filter, by their numbers. */
+export function markWords(marked) {
+  words.forEach((word, index) => word.classList.toggle("marked", marked.includes(index)));
 }
 
 function take(index) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from fastapi import APIRouter, Request
@@ -89,6 +89,16 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail
 
 
+class TokenizerDescription(BaseModel):
+    """How texts become the ids that a model reads."""
+
+    padding_id: int
+    start_id: int | None = Field(description="In front of every text; null: nothing is.")
+    unknown_id: int | None = Field(description="Of unknown words; null: they are dropped.")
+    padding_side: Literal["left", "right"] = Field(description="Where a short text is padded.")
+    truncation_side: Literal["left", "right"] = Field(description="Where a long text is cut.")
+
+
 class ModelDescription(BaseModel):
     """A loaded model."""
 
@@ -98,6 +108,7 @@ class ModelDescription(BaseModel):
     activation: str
     max_tokens: int
     vocabulary_size: int
+    tokenizer: TokenizerDescription
     execution_provider: str
     created: str = Field(description="UTC, ISO 8601.")
     precision: str = Field(description="What the convolutions are computed in.")
@@ -209,7 +220,15 @@ def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any
 
 def _description(models: LoadedModels, classifier: Classifier) -> ModelDescription:
     manifest = classifier.manifest
+    tokenizer = classifier.tokenizer
     beside = {
+        "tokenizer": {
+            "padding_id": tokenizer.padding_id,
+            "start_id": tokenizer.start_id,
+            "unknown_id": tokenizer.unknown_id,
+            "padding_side": "right" if tokenizer.pads_behind else "left",
+            "truncation_side": "right" if tokenizer.keeps_first else "left",
+        },
         "version": str(manifest.version),
         "execution_provider": classifier.engine.provider,
         "explainable": classifier.explainer.explainable,

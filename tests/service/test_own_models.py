@@ -1,15 +1,16 @@
-"""A model with padding behind the text, no start id and removed punctuation, served in every protocol."""
+"""Padding, special ids and truncation of models from elsewhere are right in every protocol and on the page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.export.__main__ import main
@@ -29,20 +30,65 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def layer() -> Any:
-    """The layer that makes ids of texts."""
-    return keras.layers.TextVectorization(output_sequence_length=TIME, vocabulary=WORDS)
+class Vectorization:
+    """A `TextVectorization` layer in the model: padding behind the text, its first ids, no start id."""
+
+    tokenizer: ClassVar = {
+        "padding_id": 0,
+        "start_id": None,
+        "unknown_id": 1,
+        "padding_side": "right",
+        "truncation_side": "right",
+    }
+
+    def __init__(self) -> None:
+        self._layer = keras.layers.TextVectorization(output_sequence_length=TIME, vocabulary=WORDS)
+
+    def ids(self, texts: Sequence[str]) -> Any:
+        return self._layer(tf.constant(texts)).numpy()
+
+    def save(self, model: keras.Model, folder: Path) -> list[str]:
+        text = keras.Input((1,), dtype="string")
+        keras.Model(text, model(self._layer(text))).save(folder / "model.keras")
+        return []
+
+
+class WordList:
+    """A list of words: padding behind the text, its last ids, a start id, and unknown words dropped."""
+
+    tokenizer: ClassVar = {
+        "padding_id": 3,
+        "start_id": 2,
+        "unknown_id": None,
+        "padding_side": "right",
+        "truncation_side": "left",
+    }
+
+    def ids(self, texts: Sequence[str]) -> Any:
+        known = {word: number for number, word in enumerate(WORDS, start=4)}
+        rows = [[2, *(known[word] for word in text_to_word_sequence(text) if word in known)] for text in texts]
+        return keras.utils.pad_sequences(rows, TIME, padding="post", truncating="pre", value=3)
+
+    def save(self, model: keras.Model, folder: Path) -> list[str]:
+        model.save(folder / "model.keras")
+        (folder / "words.txt").write_text("\n".join(WORDS))
+        ids = ["--first-id", "4", "--pad-id", "3", "--start-id", "2", "--unknown-id", "none"]
+        return ["--vocabulary", str(folder / "words.txt"), *ids, "--padding-side", "right"]
+
+
+@pytest.fixture(scope="module", params=[Vectorization, WordList], ids=["TextVectorization", "list of words"])
+def vocabulary(request: pytest.FixtureRequest) -> Any:
+    """What makes ids of texts."""
+    return request.param()
 
 
 @pytest.fixture(scope="module")
-def model(layer: Any) -> keras.Model:
-    """A model of texts whose answers depend on every id."""
+def model() -> keras.Model:
+    """A model over ids whose answers depend on every id."""
     keras.utils.set_random_seed(3)
     return keras.Sequential(
         [
-            keras.Input((1,), dtype="string"),
-            layer,
+            keras.Input((TIME,), dtype="int32"),
             keras.layers.Embedding(20, 4, embeddings_initializer=keras.initializers.RandomUniform(-1, 1)),
             keras.layers.Conv1D(6, 3, activation="relu"),
             keras.layers.GlobalMaxPooling1D(),
@@ -52,19 +98,18 @@ def model(layer: Any) -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def expected(model: keras.Model) -> Any:
+def expected(model: keras.Model, vocabulary: Any) -> Any:
     """Keras' answers."""
-    return model.predict(tf.constant(TEXTS)[:, tf.newaxis], verbose=0)[:, 0]
+    return model.predict(vocabulary.ids(TEXTS), verbose=0)[:, 0]
 
 
 @pytest.fixture(scope="module")
-def own(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def own(model: keras.Model, vocabulary: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with that model."""
     folder: Path = tmp_path_factory.mktemp("own")
-    model.save(folder / "model.keras")
     repository = folder / "repository"
     arguments = ["--labels", "no,yes", "--name", "own", "--repository", str(repository)]
-    assert main([str(folder / "model.keras"), *arguments]) == 0
+    assert main([str(folder / "model.keras"), *vocabulary.save(model, folder), *arguments]) == 0
     with ServerProcess("--workers", "1", "--default-model", "own", repository=repository) as process:
         yield process
 
@@ -94,30 +139,38 @@ def test_rest_and_grpc_answer_as_keras_does(own: ServerProcess, expected: Any) -
 
 
 @pytest.mark.parametrize("padded", [True, False])
-def test_tokens_of_the_caller_answer_as_keras_does(padded: bool, own: ServerProcess, layer: Any, expected: Any) -> None:
+def test_tokens_of_the_caller_answer_as_keras_does(
+    padded: bool, own: ServerProcess, vocabulary: Any, expected: Any
+) -> None:
     """Ids of the Open Inference Protocol, padded by the caller or not."""
-    for row, right in zip(layer(tf.constant(TEXTS)).numpy().tolist(), expected, strict=True):
-        ids = row if padded else [number for number in row if number] or [0]
+    for row, right in zip(vocabulary.ids(TEXTS).tolist(), expected, strict=True):
+        ids = row if padded else unpadded(row, vocabulary)
         tensor = {"name": "tokens", "datatype": "INT32", "shape": [1, len(ids)], "data": ids}
         outputs = post(own, "/v2/models/own/infer", {"inputs": [tensor]})["outputs"]
         [probabilities] = [each["data"] for each in outputs if each["name"] == "probabilities"]
         assert probabilities[1] == pytest.approx(right, abs=1e-5)
 
 
+def unpadded(row: list[int], vocabulary: Any) -> list[int]:
+    padding_id = vocabulary.tokenizer["padding_id"]
+    return [number for number in row if number != padding_id] or [padding_id]
+
+
 @pytest.mark.parametrize("text", TEXTS)
-def test_explanations_add_up(text: str, own: ServerProcess, layer: Any, expected: Any) -> None:
+def test_explanations_add_up(text: str, own: ServerProcess, vocabulary: Any, expected: Any) -> None:
     """The shares sum to the logit of Keras' answer, and every word is where it is said to be."""
     answer = post(own, "/v1/explain", {"text": text})
     right = expected[TEXTS.index(text)]
     assert answer["logit"] == pytest.approx(np.log(right / (1 - right)), abs=1e-4)
     total = answer["bias"] + answer["padding"] + sum(word["share"] for word in answer["words"])
     assert total == pytest.approx(answer["logit"], abs=1e-4)
-    row = layer(tf.constant([text])).numpy()[0]
-    assert [word["id"] for word in answer["words"]] == row[row > 0].tolist()
+    special = {vocabulary.tokenizer["padding_id"], vocabulary.tokenizer["start_id"]}
+    read = [number for number in vocabulary.ids([text])[0].tolist() if number not in special]
+    assert [word["id"] for word in answer["words"]] == read
     for word in answer["words"]:
         assert text[word["start"] : word["end"]] == word["text"]
-        assert layer(tf.constant(word["text"])).numpy()[0] == word["id"]
-        assert word["known"] == (word["id"] != 1)
+        assert word["id"] in vocabulary.ids([word["text"]])[0]
+        assert word["known"] == (word["id"] != vocabulary.tokenizer["unknown_id"])
     with connect(own) as channel:
         assert SentimentStub(channel).Explain(ExplainRequest(text=text)).logit == pytest.approx(
             answer["logit"], abs=1e-5
@@ -125,10 +178,15 @@ def test_explanations_add_up(text: str, own: ServerProcess, layer: Any, expected
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_page_reads_the_same_ids(text: str, own: ServerProcess, layer: Any) -> None:
-    """`/v1/inspect`, which the page draws, has the padding behind the words."""
+def test_the_page_reads_the_same_ids(text: str, own: ServerProcess, vocabulary: Any) -> None:
+    """`/v1/inspect` and `/v1/models`, which the page draws, have the ids, the padding and the sides of the artifact."""
     shown = post(own, "/v1/inspect", {"text": text})
-    assert shown["ids"] == layer(tf.constant([text])).numpy()[0].tolist()
+    row = vocabulary.ids([text])[0].tolist()
+    assert shown["ids"] == row
     words = shown["explanation"]["words"]
     first = shown["first_word"]
     assert shown["ids"][first : first + len(words)] == [word["id"] for word in words]
+    assert own.client.get("/v1/models/own").json()["tokenizer"] == vocabulary.tokenizer
+    prediction = shown["explanation"]["prediction"]
+    assert prediction["truncated"] == (prediction["tokens"] > TIME)
+    assert min(prediction["tokens"], TIME) == len([each for each in row if each != vocabulary.tokenizer["padding_id"]])

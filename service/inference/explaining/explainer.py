@@ -143,12 +143,14 @@ class Explainer:
         return 0 if self.manifest.activation == "sigmoid" else labels.index(label)
 
     def _number(self, width: int, index: int) -> int:
-        """The number of a filter over all banks; of several banks of one width the first is meant."""
-        first = 0
+        """The number over all banks of a filter whose index counts those of its width."""
+        first, remaining = 0, index
         for bank in self.network.banks:
             filters = len(bank.bias)
-            if bank.width == width and 0 <= index < filters:
-                return first + index
+            if bank.width == width:
+                if 0 <= remaining < filters:
+                    return first + remaining
+                remaining -= filters
             first += filters
         shapes = ", ".join(f"{len(bank.bias)} of width {bank.width}" for bank in self.network.banks)
         raise Invalid(f"filter: there is no filter {index} of width {width}; there are {shapes}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,27 +24,32 @@ Numbers = Annotated[npt.NDArray[np.int64], GetPydanticSchema(lambda _, handler: 
 class FilterView:
     """One filter as it slides along the text."""
 
+    bank: Annotated[int, Field(description="Its place in `banks`.")]
     width: int
-    index: int
+    index: Annotated[int, Field(description="Its number among the filters of its width.")]
     kernel: Annotated[Matrix, Field(description="[width][embedding].")]
     bias: float
     curve: Annotated[Vector, Field(description="The dot product at every position, without the bias.")]
-    position: Annotated[int, Field(description="Where the curve is highest, the first such place.")]
-    activation: Annotated[float, Field(description="The pooled value: after bias and activation.")]
+    position: Annotated[int, Field(description="Where it is pooled; for an average, where the curve is highest.")]
+    activation: Annotated[float, Field(description="The pooled value, after bias and activation.")]
     weight: Annotated[float, Field(description="What the logit gains with it.")]
 
 
 @dataclass(slots=True)
 class BankView:
-    """The filters of one width after max pooling."""
+    """The filters of one convolution after pooling."""
 
     width: int
     filters: int
-    activations: Annotated[tuple[str, ...], Field(description="ONNX operators, after the maximum and the bias.")]
+    first: Annotated[int, Field(description="Index of its first filter among those of its width.")]
+    dilation: Annotated[int, Field(description="From one word under a filter to the next.")]
+    padding: Annotated[tuple[int, int], Field(description="Zero vectors in front of the ids, and behind them.")]
+    pooling: Annotated[Literal["max", "mean"], Field(description="Of the activated sums at all positions.")]
+    activations: Annotated[tuple[str, ...], Field(description="ONNX operators, after the bias.")]
     positions: Annotated[Numbers, Field(description="Where each filter was highest.")]
     pooled: Vector
     weights: Annotated[Vector, Field(description="What the logit gains with each pooled value.")]
-    feature_map: Annotated[Matrix | None, Field(description="[time - width + 1][filters], without the bias.")]
+    feature_map: Annotated[Matrix | None, Field(description="[positions][filters], without the bias.")]
 
 
 @dataclass(slots=True)
@@ -78,7 +83,7 @@ def inspect(
     chosen: FilterView | None = None
     embedding: Weights | None = None
     first = 0
-    for pooled in taken.pooled:
+    for place, pooled in enumerate(taken.pooled):
         bank = pooled.bank
         filters = len(pooled.values)
         weights = np.ascontiguousarray(attribution.weights[first : first + filters])
@@ -87,6 +92,10 @@ def inspect(
             BankView(
                 bank.width,
                 filters,
+                sum(each.filters for each in banks if each.width == bank.width),
+                bank.dilation,
+                bank.padding,
+                bank.pooling,
                 bank.activations,
                 pooled.positions.astype(np.int64),
                 pooled.values,
@@ -97,8 +106,9 @@ def inspect(
         index = number - first
         if 0 <= index < filters:
             chosen = FilterView(
+                place,
                 bank.width,
-                index,
+                banks[-1].first + index,
                 np.ascontiguousarray(bank.kernel[:, :, index]),
                 float(bank.bias[index]),
                 np.ascontiguousarray(curves[:, index]),

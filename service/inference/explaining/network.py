@@ -7,6 +7,7 @@ lowest value of each filter. So an explanation is about the weights that are ser
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -56,12 +57,14 @@ class Network:
         return any(bank.pooling == "mean" for bank in self.banks)
 
     def locate(self, number: int) -> tuple[Bank, int]:
-        """The bank of the filter with a number over all banks, and its index there."""
+        """The bank of the filter with a number over all banks, and its index among the filters of its width."""
+        before: Counter[int] = Counter()  # filters of each width
         for bank in self.banks:
             if number < len(bank.bias):
                 break
             number -= len(bank.bias)
-        return bank, number
+            before[bank.width] += len(bank.bias)
+        return bank, before[bank.width] + number
 
 
 class _Unsupported(Exception):

@@ -92,6 +92,26 @@ def test_every_counted_word_has_a_span(rule: Rule, text: str) -> None:
     ]
 
 
+@given(rules, st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=500))
+def test_a_long_text_is_read_like_a_short_one(rule: Rule, text: str) -> None:
+    """Its words are looked up together, in the same vocabulary."""
+    known = IDS | {"\u00e9": 6}
+    tokenizer = WordLevelTokenizer(known, rule)
+    text += " a dont good \u00e9 zzz " * 60
+    assert ids(tokenizer, text) == tokenizers.Tokenizer.from_str(tokenizer.to_json()).encode(text).ids
+    unknown = sum(word not in known for word in rule.words(text))
+    assert tokenizer.encode(text).unknown_tokens == (0 if rule.unknown_id is None else unknown)
+
+
+def test_words_that_no_text_holds_are_never_found() -> None:
+    """Those that the rule changes or cuts; a vocabulary may also have no words."""
+    rule = replace(RULE, removed="", separators="", max_tokens=9)
+    tokenizer = WordLevelTokenizer({"Good": 2, "a b": 3, "\ud800": 4, "a\tb": 5, "\0": 6}, rule)
+    assert ids(tokenizer, "Good good a b \ud800 a\tb \0") == [1, 1, 1, 1, 4, 5, 6]
+    assert ids(WordLevelTokenizer({}, rule), "a b") == [1, 1]
+    assert ids(WordLevelTokenizer({}, rule), "a b " * 500) == [1] * 9
+
+
 @pytest.mark.parametrize("unknown_id", [None, 1])
 def test_unknown_words_are_counted(unknown_id: int | None) -> None:
     """Those that are dropped are among them."""
@@ -110,7 +130,12 @@ def test_this_projects_rule_has_the_fast_tokenizer() -> None:
 
 @pytest.mark.parametrize(
     ("vocabulary", "message"),
-    [({"a": 1}, "id 1 stands for two"), ({"a": 2, "b": 2}, "id 2 stands for two"), ({"a": -1}, "id -1 is negative")],
+    [
+        ({"a": 1}, "id 1 stands for two"),
+        ({"a": 2, "b": 2}, "id 2 stands for two"),
+        ({"a": -1}, "id -1 is negative"),
+        ({"a": 1 << 24}, "id 16777216 is too high"),
+    ],
 )
 def test_ids_that_contradict_each_other_are_refused(vocabulary: dict[str, int], message: str) -> None:
     """An id means one thing."""

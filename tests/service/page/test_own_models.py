@@ -1,43 +1,144 @@
-"""The page of a model with padding behind the text and no start id."""
+"""The page of models from elsewhere: it follows their ids, padding, truncation, convolutions and pooling."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pytest
+from keras import layers
 from playwright.sync_api import expect
 
 from sentiment_conv1d.export.exporter import Trained, export
 from sentiment_conv1d.model.tokenizer import Rule, WordLevelTokenizer
 from tests.processes import ServerProcess
 from tests.service.page.conftest import Open
-from tests.service.page.test_page import show_reading, type_text
+from tests.service.page.test_page import curve, show_reading, type_text
 
 RULE = Rule(8, "ascii", "'!", "\n", 0, None, 1, keeps_first=True, pads_behind=True)
 
 
+def tokenizer(rule: Rule = RULE) -> WordLevelTokenizer:
+    return WordLevelTokenizer({"film": 2, "good": 3, "dont": 4}, rule)
+
+
+def model(pooled: Callable[[Any], Any]) -> keras.Model:
+    """A small model; `pooled` makes features of the embedded text."""
+    keras.utils.set_random_seed(3)
+    ids = keras.Input((8,), dtype="int32")
+    embedded = layers.Embedding(8, 4, embeddings_initializer=keras.initializers.RandomUniform(-1, 1))(ids)
+    return keras.Model(ids, layers.Dense(1, activation="sigmoid")(pooled(embedded)))
+
+
+def plain(embedded: Any) -> Any:
+    return layers.GlobalMaxPooling1D()(layers.Conv1D(6, 3, activation="relu")(embedded))
+
+
+def serve(folder: Path, network: keras.Model, reading: WordLevelTokenizer) -> ServerProcess:
+    export(Trained(network, reading, ("no", "yes")), "own", folder)
+    return ServerProcess("--workers", "1", "--default-model", "own", repository=folder)
+
+
 def test_padding_stands_behind_the_words(open_page: Open, tmp_path: Path) -> None:
     """The ids, their padding and the answer are those that Keras reads and gives."""
-    keras.utils.set_random_seed(3)
-    model = keras.Sequential(
-        [
-            keras.Input((8,), dtype="int32"),
-            keras.layers.Embedding(6, 4, embeddings_initializer=keras.initializers.RandomUniform(-1, 1)),
-            keras.layers.Conv1D(6, 3, activation="relu"),
-            keras.layers.GlobalMaxPooling1D(),
-            keras.layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-    tokenizer = WordLevelTokenizer({"film": 2, "good": 3, "dont": 4}, RULE)
-    export(Trained(model, tokenizer, ("no", "yes")), "own", tmp_path)
-    right = float(model.predict(np.array([[4, 1, 3, 0, 0, 0, 0, 0]]), verbose=0)[0, 0])
-    with ServerProcess("--workers", "1", "--default-model", "own", repository=tmp_path) as server:
+    network = model(plain)
+    right = float(network.predict(np.array([[4, 1, 3, 0, 0, 0, 0, 0]]), verbose=0)[0, 0])
+    with serve(tmp_path, network, tokenizer()) as server:
         page = open_page(server).page
         type_text(page, "DON'T watch, good!")
+        expect(page.locator("#counts")).to_have_text("3 words \u00b7 1 unknown")
+        expect(page.locator("#sum")).not_to_contain_text("start")
         show_reading(page)
         expect(page.locator("#chips .chip")).to_have_text(["don't4", "watch,1", "good3", "pad \u00d7 50"])
         expect(page.locator("#ids-text")).to_contain_text("5 pads stand behind")
         answer = server.client.post("/v1/predict", json={"text": "DON'T watch, good!"}).json()
         assert abs(answer["probabilities"]["yes"] - right) < 1e-5
         expect(page.locator("#label")).to_have_text("yes" if right > 0.5 else "no")
+        type_text(page, "")
+        expect(page.locator("#words")).to_have_text("There are no words. The model reads only padding.")
+
+
+def test_the_first_words_of_a_long_text(open_page: Open, tmp_path: Path) -> None:
+    """What is not read stands behind them."""
+    with serve(tmp_path, model(plain), tokenizer()) as server:
+        page = open_page(server).page
+        type_text(page, "good " * 8 + "film dull film")
+        expect(page.locator("#counts")).to_contain_text("11 words")
+        expect(page.locator("#counts")).to_contain_text("only the beginning counts")
+        expect(page.locator("#words button")).to_have_text(["good"] * 8)
+        expect(page.locator("#words .unread")).to_have_text("film dull film")
+        expect(page.locator("#words")).to_contain_text("Not read, 3 words:")
+
+
+def test_a_start_id_of_its_own(open_page: Open, tmp_path: Path) -> None:
+    """It is named whatever its number is, and a word with the id 1 is no start."""
+    rule = Rule(8, "ascii", "", "\n", 0, 6, 5, keeps_first=False, pads_behind=False)
+    reading = WordLevelTokenizer({"film": 1, "good": 3}, rule)
+    with serve(tmp_path, model(plain), reading) as server:
+        page = open_page(server).page
+        type_text(page, "good film")
+        expect(page.locator("#counts")).to_have_text("2 words")
+        show_reading(page)
+        expect(page.locator("#chips .chip")).to_have_text(["pad \u00d7 50", "start6", "good3", "film1"])
+
+
+@pytest.mark.parametrize(("padding", "dilation", "before"), [("same", 1, 1), ("causal", 1, 2), ("same", 3, 3)])
+def test_a_convolution_that_pads_or_skips(
+    padding: str, dilation: int, before: int, open_page: Open, tmp_path: Path
+) -> None:
+    """The filter stands on the words that it multiplies: zeros come first, and words between its taps are skipped."""
+
+    def pooled(embedded: Any) -> Any:
+        convolved = layers.Conv1D(6, 3, padding=padding, dilation_rate=dilation, activation="relu")(embedded)
+        return layers.GlobalMaxPooling1D()(convolved)
+
+    text = "good film don't good film good"
+    with serve(tmp_path, model(pooled), tokenizer()) as server:
+        page = open_page(server).page
+        type_text(page, text)
+        show_reading(page)
+        shown = server.client.post("/v1/inspect", json={"text": text}).json()
+        assert shown["banks"][0]["padding"][0] == before
+        points = curve(page)
+        assert len(points) == len(shown["filter"]["curve"]) == 8
+        span = 2 * dilation + 1
+        assert [x for x, _ in points] == [place - before + span / 2 for place in range(8)]
+        words = ["good", "film", "don't", "good", "film", "good", "pad", "pad"]
+        for place, value in enumerate(shown["filter"]["curve"]):
+            page.locator("#scrub").fill(str(place))
+            under = [place - before + tap * dilation for tap in range(3)]
+            names = [words[position] if 0 <= position < 8 else "zeros" for position in under]
+            expect(page.locator("#taps .name")).to_have_text(names)
+            number = page.locator("#dot").inner_text().replace("\u2212", "-")
+            assert float(number) == pytest.approx(value, abs=1e-4)
+            rows = zip(under, shown["filter"]["kernel"], strict=True)
+            products = [np.dot(shown["embedding"][at], tap) for at, tap in rows if 0 <= at < 8]
+            assert sum(products) == pytest.approx(value, abs=1e-4)
+            marked = page.locator("#words button.marked").all_inner_texts()
+            assert marked == [words[position] for position in under if 0 <= position < 6]
+
+
+def test_maximum_and_average_of_one_convolution(open_page: Open, tmp_path: Path) -> None:
+    """Filters of one width are numbered on, and the page says what is pooled."""
+
+    def pooled(embedded: Any) -> Any:
+        convolved = layers.Conv1D(6, 3, activation="tanh")(embedded)
+        both = [layers.GlobalMaxPooling1D()(convolved), layers.GlobalAveragePooling1D()(convolved)]
+        return layers.Concatenate()(both)
+
+    with serve(tmp_path, model(pooled), tokenizer()) as server:
+        page = open_page(server).page
+        type_text(page, "good film don't")
+        show_reading(page)
+        for index, title in ((2, "Only the highest value"), (8, "The average of each filter")):
+            page.locator("#filter-number").fill(str(index))
+            page.locator("#filter-number").press("Enter")
+            expect(page.locator("#pool-title")).to_contain_text(title)
+            body = {"text": "good film don't", "filter": {"width": 3, "index": index}}
+            shown = server.client.post("/v1/inspect", json=body).json()
+            assert (shown["filter"]["bank"], shown["filter"]["index"]) == (index // 6, index)
+            expect(page.locator("#kept")).to_have_text(re.compile(f"{abs(shown['filter']['activation']):.4f}$"))

@@ -129,7 +129,7 @@ def test_filters_agree_with_the_explanation(open_page: Open, server: ServerProce
     expect(rows).to_have_count(10)
     for row, each in zip(rows.all(), explanation["filters"], strict=True):
         cells = [text.replace("\u2212", "-") for text in row.locator("td").all_inner_texts()]
-        assert cells[0] == (TEXTS[1][each["start"] : each["end"]] or "(before the first word)")
+        assert cells[0] == (TEXTS[1][each["start"] : each["end"]] or "(outside the words)")
         numbers = [float(cell) for cell in cells[1:4]]
         expected = [each["activation"], each["weight"], each["activation"] * each["weight"]]
         assert numbers == pytest.approx(expected, abs=1e-4)

@@ -156,6 +156,13 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
         "activation": "sigmoid",
         "max_tokens": 400,
         "vocabulary_size": 5000,
+        "tokenizer": {
+            "padding_id": 0,
+            "start_id": 1,
+            "unknown_id": 2,
+            "padding_side": "left",
+            "truncation_side": "left",
+        },
         "execution_provider": "CPUExecutionProvider",
         "precision": "float32",
         "explainable": True,
