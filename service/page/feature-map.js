@@ -1,6 +1,6 @@
 // Two steps of "How it reads": the feature map of the filters of one width, and the highest value of each filter.
 
-import { byId, formula, make } from "./dom.js";
+import { byId, fillSelect, formula, make } from "./dom.js";
 import { count, plain, side, signed } from "./format.js";
 import { bars, colour, css, frame, palette, picture, prepare, scaleOf, showScale } from "./heat.js";
 import { dimensionsOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
@@ -32,11 +32,7 @@ export function showBank(inspection) {
   shown = inspection;
   bank = Math.max(0, shown.banks.findIndex((each) => each.width === shown.filter.width));
   byId("bank-field").hidden = shown.banks.length < 2;
-  byId("bank").replaceChildren(...shown.banks.map((each, place) => {
-    const option = make("option", { value: place }, count(each.width));
-    option.selected = place === bank;
-    return option;
-  }));
+  fillSelect(byId("bank"), shown.banks.map((each, place) => [place, count(each.width)]), bank);
   showMap();
   showPooled();
 }
