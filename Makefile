@@ -15,11 +15,12 @@ NODE_MODULES := tests/interop/node/node_modules
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
 
-# Most tests wait for servers, so two processes share them. The tests of attacks compare latencies and run alone.
+# Most tests wait for servers, so two processes share them. The tests of attacks compare latencies and run alone. They attack
+# servers, whose coverage is not measured. The floor of the coverage is in pyproject.toml.
 PARALLEL := --numprocesses 2 --dist loadfile
 
-test: lint debian $(VENV)/.programs  ## lint, check types and run all tests
-	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--ignore tests/attacks)
+test: lint debian $(VENV)/.programs  ## lint, check types, run all tests and measure their coverage
+	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks)
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
 
 interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in Go, Java, Node and Python
@@ -139,7 +140,7 @@ stubs: $(VENV)/.dev  ## generate code from the .proto files
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) $(NODE_MODULES) .other_servers .mypy_cache .pytest_cache .ruff_cache .hypothesis $(MESSAGE_TYPES)
+	rm -rf $(VENV) $(NODE_MODULES) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis $(MESSAGE_TYPES)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \

@@ -61,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
     traffic.add_argument(
         "--traffic", default="rest", metavar="MIX", help=f"one of {', '.join(FORMS)}; or shares: rest=70,oip-grpc=30"
     )
-    traffic.add_argument("--texts", default="imdb", help="imdb, short, mixed, or a file (.txt, .csv, .jsonl)")
+    traffic.add_argument(
+        "--texts", default="imdb", help="imdb, short, mixed, or a file (.txt, .csv, .tsv, .jsonl, .parquet)"
+    )
     traffic.add_argument("--batch", type=_count, default=32, help="texts of a request of rest-batch (default: 32)")
 
     steps = run.add_argument_group("how it is sent")

@@ -14,6 +14,7 @@ import itertools
 import resource
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from time import perf_counter, process_time
 from typing import NamedTuple
@@ -221,33 +222,26 @@ class Generator:
         )
 
 
+@dataclass
 class Worker:
     """A generator process. It runs one step after another, as its parent orders."""
 
-    def __init__(
-        self,
-        ordered: Connection,
-        findings: Connection,
-        share: Share,
-        target: Target,
-        traffic: Mapping[str, Sequence[Request]],
-    ) -> None:
-        self._ordered = ordered
-        self._findings = findings
-        self._share = share
-        self._target = target
-        self._traffic = traffic
-        self._orders: asyncio.Queue[Load | float | None] = asyncio.Queue()
-        self._generator: Generator | None = None
+    ordered: Connection
+    findings: Connection
+    share: Share
+    target: Target
+    traffic: Mapping[str, Sequence[Request]]
 
     async def serve(self) -> None:
-        """Run steps until the parent has no more orders or is gone."""
-        asyncio.get_running_loop().add_reader(self._ordered.fileno(), self._hear)
+        """Run steps until the parent sends no more orders or has ended."""
+        self._orders: asyncio.Queue[Load | float | None] = asyncio.Queue()
+        self._generator: Generator | None = None
+        asyncio.get_running_loop().add_reader(self.ordered.fileno(), self._hear)
         while (load := await self._orders.get()) is not None:
             assert isinstance(load, Load)
-            self._generator = Generator(load, self._share, self._traffic[load.traffic], self._target)
+            self._generator = Generator(load, self.share, self.traffic[load.traffic], self.target)
             await self._generator.prepare()
-            self._findings.send(None)
+            self.findings.send(None)
             start = await self._orders.get()
             if start is None:
                 return
@@ -256,14 +250,14 @@ class Worker:
             found = await self._generator.run(start)
             watching.cancel()
             self._generator = None
-            self._findings.send(found)
+            self.findings.send(found)
 
     def _hear(self) -> None:
         """An order: a load to prepare, the moment to start it, `False` to break off, `None` to leave."""
         try:
-            order = self._ordered.recv()
+            order = self.ordered.recv()
         except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(self._ordered.fileno())
+            asyncio.get_running_loop().remove_reader(self.ordered.fileno())
             order = None
         if order in (False, None) and self._generator is not None:
             self._generator.stop()
@@ -274,23 +268,17 @@ class Worker:
         """Let the parent know how many requests are over."""
         while self._generator is not None:
             await asyncio.sleep(_TELL_SECONDS)
-            self._findings.send(self._generator.over)
+            self.findings.send(self._generator.over)
 
 
-def work(
-    ordered: Connection,
-    findings: Connection,
-    share: Share,
-    target: Target,
-    traffic: Mapping[str, Sequence[Request]],
-) -> None:
-    """Run a generator process until its parent ends it or is gone."""
-    # Running into the usual limit of 1,024 open files would look like a server that accepts no more connections.
+def work(worker: Worker) -> None:
+    """Run a generator process until its parent ends it or has ended."""
+    # At the usual limit of 1,024 open files, the server would seem to accept no more connections.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with contextlib.suppress(BrokenPipeError):
-        uvloop.run(Worker(ordered, findings, share, target, traffic).serve())
+        uvloop.run(worker.serve())
 
 
 class _Usage:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from loadtest.errors import LoadTestError
-from loadtest.generator import Share, work
+from loadtest.generator import Share, Worker, work
 from loadtest.load import Found, Load, merge
 from loadtest.target import Target
 from loadtest.traffic import Request
@@ -47,8 +47,8 @@ class GeneratorPool:
             for number in range(self.processes):
                 ordered, orders = context.Pipe(duplex=False)
                 findings, found = context.Pipe(duplex=False)
-                arguments = (ordered, found, Share(number, self.processes), self._target, self._traffic)
-                process = context.Process(target=work, args=arguments, daemon=True)
+                worker = Worker(ordered, found, Share(number, self.processes), self._target, self._traffic)
+                process = context.Process(target=work, args=(worker,), daemon=True)
                 with _signals_held_back():
                     process.start()
                 ordered.close()

@@ -95,6 +95,7 @@ class Run:
             self.document["interrupted"] = str(reason)
         except KeyboardInterrupt:
             self.document["interrupted"] = "interrupted"
+        self._progress.close()
         self.document["seconds"] = round(perf_counter() - began, 1)
         self._conclude()
 

@@ -1,24 +1,21 @@
 """Texts to send: generated ones with IMDB's lengths and word frequencies, short ones, or those of a file.
 
 Measured on the 25,000 IMDB training reviews: the number of words is log-normal with mu 5.256 and sigma 0.646 (median
-177, mean 238), 90.0 % of the words are among the 4,997 most frequent, and those fall with rank as
-1 / (rank + 2.7) ** 1.05. The words themselves are the vocabulary of the shipped model, which is in order of rank. Of
-100 words 6 end a sentence, 8 have a comma or another mark behind them, and 13 begin with a capital letter; `br` is
-the tag.
+177, mean 238), 90.0 % of the words are among the 4,997 most frequent, and their frequency falls with rank as
+1 / (rank + 2.7) ** 1.05. The words are the vocabulary of the shipped model, which is in order of rank. Of 100 words, 6
+end a sentence, 8 are followed by a comma or another mark, and 13 begin with a capital letter; `br` is the tag.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from loadtest.errors import LoadTestError
+from sentiment_conv1d.model.tables import READABLE, DataError, open_table
+from sentiment_conv1d.model.tables.text import TxtTable
 from sentiment_conv1d.model.tokenizer import Tokenizer
 
 _MU, _SIGMA = 5.256, 0.646
@@ -30,14 +27,14 @@ _MARKED, _NAMES = 0.08, 0.07
 #: Words of a short text.
 SHORT_WORDS = 20
 
-#: What can be asked for by name.
+#: The names of generated texts.
 IMDB, SHORT, MIXED = "imdb", "short", "mixed"
 
 
 def choose(source: str, tokenizer: Tokenizer, count: int) -> list[str]:
     """At most `count` texts: `imdb`, `short`, `mixed` (half of each), or those of a file.
 
-    Raises `LoadTestError` where the file cannot be read or holds no text.
+    Raises `LoadTestError` if the file cannot be read or contains no text.
     """
     if source not in (IMDB, SHORT, MIXED):
         return read(Path(source), count)
@@ -49,7 +46,7 @@ def choose(source: str, tokenizer: Tokenizer, count: int) -> list[str]:
 
 
 def generate(tokenizer: Tokenizer, count: int, seed: int = 0) -> list[str]:
-    """Reviews of made-up sentences."""
+    """Reviews of random words."""
     random = np.random.default_rng(seed)
     ranks = np.arange(1, len(tokenizer.words) + 1)
     weights = 1 / (ranks + _SHIFT) ** _EXPONENT
@@ -71,48 +68,22 @@ def generate(tokenizer: Tokenizer, count: int, seed: int = 0) -> list[str]:
 
 
 def read(path: Path, count: int) -> list[str]:
-    """The first texts of a file: column or key `text` of .csv, .jsonl and .parquet, the lines of any other.
+    """The first texts of a table (see `sentiment_conv1d.model.tables`), or the first lines of any other file.
 
     Raises `LoadTestError`.
     """
-    reader = {".csv": _csv_texts, ".jsonl": _json_texts, ".parquet": _parquet_texts}.get(path.suffix, _lines)
     try:
-        texts = list(islice(reader(path), count))
+        with open_table(path) if path.suffix.lower() in READABLE else TxtTable(path, path.open("rb")) as table:
+            table.require("text")
+            texts = list(islice(chain.from_iterable(chunk.strings("text") for chunk in table.chunks(["text"])), count))
     except OSError as error:
-        raise LoadTestError(f"cannot read texts from {path}: {error.strerror or error}") from error
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise LoadTestError(f"{path} is not UTF-8 with a `text` in every row: {error}") from error
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise LoadTestError(f"{path} must hold texts, and holds " + ("none" if not texts else "something else"))
-    return texts
-
-
-def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        for line in file:
-            yield line.rstrip("\r\n")
-
-
-def _csv_texts(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            yield row["text"]
-
-
-def _json_texts(path: Path) -> Iterator[Any]:
-    for line in _lines(path):
-        yield json.loads(line)["text"]
-
-
-def _parquet_texts(path: Path) -> Iterator[Any]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        problem = "Parquet files are read with pyarrow, which is not installed: pip install 'sentiment-conv1d[parquet]'"
-        raise LoadTestError(f"{path}: {problem}") from None
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=["text"]):
-            yield from batch.column("text").to_pylist()
+        raise LoadTestError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except DataError as error:
+        raise LoadTestError(str(error)) from error
+    known = [text for text in texts if text is not None]
+    if not known or len(known) < len(texts):
+        raise LoadTestError(f"{path} must have a text in every row" + ("" if texts else ", but is empty"))
+    return known
 
 
 def shorten(texts: list[str]) -> list[str]:

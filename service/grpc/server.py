@@ -35,6 +35,7 @@ from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_ids import HEADER
 
@@ -208,20 +209,12 @@ class GrpcServer:
         return task
 
     def _ended(self, call: Call) -> None:
-        """Write the access log. Failures are logged even if it is off."""
+        """Write the access log, which contains failures even if it is off."""
         status = Code.CANCELLED if call.status is None else call.status
         failed = status in _FAILURES
         if self._access_log or failed:
-            logger.log(
-                logging.ERROR if failed else logging.INFO,
-                "gRPC %s",
-                quote(call.path),  # a newline in the path could forge a log line
-                extra={
-                    "status": Code.Name(status),
-                    "milliseconds": round((perf_counter() - call.started) * 1000, 3),
-                    "client": call.client,
-                },
-            )
+            line = f"gRPC {quote(call.path)}"  # quoted, because a path can contain a line break and forge another line
+            log_request(logger, line, Code.Name(status), perf_counter() - call.started, call.client, failed=failed)
 
 
 def _watching(connection: GrpcConnection) -> int:

@@ -30,6 +30,11 @@ export function fillTable(table, head, rows, quantities = []) {
   );
 }
 
+/** Fill a select with options, given as pairs of value and text. */
+export function fillSelect(select, options, chosen) {
+  select.replaceChildren(...options.map(([value, text]) => make("option", { value, ...(value === chosen ? { selected: "" } : {}) }, text)));
+}
+
 /** Fill a formula with strings, { sub: "…" } for subscripts, { sup: "…" } for superscripts and { size: "…" } for sizes. */
 export function formula(element, ...parts) {
   element.replaceChildren(...parts.map((part) => {

@@ -1,6 +1,6 @@
 // Two steps of "How it reads": the feature map of the filters of one convolution, and the pooled value of each filter.
 
-import { byId, formula, make } from "./dom.js";
+import { byId, fillSelect, formula, make } from "./dom.js";
 import { count, plain, side, signed } from "./format.js";
 import { bars, colour, css, frame, palette, picture, prepare, scaleOf, showScale } from "./heat.js";
 import { dimensionsOf, spanOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
@@ -32,11 +32,8 @@ export function showBank(inspection) {
   shown = inspection;
   bank = shown.filter.bank;
   byId("bank-field").hidden = shown.banks.length < 2;
-  byId("bank").replaceChildren(...shown.banks.map((each, place) => {
-    const option = make("option", { value: place }, `${count(each.width)}${each.pooling === "mean" ? ", averaged" : ""}`);
-    option.selected = place === bank;
-    return option;
-  }));
+  fillSelect(byId("bank"),
+    shown.banks.map((each, place) => [place, `${count(each.width)}${each.pooling === "mean" ? ", averaged" : ""}`]), bank);
   showMap();
   showPooled();
 }

@@ -39,10 +39,15 @@ function ask(milliseconds = TYPING) {
     if (!explanation) return;
     answered = { text, explanation };
     const target = explained(explanation);
-    showExplanation(text, explanation, target, tokenizer, (index) => { goToWord(index); byId("step-slide").scrollIntoView(); byId("play").focus({ preventScroll: true }); });
-    showFilters(text, explanation, (filter) => { watch(filter); byId("step-slide").scrollIntoView(); byId("play").focus({ preventScroll: true }); });
+    showExplanation(text, explanation, target, tokenizer, (index) => { goToWord(index); scrollToSlide(); });
+    showFilters(text, explanation, (filter) => { watch(filter); scrollToSlide(); });
     inspectSoon(SETTLED);
   }, (trouble) => showTrouble(trouble, () => ask(0)));
+}
+
+function scrollToSlide() {
+  byId("step-slide").scrollIntoView();
+  byId("play").focus({ preventScroll: true });
 }
 
 /** The explanation, or only the prediction if the model has no explanation. */

@@ -1,7 +1,7 @@
 // "How it reads": the six steps from words to a decision, drawn from what `/v1/inspect` answers.
 
 import { showDecision } from "./decision.js";
-import { byId, fillTable, formula, make } from "./dom.js";
+import { byId, fillSelect, fillTable, formula, make } from "./dom.js";
 import { redrawBank, showBank, startMap } from "./feature-map.js";
 import { count, percent, plain, several, signed } from "./format.js";
 import { css, frame, keepDrawn, palette, picture, prepare, scaleOf, showScale } from "./heat.js";
@@ -40,7 +40,7 @@ export function start(chosen, placed) {
   byId("scrub").addEventListener("input", (event) => { slide.pause(); slide.seek(Number(event.target.value)); });
   byId("filter-choice").addEventListener("change", (event) => {
     const [width, index] = event.target.value.split("/").map(Number);
-    if (!Number.isNaN(width)) onFilter({ width, index });
+    onFilter({ width, index });
   });
   const byNumber = () => {
     const field = byId("filter-number");
@@ -175,24 +175,13 @@ function drawMatrix() {
 
 function showChoices() {
   const { width, index } = shown.filter;
-  const options = shown.explanation.filters.map((each, rank) => {
-    const option = make("option", { value: `${each.width}/${each.index}` },
-      `${rank + 1}. no. ${each.index}${shown.banks.length > 1 ? ` (${each.width} wide)` : ""}: ${signed(each.activation * each.weight, 3)}`);
-    option.selected = each.width === width && each.index === index;
-    return option;
-  });
-  if (!options.some((option) => option.selected)) {
-    const option = make("option", { value: "" }, `no. ${index}, chosen`);
-    option.selected = true;
-    options.unshift(option);
-  }
-  byId("filter-choice").replaceChildren(...options);
+  const chosen = `${width}/${index}`;
+  const options = shown.explanation.filters.map((each, rank) => [`${each.width}/${each.index}`,
+    `${rank + 1}. no. ${each.index}${shown.banks.length > 1 ? ` (${each.width} wide)` : ""}: ${signed(each.activation * each.weight, 3)}`]);
+  if (!options.some(([value]) => value === chosen)) options.unshift([chosen, `no. ${index}, chosen`]);
+  fillSelect(byId("filter-choice"), options, chosen);
   byId("width-field").hidden = shown.banks.length < 2;
-  byId("filter-width").replaceChildren(...[...new Set(shown.banks.map((each) => each.width))].map((each) => {
-    const option = make("option", { value: each }, count(each));
-    option.selected = each === width;
-    return option;
-  }));
+  fillSelect(byId("filter-width"), [...new Set(shown.banks.map((each) => each.width))].map((each) => [each, count(each)]), width);
   byId("filter-number").max = filtersOf(width) - 1;
   byId("filter-number").value = index;
 }

@@ -42,8 +42,10 @@ from sentiment_conv1d.service.rest.server.asgi import AsgiRequest
 from sentiment_conv1d.service.rest.server.compression import decompress
 from sentiment_conv1d.service.rest.server.fast_path import Handler
 from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
+from sentiment_conv1d.service.rest.state import ServiceState
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current, current_id
 from sentiment_conv1d.service.telemetry.request_ids import RequestIds
@@ -95,6 +97,7 @@ class Application(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
         )
+        self.state: ServiceState = ServiceState()
         self.state.settings = settings
         self.state.dataplane = dataplane
         self.state.models = models
@@ -206,13 +209,9 @@ class Application(FastAPI):
         self._metrics.ended("rest", route, str(status), seconds, context)
         failed = status >= _SERVER_ERROR
         if self._access_log or failed:
-            logger.log(
-                logging.ERROR if failed else logging.INFO,
-                "%s %s",
-                request.method,
-                request.target.decode(),  # not decoded, because a newline could forge a log line
-                extra={"status": status, "milliseconds": round(seconds * 1000, 3), "client": request.client},
-            )
+            # The target is logged as it was sent: decoded, it could contain a line break and forge another line.
+            line = f"{request.method} {request.target.decode()}"
+            log_request(logger, line, status, seconds, request.client, failed=failed)
 
     async def _answer(self, match: Match, request: HttpRequest, context: RequestContext) -> int:
         protocol = match.protocol

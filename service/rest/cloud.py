@@ -16,7 +16,7 @@ from sentiment_conv1d.service.rest import huggingface, operations, tfserving
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, parse
 from sentiment_conv1d.service.rest.protocol import PlainError, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
-from sentiment_conv1d.service.rest.state import readiness_of
+from sentiment_conv1d.service.rest.state import state_of
 from sentiment_conv1d.service.settings import Settings
 
 _REFUSED: dict[int | str, dict[str, Any]] = {503: {"model": PlainError}}
@@ -76,7 +76,7 @@ router = APIRouter()
 @router.get("/ping", summary="SageMaker: may traffic come here?", response_class=Response, responses=_REFUSED)
 async def ping(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
-    readiness_of(request).check()
+    state_of(request).readiness.check()
     return Response()
 
 

@@ -21,7 +21,7 @@ from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
-from sentiment_conv1d.service.rest.state import models_of, readiness_of, settings_of
+from sentiment_conv1d.service.rest.state import state_of
 from sentiment_conv1d.service.version import package_version
 
 #: Checked by hand up to the first fault: pydantic would report all faults, and a million take seconds.
@@ -197,8 +197,8 @@ router = APIRouter()
 @router.get("/info", summary="text-embeddings-inference: the model and its limits")
 async def info(request: Request) -> dict[str, Any]:
     """The model and the limits of a request."""
-    classifier = models_of(request).get()
-    manifest, settings = classifier.manifest, settings_of(request)
+    classifier = state_of(request).models.get()
+    manifest, settings = classifier.manifest, state_of(request).settings
     labels = {label: number for number, label in enumerate(manifest.labels)}
     return {
         "model_id": manifest.name,
@@ -228,7 +228,7 @@ async def info(request: Request) -> dict[str, Any]:
 )
 async def health(request: Request) -> Response:
     """200 while models answer, 503 once the service is shutting down."""
-    readiness_of(request).check()
+    state_of(request).readiness.check()
     return Response()
 
 

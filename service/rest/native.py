@@ -19,7 +19,7 @@ from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, pa
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.refusal import error_body
 from sentiment_conv1d.service.rest.server.request import Answer
-from sentiment_conv1d.service.rest.state import models_of
+from sentiment_conv1d.service.rest.state import state_of
 from sentiment_conv1d.service.rest.tfserving import status
 
 
@@ -184,14 +184,14 @@ router = APIRouter()
 @router.get("/v1/models", summary="What is loaded")
 async def list_models(request: Request) -> ModelList:
     """Every version that is served, with the metrics of its manifest."""
-    models = models_of(request)
+    models = state_of(request).models
     return ModelList(models=[_description(models, each) for each in models])
 
 
 @router.get("/v1/models/{name}", summary="One loaded model", responses={404: {"model": ErrorResponse}})
 async def describe_model(request: Request, name: str) -> ModelDescription:
     """The newest version of a model that is served, with the metrics of its manifest."""
-    models = models_of(request)
+    models = state_of(request).models
     return _description(models, models.get(name))
 
 

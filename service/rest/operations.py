@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from sentiment_conv1d.service.rest import native
 from sentiment_conv1d.service.rest.native import ErrorResponse
-from sentiment_conv1d.service.rest.state import metrics_of, models_of, readiness_of
+from sentiment_conv1d.service.rest.state import state_of
 from sentiment_conv1d.service.telemetry.exposition import CONTENT_TYPE
 
 router = APIRouter()
@@ -30,14 +30,15 @@ async def livez() -> ProbeStatus:
 @router.get("/readyz", summary="May traffic come here?", responses={503: {"model": ErrorResponse}})
 async def readyz(request: Request) -> ProbeStatus:
     """200 while models are loaded that gave their golden answer; 503 once the service is shutting down."""
-    readiness_of(request).check()
+    state_of(request).readiness.check()
     return ProbeStatus(status="ready")
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     """The service's counters in Prometheus' text format."""
-    return Response(metrics_of(request).expose(models_of(request).states()), media_type=CONTENT_TYPE)
+    state = state_of(request)
+    return Response(state.metrics.expose(state.models.states()), media_type=CONTENT_TYPE)
 
 
 PROTOCOL = replace(native.PROTOCOL, tag="operations", endpoints={}, routers=(router,), health=("/livez", "/readyz"))

@@ -20,7 +20,7 @@ from sentiment_conv1d.service.models.loaded import LoadedModels, State
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainError, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
-from sentiment_conv1d.service.rest.state import models_of
+from sentiment_conv1d.service.rest.state import state_of
 
 SIGNATURE = "serving_default"
 
@@ -123,7 +123,7 @@ router = APIRouter(prefix="/v1/models")
 @router.get("/{model}/versions/{version}/metadata", include_in_schema=False)
 async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """The one signature that there is, in TensorFlow Serving's form."""
-    manifest = models_of(request).get(model, version).manifest
+    manifest = state_of(request).models.get(model, version).manifest
     return {
         "model_spec": {"name": manifest.name, "signature_name": "", "version": str(manifest.version)},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: _signature(len(manifest.labels))}}},
@@ -133,7 +133,7 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
 @router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version", responses=_REFUSED)
 async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
     """The state of one version."""
-    models = models_of(request)
+    models = state_of(request).models
     number = models.get(model, version).manifest.version
     return {"model_version_status": status(each for each in models.states(model) if each.version == number)}
 

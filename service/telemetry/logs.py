@@ -79,6 +79,14 @@ class Descriptor(logging.Handler):
         return True
 
 
+def log_request(
+    owner: logging.Logger, request: str, status: int | str, seconds: float, client: str | None, *, failed: bool
+) -> None:
+    """Write the access log's line of a request, whose name must not contain a line break."""
+    extra = {"status": status, "milliseconds": round(seconds * 1000, 3), "client": client}
+    owner.log(logging.ERROR if failed else logging.INFO, "%s", request, extra=extra)
+
+
 def configure(style: Literal["console", "json"], level: str) -> None:
     """Send all logs to standard error in one format.
 

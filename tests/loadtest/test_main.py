@@ -222,7 +222,7 @@ def test_out_of_time(tmp_path: Path) -> None:
         (("--rates", "0"), "must be between"),
         (("--concurrency", "1,x"), "no list of numbers"),
         (("--seconds", "nan"), "must be between"),
-        (("--texts", "missing.txt"), "cannot read texts from missing.txt"),
+        (("--texts", "missing.txt"), "missing.txt: cannot be read"),
         (("--like", "missing"), "cannot read missing"),
         (("--cores", "2"), "--cores is for a service elsewhere"),
         (("--connections", "9", "--max-connections", "8"), "more than --max-connections"),

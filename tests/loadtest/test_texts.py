@@ -59,11 +59,13 @@ def test_short_and_mixed(tokenizer: Tokenizer) -> None:
     [
         ("texts.txt", "One film.\nAnother, très long.\n"),
         ("texts.csv", 'label,text\n1,One film.\n0,"Another, très long."\n'),
+        ("texts.tsv", "label\ttext\n1\tOne film.\n0\tAnother, très long.\n"),
+        ("texts.log", "One film.\nAnother, très long.\n"),
         ("texts.jsonl", '{"text": "One film."}\n{"text": "Another, très long.", "label": 0}\n'),
     ],
 )
 def test_files(tmp_path: Path, tokenizer: Tokenizer, name: str, content: str) -> None:
-    """Lines, a column or a key: the user's own texts are sent."""
+    """The user's own texts are the lines of a file, a column or a key."""
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     assert texts.choose(str(path), tokenizer, 10) == ["One film.", "Another, très long."]
@@ -71,20 +73,21 @@ def test_files(tmp_path: Path, tokenizer: Tokenizer, name: str, content: str) ->
 
 
 def test_parquet(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    """So is the column of a Parquet file, whatever else it has."""
+    """The texts of a Parquet file are those of its column `text`."""
     path = tmp_path / "texts.parquet"
     parquet.write_table(arrow.table({"text": ["One film.", "Another, très long."], "label": [1, 0]}), path)
     assert texts.choose(str(path), tokenizer, 10) == ["One film.", "Another, très long."]
     assert texts.choose(str(path), tokenizer, 1) == ["One film."]
     parquet.write_table(arrow.table({"review": ["One film."]}), path)
-    with pytest.raises(LoadTestError, match=r"texts\.parquet is not UTF-8 with a `text`"):
+    with pytest.raises(LoadTestError, match=r"texts\.parquet: there is no column 'text'"):
         texts.choose(str(path), tokenizer, 10)
 
 
 def test_parquet_without_its_reader(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pyarrow it is said what to install."""
+    """Without pyarrow, the message says what to install."""
+    monkeypatch.delitem(sys.modules, "sentiment_conv1d.model.tables.parquet", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(LoadTestError, match=r"pip install 'sentiment-conv1d\[parquet\]'"):
+    with pytest.raises(LoadTestError, match="install the `parquet` extra"):
         texts.choose(str(tmp_path / "texts.parquet"), tokenizer, 10)
 
 
@@ -103,7 +106,7 @@ def test_parquet_without_its_reader(tmp_path: Path, tokenizer: Tokenizer, monkey
     ],
 )
 def test_files_that_are_none(tmp_path: Path, tokenizer: Tokenizer, name: str, content: bytes | None) -> None:
-    """A file without texts is refused with its name."""
+    """The message for a file without texts names the file."""
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.oip import description
 from sentiment_conv1d.service.rest.protocol import PlainError
-from sentiment_conv1d.service.rest.state import models_of, readiness_of, settings_of
+from sentiment_conv1d.service.rest.state import state_of
 from sentiment_conv1d.service.version import package_version
 
 router = APIRouter(prefix="/v2")
@@ -70,21 +70,21 @@ async def live() -> dict[str, bool]:
 @router.get("/health/ready", summary="May traffic come here?", responses={503: {"model": PlainError}})
 async def ready(request: Request) -> dict[str, bool]:
     """200 while models answer, 503 once the service is shutting down."""
-    readiness_of(request).check()
+    state_of(request).readiness.check()
     return {"ready": True}
 
 
 @router.get("/models/stats", summary="Statistics of every model")
 async def all_statistics(request: Request) -> dict[str, Any]:
-    """Counts and durations since each model was loaded, of this process."""
-    return _statistics(models_of(request).select())
+    """Counts and durations in all workers since each model was loaded."""
+    return _statistics(state_of(request).models.select())
 
 
 @router.get("/models/{model}", summary="A model's inputs and outputs", responses=_REFUSED)
 @router.get("/models/{model}/versions/{version}", include_in_schema=False)
 async def model_metadata(request: Request, model: str, version: str = "") -> ModelMetadata:
     """Inputs and outputs with their datatypes and shapes."""
-    models = models_of(request)
+    models = state_of(request).models
     classifier = models.get(model, version)
     return ModelMetadata(**description.model_metadata(classifier, models.versions(classifier.manifest.name)))
 
@@ -93,8 +93,8 @@ async def model_metadata(request: Request, model: str, version: str = "") -> Mod
 @router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(request: Request, model: str, version: str = "") -> ModelReady:
     """200 while that model answers, 404 for one that is not loaded, 503 once the service is shutting down."""
-    classifier = models_of(request).get(model, version)
-    readiness_of(request).check_draining()
+    classifier = state_of(request).models.get(model, version)
+    state_of(request).readiness.check_draining()
     return ModelReady(name=classifier.manifest.name, ready=True)
 
 
@@ -102,14 +102,15 @@ async def model_ready(request: Request, model: str, version: str = "") -> ModelR
 @router.get("/models/{model}/versions/{version}/config", include_in_schema=False)
 async def model_config(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """The model configuration that Triton's tools ask for."""
-    return description.model_config(models_of(request).get(model, version), settings_of(request).max_batch_texts)
+    state = state_of(request)
+    return description.model_config(state.models.get(model, version), state.settings.max_batch_texts)
 
 
 @router.get("/models/{model}/stats", summary="Statistics of a model", responses=_REFUSED)
 @router.get("/models/{model}/versions/{version}/stats", include_in_schema=False)
 async def model_statistics(request: Request, model: str, version: str = "") -> dict[str, Any]:
-    """Counts and durations since the model was loaded, of this process."""
-    return _statistics(models_of(request).select(model, version))
+    """Counts and durations in all workers since the model was loaded."""
+    return _statistics(state_of(request).models.select(model, version))
 
 
 def _statistics(classifiers: list[Classifier]) -> dict[str, Any]:

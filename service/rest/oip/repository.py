@@ -13,7 +13,7 @@ from sentiment_conv1d.service.rest.cors import named_origins
 from sentiment_conv1d.service.rest.endpoint import LenientBody, parse
 from sentiment_conv1d.service.rest.protocol import PlainError
 from sentiment_conv1d.service.rest.server.asgi import CHARGE, read_body
-from sentiment_conv1d.service.rest.state import access_of, dataplane_of, reconciler_of, settings_of
+from sentiment_conv1d.service.rest.state import state_of
 
 router = APIRouter(prefix="/v2/repository")
 
@@ -28,8 +28,8 @@ class IndexRequest(LenientBody):
 async def repository_index(request: Request) -> list[Entry]:
     """Every version in the repository's folder, loaded or not; `{"ready": true}` asks for the loaded ones."""
     body = await _body(request) or b"{}"  # clients send nothing at all for an empty object
-    wanted = parse(IndexRequest, body, dataplane_of(request))
-    return [each for each in await reconciler_of(request).index() if each.state == "READY" or not wanted.ready]
+    wanted = parse(IndexRequest, body, state_of(request).dataplane)
+    return [each for each in await state_of(request).reconciler.index() if each.state == "READY" or not wanted.ready]
 
 
 async def check_administration(request: Request) -> None:
@@ -40,9 +40,9 @@ async def check_administration(request: Request) -> None:
     """
     headers = request.headers
     from_page = "origin" in headers or "sec-fetch-site" in headers
-    if from_page and headers.get("origin") not in named_origins(settings_of(request).cors_origins):
+    if from_page and headers.get("origin") not in named_origins(state_of(request).settings.cors_origins):
         raise Forbidden("a web page may load and unload models only if --cors-origins names its origin")
-    access_of(request).check_administration(headers.get("authorization"), headers.get("x-api-key"))
+    state_of(request).access.check_administration(headers.get("authorization"), headers.get("x-api-key"))
 
 
 administration = APIRouter(
@@ -56,19 +56,19 @@ administration = APIRouter(
 @administration.post("/load", summary="Load a model")
 async def load_model(request: Request, model: str) -> Response:
     """Load the versions that the policy chooses from the model's folder in the repository."""
-    await reconciler_of(request).load(model)
+    await state_of(request).reconciler.load(model)
     return Response()
 
 
 @administration.post("/unload", summary="Unload a model")
 async def unload_model(request: Request, model: str) -> Response:
     """Stop serving a model; running requests are finished."""
-    await reconciler_of(request).unload(model)
+    await state_of(request).reconciler.unload(model)
     return Response()
 
 
 async def _body(request: Request) -> bytes:
-    settings = settings_of(request)
+    settings = state_of(request).settings
     headers = dict(request.scope["headers"])
     charge = request.scope[CHARGE]
     return await read_body(headers, request.receive, settings.max_body_bytes, settings.body_timeout, charge)
