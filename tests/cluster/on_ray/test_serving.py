@@ -10,16 +10,20 @@ from typing import Any, cast
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 import ray
+import yaml
 from ray import serve
+from ray._common.utils import import_attr
+from ray.serve.schema import ServeDeploySchema
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.grpc.protos import inference_pb2
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictRequest
 from tests.cluster.on_ray.conftest import OnRay
-from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 from tests.service import test_same_answers as ways
 from tests.service.grpc.channels import connect, refused
 from tests.service.reviews import reviews
@@ -43,9 +47,14 @@ def grpc_open_inference(server: ServerProcess, texts: list[str]) -> Iterator[way
     tensor.contents.bytes_contents.extend(text.encode() for text in texts)
     with connect(server) as channel:
         answer = GRPCInferenceServiceStub(channel).ModelInfer(request)
-    outputs = {output.name: output.contents for output in answer.outputs}
-    labels = [label.decode() for label in outputs["label"].bytes_contents]
-    yield from map(ways.Answer, labels, outputs["probabilities"].fp32_contents[1::2])
+    raw = dict(zip((output.name for output in answer.outputs), answer.raw_output_contents, strict=True))
+    probabilities = np.frombuffer(raw["probabilities"], np.float32)
+    labels, rest = [], raw["label"]
+    while rest:  # each with its length in 4 bytes before it
+        end = 4 + int.from_bytes(rest[:4], "little")
+        labels.append(rest[4:end].decode())
+        rest = rest[end:]
+    yield from map(ways.Answer, labels, probabilities[1::2].tolist())
 
 
 def test_same_answers(service: OnRay) -> None:
@@ -97,10 +106,7 @@ def test_requests(service: OnRay) -> None:
         )
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(wanted))
 
-    deadline = time.monotonic() + PATIENCE
-    while counted() < 51:  # replicas tell each other their counts every few seconds
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    wait_until(lambda: counted() >= 51)  # replicas tell each other their counts every few seconds
 
 
 class Load:
@@ -169,6 +175,14 @@ def running() -> int:
     return states.get("RUNNING", 0)
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for the cluster."""
+    deadline = time.monotonic() + 2 * PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize("killed", ["replica", "node"])
 def test_killed_under_load(service: OnRay, killed: str, capsys: pytest.CaptureFixture[str]) -> None:
     """No answer is wrong; only requests that the killed replica was answering fail, each with a status."""
@@ -180,11 +194,9 @@ def test_killed_under_load(service: OnRay, killed: str, capsys: pytest.CaptureFi
             ray.kill(ray.get_actor(actors[0]["name"], namespace=actors[0]["namespace"]))
         else:
             service.cluster.remove_node(service.second_node, allow_graceful=False)
+            wait_until(lambda: running() < 2)
         load.wait_for(200)
-        deadline = time.monotonic() + 2 * PATIENCE
-        while killed == "replica" and running() < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(lambda: killed == "node" or running() == 2)
         load.wait_for(200)
     failed = sum(load.statuses.values()) - load.statuses["200"]
     with capsys.disabled():
@@ -192,6 +204,16 @@ def test_killed_under_load(service: OnRay, killed: str, capsys: pytest.CaptureFi
     assert load.wrong == 0
     assert failed <= CALLERS * 2, load.statuses
     assert set(load.statuses) <= {"200", "429", "500", "503", "INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED"}
+
+
+def test_configuration() -> None:
+    """Ray accepts deploy/ray/serve.yaml, and finds what it imports."""
+    configuration = ServeDeploySchema.model_validate(yaml.safe_load((PROJECT / "deploy/ray/serve.yaml").read_text()))
+    [application] = configuration.applications
+    assert import_attr(application.import_path)(application.args) is not None
+    assert configuration.grpc_options is not None
+    for path in configuration.grpc_options.grpc_servicer_functions:
+        assert callable(import_attr(path))
 
 
 def test_a_new_version(service: OnRay, tmp_path_factory: pytest.TempPathFactory) -> None:
