@@ -29,7 +29,7 @@ RAY_BIN := $(RAY_VENV)/bin
 test-ray: $(VENV)/.dev  ## test serving and scoring on a Ray cluster of two nodes (5 minutes)
 	@$(MAKE) --no-print-directory $(RAY_VENV)/.installed || echo 'Ray could not be installed: its tests are skipped'
 	@if [ -e $(RAY_VENV)/.installed ]; then python=$(RAY_BIN); else python=$(BIN); fi; \
-		$$python/python -m pytest tests/cluster tests/scoring/test_batches.py $(ARGS); status=$$?; \
+		$$python/python -m pytest --override-ini filterwarnings=default tests/cluster/on_ray tests/scoring/test_batches.py $(ARGS); status=$$?; \
 		[ $$status = 5 ] || exit $$status
 
 interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in Go, Java, Node and Python

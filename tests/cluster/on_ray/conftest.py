@@ -11,8 +11,6 @@ import pytest
 
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT
 
-pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
-
 # Ray and its processes read them when they start.
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -24,11 +22,6 @@ os.environ |= {
     "RAY_health_check_failure_threshold": "3",
     "PYTHONPATH": str(PROJECT),
 }
-
-import ray
-from ray import serve
-from ray.cluster_utils import Cluster
-from ray.serve.config import HTTPOptions, gRPCOptions
 
 #: Small, since both nodes share this machine.
 _NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
@@ -50,6 +43,9 @@ class OnRay(NamedTuple):
 @pytest.fixture(scope="session")
 def nodes() -> Iterator[tuple[Any, Any]]:
     """A cluster of a head and another node, and that node."""
+    import ray
+    from ray.cluster_utils import Cluster
+
     cluster = Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False})
     second = cluster.add_node(**_NODE)
     ray.init(address=cluster.address, log_to_driver=False)
@@ -61,6 +57,9 @@ def nodes() -> Iterator[tuple[Any, Any]]:
 @pytest.fixture
 def service(nodes: tuple[Any, Any]) -> Iterator[OnRay]:
     """The service."""
+    from ray import serve
+    from ray.serve.config import HTTPOptions, gRPCOptions
+
     from sentiment_conv1d.cluster.application import deployment
 
     cluster, second = nodes

@@ -13,8 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
+
+import pyarrow
 from pyarrow import parquet
 
 from sentiment_conv1d.scoring.local import score_locally

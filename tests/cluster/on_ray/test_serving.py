@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
+
 import grpc
 import httpx
 import numpy as np
-import pytest
 import ray
 import yaml
 from ray import serve
