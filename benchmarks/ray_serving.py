@@ -105,7 +105,7 @@ def main() -> None:
         rate, cpu = median(each.rate for each in manies), median(each.cpu for each in manies)
         errors = sum(each.errors for each in (*ones, *manies))
         rows.append((name, *(number(each * 1e6) for each in (p50, alone, cpu)), number(rate), str(errors)))
-    print(circumstances(), f"Medians of {options.rounds} rounds of {options.seconds} s, {os.cpu_count()} processors.\n")
+    print(circumstances(), f"Medians of {options.rounds} rounds of {options.seconds} s.\n")
     head = (
         "server, workers",
         "p50 µs, 1 connection",
