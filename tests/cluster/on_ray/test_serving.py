@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -22,6 +25,7 @@ from ray._common.utils import import_attr
 from ray.serve.schema import ServeDeploySchema
 
 from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
+from sentiment_conv1d.model.artifact import copy
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.grpc.protos import inference_pb2
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictRequest
@@ -219,14 +223,53 @@ def test_configuration() -> None:
         assert callable(import_attr(path))
 
 
-def test_a_new_version(service: OnRay, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_new_replicas(service: OnRay) -> None:
     """A redeployment replaces the replicas one after the other, without a failed request."""
-    from sentiment_conv1d.cluster.application import deployment
-
     arguments = {"model_repository": str(MODEL_REPOSITORY), "log_level": "debug"}
     with Load(service) as load:
         load.wait_for(100)
-        serve.run(deployment.options(num_replicas=1, autoscaling_config=None).bind(arguments), route_prefix="/")
+        deploy(arguments, num_replicas=1)
         load.wait_for(100)
     assert load.wrong == 0
     assert set(load.statuses) == {"200"}
+
+
+def test_a_new_model_version(service: OnRay, tmp_path: Path) -> None:
+    """Replicas follow the model repository and change to a new version without a failed request."""
+    shutil.copytree(MODEL_REPOSITORY / "imdb-cnn", tmp_path / "imdb-cnn")
+    deploy({"model_repository": str(tmp_path), "watch_interval": "0.5"}, num_replicas=1)
+
+    def version() -> str:
+        answer = service.client.post("/v1/predict", json={"text": "good"}).json()
+        found: str = answer["model"]["version"]
+        return found
+
+    assert version() == "1"
+    with Load(service) as load:
+        copy(tmp_path / "imdb-cnn" / "1", tmp_path / "imdb-cnn" / "2")
+        wait_until(lambda: version() == "2")
+        load.wait_for(50)
+    assert load.wrong == 0
+    assert set(load.statuses) == {"200"}
+
+
+def test_overload(service: OnRay) -> None:
+    """Requests that find no place are refused with 429 and Retry-After; all others are answered."""
+    deploy({"model_repository": str(MODEL_REPOSITORY)}, num_replicas=1, max_ongoing_requests=1, max_queued_requests=1)
+    body = {"texts": TEXTS}
+
+    def ask(_: int) -> httpx.Response:
+        return service.client.post("/v1/predict_batch", json=body)
+
+    with ThreadPoolExecutor(16) as threads:
+        responses = list(threads.map(ask, range(32)))
+    assert {response.status_code for response in responses} == {200, 429}
+    refusals = [response for response in responses if response.status_code == 429]
+    assert {response.headers["retry-after"] for response in refusals} == {"1"}
+
+
+def deploy(arguments: dict[str, str], **options: Any) -> None:
+    """Deploy the application anew."""
+    from sentiment_conv1d.cluster.application import deployment
+
+    serve.run(deployment.options(autoscaling_config=None, **options).bind(arguments), route_prefix="/")
