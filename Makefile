@@ -9,7 +9,7 @@ ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: serve test interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train export \
+.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train export \
 	requirements audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
@@ -22,6 +22,16 @@ PARALLEL := --numprocesses 2 --dist loadfile
 test: lint debian $(VENV)/.programs  ## lint, check types, run all tests and measure their coverage
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks)
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
+
+# Ray has an environment of its own. Without it, the tests are skipped by name.
+RAY_VENV ?= .venv-ray
+RAY_BIN := $(RAY_VENV)/bin
+
+test-ray: $(VENV)/.dev  ## test serving and scoring on a Ray cluster of two nodes (5 minutes)
+	@$(MAKE) --no-print-directory $(RAY_VENV)/.installed || echo 'Ray could not be installed: its tests are skipped'
+	@if [ -e $(RAY_VENV)/.installed ]; then python=$(RAY_BIN); else python=$(BIN); fi; \
+		$$python/python -m pytest --override-ini filterwarnings=default tests/cluster/on_ray tests/scoring/test_batches.py $(ARGS); status=$$?; \
+		[ $$status = 5 ] || exit $$status
 
 interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in Go, Java, Node and Python
 	$(BIN)/python -m pytest tests/interop $(ARGS)
@@ -116,6 +126,9 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --extra dev --constraint requirements/loadtest.txt --output-file requirements/dev.txt
 	$(COMPILE) --upgrade --extra parquet --constraint requirements/runtime.txt \
 		--output-file requirements/parquet.txt
+	$(COMPILE) --upgrade --extra ray --constraint requirements/parquet.txt --output-file requirements/ray.txt
+	$(COMPILE) --upgrade --extra ray --extra loadtest --group test-ray --constraint requirements/ray.txt \
+		--output-file requirements/ray-test.txt
 	$(COMPILE) --upgrade --extra tracing --constraint requirements/runtime.txt \
 		--output-file requirements/tracing.txt
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
@@ -126,7 +139,7 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 
 # Every set of packages that runs in production, or against it. A package that cannot be looked up fails the audit.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
-	tracing.txt)
+	ray.txt tracing.txt)
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
 	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
@@ -140,7 +153,8 @@ stubs: $(VENV)/.dev  ## generate code from the .proto files
 	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) $(NODE_MODULES) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis $(MESSAGE_TYPES)
+	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		$(MESSAGE_TYPES)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
@@ -159,6 +173,11 @@ $(VENV)/.loadtest: requirements/loadtest.txt | $(VENV)/bin/python
 $(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	@touch $@ $(VENV)/.runtime $(VENV)/.loadtest
+
+$(RAY_VENV)/.installed: requirements/ray-test.txt
+	$(PYTHON) -m venv $(RAY_VENV)
+	$(RAY_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
 
 $(VENV)/audit/.installed: requirements/audit.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(@D)

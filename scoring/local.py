@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.context
 import os
 import signal
 import threading
@@ -31,9 +32,7 @@ def score_locally(job: Job, parts: Iterator[Part], workers: int) -> Iterator[Res
     if workers == 1 or len(first) < 2:
         yield from (score_part(job, part) for part in parts)
         return
-    # A forked process would inherit threads and sessions of the caller in whatever state they are.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin) as processes:
+    with ProcessPoolExecutor(workers, _context(), _begin) as processes:
         running: deque[Future[Result]] = deque()
         try:
             running.extend(processes.submit(score_part, job, part) for part in islice(parts, _AHEAD * workers))
@@ -45,6 +44,18 @@ def score_locally(job: Job, parts: Iterator[Part], workers: int) -> Iterator[Res
             raise DataError("a process that scored was killed; run the command again to go on") from error
         finally:
             processes.shutdown(wait=True, cancel_futures=True)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """How processes start: forked from a server that has imported what they need, or afresh where none exists.
+
+    Processes forked from the caller would inherit its threads and sessions in whatever state they are.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "pyarrow.parquet"])
+    return context
 
 
 def _begin() -> None:

@@ -2,8 +2,8 @@
 
 from hypothesis import settings
 
-# These tests need programs of other languages. `make interop` selects their folder.
-collect_ignore = ["interop"]
+# These tests need programs of other languages, and Ray. `make interop` and `make test-ray` select their folders.
+collect_ignore = ["interop", "cluster/on_ray"]
 
 # A deadline would assert on time, and any machine can be slow.
 settings.register_profile("project", deadline=None)

@@ -29,9 +29,9 @@ PARQUET = {
 #: The modules of `service.process` that put REST and gRPC together.
 RUNNERS = {Path("service/process/server.py"), Path("service/process/worker.py")}
 
-#: The distribution's package: its `service`, `scoring`, `model` and `export` are links to the project's folders.
+#: The distribution's package: the others are links to the project's folders.
 DISTRIBUTION = "sentiment_conv1d"
-FOLDERS = ("model", "export", "service", "scoring")
+FOLDERS = ("model", "export", "service", "scoring", "cluster")
 
 
 def files_in(*folders: str) -> list[Path]:
@@ -123,9 +123,17 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda path: package_of(path) == "service" and path != Path("service/__main__.py"),
         lambda module: package(module) == "scoring",
     ),
-    "Ray is loaded only by its engine": (
-        lambda path: path != Path("scoring/ray_data.py"),
+    "Ray is loaded only by what runs on it": (
+        lambda path: path not in {Path("scoring/ray_data.py"), Path("cluster/application.py")},
         lambda module: package(module) == "ray",
+    ),
+    "nothing imports the cluster": (
+        lambda path: package_of(path) != "cluster",
+        lambda module: package(module) == "cluster",
+    ),
+    "the cluster never trains or exports": (
+        lambda path: package_of(path) == "cluster",
+        lambda module: package(module) in TRAINING | {"export", "scoring"} or is_heavy(module),
     ),
     "loadtest knows of the service only its messages": (
         lambda path: package_of(path) == "loadtest",

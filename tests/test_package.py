@@ -23,7 +23,7 @@ from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.test_readme import REQUESTS, ask, rounded
 
 PACKAGE = "sentiment_conv1d"
-LINKED = ("service", "scoring", "model", "export", "model_repository")
+LINKED = ("service", "scoring", "cluster", "model", "export", "model_repository")
 
 MISSING = 'sentiment-conv1d: training and export need TensorFlow: pip install "sentiment-conv1d[train]"\n'
 
@@ -144,7 +144,7 @@ def test_one_program(wheel: Path) -> None:
 def test_nothing_else_is_importable(installed: Installed) -> None:
     """The wheel adds no other importable name."""
     assert (installed.packages / PACKAGE).is_dir()
-    others = {"service", "scoring", "model", "export", "loadtest", "benchmarks", "tests", "model_repository"}
+    others = {"service", "scoring", "cluster", "model", "export", "loadtest", "benchmarks", "tests", "model_repository"}
     assert not others & {path.name for path in installed.packages.iterdir()}
 
 

@@ -1,0 +1,121 @@
+"""`python -m benchmarks.ray_serving`: what Ray Serve adds to a request, and what a second replica adds to the rate.
+
+The plain service with one and two workers beside Ray Serve with one and two replicas, one server at a time, in Ray's
+usual mode and in its mode for throughput. The processor time a request is that of all processes of a server, Ray's own
+included, less the time that they take without requests; other programs on the cores hardly change it.
+
+Needs wrk and the environment of `make test-ray`, in which it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping
+from statistics import median
+
+from benchmarks.markdown import circumstances, number, table
+from benchmarks.rest import PREDICT, Load, Script, require, run
+from loadtest.processes import PROJECT, Server
+from loadtest.texts import generate
+from sentiment_conv1d.model.artifact import read_artifact
+
+ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"
+
+#: Ray's mode for throughput: HAProxy hands requests to the replicas, which answer HTTP themselves.
+THROUGHPUT = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+
+_VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "PYTHONWARNINGS": "ignore"}
+
+#: Requests at once, for each worker or replica.
+_CONNECTIONS = 8
+
+
+def plain(workers: int) -> Server:
+    """The plain service."""
+    ports = ("--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}")
+    options = ("--execution-provider", "cpu", "--workers", str(workers))
+    return Server(f"plain, {workers}", "-m", "service", "serve", *ports, *options, probe="/readyz")
+
+
+def on_ray(replicas: int, mode: str, variables: Mapping[str, str]) -> Server:
+    """The service on Ray."""
+    arguments = ("-m", "benchmarks.ray_serving", "--serve", str(replicas), "{port}")
+    return Server(f"Ray Serve{mode}, {replicas}", *arguments, probe="/readyz", environment={**_VARIABLES, **variables})
+
+
+def serve(replicas: int, port: int) -> None:
+    """Serve on Ray until SIGTERM."""
+    import ray
+    from ray import serve
+    from ray.serve.config import HTTPOptions
+    from ray.serve.schema import LoggingConfig
+
+    from sentiment_conv1d.cluster.application import deployment
+
+    ray.init(num_cpus=replicas, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    logs = LoggingConfig(enable_access_log=False)
+    serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port), logging_config=logs)
+    options = {"num_replicas": replicas, "autoscaling_config": None, "logging_config": logs}
+    arguments = {"model_repository": str(ARTIFACT.parent.parent)}
+    serve.run(deployment.options(**options).bind(arguments), route_prefix="/", blocking=True)
+
+
+def measure(server: Server, script: Script, connections: int, seconds: int) -> Load:
+    """The load, with the processor time that the requests alone take."""
+    idle = server.cpu_seconds()
+    time.sleep(seconds)
+    idle = server.cpu_seconds() - idle
+    load = run(server, script, connections, seconds)
+    return load._replace(cpu=load.cpu - idle / (load.rate * seconds))
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ray_serving",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--serve", nargs=2, type=int, metavar=("REPLICAS", "PORT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(*options.serve)
+        return
+    require()
+    texts = generate(read_artifact(ARTIFACT).tokenizer, 512)
+    script = Script(PREDICT, texts)
+    found: dict[str, list[tuple[Load, Load]]] = {}
+    for _ in range(options.rounds):
+        for count in (1, 2):
+            for server in (plain(count), on_ray(count, "", {}), on_ray(count, ", throughput", THROUGHPUT)):
+                print(server.name, file=sys.stderr, flush=True)
+                with server:
+                    run(server, script, _CONNECTIONS, 2)
+                    one = measure(server, script, 1, options.seconds)
+                    many = measure(server, script, _CONNECTIONS * count, options.seconds)
+                found.setdefault(server.name, []).append((one, many))
+    rows = []
+    for name, loads in found.items():
+        ones, manies = zip(*loads, strict=True)
+        p50, alone = median(each.p50 for each in ones), median(each.cpu for each in ones)
+        rate, cpu = median(each.rate for each in manies), median(each.cpu for each in manies)
+        errors = sum(each.errors for each in (*ones, *manies))
+        rows.append((name, *(number(each * 1e6) for each in (p50, alone, cpu)), number(rate), str(errors)))
+    print(circumstances(), f"Medians of {options.rounds} rounds of {options.seconds} s.\n")
+    head = (
+        "server, workers",
+        "p50 µs, 1 connection",
+        "CPU µs, 1 connection",
+        "CPU µs, 8 each",
+        "requests/s, 8 each",
+        "errors",
+    )
+    print(table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

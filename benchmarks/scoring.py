@@ -1,0 +1,147 @@
+"""`python -m benchmarks.scoring`: reviews a second from Parquet to Parquet, offline, on two cores of this machine.
+
+The local engine is compared with what two cores could do at most: twice the rate of one core that classifies the same
+texts in batches and neither reads nor writes. Beside it are the loop that everybody writes, over the rows of a pandas
+DataFrame with one `InferenceSession.run` each, and Ray Data with two actors; both only if their packages are installed.
+
+If other programs share the cores, rates say little. The processor time a review hardly depends on them; it does not
+include the start of processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import NamedTuple
+
+import pyarrow
+from pyarrow import parquet
+
+from benchmarks.markdown import circumstances, number, table
+from loadtest.texts import generate
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.scoring.local import score_locally
+from sentiment_conv1d.scoring.part import Job, score_part
+from sentiment_conv1d.scoring.plan import plan
+from sentiment_conv1d.scoring.run import Engine, Output, score_sources
+from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.scoring.storage import find_sources
+
+ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
+
+#: Texts of a batch in process.
+BATCH = 256
+
+#: Rows of the naive loop at most, which is slow.
+_NAIVE_ROWS = 2000
+
+
+class Measurement(NamedTuple):
+    """How long something took."""
+
+    rows: int
+    seconds: float
+    processor_seconds: float | None  # None if other processes did the work
+
+
+def measure(rows: int, work: Callable[[], object], *, here: bool = True) -> Measurement:
+    """Do something with rows; `here` says that this process does it."""
+    began, processor_began = perf_counter(), process_time()
+    work()
+    return Measurement(rows, perf_counter() - began, process_time() - processor_began if here else None)
+
+
+def classify(texts: list[str]) -> None:
+    """What one core does at most."""
+    classifier = Session(str(ARTIFACT)).classifier()
+    for start in range(0, len(texts), BATCH):
+        classifier.predict(texts[start : start + BATCH])
+
+
+def score_parts(source: Path, folder: Path) -> None:
+    """What a process of the local engine does."""
+    job = Job(Session(str(ARTIFACT)), str(folder), ".parquet")
+    for part in plan(find_sources([str(source)])):
+        score_part(job, part)
+
+
+def score(source: Path, out: Path, engine: Engine) -> None:
+    """What the command `predict` does."""
+    output = Output(str(out), single=False, extension=".parquet")
+    job = Job(Session(str(ARTIFACT)), "", ".parquet")
+    score_sources(find_sources([str(source)]), output, job, engine, overwrite=True, progress=False)
+
+
+def loop(source: Path, out: Path) -> None:
+    """What everybody writes."""
+    import pandas
+
+    from benchmarks.naive import Naive
+
+    naive = Naive()
+    frame = pandas.read_parquet(source).head(_NAIVE_ROWS)
+    frame["score"] = [naive.predict(text) for text in frame["text"]]
+    frame.to_parquet(out)
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scoring", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--count", type=int, default=100_000, help="reviews (default: 100000)")
+    options = parser.parse_args()
+    texts = generate(read_artifact(ARTIFACT).tokenizer, options.count)
+    rounds: dict[str, list[Measurement]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "reviews.parquet"
+        parquet.write_table(pyarrow.table({"id": range(len(texts)), "text": texts}), source)
+        cases = {
+            "one core, batches in process": partial(measure, len(texts), partial(classify, texts)),
+            "one core, parts in process": partial(measure, len(texts), partial(score_parts, source, folder)),
+            "local engine, 2 processes": partial(
+                measure,
+                len(texts),
+                partial(score, source, folder / "local", partial(score_locally, workers=2)),
+                here=False,
+            ),
+        }
+        if find_spec("ray"):
+            from sentiment_conv1d.scoring.ray_data import score_on_ray
+
+            engine = partial(score_on_ray, workers=2)
+            work = partial(score, source, folder / "ray", engine)
+            cases["Ray Data, 2 actors"] = partial(measure, len(texts), work, here=False)
+        if find_spec("pandas") and find_spec("onnx") and find_spec("tokenizers"):
+            work = partial(loop, source, folder / "naive.parquet")
+            cases["naive loop, one core"] = partial(measure, min(len(texts), _NAIVE_ROWS), work)
+        classify(texts[:BATCH])
+        for _ in range(options.rounds):
+            for case, run in cases.items():
+                rounds.setdefault(case, []).append(run())
+    report(rounds)
+
+
+def report(rounds: dict[str, list[Measurement]]) -> None:
+    """Print medians."""
+    rates = {case: median(each.rows / each.seconds for each in found) for case, found in rounds.items()}
+    most = 2 * rates["one core, batches in process"]
+    rows = []
+    for case, found in rounds.items():
+        times = [each.processor_seconds / each.rows * 1e6 for each in found if each.processor_seconds is not None]
+        microseconds = number(median(times)) if times else ""
+        rows.append((case, number(rates[case]), f"{rates[case] / most:.2f}", microseconds))
+    print(circumstances(), f"Medians of {len(found)} rounds.\n")
+    print(table(("", "reviews/s", "of two cores' batches", "CPU µs a review"), rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The application on Ray Serve: `serve run sentiment_conv1d.cluster.application:application`.
+
+Every setting of `service` that concerns a replica is an argument (`model_repository=/models`) or an environment
+variable of the cluster's nodes (`SENTIMENT_MODEL_REPOSITORY`). deploy/ray/serve.yaml configures `serve deploy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.context import _get_serve_request_context
+
+from sentiment_conv1d.cluster.calls import run_stream, run_unary
+from sentiment_conv1d.cluster.metrics import INTERVAL, Board, SummedMetrics, samples_of
+from sentiment_conv1d.cluster.replica import Replica
+from sentiment_conv1d.cluster.servicers import METHODS, Message
+from sentiment_conv1d.service.settings import read_settings
+
+logger = logging.getLogger("ray.serve")
+
+#: Requests that a replica runs at once. Each takes about a tenth of a millisecond of its one thread, so that more would
+#: only wait there instead of where another replica can take them.
+MAX_ONGOING = 16
+
+#: Requests that wait in each proxy; more are refused with 429 and Retry-After.
+MAX_QUEUED = 256
+
+#: Requests a replica on average, to which the number of replicas is adapted.
+TARGET_ONGOING = 4
+
+
+def _with_grpc_methods(cls: type) -> type:
+    """Add a method for each gRPC method, which is how Ray Serve calls it."""
+    for path, streaming in METHODS.items():
+        setattr(cls, path.rpartition("/")[2], _stream(path) if streaming else _unary(path))
+    return cls
+
+
+def _unary(path: str) -> Any:
+    async def call(self: Any, request: Message, grpc_context: Any) -> Message:
+        return await run_unary(self.replica, path, request, grpc_context)
+
+    return call
+
+
+def _stream(path: str) -> Any:
+    async def call(self: Any, requests: AsyncIterator[Message], grpc_context: Any) -> AsyncIterator[Message]:
+        async for message in run_stream(self.replica, path, requests, grpc_context):
+            yield message
+
+    return call
+
+
+class Sentiment:
+    """A replica, on Ray Serve's event loop."""
+
+    def __init__(self, arguments: dict[str, str]) -> None:
+        self.replica = Replica(read_settings(arguments))
+        self.replica.start()
+        self._name = serve.get_replica_context().replica_id.unique_id
+        self._metrics = SummedMetrics(self.replica.metrics)
+        self.replica.use_metrics(self._metrics)
+        self.replica.request_id = lambda: _get_serve_request_context().request_id
+        self._reporting = asyncio.create_task(self._report())
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return self.replica
+
+    def __del__(self) -> None:
+        # Ray calls it when the requests have been answered.
+        self.replica.stop()
+
+    async def check_health(self) -> None:
+        """Run an inference; Ray replaces a replica that raises or takes too long."""
+        await self.replica.check()
+
+    async def _report(self) -> None:
+        """Tell the board this replica's samples, and learn those of the others."""
+        board: Any = None
+        while True:
+            try:
+                if board is None:
+                    board = ray.remote(Board).options(
+                        name="sentiment-metrics", namespace="serve", get_if_exists=True, lifetime="detached",
+                        num_cpus=0, max_restarts=-1,
+                    ).remote()  # fmt: skip
+                own = samples_of(self.replica.expose())
+                self._metrics.others = await board.report.remote(self._name, own)
+            except ray.exceptions.RayError:
+                logger.warning("the metrics of other replicas are not known", exc_info=True)
+                board = None
+            await asyncio.sleep(INTERVAL)
+
+
+#: The deployment. A configuration for `serve deploy` overrides its options.
+deployment: Any = serve.deployment(
+    name="sentiment",
+    max_ongoing_requests=MAX_ONGOING,
+    max_queued_requests=MAX_QUEUED,
+    backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
+    autoscaling_config=AutoscalingConfig(min_replicas=1, max_replicas=8, target_ongoing_requests=TARGET_ONGOING),
+    ray_actor_options={"num_cpus": 1},
+    health_check_period_s=5,
+    health_check_timeout_s=10,
+    graceful_shutdown_wait_loop_s=0.5,
+    graceful_shutdown_timeout_s=25,
+)(serve.ingress()(_with_grpc_methods(Sentiment)))
+
+
+def application(arguments: dict[str, str]) -> Any:
+    """The application for `serve run` and configurations; the arguments are settings of the service by name."""
+    return deployment.bind(arguments)

@@ -1,0 +1,139 @@
+"""One gRPC call of which Ray's proxy has the connection: the interface of `Call` that methods of `service.grpc` use."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, cast
+
+from google.rpc.code_pb2 import Code
+
+from sentiment_conv1d.cluster.replica import Replica
+from sentiment_conv1d.cluster.servicers import Message
+from sentiment_conv1d.service.errors import MessageTooLarge, RequestError, Unauthorized
+from sentiment_conv1d.service.grpc.server import HEALTH_METHODS
+from sentiment_conv1d.service.grpc.transport.call import Call, Method
+from sentiment_conv1d.service.grpc.transport.status import details, status_of
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+#: The most that a client may have sent and not read of a stream's answers.
+_AHEAD = 16
+
+
+class ServeCall:
+    """A call. Ray cancels the task that runs it when its client leaves or its deadline passes."""
+
+    has_message = False
+    started = 0.0
+
+    def __init__(
+        self, path: str, metadata: Iterable[tuple[str, str | bytes]], messages: AsyncIterator[Message]
+    ) -> None:
+        self.path = path.encode()
+        self.failure: RequestError | None = None
+        self.refusal: RequestError | None = None
+        self.request_id = ""
+        self.trailing: list[tuple[bytes, bytes]] = []
+        self.answers: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
+        self._fields = {name.lower(): value for name, value in metadata}
+        self._messages = messages
+
+    def text(self, name: bytes) -> str | None:
+        """A field of the metadata."""
+        value = self._fields.get(name.decode())
+        return value.decode("latin-1") if isinstance(value, bytes) else value
+
+    def remaining(self) -> float | None:
+        """Return None: the proxy keeps the client's deadline."""
+        return None
+
+    async def message(self) -> bytes:
+        """The one message of a unary call."""
+        return (await anext(self._messages)).content
+
+    async def read(self) -> bytes | None:
+        """The next message of a stream, None after the last one."""
+        message = await anext(self._messages, None)
+        return None if message is None else message.content
+
+    def more(self, message: bytes, most: int, size: int) -> list[bytes]:
+        """Return nothing: messages arrive one at a time."""
+        return []
+
+    async def write(self, *messages: bytes) -> None:
+        """Send messages, after which others may follow."""
+        for message in messages:
+            await self.answers.put(message)
+
+    async def answer(self, message: bytes) -> None:
+        """Send the only message."""
+        await self.answers.put(message)
+
+    def end(self) -> None:
+        """End the call."""
+
+    def refuse(self, error: RequestError) -> None:
+        """End the call with the status of an error."""
+        self.refusal = error
+
+
+async def run_unary(replica: Replica, path: str, request: Message, context: Any) -> Message:
+    """Answer a unary call; `context` is Ray's, and gets the status and the trailing metadata."""
+    call = ServeCall(path, context.invocation_metadata(), _only(request))
+    await _run(replica, path, call, len(request.content))
+    _finish(call, context)
+    return Message(b"" if call.refusal is not None else call.answers.get_nowait() or b"")
+
+
+async def run_stream(
+    replica: Replica, path: str, requests: AsyncIterator[Message], context: Any
+) -> AsyncIterator[Message]:
+    """Answer a call whose requests and answers are streams."""
+    call = ServeCall(path, context.invocation_metadata(), aiter(requests))
+
+    async def run() -> None:
+        try:
+            await _run(replica, path, call, 0)
+        finally:
+            await call.answers.put(None)
+
+    task = asyncio.create_task(run())
+    try:
+        while (content := await call.answers.get()) is not None:
+            yield Message(content)
+        await task
+    finally:
+        task.cancel()
+    _finish(call, context)
+
+
+async def _run(replica: Replica, path: str, call: ServeCall, size: int) -> None:
+    method: Method = replica.methods[path]
+    if path not in HEALTH_METHODS and not replica.access.admits(call.text(b"authorization"), call.text(b"x-api-key")):
+        call.refuse(Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY"))
+    elif size > replica.max_message_bytes:
+        limit = replica.max_message_bytes
+        call.refuse(MessageTooLarge(f"a message has {size} bytes; the limit is {limit}"))
+    else:
+        await method.run(cast(Call, call))
+
+
+async def _only(message: Message) -> AsyncIterator[Message]:
+    yield message
+
+
+def _finish(call: ServeCall, context: Any) -> None:
+    """Give Ray's context the status, and what programs can read of it."""
+    trailing: list[tuple[str, str | bytes]] = [(name.decode(), value.decode()) for name, value in call.trailing]
+    if (error := call.refusal) is not None:
+        from grpc import StatusCode
+
+        context.set_code(StatusCode[Code.Name(status_of(error))])
+        context.set_details(error.message)
+        # Ray's server encodes binary fields itself.
+        trailing.append(("grpc-status-details-bin", b64decode(details(error, call.request_id) + b"==")))
+        if error.retry_after is not None:
+            trailing.append(("grpc-retry-pushback-ms", str(error.retry_after * 1000)))
+    context.set_trailing_metadata(trailing)

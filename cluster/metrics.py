@@ -1,0 +1,83 @@
+"""The metrics of all replicas, whichever of them is asked: their sum, of which one is at most some seconds old.
+
+Each replica reports its samples to one board and learns the sum of the others. The counts of a replica that has ended
+remain, so counters grow as those of one service do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from time import monotonic
+from typing import Any
+
+#: Seconds between two reports of a replica.
+INTERVAL = 5.0
+
+#: Seconds without a report after which a replica has ended.
+_GONE = 6 * INTERVAL
+
+#: What remains of a replica that has ended.
+_COUNTED = ("_total", "_count", "_sum", "_bucket")
+
+#: Samples that are facts, not counts: the same in all replicas.
+_FACTS = ("sentiment_model_info", "sentiment_model_state")
+
+Samples = dict[str, float]
+
+
+def samples_of(text: str) -> Samples:
+    """The samples of an exposition that are not 0, by name and labels."""
+    lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: value for name, _, number in lines if (value := float(number))}
+
+
+def add(samples: Iterable[Mapping[str, float]]) -> Samples:
+    """The sum of samples of several replicas; facts are not added up."""
+    total: Counter[str] = Counter()
+    for each in samples:
+        total.update(each)
+    facts = {name: value for each in samples for name, value in each.items() if name.startswith(_FACTS)}
+    return {**total, **facts}
+
+
+class Board:
+    """The last report of every replica."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, tuple[float, Samples]] = {}
+        self._ended: Samples = {}
+
+    def report(self, replica: str, samples: Samples) -> Samples:
+        """Take a replica's samples; returns the sum of the others'."""
+        now = monotonic()
+        self._reports[replica] = now, samples
+        for name, (reported, last) in list(self._reports.items()):
+            if now - reported > _GONE:
+                del self._reports[name]
+                counted = {key: value for key, value in last.items() if key.partition("{")[0].endswith(_COUNTED)}
+                self._ended = add((self._ended, counted))
+        return add([self._ended, *(last for name, (_, last) in self._reports.items() if name != replica)])
+
+
+class SummedMetrics:
+    """In the place of a replica's metrics where they are asked for."""
+
+    def __init__(self, metrics: Any) -> None:
+        self._metrics = metrics
+        self.others: Samples = {}
+
+    def expose(self, states: Any) -> bytes:
+        """The exposition of all replicas."""
+        left = dict(self.others)
+        lines = []
+        for line in self._metrics.expose(states).decode().splitlines():
+            if line and not line.startswith("#"):
+                name, _, number = line.rpartition(" ")
+                other = left.pop(name, 0.0)
+                value = max(float(number), other) if name.startswith(_FACTS) else float(number) + other
+                line = f"{name} {value}"
+            lines.append(line)
+        # Series of models that only others serve now.
+        lines += [f"{name} {value}" for name, value in left.items()]
+        return "\n".join([*lines, ""]).encode()

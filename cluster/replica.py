@@ -1,0 +1,164 @@
+"""What a replica runs: the core, the REST application and the gRPC methods of `service`, with one session.
+
+It is to Ray Serve what `service.process.worker` is to the supervisor. Ray's proxies have the connections, and so the
+limits on connections, heads and slow callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from starlette.types import Message, Receive, Scope, Send
+
+from sentiment_conv1d.service.errors import Unavailable
+from sentiment_conv1d.service.grpc import oip, sentiment
+from sentiment_conv1d.service.grpc.health import Health
+from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.grpc.server import HEALTH_NAMES
+from sentiment_conv1d.service.grpc.transport.call import Method
+from sentiment_conv1d.service.inference.classifier import GOLDEN_TOLERANCE
+from sentiment_conv1d.service.inference.in_flight import InFlight
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.readiness import Readiness
+from sentiment_conv1d.service.models.reconciler import Outcome, Reconciler
+from sentiment_conv1d.service.models.replay_log import Order
+from sentiment_conv1d.service.models.startup import opener, repository_of
+from sentiment_conv1d.service.network.buffers import Buffers, Charge
+from sentiment_conv1d.service.process.server import begin, count, make_metrics, note
+from sentiment_conv1d.service.process.worker import make_dataplane
+from sentiment_conv1d.service.rest.app import Application
+from sentiment_conv1d.service.rest.server import headers
+from sentiment_conv1d.service.rest.server.asgi import CHARGE
+from sentiment_conv1d.service.security.api_keys import Access
+from sentiment_conv1d.service.settings import Settings
+
+_EVERY_RESPONSE = [(name.encode(), value.encode()) for name, value in headers.EVERY_RESPONSE]
+
+
+class Replica:
+    """A replica, on the event loop that runs when it is made. It is an ASGI application.
+
+    Raises `StartupError` or `ArtifactError` if the models cannot be served.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        # A caller of the administration reaches one replica, and the others would keep serving something else.
+        settings = settings.model_copy(update={"admin": "off", "workers": 1})
+        repository = repository_of(settings)
+        self._models = LoadedModels(settings.default_model)
+        begin(settings, repository, self._models, shared=True)
+        self.metrics = make_metrics(settings, 1)
+        self.metrics.use(0)
+        count(self._models, self.metrics)
+        in_flight = InFlight()
+        self._requests = in_flight.new_set()
+        self._buffers = Buffers(settings.max_buffered_bytes)
+        self._dataplane = make_dataplane(settings, self._models, self.metrics, in_flight)
+        self._readiness = Readiness(self._models)
+        self._reconciler = Reconciler(
+            repository, self._models, opener(settings), self._dataplane, self.metrics, workers=self
+        )
+        self._watch_interval = settings.watch_interval
+        self.access = Access(settings)
+        self.max_message_bytes = settings.max_body_bytes
+        self._application = Application(
+            settings,
+            dataplane=self._dataplane,
+            models=self._models,
+            readiness=self._readiness,
+            access=self.access,
+            metrics=self.metrics,
+        )
+        self._application.state.reconciler = self._reconciler
+        counted = Counted(self._dataplane, self.metrics)
+        open_inference = oip.OpenInference(
+            self._dataplane, self._models, self._readiness, self._reconciler, settings.max_batch_texts
+        )
+        self.methods: dict[str, Method] = {
+            **Health(HEALTH_NAMES).methods(),
+            **open_inference.methods(counted),
+            **sentiment.Sentiment(self._dataplane, self._models).methods(counted),
+        }
+        self._counted = counted
+        #: The id that a proxy has given to the current request, and adds to its response.
+        self.request_id: Callable[[], str] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Follow the changes of the model repository."""
+        if self._watch_interval:
+            self._watching = asyncio.create_task(self._reconciler.watch(self._watch_interval))
+
+    def stop(self) -> None:
+        """End what runs in the background; requests have been answered."""
+        self._readiness.draining = True
+        if self._watching is not None:
+            self._watching.cancel()
+        self._dataplane.close()
+
+    def expose(self) -> str:
+        """The metrics of this replica in Prometheus' text format."""
+        return self.metrics.expose(self._models.states()).decode()
+
+    def use_metrics(self, metrics: Any) -> None:
+        """Answer `/metrics` with those of all replicas."""
+        self._application.state.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an HTTP request that a proxy has read."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        scope.setdefault("state", {})
+        scope.setdefault("raw_path", scope["path"].encode())
+        if self.request_id is not None:
+            others = [field for field in scope["headers"] if field[0] != headers.REQUEST_ID]
+            scope["headers"] = [*others, (headers.REQUEST_ID, self.request_id().encode())]
+        charge = scope[CHARGE] = Charge(self._buffers)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = (
+                    field for field in message["headers"] if self.request_id is None or field[0] != headers.REQUEST_ID
+                )
+                message["headers"] = [*own, *_EVERY_RESPONSE]
+            await send(message)
+
+        task = asyncio.current_task()
+        assert task is not None
+        self._requests.add(task)
+        try:
+            await self._application(scope, receive, send_with_headers)
+        finally:
+            self._requests.discard(task)
+            charge.release()
+
+    async def check(self) -> None:
+        """Classify the golden text of the default model. Raises `Unavailable` if the answer is wrong."""
+        self._readiness.check()
+        classifier = self._models.get()
+        golden = classifier.manifest.golden
+        [prediction] = await self._dataplane.predict(classifier, (golden.text,))
+        expected = golden.probabilities[-1]
+        if not np.isclose(float(prediction.probabilities[-1]), expected, rtol=0, atol=GOLDEN_TOLERANCE):
+            raise Unavailable(f"the golden text gets {prediction.probabilities[-1]} instead of {expected}")
+
+    async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
+        """Follow an order: this replica is all the workers that its reconciler knows."""
+        follow = self._reconciler.follow
+        if order.action != "load":
+            await follow(order)
+            note(self.metrics, order)
+            return Outcome()
+        await follow(order)
+        refusal = await follow(order._replace(action="prepare"), descriptor)
+        if refusal is None:
+            order = order._replace(action="serve")
+        else:
+            order = order._replace(action="refuse", fault=refusal.fault, reason=refusal.reason)
+        await follow(order)
+        note(self.metrics, order)
+        return Outcome(None if refusal is None else order)

@@ -1,0 +1,47 @@
+"""The gRPC methods that Ray's proxies pass on to replicas. Proxies neither parse nor build messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from sentiment_conv1d.service.grpc import health, oip, sentiment
+
+#: Every method by its path, and whether its requests and answers are streams.
+METHODS = {
+    **dict.fromkeys(sentiment.ROUTES, False),
+    **dict.fromkeys(oip.ROUTES, False),
+    **dict.fromkeys((oip.SERVER_LIVE, oip.SERVER_READY, oip.MODEL_READY, oip.SERVER_METADATA), False),
+    f"/{health.SERVICE}/Check": False,
+    sentiment.PREDICT_STREAM: True,
+    oip.MODEL_STREAM_INFER: True,
+}
+
+
+class Message:
+    """The bytes of a message, in the place of its class."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    @classmethod
+    def FromString(cls, content: bytes) -> Message:
+        """Keep the bytes."""
+        return cls(content)
+
+    def SerializeToString(self) -> bytes:
+        """Return the bytes."""
+        return self.content
+
+
+def add_services(servicer: Any, server: Any) -> None:
+    """Add the services to a proxy's server; Ray replaces what answers them."""
+    services: dict[str, dict[str, Any]] = {}
+    for path, streaming in METHODS.items():
+        _, service, method = path.split("/")
+        make = grpc.stream_stream_rpc_method_handler if streaming else grpc.unary_unary_rpc_method_handler
+        handler = make(servicer, request_deserializer=Message.FromString, response_serializer=Message.SerializeToString)
+        services.setdefault(service, {})[method] = handler
+    for service, handlers in services.items():
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))

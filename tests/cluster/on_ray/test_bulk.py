@@ -1,0 +1,109 @@
+"""Files scored by actors of a cluster: the same as on one machine, whatever is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
+
+import pyarrow
+from pyarrow import parquet
+
+from sentiment_conv1d.scoring.local import score_locally
+from sentiment_conv1d.scoring.part import PROGRESS, Job, Result, score_part
+from sentiment_conv1d.scoring.plan import Part
+from sentiment_conv1d.scoring.ray_data import score_on_ray
+from sentiment_conv1d.scoring.run import ERRORS, MANIFEST, Engine, Output, Summary, score_sources
+from sentiment_conv1d.scoring.session import Session
+from sentiment_conv1d.scoring.storage import find_sources
+from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, eventually
+from tests.service.reviews import reviews
+
+ARTIFACT = MODEL_REPOSITORY / "imdb-cnn" / "1"
+TEXTS: list[Any] = [*reviews(1000, seed=9) * 2, None, " "]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """2,000 texts and two rows without one."""
+    table = pyarrow.table({"id": list(range(len(TEXTS))), "text": TEXTS})
+    parquet.write_table(table, tmp_path / "in.parquet", row_group_size=700)
+    return tmp_path / "in.parquet"
+
+
+def score(source: Path, out: Path, engine: Engine) -> Summary:
+    """Score into parts of 50 rows."""
+    job = Job(Session(str(ARTIFACT)), "", ".parquet")
+    output = Output(str(out), single=False, extension=".parquet")
+    return score_sources(find_sources([str(source)]), output, job, engine, part_rows=50, progress=False)
+
+
+def test_same_as_local(nodes: Any, source: Path, tmp_path: Path) -> None:
+    """Two actors write the files that local processes write, with the same manifest and errors."""
+    assert score(source, tmp_path / "ray", partial(score_on_ray, workers=2)) == (2000, 2, ERRORS)
+    assert score(source, tmp_path / "local", partial(score_locally, workers=2)) == (2000, 2, ERRORS)
+    names = {path.name for path in (tmp_path / "ray").iterdir()}
+    assert names == {path.name for path in (tmp_path / "local").iterdir()}
+    for name in names - {MANIFEST}:
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
+    first, second = (json.loads((tmp_path / kind / MANIFEST).read_text()) for kind in ("ray", "local"))
+    assert first | {"seconds": 0} == second | {"seconds": 0}
+
+
+def test_a_node_is_killed(nodes: Any, source: Path, tmp_path: Path) -> None:
+    """When a node dies, its parts are scored by the other: each row is there exactly once."""
+    cluster, _ = nodes
+    third = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+
+    def kill() -> None:
+        eventually(lambda: len(list((tmp_path / "out").glob(f"{PROGRESS}*"))) > 3)
+        cluster.remove_node(third, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert score(source, tmp_path / "out", partial(score_on_ray, workers=3)).rows == 2000
+    killer.join(PATIENCE)
+    assert parquet.read_table(tmp_path / "out")["id"].to_pylist() == list(range(2000))
+
+
+def test_killed_and_resumed(nodes: Any, source: Path, tmp_path: Path) -> None:
+    """After SIGKILL half-way, the same command writes the rest, and nothing twice."""
+    cluster, _ = nodes
+    out = tmp_path / "out"
+    arguments = ("predict", source, "--engine", "ray", "--workers", "2", "--part-rows", "50", "--out", f"{out}/")
+    command = [sys.executable, "-m", "service", *map(str, arguments)]
+    variables = environment(RAY_ADDRESS=cluster.address)
+    process = subprocess.Popen(command, cwd=PROJECT, env=variables, stderr=subprocess.DEVNULL)
+    eventually(lambda: len(list(out.glob(f"{PROGRESS}*"))) > 3 or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+    finished = len(list(out.glob(f"{PROGRESS}*")))
+    assert 3 < finished < 41
+    result = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith(f"2,000 reviews scored into {out}/\n")
+    assert f"2 rows cannot be scored; {os.path.join(out, ERRORS)} says why" in result.stderr  # noqa: PTH118
+    assert parquet.read_table(out)["id"].to_pylist() == list(range(2000))
+
+
+def test_errors_are_those_of_parts(nodes: Any, source: Path, tmp_path: Path) -> None:
+    """A part that cannot be read ends the run with its message, as on one machine; finished parts are kept."""
+
+    def first_part(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
+        yield score_part(job, next(parts))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(source, tmp_path / "out", first_part)
+    assert score(source, tmp_path / "out", partial(score_on_ray, workers=1)).rows == 2000
