@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Bank, Dense, Weights, parse
 from sentiment_conv1d.service.inference.explaining import onnx_subset_pb2 as onnx
-from sentiment_conv1d.service.inference.explaining.tables import Tables
+from sentiment_conv1d.service.inference.explaining.tables import QuantizedTables, Tables
 
 #: What may turn the logits into probabilities.
 _FINAL = ("Sigmoid", SOFTMAX)
@@ -38,7 +38,7 @@ class Network:
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
     final: str  # what makes probabilities of the logits: Sigmoid or Softmax
-    quantized: tuple[Tables, ...] = ()  # of every bank, if the graph is of 8 bits and has no embedding
+    quantized: tuple[QuantizedTables, ...] = ()  # of every bank, if the graph is of 8 bits and has no embedding
 
     @cached_property
     def tables(self) -> tuple[Tables, ...]:
@@ -49,7 +49,7 @@ class Network:
         """
         if self.embedding is None:
             return self.quantized
-        return tuple(Tables.of(self.embedding, bank) for bank in self.banks)
+        return tuple(Tables(self.embedding @ bank.kernel) for bank in self.banks)
 
     @property
     def averages(self) -> bool:
@@ -141,7 +141,7 @@ class _Reader:
         kernels, biases = zip(*(self._table(table) for table in tables), strict=True)
         return Bank(np.stack(kernels), np.sum(biases, axis=0), activations, dilation, padding)
 
-    def _quantized_bank(self, value: str, activations: tuple[str, ...]) -> tuple[Bank, Tables]:
+    def _quantized_bank(self, value: str, activations: tuple[str, ...]) -> tuple[Bank, QuantizedTables]:
         """A bank of an 8-bit graph and its tables.
 
         It has no embedding of its own. What its filters read of a word is one number for each tap, that of the table,
@@ -158,7 +158,8 @@ class _Reader:
         names, dilation, padding = self._taps(self._pooled(pooled, "NhwcMaxPool"))
         width = len(names)
         parts = [self._constant(name) for name in self._nodes[offset].input]
-        tables = Tables([self._entries(name) for name in names], self._constant(step), np.stack(parts[:width]))
+        entries = np.stack([self._entries(name) for name in names])
+        tables = QuantizedTables(entries, self._constant(step), np.stack(parts[:width]))
         filters = len(tables.step)
         kernel = np.broadcast_to(np.eye(width, dtype=np.float32)[:, :, np.newaxis], (width, width, filters))
         bias: Weights = np.sum(parts[width:], axis=0) if parts[width:] else np.zeros(filters, np.float32)
