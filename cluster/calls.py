@@ -12,7 +12,6 @@ from google.rpc.code_pb2 import Code
 from sentiment_conv1d.cluster.replica import Replica
 from sentiment_conv1d.cluster.servicers import Message
 from sentiment_conv1d.service.errors import MessageTooLarge, RequestError, Unauthorized
-from sentiment_conv1d.service.grpc.server import HEALTH_METHODS
 from sentiment_conv1d.service.grpc.transport.call import Call, Method
 from sentiment_conv1d.service.grpc.transport.status import details, status_of
 
@@ -111,7 +110,8 @@ async def run_stream(
 
 async def _run(replica: Replica, path: str, call: ServeCall, size: int) -> None:
     method: Method = replica.methods[path]
-    if path not in HEALTH_METHODS and not replica.access.admits(call.text(b"authorization"), call.text(b"x-api-key")):
+    presented = call.text(b"authorization"), call.text(b"x-api-key")
+    if path not in replica.open_methods and not replica.access.admits(*presented):
         call.refuse(Unauthorized("an API key is needed: authorization: Bearer KEY, or x-api-key: KEY"))
     elif size > replica.max_message_bytes:
         limit = replica.max_message_bytes

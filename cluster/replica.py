@@ -17,7 +17,7 @@ from sentiment_conv1d.service.errors import Unavailable
 from sentiment_conv1d.service.grpc import oip, sentiment
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import Counted
-from sentiment_conv1d.service.grpc.server import HEALTH_NAMES
+from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.classifier import GOLDEN_TOLERANCE
 from sentiment_conv1d.service.inference.in_flight import InFlight
@@ -63,6 +63,8 @@ class Replica:
         )
         self._watch_interval = settings.watch_interval
         self.access = Access(settings)
+        #: The gRPC methods that need no API key.
+        self.open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self.max_message_bytes = settings.max_body_bytes
         self._application = Application(
             settings,
