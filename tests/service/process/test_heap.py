@@ -29,7 +29,7 @@ def test_large_requests_leave_no_memory(max_pending: int, expected: set[int]) ->
     """The memory of large requests is the kernel's again soon after."""
     body = orjson.dumps({"texts": ["two dull hours " * 500] * 1000})
     limits = ("--max-pending-texts", str(max_pending), "--max-buffered-bytes", str(1024 * _MEGABYTE))
-    with ServerProcess("--workers", "1", *limits) as server:
+    with ServerProcess("--workers", "1", "--request-timeout", str(PATIENCE), *limits) as server:
         [worker] = children(server.process.pid)
 
         def ask(_: int) -> int:
