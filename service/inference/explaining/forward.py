@@ -110,6 +110,8 @@ def _at(
     feature_map: Weights,
     windows: npt.NDArray[np.intp],
 ) -> Pooled:
-    sums: Weights = np.take_along_axis(feature_map, windows, axis=0) + bank.bias
-    values: Weights = apply(bank.activations, sums).mean(axis=0)
-    return Pooled(bank, table, tokens, feature_map, windows, sums, values)
+    sums: Weights = feature_map[windows, np.arange(len(bank.bias))] + bank.bias
+    values: Weights = apply(bank.activations, sums)
+    return Pooled(
+        bank, table, tokens, feature_map, windows, sums, values[0] if len(values) == 1 else values.mean(axis=0)
+    )
