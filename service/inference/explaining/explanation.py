@@ -44,9 +44,10 @@ def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
         own = weights[first : first + len(pooled.values)]
         first += len(own)
         windows = len(pooled.windows)
-        factors, rest = _back(
-            np.tile(own / windows, windows), bank.activations, np.tile(bank.bias, windows), pooled.sums.ravel()
-        )
+        bias = bank.bias
+        if windows > 1:
+            own, bias = np.tile(own / windows, windows), np.tile(bias, windows)
+        factors, rest = _back(own, bank.activations, bias, pooled.sums.ravel())
         constant += rest
         active = np.flatnonzero(factors)
         filters = active % len(bank.bias)

@@ -102,8 +102,9 @@ def _pool(bank: Bank, tables: Tables, row: npt.NDArray[np.int32]) -> Pooled:
         entries += table.take(tokens[start : start + count], axis=0)
 
     def at(windows: npt.NDArray[np.intp]) -> Pooled:
-        sums: Weights = tables.values(np.take_along_axis(entries, windows, axis=0)) + bank.bias
-        values: Weights = apply(bank.activations, sums).mean(axis=0)
+        sums: Weights = tables.values(entries[windows, np.arange(len(bank.bias))]) + bank.bias
+        values: Weights = apply(bank.activations, sums)
+        values = values[0] if len(values) == 1 else values.mean(axis=0)
         return Pooled(bank, tables, tokens, entries, windows, sums, values)
 
     if bank.pooling == "mean":

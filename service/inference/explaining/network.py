@@ -7,7 +7,6 @@ lowest value of each filter. So an explanation is about the weights that are ser
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -58,13 +57,11 @@ class Network:
 
     def locate(self, number: int) -> tuple[Bank, int]:
         """The bank of the filter with a number over all banks, and its index among the filters of its width."""
-        before: Counter[int] = Counter()  # filters of each width
-        for bank in self.banks:
+        for place, bank in enumerate(self.banks):  # noqa: B007 - both are used behind the loop
             if number < len(bank.bias):
                 break
             number -= len(bank.bias)
-            before[bank.width] += len(bank.bias)
-        return bank, before[bank.width] + number
+        return bank, number + sum(len(each.bias) for each in self.banks[:place] if each.width == bank.width)
 
 
 class _Unsupported(Exception):
