@@ -88,8 +88,8 @@ CASES = {
         labels="a,b,c",
     ),
     "not a number": Case("the model answers with NaN", "train it again", model=spoilt),
-    "no int8 form": Case(
-        "only a model of the Conv1D family has an int8 form: layer unit",
+    "no 8-bit form": Case(
+        "only a model of the Conv1D family has an 8-bit form: layer unit",
         "without --quantize",
         "--quantize",
         model=lambda: model(
