@@ -38,7 +38,7 @@ def score_on_ray(job: Job, parts: Iterator[Part], workers: int = 0) -> Iterator[
     `workers` actors of one processor each, or as many as the cluster has processors. Ray repeats the parts of an actor
     or machine that dies. Raises as `score_part` does.
     """
-    rows = [{"part": pickle.dumps(part)} for part in parts]
+    rows = [{"work": pickle.dumps((job, part))} for part in parts]
     if not rows:
         return
     started = not ray.is_initialized()
@@ -48,10 +48,10 @@ def score_on_ray(job: Job, parts: Iterator[Part], workers: int = 0) -> Iterator[
         size = workers or int(ray.cluster_resources()["CPU"])
         context = ray_data.DataContext.get_current()
         context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         data = ray_data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS))
         scored = data.map(
             _Actor,
-            fn_constructor_args=(job,),
             num_cpus=1,
             compute=ray_data.ActorPoolStrategy(size=min(size, len(rows))),
         )
@@ -67,13 +67,9 @@ def score_on_ray(job: Job, parts: Iterator[Part], workers: int = 0) -> Iterator[
 class _Actor:
     """Scores parts in a process of Ray. Errors are rows, since Ray would wrap and repeat exceptions."""
 
-    def __init__(self, job: Job) -> None:
-        job.session.classifier()
-        self._job = job
-
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
-            result = score_part(self._job, pickle.loads(row["part"]))  # noqa: S301 - pickled by `score_on_ray`
+            result = score_part(*pickle.loads(row["work"]))  # noqa: S301 - pickled by `score_on_ray`
         except DataError as error:
             return {"result": None, "error": str(error)}
         return {"result": result._asdict(), "error": ""}

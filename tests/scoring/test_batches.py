@@ -157,7 +157,9 @@ def test_documented_examples(tmp_path: Path, framework: str, modules: tuple[str,
         pytest.importorskip(module, exc_type=ImportError)
     parquet.write_table(as_table(), tmp_path / "reviews.parquet")
     (tmp_path / "model_repository").symlink_to(MODEL_REPOSITORY)
-    environment = {"PYTHONPATH": str(PROJECT), "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
+    environment = {"PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "local"}
+    environment["PYSPARK_PYTHON"] = sys.executable
     result = subprocess.run(
         [sys.executable, "-c", example(framework)],
         cwd=tmp_path,
