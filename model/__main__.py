@@ -14,6 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
+from sentiment_conv1d.model.data.faults import BadDataError
+from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, locate, reading_options
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.quiet import quiet_tensorflow
 
@@ -27,7 +29,15 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train on labelled texts and write a run folder")
-    _add_data(train)
+    train.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"what to train on: {SOURCES}")
+    train.add_argument(
+        "--test-data",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="what to measure on (default: the test part of --data, or --test-fraction of it)",
+    )
+    add_reading_flags(train)
     train.add_argument("--out", type=Path, required=True, help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace a run folder that is there")
     train.add_argument("--preset", choices=sorted(PRESETS), default="imdb-cnn", help="numbers to start from")
@@ -53,7 +63,8 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="measure a run on labelled texts")
     evaluate.add_argument("run", type=Path, help="a run folder")
-    _add_data(evaluate)
+    evaluate.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"what to measure on: {SOURCES}")
+    add_reading_flags(evaluate)
     evaluate.add_argument("--out", type=Path, help="folder for metrics and plots (default: RUN/evaluation)")
     return top
 
@@ -67,6 +78,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
         if options.command == "train":
             return _train(options)
         return _evaluate(options)
+    except BadDataError as error:
+        print(f"error: {error}", *(f"hint: {hint}" for hint in error.hints), sep="\n", file=sys.stderr)
+        return 2
     except SentimentError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -81,7 +95,12 @@ def _train(options: argparse.Namespace) -> int:
 
     configuration = _configuration(options)
     ensure_free(options.out, options.overwrite)
-    dataset = data.load(_locate(options.data), text_column=options.text_column, label_column=options.label_column)
+    dataset = data.load(
+        locate(options.data),
+        test_data=locate(options.test_data),
+        least_examples=1 + bool(options.test_fraction) + bool(options.validation_fraction),
+        **reading_options(options),
+    )
 
     from sentiment_conv1d.model import training
 
@@ -117,15 +136,19 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = read_run(options.run)
     out = options.out or options.run / EVALUATION_FOLDER
     ensure_free(out, True, EVALUATION_CONTENTS)
-    path = _locate(options.data)
+    paths = locate(options.data)
     labels = run.configuration.labels
-    examples = data.load_examples(path, labels, text_column=options.text_column, label_column=options.label_column)
+    examples = data.load_examples(paths, labels, **reading_options(options))
 
     from sentiment_conv1d.model import training
 
     evaluation = training.evaluate(training.load(run), run.tokenizer, labels, examples, True)
     with staging(out, True, EVALUATION_CONTENTS) as folder:
-        metrics = Metrics(measured_on=path.name, examples=len(examples.texts), values=evaluation.values())
+        metrics = Metrics(
+            measured_on=" and ".join(path.name for path in paths),
+            examples=len(examples.texts),
+            values=evaluation.values(),
+        )
         write_json(folder / METRICS_FILE, metrics.model_dump())
         training.write_plots(folder / PLOTS_FOLDER, evaluation, None)
     _print_values(evaluation.values())
@@ -133,26 +156,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     print(json.dumps(evaluation.confusion.tolist()))
     print(f"wrote {out}")
     return 0
-
-
-def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--data",
-        required=True,
-        metavar="DIR_OR_FILE",
-        help="a folder with train.parquet and test.parquet, an aclImdb folder or its tar.gz, a .csv, .tsv, .jsonl or "
-        ".parquet file, or the word imdb for the official download",
-    )
-    command.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
-    command.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
-
-
-def _locate(data: str) -> Path:
-    if data == "imdb" and not Path(data).exists():
-        from sentiment_conv1d.model.download import fetch
-
-        return fetch()
-    return Path(data)
 
 
 def _configuration(options: argparse.Namespace) -> Configuration:

@@ -1,7 +1,22 @@
-"""Labelled texts from files: tables (CSV, TSV, JSON lines, Parquet) and the Large Movie Review Dataset."""
+"""Labelled texts from files: tables, datasets of Hugging Face and the Large Movie Review Dataset.
+
+`load` reads what a model is trained on, and `load_examples` what it is measured on.
+"""
 
 from sentiment_conv1d.model.data.examples import Dataset, Examples, split
-from sentiment_conv1d.model.data.sources import load, load_examples
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.data.faults import BadDataError, summary
+from sentiment_conv1d.model.data.loading import Reading, load, load_examples
+from sentiment_conv1d.model.tables import DataError, Format
 
-__all__ = ["DataError", "Dataset", "Examples", "load", "load_examples", "split"]
+__all__ = [
+    "BadDataError",
+    "DataError",
+    "Dataset",
+    "Examples",
+    "Format",
+    "Reading",
+    "load",
+    "load_examples",
+    "split",
+    "summary",
+]

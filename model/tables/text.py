@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from sentiment_conv1d.model.tables.table import (
     require_distinct,
 )
 
+#: What may separate the fields of a CSV file.
+_DELIMITERS = ",;\t|"
+
 #: The largest that the csv module takes on every platform; its default is 128 KiB.
 _FIELD_LIMIT = 2**31 - 1
 
@@ -31,7 +35,7 @@ class LineChunk(Chunk):
 
     unit = "line"
 
-    def __init__(self, source: Path, rows: Sequence[Row], progress: int) -> None:
+    def __init__(self, source: Path | str, rows: Sequence[Row], progress: int) -> None:
         super().__init__(source, [row.number for row in rows], progress)
         self._rows = rows
 
@@ -48,22 +52,27 @@ class LineChunk(Chunk):
 class _LineTable(Table):
     """What the text formats share."""
 
-    unit = "B"
+    unit, row_unit = "B", "line"
 
-    def __init__(self, source: Path) -> None:
-        self._file = source.open("rb")
+    def __init__(
+        self, source: Path | str, file: BufferedReader, total: int | None = None, encoding: str = "UTF-8"
+    ) -> None:
+        """Read a file of UTF-8, `total` bytes if that is known; `encoding` is what it was decoded from."""
+        self._file, self.total, self._encoding = file, total, encoding
+        self.source, self.place = source, str(source)
         try:
-            self.total = source.stat().st_size
-            self._lines = Lines(source, self._file)
+            self._lines = Lines(source, file)
             self._read_header()
         except BaseException:
-            self._file.close()
+            file.close()
             raise
 
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
         rows: list[Row] = []
         start = 0
         for row in self._rows():
+            if self._is_damaged(row.number):
+                continue
             rows.append(row)
             progress = self._lines.bytes - start
             if len(rows) == CHUNK_ROWS or progress >= CHUNK_BYTES:
@@ -73,7 +82,14 @@ class _LineTable(Table):
             yield LineChunk(self._lines.source, rows, self._lines.bytes - start)
 
     def _read_header(self) -> None:
-        self.place = str(self._lines.source)
+        """Read what comes before the rows."""
+
+    def _is_damaged(self, number: int) -> bool:
+        """Report a row from line `number` on, up to the last line that was read, that is not UTF-8."""
+        damage = self._lines.take_damage()
+        if damage:
+            self.report(number, f"not {self._encoding}", damage)
+        return bool(damage)
 
     @abstractmethod
     def _rows(self) -> Iterator[Row]: ...
@@ -91,30 +107,56 @@ class TxtTable(_LineTable):
 
 
 class CsvTable(_LineTable):
-    """Separated by commas or tabs, double quotes, quoted newlines allowed."""
+    """Fields between delimiters, double quotes, quoted newlines allowed."""
 
     columns: tuple[str, ...]
 
-    def __init__(self, source: Path, delimiter: str) -> None:
+    def __init__(
+        self,
+        source: Path | str,
+        file: BufferedReader,
+        total: int | None = None,
+        encoding: str = "UTF-8",
+        *,
+        delimiter: str | None = None,
+        usual: str = ",",
+    ) -> None:
+        """Read a file whose delimiter is stated, or the one that gives its header most fields; `usual` breaks a tie."""
         self._delimiter = delimiter
-        super().__init__(source)
+        self._usual = usual
+        super().__init__(source, file, total, encoding)
 
     def _read_header(self) -> None:
-        # Strict, or the module would take `"a"b` for ab and the rest of the file for a field without its last quote.
-        self._records = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
-        number, header = next(self._numbered(), (0, []))
+        # The header is read by itself: the delimiter of all other rows is the one that it has.
+        lines: list[str] = []
+        for line in self._lines:
+            lines.append(line)
+            if line.strip("\r\n") and "".join(lines).count('"') % 2 == 0:
+                break
+        number = self._lines.number - len(lines) + 1 + next((n for n, line in enumerate(lines) if line.strip()), 0)
+        if damage := self._lines.take_damage():
+            raise DataError(f"{self._lines.place(number)}: not {self._encoding} ({damage})")
+        delimiter = self._delimiter or detect_delimiter(lines, self._usual)
+        try:
+            # Strict, or the module would take `"a"b` for ab and the rest of the file for a field whose quote is not
+            # closed.
+            header = next(filter(None, csv.reader(lines, delimiter=delimiter, strict=True)), [])
+        except csv.Error as error:
+            raise DataError(f"{self._lines.place(number)}: not valid CSV ({_reason(error)})") from error
         if not header:
             raise DataError(f"{self._lines.source}: there is no header row")
         self.place = self._lines.place(number)
         require_distinct(self.place, header)
         self.columns = tuple(header)
+        self._records = csv.reader(self._lines, delimiter=delimiter, strict=True)
 
     def _rows(self) -> Iterator[Row]:
         for number, fields in self._numbered():
-            if len(fields) != len(self.columns):
-                place = self._lines.place(number)
-                raise DataError(f"{place}: {len(fields)} fields, while the header has {len(self.columns)}")
-            yield Row(number, dict(zip(self.columns, fields, strict=True)))
+            if len(fields) == len(self.columns):
+                yield Row(number, dict(zip(self.columns, fields, strict=True)))
+            else:
+                self._lines.take_damage()
+                self.report(number, f"{len(fields)} fields, while the header has {len(self.columns)}")
 
     def _numbered(self) -> Iterator[tuple[int, list[str]]]:
         """Records that are not blank, each with the number of its first line."""
@@ -125,8 +167,9 @@ class CsvTable(_LineTable):
             try:
                 fields = next(self._records, None)
             except csv.Error as error:
-                reason = "a quote is never closed" if "unexpected end of data" in str(error) else error
-                raise DataError(f"{self._lines.place(number)}: not valid CSV ({reason})") from error
+                self._lines.take_damage()
+                self.report(number, "not valid CSV", _reason(error))
+                continue
             finally:
                 csv.field_size_limit(limit)
             if fields is None:
@@ -135,31 +178,36 @@ class CsvTable(_LineTable):
                 yield number, fields
 
 
+def detect_delimiter(header: Sequence[str], usual: str) -> str:
+    """The delimiter that splits the lines of a header into most fields; `usual` if several do."""
+    counts = {}
+    for delimiter in _DELIMITERS:
+        try:
+            counts[delimiter] = max(map(len, csv.reader(header, delimiter=delimiter, strict=True)), default=0)
+        except csv.Error:  # a quote next to another delimiter
+            counts[delimiter] = 0
+    return max(counts, key=lambda delimiter: (counts[delimiter], delimiter == usual))
+
+
+def _reason(error: csv.Error) -> str:
+    return "a quote is never closed" if "unexpected end of data" in str(error) else str(error)
+
+
 class JsonlTable(_LineTable):
     """One JSON object a line, each with keys of its own."""
 
     def _rows(self) -> Iterator[Row]:
         for line in self._lines:
             spelled = line.strip(" \t\r\n")
-            if spelled:
-                number = self._lines.number
-                yield Row(number, self._object(spelled, self._lines.place(number)), spelled.encode())
-
-    def _object(self, spelled: str, place: str) -> dict[str, Any]:
-        try:
-            # It refuses lone surrogates, NaN and numbers too large for a double, which could not be written.
-            values = orjson.loads(spelled)
-        except orjson.JSONDecodeError as error:
-            raise DataError(f"{place}: not valid JSON ({error.msg} at character {error.pos + 1})") from error
-        if not isinstance(values, dict):
-            raise DataError(f"{place}: not a JSON object")
-        return values
-
-
-#: How to open a file, by its extension.
-TEXT_TABLES: dict[str, Callable[[Path], Table]] = {
-    ".txt": TxtTable,
-    ".csv": lambda path: CsvTable(path, ","),
-    ".tsv": lambda path: CsvTable(path, "\t"),
-    ".jsonl": JsonlTable,
-}
+            number = self._lines.number
+            if spelled and not self._is_damaged(number):
+                try:
+                    # It refuses lone surrogates, NaN and numbers too large for a double, which could not be written.
+                    values = orjson.loads(spelled)
+                except orjson.JSONDecodeError as error:
+                    self.report(number, "not valid JSON", f"{error.msg} at character {error.pos + 1}")
+                    continue
+                if isinstance(values, dict):
+                    yield Row(number, values, spelled.encode())
+                else:
+                    self.report(number, "not a JSON object")
