@@ -14,6 +14,8 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_TOKENIZERS = r"^(words|words:unicode|characters:[1-9]-[1-9])$"
+
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -35,6 +37,13 @@ class Configuration(BaseModel):
     labels: tuple[Label, ...] = Field(
         ("negative", "positive"), min_length=2, description="Two labels: one sigmoid; more: a softmax."
     )
+    tokenizer: str = Field(
+        "words",
+        pattern=_TOKENIZERS,
+        exclude_if=lambda value: value == "words",
+        description="How texts are cut: words (as the IMDB data of Keras), words:unicode (punctuation of all scripts) "
+        "or character n-grams, for example characters:1-3.",
+    )
     vocabulary_size: int = Field(5000, gt=RESERVED_IDS, description="Ids in all, the three reserved ones included.")
     max_tokens: int = Field(400, ge=1, description="Ids the model reads of one review: the last ones.")
     embedding_width: int = Field(50, ge=1, description="Numbers that stand for one word.")
@@ -55,6 +64,8 @@ class Configuration(BaseModel):
             raise ValueError(f"a filter of width {max(widths)} does not fit into {self.max_tokens} tokens")
         if len(set(widths)) != len(widths):
             raise ValueError(f"filter widths repeat: {widths}")
+        if self.tokenizer[-3:-2].isdigit() and self.tokenizer[-3] > self.tokenizer[-1]:
+            raise ValueError(f"{self.tokenizer}: the shortest n-gram is longer than the longest")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels repeat: {list(self.labels)}")
         return self

@@ -38,7 +38,7 @@ from sentiment_conv1d.model.run import (
     staging,
     write_json,
 )
-from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
 
@@ -85,7 +85,7 @@ def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: boo
         started = time.perf_counter()
         keras.utils.set_random_seed(configuration.seed)
         tf.config.experimental.enable_op_determinism()
-        tokenizer = WordTokenizer.from_texts(work.train.texts, configuration.vocabulary_size, configuration.max_tokens)
+        tokenizer = learn(configuration, work.train.texts)
         model = network.build(configuration, tokenizer.vocabulary_size)
         history = _fit(model, configuration, tokenizer, work, progress)
         evaluation = None if work.test is None else evaluate(model, tokenizer, work.label_names, work.test, progress)
