@@ -13,11 +13,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sentiment_conv1d.model import data
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
-from sentiment_conv1d.model.data.faults import BadDataError
+from sentiment_conv1d.model.data import BadDataError, Plan
 from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, locate, reading_options
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.quiet import quiet_tensorflow
+from sentiment_conv1d.model.tokenizer import learn
 
 #: Fields that have no flag of their own: the labels come from the data, the convolutions have `--convolutions`.
 _NO_FLAG = {"labels", "convolutions"}
@@ -30,36 +32,13 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train on labelled texts and write a run folder")
     train.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"what to train on: {SOURCES}")
-    train.add_argument(
-        "--test-data",
-        nargs="+",
-        default=[],
-        metavar="SOURCE",
-        help="what to measure on (default: the test part of --data, or --test-fraction of it)",
-    )
-    add_reading_flags(train)
+    _add_plan_flags(train)
     train.add_argument("--out", type=Path, required=True, help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace a run folder that is there")
-    train.add_argument("--preset", choices=sorted(PRESETS), default="imdb-cnn", help="numbers to start from")
-    train.add_argument(
-        "--test-fraction",
-        type=_fraction,
-        default=0.2,
-        help="share of the texts held out to measure on, where the data has no test part (default: 0.2)",
-    )
-    train.add_argument(
-        "--validation-fraction",
-        type=_fraction,
-        default=0.0,
-        help="share of the training texts held out for the learning curves (default: 0)",
-    )
-    numbers = train.add_argument_group("configuration", "each replaces a number of the preset")
-    for name, field in Configuration.model_fields.items():
-        if name not in _NO_FLAG:
-            numbers.add_argument(_flag(name), metavar="VALUE", help=field.description)
-    numbers.add_argument(
-        "--convolutions", metavar="WIDTH:FILTERS,...", help="banks of filters, for example 3:100,4:100,5:100"
-    )
+
+    check = commands.add_parser("check-data", help="read data as train does, and say what is in it and what is wrong")
+    check.add_argument("data", nargs="+", metavar="SOURCE", help=SOURCES)
+    _add_plan_flags(check)
 
     evaluate = commands.add_parser("evaluate", help="measure a run on labelled texts")
     evaluate.add_argument("run", type=Path, help="a run folder")
@@ -69,15 +48,46 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     return top
 
 
+def _add_plan_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags that decide which texts a model is trained on, and how."""
+    command.add_argument(
+        "--test-data",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="what to measure on (default: the test part of the data, or --test-fraction of it)",
+    )
+    add_reading_flags(command)
+    command.add_argument("--preset", choices=sorted(PRESETS), default="imdb-cnn", help="numbers to start from")
+    command.add_argument(
+        "--test-fraction",
+        type=_fraction,
+        default=0.2,
+        help="share of the texts held out to measure on, where the data has no test part (default: 0.2)",
+    )
+    command.add_argument(
+        "--validation-fraction",
+        type=_fraction,
+        default=0.0,
+        help="share of the training texts held out for the learning curves (default: 0)",
+    )
+    numbers = command.add_argument_group("configuration", "each replaces a number of the preset")
+    for name, field in Configuration.model_fields.items():
+        if name not in _NO_FLAG:
+            numbers.add_argument(_flag(name), metavar="VALUE", help=field.description)
+    numbers.add_argument(
+        "--convolutions", metavar="WIDTH:FILTERS,...", help="banks of filters, for example 3:100,4:100,5:100"
+    )
+
+
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
     """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
     options = parser(prog).parse_args(arguments)
     quiet_tensorflow()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        if options.command == "train":
-            return _train(options)
-        return _evaluate(options)
+        commands = {"train": _train, "evaluate": _evaluate, "check-data": _check_data}
+        return commands[options.command](options)
     except BadDataError as error:
         print(f"error: {error}", *(f"hint: {hint}" for hint in error.hints), sep="\n", file=sys.stderr)
         return 2
@@ -90,26 +100,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
 
 
 def _train(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model import data
     from sentiment_conv1d.model.run import ensure_free
 
     configuration = _configuration(options)
     ensure_free(options.out, options.overwrite)
-    dataset = data.load(
-        locate(options.data),
-        test_data=locate(options.test_data),
-        least_examples=1 + bool(options.test_fraction) + bool(options.validation_fraction),
-        **reading_options(options),
-    )
+    work = _plan(options, configuration)
 
     from sentiment_conv1d.model import training
 
-    work = training.plan(
-        dataset,
-        test_fraction=options.test_fraction,
-        validation_fraction=options.validation_fraction,
-        seed=configuration.seed,
-    )
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
     evaluation = training.train(configuration, work, options.out, overwrite=options.overwrite, progress=True)
     if evaluation is not None:
@@ -119,8 +117,34 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_data(options: argparse.Namespace) -> int:
+    _plan(options, _configuration(options))
+    return 0
+
+
+def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
+    """Read the data, and print what is in it and what was left out."""
+    dataset = data.load(
+        locate(options.data),
+        test_data=locate(options.test_data),
+        least_examples=1 + bool(options.test_fraction) + bool(options.validation_fraction),
+        **reading_options(options),
+    )
+    work = data.plan(
+        dataset,
+        test_fraction=options.test_fraction,
+        validation_fraction=options.validation_fraction,
+        seed=configuration.seed,
+    )
+    profile = data.profile(work, learn(configuration, work.train.texts))
+    print(f"{work.source}:", *profile.lines(), sep="\n")
+    left_out = data.summary(dataset.faults) if options.on_bad_rows == "skip" else map(str, dataset.faults)
+    for warning in (*profile.warnings(), *(f"left out: {line}" for line in left_out)):
+        print(f"warning: {warning}")
+    return work
+
+
 def _evaluate(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model import data
     from sentiment_conv1d.model.artifact import Metrics
     from sentiment_conv1d.model.run import (
         EVALUATION_CONTENTS,

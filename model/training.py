@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from sentiment_conv1d.model import network, plots
 from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Dataset, Examples, split
+from sentiment_conv1d.model.data import Examples, Plan
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
@@ -48,30 +47,6 @@ BATCHES_PER_POINT = 50
 
 class TrainingError(SentimentError):
     """A training that cannot start with these labels, or whose loss is no longer finite."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run trains and measures on. `source` and `test_source` say in words where the texts come from."""
-
-    label_names: tuple[str, ...]
-    train: Examples
-    validation: Examples | None
-    test: Examples | None
-    source: str
-    test_source: str | None
-
-
-def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
-    """Hold out what is not there yet: test texts if the data has none of its own, validation texts if asked for."""
-    train, test, test_source = dataset.train, dataset.test, dataset.test_source
-    validation = None
-    if test is None and test_fraction > 0:
-        train, test = split(train, test_fraction, seed)
-        test_source = f"{len(test.texts):,} held out of {dataset.source}"
-    if validation_fraction > 0:
-        train, validation = split(train, validation_fraction, seed + 1)
-    return Plan(dataset.label_names, train, validation, test, dataset.source, test_source)
 
 
 def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: bool, progress: bool) -> Evaluation | None:

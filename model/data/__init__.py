@@ -6,6 +6,8 @@
 from sentiment_conv1d.model.data.examples import Dataset, Examples, split
 from sentiment_conv1d.model.data.faults import BadDataError, summary
 from sentiment_conv1d.model.data.loading import Reading, load, load_examples
+from sentiment_conv1d.model.data.plan import Plan, plan
+from sentiment_conv1d.model.data.profile import Profile, profile
 from sentiment_conv1d.model.tables import DataError, Format
 
 __all__ = [
@@ -14,9 +16,13 @@ __all__ = [
     "Dataset",
     "Examples",
     "Format",
+    "Plan",
+    "Profile",
     "Reading",
     "load",
     "load_examples",
+    "plan",
+    "profile",
     "split",
     "summary",
 ]

@@ -91,7 +91,7 @@ class UnicodeTokenizer(Tokenizer):
             raise TokenizerError(f"a review needs at least one token, not {max_tokens}")
         self.words = tuple(words)
         self.max_tokens = max_tokens
-        self._cuts = cuts
+        self.cuts_characters = cuts
         self._ids = {word: number for number, word in enumerate(self.words, start=RESERVED_IDS)}
         if len(self._ids) < len(self.words):
             raise TokenizerError("a word of the vocabulary repeats")
@@ -127,7 +127,7 @@ class UnicodeTokenizer(Tokenizer):
     def encode(self, text: str) -> Encoding:
         """The last `max_tokens` ids of a text; those of an empty text are the start id alone."""
         words = text.translate(_NORMALIZED).split()
-        pieces = (piece for word in words for piece in self._cut(word)) if self._cuts else words
+        pieces = (piece for word in words for piece in self._cut(word)) if self.cuts_characters else words
         ids = [self.start_id, *(self._ids.get(piece, self.unknown_id) for piece in pieces)]
         return Encoding(np.array(ids[-self.max_tokens :], np.int32), len(ids), ids.count(self.unknown_id))
 
@@ -140,7 +140,7 @@ class UnicodeTokenizer(Tokenizer):
         spans = []
         for match in _WORD.finditer(text.translate(_NORMALIZED)):
             start = match.start()
-            for piece in self._cut(match[0]) if self._cuts else [match[0]]:
+            for piece in self._cut(match[0]) if self.cuts_characters else [match[0]]:
                 spans.append((start, start + len(piece)))
                 start += len(piece)
         return spans
@@ -176,7 +176,7 @@ class UnicodeTokenizer(Tokenizer):
         that is maximum matching.
         """
         steps = [ON_SPACES]
-        if self._cuts:
+        if self.cuts_characters:
             longest_first = sorted(self.words, key=lambda word: (-len(word), word))
             pattern = "|".join([RESERVED_WORDS[self.start_id], *longest_first, "[^ ]"])
             cut = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}

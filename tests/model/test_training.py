@@ -19,7 +19,7 @@ from sentiment_conv1d.model import training
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import load
+from sentiment_conv1d.model.data import load, plan
 from sentiment_conv1d.model.run import read_run
 from tests.tiny import FLAGS, write_reviews
 
@@ -108,7 +108,7 @@ def test_a_run_holds_everything(run_path: Path) -> None:
 def test_the_metrics_are_those_of_the_saved_model(run_path: Path, reviews: Path, tmp_path: Path) -> None:
     """`evaluate` on the held out reviews finds what `train` wrote down."""
     run = read_run(run_path)
-    work = training.plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
+    work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
     assert work.test is not None
     held_out = tmp_path / "held_out.jsonl"
     held_out.write_text(
