@@ -19,10 +19,15 @@ from sentiment_conv1d.model.data import BadDataError, Plan
 from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, locate, reading_options
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.quiet import quiet_tensorflow
+from sentiment_conv1d.model.run import checkpointed_epochs
 from sentiment_conv1d.model.tokenizer import learn
 
 #: Fields that have no flag of their own: the labels come from the data, the convolutions have `--convolutions`.
 _NO_FLAG = {"labels", "convolutions"}
+
+
+#: Share of the training texts that is held out if something is decided on them.
+_VALIDATION_FRACTION = 0.1
 
 
 def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
@@ -35,6 +40,12 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     _add_plan_flags(train)
     train.add_argument("--out", type=Path, required=True, help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace a run folder that is there")
+    train.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted training of the same run folder"
+    )
+    train.add_argument(
+        "--embeddings", type=Path, metavar="FILE", help="pretrained word vectors, in the text form of word2vec or GloVe"
+    )
 
     check = commands.add_parser("check-data", help="read data as train does, and say what is in it and what is wrong")
     check.add_argument("data", nargs="+", metavar="SOURCE", help=SOURCES)
@@ -58,7 +69,11 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
         help="what to measure on (default: the test part of the data, or --test-fraction of it)",
     )
     add_reading_flags(command)
-    command.add_argument("--preset", choices=sorted(PRESETS), default="imdb-cnn", help="numbers to start from")
+    command.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="numbers to start from (default: text-cnn, and imdb-cnn for the data imdb)",
+    )
     command.add_argument(
         "--test-fraction",
         type=_fraction,
@@ -68,8 +83,8 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--validation-fraction",
         type=_fraction,
-        default=0.0,
-        help="share of the training texts held out for the learning curves (default: 0)",
+        help="share of the training texts held out for early stopping, calibration and the learning curves (default: "
+        "0.1 if the preset uses them, else 0)",
     )
     numbers = command.add_argument_group("configuration", "each replaces a number of the preset")
     for name, field in Configuration.model_fields.items():
@@ -95,7 +110,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+        epochs = checkpointed_epochs(options.out) if options.command == "train" else []
+        said = f"--resume goes on after epoch {epochs[-1]}" if epochs else "nothing was written"
+        print(f"interrupted: {said}", file=sys.stderr)
         return 130
 
 
@@ -108,8 +125,18 @@ def _train(options: argparse.Namespace) -> int:
 
     from sentiment_conv1d.model import training
 
+    if options.resume:
+        print(f"going on after epoch {max(checkpointed_epochs(options.out), default=0)}")
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
-    evaluation = training.train(configuration, work, options.out, overwrite=options.overwrite, progress=True)
+    evaluation = training.train(
+        configuration,
+        work,
+        options.out,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        embeddings=options.embeddings,
+        progress=True,
+    )
     if evaluation is not None:
         print(f"measured on {work.test_source}:")
         _print_values(evaluation.values())
@@ -124,16 +151,19 @@ def _check_data(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
     """Read the data, and print what is in it and what was left out."""
+    validation_fraction = options.validation_fraction
+    if validation_fraction is None:
+        validation_fraction = _VALIDATION_FRACTION if configuration.needs_validation else 0
     dataset = data.load(
         locate(options.data),
         test_data=locate(options.test_data),
-        least_examples=1 + bool(options.test_fraction) + bool(options.validation_fraction),
+        least_examples=1 + bool(options.test_fraction) + bool(validation_fraction),
         **reading_options(options),
     )
     work = data.plan(
         dataset,
         test_fraction=options.test_fraction,
-        validation_fraction=options.validation_fraction,
+        validation_fraction=validation_fraction,
         seed=configuration.seed,
     )
     profile = data.profile(work, learn(configuration, work.train.texts))
@@ -183,7 +213,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _configuration(options: argparse.Namespace) -> Configuration:
-    values: dict[str, Any] = PRESETS[options.preset].model_dump()
+    preset = options.preset or ("imdb-cnn" if options.data == ["imdb"] else "text-cnn")
+    values: dict[str, Any] = PRESETS[preset].model_dump()
     for name in Configuration.model_fields:
         given = getattr(options, name, None)
         if given is not None:

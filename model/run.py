@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
@@ -23,6 +24,7 @@ TOKENIZER_FILE = "tokenizer.json"
 CONFIGURATION_FILE = "configuration.json"
 HISTORY_FILE = "history.json"
 METRICS_FILE = "metrics.json"
+DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"
 EVALUATION_FOLDER = "evaluation"
@@ -34,6 +36,7 @@ RUN_CONTENTS = (
     TOKENIZER_FILE,
     HISTORY_FILE,
     METRICS_FILE,
+    DECISION_FILE,
     REPORT_FILE,
     PLOTS_FOLDER,
     EVALUATION_FOLDER,
@@ -53,6 +56,7 @@ class Run:
     configuration: Configuration
     tokenizer: Tokenizer
     metrics: Metrics | None
+    decision: DecisionRule
 
     @property
     def keras_file(self) -> Path:
@@ -82,7 +86,19 @@ def read_run(path: Path) -> Run:
         raise RunError(f"{path / METRICS_FILE}: {first_fault(error)}") from error
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path / METRICS_FILE}: not valid JSON ({error})") from error
-    return Run(path, configuration, tokenizer, metrics)
+    return Run(path, configuration, tokenizer, metrics, _read_decision(path / DECISION_FILE))
+
+
+def checkpoint_folder(run: Path) -> Path:
+    """Where the checkpoints of a training that writes this run folder are; a folder for each epoch, named by it."""
+    return run.with_name(f"{run.name}.checkpoint")
+
+
+def checkpointed_epochs(run: Path) -> list[int]:
+    """The epochs after which an interrupted training left a checkpoint, the last one at the end."""
+    folder = checkpoint_folder(run)
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -147,6 +163,16 @@ def staging(path: Path, overwrite: bool = False, contents: Sequence[str] = RUN_C
             replaced.rename(path)
         for leftover in (temporary, replaced):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _read_decision(path: Path) -> DecisionRule:
+    """The decision rule; that of runs without the file is the default."""
+    if not path.exists():
+        return DecisionRule()
+    try:
+        return DecisionRule.model_validate_json(_read(path))
+    except ValidationError as error:
+        raise RunError(f"{path}: {first_fault(error)}") from error
 
 
 def _read(path: Path) -> str:

@@ -53,6 +53,7 @@ class Classifier:
         self.input_shape = artifact.input_shape
         self._tokenizer = artifact.tokenizer
         self._sigmoid = artifact.manifest.activation == "sigmoid"
+        self._threshold = artifact.manifest.decision.threshold
         self.statistics = Statistics(self.labels)
         self.explainer = Explainer(artifact)
         try:
@@ -113,7 +114,7 @@ class Classifier:
             probabilities: tuple[np.float32, ...] = (1 - positive, positive)
         else:
             probabilities = tuple(output)
-        index = decide(output)
+        index = decide(output, self._threshold)
         return Prediction(
             self.labels[index],
             probabilities[index],
