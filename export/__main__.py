@@ -58,8 +58,12 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         action="store_true",
         help="publish a model that is no better on --data than the most frequent label",
     )
+    top.add_argument(
+        "--labels",
+        help="labels in the order of the model's outputs, separated by commas (default: those of the run folder; a "
+        "model from elsewhere needs them)",
+    )
     foreign = top.add_argument_group("for a model from elsewhere (docs/own-models.md)")
-    foreign.add_argument("--labels", help="labels in the order of the model's outputs, separated by commas")
     foreign.add_argument(
         "--vocabulary",
         "--tokenizer",
@@ -131,7 +135,7 @@ def _export(options: argparse.Namespace) -> int:
         raise DataError(f"{options.data}: there is no such file or folder")
     trained = _trained(options)
 
-    from sentiment_conv1d.export.exporter import export
+    from sentiment_conv1d.export.exporter import export, renamed
 
     name = options.name or (trained.configuration.name if trained.configuration else "")
     if not re.fullmatch(NAME_PATTERN, name):
@@ -141,6 +145,8 @@ def _export(options: argparse.Namespace) -> int:
         )
     labelled = None if options.data is None else _labelled(options, trained)
     reviews = [] if labelled is None else [_thinned(labelled, options.data.name)]
+    if options.labels is not None and trained.configuration is not None:
+        trained = renamed(trained, _names(options.labels))  # the data has the names of the training
     exported = export(
         trained,
         name,
@@ -162,10 +168,10 @@ def _trained(options: argparse.Namespace) -> Trained:
     source: Path = options.source
     is_run = not (source / "saved_model.pb").is_file() if source.is_dir() else not (source.exists() or source.suffix)
     if is_run:
-        if options.vocabulary is not None or options.labels is not None:
+        if options.vocabulary is not None:
             raise ExportError(
-                f"{source}: --vocabulary and --labels are for a model from elsewhere, and this is a run folder",
-                "leave them out: the run has its own",
+                f"{source}: --vocabulary is for a model from elsewhere, and this is a run folder",
+                "leave it out: the run has its own",
             )
         from sentiment_conv1d.export.exporter import from_run
 
@@ -174,8 +180,11 @@ def _trained(options: argparse.Namespace) -> Trained:
 
     if options.labels is None:
         raise ExportError(f"{source}: no file says what the model's answers mean", "state --labels")
-    labels = tuple(label.strip() for label in options.labels.split(","))
-    return from_keras_file(source, labels, options.vocabulary, _statements(options))
+    return from_keras_file(source, _names(options.labels), options.vocabulary, _statements(options))
+
+
+def _names(labels: str) -> tuple[str, ...]:
+    return tuple(label.strip() for label in labels.split(","))
 
 
 def _statements(options: argparse.Namespace) -> Statements:
@@ -206,7 +215,7 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
     )
     examples, measured_on = measurable(loaded, options.data.name, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
-    return LabelledReviews(measured_on, rows, examples.labels)
+    return LabelledReviews(measured_on, rows, examples.labels, trained.decision.threshold)
 
 
 def _thinned(reviews: Reviews, name: str) -> Reviews:
