@@ -26,8 +26,14 @@ export function fillTable(table, head, rows, quantities = []) {
   table.replaceChildren(
     make("thead", {}, make("tr", {}, ...head.map((title, column) => make("th", { scope: "col", ...kind(column) }, title)))),
     make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell, column) =>
-      cell instanceof HTMLTableCellElement ? cell : make("td", kind(column), cell))))),
+      titled(cell instanceof HTMLTableCellElement ? cell : make("td", kind(column), cell), head[column]))))),
   );
+}
+
+/** Keep the title of its column in a cell, for layouts without a table head. */
+function titled(cell, title) {
+  cell.dataset.title = title;
+  return cell;
 }
 
 /** Fill a formula with strings, { sub: "…" } for subscripts, { sup: "…" } for superscripts and { size: "…" } for sizes. */

@@ -397,6 +397,7 @@ def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: 
     history = document(out / "history.json")
     assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, epochs + 3))
     assert names(tmp_path) == ["run"]
+    capsys.readouterr()
     assert train(reviews, tmp_path / "other", "--resume") == 2
     refused(capsys, "there is no checkpoint to resume from")
 
@@ -481,6 +482,7 @@ def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.Captur
         ("the x y\n", "line 1"),
     ):
         vectors.write_text(content)
+        capsys.readouterr()
         assert train(reviews, tmp_path / "other", "--embeddings", str(vectors)) == 2
         refused(capsys, said)
 

@@ -1,0 +1,37 @@
+// Which model, version and label the page asks for.
+
+import { byId, make } from "./dom.js";
+
+const AUTOMATIC = ""; // the service's default model, and the label that the model decides for
+
+let models = [];
+
+/** Offer the loaded models; `onChoice` is called after each choice. */
+export function offerModels(loaded, onChoice) {
+  models = loaded;
+  fill("model-choice", "default model", models.map((model, index) => [`${index}`, `${model.name}, version ${model.version}`]));
+  byId("model-field").hidden = models.length < 2;
+  byId("model-choice").onchange = () => { byId("label-choice").value = AUTOMATIC; onChoice(); };
+  byId("label-choice").onchange = onChoice;
+}
+
+/** Offer the labels of the model that answered, if each of them has a logit of its own. */
+export function offerLabels(model) {
+  const labels = model?.activation === "softmax" ? model.labels : [];
+  const chosen = labels.includes(byId("label-choice").value) ? byId("label-choice").value : AUTOMATIC;
+  fill("label-choice", "predicted label", labels.map((label) => [label, label]));
+  byId("label-choice").value = chosen;
+  byId("label-field").hidden = !labels.length;
+  byId("picker").hidden = byId("model-field").hidden && byId("label-field").hidden;
+}
+
+/** The fields of a request for a text; only explanations take a label. */
+export function chosen() {
+  const model = models[byId("model-choice").value];
+  const label = byId("label-choice").value;
+  return { ...(model ? { model: model.name, version: model.version } : {}), ...(label ? { label } : {}) };
+}
+
+function fill(id, automatic, options) {
+  byId(id).replaceChildren(...[[AUTOMATIC, automatic], ...options].map(([value, text]) => make("option", { value }, text)));
+}
