@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import load, plan
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.run import read_run
-from tests.tickets import write_chinese_reviews, write_thai_reviews, write_tickets
+from tests.tickets import write_tickets
 from tests.tiny import FLAGS, write_reviews
 
 PROJECT = Path(__file__).parents[2]
@@ -514,14 +514,3 @@ def test_the_example_of_the_readme(tmp_path: Path) -> None:
     assert "432 of 600 reviews of tickets.csv" in report
     assert "48 held out of 600 reviews of tickets.csv" in report
     assert "120 held out of 600 reviews of tickets.csv" in report
-
-
-@pytest.mark.parametrize("write", [write_chinese_reviews, write_thai_reviews])
-def test_texts_without_spaces(write: Callable[[Path], Path], tmp_path: Path) -> None:
-    """With character n-grams, Chinese and Thai reviews are learned far better than by always answering one label."""
-    out = tmp_path / "run"
-    flags = ("--tokenizer", "characters:1-3", "--max-tokens", "60", "--learning-rate", "0.005", "--epochs", "10")
-    assert main(["train", "--data", str(write(tmp_path / "reviews.csv")), "--out", str(out), *flags]) == 0
-    run = read_run(out)
-    assert run.metrics is not None
-    assert run.metrics.values["accuracy"] > 0.8
