@@ -478,7 +478,7 @@ def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.Captur
     assert "words of vectors.txt" in (out / "report.html").read_text()
     for content, said in (
         ("a 1 2\nb 1\n", "line 2: 1 numbers"),
-        ("a x y\n", "a vector for none"),
+        ("q 1 2\n", "a vector for none"),
         ("the x y\n", "line 1"),
     ):
         vectors.write_text(content)
