@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.model.artifact import ArtifactError
+from sentiment_conv1d.model.artifact import ArtifactError, Sample
 from sentiment_conv1d.model.configuration import NAME_PATTERN
 from sentiment_conv1d.model.data import DataError
 from sentiment_conv1d.model.errors import SentimentError, one_line
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 #: The value of an option that was not given, for options that may be None.
 _UNSTATED = object()
+
+#: Characters of the longest text that is published as a sample.
+MAX_SAMPLE = 1000
 
 #: Real reviews that parity is proven on; more would only repeat it.
 MAX_REVIEWS = 1000
@@ -62,6 +66,13 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         "--labels",
         help="labels in the order of the model's outputs, separated by commas (default: those of the run folder; a "
         "model from elsewhere needs them)",
+    )
+    top.add_argument(
+        "--samples",
+        type=_id,
+        default=0,
+        metavar="N",
+        help="publish N texts of --data for each label, for people to try on the page (default: 0)",
     )
     foreign = top.add_argument_group("for a model from elsewhere (docs/own-models.md)")
     foreign.add_argument(
@@ -127,12 +138,15 @@ def _hint(error: SentimentError) -> str:
     }
     if isinstance(error, ExportError):
         return error.hint
-    return hints.get(type(error), "`python -m export --help` lists the options")
+    default = "`python -m export --help` lists the options"
+    return next((hint for kind, hint in hints.items() if isinstance(error, kind)), default)
 
 
 def _export(options: argparse.Namespace) -> int:
     if options.data is not None and not options.data.exists():
         raise DataError(f"{options.data}: there is no such file or folder")
+    if options.samples and options.data is None:
+        raise ExportError("--samples are taken from --data, which is not given", "name the data with --data")
     trained = _trained(options)
 
     from sentiment_conv1d.export.exporter import export, renamed
@@ -155,6 +169,7 @@ def _export(options: argparse.Namespace) -> int:
         quantize=options.quantize,
         labelled=labelled,
         allow_poor_accuracy=options.allow_poor_accuracy,
+        samples=() if labelled is None else tuple(_samples(labelled, trained.labels, options.samples)),
     )
     if trained.configuration is None:
         _print_import(trained)
@@ -215,7 +230,18 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
     )
     examples, measured_on = measurable(loaded, options.data.name, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
-    return LabelledReviews(measured_on, rows, examples.labels, trained.decision.threshold)
+    return LabelledReviews(measured_on, rows, examples.labels, trained.decision.threshold, examples.texts)
+
+
+def _samples(reviews: LabelledReviews, labels: Sequence[str], number: int) -> Iterator[Sample]:
+    """The first texts of each label that are short enough for a page."""
+    for place, label in enumerate(labels):
+        texts = (text for text, truth in zip(reviews.texts, reviews.labels, strict=True) if truth == place)
+        yield from (Sample(label=label, text=text) for text in islice(filter(_is_short, texts), number))
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= MAX_SAMPLE
 
 
 def _thinned(reviews: Reviews, name: str) -> Reviews:

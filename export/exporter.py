@@ -32,7 +32,7 @@ from sentiment_conv1d.export.vocabularies import (
     read_vocabulary,
     vectorization_tokenizer,
 )
-from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
+from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, Sample, publish
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
@@ -155,11 +155,13 @@ def export(
     quantize: bool = False,
     labelled: LabelledReviews | None = None,
     allow_poor_accuracy: bool = False,
+    samples: tuple[Sample, ...] = (),
 ) -> Exported:
     """Write the graphs, prove that they answer as Keras does, and publish the next version of the artifact.
 
     With `quantize`, the 8-bit form of the proven graph is published if it is close enough: see
-    `export.quantization_error`. The accuracy of what is published is measured on `labelled`.
+    `export.quantization_error`. The accuracy of what is published is measured on `labelled`. `samples` are texts that
+    anyone may see.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if an answer differs,
@@ -209,6 +211,7 @@ def export(
             "leading_padding": shape.leading_padding,
             "configuration": trained.configuration,
             "decision": trained.decision,
+            "samples": samples,
             "libraries": _libraries(),
             **fields,
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,7 @@ class LabelledReviews(Reviews):
 
     labels: npt.NDArray[np.int64]  # [rows], indices into the label names
     threshold: float = THRESHOLD  # of the model's decisions
+    texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     from sentiment_conv1d.model import training
 
-    evaluation = training.evaluate(training.load(run), run.tokenizer, labels, examples, True)
+    evaluation = training.evaluate(training.load(run), run.tokenizer, labels, examples, True, run.decision.threshold)
     with staging(out, True, EVALUATION_CONTENTS) as folder:
         metrics = Metrics(measured_on=measured_on, examples=len(examples.texts), values=evaluation.values())
         write_json(folder / METRICS_FILE, metrics.model_dump())

@@ -81,6 +81,13 @@ class Metrics(_Record):
     values: dict[str, float]
 
 
+class Sample(_Record):
+    """A text to try, with its true label."""
+
+    label: str
+    text: str = Field(max_length=2000)
+
+
 class ParityCheck(_Record):
     """One comparison, made before the artifact was written."""
 
@@ -136,6 +143,9 @@ class Manifest(_Record):
         DecisionRule(),
         exclude_if=lambda value: value == DecisionRule(),
         description="How the label follows from the probabilities, which the graph gives at this temperature.",
+    )
+    samples: tuple[Sample, ...] = Field(
+        (), exclude_if=lambda value: not value, description="Held-out texts that people may see."
     )
     golden: Golden
     libraries: dict[str, str]

@@ -221,13 +221,18 @@ def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[st
     ]
 
 
-def _errors(evaluation: Evaluation, texts: Sequence[str]) -> list[list[str]]:
-    """Text, true label, answer and the probability of the true label of the worst errors."""
-    rows = []
+def _errors(evaluation: Evaluation, texts: Sequence[str]) -> list[list[_Cell]]:
+    """The worst errors: the text with its true label and the answer, and the probability of the true label."""
+    rows: list[list[_Cell]] = []
     for index in evaluation.worst_errors(_ERRORS):
         truth, answer = evaluation.labels[index], evaluation.predicted[index]
         names = [evaluation.label_names[label] for label in (truth, answer)]
-        rows.append([_shortened(texts[index]), *names, f"{evaluation.probabilities[index, truth]:.4f}"])
+        rows.append(
+            [
+                (_shortened(texts[index]), f"is {names[0]}, answered {names[1]}"),
+                f"{evaluation.probabilities[index, truth]:.4f}",
+            ]
+        )
     return rows
 
 

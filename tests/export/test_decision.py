@@ -74,7 +74,7 @@ def test_the_service_decides_by_the_manifest(run: Path, artifact: Artifact) -> N
 def test_every_protocol_has_the_label_of_the_threshold(artifact: Artifact) -> None:
     """Native requests, explanations and TensorFlow Serving's say the same."""
     repository = artifact.path.parent.parent
-    with ServerProcess("--model-repository", str(repository), "--default-model", "decided") as server:
+    with ServerProcess("--workers", "1", repository=repository) as server:
         client: httpx.Client = server.client
         for path, (body, label) in REQUESTS.items():
             answer = client.post(path, json=body)

@@ -69,7 +69,7 @@ def test_check_data_prints_the_profile(tmp_path: Path, capsys: pytest.CaptureFix
     assert "lines 22, 23 (2 rows): the column 'text' is empty" in capsys.readouterr().err
     assert main(["check-data", str(path), "--on-bad-rows", "skip"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("16 of 20 reviews of tickets.csv:\n  x         8 to train on         2 to measure on\n")
+    assert shown.startswith("14 of 20 reviews of tickets.csv:\n  x         7 to train on         2 to measure on\n")
     assert f"warning: left out: {path}: lines 22, 23 (2 rows)" in shown
     assert main(["check-data", str(path), "--on-bad-rows", "report"]) == 0
     assert f"warning: left out: {path}: line 23: " in capsys.readouterr().out
