@@ -104,8 +104,8 @@ format: $(VENV)/.dev  ## rewrite the code in the project's style
 DATA ?= imdb
 RUN ?= runs/imdb-cnn
 
-train: $(VENV)/.dev  ## train the preset: make train DATA=reviews.csv RUN=runs/mine
-	$(BIN)/python -m model train --data $(DATA) --preset imdb-cnn --out $(RUN) $(ARGS)
+train: $(VENV)/.dev  ## train a model: make train DATA=reviews.csv RUN=runs/mine
+	$(BIN)/python -m model train --data $(DATA) --out $(RUN) $(ARGS)
 
 export: $(VENV)/.dev  ## publish a run as the next version: make export RUN=runs/mine
 	$(BIN)/python -m export $(RUN) $(ARGS)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.model.artifact import ArtifactError
+from sentiment_conv1d.model.artifact import ArtifactError, Sample
 from sentiment_conv1d.model.configuration import NAME_PATTERN
 from sentiment_conv1d.model.data import DataError
 from sentiment_conv1d.model.errors import SentimentError, one_line
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 #: The value of an option that was not given, for options that may be None.
 _UNSTATED = object()
+
+#: Characters of the longest text that is published as a sample.
+MAX_SAMPLE = 1000
 
 #: Real reviews that parity is proven on; more would only repeat it.
 MAX_REVIEWS = 1000
@@ -58,8 +62,19 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         action="store_true",
         help="publish a model that is no better on --data than the most frequent label",
     )
+    top.add_argument(
+        "--labels",
+        help="labels in the order of the model's outputs, separated by commas (default: those of the run folder; a "
+        "model from elsewhere needs them)",
+    )
+    top.add_argument(
+        "--samples",
+        type=_id,
+        default=0,
+        metavar="N",
+        help="publish N texts of --data for each label, for people to try on the page (default: 0)",
+    )
     foreign = top.add_argument_group("for a model from elsewhere (docs/own-models.md)")
-    foreign.add_argument("--labels", help="labels in the order of the model's outputs, separated by commas")
     foreign.add_argument(
         "--vocabulary",
         "--tokenizer",
@@ -123,15 +138,18 @@ def _hint(error: SentimentError) -> str:
     }
     if isinstance(error, ExportError):
         return error.hint
-    return hints.get(type(error), "`python -m export --help` lists the options")
+    default = "`python -m export --help` lists the options"
+    return next((hint for kind, hint in hints.items() if isinstance(error, kind)), default)
 
 
 def _export(options: argparse.Namespace) -> int:
     if options.data is not None and not options.data.exists():
         raise DataError(f"{options.data}: there is no such file or folder")
+    if options.samples and options.data is None:
+        raise ExportError("--samples are taken from --data, which is not given", "name the data with --data")
     trained = _trained(options)
 
-    from sentiment_conv1d.export.exporter import export
+    from sentiment_conv1d.export.exporter import export, renamed
 
     name = options.name or (trained.configuration.name if trained.configuration else "")
     if not re.fullmatch(NAME_PATTERN, name):
@@ -141,6 +159,8 @@ def _export(options: argparse.Namespace) -> int:
         )
     labelled = None if options.data is None else _labelled(options, trained)
     reviews = [] if labelled is None else [_thinned(labelled, options.data.name)]
+    if options.labels is not None and trained.configuration is not None:
+        trained = renamed(trained, _names(options.labels))  # the data has the names of the training
     exported = export(
         trained,
         name,
@@ -149,6 +169,7 @@ def _export(options: argparse.Namespace) -> int:
         quantize=options.quantize,
         labelled=labelled,
         allow_poor_accuracy=options.allow_poor_accuracy,
+        samples=() if labelled is None else tuple(_samples(labelled, trained.labels, options.samples)),
     )
     if trained.configuration is None:
         _print_import(trained)
@@ -162,10 +183,10 @@ def _trained(options: argparse.Namespace) -> Trained:
     source: Path = options.source
     is_run = not (source / "saved_model.pb").is_file() if source.is_dir() else not (source.exists() or source.suffix)
     if is_run:
-        if options.vocabulary is not None or options.labels is not None:
+        if options.vocabulary is not None:
             raise ExportError(
-                f"{source}: --vocabulary and --labels are for a model from elsewhere, and this is a run folder",
-                "leave them out: the run has its own",
+                f"{source}: --vocabulary is for a model from elsewhere, and this is a run folder",
+                "leave it out: the run has its own",
             )
         from sentiment_conv1d.export.exporter import from_run
 
@@ -174,8 +195,11 @@ def _trained(options: argparse.Namespace) -> Trained:
 
     if options.labels is None:
         raise ExportError(f"{source}: no file says what the model's answers mean", "state --labels")
-    labels = tuple(label.strip() for label in options.labels.split(","))
-    return from_keras_file(source, labels, options.vocabulary, _statements(options))
+    return from_keras_file(source, _names(options.labels), options.vocabulary, _statements(options))
+
+
+def _names(labels: str) -> tuple[str, ...]:
+    return tuple(label.strip() for label in labels.split(","))
 
 
 def _statements(options: argparse.Namespace) -> Statements:
@@ -206,7 +230,18 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
     )
     examples, measured_on = measurable(loaded, options.data.name, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
-    return LabelledReviews(measured_on, rows, examples.labels)
+    return LabelledReviews(measured_on, rows, examples.labels, trained.decision.threshold, examples.texts)
+
+
+def _samples(reviews: LabelledReviews, labels: Sequence[str], number: int) -> Iterator[Sample]:
+    """The first texts of each label that are short enough for a page."""
+    for place, label in enumerate(labels):
+        texts = (text for text, truth in zip(reviews.texts, reviews.labels, strict=True) if truth == place)
+        yield from (Sample(label=label, text=text) for text in islice(filter(_is_short, texts), number))
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= MAX_SAMPLE
 
 
 def _thinned(reviews: Reviews, name: str) -> Reviews:

@@ -6,6 +6,7 @@ Parity compares graphs on the same ids, so it says nothing about a vocabulary th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def measure(served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], 
     return Metrics(
         measured_on=reviews.source,
         examples=len(reviews.rows),
-        values=Evaluation(labels, reviews.labels, answers).values(),
+        values=Evaluation(labels, reviews.labels, answers, reviews.threshold).values(),
     )
 
 
@@ -49,7 +50,7 @@ def check_shift(
     reserved = 3  # no vocabulary reserves more ids in front of its words
     for step, direction in ((1, "higher"), (-1, "lower")):
         rows = [_shifted(row, step, reserved, shape.vocabulary_size) for row in reviews.rows]
-        moved = LabelledReviews(reviews.source, rows, reviews.labels)
+        moved = replace(reviews, rows=rows)
         accuracy = measure(served, moved, labels, shape).values["accuracy"]
         if accuracy > metrics.values["accuracy"]:
             yield f"warning: accuracy {accuracy:.3f} with the ids of all words one {direction}: check the first id"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,9 +32,10 @@ from sentiment_conv1d.export.vocabularies import (
     read_vocabulary,
     vectorization_tokenizer,
 )
-from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, publish
+from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, Sample, publish
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import TrainingTexts
+from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import first_fault, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer
@@ -60,6 +61,7 @@ class Trained:
     metrics: Metrics | None = None
     trained_on: TrainingTexts | None = None  # None if nobody knows
     notes: tuple[str, ...] = ()  # what was changed when the model was imported
+    decision: DecisionRule = field(default_factory=DecisionRule)
 
     @property
     def input_shape(self) -> InputShape:
@@ -89,8 +91,30 @@ def from_run(path: Path) -> Trained:
     """What `python -m model train` wrote. Raises `RunError`."""
     run = read_run(path)
     return Trained(
-        load(run.keras_file), run.tokenizer, run.configuration.labels, run.configuration, run.metrics, run.trained_on
+        load(run.keras_file),
+        run.tokenizer,
+        run.configuration.labels,
+        run.configuration,
+        run.metrics,
+        run.trained_on,
+        decision=run.decision,
     )
+
+
+def renamed(trained: Trained, labels: tuple[str, ...]) -> Trained:
+    """The same model with other names for its labels, in the same order. Raises `ExportError`."""
+    if len(labels) != len(trained.labels):
+        raise ExportError(
+            f"--labels: {len(labels)} names for the {len(trained.labels)} labels {', '.join(trained.labels)}",
+            "state one name for each label, separated by commas, in the order of the labels",
+        )
+    if trained.configuration is None:
+        return replace(trained, labels=labels)
+    try:
+        configuration = Configuration.model_validate(trained.configuration.model_dump() | {"labels": labels})
+    except ValidationError as error:
+        raise ExportError(f"--labels: {first_fault(error)}", "state different names, separated by commas") from error
+    return replace(trained, labels=labels, configuration=configuration)
 
 
 def from_keras_file(
@@ -131,11 +155,13 @@ def export(
     quantize: bool = False,
     labelled: LabelledReviews | None = None,
     allow_poor_accuracy: bool = False,
+    samples: tuple[Sample, ...] = (),
 ) -> Exported:
     """Write the graphs, prove that they answer as Keras does, and publish the next version of the artifact.
 
     With `quantize`, the 8-bit form of the proven graph is published if it is close enough: see
-    `export.quantization_error`. The accuracy of what is published is measured on `labelled`.
+    `export.quantization_error`. The accuracy of what is published is measured on `labelled`. `samples` are texts that
+    anyone may see.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if an answer differs,
@@ -184,6 +210,8 @@ def export(
             "convolution_widths": widths,
             "leading_padding": shape.leading_padding,
             "configuration": trained.configuration,
+            "decision": trained.decision,
+            "samples": samples,
             "libraries": _libraries(),
             **fields,
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.parity import Answers, Ids, Predict, Reviews, answers_in_batches
 from sentiment_conv1d.model.artifact import Metrics, QuantizationCheck
-from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.decision import THRESHOLD, decide_all
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 
@@ -33,6 +34,8 @@ class LabelledReviews(Reviews):
     """Reviews whose labels are known."""
 
     labels: npt.NDArray[np.int64]  # [rows], indices into the label names
+    threshold: float = THRESHOLD  # of the model's decisions
+    texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def measure_accuracy(
     Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
     """
     answers = graphs.answers(reviews.rows)
-    float32, quantized = (Evaluation(label_names, reviews.labels, each) for each in answers)
+    float32, quantized = (Evaluation(label_names, reviews.labels, each, reviews.threshold) for each in answers)
     check = _check(reviews, *answers, accuracy=quantized.accuracy, float32_accuracy=float32.accuracy)
     lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(quantized.predicted == reviews.labels))
     if lost > MAX_ACCURACY_LOSS * len(reviews.rows):

@@ -13,12 +13,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sentiment_conv1d.model import data
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
+from sentiment_conv1d.model.data import BadDataError, Plan
+from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, locate, reading_options
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.quiet import quiet_tensorflow
+from sentiment_conv1d.model.run import checkpointed_epochs
+from sentiment_conv1d.model.tokenizer import learn
 
 #: Fields that have no flag of their own: the labels come from the data, the convolutions have `--convolutions`.
 _NO_FLAG = {"labels", "convolutions"}
+
+
+#: Share of the training texts that is held out if something is decided on them.
+_VALIDATION_FRACTION = 0.1
 
 
 def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
@@ -27,35 +36,63 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train on labelled texts and write a run folder")
-    _add_data(train)
+    train.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"what to train on: {SOURCES}")
+    _add_plan_flags(train)
     train.add_argument("--out", type=Path, required=True, help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace a run folder that is there")
-    train.add_argument("--preset", choices=sorted(PRESETS), default="imdb-cnn", help="numbers to start from")
     train.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted training of the same run folder"
+    )
+    train.add_argument(
+        "--embeddings", type=Path, metavar="FILE", help="pretrained word vectors, in the text form of word2vec or GloVe"
+    )
+
+    check = commands.add_parser("check-data", help="read data as train does, and say what is in it and what is wrong")
+    check.add_argument("data", nargs="+", metavar="SOURCE", help=SOURCES)
+    _add_plan_flags(check)
+
+    evaluate = commands.add_parser("evaluate", help="measure a run on labelled texts")
+    evaluate.add_argument("run", type=Path, help="a run folder")
+    evaluate.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"what to measure on: {SOURCES}")
+    add_reading_flags(evaluate)
+    evaluate.add_argument("--out", type=Path, help="folder for metrics and plots (default: RUN/evaluation)")
+    return top
+
+
+def _add_plan_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags that decide which texts a model is trained on, and how."""
+    command.add_argument(
+        "--test-data",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="what to measure on (default: the test part of the data, or --test-fraction of it)",
+    )
+    add_reading_flags(command)
+    command.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="numbers to start from (default: text-cnn, and imdb-cnn for the data imdb)",
+    )
+    command.add_argument(
         "--test-fraction",
         type=_fraction,
         default=0.2,
         help="share of the texts held out to measure on, where the data has no test part (default: 0.2)",
     )
-    train.add_argument(
+    command.add_argument(
         "--validation-fraction",
         type=_fraction,
-        default=0.0,
-        help="share of the training texts held out for the learning curves (default: 0)",
+        help="share of the training texts held out for early stopping, calibration and the learning curves (default: "
+        "0.1 if the preset uses them, else 0)",
     )
-    numbers = train.add_argument_group("configuration", "each replaces a number of the preset")
+    numbers = command.add_argument_group("configuration", "each replaces a number of the preset")
     for name, field in Configuration.model_fields.items():
         if name not in _NO_FLAG:
             numbers.add_argument(_flag(name), metavar="VALUE", help=field.description)
     numbers.add_argument(
         "--convolutions", metavar="WIDTH:FILTERS,...", help="banks of filters, for example 3:100,4:100,5:100"
     )
-
-    evaluate = commands.add_parser("evaluate", help="measure a run on labelled texts")
-    evaluate.add_argument("run", type=Path, help="a run folder")
-    _add_data(evaluate)
-    evaluate.add_argument("--out", type=Path, help="folder for metrics and plots (default: RUN/evaluation)")
-    return top
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
@@ -64,35 +101,42 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
     quiet_tensorflow()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        if options.command == "train":
-            return _train(options)
-        return _evaluate(options)
+        commands = {"train": _train, "evaluate": _evaluate, "check-data": _check_data}
+        return commands[options.command](options)
+    except BadDataError as error:
+        print(f"error: {error}", *(f"hint: {hint}" for hint in error.hints), sep="\n", file=sys.stderr)
+        return 2
     except SentimentError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+        epochs = checkpointed_epochs(options.out) if options.command == "train" else []
+        said = f"--resume goes on after epoch {epochs[-1]}" if epochs else "nothing was written"
+        print(f"interrupted: {said}", file=sys.stderr)
         return 130
 
 
 def _train(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model import data
     from sentiment_conv1d.model.run import ensure_free
 
     configuration = _configuration(options)
     ensure_free(options.out, options.overwrite)
-    dataset = data.load(_locate(options.data), text_column=options.text_column, label_column=options.label_column)
+    work = _plan(options, configuration)
 
     from sentiment_conv1d.model import training
 
-    work = training.plan(
-        dataset,
-        test_fraction=options.test_fraction,
-        validation_fraction=options.validation_fraction,
-        seed=configuration.seed,
-    )
+    if options.resume:
+        print(f"going on after epoch {max(checkpointed_epochs(options.out), default=0)}")
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
-    evaluation = training.train(configuration, work, options.out, overwrite=options.overwrite, progress=True)
+    evaluation = training.train(
+        configuration,
+        work,
+        options.out,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        embeddings=options.embeddings,
+        progress=True,
+    )
     if evaluation is not None:
         print(f"measured on {work.test_source}:")
         _print_values(evaluation.values())
@@ -100,8 +144,37 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_data(options: argparse.Namespace) -> int:
+    _plan(options, _configuration(options))
+    return 0
+
+
+def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
+    """Read the data, and print what is in it and what was left out."""
+    validation_fraction = options.validation_fraction
+    if validation_fraction is None:
+        validation_fraction = _VALIDATION_FRACTION if configuration.needs_validation else 0
+    dataset = data.load(
+        locate(options.data),
+        test_data=locate(options.test_data),
+        least_examples=1 + bool(options.test_fraction) + bool(validation_fraction),
+        **reading_options(options),
+    )
+    work = data.plan(
+        dataset,
+        test_fraction=options.test_fraction,
+        validation_fraction=validation_fraction,
+        seed=configuration.seed,
+    )
+    profile = data.profile(work, learn(configuration, work.train.texts))
+    print(f"{work.source}:", *profile.lines(), sep="\n")
+    left_out = data.summary(dataset.faults) if options.on_bad_rows == "skip" else map(str, dataset.faults)
+    for warning in (*profile.warnings(), *(f"left out: {line}" for line in left_out)):
+        print(f"warning: {warning}")
+    return work
+
+
 def _evaluate(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model import data
     from sentiment_conv1d.model.artifact import Metrics
     from sentiment_conv1d.model.run import (
         EVALUATION_CONTENTS,
@@ -117,14 +190,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = read_run(options.run)
     out = options.out or options.run / EVALUATION_FOLDER
     ensure_free(out, True, EVALUATION_CONTENTS)
-    path = _locate(options.data)
+    paths = locate(options.data)
     labels = run.configuration.labels
-    loaded = data.load_examples(path, labels, text_column=options.text_column, label_column=options.label_column)
-    examples, measured_on = data.measurable(loaded, path.name, run.trained_on)
+    loaded = data.load_examples(paths, labels, **reading_options(options))
+    examples, measured_on = data.measurable(loaded, " and ".join(path.name for path in paths), run.trained_on)
 
     from sentiment_conv1d.model import training
 
-    evaluation = training.evaluate(training.load(run), run.tokenizer, labels, examples, True)
+    evaluation = training.evaluate(training.load(run), run.tokenizer, labels, examples, True, run.decision.threshold)
     with staging(out, True, EVALUATION_CONTENTS) as folder:
         metrics = Metrics(measured_on=measured_on, examples=len(examples.texts), values=evaluation.values())
         write_json(folder / METRICS_FILE, metrics.model_dump())
@@ -137,28 +210,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--data",
-        required=True,
-        metavar="DIR_OR_FILE",
-        help="a folder with train.parquet and test.parquet, an aclImdb folder or its tar.gz, a .csv, .tsv, .jsonl or "
-        ".parquet file, or the word imdb for the official download",
-    )
-    command.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
-    command.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
-
-
-def _locate(data: str) -> Path:
-    if data == "imdb" and not Path(data).exists():
-        from sentiment_conv1d.model.download import fetch
-
-        return fetch()
-    return Path(data)
-
-
 def _configuration(options: argparse.Namespace) -> Configuration:
-    values: dict[str, Any] = PRESETS[options.preset].model_dump()
+    preset = options.preset or ("imdb-cnn" if options.data == ["imdb"] else "text-cnn")
+    values: dict[str, Any] = PRESETS[preset].model_dump()
     for name in Configuration.model_fields:
         given = getattr(options, name, None)
         if given is not None:

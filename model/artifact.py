@@ -3,6 +3,7 @@
     model.onnx       input `tokens` int32 [batch, time], output `probabilities` float32 [batch, 1] or [batch, labels]
     tokenizer.json   text to ids, see `model.tokenizer`
     manifest.json    what the model is, what was measured, and the SHA-256 of both files and of itself
+    README.md        the same for people, see `model.model_card`; readers ignore it
 
 Readers check everything before they use anything; writers fill a temporary folder and rename it into place, so that
 nobody ever reads half an artifact.
@@ -26,8 +27,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from sentiment_conv1d.model.configuration import NAME_PATTERN, Configuration, Label, Name
+from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.model_card import CARD_FILE, model_card
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
 FORMAT_VERSION: Literal[1] = 1
@@ -76,6 +79,13 @@ class Metrics(_Record):
     measured_on: str
     examples: int = Field(ge=1)
     values: dict[str, float]
+
+
+class Sample(_Record):
+    """A text to try, with its true label."""
+
+    label: str
+    text: str = Field(max_length=2000)
 
 
 class ParityCheck(_Record):
@@ -129,6 +139,14 @@ class Manifest(_Record):
     rounding: tuple[QuantizationCheck, ...] = Field(
         (), exclude_if=lambda value: not value, description="The quantization error of an 8-bit graph."
     )
+    decision: DecisionRule = Field(
+        DecisionRule(),
+        exclude_if=lambda value: value == DecisionRule(),
+        description="How the label follows from the probabilities, which the graph gives at this temperature.",
+    )
+    samples: tuple[Sample, ...] = Field(
+        (), exclude_if=lambda value: not value, description="Held-out texts that people may see."
+    )
     golden: Golden
     libraries: dict[str, str]
     files: dict[str, File]
@@ -144,6 +162,8 @@ class Manifest(_Record):
             raise ValueError("a sigmoid has two labels")
         if len(self.golden.probabilities) != self.outputs:
             raise ValueError(f"the golden answer must have {self.outputs} probabilities")
+        if self.activation == "softmax" and self.decision.threshold != THRESHOLD:
+            raise ValueError("a threshold is for a sigmoid")
         if (self.precision != "float32") != bool(self.rounding):
             raise ValueError("an 8-bit graph, and no other, states its quantization error")
         return self
@@ -241,6 +261,7 @@ def publish(repository: Path, manifest: Mapping[str, Any], graph: bytes, tokeniz
         while True:
             complete = Manifest(**manifest, version=version, files=files)
             _write_through(temporary / MANIFEST_FILE, complete.to_bytes())
+            _write_through(temporary / CARD_FILE, model_card(complete).encode())
             read_artifact(temporary)
             try:
                 temporary.rename(home / str(version))
@@ -264,7 +285,11 @@ def copy(source: Path, target: Path) -> Artifact:
         raise ArtifactError(f"{target}: not a folder <repository>/<name>/<version>")
     moved = artifact.manifest.model_copy(update={"name": home.name, "version": int(version)})
     with _staging(home) as temporary:
-        for name, content in {**artifact.contents, MANIFEST_FILE: moved.to_bytes()}.items():
+        for name, content in {
+            **artifact.contents,
+            MANIFEST_FILE: moved.to_bytes(),
+            CARD_FILE: model_card(moved).encode(),
+        }.items():
             _write_through(temporary / name, content)
         read_artifact(temporary)
         if target.exists():

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from sentiment_conv1d.model.decision import THRESHOLD
+
 #: Ids every vocabulary starts with: padding, the start of a review, an unknown word.
 RESERVED_IDS = 3
 
@@ -14,6 +16,8 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_TOKENIZERS = r"^(words|words:unicode|characters:[1-9]-[1-9])$"
+
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -35,6 +39,13 @@ class Configuration(BaseModel):
     labels: tuple[Label, ...] = Field(
         ("negative", "positive"), min_length=2, description="Two labels: one sigmoid; more: a softmax."
     )
+    tokenizer: str = Field(
+        "words",
+        pattern=_TOKENIZERS,
+        exclude_if=lambda value: value == "words",
+        description="How texts are cut: words (as the IMDB data of Keras), words:unicode (punctuation of all scripts) "
+        "or character n-grams, for example characters:1-3.",
+    )
     vocabulary_size: int = Field(5000, gt=RESERVED_IDS, description="Ids in all, the three reserved ones included.")
     max_tokens: int = Field(400, ge=1, description="Ids the model reads of one review: the last ones.")
     embedding_width: int = Field(50, ge=1, description="Numbers that stand for one word.")
@@ -45,7 +56,30 @@ class Configuration(BaseModel):
     optimizer: Literal["adam", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer.")
     learning_rate: float = Field(0.001, gt=0, allow_inf_nan=False, description="Step size of the optimizer.")
     batch_size: int = Field(32, ge=1, description="Reviews per training step.")
-    epochs: int = Field(2, ge=1, description="Passes over the training reviews.")
+    epochs: int = Field(2, ge=1, description="Passes over the training reviews, at most.")
+    patience: int = Field(
+        0,
+        ge=0,
+        exclude_if=lambda value: value == 0,
+        description="Epochs without a lower loss on held-out reviews after which training stops, and the best weights "
+        "are kept; 0: all epochs are trained.",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        exclude_if=lambda value: value == "none",
+        description="How much a label counts in the loss: none (each review alike) or balanced (each label alike).",
+    )
+    calibration: Literal["none", "temperature"] = Field(
+        "none",
+        exclude_if=lambda value: value == "none",
+        description="temperature: divide the logits by a number chosen on held-out reviews.",
+    )
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["f1"] = Field(
+        THRESHOLD,
+        exclude_if=lambda value: value == THRESHOLD,
+        description="Of two labels, the probability of the second from which on it is decided for; f1: the one with "
+        "the highest macro F1 on held-out reviews.",
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and hold-out.")
 
     @model_validator(mode="after")
@@ -55,9 +89,18 @@ class Configuration(BaseModel):
             raise ValueError(f"a filter of width {max(widths)} does not fit into {self.max_tokens} tokens")
         if len(set(widths)) != len(widths):
             raise ValueError(f"filter widths repeat: {widths}")
+        if self.tokenizer[-3:-2].isdigit() and self.tokenizer[-3] > self.tokenizer[-1]:
+            raise ValueError(f"{self.tokenizer}: the shortest n-gram is longer than the longest")
+        if self.threshold != THRESHOLD and len(self.labels) > 2:
+            raise ValueError(f"a threshold is for two labels; there are {len(self.labels)}")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels repeat: {list(self.labels)}")
         return self
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether something is decided on held-out reviews."""
+        return self.patience > 0 or self.calibration != "none" or self.threshold == "f1"
 
     @property
     def activation(self) -> Literal["sigmoid", "softmax"]:
@@ -70,10 +113,15 @@ class Configuration(BaseModel):
         return 1 if self.activation == "sigmoid" else len(self.labels)
 
 
+#: `text-cnn` is for texts of one's own: it reads all scripts, stops when the held-out loss no longer falls, and is
+#: calibrated.
 #: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py); `kim-cnn` has the three filter
 #: widths of Kim, "Convolutional Neural Networks for Sentence Classification" (EMNLP 2014).
 PRESETS: dict[str, Configuration] = {
     "imdb-cnn": Configuration(),
+    "text-cnn": Configuration(
+        name="text-cnn", tokenizer="words:unicode", epochs=50, patience=3, calibration="temperature"
+    ),
     "kim-cnn": Configuration(
         name="kim-cnn",
         convolutions=tuple(Convolution(width=width, filters=100) for width in (3, 4, 5)),

@@ -6,23 +6,34 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
-#: The output of a sigmoid from which on it decides for the second label.
+#: The output of a sigmoid from which on it decides for the second label, unless the model has its own.
 THRESHOLD = 0.5
 
 
-def decide(output: npt.NDArray[np.floating[Any]]) -> int:
+class DecisionRule(BaseModel):
+    """How a model decides, as it was chosen after training. The network contains the division by `temperature`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(THRESHOLD, gt=0, lt=1)
+    temperature: float = Field(1.0, gt=0)
+    chosen_on: str | None = Field(None, description="The texts that decided; null if none did.")
+
+
+def decide(output: npt.NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> int:
     """The number of the label that one row of the output decides for.
 
     `output` is [1], the probability of the second label (sigmoid), or [labels], the probability of each (softmax). Of
-    several labels with the same probability it is the first.
+    several labels with the same probability it is the first. `threshold` is for a sigmoid.
     """
     # A float of Python is compared in a third of the time that a NumPy scalar takes.
     if len(output) == 1:
-        return 1 if output.item() >= THRESHOLD else 0
+        return 1 if output.item() >= threshold else 0
     return int(output.argmax())
 
 
-def decide_all(outputs: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int64]:
+def decide_all(outputs: npt.NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> npt.NDArray[np.int64]:
     """The label of every row of [n, 1] or [n, labels]: int64 [n]."""
-    return np.fromiter(map(decide, outputs), np.int64, len(outputs))
+    return np.fromiter((decide(output, threshold) for output in outputs), np.int64, len(outputs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import auc, roc_curve
 
-from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.decision import THRESHOLD, decide_all
 from sentiment_conv1d.model.errors import SentimentError
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -37,6 +37,16 @@ class LabelScores(NamedTuple):
     recall: float | None  # right answers among the examples that have this label
     f1: float | None  # harmonic mean of the two
     support: int  # examples that have this label
+
+
+class ThresholdScores(NamedTuple):
+    """The scores of the second of two labels, if it is decided for from a threshold on."""
+
+    threshold: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    accuracy: float  # of both labels
 
 
 class RocCurve(NamedTuple):
@@ -80,6 +90,7 @@ class Evaluation:
     label_names: tuple[str, ...]
     labels: npt.NDArray[np.int64]  # [n], the truth
     outputs: Floats  # [n, 1] of a sigmoid, or [n, labels] of a softmax
+    threshold: float = THRESHOLD  # of a sigmoid
 
     def __post_init__(self) -> None:
         shape = (len(self.labels), len(self.label_names))
@@ -103,7 +114,7 @@ class Evaluation:
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
         """The predicted label of each example: [n]."""
-        return decide_all(self.outputs)
+        return decide_all(self.outputs, self.threshold)
 
     @cached_property
     def confusion(self) -> npt.NDArray[np.int64]:
@@ -191,6 +202,24 @@ class Evaluation:
             LabelScores(name, _share(hit, said), _share(hit, true), _share(2 * hit, said + true), true)
             for name, hit, said, true in zip(self.label_names, right, answered, support, strict=True)
         )
+
+    def thresholds(self) -> tuple[ThresholdScores, ...]:
+        """The scores at a tenth, two tenths and so on, and at the threshold of the model; empty for several labels."""
+        if self.outputs.shape[1] > 1:
+            return ()
+        tenths = [number / 10 for number in range(1, 10)]
+        found = []
+        for threshold in sorted({*tenths, self.threshold}):
+            other = replace(self, threshold=threshold)
+            scores = other.per_label()[1]
+            found.append(ThresholdScores(threshold, scores.precision, scores.recall, scores.f1, other.accuracy))
+        return tuple(found)
+
+    def worst_errors(self, number: int) -> list[int]:
+        """The examples with a wrong answer whose true label has the lowest probabilities, the worst first."""
+        wrong = np.flatnonzero(self.predicted != self.labels)
+        of_truth = self.probabilities[wrong, self.labels[wrong]]
+        return [int(index) for index in wrong[np.argsort(of_truth, kind="stable")][:number]]
 
     def values(self) -> dict[str, float]:
         """The numbers by name, for a manifest or a file; `roc_auc` is left out if it is undefined."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
+from sentiment_conv1d.model.embeddings import Vectors
 
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
 
@@ -40,3 +41,18 @@ def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
         metrics=["accuracy"],
     )
     return model
+
+
+def set_vectors(model: keras.Model, vectors: Vectors) -> None:
+    """Begin with pretrained vectors for the words that have one; `vectors` are as wide as the embedding."""
+    layer = model.get_layer("embedding")
+    (weights,) = layer.get_weights()
+    for place, vector in vectors.rows.items():
+        weights[RESERVED_IDS + place] = vector
+    layer.set_weights([weights])
+
+
+def divide_logits(model: keras.Model, temperature: float) -> None:
+    """Fold a temperature into the last layer: its weights and biases are divided by it, and so are its logits."""
+    layer = model.get_layer("probabilities")
+    layer.set_weights([array / temperature for array in layer.get_weights()])

@@ -5,12 +5,19 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from sentiment_conv1d.model.calibration import at_temperature
 from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import Profile
+from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation import Evaluation
+
+#: Worst errors that are shown, and how much of their texts.
+_ERRORS, _ERROR_CHARACTERS = 20, 300
 
 _MISSING = "\N{EN DASH}"
 
@@ -63,9 +70,15 @@ def report_html(
     title: str,
     configuration: Configuration,
     data: str,
+    validation_data: str | None = None,
     test_data: str | None,
+    profile: Profile | None = None,
+    vectors: str = "",
     evaluation: Evaluation | None,
+    texts: Sequence[str] = (),
+    decision: DecisionRule = DecisionRule(),  # noqa: B008
     history: Mapping[str, Any],
+    best_epoch: int = 0,
     libraries: Mapping[str, str],
     parameters: int,
     seconds: float,
@@ -74,23 +87,34 @@ def report_html(
 ) -> str:
     """The report of one training, an HTML document that needs no other file and runs no script.
 
-    `data` and `test_data` say in words what was trained and measured on; `history` is what `model.plots` draws its
-    learning curves from; `plots` are PNG files by name; `parameters` are the network's, `seconds` the whole training's.
-    `vocabulary_size` is the tokenizer's, if that is smaller than the configuration's. `evaluation` is None if nothing
-    was measured.
+    `data`, `validation_data` and `test_data` say in words what was trained, decided and measured on, and `vectors`
+    which words began with pretrained vectors. `texts` are the test texts, of which the worst errors are shown.
+    `history` is what `model.plots` draws its learning curves from; `plots` are PNG files by name; `parameters` are the
+    network's, `seconds` the whole training's. `vocabulary_size` is the tokenizer's, if that is smaller than the
+    configuration's. `evaluation` is None if nothing was measured, and `best_epoch` 0 if no epoch was chosen.
     """
     return _TEMPLATE.render(
         title=title,
         configuration=configuration,
         data=data,
+        validation_data=validation_data,
         test_data=test_data,
+        profile=profile,
+        label_counts=[] if profile is None else _label_counts(profile),
+        profile_lengths=[] if profile is None else _lengths(profile),
+        vectors=vectors,
         parameters=parameters,
         duration=_duration(seconds),
         evaluation=evaluation,
-        texts="" if evaluation is None else f"{len(evaluation.labels):,} texts",
-        headline=[] if evaluation is None else _headline(evaluation),
+        measured="" if evaluation is None else f"{len(evaluation.labels):,} texts",
+        headline=[] if evaluation is None else _headline(evaluation, profile),
         layers=list(_layers(configuration, vocabulary_size or configuration.vocabulary_size)),
         epochs=_epochs(history["epochs"]),
+        best_epoch=best_epoch,
+        decision=decision,
+        calibration=[] if evaluation is None else _calibration(evaluation, decision),
+        thresholds=[] if evaluation is None else _thresholds(evaluation),
+        errors=[] if evaluation is None or not texts else _errors(evaluation, texts),
         labels=[] if evaluation is None else _labels(evaluation),
         figures=[_figure(name, png) for name, png in plots.items()],
         settings=[
@@ -101,12 +125,15 @@ def report_html(
     )
 
 
-def _headline(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str, str, str]]:
     """The large numbers: name, value and meaning."""
+    baseline = ""
+    if profile is not None:
+        baseline = f"; always answering {profile.majority[0]} is right in {profile.majority[1]:.2%}"
     area = evaluation.roc_auc
     over_labels = "" if len(evaluation.label_names) == 2 else "mean over the labels; "
     return [
-        ("Accuracy", f"{evaluation.accuracy:.2%}", "share of right answers"),
+        ("Accuracy", f"{evaluation.accuracy:.2%}", f"share of right answers{baseline}"),
         (
             "ROC AUC",
             _score(area),
@@ -169,6 +196,60 @@ def _labels(evaluation: Evaluation) -> list[list[str]]:
         [each.label, _score(each.precision), _score(each.recall), _score(each.f1), f"{each.support:,}"]
         for each in evaluation.per_label()
     ]
+
+
+def _thresholds(evaluation: Evaluation) -> list[list[str]]:
+    return [
+        [
+            f"{each.threshold:.4g}{' (chosen)' if each.threshold == evaluation.threshold else ''}",
+            *map(_score, (each.precision, each.recall, each.f1)),
+            f"{each.accuracy:.2%}",
+        ]
+        for each in evaluation.thresholds()
+    ]
+
+
+def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[str]]:
+    """What the temperature changed on the test texts; empty if there is none."""
+    if decision.temperature == 1:
+        return []
+    before = replace(evaluation, outputs=at_temperature(evaluation.outputs, 1 / decision.temperature))
+    rows = (("before", before), ("after", evaluation))
+    return [
+        [name, f"{each.expected_calibration_error:.4f}", f"{each.log_loss:.4f}", f"{each.brier:.4f}"]
+        for name, each in rows
+    ]
+
+
+def _errors(evaluation: Evaluation, texts: Sequence[str]) -> list[list[_Cell]]:
+    """The worst errors: the text with its true label and the answer, and the probability of the true label."""
+    rows: list[list[_Cell]] = []
+    for index in evaluation.worst_errors(_ERRORS):
+        truth, answer = evaluation.labels[index], evaluation.predicted[index]
+        names = [evaluation.label_names[label] for label in (truth, answer)]
+        rows.append(
+            [
+                (_shortened(texts[index]), f"is {names[0]}, answered {names[1]}"),
+                f"{evaluation.probabilities[index, truth]:.4f}",
+            ]
+        )
+    return rows
+
+
+def _shortened(text: str) -> str:
+    words = " ".join(text.split())
+    if len(words) <= _ERROR_CHARACTERS:
+        return words
+    # The model reads the end of a long text.
+    return f"\N{HORIZONTAL ELLIPSIS}{words[-_ERROR_CHARACTERS:]}"
+
+
+def _label_counts(profile: Profile) -> list[list[str]]:
+    return [[label, f"{train:,}", f"{test:,}"] for label, train, test in profile.labels]
+
+
+def _lengths(profile: Profile) -> list[str]:
+    return [f"{length:,}" for length in profile.lengths]
 
 
 def _score(value: float | None) -> str:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import DataError, TrainingTexts
+from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
@@ -25,6 +26,7 @@ CONFIGURATION_FILE = "configuration.json"
 TRAINING_TEXTS_FILE = "training_texts.npy"
 HISTORY_FILE = "history.json"
 METRICS_FILE = "metrics.json"
+DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"
 EVALUATION_FOLDER = "evaluation"
@@ -37,6 +39,7 @@ RUN_CONTENTS = (
     TRAINING_TEXTS_FILE,
     HISTORY_FILE,
     METRICS_FILE,
+    DECISION_FILE,
     REPORT_FILE,
     PLOTS_FOLDER,
     EVALUATION_FOLDER,
@@ -57,6 +60,7 @@ class Run:
     tokenizer: Tokenizer
     metrics: Metrics | None  # None if nothing was held out to measure on
     trained_on: TrainingTexts | None  # None in a run of a version that did not write them
+    decision: DecisionRule
 
     @property
     def keras_file(self) -> Path:
@@ -86,7 +90,20 @@ def read_run(path: Path) -> Run:
         raise RunError(f"{path / METRICS_FILE}: {first_fault(error)}") from error
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path / METRICS_FILE}: not valid JSON ({error})") from error
-    return Run(path, configuration, tokenizer, metrics, _trained_on(path / TRAINING_TEXTS_FILE))
+    trained_on = _trained_on(path / TRAINING_TEXTS_FILE)
+    return Run(path, configuration, tokenizer, metrics, trained_on, _read_decision(path / DECISION_FILE))
+
+
+def checkpoint_folder(run: Path) -> Path:
+    """Where the checkpoints of a training that writes this run folder are; a folder for each epoch, named by it."""
+    return run.with_name(f"{run.name}.checkpoint")
+
+
+def checkpointed_epochs(run: Path) -> list[int]:
+    """The epochs after which an interrupted training left a checkpoint, the last one at the end."""
+    folder = checkpoint_folder(run)
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -158,6 +175,16 @@ def _trained_on(path: Path) -> TrainingTexts | None:
         return TrainingTexts.read(path) if path.exists() else None
     except DataError as error:
         raise RunError(str(error)) from error
+
+
+def _read_decision(path: Path) -> DecisionRule:
+    """The decision rule; that of runs without the file is the default."""
+    if not path.exists():
+        return DecisionRule()
+    try:
+        return DecisionRule.model_validate_json(_read(path))
+    except ValidationError as error:
+        raise RunError(f"{path}: {first_fault(error)}") from error
 
 
 def _read(path: Path) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,19 @@ from tqdm import tqdm
 
 from sentiment_conv1d.model import network, plots
 from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.calibration import at_temperature, best_temperature, best_threshold
+from sentiment_conv1d.model.checkpoint import Checkpoints, Progress, fingerprint
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Dataset, Examples, TrainingTexts, split
-from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile
+from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
+from sentiment_conv1d.model.embeddings import Vectors, read_vectors
 from sentiment_conv1d.model.evaluation import Evaluation
+from sentiment_conv1d.model.fitting import TrainingError, fit, history
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.report import report_html
 from sentiment_conv1d.model.run import (
     CONFIGURATION_FILE,
+    DECISION_FILE,
     HISTORY_FILE,
     KERAS_FILE,
     METRICS_FILE,
@@ -35,76 +38,71 @@ from sentiment_conv1d.model.run import (
     TRAINING_TEXTS_FILE,
     Run,
     RunError,
+    ensure_free,
     first_fault,
     staging,
     write_json,
 )
-from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
+from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
 
-#: Training batches whose running means make one point of the learning curves.
-BATCHES_PER_POINT = 50
 
-
-class TrainingError(SentimentError):
-    """A training that cannot start with these labels, or whose loss is no longer finite."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run trains and measures on. `source` and `test_source` say in words where the texts come from."""
-
-    label_names: tuple[str, ...]
-    train: Examples
-    validation: Examples | None
-    test: Examples | None
-    source: str
-    test_source: str | None
-
-
-def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
-    """Hold out what is not there yet: test texts if the data has none of its own, validation texts if asked for."""
-    train, test, test_source = dataset.train, dataset.test, dataset.test_source
-    validation = None
-    if test is None and test_fraction > 0:
-        train, test = split(train, test_fraction, seed)
-        test_source = f"{len(test.texts):,} held out of {dataset.source}"
-    if validation_fraction > 0:
-        train, validation = split(train, validation_fraction, seed + 1)
-    return Plan(dataset.label_names, train, validation, test, dataset.source, test_source)
-
-
-def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: bool, progress: bool) -> Evaluation | None:
+def train(
+    configuration: Configuration,
+    work: Plan,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    embeddings: Path | None = None,
+    progress: bool = False,
+) -> Evaluation | None:
     """Train, measure and write the run folder `out`, which appears only when it is complete.
 
-    Returns the evaluation on the test texts, None if there are none. Raises `RunError` if the folder cannot be written,
-    and `TrainingError`.
-    """
-    configuration = _with_labels(configuration, work.label_names)
-    with staging(out, overwrite) as folder:
-        started = time.perf_counter()
-        keras.utils.set_random_seed(configuration.seed)
-        tf.config.experimental.enable_op_determinism()
-        tokenizer = WordTokenizer.from_texts(work.train.texts, configuration.vocabulary_size, configuration.max_tokens)
-        model = network.build(configuration, tokenizer.vocabulary_size)
-        history = _fit(model, configuration, tokenizer, work, progress)
-        evaluation = None if work.test is None else evaluate(model, tokenizer, work.label_names, work.test, progress)
+    After every epoch there is a checkpoint beside it, from which a training with `resume` goes on; it is removed in the
+    end. `embeddings` is a file of pretrained word vectors.
 
+    Returns the evaluation on the test texts, None if there are none. Raises `RunError` if the folder cannot be written
+    or there is nothing to resume, `DataError` for the vectors, and `TrainingError`.
+    """
+    started = time.perf_counter()
+    configuration = _with_labels(configuration, work.label_names)
+    ensure_free(out, overwrite)
+    tokenizer = learn(configuration, work.train.texts)
+    vectors = None if embeddings is None else read_vectors(embeddings, tokenizer.words)
+    if vectors is not None:
+        configuration = configuration.model_copy(update={"embedding_width": vectors.width})
+    checkpoints = Checkpoints(out, fingerprint(configuration, work))
+    if not resume:
+        checkpoints.start(overwrite)
+    model, reached = _fit(configuration, tokenizer, vectors, work, checkpoints, resume=resume, show=progress)
+    decision = _decide(model, configuration, tokenizer, work)
+    evaluation = None
+    if work.test is not None:
+        evaluation = evaluate(model, tokenizer, work.label_names, work.test, progress, decision.threshold)
+    with staging(out, overwrite) as folder:
         model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(tokenizer.to_json(), encoding="utf-8")
         TrainingTexts.of(work.train.texts).write(folder / TRAINING_TEXTS_FILE)
         write_json(folder / CONFIGURATION_FILE, configuration.model_dump(mode="json"))
-        write_json(folder / HISTORY_FILE, history)
+        write_json(folder / HISTORY_FILE, history(reached))
         write_json(folder / METRICS_FILE, None if evaluation is None else _metrics(evaluation, work).model_dump())
-        images = write_plots(folder / PLOTS_FOLDER, evaluation, history)
+        write_json(folder / DECISION_FILE, decision.model_dump())
+        images = write_plots(folder / PLOTS_FOLDER, evaluation, history(reached))
         report = report_html(
             title=f"{configuration.name}: training report",
             configuration=configuration,
             data=work.source,
+            validation_data=work.validation_source,
             test_data=work.test_source,
+            profile=profile(work, tokenizer),
+            vectors=_describe(vectors, tokenizer),
             evaluation=evaluation,
-            history=history,
+            texts=() if work.test is None else work.test.texts,
+            decision=decision,
+            history=history(reached),
+            best_epoch=reached.best_epoch,
             libraries=libraries(),
             parameters=model.count_params(),
             seconds=time.perf_counter() - started,
@@ -112,7 +110,61 @@ def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: boo
             vocabulary_size=tokenizer.vocabulary_size,
         )
         (folder / REPORT_FILE).write_text(report, encoding="utf-8")
+    checkpoints.remove()
     return evaluation
+
+
+def _fit(
+    configuration: Configuration,
+    tokenizer: Tokenizer,
+    vectors: Vectors | None,
+    work: Plan,
+    checkpoints: Checkpoints,
+    *,
+    resume: bool,
+    show: bool,
+) -> tuple[keras.Model, Progress]:
+    """The trained network and how far the training came."""
+    if configuration.needs_validation and work.validation is None:
+        raise TrainingError("nothing is held out to decide on: --validation-fraction must be above 0")
+    keras.utils.set_random_seed(configuration.seed)
+    tf.config.experimental.enable_op_determinism()
+    if resume:
+        model, progress, best = checkpoints.load()
+    else:
+        model, progress, best = network.build(configuration, tokenizer.vocabulary_size), Progress(), None
+        if vectors is not None:
+            network.set_vectors(model, vectors)
+    train = (encode(tokenizer, work.train.texts), work.train.labels)
+    validation = None
+    if work.validation is not None:
+        validation = (encode(tokenizer, work.validation.texts), work.validation.labels)
+    try:
+        fit(model, configuration, train, validation, checkpoints, progress, best, show_progress=show)
+    except TrainingError:
+        checkpoints.remove()
+        raise
+    return model, progress
+
+
+def _describe(vectors: Vectors | None, tokenizer: Tokenizer) -> str:
+    """Which words began with pretrained vectors, for the report; empty if none did."""
+    return "" if vectors is None else f"{len(vectors.rows):,} of {len(tokenizer.words):,} words of {vectors.source}"
+
+
+def _decide(model: keras.Model, configuration: Configuration, tokenizer: Tokenizer, work: Plan) -> DecisionRule:
+    """Choose temperature and threshold on the held-out texts, and fold the temperature into the network."""
+    temperature, threshold = 1.0, configuration.threshold
+    if work.validation is None or (configuration.calibration == "none" and threshold != "f1"):
+        assert threshold != "f1"
+        return DecisionRule(threshold=threshold)
+    held_out = evaluate(model, tokenizer, work.label_names, work.validation, False)
+    if configuration.calibration == "temperature":
+        temperature = best_temperature(held_out.outputs, held_out.labels)
+        network.divide_logits(model, temperature)
+    if threshold == "f1":
+        threshold = best_threshold(at_temperature(held_out.outputs, temperature), held_out.labels)
+    return DecisionRule(threshold=threshold, temperature=temperature, chosen_on=work.validation_source)
 
 
 def load(run: Run) -> keras.Model:
@@ -130,7 +182,12 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> npt.NDArray[np.int32]:
 
 
 def evaluate(
-    model: keras.Model, tokenizer: Tokenizer, label_names: tuple[str, ...], examples: Examples, progress: bool
+    model: keras.Model,
+    tokenizer: Tokenizer,
+    label_names: tuple[str, ...],
+    examples: Examples,
+    progress: bool,
+    threshold: float = THRESHOLD,
 ) -> Evaluation:
     """The network's answers on labelled texts, 512 at a time."""
     tokens = encode(tokenizer, examples.texts)
@@ -138,7 +195,7 @@ def evaluate(
         model.predict_on_batch(tokens[start : start + 512])
         for start in tqdm(range(0, len(tokens), 512), desc="evaluating", unit="batch", disable=not progress)
     ]
-    return Evaluation(label_names, examples.labels, np.concatenate(blocks))
+    return Evaluation(label_names, examples.labels, np.concatenate(blocks), threshold)
 
 
 def write_plots(folder: Path, evaluation: Evaluation | None, history: dict[str, Any] | None) -> dict[str, bytes]:
@@ -175,27 +232,6 @@ def _with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Confi
         raise TrainingError(first_fault(error)) from error
 
 
-def _fit(
-    model: keras.Model, configuration: Configuration, tokenizer: Tokenizer, work: Plan, progress: bool
-) -> dict[str, Any]:
-    validation = None
-    if work.validation is not None:
-        validation = (encode(tokenizer, work.validation.texts), work.validation.labels)
-    recorder = _Recorder(configuration, len(work.train), progress)
-    with recorder.bar:
-        model.fit(
-            encode(tokenizer, work.train.texts),
-            work.train.labels,
-            batch_size=configuration.batch_size,
-            epochs=configuration.epochs,
-            validation_data=validation,
-            shuffle=True,
-            verbose=0,
-            callbacks=[recorder],
-        )
-    return {"steps": recorder.steps, "epochs": recorder.epochs}
-
-
 def _metrics(evaluation: Evaluation, work: Plan) -> Metrics:
     assert work.test_source is not None
     return Metrics(
@@ -203,45 +239,3 @@ def _metrics(evaluation: Evaluation, work: Plan) -> Metrics:
         examples=len(evaluation.labels),
         values={k: float(v) for k, v in evaluation.values().items()},
     )
-
-
-class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """The progress bar, and the history that the learning curves are drawn from.
-
-    Keras reports means over the epoch so far; points are the means between two of those.
-    """
-
-    def __init__(self, configuration: Configuration, examples: int, progress: bool) -> None:
-        super().__init__()
-        self.steps: list[dict[str, float]] = []
-        self.epochs: list[dict[str, float]] = []
-        self._batch_size = configuration.batch_size
-        self._examples = examples
-        self._batches = -(-examples // configuration.batch_size)  # in an epoch
-        self._step = 0
-        total = configuration.epochs * self._batches
-        self.bar = tqdm(desc="training", unit="batch", total=total, disable=not progress)
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._started = time.perf_counter()
-        self._last_point = np.zeros(3)
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        assert logs is not None
-        if not math.isfinite(logs["loss"]):
-            raise TrainingError(f"the training went astray in step {self._step + 1}: try a smaller --learning-rate")
-        self._step += 1
-        self.bar.update()
-        self.bar.set_postfix(loss=f"{logs['loss']:.4f}", accuracy=f"{logs['accuracy']:.4f}", refresh=False)
-        if (batch + 1) % BATCHES_PER_POINT == 0 or batch + 1 == self._batches:
-            seen = min((batch + 1) * self._batch_size, self._examples)  # the last batch may be smaller
-            point = seen * np.array([1, logs["loss"], logs["accuracy"]])
-            count, loss, accuracy = (point - self._last_point).tolist()
-            self.steps.append({"step": self._step, "loss": loss / count, "accuracy": accuracy / count})
-            self._last_point = point
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        assert logs is not None
-        names = {"val_loss": "validation_loss", "val_accuracy": "validation_accuracy"}
-        row = {names.get(name, name): float(value) for name, value in logs.items()}
-        self.epochs.append({"epoch": epoch + 1, **row, "seconds": time.perf_counter() - self._started})

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from sentiment_conv1d.model.tables import Chunk, DataError, Row, Table
-from sentiment_conv1d.model.tables.table import CHUNK_ROWS
+from sentiment_conv1d.model.tables import Chunk, DataError, Fault, Table
 from sentiment_conv1d.model.tables.text import LineChunk, open_records
 from sentiment_conv1d.scoring.columns import check_free, prediction_columns, score_texts
-from sentiment_conv1d.scoring.plan import Part, records
+from sentiment_conv1d.scoring.plan import Part
 from sentiment_conv1d.scoring.rows import BadRow, keep_columns, select
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import Folder, Source, folder_at, open_parquet, open_place
@@ -68,10 +66,6 @@ def progress_file(number: int) -> str:
     return f"{PROGRESS}{number:05}.json"
 
 
-class _Unreadable(Exception):
-    """A part of a text file with a record that is not UTF-8 or not JSON, or has another number of fields."""
-
-
 def score_part(job: Job, part: Part) -> Result:
     """Read, score and write a part. The part's file is complete before its progress file appears.
 
@@ -79,28 +73,23 @@ def score_part(job: Job, part: Part) -> Result:
     """
     folder = folder_at(job.folder)
     name = f"part-{part.number:05}{job.extension}"
-    try:
-        with folder.writing(name) as file:
-            rows, bad = _write(job, part, _read(job, part), [], file)
-    except _Unreadable:
-        # One record at a time, so that only those that cannot be read are left out.
-        chunks, unreadable = _read_records(part)
-        with folder.writing(name) as file:
-            rows, bad = _write(job, part, iter(chunks), unreadable, file)
+    faults: list[Fault] = []
+    with folder.writing(name) as file:
+        rows, bad = _write(job, part, _read(job, part, faults), file)
+    bad += [BadRow(fault.file, fault.unit, fault.number, fault.explanation) for fault in faults]
     bad.sort(key=lambda row: row.number)
     result = Result(part.number, name, part.source.place, part.size, rows, len(bad))
     folder.write(progress_file(part.number), json.dumps({"result": result._asdict(), "bad": bad}).encode())
     return result
 
 
-def _write(
-    job: Job, part: Part, chunks: Iterator[Chunk], bad: list[BadRow], file: BinaryIO
-) -> tuple[int, list[BadRow]]:
-    """Score chunks into a file; returns how many rows it has, and `bad` with the rows that cannot be scored."""
+def _write(job: Job, part: Part, chunks: Iterator[Chunk], file: BinaryIO) -> tuple[int, list[BadRow]]:
+    """Score chunks into a file; returns how many rows it has, and the rows that cannot be scored."""
     classifier = job.session.classifier()
     added = prediction_columns(classifier.labels, bool(job.explain))
     writer = _open_writer(job, part, file, added)
     rows = 0
+    bad: list[BadRow] = []
     try:
         for chunk in chunks:
             good, texts, wrong = select(chunk, text_column(job, part.source), job.max_characters)
@@ -150,34 +139,16 @@ def _table(part: Part) -> Table:
     return open_records(part.source.place, part.source.extension, part.header, b"", part.line)
 
 
-def _read(job: Job, part: Part) -> Iterator[Chunk]:
-    """The rows of a part. Raises `_Unreadable` if bad rows do not end the run."""
-    if part.source.extension == ".parquet":
-        columns = None if job.columns is None else tuple(dict.fromkeys((*job.columns, job.text_column)))
-        yield from _parquet(part.source, columns)[1].read(part.start, part.stop)
-        return
+def _read(job: Job, part: Part, faults: list[Fault]) -> Iterator[Chunk]:
+    """The rows of a part. Those that cannot be read are added to `faults`, unless the job stops at bad rows."""
     source = part.source
-    try:
-        yield from open_records(source.place, source.extension, part.header, _content(part), part.line).chunks()
-    except DataError as error:
-        if job.stop_at_bad_rows:
-            raise
-        raise _Unreadable from error
-
-
-def _read_records(part: Part) -> tuple[list[Chunk], list[BadRow]]:
-    """The rows of a part of a text file that can be read, and the others."""
-    source, place = part.source, part.source.place
-    rows: list[Row] = []
-    bad: list[BadRow] = []
-    for number, record in records(place, BytesIO(_content(part)), source.extension):
-        line = part.line + number - 1
-        try:
-            table = open_records(place, source.extension, part.header, record, line)
-            rows += [row for chunk in table.chunks() for row in chunk.rows]
-        except DataError as error:
-            bad.append(BadRow(place, "line", line, str(error).removeprefix(f"{place}: line {line}: ")))
-    return [LineChunk(place, rows[start : start + CHUNK_ROWS], 0) for start in range(0, len(rows), CHUNK_ROWS)], bad
+    if source.extension == ".parquet":
+        columns = None if job.columns is None else tuple(dict.fromkeys((*job.columns, job.text_column)))
+        yield from _parquet(source, columns)[1].read(part.start, part.stop)
+        return
+    collected = None if job.stop_at_bad_rows else faults
+    content = _content(part)
+    yield from open_records(source.place, source.extension, part.header, content, part.line, collected).chunks()
 
 
 def _content(part: Part) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables.text import USUAL_DELIMITERS, detect_delimiter, header_lines, open_records
 from sentiment_conv1d.scoring.storage import STANDARD, Source, open_parquet, open_place, standard_input
 
 #: Rows of a part, unless the user says otherwise: about a second of work.
@@ -18,8 +19,6 @@ PART_BYTES = 2**25
 
 #: The largest that the csv module takes on every platform.
 _FIELD_LIMIT = 2**31 - 1
-
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 class Part(NamedTuple):
@@ -49,18 +48,12 @@ def plan(sources: Sequence[Source], part_rows: int = PART_ROWS) -> Iterator[Part
             number += 1
 
 
-def records(place: str, file: BinaryIO, extension: str) -> Iterator[tuple[int, bytes]]:
-    """The line number, from 1, and the bytes of every record of a text file; the first of a CSV file is its header.
+def _csv_records(place: str, file: BinaryIO, usual: str) -> Iterator[tuple[int, bytes]]:
+    """The line number, from 1, and the bytes of every record of a CSV file.
 
-    Raises `DataError` at a record that is not CSV.
+    The first one is the header row with the blank lines before it; its delimiter is that of the others, and `usual` if
+    several are possible. Raises `DataError` at a record that is not CSV.
     """
-    if extension in _DELIMITERS:
-        yield from _csv_records(place, file, _DELIMITERS[extension])
-    else:
-        yield from enumerate(file, 1)
-
-
-def _csv_records(place: str, file: BinaryIO, delimiter: str) -> Iterator[tuple[int, bytes]]:
     taken: list[bytes] = []
 
     def lines() -> Iterator[str]:
@@ -68,8 +61,13 @@ def _csv_records(place: str, file: BinaryIO, delimiter: str) -> Iterator[tuple[i
             taken.append(line)
             yield line.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
-    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+    decoded = lines()
+    delimiter = detect_delimiter(header_lines(decoded), usual)
+    reader = csv.reader(decoded, delimiter=delimiter, strict=True)
     number = 1
+    yield number, b"".join(taken)
+    number += len(taken)
+    taken.clear()
     while True:
         limit = csv.field_size_limit(_FIELD_LIMIT)
         try:
@@ -89,8 +87,13 @@ def _csv_records(place: str, file: BinaryIO, delimiter: str) -> Iterator[tuple[i
 def _text_parts(source: Source, part_rows: int) -> Iterator[Part]:
     standard = source.place == STANDARD
     with standard_input() if standard else open_place(source.place) as file:
-        found = records(source.place, file, source.extension)
-        header = _header(found) if source.extension in _DELIMITERS else b""
+        found: Iterator[tuple[int, bytes]] = enumerate(file, 1)
+        header = b""
+        if source.extension in USUAL_DELIMITERS:
+            found = _csv_records(source.place, file, USUAL_DELIMITERS[source.extension])
+            _, header = next(found)
+            if header:
+                open_records(source.place, source.extension, header, b"", 1)  # raises `DataError` for a bad header
         part = Part(0, source, len(header), len(header), 0, 1, header)
         contents: list[bytes] = []
         rows = 0
@@ -118,16 +121,6 @@ def _text_parts(source: Source, part_rows: int) -> Iterator[Part]:
             raise
         if rows:
             yield cut()
-
-
-def _header(found: Iterator[tuple[int, bytes]]) -> bytes:
-    """The bytes up to the end of the header row, which blank lines may precede."""
-    header = b""
-    for _, record in found:
-        header += record
-        if record.removeprefix(codecs.BOM_UTF8).strip(b"\r\n"):
-            break
-    return header
 
 
 def _parquet_parts(source: Source, part_rows: int) -> Iterator[Part]:

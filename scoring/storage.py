@@ -20,6 +20,9 @@ from sentiment_conv1d.model.tables import READABLE, DataError
 if TYPE_CHECKING:
     from sentiment_conv1d.model.tables.parquet import ParquetTable
 
+#: The extensions of files that can be scored in parts. A JSON array cannot be cut.
+SCORABLE = tuple(extension for extension in READABLE if extension != ".json")
+
 #: Standard input and output.
 STANDARD = "-"
 
@@ -30,7 +33,7 @@ class Source(NamedTuple):
     """A file to score. Two files with the same values are taken to have the same content."""
 
     place: str  # a path, a URL or `STANDARD`
-    extension: str  # with its dot, in lower case: one of `READABLE`
+    extension: str  # with its dot, in lower case: one of `SCORABLE`
     size: int  # bytes; 0 if it is standard input
     version: str = ""  # what changes when the file is written: a time or a digest
 
@@ -175,8 +178,8 @@ def find_sources(places: Sequence[str]) -> list[Source]:
     """
     sources = [source for place in places for source in _find(place)]
     for source in sources:
-        if source.extension not in READABLE:
-            raise DataError(f"{source.place}: only these extensions can be read: {', '.join(READABLE)}")
+        if source.extension not in SCORABLE:
+            raise DataError(f"{source.place}: only these extensions can be read: {', '.join(SCORABLE)}")
     return sources
 
 
@@ -220,7 +223,7 @@ def _find(place: str) -> list[Source]:
         return _find_remote(place)
     path = Path(place)
     if path.is_dir():
-        found = [each for each in path.iterdir() if each.suffix.lower() in READABLE and each.name[0] not in "._"]
+        found = [each for each in path.iterdir() if each.suffix.lower() in SCORABLE and each.name[0] not in "._"]
     elif has_magic(place) and not path.exists():
         found = list(map(Path, glob(place, recursive=True)))  # noqa: PTH207 - the pattern can be absolute
     else:

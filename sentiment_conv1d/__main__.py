@@ -18,12 +18,13 @@ COMMANDS = {
     "check": "verify an artifact: digests, shapes, golden answer",
     "copy": "write an artifact under another name or version",
     "train": "train on labelled texts and write a run folder",
+    "check-data": "say what is in labelled texts and what is wrong with them",
     "evaluate": "measure a run on labelled texts",
     "export": "write a run as the next version of an artifact",
 }
 
 #: The commands that need the extra `train`, and the packages that it installs.
-TRAINING = {"train", "evaluate", "export"}
+TRAINING = {"train", "check-data", "evaluate", "export"}
 _TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "pyarrow", "jinja2"}
 
 

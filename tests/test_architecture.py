@@ -11,7 +11,17 @@ import pytest
 
 from tests.processes import PATIENCE, PROJECT
 
-LIGHT = {"errors", "configuration", "tokenizer", "input_shape", "decision", "layers", "tables", "artifact"}
+LIGHT = {
+    "errors",
+    "configuration",
+    "tokenizer",
+    "input_shape",
+    "decision",
+    "layers",
+    "tables",
+    "artifact",
+    "model_card",
+}
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "jinja2"}
 PROTOS = "service.grpc.protos."
 WEB = {"grpc", "fastapi", "starlette", "uvicorn", "httptools"}

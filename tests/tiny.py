@@ -7,6 +7,7 @@ from pathlib import Path
 
 #: Flags of `python -m model train`: every layer of the family, with numbers as small as possible.
 FLAGS = (
+    *("--preset", "imdb-cnn"),
     *("--name", "tiny"),
     *("--vocabulary-size", "40"),
     *("--max-tokens", "12"),

@@ -1,8 +1,31 @@
-"""Labelled texts from files: tables (CSV, TSV, JSON lines, Parquet) and the Large Movie Review Dataset."""
+"""Labelled texts from files: tables, datasets of Hugging Face and the Large Movie Review Dataset.
+
+`load` reads what a model is trained on, and `load_examples` what it is measured on.
+"""
 
 from sentiment_conv1d.model.data.examples import Dataset, Examples, split
-from sentiment_conv1d.model.data.sources import load, load_examples
+from sentiment_conv1d.model.data.faults import BadDataError, summary
+from sentiment_conv1d.model.data.loading import Reading, load, load_examples
+from sentiment_conv1d.model.data.plan import Plan, plan
+from sentiment_conv1d.model.data.profile import Profile, profile
 from sentiment_conv1d.model.data.training_texts import TrainingTexts, measurable
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables import DataError, Format
 
-__all__ = ["DataError", "Dataset", "Examples", "TrainingTexts", "load", "load_examples", "measurable", "split"]
+__all__ = [
+    "BadDataError",
+    "DataError",
+    "Dataset",
+    "Examples",
+    "Format",
+    "Plan",
+    "Profile",
+    "Reading",
+    "TrainingTexts",
+    "load",
+    "load_examples",
+    "measurable",
+    "plan",
+    "profile",
+    "split",
+    "summary",
+]

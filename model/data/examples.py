@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables import DataError, Fault
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,7 @@ class Dataset:
     test: Examples | None
     source: str
     test_source: str | None
+    faults: tuple[Fault, ...] = ()  # rows that were left out
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

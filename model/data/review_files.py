@@ -121,4 +121,4 @@ def _row(place: str, name: str, content: bytes) -> Row:
         raise DataError(f"{place}: not UTF-8 ({error.reason})") from None
     if not text.strip():
         raise DataError(f"{place}: the review is empty")
-    return Row(place, text, _LABELS[name.split("/")[1]])
+    return Row(place, "file", 0, text, _LABELS[name.split("/")[1]])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentiment_conv1d.model.tables import DataError, open_table
+from sentiment_conv1d.model.tables import Chunk, DataError, Fault, Format, Table, open_table
 
 
 class Columns(NamedTuple):
@@ -19,55 +19,100 @@ class Columns(NamedTuple):
 class Row(NamedTuple):
     """A row that can be learned from."""
 
-    place: str  # what an error message starts with: the file and the row's number in it
+    file: str
+    unit: str  # what `number` counts: "line" or "row"
+    number: int  # the row's number in its file, 0 if the file is one text
     text: str  # not blank
     label: str | int  # a bool is an int, too
 
+    def fault(self, reason: str) -> Fault:
+        """The row as one that cannot be used."""
+        return Fault(self.file, self.unit, self.number, reason)
 
-class _RawRow(NamedTuple):
-    """A row as the file has it."""
-
-    place: str
-    text: str | None
-    label: Any
-
-
-def read_rows(path: Path, columns: Columns, wanted: Callable[[Any], bool] = lambda label: True) -> list[Row]:
-    """The rows of a file with a wanted label, all of them usable. Raises `DataError`, which names what is not."""
-    raw = [row for row in _read(path, columns) if wanted(row.label)]
-    if not raw:
-        raise DataError(f"{path}: there are no labelled texts in it")
-    _refuse_blanks([row.place for row in raw], [row.text for row in raw], columns.text, path)
-    _refuse_blanks([row.place for row in raw], [row.label for row in raw], columns.label, path)
-    return [Row(place, text or "", _label(label, columns, place)) for place, text, label in raw]
+    @property
+    def place(self) -> str:
+        """What a message says about where it is."""
+        return self.fault("").place
 
 
-def _read(path: Path, columns: Columns) -> Iterator[_RawRow]:
-    with open_table(path) as table:
+#: What a column is in a row that does not have it.
+_MISSING = object()
+
+
+def read_rows(
+    path: Path,
+    columns: Columns,
+    faults: list[Fault],
+    form: Format = Format(),  # noqa: B008
+    *,
+    wanted: Callable[[Any], bool] = lambda label: True,
+    label_names: tuple[str, ...] | None = None,
+) -> list[Row]:
+    """The usable rows of a file with a wanted label; the others with a wanted label are added to `faults`.
+
+    Integers of a column become its label names: those that Hugging Face's `datasets` wrote to the file, or
+    `label_names`.
+    Raises `DataError`, which names the file, if a column is missing or empty, or nothing is labelled.
+    """
+    rows: list[Row] = []
+    own: list[Fault] = []
+    with open_table(path, form, own) as table:
         for column in columns:
             table.require(column)
+        names = table.label_names(columns.label) or label_names
         for chunk in table.chunks(columns):
-            places = map(chunk.place, chunk.numbers)
-            yield from map(_RawRow, places, chunk.strings(columns.text), chunk.values(columns.label))
+            for number, text, label in _values(table, chunk, columns):
+                if not wanted(label):
+                    continue
+                reason = _unusable(text, label, columns)
+                if reason:
+                    own.append(Fault(str(path), table.row_unit, number, reason))
+                else:
+                    rows.append(Row(str(path), table.row_unit, number, text, _named(label, names)))
+    if not rows and not own:
+        raise DataError(f"{path}: there are no labelled texts in it")
+    for column in columns:
+        if not rows and {fault.reason for fault in own} == {_empty(column)}:
+            raise DataError(f"{path}: the column {column!r} is empty")
+    faults += sorted(own, key=lambda fault: fault.number)
+    return rows
 
 
-def _refuse_blanks(places: list[str], values: list[Any], column: str, file: Path) -> None:
-    blanks = [
-        place
-        for place, value in zip(places, values, strict=True)
-        if value is None or (isinstance(value, str) and not value.strip())
-    ]
-    if len(blanks) == len(values):
-        raise DataError(f"{file}: the column {column!r} is empty")
-    if blanks:
-        raise DataError(f"{blanks[0]}: the column {column!r} is empty in this row")
+def _values(table: Table, chunk: Chunk, columns: Columns) -> Iterator[tuple[int, Any, Any]]:
+    """Number, text and label of every row; a column may be missing if each row has its own."""
+    if table.columns is None:
+        for row in chunk.rows:
+            yield row.number, _get(row.values, columns.text), _get(row.values, columns.label)
+    else:
+        yield from zip(chunk.numbers, chunk.strings(columns.text), chunk.values(columns.label), strict=True)
 
 
-def _label(value: Any, columns: Columns, place: str) -> str | int:
-    if isinstance(value, str | int):
-        return value
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    raise DataError(
-        f"{place}: the column {columns.label!r} holds {shown}, which is neither a string, an integer nor a boolean"
-    )
+def _get(values: dict[str, Any], column: str) -> Any:
+    # The other columns are part of the message, so that a misspelled name is seen.
+    return values[column] if column in values else (_MISSING, ", ".join(map(repr, values)) or "none")
+
+
+def _unusable(text: Any, label: Any, columns: Columns) -> str:
+    """Why a row cannot be used; empty if it can."""
+    for value, column in ((text, columns.text), (label, columns.label)):
+        if isinstance(value, tuple) and value[0] is _MISSING:
+            return f"there is no column {column!r}; columns: {value[1]}"
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return _empty(column)
+    if not isinstance(text, str):
+        return f"the column {columns.text!r} is of type {type(text).__name__}, not a string"
+    if not isinstance(label, str | int):
+        shown = repr(label)
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        return f"the column {columns.label!r} holds {shown}, which is neither a string, an integer nor a boolean"
+    return ""
+
+
+def _empty(column: str) -> str:
+    return f"the column {column!r} is empty in this row"
+
+
+def _named(label: str | int, names: tuple[str, ...] | None) -> str | int:
+    if names is None or type(label) is not int or not 0 <= label < len(names):
+        return label
+    return names[label]

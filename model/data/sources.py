@@ -1,174 +1,145 @@
-"""From a path to labelled texts, whatever lies there."""
+"""From paths to labelled rows, whatever lies there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from sentiment_conv1d.model.data import review_files
-from sentiment_conv1d.model.data.examples import Dataset, Examples
 from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
-from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tables import READABLE, DataError, Fault, Format, extension
 
 SUPPORTED = (
-    "a .csv, .tsv, .jsonl or .parquet file; a folder with train.parquet and perhaps test.parquet; "
+    "a .csv, .tsv, .jsonl, .json or .parquet file, also compressed as .gz, .bz2, .xz or .zip; a folder with "
+    "train.parquet and perhaps test.parquet, or a dataset of Hugging Face (train-00000-of-00001.parquet); "
     "the Large Movie Review Dataset as aclImdb_v1.tar.gz or its unpacked folder aclImdb"
 )
-#: What the integers 0 and 1 stand for in a folder of Parquet files, and in `load_examples`.
-SENTIMENTS = ("negative", "positive")
 _UNLABELLED = -1
 
-#: The tables that can have a column of labels.
-_TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+#: Parquet files of one part of a dataset: `train.parquet`, or as Hugging Face names them.
+_PARQUET_PART = re.compile(r"(train|test|validation)(-\d{5}-of-\d{5})?\.parquet")
+
+#: Where Hugging Face's `datasets` and its Hub describe a dataset.
+_DATASET_INFO = "dataset_info.json"
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """The training or the test rows of a source, and what to call them."""
 
     name: str
     rows: list[Row]
 
     def describe(self) -> str:
+        """The part in words."""
         return f"{len(self.rows):,} reviews of {self.name}"
 
 
-#: Reads one part, "train" or "test"; None if the source has no such part.
-_Reader = Callable[[str], _Part | None]
+@dataclass(frozen=True)
+class Reader:
+    """How sources are read. Rows that cannot be used are added to `faults`."""
+
+    columns: Columns
+    form: Format
+    faults: list[Fault]
+    progress: bool
+
+    def open(self, path: Path) -> Callable[[str], Part | None]:
+        """What reads the part "train" or "test" of a source; it gives None if the source has no such part.
+
+        Raises `DataError`, which names the path, for anything that cannot be read.
+        """
+        if self.columns.text == self.columns.label:
+            raise DataError(f"texts and labels cannot both be read from column {self.columns.text!r}")
+        if path.is_dir():
+            return self._open_folder(path)
+        if not path.is_file():
+            raise DataError(f"{path}: there is no such file or folder; what can be read: {SUPPORTED}")
+        if path.name.lower().endswith(".tar.gz"):
+            return self._archive(path)
+        kind = extension(path)
+        if kind in READABLE and kind != ".txt":
+            return self._table(path)
+        raise DataError(f"{path}: this kind of file is not supported; what can be read: {SUPPORTED}")
+
+    def _open_folder(self, path: Path) -> Callable[[str], Part | None]:
+        parts = _parquet_parts(path)
+        if parts:
+            return self._parquet_folder(path, parts)
+        root = review_files.find_root(path)
+        if root is None:
+            raise DataError(f"{path}: nothing in this folder is supported; what can be read: {SUPPORTED}")
+        return self._review_folder(root)
+
+    def _table(self, path: Path) -> Callable[[str], Part | None]:
+        def read(part: str) -> Part | None:
+            if part == "test":
+                return None
+            return Part(path.name, read_rows(path, self.columns, self.faults, self.form))
+
+        return read
+
+    def _parquet_folder(self, folder: Path, parts: dict[str, list[Path]]) -> Callable[[str], Part | None]:
+        # Many datasets of the Hub keep the labels of their test part to themselves.
+        names = _described_labels(folder, self.columns.label)
+
+        def read(part: str) -> Part | None:
+            files = parts.get(part, [])
+            rows: list[Row] = []
+            for file in files:
+                rows += read_rows(
+                    file, self.columns, self.faults, wanted=lambda label: label != _UNLABELLED, label_names=names
+                )
+            name = files[0].name if len(files) == 1 else f"{folder.name}/{part}"
+            return Part(name, rows) if files else None
+
+        return read
+
+    def _review_folder(self, root: Path) -> Callable[[str], Part | None]:
+        def read(part: str) -> Part | None:
+            rows = review_files.read_folder(root, part, self.progress)
+            return Part(f"{review_files.FOLDER}/{part}", rows) if rows else None
+
+        return read
+
+    def _archive(self, path: Path) -> Callable[[str], Part | None]:
+        parts = review_files.read_archive(path, self.progress)
+
+        def read(part: str) -> Part | None:
+            return Part(f"{path.name}, {part}", parts[part]) if part in parts else None
+
+        return read
 
 
-def load(path: Path, *, text_column: str = "text", label_column: str = "label", progress: bool = True) -> Dataset:
-    """Read everything there is to learn from at `path`.
+def _parquet_parts(folder: Path) -> dict[str, list[Path]]:
+    """The Parquet files of "train" and "test" in a folder or its `data`, in their order.
 
-    Label names are the distinct labels as strings, sorted. In a folder of Parquet files, rows with the integer label -1
-    are unlabelled and left out, and the integer labels 0 and 1 are named negative and positive.
-    Raises `DataError`, which names the file, and the row or column at fault.
+    The part `validation` is the test part of a dataset without one.
     """
-    columns = Columns(text_column, label_column)
-    with _unreadable_is_an_error(path):
-        read = _open(path, columns, progress)
-        train = read("train")
-        if train is None:
-            raise DataError(f"{path}: there is no training part, only a test part")
-        names = _label_names(train.rows, named_integers=path.is_dir())
-        if len(names) < 2:
-            raise DataError(f"{path}: only one label, {names[0]!r}, in column {label_column!r}: nothing to tell apart")
-        test = read("test")
-    return Dataset(
-        label_names=names,
-        train=_examples(train.rows, names),
-        test=_examples(test.rows, names) if test else None,
-        source=train.describe(),
-        test_source=test.describe() if test else None,
-    )
+    for place in (folder, folder / "data"):
+        parts: dict[str, list[Path]] = {}
+        for file in sorted(place.iterdir()) if place.is_dir() else ():
+            if match := _PARQUET_PART.fullmatch(file.name):
+                parts.setdefault(match[1], []).append(file)
+        validation = parts.pop("validation", [])
+        if validation and "test" not in parts:
+            parts["test"] = validation
+        if parts:
+            return parts
+    return {}
 
 
-def load_examples(
-    path: Path, label_names: Sequence[str], *, text_column: str = "text", label_column: str = "label"
-) -> Examples:
-    """Read what a trained model is evaluated on: a file, or the test part of a folder or archive (else its train part).
-
-    Where the label names are negative and positive, the integer labels 0 and 1 stand for them.
-    Raises `DataError`, which names the file, and the row or column at fault; a label outside `label_names` is a fault.
-    """
-    with _unreadable_is_an_error(path):
-        read = _open(path, Columns(text_column, label_column), progress=False)
-        part = read("test") or read("train")
-    assert part is not None  # a path with neither part has not been opened
-    return _examples(part.rows, tuple(label_names))
-
-
-@contextmanager
-def _unreadable_is_an_error(path: Path) -> Iterator[None]:
+def _described_labels(folder: Path, column: str) -> tuple[str, ...] | None:
+    """The names of the `ClassLabel` of a column by the folder's `dataset_info.json`; None if it names none."""
+    file = folder / _DATASET_INFO
+    if not file.is_file():
+        return None
     try:
-        yield
-    except OSError as error:
-        raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
-
-
-def _open(path: Path, columns: Columns, progress: bool) -> _Reader:
-    if columns.text == columns.label:
-        raise DataError(f"texts and labels cannot both be read from column {columns.text!r}")
-    if path.is_dir():
-        return _open_folder(path, columns, progress)
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file or folder; what can be read: {SUPPORTED}")
-    if path.name.lower().endswith(".tar.gz"):
-        return _archive(path, progress)
-    if path.suffix.lower() in _TABLES:
-        return _table(path, columns)
-    raise DataError(f"{path}: this kind of file is not supported; what can be read: {SUPPORTED}")
-
-
-def _open_folder(path: Path, columns: Columns, progress: bool) -> _Reader:
-    if any((path / f"{part}.parquet").is_file() for part in ("train", "test")):
-        return _parquet_folder(path, columns)
-    root = review_files.find_root(path)
-    if root is None:
-        raise DataError(f"{path}: nothing in this folder is supported; what can be read: {SUPPORTED}")
-    return _review_folder(root, progress)
-
-
-def _table(path: Path, columns: Columns) -> _Reader:
-    def read(part: str) -> _Part | None:
-        if part == "test":
-            return None
-        return _Part(path.name, read_rows(path, columns))
-
-    return read
-
-
-def _parquet_folder(folder: Path, columns: Columns) -> _Reader:
-    def read(part: str) -> _Part | None:
-        file = folder / f"{part}.parquet"
-        if not file.is_file():
-            return None
-        return _Part(file.name, read_rows(file, columns, lambda label: label != _UNLABELLED))
-
-    return read
-
-
-def _review_folder(root: Path, progress: bool) -> _Reader:
-    def read(part: str) -> _Part | None:
-        rows = review_files.read_folder(root, part, progress)
-        return _Part(f"{review_files.FOLDER}/{part}", rows) if rows else None
-
-    return read
-
-
-def _archive(path: Path, progress: bool) -> _Reader:
-    parts = review_files.read_archive(path, progress)
-
-    def read(part: str) -> _Part | None:
-        return _Part(f"{path.name}, {part}", parts[part]) if part in parts else None
-
-    return read
-
-
-def _label_names(rows: list[Row], named_integers: bool) -> tuple[str, ...]:
-    labels = {row.label for row in rows}
-    are_integers = all(type(row.label) is int for row in rows)  # a bool is none here
-    if named_integers and are_integers and labels == {0, 1}:
-        return SENTIMENTS
-    return tuple(sorted({str(row.label) for row in rows}))
-
-
-def _examples(rows: list[Row], names: tuple[str, ...]) -> Examples:
-    numbers = {name: number for number, name in enumerate(names)}
-    labels = np.empty(len(rows), np.int64)
-    for index, row in enumerate(rows):
-        name = _name(row.label, names)
-        if name not in numbers:
-            raise DataError(f"{row.place}: label {name!r} is none of the labels {', '.join(map(repr, names))}")
-        labels[index] = numbers[name]
-    return Examples([row.text for row in rows], labels)
-
-
-def _name(label: str | int, names: tuple[str, ...]) -> str:
-    if names == SENTIMENTS and type(label) is int and label in (0, 1):
-        return SENTIMENTS[label]
-    return str(label)
+        feature: Any = json.loads(file.read_text(encoding="utf-8"))["features"][column]
+        return tuple(map(str, feature["names"])) if feature["_type"] == "ClassLabel" else None
+    except (ValueError, LookupError, TypeError):
+        return None

@@ -3,38 +3,64 @@
 Formats go by extension:
 
     .txt          one text a line, in a column `text`; LF or CRLF ends a line, nothing else does
-    .csv, .tsv    a header row, then rows of as many fields; double quotes; blank lines are skipped
+    .csv, .tsv    a header row, then rows of as many fields; double quotes; blank lines are skipped. The delimiter is
+                  the one of comma, semicolon, tab and vertical bar that splits the header into most fields
     .jsonl        one object a line, each with keys of its own; blank lines are skipped
+    .json         an array of objects, or the same as .jsonl
     .parquet      needs pyarrow, which is imported only when such a file is opened
 
-Text is UTF-8; a byte order mark at the start is not part of it.
+All but Parquet may be compressed (`reviews.csv.gz`, `.bz2`, `.xz`, and `.zip` with one file) and in any encoding that
+Python knows. Text is UTF-8 unless `Format` or a byte order mark says otherwise; the mark is not part of the text.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.faults import Fault
+from sentiment_conv1d.model.tables.files import extension, is_compressed, open_utf8
+from sentiment_conv1d.model.tables.json_array import open_json
 from sentiment_conv1d.model.tables.table import Chunk, Row, Table
-from sentiment_conv1d.model.tables.text import TEXT_TABLES
+from sentiment_conv1d.model.tables.text import open_text
 
-__all__ = ["READABLE", "Chunk", "DataError", "Row", "Table", "open_table"]
+__all__ = ["READABLE", "Chunk", "DataError", "Fault", "Format", "Row", "Table", "extension", "open_table"]
 
 #: The extensions of files that can be read.
-READABLE = (*TEXT_TABLES, ".parquet")
+READABLE = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
-def open_table(path: Path) -> Table:
-    """Open a file whose extension is one of `READABLE`, in whatever case.
+class Format(NamedTuple):
+    """What a file does not say about itself; None is detected."""
 
-    Raises `DataError` if it cannot be read, its columns cannot be told apart, or pyarrow is missing.
+    delimiter: str | None = None  # of CSV
+    encoding: str | None = None  # of all text formats
+
+
+def open_table(path: Path, form: Format = Format(), faults: list[Fault] | None = None) -> Table:  # noqa: B008
+    """Open a file whose extension is one of `READABLE`, in whatever case, perhaps with that of a compression.
+
+    `faults` collects the rows that cannot be read; if it is None, the first one raises `DataError`.
+    Raises `DataError` if the file cannot be read, its columns cannot be told apart, or pyarrow is missing.
     """
-    extension = path.suffix.lower()
     try:
-        if extension == ".parquet":
-            from sentiment_conv1d.model.tables.parquet import ParquetTable
-
-            return ParquetTable(path)
-        return TEXT_TABLES[extension](path, path.open("rb"))
+        table = _open(path, extension(path), form)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    table.faults = faults
+    return table
+
+
+def _open(path: Path, kind: str, form: Format) -> Table:
+    if kind == ".parquet":
+        from sentiment_conv1d.model.tables.parquet import ParquetTable
+
+        if is_compressed(path):
+            raise DataError(f"{path}: a Parquet file is compressed itself; unpack it")
+        return ParquetTable(path)
+    file, encoding = open_utf8(path, form.encoding)
+    total = None if is_compressed(path) else path.stat().st_size
+    if kind == ".json":
+        return open_json(path, file, total, encoding)
+    return open_text(path, file, kind, total, encoding, form.delimiter)

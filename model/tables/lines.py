@@ -8,12 +8,14 @@ from io import BufferedReader
 from pathlib import Path
 
 from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.files import READ_ERRORS
 
 
 class Lines(Iterator[str]):
     """Each line with its end. LF alone ends one, not the dozen characters at which `str.splitlines` cuts.
 
-    Raises `DataError` at a line that is not UTF-8 or cannot be read.
+    A line that is not UTF-8 is given with replacement characters; `take_damage` says where it was damaged. Raises
+    `DataError` if the file cannot be read on.
     """
 
     def __init__(self, source: Path | str, file: BufferedReader) -> None:
@@ -21,14 +23,18 @@ class Lines(Iterator[str]):
         self.number = 0  # of the last line that was read
         self.bytes = 0  # read so far
         self._file = file
-        if file.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):
-            self.bytes += len(file.read(len(codecs.BOM_UTF8)))
+        self._damage = ""
+        try:
+            if file.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):
+                self.bytes += len(file.read(len(codecs.BOM_UTF8)))
+        except READ_ERRORS as error:
+            raise self._unreadable(error) from error
 
     def __next__(self) -> str:
         try:
             line = self._file.readline()
-        except OSError as error:
-            raise DataError(f"{self.source}: cannot be read ({error.strerror or error})") from error
+        except READ_ERRORS as error:
+            raise self._unreadable(error) from error
         if not line:
             raise StopIteration
         self.number += 1
@@ -36,9 +42,19 @@ class Lines(Iterator[str]):
         try:
             return line.decode()
         except UnicodeDecodeError as error:
-            reason = f"byte 0x{line[error.start]:02x} at {error.start + 1}"
-            raise DataError(f"{self.place(self.number)}: not UTF-8 ({reason})") from error
+            self._damage = self._damage or f"byte 0x{line[error.start]:02x} at {error.start + 1}"
+            return line.decode(errors="replace")
+
+    def take_damage(self) -> str:
+        """The first byte that is not UTF-8 in the lines read since the last call; empty if there is none."""
+        damage, self._damage = self._damage, ""
+        return damage
 
     def place(self, number: int) -> str:
         """A line, for a message."""
         return f"{self.source}: line {number}"
+
+    def _unreadable(self, error: Exception) -> DataError:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        where = f" after line {self.number}" if self.number else ""
+        return DataError(f"{self.source}: cannot be read{where} ({reason})")

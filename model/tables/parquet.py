@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -70,7 +71,8 @@ class ParquetTable(Table):
     unit = "rows"
 
     def __init__(self, source: Path | str, file: Any = None) -> None:
-        self._source = source
+        """Read the file at the path `source`, or the open binary `file` that messages call by that name."""
+        self.source = source
         self.place = str(source)
         # Without a buffer size, the reader loads a column of a whole row group at once.
         settings = {"buffer_size": CHUNK_BYTES, "pre_buffer": False, "page_checksum_verification": True}
@@ -81,7 +83,7 @@ class ParquetTable(Table):
             raise
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{source}: not a Parquet file, or a damaged one ({error})") from error
-        self.total = self._file.metadata.num_rows
+        self.total: int = self._file.metadata.num_rows
         self.columns: tuple[str, ...] = tuple(self.schema.names)
         try:
             require_distinct(self.place, self.columns)
@@ -109,10 +111,21 @@ class ParquetTable(Table):
         try:
             for batch in self._batches(group, columns):
                 if batch.num_rows:
-                    yield BatchChunk(self._source, first, batch)
+                    yield BatchChunk(self.source, first, batch)
                     first += batch.num_rows
         except _Damaged as damage:
-            raise DataError(f"{self._source}: damaged from row {first} on ({damage})") from damage
+            raise DataError(f"{self.source}: damaged from row {first} on ({damage})") from damage
+
+    def label_names(self, column: str) -> tuple[str, ...] | None:
+        """The names of a column of integers that is a `ClassLabel` of Hugging Face's `datasets`; None if it is none.
+
+        The library writes them to the schema's metadata, as JSON under the key `huggingface`.
+        """
+        try:
+            document = json.loads((self.schema.metadata or {}).get(b"huggingface", b""))
+            return class_labels(document["info"]["features"], column)
+        except (ValueError, LookupError, TypeError):
+            return None
 
     def _batches(self, first: int, columns: Sequence[str] | None) -> Iterator[Any]:
         """Record batches whose rows are about a chunk; each row group has its own size of rows."""
@@ -125,6 +138,15 @@ class ParquetTable(Table):
                 yield from self._file.iter_batches(size, row_groups=[number], columns=chosen)
         except (pyarrow.ArrowException, OSError) as error:
             raise _Damaged(error) from error
+
+
+def class_labels(features: Any, column: str) -> tuple[str, ...] | None:
+    """The names of a `ClassLabel` among the features of a dataset, in the order of their integers; None without it.
+
+    Raises `LookupError` or `TypeError` for another structure than that of `datasets.Features.to_dict`.
+    """
+    feature = features[column]
+    return tuple(map(str, feature["names"])) if feature["_type"] == "ClassLabel" else None
 
 
 class _Damaged(Exception):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.faults import Fault
 
 #: A chunk ends at the first of these two. Python objects take a few times the bytes of the file.
 CHUNK_ROWS = 256
@@ -66,15 +67,33 @@ class Chunk(ABC):
 class Table(ABC):
     """An open file."""
 
+    source: Path | str
     columns: tuple[str, ...] | None = None  # of every row; None if each row has its own
     place: str  # where the columns are named, for a message
-    total: int  # where the progress bar ends
+    total: int | None  # where the progress bar ends, None if that is not known
     unit: str  # what the progress bar counts
+    row_unit = "row"  # what rows are counted in: "line" or "row"
+    faults: list[Fault] | None = None  # collects the rows that cannot be read; None: the first one is an error
     _file: Any
 
     @abstractmethod
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
-        """All rows, once. With `columns`, the others may be left out. Raises `DataError` at the first bad row."""
+        """All rows, once. With `columns`, the others may be left out.
+
+        Rows that cannot be read are left out and added to `faults`. If that is None, the first one raises `DataError`;
+        so does a file that cannot be read on.
+        """
+
+    def label_names(self, column: str) -> tuple[str, ...] | None:
+        """What the integers of a column stand for, if the file says so."""
+        return None
+
+    def report(self, number: int, reason: str, detail: str = "") -> None:
+        """Add a row to `faults`. Raises `DataError` if nobody collects them."""
+        fault = Fault(str(self.source), self.row_unit, number, reason, detail)
+        if self.faults is None:
+            raise DataError(str(fault))
+        self.faults.append(fault)
 
     def require(self, column: str) -> None:
         """Raise `DataError` if no row can have this column."""

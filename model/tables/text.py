@@ -5,14 +5,15 @@ from __future__ import annotations
 import codecs
 import csv
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from io import SEEK_END, BufferedReader, BytesIO
+from collections.abc import Iterable, Iterator, Sequence
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 
 from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.faults import Fault
 from sentiment_conv1d.model.tables.lines import Lines
 from sentiment_conv1d.model.tables.table import (
     CHUNK_BYTES,
@@ -23,6 +24,12 @@ from sentiment_conv1d.model.tables.table import (
     require_column,
     require_distinct,
 )
+
+#: What may separate the fields of a CSV file.
+_DELIMITERS = ",;\t|"
+
+#: Which of them it is if several are possible, by the extension of the file.
+USUAL_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 #: The largest that the csv module takes on every platform; its default is 128 KiB.
 _FIELD_LIMIT = 2**31 - 1
@@ -47,16 +54,18 @@ class LineChunk(Chunk):
         return [row.values[column] for row in self._rows]
 
 
-class _LineTable(Table):
+class LineTable(Table):
     """What the text formats share."""
 
-    unit = "B"
+    unit, row_unit = "B", "line"
 
-    def __init__(self, source: Path | str, file: BufferedReader) -> None:
-        self._file = file
+    def __init__(
+        self, source: Path | str, file: BufferedReader, total: int | None = None, encoding: str = "UTF-8"
+    ) -> None:
+        """Read a file of UTF-8, `total` bytes if that is known; `encoding` is what it was decoded from."""
+        self._file, self.total, self._encoding = file, total, encoding
+        self.source, self.place = source, str(source)
         try:
-            self.total = file.seek(0, SEEK_END)
-            file.seek(0)
             self._lines = Lines(source, file)
             self._read_header()
         except BaseException:
@@ -67,6 +76,8 @@ class _LineTable(Table):
         rows: list[Row] = []
         start = 0
         for row in self._rows():
+            if self._is_damaged(row.number):
+                continue
             rows.append(row)
             progress = self._lines.bytes - start
             if len(rows) == CHUNK_ROWS or progress >= CHUNK_BYTES:
@@ -80,13 +91,20 @@ class _LineTable(Table):
         self._lines.number = line - 1
 
     def _read_header(self) -> None:
-        self.place = str(self._lines.source)
+        """Read what comes before the rows."""
+
+    def _is_damaged(self, number: int) -> bool:
+        """Report a row from line `number` on, up to the last line that was read, that is not UTF-8."""
+        damage = self._lines.take_damage()
+        if damage:
+            self.report(number, f"not {self._encoding}", damage)
+        return bool(damage)
 
     @abstractmethod
     def _rows(self) -> Iterator[Row]: ...
 
 
-class TxtTable(_LineTable):
+class TxtTable(LineTable):
     """One text a line; an empty line is an empty text, so that rows and lines count alike."""
 
     columns = ("text",)
@@ -97,31 +115,55 @@ class TxtTable(_LineTable):
             yield Row(self._lines.number, {"text": text})
 
 
-class CsvTable(_LineTable):
-    """Separated by commas or tabs, double quotes, quoted newlines allowed."""
+class CsvTable(LineTable):
+    """Fields between delimiters, double quotes, quoted newlines allowed."""
 
     columns: tuple[str, ...]
 
-    def __init__(self, source: Path | str, file: BufferedReader, delimiter: str) -> None:
+    def __init__(
+        self,
+        source: Path | str,
+        file: BufferedReader,
+        total: int | None = None,
+        encoding: str = "UTF-8",
+        *,
+        delimiter: str | None = None,
+        usual: str = ",",
+    ) -> None:
+        """Read a file whose delimiter is stated, or the one that gives its header most fields; `usual` breaks a tie."""
         self._delimiter = delimiter
-        super().__init__(source, file)
+        self._usual = usual
+        super().__init__(source, file, total, encoding)
 
     def _read_header(self) -> None:
-        # Strict, or the module would take `"a"b` for ab and the rest of the file for a field without its last quote.
-        self._records = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
-        number, header = next(self._numbered(), (0, []))
-        if not header:
-            raise DataError(f"{self._lines.source}: there is no header row")
+        # The header is read by itself: the delimiter of all other rows is the one that it has.
+        lines = header_lines(self._lines)
+        number = self._lines.number - len(lines) + 1 + next((n for n, line in enumerate(lines) if line.strip()), 0)
+        if damage := self._lines.take_damage():
+            raise DataError(f"{self._lines.place(number)}: not {self._encoding} ({damage})")
+        delimiter = self._delimiter or detect_delimiter(lines, self._usual)
+        try:
+            # Strict, or the module would take `"a"b` for ab and the rest of the file for a field whose quote is not
+            # closed.
+            header, *others = filter(None, csv.reader(lines, delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            raise DataError(f"{self._lines.place(number)}: not valid CSV ({_reason(error)})") from error
+        except ValueError:
+            raise DataError(f"{self._lines.source}: there is no header row") from None
         self.place = self._lines.place(number)
+        if others:
+            raise DataError(f"{self.place}: not valid CSV (a quote in a field that does not begin with one)")
         require_distinct(self.place, header)
         self.columns = tuple(header)
+        self._records = csv.reader(self._lines, delimiter=delimiter, strict=True)
 
     def _rows(self) -> Iterator[Row]:
         for number, fields in self._numbered():
-            if len(fields) != len(self.columns):
-                place = self._lines.place(number)
-                raise DataError(f"{place}: {len(fields)} fields, while the header has {len(self.columns)}")
-            yield Row(number, dict(zip(self.columns, fields, strict=True)))
+            if len(fields) == len(self.columns):
+                yield Row(number, dict(zip(self.columns, fields, strict=True)))
+            else:
+                self._lines.take_damage()
+                self.report(number, f"{len(fields)} fields, while the header has {len(self.columns)}")
 
     def _numbered(self) -> Iterator[tuple[int, list[str]]]:
         """Records that are not blank, each with the number of its first line."""
@@ -132,8 +174,9 @@ class CsvTable(_LineTable):
             try:
                 fields = next(self._records, None)
             except csv.Error as error:
-                reason = "a quote is never closed" if "unexpected end of data" in str(error) else error
-                raise DataError(f"{self._lines.place(number)}: not valid CSV ({reason})") from error
+                self._lines.take_damage()
+                self.report(number, "not valid CSV", _reason(error))
+                continue
             finally:
                 csv.field_size_limit(limit)
             if fields is None:
@@ -142,51 +185,84 @@ class CsvTable(_LineTable):
                 yield number, fields
 
 
-class JsonlTable(_LineTable):
+def header_lines(lines: Iterable[str]) -> list[str]:
+    """The lines up to the end of a header row: the first one that is not blank, and more while a quote is open."""
+    header: list[str] = []
+    quotes = 0
+    for line in lines:
+        header.append(line)
+        quotes += line.count('"')
+        if line.strip("\r\n") and quotes % 2 == 0:
+            break
+    return header
+
+
+def detect_delimiter(header: Sequence[str], usual: str) -> str:
+    """The delimiter that splits the lines of a header into most fields; `usual` if several do."""
+    counts = {}
+    for delimiter in _DELIMITERS:
+        try:
+            counts[delimiter] = max(map(len, csv.reader(header, delimiter=delimiter, strict=True)), default=0)
+        except csv.Error:  # a quote next to another delimiter
+            counts[delimiter] = 0
+    return max(counts, key=lambda delimiter: (counts[delimiter], delimiter == usual))
+
+
+def _reason(error: csv.Error) -> str:
+    return "a quote is never closed" if "unexpected end of data" in str(error) else str(error)
+
+
+class JsonlTable(LineTable):
     """One JSON object a line, each with keys of its own."""
 
     def _rows(self) -> Iterator[Row]:
         for line in self._lines:
             spelled = line.strip(" \t\r\n")
-            if spelled:
-                number = self._lines.number
-                yield Row(number, self._object(spelled, self._lines.place(number)), spelled.encode())
-
-    def _object(self, spelled: str, place: str) -> dict[str, Any]:
-        try:
-            # It refuses lone surrogates, NaN and numbers too large for a double, which could not be written.
-            values = orjson.loads(spelled)
-        except orjson.JSONDecodeError as error:
-            raise DataError(f"{place}: not valid JSON ({error.msg} at character {error.pos + 1})") from error
-        if not isinstance(values, dict):
-            raise DataError(f"{place}: not a JSON object")
-        return values
-
-
-#: How to open a file, by its extension.
-TEXT_TABLES: dict[str, Callable[[Path | str, BufferedReader], _LineTable]] = {
-    ".txt": TxtTable,
-    ".csv": lambda source, file: CsvTable(source, file, ","),
-    ".tsv": lambda source, file: CsvTable(source, file, "\t"),
-    ".jsonl": JsonlTable,
-}
+            number = self._lines.number
+            if spelled and not self._is_damaged(number):
+                try:
+                    # It refuses lone surrogates, NaN and numbers too large for a double, which could not be written.
+                    values = orjson.loads(spelled)
+                except orjson.JSONDecodeError as error:
+                    self.report(number, "not valid JSON", f"{error.msg} at character {error.pos + 1}")
+                    continue
+                if isinstance(values, dict):
+                    yield Row(number, values, spelled.encode())
+                else:
+                    self.report(number, "not a JSON object")
 
 
-def open_records(source: Path | str, extension: str, header: bytes, records: bytes, line: int) -> Table:
+def open_text(
+    source: Path | str,
+    file: BufferedReader,
+    extension: str,
+    total: int | None = None,
+    encoding: str = "UTF-8",
+    delimiter: str | None = None,
+) -> LineTable:
+    """Open a file of UTF-8 as the table that its extension names: `.txt`, `.csv`, `.tsv` or `.jsonl`.
+
+    `total` is its size in bytes if that is known, `encoding` what it was decoded from, and `delimiter` that of a CSV
+    file if it is stated. Raises `DataError` if the columns cannot be told apart.
+    """
+    if extension == ".jsonl":
+        return JsonlTable(source, file, total, encoding)
+    if extension == ".txt":
+        return TxtTable(source, file, total, encoding)
+    return CsvTable(source, file, total, encoding, delimiter=delimiter, usual=USUAL_DELIMITERS[extension])
+
+
+def open_records(
+    source: Path | str, extension: str, header: bytes, records: bytes, line: int, faults: list[Fault] | None = None
+) -> Table:
     """Open whole records of a file as a table: `header` is the file's header row, `line` the first record's line.
 
-    Raises `DataError` if the columns cannot be told apart.
+    `faults` collects the records that cannot be read; if it is None, the first one raises `DataError`, and so do
+    columns that cannot be told apart.
     """
     # The reader removes a byte order mark from the front, and records without a header can begin with one of their own.
-    content = cast(BufferedReader, _Buffer((header or codecs.BOM_UTF8) + records))
-    table = TEXT_TABLES[extension](source, content)
+    content = BytesIO((header or codecs.BOM_UTF8) + records)
+    table = open_text(source, BufferedReader(cast(RawIOBase, content)), extension)
     table.number_from(line)
+    table.faults = faults
     return table
-
-
-class _Buffer(BytesIO):
-    """Bytes with the one method of a buffered file that they lack."""
-
-    def peek(self, size: int = 0) -> bytes:
-        """Return the next bytes without taking them."""
-        return self.getbuffer()[self.tell() : self.tell() + size].tobytes()

@@ -1,19 +1,44 @@
 """Text to ids. Which rule applies is stated in the artifact's `tokenizer.json`.
 
-`interface` is what the rest of the project uses. `words` implements the rule that this project trains with, and
-`word_level` the rules of models from elsewhere; `vocabulary` looks up the words of both. `read_tokenizer` chooses by
-the content of the file.
+`interface` is what the rest of the project uses. `words` implements the rule of the IMDB data of Keras, and `document`
+is its form in the file. `word_level` implements the rules of models from elsewhere; `vocabulary` looks up the words of
+these two. `unicode_text` implements words and character n-grams of any script. `learn` makes the tokenizer of a
+configuration; `read_tokenizer` chooses by the content of the file.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 
+from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError
+from sentiment_conv1d.model.tokenizer.unicode_text import UnicodeTokenizer
 from sentiment_conv1d.model.tokenizer.word_level import Rule, WordLevelTokenizer
 from sentiment_conv1d.model.tokenizer.words import WordTokenizer
 
-__all__ = ["Encoding", "Rule", "Tokenizer", "TokenizerError", "WordLevelTokenizer", "WordTokenizer", "read_tokenizer"]
+__all__ = [
+    "Encoding",
+    "Rule",
+    "Tokenizer",
+    "TokenizerError",
+    "UnicodeTokenizer",
+    "WordLevelTokenizer",
+    "WordTokenizer",
+    "learn",
+    "read_tokenizer",
+]
+
+
+def learn(configuration: Configuration, texts: Sequence[str]) -> Tokenizer:
+    """The tokenizer that a configuration asks for, with the vocabulary of the training texts."""
+    sizes = (configuration.vocabulary_size, configuration.max_tokens)
+    kind, _, detail = configuration.tokenizer.partition(":")
+    if kind == "characters":
+        shortest, longest = map(int, detail.split("-"))
+        return UnicodeTokenizer.from_texts(texts, *sizes, range(shortest, longest + 1))
+    return UnicodeTokenizer.from_texts(texts, *sizes) if detail else WordTokenizer.from_texts(texts, *sizes)
 
 
 def read_tokenizer(content: str | bytes) -> Tokenizer:
@@ -25,7 +50,7 @@ def read_tokenizer(content: str | bytes) -> Tokenizer:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise TokenizerError(f"not a tokenizer: not valid JSON ({error})") from error
-    try:
-        return WordTokenizer.from_document(document)
-    except TokenizerError:
-        return WordLevelTokenizer.from_document(document)
+    for rule in (WordTokenizer, UnicodeTokenizer):
+        with suppress(TokenizerError):
+            return rule.from_document(document)
+    return WordLevelTokenizer.from_document(document)

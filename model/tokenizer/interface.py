@@ -41,6 +41,7 @@ class Tokenizer(ABC):
     max_tokens: int  # ids that are kept of a text
     keeps_first: bool = False  # of a long text the first ids are kept, else the last ones
     pads_behind: bool = False  # padding is behind the text, else in front
+    cuts_characters: bool = False  # tokens are parts of words, so that a script needs no spaces between them
 
     @property
     @abstractmethod

@@ -12,7 +12,6 @@ words.
 from __future__ import annotations
 
 import json
-import operator
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS
+from sentiment_conv1d.model.tokenizer.document import ON_SPACES, RESERVED_WORDS, read_words, word_document
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
 from sentiment_conv1d.model.tokenizer.vocabulary import MOST_BYTES, Vocabulary
 
@@ -78,7 +78,7 @@ class WordTokenizer(Tokenizer):
     """
 
     padding_id, start_id, unknown_id = 0, 1, 2
-    reserved_words = ("<pad>", "<start>", "<unk>")
+    reserved_words = RESERVED_WORDS
     punctuation = _PUNCTUATION
 
     # Arrays, which NumPy compares with faster than with numbers.
@@ -153,8 +153,7 @@ class WordTokenizer(Tokenizer):
         return Encoding(ids[-self.max_tokens :], len(ids), unknown.tobytes().count(True))
 
     def to_json(self) -> str:
-        document = _document(self.max_tokens)
-        document["model"]["vocab"] = {word: number for number, word in enumerate(self.reserved_words + self.words)}
+        document = word_document(self.max_tokens, _NORMALIZERS, [ON_SPACES], self.words)
         return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
 
     @classmethod
@@ -163,19 +162,9 @@ class WordTokenizer(Tokenizer):
 
         Raises `TokenizerError` on anything else: a file that asks for another rule must not be misread.
         """
-        try:
-            max_tokens = operator.index(document["truncation"]["max_length"])
-            vocabulary = document["model"]["vocab"]
-            ordered = sorted(vocabulary, key=vocabulary.__getitem__)
-            ids = [vocabulary[word] for word in ordered]
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise TokenizerError(f"not a tokenizer in the format of this project ({error!r})") from error
-        expected = _document(max_tokens)
-        expected["model"]["vocab"] = vocabulary
-        check_rule(document, expected)
-        if ids != list(range(len(ids))) or tuple(ordered[:RESERVED_IDS]) != cls.reserved_words:
-            raise TokenizerError(f"ids must count from 0 without a gap and start with {', '.join(cls.reserved_words)}")
-        return cls(ordered[RESERVED_IDS:], max_tokens)
+        words, max_tokens = read_words(document)
+        check_rule(document, word_document(max_tokens, _NORMALIZERS, [ON_SPACES], words))
+        return cls(words, max_tokens)
 
 
 def _join(texts: Iterable[str]) -> Iterator[bytes]:
@@ -194,46 +183,13 @@ def _join(texts: Iterable[str]) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def _document(max_tokens: int) -> dict[str, Any]:
-    """Everything in `tokenizer.json` but the words.
-
-    Two places need a word. The start word is put in front by a normalizer and not by a post-processor, because a
-    post-processor's token survives truncation and Keras' does not. That normalizer leaves an empty text empty, so
-    padding to at least one id, with the start id, gives such a text its one id.
-    """
-    _, start, unknown = WordTokenizer.reserved_words
-    return {
-        "version": "1.0",
-        "truncation": {"direction": "Left", "max_length": max_tokens, "strategy": "LongestFirst", "stride": 0},
-        "padding": {
-            "strategy": {"Fixed": 1},
-            "direction": "Left",
-            "pad_to_multiple_of": None,
-            "pad_id": WordTokenizer.start_id,
-            "pad_type_id": 0,
-            "pad_token": start,
-        },
-        "added_tokens": [],
-        "normalizer": {
-            "type": "Sequence",
-            "normalizers": [
-                {"type": "Lowercase"},
-                {"type": "Replace", "pattern": {"Regex": character_class(_PUNCTUATION)}, "content": " "},
-                {"type": "Prepend", "prepend": f"{start} "},
-            ],
-        },
-        "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False},
-        "post_processor": None,
-        "decoder": None,
-        "model": {
-            "type": "WordLevel",
-            "vocab": {},
-            "unk_token": unknown,
-        },
-    }
-
-
 def character_class(characters: str) -> str:
     """A regular expression of `tokenizers` that matches one of these characters."""
     escapes = {"\t": r"\t", "\n": r"\n", "\v": r"\v", "\f": r"\f", "\r": r"\r"}
     return "[" + "".join(escapes.get(each, each if each.isalnum() else "\\" + each) for each in characters) + "]"
+
+
+_NORMALIZERS: list[dict[str, Any]] = [
+    {"type": "Lowercase"},
+    {"type": "Replace", "pattern": {"Regex": character_class(_PUNCTUATION)}, "content": " "},
+]

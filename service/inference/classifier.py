@@ -52,6 +52,7 @@ class Classifier:
         self.labels = artifact.manifest.labels
         self.input_shape = artifact.input_shape
         self.tokenizer = artifact.tokenizer
+        self._threshold = artifact.manifest.decision.threshold
         self.statistics = Statistics(self.labels)
         self.explainer = Explainer(artifact)
         try:
@@ -95,7 +96,7 @@ class Classifier:
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
             # A run can have padding rows.
             yield {
-                text: Prediction.of(self.labels, encodings[text], output)
+                text: self._prediction(encodings[text], output)
                 for text, output in zip(run.texts, outputs, strict=False)
             }
 
@@ -105,7 +106,10 @@ class Classifier:
 
     def _predict_one(self, encoding: Encoding) -> Prediction:
         output = self.engine.run((encoding.ids,), self.input_shape.time(len(encoding.ids)))[0]
-        return Prediction.of(self.labels, encoding, output)
+        return self._prediction(encoding, output)
+
+    def _prediction(self, encoding: Encoding, output: npt.NDArray[np.float32]) -> Prediction:
+        return Prediction.of(self.labels, encoding, output, self._threshold)
 
     def _warm_up(self, artifact: Artifact) -> None:
         """Check the golden answer, then run the largest shapes and ids, so that requests do not allocate or fail."""

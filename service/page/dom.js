@@ -26,13 +26,19 @@ export function fillTable(table, head, rows, quantities = []) {
   table.replaceChildren(
     make("thead", {}, make("tr", {}, ...head.map((title, column) => make("th", { scope: "col", ...kind(column) }, title)))),
     make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell, column) =>
-      cell instanceof HTMLTableCellElement ? cell : make("td", kind(column), cell))))),
+      titled(cell instanceof HTMLTableCellElement ? cell : make("td", kind(column), cell), head[column]))))),
   );
 }
 
 /** Fill a select with options, given as pairs of value and text. */
 export function fillSelect(select, options, chosen) {
   select.replaceChildren(...options.map(([value, text]) => make("option", { value, ...(value === chosen ? { selected: "" } : {}) }, text)));
+}
+
+/** Keep the title of its column in a cell, for layouts without a table head. */
+function titled(cell, title) {
+  cell.dataset.title = title;
+  return cell;
 }
 
 /** Fill a formula with strings, { sub: "…" } for subscripts, { sup: "…" } for superscripts and { size: "…" } for sizes. */

@@ -3,6 +3,7 @@
 import { byId, make } from "./dom.js";
 import { percent } from "./format.js";
 import { showModels } from "./model.js";
+import { chosen, offerLabels, offerModels } from "./picker.js";
 import { goToWord, show, showAnother, start } from "./reading.js";
 import { markWords, showExplanation, showFilters, showPrediction, walkWithKeys } from "./review.js";
 import { SAMPLES } from "./samples.js";
@@ -20,24 +21,29 @@ const inspecting = new Newest();
 const filtering = new Newest();
 
 let models = null; // the loaded models
-let answered = null; // the text explained on the page, and its explanation
-let inspected = null; // the text whose steps are shown
+let answered = null; // the request explained on the page
+let inspected = null; // the request whose steps are shown
 let spoken = 0;
+let offered = null; // the samples on the page
 
 function ask(milliseconds = TYPING) {
-  const text = byId("text").value;
+  const request = { text: byId("text").value, ...chosen() };
+  const { text } = request;
   byId("verdict").classList.add("waiting");
   inspecting.stop();
-  explaining.run(milliseconds, (signal) => explain(text, signal), ({ prediction, explanation }) => {
+  explaining.run(milliseconds, (signal) => explain(request, signal), ({ prediction, explanation }) => {
     hideTrouble();
-    const { tokenizer } = modelOf(prediction);
+    const model = modelOf(prediction);
+    const { tokenizer } = model;
     showPrediction(prediction, tokenizer);
+    offerLabels(explanation ? model : null);
+    offerSamples(model);
     announce(prediction);
     byId("why").hidden = !explanation;
     byId("steps").hidden = !explanation;
     note(explanation ? "" : NO_EXPLANATION);
     if (!explanation) return;
-    answered = { text, explanation };
+    answered = request;
     const target = explained(explanation);
     showExplanation(text, explanation, target, tokenizer, (index) => { goToWord(index); scrollToSlide(); });
     showFilters(text, explanation, (filter) => { watch(filter); scrollToSlide(); });
@@ -51,33 +57,40 @@ function scrollToSlide() {
 }
 
 /** The explanation, or only the prediction if the model has no explanation. */
-async function explain(text, signal) {
+async function explain(request, signal) {
   if (!models) await listModels(signal);
-  const answer = await answerTo(text, signal);
-  const { name, version } = answer.prediction.model;
-  if (!models.some((each) => each.name === name && each.version === version)) await listModels(signal);
+  const answer = await answerTo(request, signal);
+  if (!loaded(answer.prediction.model)) await listModels(signal);
   return answer;
 }
 
 async function listModels(signal) {
   showModels(models = (await get("v1/models", signal)).models);
+  offerModels(models, () => ask(0));
 }
 
-async function answerTo(text, signal) {
-  if (models.some((model) => model.explainable)) {
+async function answerTo(request, signal) {
+  const asked = request.model ? [loaded({ name: request.model, version: request.version })] : models;
+  if (asked.some((model) => model?.explainable)) {
     try {
-      const explanation = await post("v1/explain", { text }, signal);
+      const explanation = await post("v1/explain", request, signal);
       return { prediction: explanation.prediction, explanation };
     } catch (error) {
       if (!(error instanceof Trouble) || error.code !== "not_explainable") throw error;
     }
   }
-  return { prediction: await post("v1/predict", { text }, signal), explanation: null };
+  const { label, ...rest } = request;
+  return { prediction: await post("v1/predict", rest, signal), explanation: null };
+}
+
+/** A version of a model in the list of loaded ones. */
+function loaded({ name, version }) {
+  return models.find((each) => each.name === name && each.version === version);
 }
 
 /** The model that made a prediction; if that version has just been replaced, the one that is listed. */
-function modelOf({ model: { name, version } }) {
-  return models.find((each) => each.name === name && each.version === version) ?? models.find((each) => each.name === name);
+function modelOf({ model }) {
+  return loaded(model) ?? models.find((each) => each.name === model.name);
 }
 
 /** The label whose logit is explained. */
@@ -87,10 +100,10 @@ function explained({ label, prediction }) {
 
 /** Request all numbers, about a megabyte, when the section is near the viewport. */
 function inspectSoon(milliseconds = 0) {
-  if (!answered || !nearReading || inspected === answered.text) return;
-  const { text } = answered;
-  inspecting.run(milliseconds, (signal) => post("v1/inspect", { text, feature_map: true }, signal), (inspection) => {
-    inspected = text;
+  if (!answered || !nearReading || inspected === answered) return;
+  const request = answered;
+  inspecting.run(milliseconds, (signal) => post("v1/inspect", { ...request, feature_map: true }, signal), (inspection) => {
+    inspected = request;
     byId("reads").removeAttribute("aria-busy");
     showAll(inspection);
   }, (trouble) => showTrouble(trouble, () => inspectSoon()));
@@ -102,11 +115,11 @@ function showAll(inspection) {
 
 function watch({ width, index }) {
   const filter = { width, index };
-  const ready = inspected === answered?.text;
-  filtering.run(0, (signal) => post("v1/inspect", { text: answered.text, filter, feature_map: !ready }, signal), (inspection) => {
-    if (ready && inspected === answered.text) return showAnother(inspection);
+  const ready = inspected === answered;
+  filtering.run(0, (signal) => post("v1/inspect", { ...answered, filter, feature_map: !ready }, signal), (inspection) => {
+    if (ready && inspected === answered) return showAnother(inspection);
     inspecting.stop();
-    inspected = answered.text;
+    inspected = answered;
     return showAll(inspection);
   }, (trouble) => showTrouble(trouble, () => watch(filter)));
 }
@@ -148,11 +161,17 @@ byId("key-form").addEventListener("submit", (event) => {
 
 byId("text").addEventListener("input", () => ask());
 
-byId("samples").append(...SAMPLES.map(({ name, text }) => {
-  const button = make("button", { type: "button" }, name);
-  button.addEventListener("click", () => { byId("text").value = text; ask(0); });
-  return button;
-}));
+/** Offer the texts of the model's manifest, or some reviews if it has none. */
+function offerSamples(model) {
+  const samples = model?.samples.length ? model.samples : SAMPLES;
+  if (samples === offered) return;
+  offered = samples;
+  byId("samples").replaceChildren(...samples.map(({ name, label, text }) => {
+    const button = make("button", { type: "button", title: text.slice(0, 100) }, name ?? label);
+    button.addEventListener("click", () => { byId("text").value = text; ask(0); });
+    return button;
+  }));
+}
 
 let nearReading = false;
 new IntersectionObserver(([{ isIntersecting }]) => {
@@ -174,5 +193,6 @@ for (const section of document.querySelectorAll("main > section")) current.obser
 
 start(watch, markWords);
 walkWithKeys();
+offerSamples(null);
 if (!byId("text").value) byId("text").value = SAMPLES[0].text;
 ask(0);

@@ -8,8 +8,9 @@ import orjson
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
-from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck
+from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck, Sample
 from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.service.errors import HTTP_STATUS
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS
@@ -115,6 +116,8 @@ class ModelDescription(BaseModel):
     convolution_widths: list[int] = Field(description="Empty where the model is not of the Conv1D family.")
     configuration: Configuration | None = Field(description="How it was trained; null for a model trained elsewhere.")
     metrics: Metrics | None
+    decision: DecisionRule = Field(description="How the label follows from the probabilities.")
+    samples: list[Sample] = Field(description="Texts to try, which its trainer published.")
     parity: list[ParityCheck] = Field(description="Comparisons made before it was published.")
     explainable: bool = Field(description="Whether `/v1/explain` and `/v1/inspect` can explain what it decides.")
     libraries: dict[str, str] = Field(description="Those that it was made with, and their versions.")

@@ -24,6 +24,7 @@ from sentiment_conv1d.model.artifact import (
     read_artifact,
     versions,
 )
+from sentiment_conv1d.model.model_card import CARD_FILE
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 
 SHIPPED = Path(__file__).parents[2] / "model_repository" / "imdb-cnn" / "1"
@@ -80,7 +81,7 @@ def test_what_is_published_is_what_is_read(tmp_path: Path) -> None:
     assert read.graph == GRAPH
     assert read.tokenizer.words == ("fine",)
     assert read.manifest == published.manifest
-    assert sorted(entry.name for entry in read.path.iterdir()) == [MANIFEST_FILE, GRAPH_FILE, TOKENIZER_FILE]
+    assert sorted(entry.name for entry in read.path.iterdir()) == [CARD_FILE, MANIFEST_FILE, GRAPH_FILE, TOKENIZER_FILE]
     assert sorted(entry.name for entry in read.path.parent.iterdir()) == ["1"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.model import plots
+from sentiment_conv1d.model.calibration import at_temperature
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
+from sentiment_conv1d.model.data import Examples, Plan, profile
+from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.report import report_html
+from sentiment_conv1d.model.tokenizer import learn
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
 HISTORY: dict[str, Any] = {
@@ -253,3 +258,37 @@ def test_the_same_training_gives_the_same_page() -> None:
 def test_durations_are_said_as_people_do(seconds: float, words: str) -> None:
     """Seconds, minutes or hours, whichever reads best."""
     assert words in Page(report(seconds=seconds)).visible
+
+
+def test_every_count_is_that_of_the_data() -> None:
+    """Labels, lengths, the majority baseline, thresholds, calibration and the worst errors are recomputed here."""
+    train = Examples(["dull"] * 6 + ["a joy to watch"] * 2, np.array([0] * 6 + [1] * 2, np.int64))
+    test = Examples(["dull dull", "so dull", "joy", "watch <b>this</b>"], np.array([0, 0, 1, 1], np.int64))
+    work = Plan(("negative", "positive"), train, None, test, "8 of 12 reviews of a.csv", None, "4 held out of a.csv")
+    evaluation = Evaluation(work.label_names, test.labels, binary().outputs, 0.3)
+    found = profile(work, learn(Configuration(), train.texts))
+    page = Page(
+        report(
+            data=work.source,
+            validation_data="2 held out of a.csv",
+            test_data=work.test_source,
+            profile=found,
+            evaluation=replace(evaluation, threshold=0.45),
+            texts=test.texts,
+            decision=DecisionRule(threshold=0.45, temperature=2, chosen_on="2 held out of a.csv"),
+            best_epoch=1,
+        )
+    )
+    for words in ("8 of 12 reviews of a.csv", "always answering negative is right in 50.00%", "those of epoch 1"):
+        assert words in page.visible
+    assert ["negative", "6", "2"] in page.rows
+    assert ["positive", "2", "2"] in page.rows
+    assert ["Tokens of a text", "2", "5", "5", "5"] in page.rows
+    visible = " ".join(page.visible.split())
+    assert "0.0 % of the texts are cut to 400 tokens, and 30.8 % of the tokens are unknown" in visible
+    assert ["0.3", "1.0000", "1.0000", "1.0000", "100.00%"] in page.rows
+    assert ["0.45 (chosen)", "1.0000", "0.5000", "0.6667", "75.00%"] in page.rows
+    before = at_temperature(evaluation.outputs, 0.5)
+    log_loss = Evaluation(work.label_names, test.labels, before).log_loss
+    assert [row[2] for row in page.rows if row[0] == "before"] == [f"{log_loss:.4f}"]
+    assert ["watch <b>this</b> is positive, answered negative", "0.4000"] in page.rows

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model import training
+from sentiment_conv1d.model import fitting, training
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.calibration import at_temperature
+from sentiment_conv1d.model.checkpoint import Checkpoints
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import load
+from sentiment_conv1d.model.data import load, plan
+from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.run import read_run
+from tests.tickets import write_tickets
 from tests.tiny import FLAGS, write_reviews
 
 PROJECT = Path(__file__).parents[2]
@@ -76,17 +81,18 @@ def equal(first: Path, second: Path) -> bool:
 
 
 def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
-    """One line on stderr, and it says this."""
+    """An error on stderr, perhaps with a list of faults and hints, and it says this."""
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
     assert lines[0].startswith("error: ")
-    assert message in lines[0]
+    assert all(line.startswith(("  ", "hint: ")) for line in lines[1:])
+    assert any(message in line for line in lines)
 
 
 def test_a_run_holds_everything(run_path: Path) -> None:
     """The model, how it reads, how it was made, what it is worth, and something for a person to look at."""
     assert names(run_path) == [
         "configuration.json",
+        "decision.json",
         "history.json",
         "metrics.json",
         "model.keras",
@@ -109,7 +115,7 @@ def test_a_run_holds_everything(run_path: Path) -> None:
 def test_the_metrics_are_those_of_the_saved_model(run_path: Path, reviews: Path, tmp_path: Path) -> None:
     """`evaluate` on the held out reviews finds what `train` wrote down."""
     run = read_run(run_path)
-    work = training.plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
+    work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
     assert work.test is not None
     held_out = tmp_path / "held_out.jsonl"
     held_out.write_text(
@@ -145,7 +151,7 @@ def test_training_texts_are_measured_only_if_there_are_no_others(
     """The words say so, and also that an older run does not know its training texts."""
     run = Path(shutil.copytree(run_path, tmp_path / "run"))
     seed = read_run(run).configuration.seed
-    work = training.plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=seed)
+    work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=seed)
     trained = tmp_path / "trained.csv"
     rows = zip(work.train.texts, work.train.labels.tolist(), strict=True)
     trained.write_text("text,label\n" + "".join(f"{text},{work.label_names[label]}\n" for text, label in rows))
@@ -171,7 +177,7 @@ def test_points_of_the_curve_are_means_over_their_reviews(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weighted by their reviews, the last and smaller batch included, they give the mean of the epoch."""
-    monkeypatch.setattr(training, "BATCHES_PER_POINT", 2)
+    monkeypatch.setattr(fitting, "BATCHES_PER_POINT", 2)
     # 48 reviews to train on are two batches of 22 and one of 4.
     assert train(reviews, tmp_path / "run", "--batch-size", "22", "--epochs", "1") == 0
     history = document(tmp_path / "run" / "history.json")
@@ -202,7 +208,7 @@ def test_the_same_seed_gives_the_same_run(reviews: Path, tmp_path: Path) -> None
     assert not equal(outs[0], tmp_path / "other")
 
 
-def test_an_interrupted_training_leaves_nothing(reviews: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_leaves_no_run(reviews: Path, tmp_path: Path) -> None:
     """Ctrl-C and the stop of a container end it with 130, without a traceback and without half a run."""
     endless = ("--epochs", "1000000")
     with (
@@ -211,13 +217,12 @@ def test_an_interrupted_training_leaves_nothing(reviews: Path, tmp_path: Path) -
     ):
         for process, number in ((interrupted, signal.SIGINT), (terminated, signal.SIGTERM)):
             wait_for_progress(process)
-            assert names(tmp_path) != []
             process.send_signal(number)
             _, rest = process.communicate()
             assert process.returncode == 130
-            assert rest.decode().endswith("interrupted: nothing was written\n")
+            assert re.search(r"interrupted: (nothing was written|--resume goes on after epoch \d+)\n$", rest.decode())
             assert b"Traceback" not in rest
-    assert names(tmp_path) == []
+    assert set(names(tmp_path)) <= {"int.checkpoint", "term.checkpoint"}
 
 
 def test_three_labels_make_a_softmax(run_of_three_labels: Path) -> None:
@@ -323,7 +328,7 @@ def test_a_share_lies_between_none_and_all(
         ("text,label\n", "there are no labelled texts"),
         ("text,label\na,x\nb,x\n", "only one label, 'x'"),
         ("review,label\na,x\nb,y\n", "there is no column 'text'"),
-        ("text,label\na,x\nb,y\n", "has a single example"),
+        ("text,label\na,x\nb,y\nc,y\n", "label 'x' has a single example"),
         (
             f"text,label\na,x\nb,x\nc,{'y' * 201}\nd,{'y' * 201}\n",
             "labels.1: String should have at most 200 characters",
@@ -396,3 +401,147 @@ def test_what_cannot_be_evaluated_is_refused(
     assert main(["evaluate", str(run_path), "--data", str(other)]) == 2
     refused(capsys, "label 'sad' is none of the labels 'negative', 'positive'")
     assert "evaluation" not in names(run_path)
+
+
+#: Flags of a training that decides when to stop, and is calibrated.
+DECIDING = ("--patience", "2", "--calibration", "temperature", "--validation-fraction", "0.25")
+
+
+def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After Ctrl-C, `--resume` goes on after the last complete epoch and leaves no checkpoint."""
+    out = tmp_path / "run"
+    with started(reviews, out, "--epochs", "100000") as process:
+        while not any(entry.is_dir() for entry in tmp_path.glob("run.checkpoint/[0-9]*")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    epochs = int(re.findall(r"--resume goes on after epoch (\d+)", said.decode())[0])
+    assert names(tmp_path) == ["run.checkpoint"]
+    assert names(tmp_path / "run.checkpoint") == [str(epochs)]
+
+    assert train(reviews, out) == 2
+    refused(capsys, "holds an interrupted training: pass --resume to go on")
+    assert train(reviews, out, "--resume", "--batch-size", "9") == 2
+    refused(capsys, "a checkpoint of other data or another configuration")
+    assert train(reviews, out, "--resume", "--epochs", str(epochs + 2)) == 0
+    history = document(out / "history.json")
+    assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, epochs + 3))
+    assert names(tmp_path) == ["run"]
+    capsys.readouterr()
+    assert train(reviews, tmp_path / "other", "--resume") == 2
+    refused(capsys, "there is no checkpoint to resume from")
+
+
+def test_a_full_disk_leaves_a_training_that_can_go_on(reviews: Path, tmp_path: Path) -> None:
+    """If the run folder cannot be written, the checkpoint stays; a checkpoint that cannot be written is a warning."""
+    out = tmp_path / "run"
+    flags = [*FLAGS, "--vocabulary-size", "60"]
+    program = (
+        "import sys, resource; from pathlib import Path; from sentiment_conv1d.model import run, training; "
+        "from sentiment_conv1d.model.__main__ import main; "
+        "write = training.write_json; "
+        "training.write_json = lambda *each: (resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)), write(*each)); "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, "train", "--data", str(reviews), "--out", str(out), *flags]
+    finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2, finished.stderr
+    assert "run: cannot be written to (File too large)" in finished.stderr
+    assert names(tmp_path) == ["run.checkpoint"]
+    assert train(reviews, out, "--resume", "--vocabulary-size", "60") == 0
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The training goes on without it."""
+
+    def full(self: Checkpoints, *state: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    assert train(reviews, tmp_path / "run") == 0
+    shown = capsys.readouterr()
+    assert "no checkpoint after epoch 1 (No space left on device)" in shown.out + shown.err
+    assert names(tmp_path) == ["run"]
+
+
+def test_training_stops_and_keeps_the_best_weights(reviews: Path, tmp_path: Path) -> None:
+    """The held-out loss decides, and the temperature makes the held-out probabilities fit."""
+    out = tmp_path / "run"
+    assert train(reviews, out, "--epochs", "200", "--learning-rate", "0.05", *DECIDING) == 0
+    epochs = document(out / "history.json")["epochs"]
+    losses = [epoch["validation_loss"] for epoch in epochs]
+    assert len(epochs) < 200
+    assert min(losses[:-2]) < min(losses[-2:]) + 0.001
+    run = read_run(out)
+    assert run.decision.temperature != 1
+    assert run.decision.chosen_on == "12 held out of 60 reviews of reviews.csv"
+    work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.25, seed=0)
+    assert work.validation is not None
+    held_out = training.evaluate(training.load(run), run.tokenizer, work.label_names, work.validation, False)
+    # Before the temperature, the loss is that of the best epoch.
+    before = Evaluation(
+        work.label_names, held_out.labels, at_temperature(held_out.outputs, 1 / run.decision.temperature)
+    )
+    assert before.log_loss == pytest.approx(losses[-3], abs=1e-4)
+
+
+def test_what_decides_needs_held_out_texts(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Early stopping on nothing is refused."""
+    assert train(reviews, tmp_path / "run", "--patience", "2", "--validation-fraction", "0") == 2
+    refused(capsys, "--validation-fraction must be above 0")
+
+
+def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Words that the file has begin with its vectors, whose width the embedding takes over."""
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("3 3\nawful -9 0 1\nunheard-of 1 1 1\nlovely 9 0 1\n")
+    out = tmp_path / "run"
+    assert train(reviews, out, "--embeddings", str(vectors), "--learning-rate", "1e-9", "--epochs", "1") == 0
+    run = read_run(out)
+    assert run.configuration.embedding_width == 3
+    ids = run.tokenizer.encode("awful lovely").ids.tolist()
+    rows = training.load(run).get_layer("embedding").get_weights()[0][ids[1:]]
+    assert rows.tolist() == pytest.approx(np.array([[-9, 0, 1], [9, 0, 1]]), abs=1e-3)
+    assert "words of vectors.txt" in (out / "report.html").read_text()
+    for content, said in (
+        ("a 1 2\nb 1\n", "line 2: 1 numbers"),
+        ("q 1 2\n", "a vector for none"),
+        ("the x y\n", "line 1"),
+    ):
+        vectors.write_text(content)
+        capsys.readouterr()
+        assert train(reviews, tmp_path / "other", "--embeddings", str(vectors)) == 2
+        refused(capsys, said)
+
+
+def test_class_weights_count_labels_alike(tmp_path: Path) -> None:
+    """With few examples of a label, balanced weights find more of them."""
+    found = []
+    for weights_ in ("none", "balanced"):
+        data = tmp_path / "rare.csv"
+        rows = ["a film to see,positive"] * 90 + ["a film to flee,negative", "a film to see,negative"] * 5
+        data.write_text("text,label\n" + "\n".join(rows) + "\n")
+        out = tmp_path / weights_
+        assert train(data, out, "--class-weights", weights_, "--epochs", "8", "--test-fraction", "0") == 0
+        model, run = training.load(read_run(out)), read_run(out)
+        found.append(float(model.predict_on_batch(training.encode(run.tokenizer, ["a film to see"]))[0, 0]))
+    assert found[1] < found[0]
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    """Without a flag, training on 600 tickets in three classes stops where more epochs do not help."""
+    data = write_tickets(tmp_path / "tickets.csv")
+    out = tmp_path / "run"
+    assert main(["train", "--data", str(data), "--out", str(out), "--name", "tickets"]) == 0
+    run = read_run(out)
+    assert run.metrics is not None
+    assert run.metrics.values["accuracy"] >= 0.95
+    assert 4 <= len(document(out / "history.json")["epochs"]) <= 20
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "432 of 600 reviews of tickets.csv" in report
+    assert "48 held out of 600 reviews of tickets.csv" in report
+    assert "120 held out of 600 reviews of tickets.csv" in report

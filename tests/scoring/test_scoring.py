@@ -397,7 +397,7 @@ def test_json_without_a_parquet_type(tmp_path: Path, values: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.xlsx", b"", "only these extensions can be read: .txt, .csv, .tsv, .jsonl, .parquet"),
+        ("in.xlsx", b"", "only these extensions can be read: .txt, .csv, .tsv, .jsonl, .json, .parquet"),
         ("in.txt", b"a\nb\xffc\n", "line 2: not UTF-8 (byte 0xff at 2)"),
         ("in.csv", b"text\na\n\xe9\n", "line 3: not UTF-8 (byte 0xe9 at 1)"),
         ("in.jsonl", b'{"text":"\xe9"}', "line 1: not UTF-8 (byte 0xe9 at 10)"),

@@ -166,6 +166,8 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
         "execution_provider": "CPUExecutionProvider",
         "precision": "float32",
         "explainable": True,
+        "decision": {"threshold": 0.5, "temperature": 1.0, "chosen_on": None},
+        "samples": [],
         **manifest.model_dump(
             mode="json",
             include={"created", "convolution_widths", "configuration", "metrics", "parity", "libraries"},

@@ -144,7 +144,7 @@ def test_documentation_page(server: ServerProcess) -> None:
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     links = re.findall(r"""(?:href|src)="([^"]+)""", response.text)
-    assert len(links) == 6
+    assert len(links) == 7
     for link in links:
         assert not link.startswith(("/", "http")) and server.client.get(f"/{link}").status_code == 200
     assert server.client.head("/docs").headers["content-length"] == str(len(response.content))

@@ -1,0 +1,60 @@
+"""What is wrong with labelled texts, all of it in one message."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal
+
+from sentiment_conv1d.model.tables import DataError, Fault
+
+#: What to do with rows that cannot be used: end with an error, leave them out, or leave them out and list every one.
+OnBadRows = Literal["error", "skip", "report"]
+
+#: Places that a message names; it counts the others.
+_PLACES = 5
+
+#: What to do about a reason that begins so.
+_HINTS = {
+    "not UTF-8": "name the encoding of the file, for example --encoding cp1252",
+    "1 fields": "name what separates the fields, for example --delimiter ';'",
+}
+
+
+class BadDataError(DataError):
+    """Everything that is wrong with the data, one fault a line; `hints` are the ways out."""
+
+    def __init__(self, faults: Iterable[Fault], problems: Iterable[str], hints: Iterable[str]) -> None:
+        lines = [*summary(faults), *problems]
+        title = [f"{len(lines)} things are wrong with the data:"] if len(lines) > 1 else []
+        super().__init__("\n  ".join([*title, *lines]))
+        self.hints = tuple(hints)
+
+    @property
+    def hint(self) -> str:
+        """All hints in one line."""
+        return "; ".join(self.hints)
+
+
+def summary(faults: Iterable[Fault]) -> list[str]:
+    """One line for each file and reason, with the places of the rows and their number."""
+    groups: dict[tuple[str, str], list[Fault]] = defaultdict(list)
+    for fault in faults:
+        groups[fault.file, fault.reason].append(fault)
+    return [_describe(group) for group in groups.values()]
+
+
+def hints(faults: Iterable[Fault]) -> list[str]:
+    """What to do about rows that cannot be used; empty if there are none."""
+    reasons = [fault.reason for fault in faults]
+    special = [hint for start, hint in _HINTS.items() if any(reason.startswith(start) for reason in reasons)]
+    return [*special, "--on-bad-rows skip leaves these rows out"] if reasons else []
+
+
+def _describe(group: list[Fault]) -> str:
+    first = group[0]
+    if len(group) == 1:
+        return str(first)
+    named = ", ".join(f"{fault.number:,}" for fault in group[:_PLACES])
+    more = f" and {len(group) - _PLACES:,} more" if len(group) > _PLACES else ""
+    return f"{first.file}: {first.unit}s {named}{more} ({len(group):,} rows): {first.explanation}"

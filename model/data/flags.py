@@ -1,0 +1,73 @@
+"""The flags of commands that read labelled texts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from sentiment_conv1d.model.data.faults import OnBadRows
+from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
+from sentiment_conv1d.model.tables import Format
+
+#: What `--data` takes, for its help.
+SOURCES = (
+    "files (.csv, .tsv, .json, .jsonl, .parquet; also compressed), a folder with train.parquet and test.parquet, a "
+    "dataset folder of Hugging Face, an aclImdb folder or its tar.gz, or the word imdb for the official download"
+)
+
+
+def add_reading_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags that say how sources are read."""
+    command.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
+    command.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
+    command.add_argument(
+        "--delimiter", type=_delimiter, help="what separates the fields of a CSV file (default: what its header shows)"
+    )
+    command.add_argument(
+        "--encoding", help="encoding of text files, for example cp1252 (default: that of a byte order mark, or UTF-8)"
+    )
+    command.add_argument(
+        "--on-bad-rows",
+        choices=get_args(OnBadRows),
+        default="error",
+        help="what to do with rows that cannot be used: end, leave them out, or leave them out and list every one "
+        "(default: error)",
+    )
+    command.add_argument(
+        "--similar-labels",
+        choices=get_args(SimilarLabels),
+        default="error",
+        help="what to do with labels that differ only in case or white space: end, make one label of them, or take "
+        "them for different ones (default: error)",
+    )
+
+
+def reading_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of `load` and `load_examples` that the flags stand for."""
+    return {
+        "text_column": options.text_column,
+        "label_column": options.label_column,
+        "reading": Reading(Format(options.delimiter, options.encoding), options.on_bad_rows, options.similar_labels),
+    }
+
+
+def locate(sources: Sequence[str]) -> list[Path]:
+    """The sources as paths; `imdb` is downloaded unless there is a file of that name."""
+    return [_locate(source) for source in sources]
+
+
+def _locate(source: str) -> Path:
+    if source == "imdb" and not Path(source).exists():
+        from sentiment_conv1d.model.download import fetch
+
+        return fetch()
+    return Path(source)
+
+
+def _delimiter(text: str) -> str:
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise argparse.ArgumentTypeError(f"{text!r} is not a single character, and not the word tab")
+    return delimiter

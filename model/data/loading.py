@@ -1,0 +1,221 @@
+"""Labelled texts from sources: rows become examples, and everything that is wrong is reported at once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from sentiment_conv1d.model.data.examples import Dataset, Examples
+from sentiment_conv1d.model.data.faults import BadDataError, OnBadRows, hints
+from sentiment_conv1d.model.data.rows import Columns, Row
+from sentiment_conv1d.model.data.sources import Part, Reader
+from sentiment_conv1d.model.tables import DataError, Fault, Format
+
+#: What the integers 0 and 1 stand for in a folder of Parquet files, and in `load_examples`.
+SENTIMENTS = ("negative", "positive")
+
+#: What to do with labels that differ only in case and white space: end with an error, give all of them the most
+#: frequent spelling, or take them for different labels.
+SimilarLabels = Literal["error", "merge", "keep"]
+
+
+class Reading(NamedTuple):
+    """How data is read."""
+
+    form: Format = Format()
+    on_bad_rows: OnBadRows = "error"
+    similar_labels: SimilarLabels = "error"
+
+
+def load(
+    path: Path | Sequence[Path],
+    *,
+    test_data: Sequence[Path] = (),
+    text_column: str = "text",
+    label_column: str = "label",
+    reading: Reading = Reading(),  # noqa: B008
+    least_examples: int = 1,
+    progress: bool = True,
+) -> Dataset:
+    """Read everything there is to learn from in one or several sources.
+
+    `test_data` are the sources of the test part; without them it is the one that a single source has. Every label needs
+    `least_examples`, one for each part that they are divided into; one less if there is a test part already.
+
+    Label names are the distinct labels as strings, sorted; the integers of a `ClassLabel` have its names. In a folder
+    of Parquet files, rows with the integer label -1 are unlabelled and left out, and the integer labels 0 and 1 are
+    named negative and positive if nothing else names them.
+
+    Raises `BadDataError`, which lists everything that is wrong, or `DataError` for a source that cannot be read.
+    """
+    paths = [path] if isinstance(path, Path) else list(path)
+    faults: list[Fault] = []
+    reader = Reader(Columns(text_column, label_column), reading.form, faults, progress)
+    with _unreadable_is_an_error(paths[0]):
+        train, test = _read_parts(reader, paths, test_data)
+    spelled = _spelling(train.rows) if reading.similar_labels == "merge" else {}
+    names = _label_names(train.rows, spelled, named_integers=paths[0].is_dir())
+    examples = _examples(train.rows, names, spelled, faults)
+    test_examples = None if test is None else _examples(test.rows, names, spelled, faults)
+    least = least_examples if test is None else least_examples - 1
+    problems = _label_problems(train.rows, names, spelled, reading.similar_labels, least)
+    leaves_out = not faults or reading.on_bad_rows != "error"
+    if len(names) == 1 and leaves_out:
+        problems.append((f"only one label, {names[0]!r}, in column {label_column!r}: nothing to tell apart", ""))
+    if problems or not leaves_out or not names:
+        found = [f"{paths[0]}: {text}" for text, _ in problems]
+        raise BadDataError(faults, found, [*hints(faults), *filter(None, dict.fromkeys(hint for _, hint in problems))])
+    return Dataset(
+        label_names=names,
+        train=examples,
+        test=test_examples,
+        source=_describe(train, examples),
+        test_source=None if test is None or test_examples is None else _describe(test, test_examples),
+        faults=tuple(faults),
+    )
+
+
+def load_examples(
+    path: Path | Sequence[Path],
+    label_names: Sequence[str],
+    *,
+    text_column: str = "text",
+    label_column: str = "label",
+    reading: Reading = Reading(),  # noqa: B008
+) -> Examples:
+    """Read what a trained model is evaluated on: a file, or the test part of a folder or archive (else its train part).
+
+    Where the label names are negative and positive, the integer labels 0 and 1 stand for them.
+    Raises `BadDataError`, which lists everything that is wrong; a label outside `label_names` is a fault.
+    """
+    paths = [path] if isinstance(path, Path) else list(path)
+    faults: list[Fault] = []
+    reader = Reader(Columns(text_column, label_column), reading.form, faults, progress=False)
+    names = tuple(label_names)
+    with _unreadable_is_an_error(paths[0]):
+        rows = _only_part(reader, paths).rows
+    spelled = {_folded(name): name for name in names} if reading.similar_labels == "merge" else {}
+    examples = _examples(rows, names, spelled, faults)
+    if faults and (reading.on_bad_rows == "error" or not len(examples)):
+        raise BadDataError(faults, [], hints(faults))
+    return examples
+
+
+@contextmanager
+def _unreadable_is_an_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
+
+
+def _read_parts(reader: Reader, paths: Sequence[Path], test_data: Sequence[Path]) -> tuple[Part, Part | None]:
+    if len(paths) > 1:
+        train, test = _joined([_train_part(reader, path) for path in paths]), None
+    else:
+        read = reader.open(paths[0])
+        train, test = _require_train(read("train"), paths[0]), None if test_data else read("test")
+    return train, _only_part(reader, test_data) if test_data else test
+
+
+def _train_part(reader: Reader, path: Path) -> Part:
+    return _require_train(reader.open(path)("train"), path)
+
+
+def _require_train(part: Part | None, path: Path) -> Part:
+    if part is None:
+        raise DataError(f"{path}: there is no training part, only a test part")
+    return part
+
+
+def _only_part(reader: Reader, paths: Sequence[Path]) -> Part:
+    """What sources are measured on: the test part of each, or its training part if it has no other."""
+    parts = []
+    for path in paths:
+        read = reader.open(path)
+        part = read("test") or read("train")
+        assert part is not None  # a path with neither part has not been opened
+        parts.append(part)
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    return Part(" and ".join(part.name for part in parts), [row for part in parts for row in part.rows])
+
+
+def _describe(part: Part, examples: Examples) -> str:
+    return f"{len(examples):,} reviews of {part.name}"
+
+
+def _label_names(rows: Sequence[Row], spelled: dict[str, str], named_integers: bool) -> tuple[str, ...]:
+    labels = {row.label for row in rows}
+    are_integers = all(type(row.label) is int for row in rows)  # a bool is none here
+    if named_integers and are_integers and labels == {0, 1}:
+        return SENTIMENTS
+    return tuple(sorted({_respelled(str(label), spelled) for label in labels}))
+
+
+def _examples(rows: Sequence[Row], names: tuple[str, ...], spelled: dict[str, str], faults: list[Fault]) -> Examples:
+    """The rows as examples; those with a label that is none of `names` are added to `faults`."""
+    numbers = {name: number for number, name in enumerate(names)}
+    texts, labels = [], []
+    for row in rows:
+        name = _name(row.label, names, spelled)
+        if name in numbers:
+            texts.append(row.text)
+            labels.append(numbers[name])
+        else:
+            faults.append(row.fault(f"label {name!r} is none of the labels {', '.join(map(repr, names))}"))
+    return Examples(texts, np.array(labels, np.int64))
+
+
+def _name(label: str | int, names: tuple[str, ...], spelled: dict[str, str]) -> str:
+    if names == SENTIMENTS and type(label) is int and label in (0, 1):
+        return SENTIMENTS[label]
+    return _respelled(str(label), spelled)
+
+
+def _folded(label: str) -> str:
+    """A label without what people vary when they type it: case and white space."""
+    return " ".join(label.casefold().split())
+
+
+def _respelled(label: str, spelled: dict[str, str]) -> str:
+    return spelled.get(_folded(label), label)
+
+
+def _spelling(rows: Sequence[Row]) -> dict[str, str]:
+    """The most frequent spelling of each label, stripped of white space, by its folded form."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        counts[_folded(str(row.label))][str(row.label).strip()] += 1
+    return {folded: min(each, key=lambda label: (-each[label], label)) for folded, each in counts.items()}
+
+
+def _label_problems(
+    rows: Sequence[Row], names: tuple[str, ...], spelled: dict[str, str], similar: SimilarLabels, least: int
+) -> list[tuple[str, str]]:
+    """What is wrong with the labels, and the way out of it."""
+    counts = Counter(_name(row.label, names, spelled) for row in rows)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[_folded(name)].append(name)
+    alike = [group for group in groups.values() if len(group) > 1]
+    problems = []
+    if similar == "error":
+        way_out = "--similar-labels merge makes one label of each group, keep takes them for different ones"
+        for group in alike:
+            listed = ", ".join(f"{name!r} ({counts[name]:,})" for name in group)
+            problems.append((f"labels that differ only in case or white space: {listed}", way_out))
+    for name in names:
+        if counts[name] < least:
+            place = next(row.place for row in rows if _name(row.label, names, spelled) == name)
+            number = "a single example" if counts[name] == 1 else f"{counts[name]} examples"
+            text = f"label {name!r} has {number} ({place}), but is divided into {least} parts"
+            problems.append((text, "add examples of a rare label, or remove it from the data"))
+    return problems

@@ -1,0 +1,37 @@
+"""What is held out of the training texts, and what for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sentiment_conv1d.model.data.examples import Dataset, Examples, split
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run trains and measures on. The sources say in words where the texts come from."""
+
+    label_names: tuple[str, ...]
+    train: Examples
+    validation: Examples | None  # decides when training ends, and calibrates the probabilities
+    test: Examples | None
+    source: str
+    validation_source: str | None
+    test_source: str | None
+
+
+def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
+    """Hold out what is not there yet: test texts if the data has none of its own, validation texts if asked for.
+
+    Raises `DataError` if a label has too few examples.
+    """
+    train, test, test_source = dataset.train, dataset.test, dataset.test_source
+    validation = validation_source = None
+    if test is None and test_fraction > 0:
+        train, test = split(train, test_fraction, seed)
+        test_source = f"{len(test):,} held out of {dataset.source}"
+    if validation_fraction > 0:
+        train, validation = split(train, validation_fraction, seed + 1)
+        validation_source = f"{len(validation):,} held out of {dataset.source}"
+    source = dataset.source if len(train) == len(dataset.train) else f"{len(train):,} of {dataset.source}"
+    return Plan(dataset.label_names, train, validation, test, source, validation_source, test_source)

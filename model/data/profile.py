@@ -1,0 +1,142 @@
+"""What there is to know about labelled texts before a model is trained on them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from sentiment_conv1d.model.data.plan import Plan
+from sentiment_conv1d.model.tokenizer import Tokenizer
+
+#: Scripts that are written without spaces between words, as ranges of their letters.
+_UNSEPARATED = {
+    "Chinese characters": "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f",
+    "Japanese kana": "\u3041-\u30ff",
+    "Thai": "\u0e01-\u0e4e",
+    "Lao": "\u0e81-\u0ece",
+    "Khmer": "\u1780-\u17d3",
+    "Burmese": "\u1000-\u103f",
+}
+_LETTER = re.compile(r"[^\W\d_]")
+
+#: Texts whose letters are counted.
+_SAMPLE = 1000
+
+#: From which share of the letters, tokens or texts on there is a warning.
+_MANY_LETTERS, _MANY_UNKNOWN, _MANY_TRUNCATED, _MOSTLY = 0.2, 0.25, 0.25, 0.8
+
+#: The quantiles of the length of a text.
+QUANTILES = (0.5, 0.9, 0.99, 1.0)
+
+
+class LabelCount(NamedTuple):
+    """How many examples have a label; of the test part 0 if there is none."""
+
+    label: str
+    train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Counts of one plan, as one tokenizer reads it. Shares are between 0 and 1."""
+
+    labels: tuple[LabelCount, ...]
+    lengths: tuple[int, ...]  # tokens of a training text at each of `QUANTILES`
+    max_tokens: int
+    truncated: float  # share of the training texts with more tokens than that
+    unknown: float  # share of the tokens that the model does not know, in the test part if there is one
+    repeated: int  # training texts that occurred before
+    contradictory: int  # different training texts with several labels
+    leaked: int  # test texts that are training texts, too
+    unseparated: tuple[str, ...]  # scripts of many letters, in which the tokenizer finds no words
+
+    @property
+    def majority(self) -> tuple[str, float]:
+        """The most frequent label of the training part, and how often it is right in the test part, if there is one."""
+        label = max(self.labels, key=lambda each: each.train)
+        tested = sum(each.test for each in self.labels)
+        return label.label, label.test / tested if tested else label.train / sum(each.train for each in self.labels)
+
+    def lines(self) -> Iterator[str]:
+        """The profile for a terminal."""
+        width = max(len(each.label) for each in self.labels)
+        for label, train, test in self.labels:
+            yield f"  {label:{width}}  {train:>8,} to train on  {test:>8,} to measure on"
+        yield f"  always answering {self.majority[0]!r} is right in {self.majority[1]:.1%}"
+        named = zip(("median", "90%", "99%", "longest"), self.lengths, strict=True)
+        yield f"  tokens of a text: {', '.join(f'{name} {length:,}' for name, length in named)}"
+        yield (
+            f"  cut to {self.max_tokens:,} tokens: {self.truncated:.1%} of the texts; "
+            f"unknown: {self.unknown:.1%} of the tokens"
+        )
+
+    def warnings(self) -> Iterator[str]:
+        """What makes a model worse than it could be, or its metrics better than it is."""
+        if self.unseparated:
+            yield (
+                f"the texts are written in {' and '.join(self.unseparated)}, without spaces between words, so this "
+                "tokenizer finds no words in them: pass --tokenizer characters:1-3"
+            )
+        if self.leaked:
+            yield f"{self.leaked:,} texts to measure on are training texts, too, so the metrics are too good"
+        if self.contradictory:
+            yield f"{self.contradictory:,} training texts occur with several labels"
+        if self.repeated:
+            yield f"{self.repeated:,} training texts repeat an earlier one"
+        if self.majority[1] > _MOSTLY:
+            yield (
+                f"always answering {self.majority[0]!r} is right in {self.majority[1]:.1%}, so accuracy says little: "
+                "compare the recall of each label, and see --class-weights balanced"
+            )
+        if self.truncated > _MANY_TRUNCATED:
+            yield (
+                f"{self.truncated:.1%} of the texts are longer than --max-tokens {self.max_tokens:,}, and only their "
+                "end is read"
+            )
+        if self.unknown > _MANY_UNKNOWN and not self.unseparated:
+            yield (
+                f"{self.unknown:.1%} of the tokens are unknown: try a larger --vocabulary-size, or more training texts"
+            )
+
+
+def profile(work: Plan, tokenizer: Tokenizer) -> Profile:
+    """Count what is in a plan. The tokenizer is the one that was learned from its training texts."""
+    encodings = tokenizer.encode_batch(work.train.texts)
+    tokens = np.array([encoding.tokens for encoding in encodings])
+    measured = encodings if work.test is None else tokenizer.encode_batch(work.test.texts)
+    known = set(work.train.texts)
+    train_counts = np.bincount(work.train.labels, minlength=len(work.label_names)).tolist()
+    tested = np.array([], np.int64) if work.test is None else work.test.labels
+    test_counts = np.bincount(tested, minlength=len(work.label_names)).tolist()
+    labels_of: dict[str, set[int]] = defaultdict(set)
+    for text, label in zip(work.train.texts, work.train.labels.tolist(), strict=True):
+        labels_of[text].add(label)
+    return Profile(
+        labels=tuple(map(LabelCount, work.label_names, train_counts, test_counts)),
+        lengths=tuple(int(length) for length in np.quantile(tokens, QUANTILES, method="higher")),
+        max_tokens=tokenizer.max_tokens,
+        truncated=float(np.mean(tokens > tokenizer.max_tokens)),
+        unknown=sum(each.unknown_tokens for each in measured) / max(sum(each.tokens for each in measured), 1),
+        repeated=len(work.train) - len(known),
+        contradictory=sum(len(labels) > 1 for labels in labels_of.values()),
+        leaked=0 if work.test is None else sum(text in known for text in work.test.texts),
+        unseparated=() if tokenizer.cuts_characters else _unseparated_scripts(work.train.texts),
+    )
+
+
+def _unseparated_scripts(texts: Sequence[str]) -> tuple[str, ...]:
+    """The scripts without spaces between words that many letters of the texts belong to."""
+    sample = "".join(texts[:: max(1, len(texts) // _SAMPLE)])
+    letters = Counter(_LETTER.findall(sample))
+    total = max(letters.total(), 1)
+    counts = {
+        script: sum(letters[letter] for letter in letters if re.match(f"[{ranges}]", letter))
+        for script, ranges in _UNSEPARATED.items()
+    }
+    return tuple(script for script, count in counts.items() if count / total > _MANY_LETTERS)

@@ -1,0 +1,28 @@
+"""Rows of a table that cannot be used."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """Why one row cannot be used. Rows with the same `reason` are reported together; `detail` is about this row."""
+
+    file: str
+    unit: str  # "line" or "row"
+    number: int  # of the row, or of its first line; 0 if the file is one text
+    reason: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.explanation}"
+
+    @property
+    def place(self) -> str:
+        """The file, and the row's number unless the whole file is one text."""
+        return f"{self.file}: {self.unit} {self.number}" if self.number else self.file
+
+    @property
+    def explanation(self) -> str:
+        """The reason with its detail."""
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason

@@ -1,0 +1,138 @@
+"""Files as a stream of UTF-8 bytes: decompressed, and decoded from another encoding.
+
+Compression goes by extension: `.gz`, `.bz2`, `.xz`, and `.zip` with a single file in it. The encoding is the one that
+is stated, or that a byte order mark of UTF-8, UTF-16 or UTF-32 shows, or UTF-8.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Any, cast
+
+from sentiment_conv1d.model.tables.errors import DataError
+
+#: What a damaged file raises while it is read.
+READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, UnicodeDecodeError)
+
+#: Byte order marks of encodings that are decoded here. A mark of UTF-32 begins with the one of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def extension(path: Path) -> str:
+    """The extension that says what is in a file, in lower case: `.csv` of `reviews.csv`, `reviews.csv.gz` and a zip.
+
+    Raises `DataError` if a zip archive does not hold exactly one file.
+    """
+    compression = path.suffix.lower()
+    if compression not in _DECOMPRESSORS:
+        return compression
+    if compression == ".zip" and not PurePath(path.stem).suffix:
+        return PurePath(_only_member(path)[1]).suffix.lower()
+    return PurePath(path.stem).suffix.lower()
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file is read through a decompressor."""
+    return path.suffix.lower() in _DECOMPRESSORS
+
+
+def open_utf8(path: Path, encoding: str | None) -> tuple[io.BufferedReader, str]:
+    """Open a file as UTF-8 bytes, and the name of the encoding that it is decoded from.
+
+    A byte that the encoding does not have stays as it is, so that its line is not UTF-8. Raises `DataError` for an
+    unknown encoding and a damaged archive, and `OSError`.
+    """
+    decompress = _DECOMPRESSORS.get(path.suffix.lower())
+    # Decompressors have all methods of a buffered file.
+    file = path.open("rb") if decompress is None else cast(io.BufferedReader, decompress(path))
+    try:
+        found = encoding or _marked(path, file)
+        if _is_utf8(found):
+            return file, "UTF-8"
+        return io.BufferedReader(_Recoder(file, found)), found
+    except BaseException:
+        file.close()
+        raise
+
+
+def _marked(path: Path, file: io.BufferedReader) -> str:
+    try:
+        first = file.peek(4)[:4]
+    except READ_ERRORS as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    return next((encoding for mark, encoding in _MARKS if first.startswith(mark)), "utf-8")
+
+
+def _is_utf8(encoding: str) -> bool:
+    try:
+        "".encode(encoding)
+    except LookupError as error:
+        raise DataError(f"there is no encoding {encoding!r}") from error
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+
+
+class _Recoder(io.RawIOBase):
+    """The content of a file in UTF-8."""
+
+    def __init__(self, file: io.BufferedReader, encoding: str) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = b"more"
+        while not self._rest and block:
+            block = self._file.read(1 << 16)
+            text = self._decoder.decode(block, final=not block)
+            self._rest = text.encode("utf-8", "surrogateescape")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _only_member(path: Path) -> tuple[zipfile.ZipFile, str]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: not a zip archive, or a damaged one ({error})") from error
+    # A Mac adds a folder with a second file for each.
+    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    if len(names) != 1:
+        raise DataError(f"{path}: the archive holds {len(names)} files; a table is read from an archive with one")
+    return archive, names[0]
+
+
+def _unzip(path: Path) -> Any:
+    archive, name = _only_member(path)
+    try:
+        return io.BufferedReader(cast(io.RawIOBase, archive.open(name)))
+    except (RuntimeError, NotImplementedError) as error:
+        raise DataError(f"{path}: the archive cannot be read ({error})") from error
+
+
+_DECOMPRESSORS: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.GzipFile,
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+    ".zip": _unzip,
+}

@@ -1,0 +1,64 @@
+"""Tables in JSON files: one array of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sentiment_conv1d.model.tables.errors import DataError
+from sentiment_conv1d.model.tables.files import READ_ERRORS
+from sentiment_conv1d.model.tables.table import CHUNK_ROWS, Chunk, Row, Table
+from sentiment_conv1d.model.tables.text import JsonlTable, LineChunk
+
+
+class _ObjectChunk(LineChunk):
+    """Objects of the array, each with keys of its own."""
+
+    unit = "row"
+
+
+class JsonTable(Table):
+    """The objects of an array, counted from 1. The whole file is in memory, because JSON cannot be cut."""
+
+    unit = "rows"
+
+    def __init__(self, source: Path | str, file: BufferedReader, encoding: str = "UTF-8") -> None:
+        self.source, self.place = source, str(source)
+        self._file = file
+        try:
+            rows = orjson.loads(file.read().removeprefix(b"\xef\xbb\xbf"))
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"{source}: not valid JSON in {encoding} ({error.msg} in line {error.lineno})") from error
+        except READ_ERRORS as error:
+            raise DataError(f"{source}: cannot be read ({error})") from error
+        self._rows: list[Any] = rows
+        self.total = len(rows)
+
+    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
+        for start in range(0, len(self._rows), CHUNK_ROWS):
+            rows = [Row(n, values) for n, values in enumerate(self._rows[start : start + CHUNK_ROWS], start + 1)]
+            usable = [row for row in rows if self._is_object(row)]
+            if usable:
+                yield _ObjectChunk(self.source, usable, len(rows))
+
+    def _is_object(self, row: Row) -> bool:
+        if not isinstance(row.values, dict):
+            self.report(row.number, "not a JSON object")
+            return False
+        return True
+
+
+def open_json(source: Path, file: BufferedReader, total: int | None, encoding: str) -> Table:
+    """Open a `.json` file: an array of objects, or one object a line, which Hugging Face gives this extension too."""
+    start = file.peek(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"["):
+        try:
+            return JsonTable(source, file, encoding)
+        except BaseException:
+            file.close()
+            raise
+    return JsonlTable(source, file, total, encoding)

@@ -1,0 +1,199 @@
+"""Words or characters of any script to ids.
+
+The rule: lower-case; punctuation, white space and control characters of all scripts become spaces, while the apostrophe
+stays inside a word; split on spaces. The words are looked up as they are, or cut into character n-grams by maximum
+matching: from the left, always the longest n-gram that is known. So Chinese, Japanese and Thai, which have no spaces
+between words, are cut as well. Ids are those of `model.tokenizer.words`: 0 pads, 1 starts a text, 2 is an unknown word
+or character, known ones count from 3 by training frequency, and the last `max_tokens` ids are kept.
+
+Every character becomes a single other one, so that a place in the words is the same place in the text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from sentiment_conv1d.model.configuration import RESERVED_IDS
+from sentiment_conv1d.model.tokenizer.document import ON_SPACES, RESERVED_WORDS, read_words, word_document
+from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
+from sentiment_conv1d.model.tokenizer.words import lower_case
+
+_APOSTROPHE = "'"
+
+#: Written for the apostrophe inside a word.
+_APOSTROPHES = "\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}\N{FULLWIDTH APOSTROPHE}"
+
+#: Categories of Unicode that separate words: P, Z and Cc.
+_SEPARATORS = frozenset(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "Zp", "Cc"))
+
+#: Other separators: symbols of ASCII, and the zero-width space of Thai and Khmer. All other symbols, emojis among them,
+#: are words.
+_SYMBOLS = "$+<=>^`|~\N{ZERO WIDTH SPACE}"
+
+#: Its lower case in Unicode is two characters.
+_DOTTED_I = "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}"
+
+_NORMALIZERS: list[dict[str, Any]] = [
+    {"type": "Replace", "pattern": {"String": _DOTTED_I}, "content": "i"},
+    {"type": "Lowercase"},
+    {"type": "Replace", "pattern": {"Regex": f"[{_APOSTROPHES}]"}, "content": _APOSTROPHE},
+    {
+        "type": "Replace",
+        "pattern": {"Regex": rf"(?!{_APOSTROPHE})[\p{{P}}\p{{Z}}\p{{Cc}}{re.escape(_SYMBOLS)}]"},
+        "content": " ",
+    },
+]
+
+_WORD = re.compile("[^ ]+")
+
+#: How often an n-gram of several characters must occur to be worth an id.
+_LEAST_COUNT = 2
+
+
+class _Normalized(dict[int, str]):
+    """What each character becomes."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if character == _DOTTED_I:
+            normalized = "i"
+        elif character in _APOSTROPHES:
+            normalized = _APOSTROPHE
+        elif character != _APOSTROPHE and (character in _SYMBOLS or unicodedata.category(character) in _SEPARATORS):
+            normalized = " "
+        else:
+            normalized = lower_case(character)
+        self[code] = normalized
+        return normalized
+
+
+_NORMALIZED = _Normalized()
+
+
+class UnicodeTokenizer(Tokenizer):
+    """Words to ids by the rule of this module, or character n-grams if `cuts`.
+
+    `words` are the known words or n-grams in the order of their ids, the first of which is 3.
+    Raises `TokenizerError` if one repeats or could never be found in a text.
+    """
+
+    padding_id, start_id, unknown_id = 0, 1, 2
+
+    def __init__(self, words: Sequence[str], max_tokens: int, *, cuts: bool) -> None:
+        if max_tokens < 1:
+            raise TokenizerError(f"a review needs at least one token, not {max_tokens}")
+        self.words = tuple(words)
+        self.max_tokens = max_tokens
+        self.cuts_characters = cuts
+        self._ids = {word: number for number, word in enumerate(self.words, start=RESERVED_IDS)}
+        if len(self._ids) < len(self.words):
+            raise TokenizerError("a word of the vocabulary repeats")
+        for word in self.words:
+            if word.translate(_NORMALIZED).split() != [word]:
+                raise TokenizerError(f"the vocabulary holds {word!r}, which is not a single word")
+        self._lengths = sorted({len(word) for word in self.words}, reverse=True)
+
+    @classmethod
+    def from_texts(
+        cls, texts: Iterable[str], vocabulary_size: int, max_tokens: int, sizes: range | None = None
+    ) -> UnicodeTokenizer:
+        """Learn the most frequent words, or the n-grams whose number of characters is in `sizes`.
+
+        There are at most `vocabulary_size` ids in all; ties are broken by spelling.
+        """
+        counts: Counter[str] = Counter()
+        for text in texts:
+            for word in text.translate(_NORMALIZED).split():
+                counts.update([word] if sizes is None else _n_grams(word, sizes))
+        known = {
+            word: count
+            for word, count in counts.items()
+            if (sizes is None or len(word) == 1 or count >= _LEAST_COUNT) and _is_writable(word)
+        }
+        ranked = sorted(known, key=lambda word: (-known[word], word))
+        return cls(ranked[: vocabulary_size - RESERVED_IDS], max_tokens, cuts=sizes is not None)
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.words) + RESERVED_IDS
+
+    def encode(self, text: str) -> Encoding:
+        """The last `max_tokens` ids of a text; those of an empty text are the start id alone."""
+        words = text.translate(_NORMALIZED).split()
+        pieces = (piece for word in words for piece in self._cut(word)) if self.cuts_characters else words
+        ids = [self.start_id, *(self._ids.get(piece, self.unknown_id) for piece in pieces)]
+        return Encoding(np.array(ids[-self.max_tokens :], np.int32), len(ids), ids.count(self.unknown_id))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        """The encoding of every text."""
+        return list(map(self.encode, texts))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each word or n-gram lies in the text. The start id comes before them and has no place in it."""
+        spans = []
+        for match in _WORD.finditer(text.translate(_NORMALIZED)):
+            start = match.start()
+            for piece in self._cut(match[0]) if self.cuts_characters else [match[0]]:
+                spans.append((start, start + len(piece)))
+                start += len(piece)
+        return spans
+
+    def _cut(self, word: str) -> Iterator[str]:
+        """The longest known n-gram at each place; an unknown character is a piece of its own."""
+        start = 0
+        while start < len(word):
+            candidates = (word[start : start + length] for length in self._lengths)
+            piece = next((each for each in candidates if each in self._ids), word[start])
+            yield piece
+            start += len(piece)
+
+    def to_json(self) -> str:
+        return json.dumps(self._document(), ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_document(cls, document: Any) -> UnicodeTokenizer:
+        """Read the parsed content of a `tokenizer.json` that `to_json` wrote.
+
+        Raises `TokenizerError` on anything else: a file that asks for another rule must not be misread.
+        """
+        words, max_tokens = read_words(document)
+        pre_tokenizer = document.get("pre_tokenizer")
+        tokenizer = cls(words, max_tokens, cuts=isinstance(pre_tokenizer, dict) and "pretokenizers" in pre_tokenizer)
+        check_rule(document, tokenizer._document())
+        return tokenizer
+
+    def _document(self) -> dict[str, Any]:
+        """The content of `tokenizer.json`.
+
+        `tokenizers` takes the first alternative of a regular expression that matches: with the longest ones in front,
+        that is maximum matching.
+        """
+        steps = [ON_SPACES]
+        if self.cuts_characters:
+            longest_first = sorted(self.words, key=lambda word: (-len(word), word))
+            pattern = "|".join([RESERVED_WORDS[self.start_id], *longest_first, "[^ ]"])
+            cut = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+            steps = [ON_SPACES, cut]
+        return word_document(self.max_tokens, _NORMALIZERS, steps, self.words)
+
+
+def _n_grams(word: str, sizes: range) -> Iterator[str]:
+    for size in sizes:
+        for start in range(len(word) - size + 1):
+            yield word[start : start + size]
+
+
+def _is_writable(word: str) -> bool:
+    """Whether a file can hold a word: lone surrogates are not UTF-8."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

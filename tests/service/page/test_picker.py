@@ -1,0 +1,104 @@
+"""The picker of model, version and label, samples from the artifact, and the page on a phone and on paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.processes import ServerProcess
+from tests.service import artifacts
+from tests.service.inference.explaining import families
+from tests.service.page.conftest import Open
+from tests.service.page.test_page import PHONE, api, show_reading, type_text
+
+SAMPLES = [{"label": "thanks", "text": "praise praise"}, {"label": "asks", "text": "question praise"}]
+
+
+@pytest.fixture(scope="module")
+def two_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A model of three labels that is explained, and one with samples that is not."""
+    repository = tmp_path_factory.mktemp("two")
+    families.publish(repository, families.several_widths(), "explained")
+    artifacts.publish_table(repository, name="sampled", samples=SAMPLES)
+    with ServerProcess("--workers", "1", "--default-model", "explained", repository=repository) as server:
+        yield server
+
+
+def test_a_model_is_picked(open_page: Open, two_models: ServerProcess) -> None:
+    """The answer is that of the chosen model, and its samples are offered."""
+    page = open_page(two_models).page
+    type_text(page, "complaint complaint")
+    expect(page.locator("#answered-by")).to_contain_text("explained")
+    page.locator("#model-choice").select_option(label="sampled, version 1")
+    expect(page.locator("#answered-by")).to_contain_text("sampled")
+    expect(page.locator("#label")).to_have_text("complains")
+    expect(page.locator("#samples button")).to_have_text(["thanks", "asks"])
+    page.locator("#samples button").first.click()
+    expect(page.get_by_label("Your text")).to_have_value("praise praise")
+    expect(page.locator("#label")).to_have_text("thanks")
+    page.locator("#model-choice").select_option(label="default model")
+    expect(page.locator("#answered-by")).to_contain_text("explained")
+    expect(page.locator("#samples button").first).to_have_text("Praise")
+
+
+def test_a_label_is_picked(open_page: Open, two_models: ServerProcess) -> None:
+    """The words and the steps explain the chosen label, while the prediction stays."""
+    page = open_page(two_models).page
+    text = "praise question complaint"
+    type_text(page, text)
+    predicted = page.locator("#label").inner_text()
+    for label in artifacts.LABELS:
+        page.locator("#label-choice").select_option(label)
+        expect(page.locator("#legend-for")).to_have_text(f"for {label}")
+        assert page.locator("#label").inner_text() == predicted
+        answer = api(two_models, "explain", text=text, label=label)
+        expect(page.locator("#sum")).to_contain_text(f"{abs(answer['logit']):.4f}")
+    show_reading(page)
+    expect(page.locator("#legend-for")).to_have_text(f"for {artifacts.LABELS[-1]}")
+
+
+def test_one_model_of_two_labels_has_no_picker(open_page: Open) -> None:
+    """There is nothing to choose."""
+    expect(open_page().page.locator("#picker")).to_be_hidden()
+
+
+def test_filters_on_a_phone_are_cards(open_page: Open) -> None:
+    """Every number has its title beside it, and nothing has to be scrolled sideways."""
+    page = open_page(viewport=PHONE).page
+    type_text(page, "A gripping, beautifully acted film.")
+    show_reading(page)
+    table = page.locator("#filters")
+    expect(table.locator("thead")).to_be_hidden()
+    assert table.evaluate("element => element.scrollWidth <= element.clientWidth + 1")
+    titles = (
+        table.locator("tbody tr").first.locator("td").evaluate_all("cells => cells.map(each => each.dataset.title)")
+    )
+    assert titles == ["best match", "value", "weight", "moves the logit by", "filter"]
+    for broken in Axe().run(page).response["violations"]:
+        assert broken["impact"] not in ("serious", "critical"), [broken["id"], broken["nodes"][0]["html"]]
+
+
+def test_steps_are_printed(open_page: Open) -> None:
+    """On paper there are the answer and the steps, without controls and scroll bars."""
+    page = open_page().page
+    type_text(page, "A gripping, beautifully acted film.")
+    show_reading(page)
+    page.emulate_media(media="print")
+    for hidden in (".bar", "#samples", "#scrub", "#play"):
+        expect(page.locator(hidden)).to_be_hidden()
+    for shown in ("#label", "#words", "#matrix", "#map", "#final-numbers"):
+        expect(page.locator(shown)).to_be_visible()
+    assert page.locator("#words").evaluate("element => getComputedStyle(element).overflowY") == "visible"
+
+
+def test_the_page_and_the_reference_link_to_each_other(open_page: Open) -> None:
+    """From the page to /docs and back."""
+    page = open_page().page
+    page.get_by_role("link", name="API").click()
+    expect(page).to_have_url(re.compile(r"/docs$"))
+    page.get_by_role("link", name="Try a text").click()
+    expect(page.locator("#probabilities .probability").first).to_be_visible()
