@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib.util import find_spec
 from itertools import chain, islice
 
 from sentiment_conv1d.model.tables import DataError
@@ -54,7 +55,8 @@ def _context() -> multiprocessing.context.BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "pyarrow.parquet"])
+    parquet = ("sentiment_conv1d.scoring.arrow", "sentiment_conv1d.scoring.parquet") if find_spec("pyarrow") else ()
+    context.set_forkserver_preload([__name__, *parquet])
     return context
 
 
