@@ -495,6 +495,7 @@ def test_table_without_rows_is_an_error(suffix: str, tmp_path: Path) -> None:
         (b'text,label\n"two\nlines",good\na bore\n', "line 4: 1 fields, while the header has 2"),
         (b'text,label\na joy,good\n"a bore,bad\nand,more\n', "line 3: not valid CSV (a quote is never closed)"),
         (b'text,label\n"a joy" indeed,good\n', "line 2: not valid CSV ("),
+        (b'size 5",text,label\na joy,good\na bore,bad 7"\n', "line 1: not valid CSV (a quote in a field that does not"),
         (b"text,label\r\na joy,good\r\ntr\xe8s,bad\r\n", "line 3: not UTF-8"),
         (b"\xef\xbb\xbftext,label\na joy,good\ntr\xe8s,bad\n", "line 3: not UTF-8"),
         (b"text,label,text\na joy,good,?\n", "line 1: the column 'text' is there twice"),

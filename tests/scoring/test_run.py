@@ -108,6 +108,38 @@ def read(parts: Sequence[Path]) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_is_that_of_the_header(delimiter: str, tmp_path: Path) -> None:
+    """Parts are cut and read by it, also where a quoted text has lines and delimiters."""
+    texts = [f"a joy,\n{delimiter} for {number} hours" for number in range(20)]
+    path = tmp_path / "reviews.csv"
+    path.write_text(f"id{delimiter}text\n" + "".join(f'{n}{delimiter}"{text}"\n' for n, text in enumerate(texts)))
+    out = tmp_path / "out"
+    assert score(path, out=out, extension=".jsonl") == Summary(20, 0, None)
+    rows = [json.loads(line) for part in sorted(out.glob("part-*")) for line in part.read_text().splitlines()]
+    assert [(row["id"], row["text"]) for row in rows] == [(str(n), text) for n, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [('"id,text\n', r"line 1: not valid CSV \(a quote is never closed\)"), ("id,id\n", "'id' is there twice")],
+)
+def test_a_header_that_cannot_be_read_ends_a_run(header: str, message: str, tmp_path: Path) -> None:
+    """Even if no row follows it, the run does not end as if the file were empty."""
+    path = tmp_path / "reviews.csv"
+    path.write_text(header)
+    with pytest.raises(DataError, match=message):
+        score(path, out=tmp_path / "out")
+
+
+def test_json_arrays_are_refused(tmp_path: Path) -> None:
+    """Parts cannot be cut from them."""
+    path = tmp_path / "reviews.json"
+    path.write_text('[{"text": "a joy"}]')
+    with pytest.raises(DataError, match=r"only these extensions can be read: \.txt, \.csv, \.tsv, \.jsonl, \.parquet"):
+        score(path, out=tmp_path / "out")
+
+
 def test_manifest(tmp_path: Path) -> None:
     """The manifest has the counts, the model with its digest, the inputs and the parts; nothing else remains."""
     source = write(tmp_path / "in.parquet", [*TEXTS[:10], None])

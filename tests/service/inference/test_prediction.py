@@ -20,6 +20,14 @@ def test_sigmoid() -> None:
     assert [*prediction(0.25)] == ["negative", 0.75, (0.75, 0.25), 3, 1, False]
 
 
+def test_threshold() -> None:
+    """A model decides for its second label from a threshold of its own on."""
+    encoding = Encoding(np.array([1], np.int32), 1, 0)
+    for threshold, label, score in ((0.75, "positive", 0.75), (0.8, "negative", 0.25)):
+        found = Prediction.of(("negative", "positive"), encoding, np.array([0.75], np.float32), threshold)
+        assert (found.label, found.score) == (label, score)
+
+
 def test_softmax() -> None:
     """Several outputs are the probabilities of the labels."""
     answer = prediction(0.25, 0.5, 0.25, labels=("a", "b", "c"))
