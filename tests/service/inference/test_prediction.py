@@ -25,7 +25,8 @@ def test_threshold() -> None:
     encoding = Encoding(np.array([1], np.int32), 1, 0)
     for threshold, label, score in ((0.75, "positive", 0.75), (0.8, "negative", 0.25)):
         found = Prediction.of(("negative", "positive"), encoding, np.array([0.75], np.float32), threshold)
-        assert (found.label, float(found.score)) == (label, score)
+        assert found.label == label
+        assert found.score == score
 
 
 def test_softmax() -> None:
