@@ -81,7 +81,12 @@ def _train(options: argparse.Namespace) -> int:
 
     configuration = _configuration(options)
     ensure_free(options.out, options.overwrite)
-    dataset = data.load(_locate(options.data), text_column=options.text_column, label_column=options.label_column)
+    dataset = data.load(
+        _locate(options.data),
+        text_column=options.text_column,
+        label_column=options.label_column,
+        unlabelled=configuration.recipe == "distillation",
+    )
 
     from sentiment_conv1d.model import training
 

@@ -18,8 +18,10 @@ from tqdm import tqdm
 
 from sentiment_conv1d.model import network, plots
 from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.checkpoints import Checkpoints
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Dataset, Examples, split
+from sentiment_conv1d.model.distillation import Texts, distill
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
@@ -60,6 +62,7 @@ class Plan:
     test: Examples | None
     source: str
     test_source: str | None
+    unlabelled: tuple[str, ...] = ()
 
 
 def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
@@ -71,7 +74,7 @@ def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, 
         test_source = f"{len(test.texts):,} held out of {dataset.source}"
     if validation_fraction > 0:
         train, validation = split(train, validation_fraction, seed + 1)
-    return Plan(dataset.label_names, train, validation, test, dataset.source, test_source)
+    return Plan(dataset.label_names, train, validation, test, dataset.source, test_source, dataset.unlabelled)
 
 
 def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: bool, progress: bool) -> Evaluation | None:
@@ -85,11 +88,8 @@ def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: boo
         started = time.perf_counter()
         keras.utils.set_random_seed(configuration.seed)
         tf.config.experimental.enable_op_determinism()
-        tokenizer = WordTokenizer.from_texts(work.train.texts, configuration.vocabulary_size, configuration.max_tokens)
-        model = network.build(configuration, tokenizer.vocabulary_size)
-        history = _fit(model, configuration, tokenizer, work, progress)
-        evaluation = None if work.test is None else evaluate(model, tokenizer, work.label_names, work.test, progress)
-
+        fit = _distilled if configuration.recipe == "distillation" else _trained
+        model, tokenizer, history, evaluation = fit(configuration, work, out, progress)
         model.save(folder / KERAS_FILE)
         (folder / TOKENIZER_FILE).write_text(tokenizer.to_json(), encoding="utf-8")
         write_json(folder / CONFIGURATION_FILE, configuration.model_dump(mode="json"))
@@ -111,6 +111,34 @@ def train(configuration: Configuration, work: Plan, out: Path, *, overwrite: boo
         )
         (folder / REPORT_FILE).write_text(report, encoding="utf-8")
     return evaluation
+
+
+#: A network, how it reads, the history of its training, and its evaluation on the test texts, if there are any.
+_Fitted = tuple[keras.Model, Tokenizer, dict[str, Any], Evaluation | None]
+
+
+def _trained(configuration: Configuration, work: Plan, out: Path, progress: bool) -> _Fitted:
+    tokenizer = WordTokenizer.from_texts(work.train.texts, configuration.vocabulary_size, configuration.max_tokens)
+    model = network.build(configuration, tokenizer.vocabulary_size)
+    history = _fit(model, configuration, tokenizer, work, progress)
+    evaluation = None if work.test is None else evaluate(model, tokenizer, work.label_names, work.test, progress)
+    return model, tokenizer, history, evaluation
+
+
+def _distilled(configuration: Configuration, work: Plan, out: Path, progress: bool) -> _Fitted:
+    """Checkpoints are kept in a hidden folder next to `out` until the training is complete."""
+    if work.validation is None:
+        raise TrainingError(f"{configuration.name} needs held-out texts: set --validation-fraction, to 0.04 for IMDB")
+    texts = Texts(work.train, work.unlabelled, work.validation)
+    identity = [configuration.model_dump_json(), *work.train.texts, *map(str, work.train.labels), *work.unlabelled]
+    checkpoints = Checkpoints(out.with_name(f".{out.name}-checkpoints"), identity)
+    distilled = distill(configuration, texts, checkpoints, progress)
+    evaluation = None
+    if work.test is not None:
+        evaluation = Evaluation(work.label_names, work.test.labels, distilled.predict(work.test.texts))
+    model = network.of_student(configuration, distilled.student)
+    checkpoints.remove()
+    return model, distilled.tokenizer, distilled.history, evaluation
 
 
 def load(run: Run) -> keras.Model:

@@ -27,13 +27,17 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What one source holds. `source` and `test_source` say in words what was read."""
+    """What one source holds. `source` and `test_source` say in words what was read.
+
+    `unlabelled` are texts without a label, if they were asked for.
+    """
 
     label_names: tuple[str, ...]
     train: Examples
     test: Examples | None
     source: str
     test_source: str | None
+    unlabelled: tuple[str, ...] = ()
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

@@ -21,6 +21,7 @@ SUPPORTED = (
 #: What the integers 0 and 1 stand for in a folder of Parquet files, and in `load_examples`.
 SENTIMENTS = ("negative", "positive")
 _UNLABELLED = -1
+_UNLABELLED_PART = "unsup"
 
 #: The tables that can have a column of labels.
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -37,12 +38,19 @@ class _Part:
         return f"{len(self.rows):,} reviews of {self.name}"
 
 
-#: Reads one part, "train" or "test"; None if the source has no such part.
+#: Reads one part, "train", "test" or "unsup", the unlabelled one; None if the source has no such part.
 _Reader = Callable[[str], _Part | None]
 
 
-def load(path: Path, *, text_column: str = "text", label_column: str = "label", progress: bool = True) -> Dataset:
-    """Read everything there is to learn from at `path`.
+def load(
+    path: Path,
+    *,
+    text_column: str = "text",
+    label_column: str = "label",
+    unlabelled: bool = False,
+    progress: bool = True,
+) -> Dataset:
+    """Read everything there is to learn from at `path`; texts without a label only if `unlabelled`.
 
     Label names are the distinct labels as strings, sorted. In a folder of Parquet files, rows with the integer label -1
     are unlabelled and left out, and the integer labels 0 and 1 are named negative and positive.
@@ -58,12 +66,14 @@ def load(path: Path, *, text_column: str = "text", label_column: str = "label", 
         if len(names) < 2:
             raise DataError(f"{path}: only one label, {names[0]!r}, in column {label_column!r}: nothing to tell apart")
         test = read("test")
+        rest = read(_UNLABELLED_PART) if unlabelled else None
     return Dataset(
         label_names=names,
         train=_examples(train.rows, names),
         test=_examples(test.rows, names) if test else None,
         source=train.describe(),
         test_source=test.describe() if test else None,
+        unlabelled=tuple(row.text for row in rest.rows) if rest else (),
     )
 
 
@@ -115,7 +125,7 @@ def _open_folder(path: Path, columns: Columns, progress: bool) -> _Reader:
 
 def _table(path: Path, columns: Columns) -> _Reader:
     def read(part: str) -> _Part | None:
-        if part == "test":
+        if part != "train":
             return None
         return _Part(path.name, read_rows(path, columns))
 
@@ -127,7 +137,8 @@ def _parquet_folder(folder: Path, columns: Columns) -> _Reader:
         file = folder / f"{part}.parquet"
         if not file.is_file():
             return None
-        return _Part(file.name, read_rows(file, columns, lambda label: label != _UNLABELLED))
+        labelled = part != _UNLABELLED_PART
+        return _Part(file.name, read_rows(file, columns, lambda label: (label != _UNLABELLED) is labelled))
 
     return read
 
