@@ -9,8 +9,8 @@ ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train export \
-	requirements audit stubs clean
+.PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
+	train-accurate export requirements audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -106,6 +106,11 @@ RUN ?= runs/imdb-cnn
 
 train: $(VENV)/.dev  ## train a model: make train DATA=reviews.csv RUN=runs/mine
 	$(BIN)/python -m model train --data $(DATA) --out $(RUN) $(ARGS)
+
+train-accurate: RUN := runs/accurate
+train-accurate: $(VENV)/.dev  ## train the most accurate preset, also from unlabelled reviews; continues if interrupted
+	$(BIN)/python -m model train --data $(DATA) --preset accurate --validation-fraction 0.04 \
+		--out $(RUN) $(ARGS)
 
 export: $(VENV)/.dev  ## publish a run as the next version: make export RUN=runs/mine
 	$(BIN)/python -m export $(RUN) $(ARGS)

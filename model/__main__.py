@@ -19,7 +19,7 @@ from sentiment_conv1d.model.data import BadDataError, Plan
 from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, locate, reading_options
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.quiet import quiet_tensorflow
-from sentiment_conv1d.model.run import checkpointed_epochs
+from sentiment_conv1d.model.run import checkpointed_epochs, stages_folder
 from sentiment_conv1d.model.tokenizer import learn
 
 #: Fields that have no flag of their own: the labels come from the data, the convolutions have `--convolutions`.
@@ -110,10 +110,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        epochs = checkpointed_epochs(options.out) if options.command == "train" else []
-        said = f"--resume goes on after epoch {epochs[-1]}" if epochs else "nothing was written"
-        print(f"interrupted: {said}", file=sys.stderr)
+        left = _left_behind(options.out) if options.command == "train" else "nothing was written"
+        print(f"interrupted: {left}", file=sys.stderr)
         return 130
+
+
+def _left_behind(out: Path) -> str:
+    """What an interrupted training wrote."""
+    if epochs := checkpointed_epochs(out):
+        return f"--resume goes on after epoch {epochs[-1]}"
+    if stages_folder(out).is_dir():
+        return "the same command goes on from the last checkpoint"
+    return "nothing was written"
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -125,7 +133,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from sentiment_conv1d.model import training
 
-    if options.resume:
+    if options.resume and configuration.recipe == "labels":
         print(f"going on after epoch {max(checkpointed_epochs(options.out), default=0)}")
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
     evaluation = training.train(
@@ -157,6 +165,7 @@ def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
     dataset = data.load(
         locate(options.data),
         test_data=locate(options.test_data),
+        unlabelled=configuration.recipe == "distillation",
         least_examples=1 + bool(options.test_fraction) + bool(validation_fraction),
         **reading_options(options),
     )

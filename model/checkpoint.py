@@ -116,4 +116,6 @@ def fingerprint(configuration: Configuration, work: Plan) -> str:
         digest.update(examples.labels.astype("<i8").tobytes())
         for text in examples.texts:
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    for text in work.unlabelled:
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()

@@ -50,10 +50,10 @@ class Configuration(BaseModel):
     max_tokens: int = Field(400, ge=1, description="Ids the model reads of one review: the last ones.")
     embedding_width: int = Field(50, ge=1, description="Numbers that stand for one word.")
     convolutions: tuple[Convolution, ...] = Field((Convolution(),), min_length=1, description="Banks of filters.")
-    hidden_width: int = Field(250, ge=1, description="Units of the dense layer.")
+    hidden_width: int = Field(250, ge=0, description="Units of the dense layer; 0: no dense layer.")
     embedding_dropout: Dropout = Field(0.2, description="Share of the embedding dropped while training.")
     hidden_dropout: Dropout = Field(0.2, description="Share of the dense layer dropped while training.")
-    optimizer: Literal["adam", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer.")
+    optimizer: Literal["adam", "rmsprop", "sgd", "adagrad"] = Field("adam", description="Keras optimizer.")
     learning_rate: float = Field(0.001, gt=0, allow_inf_nan=False, description="Step size of the optimizer.")
     batch_size: int = Field(32, ge=1, description="Reviews per training step.")
     epochs: int = Field(2, ge=1, description="Passes over the training reviews, at most.")
@@ -80,6 +80,12 @@ class Configuration(BaseModel):
         description="Of two labels, the probability of the second from which on it is decided for; f1: the one with "
         "the highest macro F1 on held-out reviews.",
     )
+    recipe: Literal["labels", "distillation"] = Field(
+        "labels",
+        exclude_if=lambda value: value == "labels",
+        description="What the model learns from: labels, or distillation (labels, and a teacher's answers to "
+        "unlabelled texts).",
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and hold-out.")
 
     @model_validator(mode="after")
@@ -95,12 +101,27 @@ class Configuration(BaseModel):
             raise ValueError(f"a threshold is for two labels; there are {len(self.labels)}")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels repeat: {list(self.labels)}")
+        if self.recipe == "distillation":
+            self._check_distillation()
         return self
+
+    def _check_distillation(self) -> None:
+        """`model.student` trains the look-up tables of one bank: `embedding_width` holds a word's rows of all taps."""
+        if len(self.labels) != 2 or len(self.convolutions) != 1 or self.hidden_width:
+            raise ValueError("a distillation has two labels, filters of one width and no hidden layer")
+        (convolution,) = self.convolutions
+        if self.embedding_width != convolution.width * convolution.filters:
+            raise ValueError("the embedding width of a distillation is the width of its filters times their number")
+        if self.tokenizer != "words":
+            raise ValueError(f"a distillation has the tokenizer words, not {self.tokenizer}")
+        if self.patience or self.class_weights != "none" or self.calibration != "none":
+            raise ValueError("a distillation calibrates itself, and has no patience and no class weights")
 
     @property
     def needs_validation(self) -> bool:
         """Whether something is decided on held-out reviews."""
-        return self.patience > 0 or self.calibration != "none" or self.threshold == "f1"
+        calibrates = self.calibration != "none" or self.recipe == "distillation"
+        return calibrates or self.patience > 0 or self.threshold == "f1"
 
     @property
     def activation(self) -> Literal["sigmoid", "softmax"]:
@@ -117,6 +138,7 @@ class Configuration(BaseModel):
 #: calibrated.
 #: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py); `kim-cnn` has the three filter
 #: widths of Kim, "Convolutional Neural Networks for Sentence Classification" (EMNLP 2014).
+#: `accurate` is the most accurate one, which learns from unlabelled reviews too: see `model.distillation`.
 PRESETS: dict[str, Configuration] = {
     "imdb-cnn": Configuration(),
     "text-cnn": Configuration(
@@ -126,5 +148,20 @@ PRESETS: dict[str, Configuration] = {
         name="kim-cnn",
         convolutions=tuple(Convolution(width=width, filters=100) for width in (3, 4, 5)),
         hidden_dropout=0.5,
+    ),
+    "accurate": Configuration(
+        name="accurate",
+        vocabulary_size=10_900,
+        max_tokens=1000,
+        embedding_width=3 * 512,
+        convolutions=(Convolution(width=3, filters=512),),
+        hidden_width=0,
+        embedding_dropout=0,
+        hidden_dropout=0.2,
+        optimizer="adagrad",
+        learning_rate=0.05,
+        batch_size=1,
+        epochs=6,
+        recipe="distillation",
     ),
 }

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
 from sentiment_conv1d.model.embeddings import Vectors
+from sentiment_conv1d.model.student import Student
 
-_OPTIMIZERS = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
+_OPTIMIZERS = {
+    "adagrad": keras.optimizers.Adagrad,
+    "adam": keras.optimizers.Adam,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
 
 
 def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
@@ -27,9 +34,12 @@ def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
         for convolution in configuration.convolutions
     ]
     features = pooled[0] if len(pooled) == 1 else keras.layers.Concatenate(name="features")(pooled)
-    hidden = keras.layers.Dense(configuration.hidden_width, name="hidden")(features)
+    hidden = features
+    if configuration.hidden_width:
+        hidden = keras.layers.Dense(configuration.hidden_width, name="hidden")(hidden)
     hidden = keras.layers.Dropout(configuration.hidden_dropout, name="hidden_dropout")(hidden)
-    hidden = keras.layers.Activation("relu", name="hidden_relu")(hidden)
+    if configuration.hidden_width:
+        hidden = keras.layers.Activation("relu", name="hidden_relu")(hidden)
     probabilities = keras.layers.Dense(
         configuration.outputs, activation=configuration.activation, name="probabilities"
     )(hidden)
@@ -56,3 +66,21 @@ def divide_logits(model: keras.Model, temperature: float) -> None:
     """Fold a temperature into the last layer: its weights and biases are divided by it, and so are its logits."""
     layer = model.get_layer("probabilities")
     layer.set_weights([array / temperature for array in layer.get_weights()])
+
+
+def of_student(configuration: Configuration, student: Student) -> keras.Model:
+    """The network of `build` with the weights of a student, whose tables become an embedding.
+
+    The embedding of a word is its rows in the tables of all taps, side by side. The kernel of each tap selects that
+    tap's row.
+    """
+    width, vocabulary_size, filters = student.tables.shape
+    model = build(configuration, vocabulary_size)
+    embeddings = student.tables.transpose(1, 0, 2).reshape(vocabulary_size, width * filters)
+    kernel = np.zeros((width, width * filters, filters), np.float32)
+    for tap in range(width):
+        kernel[tap, tap * filters : (tap + 1) * filters] = np.eye(filters)
+    model.get_layer("embedding").set_weights([embeddings])
+    model.get_layer(f"convolution_{width}").set_weights([kernel, np.zeros(filters, np.float32)])
+    model.get_layer("probabilities").set_weights([student.weights[:, np.newaxis], student.bias])
+    return model

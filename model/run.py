@@ -99,6 +99,11 @@ def checkpoint_folder(run: Path) -> Path:
     return run.with_name(f"{run.name}.checkpoint")
 
 
+def stages_folder(run: Path) -> Path:
+    """Where the finished stages of a distillation that writes this run folder are; it is there after the first one."""
+    return run.with_name(f"{run.name}.stages")
+
+
 def checkpointed_epochs(run: Path) -> list[int]:
     """The epochs after which an interrupted training left a checkpoint, the last one at the end."""
     folder = checkpoint_folder(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sentiment_conv1d.model.checkpoint import Checkpoints, Progress, fingerprint
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile
 from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
+from sentiment_conv1d.model.distillation import Texts, distill
 from sentiment_conv1d.model.embeddings import Vectors, read_vectors
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.fitting import TrainingError, fit, history
@@ -40,12 +42,29 @@ from sentiment_conv1d.model.run import (
     RunError,
     ensure_free,
     first_fault,
+    stages_folder,
     staging,
     write_json,
 )
+from sentiment_conv1d.model.stages import Stages
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What comes out of a recipe."""
+
+    configuration: Configuration  # the width of the embedding is that of pretrained vectors
+    model: keras.Model
+    tokenizer: Tokenizer
+    decision: DecisionRule
+    evaluation: Evaluation | None  # None without test texts
+    history: dict[str, Any]
+    checkpoints: Checkpoints | Stages
+    best_epoch: int = 0
+    vectors: str = ""  # which words began with pretrained vectors
 
 
 def train(
@@ -61,14 +80,69 @@ def train(
     """Train, measure and write the run folder `out`, which appears only when it is complete.
 
     After every epoch there is a checkpoint beside it, from which a training with `resume` goes on; it is removed in the
-    end. `embeddings` is a file of pretrained word vectors.
+    end. A distillation goes on without `resume`. `embeddings` is a file of pretrained word vectors.
 
     Returns the evaluation on the test texts, None if there are none. Raises `RunError` if the folder cannot be written
     or there is nothing to resume, `DataError` for the vectors, and `TrainingError`.
     """
     started = time.perf_counter()
     configuration = _with_labels(configuration, work.label_names)
+    if configuration.needs_validation and work.validation is None:
+        raise TrainingError("nothing is held out to decide on: --validation-fraction must be above 0")
     ensure_free(out, overwrite)
+    keras.utils.set_random_seed(configuration.seed)
+    tf.config.experimental.enable_op_determinism()
+    if configuration.recipe == "distillation":
+        if embeddings is not None:
+            raise TrainingError("a distillation cannot begin with pretrained vectors")
+        trained = _distilled(configuration, work, out, progress)
+    else:
+        trained = _trained(configuration, work, out, embeddings, overwrite=overwrite, resume=resume, show=progress)
+    evaluation = trained.evaluation
+    with staging(out, overwrite) as folder:
+        trained.model.save(folder / KERAS_FILE)
+        (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
+        TrainingTexts.of([*work.train.texts, *work.unlabelled]).write(folder / TRAINING_TEXTS_FILE)
+        write_json(folder / CONFIGURATION_FILE, trained.configuration.model_dump(mode="json"))
+        write_json(folder / HISTORY_FILE, trained.history)
+        write_json(folder / METRICS_FILE, None if evaluation is None else _metrics(evaluation, work).model_dump())
+        write_json(folder / DECISION_FILE, trained.decision.model_dump())
+        images = write_plots(folder / PLOTS_FOLDER, evaluation, trained.history)
+        report = report_html(
+            title=f"{configuration.name}: training report",
+            configuration=trained.configuration,
+            data=work.source,
+            validation_data=work.validation_source,
+            test_data=work.test_source,
+            profile=profile(work, trained.tokenizer),
+            vectors=trained.vectors,
+            evaluation=evaluation,
+            texts=() if work.test is None else work.test.texts,
+            decision=trained.decision,
+            history=trained.history,
+            best_epoch=trained.best_epoch,
+            libraries=libraries(),
+            parameters=trained.model.count_params(),
+            seconds=time.perf_counter() - started,
+            plots=images,
+            vocabulary_size=trained.tokenizer.vocabulary_size,
+        )
+        (folder / REPORT_FILE).write_text(report, encoding="utf-8")
+    trained.checkpoints.remove()
+    return evaluation
+
+
+def _trained(
+    configuration: Configuration,
+    work: Plan,
+    out: Path,
+    embeddings: Path | None,
+    *,
+    overwrite: bool,
+    resume: bool,
+    show: bool,
+) -> _Trained:
+    """The recipe `labels`: Keras fits the network to the labels."""
     tokenizer = learn(configuration, work.train.texts)
     vectors = None if embeddings is None else read_vectors(embeddings, tokenizer.words)
     if vectors is not None:
@@ -76,42 +150,45 @@ def train(
     checkpoints = Checkpoints(out, fingerprint(configuration, work))
     if not resume:
         checkpoints.start(overwrite)
-    model, reached = _fit(configuration, tokenizer, vectors, work, checkpoints, resume=resume, show=progress)
+    model, reached = _fit(configuration, tokenizer, vectors, work, checkpoints, resume=resume, show=show)
     decision = _decide(model, configuration, tokenizer, work)
     evaluation = None
     if work.test is not None:
-        evaluation = evaluate(model, tokenizer, work.label_names, work.test, progress, decision.threshold)
-    with staging(out, overwrite) as folder:
-        model.save(folder / KERAS_FILE)
-        (folder / TOKENIZER_FILE).write_text(tokenizer.to_json(), encoding="utf-8")
-        TrainingTexts.of(work.train.texts).write(folder / TRAINING_TEXTS_FILE)
-        write_json(folder / CONFIGURATION_FILE, configuration.model_dump(mode="json"))
-        write_json(folder / HISTORY_FILE, history(reached))
-        write_json(folder / METRICS_FILE, None if evaluation is None else _metrics(evaluation, work).model_dump())
-        write_json(folder / DECISION_FILE, decision.model_dump())
-        images = write_plots(folder / PLOTS_FOLDER, evaluation, history(reached))
-        report = report_html(
-            title=f"{configuration.name}: training report",
-            configuration=configuration,
-            data=work.source,
-            validation_data=work.validation_source,
-            test_data=work.test_source,
-            profile=profile(work, tokenizer),
-            vectors=_describe(vectors, tokenizer),
-            evaluation=evaluation,
-            texts=() if work.test is None else work.test.texts,
-            decision=decision,
-            history=history(reached),
-            best_epoch=reached.best_epoch,
-            libraries=libraries(),
-            parameters=model.count_params(),
-            seconds=time.perf_counter() - started,
-            plots=images,
-            vocabulary_size=tokenizer.vocabulary_size,
-        )
-        (folder / REPORT_FILE).write_text(report, encoding="utf-8")
-    checkpoints.remove()
-    return evaluation
+        evaluation = evaluate(model, tokenizer, work.label_names, work.test, show, decision.threshold)
+    return _Trained(
+        configuration=configuration,
+        model=model,
+        tokenizer=tokenizer,
+        decision=decision,
+        evaluation=evaluation,
+        history=history(reached),
+        checkpoints=checkpoints,
+        best_epoch=reached.best_epoch,
+        vectors=_describe(vectors, tokenizer),
+    )
+
+
+def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) -> _Trained:
+    """The recipe `distillation`, whose probabilities are calibrated already."""
+    assert work.validation is not None
+    stages = Stages(stages_folder(out), fingerprint(configuration, work))
+    distilled = distill(configuration, Texts(work.train, work.unlabelled, work.validation), stages, show)
+    threshold = configuration.threshold
+    if threshold == "f1":
+        threshold = best_threshold(distilled.predict(work.validation.texts), work.validation.labels)
+    evaluation = None
+    if work.test is not None:
+        outputs = distilled.predict(work.test.texts)
+        evaluation = Evaluation(work.label_names, work.test.labels, outputs, threshold)
+    return _Trained(
+        configuration=configuration,
+        model=network.of_student(configuration, distilled.student),
+        tokenizer=distilled.tokenizer,
+        decision=DecisionRule(threshold=threshold, chosen_on=work.validation_source),
+        evaluation=evaluation,
+        history=distilled.history,
+        checkpoints=stages,
+    )
 
 
 def _fit(
@@ -125,10 +202,6 @@ def _fit(
     show: bool,
 ) -> tuple[keras.Model, Progress]:
     """The trained network and how far the training came."""
-    if configuration.needs_validation and work.validation is None:
-        raise TrainingError("nothing is held out to decide on: --validation-fraction must be above 0")
-    keras.utils.set_random_seed(configuration.seed)
-    tf.config.experimental.enable_op_determinism()
     if resume:
         model, progress, best = checkpoints.load()
     else:

@@ -27,7 +27,10 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What one source holds. `source` and `test_source` say in words what was read."""
+    """What one source holds. `source` and `test_source` say in words what was read.
+
+    `unlabelled` are texts without a label, if they were asked for.
+    """
 
     label_names: tuple[str, ...]
     train: Examples
@@ -35,6 +38,7 @@ class Dataset:
     source: str
     test_source: str | None
     faults: tuple[Fault, ...] = ()  # rows that were left out
+    unlabelled: tuple[str, ...] = ()
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

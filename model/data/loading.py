@@ -13,7 +13,7 @@ import numpy as np
 from sentiment_conv1d.model.data.examples import Dataset, Examples
 from sentiment_conv1d.model.data.faults import BadDataError, OnBadRows, hints
 from sentiment_conv1d.model.data.rows import Columns, Row
-from sentiment_conv1d.model.data.sources import Part, Reader
+from sentiment_conv1d.model.data.sources import UNLABELLED_PART, Part, Reader, Source
 from sentiment_conv1d.model.tables import DataError, Fault, Format
 
 #: What the integers 0 and 1 stand for in a folder of Parquet files, and in `load_examples`.
@@ -39,10 +39,11 @@ def load(
     text_column: str = "text",
     label_column: str = "label",
     reading: Reading = Reading(),  # noqa: B008
+    unlabelled: bool = False,
     least_examples: int = 1,
     progress: bool = True,
 ) -> Dataset:
-    """Read everything there is to learn from in one or several sources.
+    """Read everything there is to learn from in one or several sources; texts without a label only if `unlabelled`.
 
     `test_data` are the sources of the test part; without them it is the one that a single source has. Every label needs
     `least_examples`, one for each part that they are divided into; one less if there is a test part already.
@@ -57,7 +58,10 @@ def load(
     faults: list[Fault] = []
     reader = Reader(Columns(text_column, label_column), reading.form, faults, progress)
     with _unreadable_is_an_error(paths[0]):
-        train, test = _read_parts(reader, paths, test_data)
+        sources = [reader.open(path) for path in paths]
+        train = _joined([_require_train(read("train"), path) for read, path in zip(sources, paths, strict=True)])
+        test = _test_part(reader, sources, test_data)
+        rest = [part for read in sources if (part := read(UNLABELLED_PART))] if unlabelled else []
     spelled = _spelling(train.rows) if reading.similar_labels == "merge" else {}
     names = _label_names(train.rows, spelled, named_integers=paths[0].is_dir())
     examples = _examples(train.rows, names, spelled, faults)
@@ -77,6 +81,7 @@ def load(
         source=_describe(train, examples),
         test_source=None if test is None or test_examples is None else _describe(test, test_examples),
         faults=tuple(faults),
+        unlabelled=tuple(row.text for row in _joined(rest).rows),
     )
 
 
@@ -114,17 +119,10 @@ def _unreadable_is_an_error(path: Path) -> Iterator[None]:
         raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
 
 
-def _read_parts(reader: Reader, paths: Sequence[Path], test_data: Sequence[Path]) -> tuple[Part, Part | None]:
-    if len(paths) > 1:
-        train, test = _joined([_train_part(reader, path) for path in paths]), None
-    else:
-        read = reader.open(paths[0])
-        train, test = _require_train(read("train"), paths[0]), None if test_data else read("test")
-    return train, _only_part(reader, test_data) if test_data else test
-
-
-def _train_part(reader: Reader, path: Path) -> Part:
-    return _require_train(reader.open(path)("train"), path)
+def _test_part(reader: Reader, sources: Sequence[Source], test_data: Sequence[Path]) -> Part | None:
+    if test_data:
+        return _only_part(reader, test_data)
+    return sources[0]("test") if len(sources) == 1 else None
 
 
 def _require_train(part: Part | None, path: Path) -> Part:

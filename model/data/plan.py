@@ -18,6 +18,7 @@ class Plan:
     source: str
     validation_source: str | None
     test_source: str | None
+    unlabelled: tuple[str, ...] = ()
 
 
 def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
@@ -34,4 +35,8 @@ def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, 
         train, validation = split(train, validation_fraction, seed + 1)
         validation_source = f"{len(validation):,} held out of {dataset.source}"
     source = dataset.source if len(train) == len(dataset.train) else f"{len(train):,} of {dataset.source}"
-    return Plan(dataset.label_names, train, validation, test, source, validation_source, test_source)
+    if dataset.unlabelled:
+        source += f" and {len(dataset.unlabelled):,} without a label"
+    return Plan(
+        dataset.label_names, train, validation, test, source, validation_source, test_source, dataset.unlabelled
+    )

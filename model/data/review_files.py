@@ -1,6 +1,7 @@
 """The Large Movie Review Dataset as its authors publish it: one text file a review, in a folder or an archive.
 
 [aclImdb/]{train,test}/{neg,pos}/*.txt
+[aclImdb/]train/unsup/*.txt    reviews without a label
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from sentiment_conv1d.model.tables import DataError
 FOLDER = "aclImdb"
 # Alphabetical, so that negative reviews come first everywhere.
 _LABELS = {"neg": "negative", "pos": "positive"}
+#: A part of the dataset, and the folder in `train` that has it. The label of its rows is the name of the part.
+UNLABELLED = "unsup"
 
 
 def find_root(path: Path) -> Path | None:
@@ -30,20 +33,24 @@ def find_root(path: Path) -> Path | None:
 
 
 def read_folder(root: Path, part: str, progress: bool) -> list[Row] | None:
-    """The reviews of `train` or `test`, negative ones first, by file name; None if there is no such part.
+    """The reviews of `train` or `test`, negative ones first, or of `unsup`, by file name; None if there are none.
 
     Raises `DataError`, which names the file at fault.
     """
-    if not (root / part).is_dir():
+    folders = [f"train/{UNLABELLED}"] if part == UNLABELLED else [f"{part}/{label}" for label in _LABELS]
+    if not (root / folders[0]).parent.is_dir():
         return None
     files = {
-        f"{part}/{label}/{file.name}": file
-        for label in _LABELS
-        if (root / part / label).is_dir()
-        for file in (root / part / label).iterdir()
+        f"{folder}/{file.name}": file
+        for folder in folders
+        if (root / folder).is_dir()
+        for file in (root / folder).iterdir()
         if _is_review(file.name)
     }
-    _require_both_labels(files, part, str(root))
+    if part != UNLABELLED:
+        _require_both_labels(files, part, str(root))
+    elif not files:
+        return None
     names = tqdm(sorted(files), f"reading {part}", unit=" reviews", disable=None if progress else True)
     return [_row(str(files[name]), name, files[name].read_bytes()) for name in names]
 
@@ -59,11 +66,12 @@ def read_archive(path: Path, progress: bool) -> dict[str, list[Row]]:
         raise DataError(f"{path}: the archive is truncated or corrupt ({error})") from error
     parts: dict[str, list[Row]] = {}
     for name in sorted(contents):
-        part = name.partition("/")[0]
+        folder, label, _ = name.split("/")
+        part = UNLABELLED if label == UNLABELLED else folder
         parts.setdefault(part, []).append(_row(f"{path}: {name}", name, contents[name]))
-    if not parts:
+    if not parts.keys() - {UNLABELLED}:
         raise DataError(f"{path}: the archive holds no {FOLDER}/train/pos/*.txt")
-    for part in parts:
+    for part in parts.keys() - {UNLABELLED}:
         _require_both_labels(contents, part, str(path))
     return parts
 
@@ -98,7 +106,9 @@ def _review_name(member: str) -> str | None:
     parts = PurePosixPath(member).parts
     if parts[:1] == (FOLDER,):
         parts = parts[1:]
-    if len(parts) != 3 or parts[0] not in ("train", "test") or parts[1] not in _LABELS or not _is_review(parts[2]):
+    if len(parts) != 3 or not _is_review(parts[2]):
+        return None
+    if parts[:2] != ("train", UNLABELLED) and (parts[0] not in ("train", "test") or parts[1] not in _LABELS):
         return None
     return "/".join(parts)
 
@@ -121,4 +131,4 @@ def _row(place: str, name: str, content: bytes) -> Row:
         raise DataError(f"{place}: not UTF-8 ({error.reason})") from None
     if not text.strip():
         raise DataError(f"{place}: the review is empty")
-    return Row(place, "file", 0, text, _LABELS[name.split("/")[1]])
+    return Row(place, "file", 0, text, _LABELS.get(name.split("/")[1], UNLABELLED))

@@ -20,8 +20,11 @@ SUPPORTED = (
 )
 _UNLABELLED = -1
 
+#: The part of texts without a label, by the name that the Large Movie Review Dataset gives to it.
+UNLABELLED_PART = review_files.UNLABELLED
+
 #: Parquet files of one part of a dataset: `train.parquet`, or as Hugging Face names them.
-_PARQUET_PART = re.compile(r"(train|test|validation)(-\d{5}-of-\d{5})?\.parquet")
+_PARQUET_PART = re.compile(rf"(train|test|validation|{UNLABELLED_PART})(-\d{{5}}-of-\d{{5}})?\.parquet")
 
 #: Where Hugging Face's `datasets` and its Hub describe a dataset.
 _DATASET_INFO = "dataset_info.json"
@@ -29,7 +32,7 @@ _DATASET_INFO = "dataset_info.json"
 
 @dataclass(frozen=True)
 class Part:
-    """The training or the test rows of a source, and what to call them."""
+    """The training, test or unlabelled rows of a source, and what to call them."""
 
     name: str
     rows: list[Row]
@@ -37,6 +40,10 @@ class Part:
     def describe(self) -> str:
         """The part in words."""
         return f"{len(self.rows):,} reviews of {self.name}"
+
+
+#: What reads the part "train", "test" or `UNLABELLED_PART` of a source; it gives None if the source has no such part.
+Source = Callable[[str], Part | None]
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,8 @@ class Reader:
     faults: list[Fault]
     progress: bool
 
-    def open(self, path: Path) -> Callable[[str], Part | None]:
-        """What reads the part "train" or "test" of a source; it gives None if the source has no such part.
+    def open(self, path: Path) -> Source:
+        """What reads the parts of a source.
 
         Raises `DataError`, which names the path, for anything that cannot be read.
         """
@@ -66,7 +73,7 @@ class Reader:
             return self._table(path)
         raise DataError(f"{path}: this kind of file is not supported; what can be read: {SUPPORTED}")
 
-    def _open_folder(self, path: Path) -> Callable[[str], Part | None]:
+    def _open_folder(self, path: Path) -> Source:
         parts = _parquet_parts(path)
         if parts:
             return self._parquet_folder(path, parts)
@@ -75,38 +82,43 @@ class Reader:
             raise DataError(f"{path}: nothing in this folder is supported; what can be read: {SUPPORTED}")
         return self._review_folder(root)
 
-    def _table(self, path: Path) -> Callable[[str], Part | None]:
+    def _table(self, path: Path) -> Source:
         def read(part: str) -> Part | None:
-            if part == "test":
+            if part != "train":
                 return None
             return Part(path.name, read_rows(path, self.columns, self.faults, self.form))
 
         return read
 
-    def _parquet_folder(self, folder: Path, parts: dict[str, list[Path]]) -> Callable[[str], Part | None]:
+    def _parquet_folder(self, folder: Path, parts: dict[str, list[Path]]) -> Source:
         # Many datasets of the Hub keep the labels of their test part to themselves.
         names = _described_labels(folder, self.columns.label)
 
         def read(part: str) -> Part | None:
             files = parts.get(part, [])
+            labelled = part != UNLABELLED_PART
             rows: list[Row] = []
             for file in files:
                 rows += read_rows(
-                    file, self.columns, self.faults, wanted=lambda label: label != _UNLABELLED, label_names=names
+                    file,
+                    self.columns,
+                    self.faults,
+                    wanted=lambda label: (label != _UNLABELLED) is labelled,
+                    label_names=names,
                 )
             name = files[0].name if len(files) == 1 else f"{folder.name}/{part}"
             return Part(name, rows) if files else None
 
         return read
 
-    def _review_folder(self, root: Path) -> Callable[[str], Part | None]:
+    def _review_folder(self, root: Path) -> Source:
         def read(part: str) -> Part | None:
             rows = review_files.read_folder(root, part, self.progress)
             return Part(f"{review_files.FOLDER}/{part}", rows) if rows else None
 
         return read
 
-    def _archive(self, path: Path) -> Callable[[str], Part | None]:
+    def _archive(self, path: Path) -> Source:
         parts = review_files.read_archive(path, self.progress)
 
         def read(part: str) -> Part | None:
@@ -116,7 +128,7 @@ class Reader:
 
 
 def _parquet_parts(folder: Path) -> dict[str, list[Path]]:
-    """The Parquet files of "train" and "test" in a folder or its `data`, in their order.
+    """The Parquet files of "train", "test" and `UNLABELLED_PART` in a folder or its `data`, in their order.
 
     The part `validation` is the test part of a dataset without one.
     """
@@ -128,7 +140,7 @@ def _parquet_parts(folder: Path) -> dict[str, list[Path]]:
         validation = parts.pop("validation", [])
         if validation and "test" not in parts:
             parts["test"] = validation
-        if parts:
+        if parts.keys() - {UNLABELLED_PART}:
             return parts
     return {}
 

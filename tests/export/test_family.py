@@ -66,13 +66,14 @@ def test_the_presets_are_of_the_family(name: str) -> None:
     """What this project trains, it folds."""
     configuration = PRESETS[name]
     family = recognised(build(configuration, vocabulary_size=100))
-    assert family.max_tokens == 400
-    assert family.embedding.shape == (100, 50)
+    assert family.max_tokens == configuration.max_tokens
+    assert family.embedding.shape == (100, configuration.embedding_width)
     assert [bank.kernel.shape for bank in family.banks] == [
-        (bank.width, 50, bank.filters) for bank in configuration.convolutions
+        (bank.width, configuration.embedding_width, bank.filters) for bank in configuration.convolutions
     ]
     assert all(bank.activations == ("Relu",) for bank in family.banks)
-    assert [dense.activations for dense in family.head] == [("Relu",), ("Sigmoid",)]
+    hidden = [("Relu",)] if configuration.hidden_width else []
+    assert [dense.activations for dense in family.head] == [*hidden, ("Sigmoid",)]
 
 
 def test_three_labels_are_of_the_family() -> None:

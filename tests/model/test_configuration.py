@@ -48,7 +48,7 @@ def test_json_keeps_every_number() -> None:
         ("labels", ("a",), "at least 2 items"),
         ("hidden_dropout", 1.0, "less than 1"),
         ("epochs", 0, "greater than or equal to 1"),
-        ("optimizer", "sorcery", "'adam', 'rmsprop' or 'sgd'"),
+        ("optimizer", "sorcery", "'adam', 'rmsprop', 'sgd' or 'adagrad'"),
         ("name", "../up", "pattern"),
         ("depth", 3, "Extra inputs"),
     ],
@@ -57,3 +57,28 @@ def test_what_cannot_be_built_is_refused(field: str, value: Any, message: str) -
     """A number that no network can have is refused with its reason."""
     with pytest.raises(ValidationError, match=message):
         Configuration.model_validate({field: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ("bad", "fair", "good")}, "two labels"),
+        ({"hidden_width": 5}, "no hidden layer"),
+        ({"convolutions": ({"width": 2}, {"width": 3})}, "filters of one width"),
+        ({"embedding_width": 50}, "width of its filters times their number"),
+        ({"tokenizer": "characters:1-2"}, "has the tokenizer words"),
+        ({"patience": 2}, "no patience"),
+        ({"class_weights": "balanced"}, "no class weights"),
+        ({"calibration": "temperature"}, "calibrates itself"),
+    ],
+)
+def test_a_distillation_is_one_bank_of_tables(changes: dict[str, Any], message: str) -> None:
+    """The recipe trains the look-up tables of one bank, and nothing else."""
+    with pytest.raises(ValidationError, match=message):
+        Configuration.model_validate(PRESETS["accurate"].model_dump() | changes)
+
+
+def test_the_recipe_is_only_written_if_it_is_not_the_usual_one() -> None:
+    """So the manifests of all other models can be read by releases that know no recipe."""
+    assert "recipe" not in PRESETS["imdb-cnn"].model_dump()
+    assert PRESETS["accurate"].model_dump()["recipe"] == "distillation"

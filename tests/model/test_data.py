@@ -238,6 +238,34 @@ def test_parquet_folder_names_the_sentiments(tmp_path: Path) -> None:
     assert (dataset.source, dataset.test_source) == ("2 reviews of train.parquet", "1 reviews of test.parquet")
 
 
+def test_unlabelled_reviews_of_a_parquet_folder(tmp_path: Path) -> None:
+    """They are read if they are asked for, and the labelled rows of their file are left out."""
+    write_table(tmp_path / "train.parquet", [("bad", 0), ("good", 1)])
+    assert load(tmp_path, unlabelled=True).unlabelled == ()
+    write_table(tmp_path / "unsup.parquet", [("so", -1), ("so-so", -1), ("great", 1)])
+    assert load(tmp_path, unlabelled=True).unlabelled == ("so", "so-so")
+    assert load(tmp_path).unlabelled == ()
+
+
+def test_only_unlabelled_reviews(tmp_path: Path) -> None:
+    """They are not enough to train or to measure on."""
+    write_table(tmp_path / "unsup.parquet", [("so", -1)])
+    with pytest.raises(DataError, match="nothing in this folder is supported"):
+        load(tmp_path)
+    with pytest.raises(DataError, match="nothing in this folder is supported"):
+        load_examples(tmp_path, ("negative", "positive"))
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_unlabelled_review_files(form: str, tmp_path: Path) -> None:
+    """They lie in `train/unsup`."""
+    reviews = REVIEWS | {"train/unsup/0_0.txt": "no label", "train/unsup/1_0.txt": "none either"}
+    path = write_reviews(tmp_path, form, reviews)
+    dataset = load(path, unlabelled=True)
+    assert dataset.unlabelled == ("no label", "none either")
+    assert dataset.train.texts == load(path).train.texts
+
+
 def test_parquet_folder_with_other_labels(tmp_path: Path) -> None:
     """Labels other than 0 and 1 keep their names in a folder, and a test part is not needed."""
     write_parquet(tmp_path / "train.parquet", [("a joy", 2), ("so so", 1), ("a bore", 0)])
