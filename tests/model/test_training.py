@@ -253,7 +253,7 @@ def test_a_folder_that_is_no_run_is_never_replaced(
         (("--vocabulary-size", "3"), "--vocabulary-size: "),
         (("--hidden-dropout", "1"), "--hidden-dropout: Input should be less than 1"),
         (("--learning-rate", "nan"), "--learning-rate: "),
-        (("--optimizer", "sorcery"), "--optimizer: Input should be 'adam', 'rmsprop' or 'sgd'"),
+        (("--optimizer", "sorcery"), "--optimizer: Input should be 'adam', 'rmsprop', 'sgd' or 'adagrad'"),
         (("--seed", "-1"), "--seed: "),
         (("--name", "../up"), "--name: "),
         (("--convolutions", "3:x"), "--convolutions: Input should be a valid integer"),
