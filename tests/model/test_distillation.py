@@ -1,4 +1,4 @@
-"""The recipe of `accurate` on generated reviews, and on IMDB if it is there."""
+"""The recipe of the preset `accurate`, on generated reviews."""
 
 import json
 from collections.abc import Callable
