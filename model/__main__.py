@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data import BadDataError, Plan
 from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, locate, reading_options
 from sentiment_conv1d.model.errors import SentimentError, one_line
+from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import checkpointed_epochs, stages_folder
 from sentiment_conv1d.model.tokenizer import learn
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
     """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
     options = parser(prog).parse_args(arguments)
     quiet_tensorflow()
-    signal.signal(signal.SIGTERM, _interrupt)
+    handle_signals()
     try:
         commands = {"train": _train, "evaluate": _evaluate, "check-data": _check_data}
         return commands[options.command](options)
@@ -256,10 +256,6 @@ def _fraction(text: str) -> float:
 def _print_values(values: dict[str, float]) -> None:
     for name, value in values.items():
         print(f"  {name:28} {value:.4f}")
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

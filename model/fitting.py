@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from sentiment_conv1d.model import interruption
 from sentiment_conv1d.model.checkpoint import Checkpoints, Progress, Weights
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.errors import SentimentError
@@ -106,6 +107,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         assert logs is not None
+        interruption.check()
         if not math.isfinite(logs["loss"]):
             raise TrainingError(f"the training went astray in step {self._step + 1}: try a smaller --learning-rate")
         self._step += 1

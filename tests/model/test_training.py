@@ -25,6 +25,7 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import load, plan
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.run import read_run
+from tests.processes import PATIENCE
 from tests.tickets import write_tickets
 from tests.tiny import FLAGS, write_reviews
 
@@ -218,7 +219,7 @@ def test_an_interrupted_training_leaves_no_run(reviews: Path, tmp_path: Path) ->
         for process, number in ((interrupted, signal.SIGINT), (terminated, signal.SIGTERM)):
             wait_for_progress(process)
             process.send_signal(number)
-            _, rest = process.communicate()
+            _, rest = process.communicate(timeout=PATIENCE)
             assert process.returncode == 130
             assert re.search(r"interrupted: (nothing was written|--resume goes on after epoch \d+)\n$", rest.decode())
             assert b"Traceback" not in rest
@@ -415,7 +416,7 @@ def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: 
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
+        _, said = process.communicate(timeout=PATIENCE)
     epochs = int(re.findall(r"--resume goes on after epoch (\d+)", said.decode())[0])
     assert names(tmp_path) == ["run.checkpoint"]
     assert names(tmp_path / "run.checkpoint") == [str(epochs)]
