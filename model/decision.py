@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:  # settings import this module through the configuration, and `--help` must not load NumPy
+    import numpy as np
+    import numpy.typing as npt
 
 #: The output of a sigmoid from which on it decides for the second label, unless the model has its own.
 THRESHOLD = 0.5
@@ -36,4 +38,6 @@ def decide(output: npt.NDArray[np.floating[Any]], threshold: float = THRESHOLD) 
 
 def decide_all(outputs: npt.NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> npt.NDArray[np.int64]:
     """The label of every row of [n, 1] or [n, labels]: int64 [n]."""
+    import numpy as np
+
     return np.fromiter((decide(output, threshold) for output in outputs), np.int64, len(outputs))
