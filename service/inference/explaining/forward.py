@@ -1,11 +1,12 @@
 """The forward pass of one text through the network, with all intermediate values.
 
-x [time] is a row of ids, E the embedding, and W the kernel of a bank. The bank has width w and dilation d and spans s =
-(w - 1) d + 1 words. If the convolution pads, x is padded first. Max pooling computes:
+x [time] is a row of ids, E the embedding, and W the kernel of a bank. The bank has width w and dilation d and spans
+s = (w - 1) d + 1 words. If the convolution pads, x is padded first. Max pooling computes:
 
-    feature map   F[t, f] = sum over k < w of  E[x[t + k d]] . W[k, :, f]      [time - s + 1, filters] position
-    p[f]    = argmax over t of F[t, f], the first of several equal ones sum           z[f]    = F[p[f], f] + b[f] pooled
-    a[f]    = activation(z[f])
+    feature map   F[t, f] = sum over k < w of  E[x[t + k d]] . W[k, :, f]      [time - s + 1, filters]
+    position      p[f]    = argmax over t of F[t, f], the first of several equal ones
+    sum           z[f]    = F[p[f], f] + b[f]
+    pooled        a[f]    = activation(z[f])
 
 Average pooling computes the mean of activation(F[t, f] + b[f]) over all t.
 
