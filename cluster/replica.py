@@ -48,7 +48,7 @@ class Replica:
         # A load or unload request would reach only one replica, and the others would serve other versions.
         settings = settings.model_copy(update={"admin": "off", "workers": 1})
         repository = repository_of(settings)
-        self._models = LoadedModels(settings.default_model)
+        self._models = LoadedModels(settings.default_model, settings.routing_rules())
         begin(settings, repository, self._models, shared=True)
         self.metrics = make_metrics(settings, 1)
         self.metrics.use(0)

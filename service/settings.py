@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 ENVIRONMENT_PREFIX = "SENTIMENT_"
@@ -49,6 +50,9 @@ class Settings(BaseModel):
         "newest:1",
         description="Versions of each model to serve: newest:N, all or only:A,B. Prefix NAME= for a single model, as "
         "in `newest:2 imdb-cnn=only:3,4`.",
+    )
+    version_labels: str = Field(
+        "", description="Labels by which requests can name versions, as in `imdb-cnn=stable:3,canary:4`."
     )
     watch_interval: float = Field(
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
@@ -134,8 +138,8 @@ class Settings(BaseModel):
     api_key_file: Path | None = Field(None, description="A file with one API key per line, read again when it changes.")
     admin: Literal["off", "key", "open"] = Field(
         "off",
-        description="Who can load and unload models. off: nobody. key: callers with an administration key. open: "
-        "everyone who can send requests.",
+        description="Who can load, unload and route models. off: nobody. key: callers with an administration key. "
+        "open: everyone who can send requests.",
     )
     admin_keys: SecretStr | None = Field(
         None, description="Administration keys, sent like API keys and valid wherever API keys are."
@@ -226,6 +230,12 @@ class Settings(BaseModel):
         VersionPolicy(text)
         return text
 
+    @field_validator("version_labels")
+    @classmethod
+    def _is_rule(cls, text: str) -> str:
+        parse_rules(text)
+        return text
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -236,7 +246,12 @@ class Settings(BaseModel):
             raise ValueError("admin=key and admin_keys or admin_key_file go together")
         if self.max_pending_texts < self.max_batch_texts:
             raise ValueError("max_pending_texts must not be below max_batch_texts: such a batch could never run")
+        self.routing_rules()
         return self
+
+    def routing_rules(self) -> dict[str, RoutingRules]:
+        """Return the routing rules by model. Raises `ValueError`."""
+        return read_rules(labels=self.version_labels)
 
 
 def flag(name: str) -> str:
@@ -307,6 +322,6 @@ def table() -> str:
 
 
 def _shown(default: object) -> str:
-    if default is None:
+    if default in (None, ""):
         return "none"
     return str(default).lower() if isinstance(default, bool) else str(default)

@@ -123,10 +123,9 @@ class TfServing:
 
 
 def _version(spec: Any) -> str:
-    """Return the version of a `ModelSpec`, or an empty string. Raises `Invalid` for a version label."""
-    if spec.version_label:
-        raise Invalid(f"model_spec: there is no version label {spec.version_label!r}; name a version instead")
-    return str(spec.version.value) if spec.HasField("version") else ""
+    """Return the version or the label of a `ModelSpec`, or an empty string."""
+    label: str = spec.version_label
+    return str(spec.version.value) if spec.HasField("version") else label
 
 
 def _chosen(output_filter: Sequence[str]) -> Sequence[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
 
 Kept = TypeVar("Kept")
 
@@ -41,15 +42,17 @@ class _Served(NamedTuple):
 class LoadedModels:
     """The versions that are served, and those that were rejected.
 
-    An empty name stands for the default model, and an empty version for the newest version that is served.
+    An empty name stands for the default model, and an empty version for the newest version that is served. A version is
+    named by its number or by a label.
     """
 
-    def __init__(self, default: str | None = None) -> None:
+    def __init__(self, default: str | None = None, rules: Mapping[str, RoutingRules] | None = None) -> None:
         self.default = default
         self.unloaded: set[str] = set()
         self.loading: tuple[str, int] | None = None  # the version that the workers are opening
         self._served: dict[str, dict[int, _Served]] = {}
         self._refusals: dict[str, dict[int, Refusal]] = {}
+        self._rules = dict(rules or {})
         self._table: dict[tuple[str, str], Classifier] = {}  # by all names and versions that a request can contain
 
     def get(self, name: str = "", version: str = "") -> Classifier:
@@ -109,6 +112,14 @@ class LoadedModels:
         served = self._served.get(name, {}).get(version)
         return "" if served is None else served.classifier.manifest.manifest_sha256
 
+    def rules(self, name: str) -> RoutingRules:
+        """Return the routing rules of a model."""
+        return self._rules.get(name, RoutingRules())
+
+    def labels(self, name: str, version: int) -> list[str]:
+        """Return the labels of a version."""
+        return sorted(label for label, each in self.rules(name).labels.items() if each == version)
+
     def states(self, *names: str) -> list[State]:
         """Yield the state of every version that is served or was rejected, of some models or of all."""
         return [
@@ -143,6 +154,11 @@ class LoadedModels:
         """Forget that a version was rejected."""
         _remove(self._refusals, name, version)
 
+    def route(self, name: str, changes: Mapping[str, Rule]) -> None:
+        """Replace some routing rules of a model. Requests in progress keep the version they have."""
+        self._rules[name] = self.rules(name)._replace(**changes)
+        self._index_names()
+
     def unload(self, name: str) -> None:
         """Stop serving a model until it is released and put again."""
         self.unloaded.add(name)
@@ -155,6 +171,11 @@ class LoadedModels:
             for key in (name, "") if name == self.default else (name,):
                 table[key, ""] = versions[max(versions)].classifier
                 table |= {(key, str(version)): each.classifier for version, each in versions.items()}
+                table |= {
+                    (key, label): versions[version].classifier
+                    for label, version in self.rules(name).labels.items()
+                    if version in versions
+                }
         self._table = table
 
     def _not_found(self, name: str, version: str) -> NotFound:
@@ -164,8 +185,14 @@ class LoadedModels:
             return NotFound(f"model {name!r} was unloaded; {load}")
         if versions is None:
             return NotFound(f"there is no model {name!r}; loaded: {', '.join(sorted(self._served)) or 'none'}")
-        loaded = ", ".join(map(str, sorted(versions)))
-        return NotFound(f"version {version!r} of model {name!r} is not loaded; loaded: {loaded}")
+        loaded = ", ".join(self._with_labels(name, each) for each in sorted(versions))
+        labelled = self.rules(name).labels.get(version)
+        named = f"version {version!r}" if labelled is None else f"version {labelled}, labelled {version!r},"
+        return NotFound(f"{named} of model {name!r} is not loaded; loaded: {loaded}")
+
+    def _with_labels(self, name: str, version: int) -> str:
+        labels = ", ".join(self.labels(name, version))
+        return f"{version} ({labels})" if labels else str(version)
 
 
 def _remove(table: dict[str, dict[int, Kept]], name: str, version: int) -> None:

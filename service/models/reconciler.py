@@ -26,6 +26,7 @@ from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.scan import Scan
 from sentiment_conv1d.service.models.startup import Open
 from sentiment_conv1d.service.models.steps import Drop, Forget, Load, Step, next_step, settle
+from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
 from sentiment_conv1d.service.telemetry.metrics import Metrics, TooManyModels
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,22 @@ class Reconciler:
         name = self._models.get(name).manifest.name
         await self._workers.ask(Order("unload", name))
 
+    async def route(self, name: str, changes: Mapping[str, Rule]) -> RoutingRules:
+        """Replace some routing rules of a model in all workers, and return all its rules.
+
+        Raises `NotFound`, or `Invalid` if a rule is wrong or names a version that is not served.
+        """
+        name = self._models.get(name).manifest.name
+        rules = self._models.rules(name)._replace(**changes)
+        try:
+            rules.check()
+        except ValueError as error:
+            raise Invalid(str(error)) from None
+        for version in RoutingRules(**changes).labels.values():
+            self._models.get(name, str(version))
+        await self._workers.ask(Order("route", name, rules=changes))
+        return self._models.rules(name)
+
     async def index(self) -> list[Entry]:
         """Return every version in the repository, loaded or not."""
         present = (await self._scan()).present
@@ -151,6 +168,8 @@ class Reconciler:
                 self._models.unload(name)
             case "release":
                 self._models.unloaded.discard(name)
+            case "route":
+                self._models.route(name, order.rules or {})
         self._dataplane.arrange(self._models)
         return None
 

@@ -7,10 +7,12 @@ the same sequence. A worker that is forked later replays the log.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release"]
+from sentiment_conv1d.service.routing_rules import Rule
+
+Action = Literal["load", "prepare", "serve", "refuse", "forget", "drop", "unload", "release", "route"]
 
 
 class Order(NamedTuple):
@@ -28,6 +30,7 @@ class Order(NamedTuple):
     fault: str = ""  # the reason of a refusal in one word
     reason: str = ""
     last: bool = False  # whether a drop may remove the only version of the model
+    rules: Mapping[str, Rule] | None = None  # the routing rules that a `route` replaces, by field of `RoutingRules`
 
 
 class Fact(NamedTuple):
@@ -38,7 +41,7 @@ class Fact(NamedTuple):
 
 
 class ReplayLog:
-    """What is served, rejected and unloaded, starting from what every worker inherits at its fork.
+    """What is served, rejected, unloaded and routed, starting from what every worker inherits at its fork.
 
     It owns the descriptors that it receives.
     """
@@ -48,6 +51,7 @@ class ReplayLog:
         self._served: dict[tuple[str, int], Fact] = {}
         self._refused: dict[tuple[str, int], Order] = {}
         self._unloaded: set[str] = set()
+        self._routes: dict[str, Order] = {}
         for name, version, digest in served:
             self._served[name, version] = Fact(Order("serve", name, version, digest=digest))
         # What workers inherit. The log contains orders that undo parts of it.
@@ -89,6 +93,10 @@ class ReplayLog:
                     self._drop(each)
             case "release":
                 self._unloaded.discard(order.name)
+            case "route":
+                past = self._routes.get(order.name)
+                changes = {**((past and past.rules) or {}), **(order.rules or {})}
+                self._routes[order.name] = order._replace(rules=changes)
 
     def facts(self) -> list[Fact]:
         """Return the orders that bring a worker from the state at the first fork to the current one."""
@@ -97,6 +105,7 @@ class ReplayLog:
             *(Fact(Order("unload", name)) for name in sorted(self._unloaded)),
             *(fact for fact in self._served.values() if fact.descriptor is not None),
             *(Fact(order) for order in self._refused.values()),
+            *(Fact(order) for order in self._routes.values()),
         ]
 
     def _drop(self, key: tuple[str, int]) -> None:

@@ -59,7 +59,7 @@ def serve(settings: Settings) -> None:
         metrics = make_metrics(settings, workers + 1)
         metrics.use(workers)  # the last row is the supervisor's
         repository = repository_of(settings)
-        models = LoadedModels(settings.default_model)
+        models = LoadedModels(settings.default_model, settings.routing_rules())
         replay_log = begin(settings, repository, models, shared=not may_use_cuda(settings.execution_provider))
         count(models, metrics)
         access = Access(settings)
@@ -164,6 +164,8 @@ def note(metrics: Metrics, order: Order) -> None:
             logger.info("stopped serving a version of %s", order.name, extra=extra)
         case "unload":
             logger.info("unloaded %s", order.name)
+        case "route":
+            logger.info("changed the routing of %s", order.name, extra=dict(order.rules or {}))
 
 
 def fact_of(artifact: Artifact, fingerprint: str) -> Fact:
@@ -175,7 +177,7 @@ def fact_of(artifact: Artifact, fingerprint: str) -> Fact:
 
 def load(settings: Settings) -> app.Application:
     """The REST application, with its models loaded, in this process alone."""
-    models = LoadedModels(settings.default_model)
+    models = LoadedModels(settings.default_model, settings.routing_rules())
     begin(settings, repository_of(settings), models, shared=True)
     metrics = make_metrics(settings, 1)
     count(models, metrics)

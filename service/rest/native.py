@@ -34,7 +34,9 @@ class ModelRequest(StrictRequest):
     """A body that may name the model that is to answer, and its version."""
 
     model: str = Field("", description="A model by its name; without it, the default one.")
-    version: str = Field("", description="One of its versions that are served; without it, the newest of them.")
+    version: str = Field(
+        "", description="One of its versions that are served, or a label of one; without it, the newest."
+    )
 
 
 class PredictRequest(ModelRequest):
@@ -105,6 +107,7 @@ class ModelDescription(BaseModel):
 
     name: str
     version: str
+    version_labels: list[str] = Field(description="The labels of the version, by which requests can name it.")
     labels: list[str]
     activation: str
     max_tokens: int
@@ -233,6 +236,7 @@ def _description(models: LoadedModels, classifier: Classifier) -> ModelDescripti
             "truncation_side": "right" if tokenizer.keeps_first else "left",
         },
         "version": str(manifest.version),
+        "version_labels": models.labels(manifest.name, manifest.version),
         "execution_provider": classifier.engine.provider,
         "explainable": classifier.explainer.explainable,
         "ready": True,

@@ -119,6 +119,7 @@ router = APIRouter(prefix="/v1/models")
 
 @router.get("/{model}/metadata", summary="TensorFlow Serving: signatures", responses=_REFUSED)
 @router.get("/{model}/versions/{version}/metadata", include_in_schema=False)
+@router.get("/{model}/labels/{version}/metadata", include_in_schema=False)
 async def metadata(request: Request, model: str, version: str = "") -> dict[str, Any]:
     """The one signature that there is, in TensorFlow Serving's form."""
     manifest = state_of(request).models.get(model, version).manifest
@@ -129,6 +130,7 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
 
 
 @router.get("/{model}/versions/{version}", summary="TensorFlow Serving: status of a version", responses=_REFUSED)
+@router.get("/{model}/labels/{version}", include_in_schema=False)
 async def version_status(request: Request, model: str, version: str) -> dict[str, Any]:
     """The state of one version."""
     models = state_of(request).models
@@ -138,6 +140,13 @@ async def version_status(request: Request, model: str, version: str) -> dict[str
 
 PROTOCOL = RestProtocol(
     "TensorFlow Serving",
-    dict.fromkeys(("/v1/models/{model}:predict", "/v1/models/{model}/versions/{version}:predict"), Predict),
+    dict.fromkeys(
+        (
+            "/v1/models/{model}:predict",
+            "/v1/models/{model}/versions/{version}:predict",
+            "/v1/models/{model}/labels/{version}:predict",
+        ),
+        Predict,
+    ),
     (router,),
 )

@@ -71,6 +71,7 @@ def test_rest(server_beside: ServerProcess, outside: Path) -> None:
             for method, path in (
                 ("POST", f"/v2/repository/models/{quoted}/load"),
                 ("POST", f"/v2/repository/models/{quoted}/unload"),
+                ("POST", f"/v2/repository/models/{quoted}/routing"),
                 ("GET", f"/v2/models/{quoted}"),
                 ("GET", f"/v1/models/{quoted}"),
                 ("GET", f"/v2/models/tickets/versions/{quoted}"),

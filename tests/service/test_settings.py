@@ -36,6 +36,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "model_repository": "models",
         "default_model": "tickets",
         "versions": "newest:2 tickets=all",
+        "version_labels": "tickets=stable:3",
         "host": "127.0.0.1",
         "execution_provider": "cpu",
         "body_timeout": "2.5",
@@ -128,6 +129,7 @@ def test_variables_of_clouds() -> None:
         ("max_body_bytes", "8MB"),
         ("max_batch_texts", "1.5"),
         ("admin", "yes"),
+        ("version_labels", "stable:3"),
     ],
 )
 def test_bad_value(name: str, value: str) -> None:

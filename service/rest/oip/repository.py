@@ -6,6 +6,8 @@ Source: Triton's docs/protocol/extension_model_repository.md.
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from sentiment_conv1d.service.errors import Forbidden
 from sentiment_conv1d.service.models.index import Entry
@@ -33,7 +35,7 @@ async def repository_index(request: Request) -> list[Entry]:
 
 
 async def check_administration(request: Request) -> None:
-    """Raise `Forbidden` or `Unauthorized` unless the caller may load and unload models.
+    """Raise `Forbidden` or `Unauthorized` unless the caller may load, unload and route models.
 
     Browsers send `Origin` with every POST. A page of this service's own origin is no exception: DNS rebinding gives the
     page of another site that origin too.
@@ -41,8 +43,22 @@ async def check_administration(request: Request) -> None:
     headers = request.headers
     from_page = "origin" in headers or "sec-fetch-site" in headers
     if from_page and headers.get("origin") not in named_origins(state_of(request).settings.cors_origins):
-        raise Forbidden("a web page may load and unload models only if --cors-origins names its origin")
+        raise Forbidden("a web page may load, unload and route models only if --cors-origins names its origin")
     state_of(request).access.check_administration(headers.get("authorization"), headers.get("x-api-key"))
+
+
+class RoutingRequest(BaseModel):
+    """The routing rules to replace. A rule that is left out remains, and an empty one is removed."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    labels: dict[str, int] | None = Field(None, description="Versions by label.")
+
+
+class RoutingResponse(BaseModel):
+    """The routing rules of a model."""
+
+    labels: dict[str, int]
 
 
 administration = APIRouter(
@@ -65,6 +81,15 @@ async def unload_model(request: Request, model: str) -> Response:
     """Stop serving a model; running requests are finished."""
     await state_of(request).reconciler.unload(model)
     return Response()
+
+
+@administration.post("/routing", summary="Route the requests of a model", response_class=JSONResponse)
+async def route_model(request: Request, model: str) -> RoutingResponse:
+    """Set the labels of a model's versions in all workers, until the service restarts."""
+    state = state_of(request)
+    body = parse(RoutingRequest, await _body(request) or b"{}", state.dataplane)
+    rules = await state.reconciler.route(model, body.model_dump(exclude_none=True))
+    return RoutingResponse(**rules._asdict())
 
 
 async def _body(request: Request) -> bytes:

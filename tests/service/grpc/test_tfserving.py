@@ -99,12 +99,14 @@ def test_output_filter(prediction_service: Any) -> None:
 
 
 def test_version(prediction_service: Any) -> None:
-    """A version is named by its number, and one that is not served is not found."""
+    """A version is named by its number, and a version or label that is not served is not found."""
     request = predict_request()
     request.model_spec.version.value = 1
     assert prediction_service.Predict(request).model_spec.version.value == 1
     request.model_spec.version.value = 9
     assert refused(lambda: prediction_service.Predict(request)).code == grpc.StatusCode.NOT_FOUND
+    refusal = refused(lambda: prediction_service.Predict(predict_request(version_label="stable")))
+    assert refusal.code == grpc.StatusCode.NOT_FOUND and "version 'stable' of model 'imdb-cnn'" in refusal.message
 
 
 def unknown_output() -> predict_pb2.PredictRequest:
@@ -139,7 +141,6 @@ def repeated_value() -> predict_pb2.PredictRequest:
         (repeated_value, "inputs.text: 1 values of string_val do not have the shape"),
         (lambda: predict_request([b"good", b"\xff"]), "text 1: not UTF-8"),
         (lambda: predict_request(signature_name="regress"), "there is no signature 'regress'"),
-        (lambda: predict_request(version_label="stable"), "there is no version label 'stable'"),
         (lambda: predict_request(tf.make_tensor_proto([], dtype=tf.string)), "at least one text is needed"),
         (unknown_output, "there is no output 'logits'; there are: label, score, probabilities"),
     ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
+from sentiment_conv1d.service.routing_rules import RoutingRules
 
 NAMES = st.sampled_from(["tickets", "calls"])
 VERSIONS = st.integers(1, 3)
@@ -27,6 +28,7 @@ class Worker:
         self.served = dict(SERVED)
         self.refused = dict.fromkeys(REFUSED, "at the start")
         self.unloaded: set[str] = set()
+        self.rules: dict[str, RoutingRules] = {}
 
     def follow(self, order: Order) -> None:
         key = (order.name, order.version)
@@ -45,9 +47,12 @@ class Worker:
                 self.served = {other: digest for other, digest in self.served.items() if other[0] != order.name}
             case "release":
                 self.unloaded.discard(order.name)
+            case "route":
+                rules = self.rules.get(order.name, RoutingRules())
+                self.rules[order.name] = rules._replace(**(order.rules or {}))
 
     def state(self) -> tuple[object, ...]:
-        return (self.served, self.refused, self.unloaded)
+        return (self.served, self.refused, self.unloaded, self.rules)
 
 
 class Course(RuleBasedStateMachine):
@@ -101,6 +106,10 @@ class Course(RuleBasedStateMachine):
     @rule(name=NAMES)
     def release(self, name: str) -> None:
         self.give(Order("release", name))
+
+    @rule(name=NAMES, version=VERSIONS, field=st.sampled_from(RoutingRules._fields))
+    def route(self, name: str, version: int, field: str) -> None:
+        self.give(Order("route", name, rules={field: {"a": version}}))
 
     @invariant()
     def a_new_worker_knows_the_same(self) -> None:

@@ -152,6 +152,7 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
     assert model == {
         "name": "imdb-cnn",
         "version": "1",
+        "version_labels": [],
         "labels": ["negative", "positive"],
         "activation": "sigmoid",
         "max_tokens": 400,

@@ -1,0 +1,65 @@
+"""Routing rules: the labels of a model's versions, and which versions get the requests that name none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from sentiment_conv1d.model.configuration import NAME_PATTERN
+
+_NAME = re.compile(NAME_PATTERN)
+_VERSION = re.compile(r"[1-9]\d{0,17}")
+_LABEL = re.compile(r"(?!\d+$)[a-z0-9_-]{1,64}")
+
+#: Numbers by label or version: `stable:3,canary:4`.
+_NUMBERS = re.compile(r"[^:,]+:\d{1,18}(,[^:,]+:\d{1,18})*")
+
+#: A rule: numbers by label or version.
+Rule = Mapping[str, int]
+
+_EMPTY: Rule = MappingProxyType({})
+
+
+class RoutingRules(NamedTuple):
+    """The rules of one model. An empty rule has no effect."""
+
+    labels: Rule = _EMPTY  # versions by label
+
+    def check(self) -> None:
+        """Raise `ValueError` if a rule is not valid."""
+        for label, version in self.labels.items():
+            if not _LABEL.fullmatch(label):
+                raise ValueError(f"{label!r} is not a label: a-z, 0-9, _ and -, and not a number")
+            if not _VERSION.fullmatch(str(version)):
+                raise ValueError(f"label {label!r}: {version} is not a version")
+
+
+def parse_rules(text: str) -> dict[str, Rule]:
+    """Return rules by model of a setting like `imdb-cnn=stable:3,canary:4 tickets=stable:1`. Raises `ValueError`."""
+    rules: dict[str, Rule] = {}
+    for part in text.split():
+        name, _, numbers = part.partition("=")
+        if not _NAME.fullmatch(name) or not _NUMBERS.fullmatch(numbers):
+            raise ValueError(f"{part!r} does not have the form NAME=A:NUMBER,B:NUMBER")
+        if name in rules:
+            raise ValueError(f"two rules for {name}")
+        pairs = [each.split(":") for each in numbers.split(",")]
+        rules[name] = {key: int(number) for key, number in pairs}
+        if len(rules[name]) < len(pairs):
+            raise ValueError(f"{part!r} names something twice")
+    return rules
+
+
+def read_rules(**settings: str) -> dict[str, RoutingRules]:
+    """Return the rules by model of settings, which are named like the fields of `RoutingRules`. Raises `ValueError`."""
+    parsed = {field: parse_rules(text) for field, text in settings.items()}
+    names: Iterable[str] = dict.fromkeys(name for rules in parsed.values() for name in rules)
+    found = {name: RoutingRules(**{field: rules.get(name, {}) for field, rules in parsed.items()}) for name in names}
+    for name, rules in found.items():
+        try:
+            rules.check()
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return found

@@ -1,0 +1,42 @@
+"""Routing rules: what a setting means, and what is no rule."""
+
+import pytest
+
+from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
+
+
+def test_rules_by_model() -> None:
+    """Every part of a setting has the rule of one model."""
+    assert parse_rules("imdb-cnn=stable:3,canary:4  tickets=2:1") == {
+        "imdb-cnn": {"stable": 3, "canary": 4},
+        "tickets": {"2": 1},
+    }
+    assert parse_rules("") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("stable:3", "=stable:3", "../x=stable:3", "a=", "a=stable", "a=stable:", "a=:3", "a=stable:x", "a=stable:-1"),
+        *("a=stable:3,", "a=stable:3,stable:4", "a=stable:3 a=canary:4", "a=stable:" + "9" * 19),
+    ],
+)
+def test_what_is_no_rule(text: str) -> None:
+    """Anything else is rejected, and so are two rules for one model and a name that appears twice."""
+    with pytest.raises(ValueError):
+        parse_rules(text)
+
+
+@pytest.mark.parametrize("label", ["stable", "a", "v4", "4a", "0-1", "_", "-", "x" * 64])
+def test_label(label: str) -> None:
+    """A label has lower-case letters, digits, hyphens and underscores."""
+    assert read_rules(labels=f"tickets={label}:4") == {"tickets": RoutingRules(labels={label: 4})}
+
+
+@pytest.mark.parametrize(
+    "labels", ["4:4", "007:4", "Stable:4", "st.able:4", "st/able:4", "ü:4", "x" * 65 + ":4", "a:0"]
+)
+def test_what_is_no_label(labels: str) -> None:
+    """A number is no label, because requests use it as a version, and 0 is no version. The error names the model."""
+    with pytest.raises(ValueError, match="tickets: "):
+        read_rules(labels=f"tickets={labels}")
