@@ -65,7 +65,7 @@ def _describe(endpoint: Endpoint, protocol: RestProtocol, path: str) -> dict[str
     if endpoint.takes_text:
         content["text/plain"] = {"schema": {"type": "string"}}
     module = type(endpoint).__module__.partition(".rest.")[2].partition(".")[0]
-    versioned = "_version" if "{version}" in path else ""
+    versioned = next((f"_{each}" for each in ("version", "label") if f"/{each}s/" in path), "")
     return {
         "summary": endpoint.summary,
         "description": endpoint.__doc__,

@@ -83,7 +83,12 @@ async def unload_model(request: Request, model: str) -> Response:
     return Response()
 
 
-@administration.post("/routing", summary="Route the requests of a model", response_class=JSONResponse)
+@administration.post(
+    "/routing",
+    summary="Route the requests of a model",
+    response_class=JSONResponse,
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": RoutingRequest.model_json_schema()}}}},
+)
 async def route_model(request: Request, model: str) -> RoutingResponse:
     """Set the labels of a model's versions in all workers, until the service restarts."""
     state = state_of(request)
