@@ -36,13 +36,16 @@ class ServeCall:
         self.request_id = ""
         self.trailing: list[tuple[bytes, bytes]] = []
         self.answers: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
-        self._fields = {name.lower(): value for name, value in metadata}
+        self.fields = {
+            name.lower().encode(): value if isinstance(value, bytes) else value.encode("latin-1")
+            for name, value in metadata
+        }
         self._messages = messages
 
     def text(self, name: bytes) -> str | None:
         """Return a field of the metadata."""
-        value = self._fields.get(name.decode())
-        return value.decode("latin-1") if isinstance(value, bytes) else value
+        value = self.fields.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def remaining(self) -> float | None:
         """Return None, because the proxy enforces the client's deadline."""

@@ -16,6 +16,8 @@ _LABEL = re.compile(r"(?!\d+$)[a-z0-9_-]{1,64}")
 #: Numbers by label or version: `stable:3,canary:4`.
 _NUMBERS = re.compile(r"[^:,]+:\d{1,18}(,[^:,]+:\d{1,18})*")
 
+_MAX_WEIGHT = 1_000_000
+
 #: A rule: numbers by label or version.
 Rule = Mapping[str, int]
 
@@ -26,6 +28,7 @@ class RoutingRules(NamedTuple):
     """The rules of one model. An empty rule has no effect."""
 
     labels: Rule = _EMPTY  # versions by label
+    split: Rule = _EMPTY  # weights by version or label
 
     def check(self) -> None:
         """Raise `ValueError` if a rule is not valid."""
@@ -34,6 +37,25 @@ class RoutingRules(NamedTuple):
                 raise ValueError(f"{label!r} is not a label: a-z, 0-9, _ and -, and not a number")
             if not _VERSION.fullmatch(str(version)):
                 raise ValueError(f"label {label!r}: {version} is not a version")
+        for target, weight in self.split.items():
+            self._check_target(target)
+            if not 0 <= weight <= _MAX_WEIGHT:
+                raise ValueError(f"split: {target!r} has the weight {weight}, which is not between 0 and {_MAX_WEIGHT}")
+        if self.split and not any(self.split.values()):
+            raise ValueError("split: a weight must not be 0 in every version")
+
+    def version_of(self, target: str) -> int:
+        """Return the version that a rule names by number or by label."""
+        return self.labels[target] if target in self.labels else int(target)
+
+    def versions(self, rules: Iterable[str] | None = None) -> set[int]:
+        """Return the versions that some rules name, or all rules."""
+        chosen = self._fields if rules is None else rules
+        return {self.version_of(target) for rule in chosen for target in getattr(self, rule)}
+
+    def _check_target(self, target: str) -> None:
+        if target not in self.labels and not _VERSION.fullmatch(target):
+            raise ValueError(f"{target!r} is neither a version nor a label")
 
 
 def parse_rules(text: str) -> dict[str, Rule]:

@@ -54,6 +54,11 @@ class Settings(BaseModel):
     version_labels: str = Field(
         "", description="Labels by which requests can name versions, as in `imdb-cnn=stable:3,canary:4`."
     )
+    split: str = Field(
+        "",
+        description="Weights by which the requests that name no version are split between versions, as in "
+        "`imdb-cnn=3:90,4:10` or `imdb-cnn=stable:90,canary:10`.",
+    )
     watch_interval: float = Field(
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
     )
@@ -230,7 +235,7 @@ class Settings(BaseModel):
         VersionPolicy(text)
         return text
 
-    @field_validator("version_labels")
+    @field_validator("version_labels", "split")
     @classmethod
     def _is_rule(cls, text: str) -> str:
         parse_rules(text)
@@ -251,7 +256,7 @@ class Settings(BaseModel):
 
     def routing_rules(self) -> dict[str, RoutingRules]:
         """Return the routing rules by model. Raises `ValueError`."""
-        return read_rules(labels=self.version_labels)
+        return read_rules(labels=self.version_labels, split=self.split)
 
 
 def flag(name: str) -> str:

@@ -40,14 +40,14 @@ class Sentiment:
 
     async def _predict(self, request: pb.PredictRequest, remaining: float | None) -> pb.Prediction:
         """Predict one text."""
-        model = self._models.get(request.model, request.version)
+        model = self._models.get(request.model, request.version, (request.text,))
         [prediction] = await self._dataplane.predict(model, (request.text,), remaining)
         return _fill(pb.Prediction(), model.manifest, prediction)
 
     async def _predict_batch(self, request: pb.PredictBatchRequest, remaining: float | None) -> pb.PredictBatchResponse:
         """Predict several texts, in their order."""
-        model = self._models.get(request.model, request.version)
         texts = list(request.texts)  # every access to the field decodes the texts again
+        model = self._models.get(request.model, request.version, texts)
         answer = pb.PredictBatchResponse()
         for prediction in await self._dataplane.predict(model, texts, remaining):
             _fill(answer.predictions.add(), model.manifest, prediction)
@@ -55,7 +55,7 @@ class Sentiment:
 
     async def _explain(self, request: pb.ExplainRequest, remaining: float | None) -> pb.Explanation:
         """Predict one text and return each word's share of the decision."""
-        model = self._models.get(request.model, request.version)
+        model = self._models.get(request.model, request.version, (request.text,))
         prediction, explanation = await self._dataplane.explain(
             model, request.text, request.label or None, FILTERS, remaining
         )

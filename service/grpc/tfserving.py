@@ -73,11 +73,11 @@ class TfServing:
 
     async def _predict(self, request: Any, remaining: float | None) -> Any:
         """Predict a tensor of texts, and return the outputs of `output_filter`, by default all of them."""
-        classifier = self._classifier(request.model_spec)
         outputs = _chosen(request.output_filter)
         if list(request.inputs) != [_TEXT]:
             raise Invalid(f"inputs: the one input is {_TEXT}, not {_names(request.inputs)}")
         texts = _texts(request.inputs[_TEXT])
+        classifier = self._classifier(request.model_spec, texts)
         predictions = await self._dataplane.predict(classifier, texts, remaining)
         response = PredictResponse()
         _specify(response.model_spec, classifier.manifest)
@@ -87,8 +87,8 @@ class TfServing:
 
     async def _classify(self, request: Any, remaining: float | None) -> Any:
         """Classify examples with the feature `text`, and return the probability of every label."""
-        classifier = self._classifier(request.model_spec)
         texts = _example_texts(request.input)
+        classifier = self._classifier(request.model_spec, texts)
         response = ClassificationResponse()
         _specify(response.model_spec, classifier.manifest)
         for prediction in await self._dataplane.predict(classifier, texts, remaining):
@@ -116,10 +116,10 @@ class TfServing:
             states = [state for state in states if state.version == manifest.version]
         return ParseDict(model_status(states), GetModelStatusResponse())
 
-    def _classifier(self, spec: Any) -> Classifier:
+    def _classifier(self, spec: Any, texts: Sequence[str] | None = None) -> Classifier:
         """Return the classifier that a request names. Raises `NotFound` or `Invalid`."""
         check_signature(spec.signature_name)
-        return self._models.get(spec.name, _version(spec))
+        return self._models.get(spec.name, _version(spec), texts)
 
 
 def _version(spec: Any) -> str:

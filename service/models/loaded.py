@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.models.routing import Route
 from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
 
 Kept = TypeVar("Kept")
@@ -42,8 +43,8 @@ class _Served(NamedTuple):
 class LoadedModels:
     """The versions that are served, and those that were rejected.
 
-    An empty name stands for the default model, and an empty version for the newest version that is served. A version is
-    named by its number or by a label.
+    An empty name stands for the default model. An empty version stands for the version with the largest weight if the
+    model has a split, otherwise for the newest version that is served. A version is named by its number or by a label.
     """
 
     def __init__(self, default: str | None = None, rules: Mapping[str, RoutingRules] | None = None) -> None:
@@ -54,12 +55,19 @@ class LoadedModels:
         self._refusals: dict[str, dict[int, Refusal]] = {}
         self._rules = dict(rules or {})
         self._table: dict[tuple[str, str], Classifier] = {}  # by all names and versions that a request can contain
+        self._routes: dict[str, Route] | None = None  # by the names in requests that name no version; None if empty
 
-    def get(self, name: str = "", version: str = "") -> Classifier:
-        """Return the classifier of a version. Raises `NotFound`."""
+    def get(self, name: str = "", version: str = "", rows: Sequence[Any] | None = None) -> Classifier:
+        """Return the classifier of a version. Raises `NotFound`.
+
+        `rows` are the texts, or token ids, of a request that the classifier is to answer. If the request names no
+        version, the split of the model chooses one by its routing key or by the rows.
+        """
         classifier = self._table.get((name, version))
         if classifier is None:
             raise self._not_found(name or self.default or "", version)
+        if self._routes is not None and rows is not None and not version and name in self._routes:
+            return self._routes[name].choose(rows)
         return classifier
 
     def holds(self, name: str = "", version: str = "") -> bool:
@@ -116,6 +124,15 @@ class LoadedModels:
         """Return the routing rules of a model."""
         return self._rules.get(name, RoutingRules())
 
+    def missing(self) -> set[str]:
+        """Describe every version that the rules of a model with a served version name, and that is not served."""
+        return {
+            f"the routing of {name} names version {version}, which is not served"
+            for name, rules in self._rules.items()
+            if name in self._served
+            for version in rules.versions() - self._served[name].keys()
+        }
+
     def labels(self, name: str, version: int) -> list[str]:
         """Return the labels of a version."""
         return sorted(label for label, each in self.rules(name).labels.items() if each == version)
@@ -167,9 +184,13 @@ class LoadedModels:
 
     def _index_names(self) -> None:
         table: dict[tuple[str, str], Classifier] = {}
+        routes: dict[str, Route] = {}
         for name, versions in self._served.items():
+            weights = self._weights(name)
             for key in (name, "") if name == self.default else (name,):
-                table[key, ""] = versions[max(versions)].classifier
+                table[key, ""] = max(weights, key=weights.__getitem__)
+                if len(weights) > 1:
+                    routes[key] = Route(name, weights)
                 table |= {(key, str(version)): each.classifier for version, each in versions.items()}
                 table |= {
                     (key, label): versions[version].classifier
@@ -177,6 +198,16 @@ class LoadedModels:
                     if version in versions
                 }
         self._table = table
+        self._routes = routes or None
+
+    def _weights(self, name: str) -> dict[Classifier, int]:
+        """Return the weights of a model's versions, if they are served; without a split, the newest version."""
+        versions, rules = self._served[name], self.rules(name)
+        weights: dict[Classifier, int] = {}
+        for target, weight in rules.split.items():
+            if weight and (served := versions.get(rules.version_of(target))) is not None:
+                weights[served.classifier] = weights.get(served.classifier, 0) + weight
+        return weights or {versions[max(versions)].classifier: 1}
 
     def _not_found(self, name: str, version: str) -> NotFound:
         versions = self._served.get(name)

@@ -112,7 +112,7 @@ class Reconciler:
             rules.check()
         except ValueError as error:
             raise Invalid(str(error)) from None
-        for version in RoutingRules(**changes).labels.values():
+        for version in rules.versions(changes):
             self._models.get(name, str(version))
         await self._workers.ask(Order("route", name, rules=changes))
         return self._models.rules(name)
@@ -192,7 +192,7 @@ class Reconciler:
         if not now.present:
             self._tell({f"{self._repository.path}: no model in it any more; what is served stays"})
             return before
-        remarks = set()
+        remarks = self._models.missing()
         if before is not None:
             default = self._models.default
             for name in sorted(now.present.keys() | before.present.keys() | self._models.names()):

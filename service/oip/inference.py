@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -84,16 +84,20 @@ async def infer(
 
     Raises `RequestError`: `Invalid` or `Malformed` if a tensor is wrong, and the errors of the data plane.
     """
-    classifier = models.get(request.model, request.version)
+    models.get(request.model, request.version)  # whatever else is wrong
     requested = _requested(request.outputs)
     given = _leading_input(request.inputs)
     if given.name == TEXT:
         _check_rank(given, (1, 2))
-        predictions = await dataplane.predict(classifier, _texts(dataplane, given), request.timeout)
+        texts = _texts(dataplane, given)
+        classifier = models.get(request.model, request.version, texts)
+        predictions = await dataplane.predict(classifier, texts, request.timeout)
         shape = list(given.shape)
     else:
         _check_rank(given, (2,))
-        predictions = await dataplane.predict_ids(classifier, _ids(given), request.timeout)
+        ids = _ids(given)
+        classifier = models.get(request.model, request.version, cast(Sequence[Any], ids))
+        predictions = await dataplane.predict_ids(classifier, ids, request.timeout)
         shape = [given.shape[0], 1]
     return classifier, [_output(each, classifier, predictions, shape) for each in requested]
 

@@ -195,7 +195,8 @@ class Application(FastAPI):
 
     def _begin(self, request: HttpRequest) -> RequestContext:
         identity = request.headers.get(headers.REQUEST_ID)
-        context = RequestContext(self._request_ids.choose(None if identity is None else identity.decode("latin-1")))
+        chosen = self._request_ids.choose(None if identity is None else identity.decode("latin-1"))
+        context = RequestContext(chosen, request.headers)
         request.context = context
         current.set(context)
         self._metrics.began("rest")

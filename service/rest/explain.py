@@ -50,7 +50,7 @@ class Explain(Endpoint):
 
     async def respond(self, request: EndpointRequest) -> Answer:
         body = parse(ExplainRequest, request.body, self.dataplane)
-        classifier = self.models.get(body.model, body.version)
+        classifier = self.models.get(body.model, body.version, (body.text,))
         prediction, explanation = await self.dataplane.explain(classifier, body.text, body.label, body.filters)
         return Answer(to_json(_explanation(classifier.manifest, prediction, explanation)))
 
@@ -100,7 +100,7 @@ class Inspect(Endpoint):
 
     async def respond(self, request: EndpointRequest) -> Answer:
         body = parse(InspectRequest, request.body, self.dataplane)
-        classifier = self.models.get(body.model, body.version)
+        classifier = self.models.get(body.model, body.version, (body.text,))
         chosen = None if body.filter is None else (body.filter.width, body.filter.index)
         prediction, explanation, inspection = await self.dataplane.inspect(
             classifier, body.text, body.label, chosen, body.feature_map

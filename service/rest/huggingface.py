@@ -117,7 +117,7 @@ class TeiPredict(Endpoint):
         if (body.truncation_direction or "left").lower() != "left":
             raise Invalid("truncation_direction: this model was trained on the last words of a text, which is 'left'")
         texts, single = _tei_texts(body.inputs)
-        classifier = self.models.get()
+        classifier = self.models.get(rows=texts)
         predictions = await self.dataplane.predict(classifier, texts)
         if body.truncate is False and any(each.truncated for each in predictions):
             longest = max(each.tokens for each in predictions)
@@ -150,11 +150,12 @@ async def classify(
     Raises `RequestError`.
     """
     parameters = parameters or ClassificationParameters()
-    classifier = models.get()
+    texts = _texts(inputs)
+    classifier = models.get(rows=texts)
     # A sigmoid over two labels is a softmax as well; over more it would need other scores than ours.
     if parameters.function_to_apply == "sigmoid" and len(classifier.labels) > 2:
         raise Invalid("parameters.function_to_apply: this model ends in a softmax, not in a sigmoid")
-    predictions = await dataplane.predict(classifier, _texts(inputs))
+    predictions = await dataplane.predict(classifier, texts)
     answers = [scored(classifier, each)[: parameters.top_k] for each in predictions]
     document = answers[0] if flat and isinstance(inputs, str) else answers
     return Answer(to_json(document), headers=model_headers(classifier.manifest))

@@ -144,10 +144,10 @@ class Predict(Endpoint):
 
     async def respond(self, request: EndpointRequest) -> Answer:
         if (text := _only_text(request.body)) is not None:
-            classifier = self.models.get()
+            classifier = self.models.get(rows=(text,))
         else:
             body = parse(PredictRequest, request.body, self.dataplane)
-            text, classifier = body.text, self.models.get(body.model, body.version)
+            text, classifier = body.text, self.models.get(body.model, body.version, (body.text,))
         predictions = await self.dataplane.predict(classifier, (text,))
         return Answer(to_json(prediction_body(classifier.manifest, predictions[0])))
 
@@ -164,7 +164,7 @@ class PredictBatch(Endpoint):
 
     async def respond(self, request: EndpointRequest) -> Answer:
         body = parse(PredictBatchRequest, request.body, self.dataplane)
-        classifier = self.models.get(body.model, body.version)
+        classifier = self.models.get(body.model, body.version, body.texts)
         predictions = await self.dataplane.predict(classifier, body.texts)
         return Answer(to_json({"predictions": [prediction_body(classifier.manifest, each) for each in predictions]}))
 

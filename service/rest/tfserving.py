@@ -66,10 +66,10 @@ async def predict(dataplane: DataPlane, models: LoadedModels, request: EndpointR
     if rows == (body.inputs is not None):
         raise Invalid("exactly one of instances and inputs is needed")
     check_signature(body.signature_name)
-    classifier = models.get(request.parameters.get("model", ""), request.parameters.get("version", ""))
     place, elements = ("inputs", _column(body.inputs)) if body.instances is None else ("instances", body.instances)
     dataplane.check_count(len(elements))
     texts = [_text(place, each, number) for number, each in enumerate(elements)]
+    classifier = models.get(request.parameters.get("model", ""), request.parameters.get("version", ""), texts)
     predictions = await dataplane.predict(classifier, texts)
     answer = {"predictions": _rows(predictions)} if rows else {"outputs": _columns(predictions)}
     return Answer(to_json(answer), headers=model_headers(classifier.manifest))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # every command imports this module for its logs, and `--help` must not load NumPy
@@ -14,10 +16,22 @@ if TYPE_CHECKING:  # every command imports this module for its logs, and `--help
 class RequestContext:
     """One request or call. Times are those of `perf_counter_ns`, or 0 if they have not been reached."""
 
-    __slots__ = ("decoded", "id", "manifest", "predicted", "received", "stages", "statistics", "texts", "waiting")
+    __slots__ = (
+        "decoded",
+        "headers",
+        "id",
+        "manifest",
+        "predicted",
+        "received",
+        "stages",
+        "statistics",
+        "texts",
+        "waiting",
+    )
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, headers: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
         self.id = identity
+        self.headers = headers  # or the metadata of a call, by lower-case name
         self.received = 0  # when the whole body was read; 0 for a stream of messages
         self.decoded = 0  # when the texts were decoded
         self.predicted = 0  # when the predictions were complete

@@ -40,3 +40,17 @@ def test_what_is_no_label(labels: str) -> None:
     """A number is no label, because requests use it as a version, and 0 is no version. The error names the model."""
     with pytest.raises(ValueError, match="tickets: "):
         read_rules(labels=f"tickets={labels}")
+
+
+def test_targets() -> None:
+    """The other rules name versions by number or by label."""
+    rules = read_rules(labels="tickets=stable:3,canary:4", split="tickets=stable:90,5:10")["tickets"]
+    assert rules.versions() == {3, 4, 5}
+    assert rules.versions(["split"]) == {3, 5}
+
+
+@pytest.mark.parametrize("split", ["stabel:1", "0:1", "3:0", "3:0,4:0"])
+def test_what_is_no_split(split: str) -> None:
+    """An unknown label is rejected, and so are weights that are all 0."""
+    with pytest.raises(ValueError, match="tickets: "):
+        read_rules(labels="tickets=stable:3", split=f"tickets={split}")

@@ -158,6 +158,10 @@ def check_administration(server: ServerProcess) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
+        ({"split": {"stable": 1, "9": 1}}, "version '9' of model 'tickets' is not loaded"),
+        ({"split": {"beta": 1}}, "'beta' is neither a version nor a label"),
+        ({"split": {"1": -1}}, "split: '1' has the weight -1"),
+        ({"labels": {}, "split": {"stable": 1}}, "'stable' is neither a version nor a label"),
         ({"labels": {"stable": 9}}, "version '9' of model 'tickets' is not loaded"),
         ({"labels": {"3": 1}}, "'3' is not a label"),
         ({"labels": {"stable": "1"}}, "labels.stable: "),

@@ -53,12 +53,16 @@ class RoutingRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     labels: dict[str, int] | None = Field(None, description="Versions by label.")
+    split: dict[str, int] | None = Field(
+        None, description="Weights by version or label, for requests that name no version."
+    )
 
 
 class RoutingResponse(BaseModel):
     """The routing rules of a model."""
 
     labels: dict[str, int]
+    split: dict[str, int]
 
 
 administration = APIRouter(
@@ -90,7 +94,7 @@ async def unload_model(request: Request, model: str) -> Response:
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": RoutingRequest.model_json_schema()}}}},
 )
 async def route_model(request: Request, model: str) -> RoutingResponse:
-    """Set the labels of a model's versions in all workers, until the service restarts."""
+    """Set the labels of a model's versions, and how requests are split between them, in all workers."""
     state = state_of(request)
     body = parse(RoutingRequest, await _body(request) or b"{}", state.dataplane)
     rules = await state.reconciler.route(model, body.model_dump(exclude_none=True))

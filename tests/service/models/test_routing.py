@@ -1,0 +1,138 @@
+"""Routing: how the requests of a model that name no version are split between its versions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.models.startup import load_models
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.request_context import RequestContext, current
+from tests.processes import PROJECT
+from tests.service.artifacts import publish_strength
+
+TEXTS = [f"praise {number}" for number in range(2000)]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Versions 1, 2 and 3 of `tickets`."""
+    path = tmp_path_factory.mktemp("repository")
+    for strength in (1, 2, 3):
+        publish_strength(path, strength)
+    return path
+
+
+@pytest.fixture
+def models(repository: Path) -> LoadedModels:
+    return load_models(Settings(model_repository=repository, versions="all", execution_provider="cpu"))
+
+
+@pytest.fixture
+def routing_key() -> Iterator[RequestContext]:
+    """A request with a routing key."""
+    context = RequestContext("abc", {b"x-routing-key": b"somebody"})
+    token = current.set(context)
+    yield context
+    current.reset(token)
+
+
+def chosen(models: LoadedModels, text: str = "praise", version: str = "") -> int:
+    return models.get("", version, (text,)).manifest.version
+
+
+def shares(models: LoadedModels) -> Counter[int]:
+    return Counter(chosen(models, text) for text in TEXTS)
+
+
+def test_newest_version_without_a_split(models: LoadedModels) -> None:
+    """Without a split, and without its last rule, the newest version answers."""
+    assert shares(models) == {3: len(TEXTS)}
+    models.route("tickets", {"split": {"1": 1}})
+    assert shares(models) == {1: len(TEXTS)}
+    models.route("tickets", {"split": {}})
+    assert shares(models) == {3: len(TEXTS)}
+
+
+def test_weights(models: LoadedModels) -> None:
+    """The shares are those of the weights, whose sum need not be 100, by number or by label."""
+    models.route("tickets", {"labels": {"stable": 1}, "split": {"stable": 6, "2": 3, "3": 1}})
+    found = shares(models)
+    assert [found[version] / len(TEXTS) for version in (1, 2, 3)] == pytest.approx([0.6, 0.3, 0.1], abs=0.04)
+
+
+def test_more_weight(models: LoadedModels) -> None:
+    """With more weight, a version keeps the requests that it had."""
+    got: list[set[str]] = []
+    for weight in (0, 10, 50, 100):
+        models.route("tickets", {"split": {"1": 100 - weight, "2": weight}})
+        got.append({text for text in TEXTS if chosen(models, text) == 2})
+    assert got[0] < got[1] < got[2] < got[3]
+
+
+def test_routing_key(models: LoadedModels, routing_key: RequestContext) -> None:
+    """Requests with one key get one version, whatever their texts; an empty key counts as none."""
+    models.route("tickets", {"split": {"1": 1, "2": 1, "3": 1}})
+    assert len(shares(models)) == 1
+    versions = set()
+    for number in range(30):
+        routing_key.headers = {b"x-routing-key": b"%d" % number}
+        versions.add(chosen(models))
+    assert versions == {1, 2, 3}
+    routing_key.headers = {b"x-routing-key": b""}
+    assert len(shares(models)) == 3
+
+
+def test_named_version(models: LoadedModels) -> None:
+    """A split does not apply to requests that name a version, nor to descriptions, which are of the largest weight."""
+    models.route("tickets", {"labels": {"new": 3}, "split": {"1": 40, "2": 60}})
+    assert {chosen(models, text, "new") for text in TEXTS[:50]} == {3}
+    assert models.get().manifest.version == models.get("tickets").manifest.version == 2
+
+
+def test_version_that_is_not_served(models: LoadedModels) -> None:
+    """The share of a version that is not served goes to the others, or to the newest version if there are none."""
+    models.route("tickets", {"split": {"1": 50, "9": 50}})
+    assert shares(models) == {1: len(TEXTS)}
+    assert models.missing() == {"the routing of tickets names version 9, which is not served"}
+    models.drop("tickets", 1)
+    assert shares(models) == {3: len(TEXTS)}
+
+
+def test_rows(models: LoadedModels) -> None:
+    """A batch is answered by one version, which depends on its texts, and so does a batch of token ids."""
+    models.route("tickets", {"split": {"1": 1, "2": 1}})
+    batches = [[f"text {number}", "more"] for number in range(50)]
+    assert {models.get(rows=batch).manifest.version for batch in batches} == {1, 2}
+    ids = [np.full((3, 4), number, np.int32) for number in range(50)]
+    assert {models.get(rows=list(each)).manifest.version for each in ids} == {1, 2}
+    assert models.get(rows=[]).manifest.version in (1, 2)
+    assert models.get(rows=["\ud800"]).manifest.version in (1, 2)
+
+
+def test_same_in_every_process(models: LoadedModels, repository: Path) -> None:
+    """Another process with another hash seed makes the same choices."""
+    models.route("tickets", {"split": {"1": 1, "2": 1}})
+    program = f"""
+from tests.service.models.test_routing import *
+models = load_models(Settings(model_repository={str(repository)!r}, versions="all", execution_provider="cpu"))
+models.route("tickets", {{"split": {{"1": 1, "2": 1}}}})
+print([chosen(models, text) for text in TEXTS[:100]])
+"""
+    for seed in ("1", "2"):
+        output = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=PROJECT,
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert output.strip() == str([chosen(models, text) for text in TEXTS[:100]])
