@@ -29,6 +29,7 @@ class RoutingRules(NamedTuple):
 
     labels: Rule = _EMPTY  # versions by label
     split: Rule = _EMPTY  # weights by version or label
+    shadow: Rule = _EMPTY  # a version or label, and the percentage of requests that it classifies too
 
     def check(self) -> None:
         """Raise `ValueError` if a rule is not valid."""
@@ -43,6 +44,12 @@ class RoutingRules(NamedTuple):
                 raise ValueError(f"split: {target!r} has the weight {weight}, which is not between 0 and {_MAX_WEIGHT}")
         if self.split and not any(self.split.values()):
             raise ValueError("split: a weight must not be 0 in every version")
+        for target, percent in self.shadow.items():
+            self._check_target(target)
+            if not 1 <= percent <= 100:
+                raise ValueError(f"shadow: {target!r} has {percent} %, which is not between 1 and 100")
+        if len(self.shadow) > 1:
+            raise ValueError("shadow: a model has one shadow version")
 
     def version_of(self, target: str) -> int:
         """Return the version that a rule names by number or by label."""

@@ -59,6 +59,11 @@ class Settings(BaseModel):
         description="Weights by which the requests that name no version are split between versions, as in "
         "`imdb-cnn=3:90,4:10` or `imdb-cnn=stable:90,canary:10`.",
     )
+    shadow: str = Field(
+        "",
+        description="A version that classifies a percentage of the requests that name no version too, to compare it "
+        "with the version that answers, as in `imdb-cnn=4:20`.",
+    )
     watch_interval: float = Field(
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
     )
@@ -235,7 +240,7 @@ class Settings(BaseModel):
         VersionPolicy(text)
         return text
 
-    @field_validator("version_labels", "split")
+    @field_validator("version_labels", "split", "shadow")
     @classmethod
     def _is_rule(cls, text: str) -> str:
         parse_rules(text)
@@ -256,7 +261,7 @@ class Settings(BaseModel):
 
     def routing_rules(self) -> dict[str, RoutingRules]:
         """Return the routing rules by model. Raises `ValueError`."""
-        return read_rules(labels=self.version_labels, split=self.split)
+        return read_rules(labels=self.version_labels, split=self.split, shadow=self.shadow)
 
 
 def flag(name: str) -> str:

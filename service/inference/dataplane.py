@@ -27,6 +27,7 @@ from sentiment_conv1d.service.inference.explaining.explainer import Explainer, E
 from sentiment_conv1d.service.inference.explaining.inspection import Inspection
 from sentiment_conv1d.service.inference.in_flight import InFlight
 from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.inference.shadow import ShadowQueue
 from sentiment_conv1d.service.settings import BATCH_ROWS
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import current
@@ -103,6 +104,7 @@ class DataPlane:
         self._parsing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         self._explaining = asyncio.Lock()
+        self._shadow_queue = ShadowQueue(in_flight)
         self.arrange(classifiers)
 
     def predict(
@@ -171,6 +173,7 @@ class DataPlane:
     def arrange(self, classifiers: Iterable[Classifier]) -> None:
         """Set the classifiers that are served from now on. Requests in progress keep theirs."""
         self._batchers = {each: self._batchers.get(each) or self._make_batchers(each) for each in classifiers}
+        self._shadow_queue.retain(self._batchers)
         texts = self._request_limits.texts
         tokens = max((each.manifest.max_tokens for each in self._batchers), default=0)
         fields = 8192 + 8 * texts  # twice as many as the largest batch needs
@@ -199,7 +202,9 @@ class DataPlane:
         time_limit: float | None,
     ) -> list[Prediction]:
         began = perf_counter_ns()
+        shadow = None
         if (context := current.get()) is not None:
+            shadow, context.shadow = context.shadow, None
             context.manifest = classifier.manifest
             context.statistics = classifier.statistics
             context.decoded = began
@@ -229,6 +234,9 @@ class DataPlane:
             context.stages = done.stages
             context.texts = len(done.predictions)
         classifier.statistics.count_soon((done.predictions, ended - began, done.stages))
+        if shadow is not None:
+            taken = done.stages.tokenize + done.stages.infer
+            self._shadow_queue.add(shadow, classifier.labels, rows, done.predictions, taken)
         return done.predictions
 
     async def _in_turn(

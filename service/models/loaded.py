@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.models.routing import Route
+from sentiment_conv1d.service.models.routing import Route, Shadow
 from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
 
 Kept = TypeVar("Kept")
@@ -186,11 +186,11 @@ class LoadedModels:
         table: dict[tuple[str, str], Classifier] = {}
         routes: dict[str, Route] = {}
         for name, versions in self._served.items():
-            weights = self._weights(name)
+            weights, shadow = self._weights(name), self._shadow(name)
             for key in (name, "") if name == self.default else (name,):
                 table[key, ""] = max(weights, key=weights.__getitem__)
-                if len(weights) > 1:
-                    routes[key] = Route(name, weights)
+                if len(weights) > 1 or shadow is not None:
+                    routes[key] = Route(name, weights, shadow)
                 table |= {(key, str(version)): each.classifier for version, each in versions.items()}
                 table |= {
                     (key, label): versions[version].classifier
@@ -208,6 +208,14 @@ class LoadedModels:
             if weight and (served := versions.get(rules.version_of(target))) is not None:
                 weights[served.classifier] = weights.get(served.classifier, 0) + weight
         return weights or {versions[max(versions)].classifier: 1}
+
+    def _shadow(self, name: str) -> Shadow | None:
+        """Return the shadow version of a model, if it is served."""
+        rules = self.rules(name)
+        for target, percent in rules.shadow.items():
+            if (served := self._served[name].get(rules.version_of(target))) is not None:
+                return Shadow(served.classifier, percent / 100)
+        return None
 
     def _not_found(self, name: str, version: str) -> NotFound:
         versions = self._served.get(name)

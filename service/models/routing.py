@@ -1,4 +1,4 @@
-"""Routing: chooses the version that answers a request which names none."""
+"""Routing: chooses the version that answers a request which names none, and whether a shadow version classifies it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Any
+from random import random
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.telemetry.request_context import current
@@ -21,15 +24,34 @@ _ROWS, _LENGTH = 32, 1024
 _DIGEST_BYTES = 8
 
 
-class Route:
-    """The versions between which the requests of a model are split, and their weights."""
+class Shadow(NamedTuple):
+    """A version that classifies a share of the requests, between 0 and 1, after they were answered by another one."""
 
-    def __init__(self, name: str, weights: Mapping[Classifier, int]) -> None:
+    classifier: Classifier
+    share: float
+
+
+class Route:
+    """The versions between which the requests of a model are split, their weights, and the shadow version."""
+
+    def __init__(self, name: str, weights: Mapping[Classifier, int], shadow: Shadow | None = None) -> None:
         self._salt = name.encode()  # so that a caller who gets the new version of one model need not get that of others
         self._classifiers = tuple(weights)
         self._bounds = tuple(accumulate(weights.values()))
+        self._shadow = shadow
 
     def choose(self, rows: Sequence[Any]) -> Classifier:
+        """Return the version for a request. A shadow version is noted in the context of the request."""
+        classifier = self._classifiers[0] if len(self._classifiers) == 1 else self._split(rows)
+        if self._shadow is not None and (context := current.get()) is not None:
+            shadow, share = self._shadow
+            # Token ids are those of one vocabulary, which another version need not have.
+            of_texts = not isinstance(rows, np.ndarray)
+            if shadow is not classifier and of_texts and random() < share:  # noqa: S311 - a sample, not a secret
+                context.shadow = shadow
+        return classifier
+
+    def _split(self, rows: Sequence[Any]) -> Classifier:
         """Return the version for a request: the same one in every process, and for equal keys or equal rows.
 
         If a weight changes, only the requests that have to change version do, if there are two of them.

@@ -23,6 +23,7 @@ class RequestContext:
         "manifest",
         "predicted",
         "received",
+        "shadow",
         "stages",
         "statistics",
         "texts",
@@ -39,6 +40,7 @@ class RequestContext:
         self.statistics: Statistics | None = None  # of the same model
         self.stages: Stages | None = None  # durations of queueing, tokenization and inference
         self.texts = 0
+        self.shadow: Any = None  # the classifier of the shadow version if it has to classify the request too
         self.waiting: asyncio.Future[Any] | None = None  # the batch that the request waits for
 
 

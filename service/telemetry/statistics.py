@@ -8,7 +8,7 @@ from time import time
 from typing import NamedTuple, Protocol, SupportsFloat, TypeAlias
 
 from sentiment_conv1d.service.telemetry.counters import Counters
-from sentiment_conv1d.service.telemetry.layout import Layout, Metric
+from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
 
 #: The labels of every metric of a version.
 MODEL = ("model", "version")
@@ -64,6 +64,43 @@ _SCORES = Metric(
 )
 
 
+_SHADOW_REQUESTS = Metric(
+    "sentiment_shadow_requests_total",
+    "counter",
+    "Requests that a shadow version classified too, or that were dropped.",
+    (*MODEL, "outcome"),
+)
+_SHADOW_TEXTS = Metric(
+    "sentiment_shadow_texts_total",
+    "counter",
+    "Texts of these requests, by whether the shadow version gave them the label of the answer.",
+    (*MODEL, "label"),
+)
+_SHADOW_DIFFERENCE = Metric(
+    "sentiment_shadow_difference_total",
+    "counter",
+    "Sum over these texts of the difference between the probabilities of both versions.",
+    MODEL,
+)
+_SHADOW_SECONDS = Metric(
+    "sentiment_shadow_seconds_total",
+    "counter",
+    "Tokenization and inference of these requests, by the shadow version and by the version that answered.",
+    (*MODEL, "by"),
+)
+
+#: The counts of a shadow version by their names in `Statistics`.
+_SHADOW: dict[str, tuple[Metric, Values]] = {
+    "classified": (_SHADOW_REQUESTS, ("classified",)),
+    "dropped": (_SHADOW_REQUESTS, ("dropped",)),
+    "same": (_SHADOW_TEXTS, ("same",)),
+    "other": (_SHADOW_TEXTS, ("other",)),
+    "difference": (_SHADOW_DIFFERENCE, ()),
+    "shadow": (_SHADOW_SECONDS, ("shadow",)),
+    "answer": (_SHADOW_SECONDS, ("answer",)),
+}
+
+
 class Stages(NamedTuple):
     """The durations of queueing, tokenization and inference, in nanoseconds."""
 
@@ -110,6 +147,7 @@ class Statistics:
         self._queue, self._tokenize, self._infer = (self._stages[stage] for stage in Stages._fields)
         self._batches = layout.histogram(_BATCHES)
         self._scores = {label: layout.histogram(_SCORES, label) for label in labels[:MAX_LABELS]}
+        self._shadow = {name: layout.number(metric, *values) for name, (metric, values) in _SHADOW.items()}
         self._counters = counters or Counters(1, layout.end)
         self._answered: list[Answered] = []  # requests of this turn of the event loop that are not counted yet
 
@@ -195,3 +233,21 @@ class Statistics:
         row = self._counters.row
         row[self._slots["failures"]] += 1
         row[self._slots["failure_time"]] += whole
+
+    def shadowed(self, same: int, other: int, difference: float, shadow: int, answer: int) -> None:
+        """Count a request that this version classified as a shadow version.
+
+        `same` and `other` are the numbers of texts with the label of the answer and with another one, `difference` is
+        the sum of their differences, and `shadow` and `answer` are the nanoseconds of both versions.
+        """
+        row, slots = self._counters.row, self._shadow
+        row[slots["classified"]] += 1
+        row[slots["same"]] += same
+        row[slots["other"]] += other
+        row[slots["difference"]] += difference
+        row[slots["shadow"]] += shadow * 1e-9
+        row[slots["answer"]] += answer * 1e-9
+
+    def shadow_dropped(self) -> None:
+        """Count a request that this version did not classify as a shadow version."""
+        self._counters.row[self._shadow["dropped"]] += 1

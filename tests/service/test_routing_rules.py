@@ -54,3 +54,10 @@ def test_what_is_no_split(split: str) -> None:
     """An unknown label is rejected, and so are weights that are all 0."""
     with pytest.raises(ValueError, match="tickets: "):
         read_rules(labels="tickets=stable:3", split=f"tickets={split}")
+
+
+@pytest.mark.parametrize("shadow", ["stabel:1", "3:0", "3:101", "3:10,4:10"])
+def test_what_is_no_shadow(shadow: str) -> None:
+    """A model has one shadow version, which classifies 1 to 100 % of the requests."""
+    with pytest.raises(ValueError, match="tickets: "):
+        read_rules(labels="tickets=stable:3", shadow=f"tickets={shadow}")

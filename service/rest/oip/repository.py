@@ -56,6 +56,9 @@ class RoutingRequest(BaseModel):
     split: dict[str, int] | None = Field(
         None, description="Weights by version or label, for requests that name no version."
     )
+    shadow: dict[str, int] | None = Field(
+        None, description="The percentage of these requests that a version, by number or label, classifies too."
+    )
 
 
 class RoutingResponse(BaseModel):
@@ -63,6 +66,7 @@ class RoutingResponse(BaseModel):
 
     labels: dict[str, int]
     split: dict[str, int]
+    shadow: dict[str, int]
 
 
 administration = APIRouter(
@@ -94,7 +98,7 @@ async def unload_model(request: Request, model: str) -> Response:
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": RoutingRequest.model_json_schema()}}}},
 )
 async def route_model(request: Request, model: str) -> RoutingResponse:
-    """Set the labels of a model's versions, and how requests are split between them, in all workers."""
+    """Set the labels of a model's versions, the split of its requests, and its shadow version, in all workers."""
     state = state_of(request)
     body = parse(RoutingRequest, await _body(request) or b"{}", state.dataplane)
     rules = await state.reconciler.route(model, body.model_dump(exclude_none=True))

@@ -136,3 +136,27 @@ print([chosen(models, text) for text in TEXTS[:100]])
             check=True,
         ).stdout
         assert output.strip() == str([chosen(models, text) for text in TEXTS[:100]])
+
+
+def test_shadow(models: LoadedModels, routing_key: RequestContext) -> None:
+    """A share of the requests that name no version is noted for the shadow version, unless it answers them itself."""
+
+    def sampled(version: str = "") -> int:
+        count = 0
+        for text in TEXTS:
+            models.get("", version, [text])
+            shadow, routing_key.shadow = routing_key.shadow, None
+            assert shadow in (None, models.get("", "2"))
+            count += shadow is not None
+        return count
+
+    assert sampled() == 0
+    models.route("tickets", {"shadow": {"2": 20}})
+    assert sampled() / len(TEXTS) == pytest.approx(0.2, abs=0.06)
+    assert sampled("1") == sampled("2") == 0
+    models.get(rows=np.ones((1, 4), np.int32))  # type: ignore[arg-type]
+    assert routing_key.shadow is None
+    models.route("tickets", {"split": {"2": 1}, "shadow": {"2": 100}})
+    assert sampled() == 0
+    models.route("tickets", {"split": {}, "shadow": {"9": 100}})
+    assert sampled() == 0
