@@ -14,10 +14,12 @@ import pytest
 import yaml
 
 from loadtest.stubs import SentimentStub
+from sentiment_conv1d.model.artifact import copy
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from tests.deploy.prometheus import MONITORING, Labels, Prometheus
 from tests.processes import PROJECT, ServerProcess
 from tests.programs import output
+from tests.service.artifacts import shipped_copy
 from tests.service.grpc.channels import connect
 
 DASHBOARD = json.loads((MONITORING / "grafana" / "dashboards" / "sentiment.json").read_text())
@@ -75,9 +77,15 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """After the requests."""
+    """After the requests, which version 1 answers and version 2 classifies too."""
     folder: Path = tmp_path_factory.mktemp("prometheus")
-    with ServerProcess("--workers", "2") as server, Prometheus(server.port, folder) as prometheus:
+    repository: Path = tmp_path_factory.mktemp("repository")
+    copy(shipped_copy(repository), repository / "imdb-cnn" / "2")
+    flags = ("--workers", "2", "--versions", "all", "--split", "imdb-cnn=1:1", "--shadow", "imdb-cnn=2:100")
+    with (
+        ServerProcess(*flags, repository=repository) as server,
+        Prometheus(server.port, folder) as prometheus,
+    ):
         watched = Watched(server, prometheus)
         watched.send()
         yield watched
