@@ -10,7 +10,7 @@ ARGS ?=
 NODE_MODULES := tests/interop/node/node_modules
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
-	train-accurate export requirements audit stubs clean
+	train-accurate export model-image requirements audit stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -114,6 +114,17 @@ train-accurate: $(VENV)/.dev  ## train the most accurate preset, also from unlab
 
 export: $(VENV)/.dev  ## publish a run as the next version: make export RUN=runs/mine
 	$(BIN)/python -m export $(RUN) $(ARGS)
+
+MODEL ?= imdb-cnn
+REPOSITORY ?= model_repository
+BUILD ?= build
+MODEL_IMAGE = $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	--build-arg MODEL=$(MODEL) --file deploy/model-image/Dockerfile $(REPOSITORY)
+
+model-image:  ## write build/MODEL.tar, an OCI image that contains a model: make model-image MODEL=imdb-cnn
+	@mkdir -p $(BUILD)
+	@if command -v buildah >/dev/null; then buildah build --tag oci-archive:$(BUILD)/$(MODEL).tar $(MODEL_IMAGE); \
+	else docker buildx build --output type=oci,dest=$(BUILD)/$(MODEL).tar $(MODEL_IMAGE); fi
 
 # Pinned with hashes for every supported Python and platform; needs `uv` on the path.
 PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
