@@ -10,7 +10,7 @@ ARGS ?=
 NODE_MODULES := tests/interop/node/node_modules
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
-	train-accurate export model-image requirements audit stubs clean
+	train-accurate export model-image requirements audit sbom stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -20,6 +20,7 @@ serve: $(VENV)/.runtime  ## start the service with the shipped model
 PARALLEL := --numprocesses 2 --dist loadfile
 
 test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
+	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks)
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
 
@@ -150,6 +151,7 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
+	$(COMPILE_GROUP):sbom --output-file requirements/sbom.txt
 	$(COMPILE_GROUP):helm --no-deps --output-file requirements/helm.txt
 	for name in $(OTHER_SERVERS); do \
 		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
@@ -160,6 +162,16 @@ AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
 	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
+
+# Bills of materials, validated against CycloneDX's schema. The second describes the packages that the Dockerfile installs,
+# for the Python that runs make.
+SBOM := $(VENV)/sbom/bin/cyclonedx-py
+SBOM_FLAGS := --pyproject pyproject.toml --short-PURLs --output-reproducible
+
+sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materials (CycloneDX) of the requirements and the image
+	@mkdir -p $(BUILD)/sbom
+	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
+	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
 
 # protoc names modules after the paths of their .proto files, which lack the prefix `sentiment_conv1d`.
 QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.service./"
@@ -196,9 +208,17 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 	$(RAY_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-$(VENV)/audit/.installed: requirements/audit.txt | $(VENV)/bin/python
+# Tools in environments of their own.
+$(VENV)/audit/.installed $(VENV)/sbom/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+# The packages of the image, without pip, as the Dockerfile installs them.
+$(VENV)/image/.installed: requirements/tracing.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv --clear --without-pip $(@D)
+	$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary :all: --requirement $<
 	@touch $@
 
 # Programs that tests start. They are unpacked and not installed, because Debian's Prometheus would run as a service.
