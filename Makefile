@@ -223,7 +223,7 @@ $(VENV)/image/.installed: requirements/tracing.txt | $(VENV)/bin/python
 
 # Programs that tests start. They are unpacked and not installed, because Debian's Prometheus would run as a service.
 # Without Debian or a network, the tests that need them are skipped, or fail if CI is set.
-DEBIAN_PROGRAMS := docker-compose kubectl prometheus promtool
+DEBIAN_PROGRAMS := docker-compose kubectl libseccomp2 libsystemd-shared prometheus promtool systemd
 DOWNLOAD := apt-get --quiet --quiet --option APT::Sandbox::User=root download $(DEBIAN_PROGRAMS)
 
 $(VENV)/.programs: | $(VENV)/bin/python

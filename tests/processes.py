@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -76,7 +76,6 @@ class ServerProcess:
         repository: Path | None = MODEL_REPOSITORY,
         prefix: str = "",
         program: str = f"{shlex.quote(sys.executable)} -m service",
-        pass_fds: Sequence[int] = (),
         **variables: str,
     ) -> None:
         self.log: list[str] = []
@@ -93,7 +92,7 @@ class ServerProcess:
             env=environment(**variables),
             stderr=subprocess.PIPE,
             text=True,
-            pass_fds=pass_fds,
+            close_fds=False,  # a test can make a socket inheritable
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()

@@ -4,7 +4,15 @@ Colons separate the names, commas the descriptors. It imports nothing of the pro
 """
 
 import os
+import socket
 import sys
+
+
+def command(names: str, *sockets: socket.socket) -> list[str]:
+    """Make sockets inheritable and return the beginning of a command that passes them to the rest of the command."""
+    for each in sockets:
+        each.set_inheritable(True)
+    return [sys.executable, __file__, names, ",".join(str(each.fileno()) for each in sockets)]
 
 
 def main() -> None:

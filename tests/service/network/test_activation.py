@@ -19,7 +19,7 @@ from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.network.activation import inherit
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
-from tests.service.network import activation
+from tests.service.network.activation import command
 
 Sockets = tuple[socket.socket, socket.socket]
 
@@ -35,19 +35,10 @@ def sockets() -> Iterator[Sockets]:
         yield rest, rpc
 
 
-def command(names: str, *sockets: socket.socket) -> list[str]:
-    """The beginning of a command that passes sockets to the rest of the command."""
-    return [sys.executable, activation.__file__, names, ",".join(str(each.fileno()) for each in sockets)]
-
-
 def activated(sockets: Sockets, *flags: str) -> ServerProcess:
     """Start the service with sockets, in another order than it would open them in."""
     rest, rpc = sockets
-    return ServerProcess(
-        *("--workers", "2", *flags),
-        prefix=shlex.join(command("grpc:rest", rpc, rest)),
-        pass_fds=[each.fileno() for each in sockets],
-    )
+    return ServerProcess("--workers", "2", *flags, prefix=shlex.join(command("grpc:rest", rpc, rest)))
 
 
 def port(bound: socket.socket) -> int:
@@ -60,7 +51,7 @@ def refused(names: str, *sockets: socket.socket, flags: tuple[str, ...] = ()) ->
         [*command(names, *sockets), sys.executable, "-m", "service", "serve", *flags],
         cwd=PROJECT,
         env=environment(),
-        pass_fds=[each.fileno() for each in sockets],
+        close_fds=False,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -80,7 +71,7 @@ def test_answers_on_both(sockets: Sockets) -> None:
 
 
 def test_restart_refuses_nobody(sockets: Sockets) -> None:
-    """SIGTERM ends the service with status 0. A client that connects before the next one runs gets its answer from it."""
+    """SIGTERM ends the service with status 0. A client that connects before the next one runs waits for its answer."""
     with activated(sockets) as first:
         assert first.client.get("/readyz").status_code == httpx.codes.OK
         assert first.stop() == 0
@@ -110,7 +101,7 @@ def test_one_socket(sockets: Sockets) -> None:
     """A protocol without a passed socket listens as the settings say."""
     rest, _ = sockets
     prefix = shlex.join(command("rest", rest))
-    with ServerProcess("--workers", "1", prefix=prefix, pass_fds=[rest.fileno()]) as server:
+    with ServerProcess("--workers", "1", prefix=prefix) as server:
         assert server.port == port(rest)
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             assert SentimentStub(channel).Predict(PredictRequest(text=TEXT)).label == "positive"
