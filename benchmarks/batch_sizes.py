@@ -9,8 +9,8 @@ from typing import get_args
 
 import numpy as np
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
-from benchmarks.naive import ARTIFACT
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.engine import Engine
 from sentiment_conv1d.service.settings import ProviderChoice

@@ -13,9 +13,9 @@ from time import perf_counter, sleep
 
 import numpy as np
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, number, table
-from benchmarks.naive import ARTIFACT
-from loadtest import texts
+from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 

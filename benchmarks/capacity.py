@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.markdown import circumstances, table
 from loadtest.__main__ import MISSED
 from loadtest.__main__ import main as loadtest
-from loadtest.columns import rows
+from loadtest.reporting.columns import rows
 
 
 def main() -> None:

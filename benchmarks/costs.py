@@ -21,9 +21,9 @@ from unittest.mock import patch
 
 import uvloop
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
-from benchmarks.naive import ARTIFACT
-from loadtest import texts
+from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.network.buffers import Buffers, Charge

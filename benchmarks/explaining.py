@@ -15,10 +15,10 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
-from benchmarks.naive import ARTIFACT
-from loadtest import texts
 from loadtest.processes import Server
+from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.classifier import Classifier

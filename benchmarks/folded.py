@@ -13,10 +13,10 @@ from typing import Any
 import keras
 from keras import layers
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.explaining import measure
 from benchmarks.markdown import circumstances, table
-from benchmarks.naive import ARTIFACT
-from loadtest import texts
+from loadtest.traffic import texts
 from sentiment_conv1d.export.family import recognise
 from sentiment_conv1d.export.folded import folded_graph
 from sentiment_conv1d.export.parity import session

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from statistics import median
 
-from loadtest import machine
+from loadtest.measurement import machine
 
 _VERSIONS = ("Python", "onnxruntime", "onnxruntime-gpu", "numpy")
 

@@ -21,9 +21,9 @@ from urllib.request import Request, urlopen
 from benchmarks.markdown import circumstances, number, table
 from benchmarks.rest import PREDICT, Load, Script, require
 from loadtest.errors import LoadTestError
+from loadtest.measurement.saturation import read_wrk
 from loadtest.processes import PROJECT, Server
-from loadtest.saturation import read_wrk
-from loadtest.texts import generate
+from loadtest.traffic.texts import generate
 from sentiment_conv1d.model.artifact import read_artifact
 
 ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from loadtest import saturation
 from loadtest.errors import LoadTestError
+from loadtest.measurement import saturation
 from loadtest.processes import Server
 
 

@@ -24,7 +24,7 @@ import pyarrow
 from pyarrow import parquet
 
 from benchmarks.markdown import circumstances, number, table
-from loadtest.texts import generate
+from loadtest.traffic.texts import generate
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.scoring.local import score_locally
 from sentiment_conv1d.scoring.part import Job, score_part
@@ -82,7 +82,7 @@ def loop(source: Path, out: Path) -> None:
     """What everybody writes."""
     import pandas
 
-    from benchmarks.naive import Naive
+    from benchmarks.baselines.naive import Naive
 
     naive = Naive()
     frame = pandas.read_parquet(source).head(_NAIVE_ROWS)

@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 try:
-    from loadtest import comparison, machine, objective, probe, report, texts
     from loadtest.errors import LoadTestError
+    from loadtest.generation import probe
+    from loadtest.generation.pool import ENDING, GeneratorPool
+    from loadtest.measurement import machine, objective
     from loadtest.plan import Plan
-    from loadtest.pool import ENDING, GeneratorPool
     from loadtest.processes import PROJECT, Server
+    from loadtest.reporting import comparison, report
+    from loadtest.reporting.summary import summary
     from loadtest.run import FORMAT, Run
-    from loadtest.summary import summary
-    from loadtest.target import Endpoint, Target
-    from loadtest.traffic import FORMS, make_requests, parse_mix
+    from loadtest.traffic import texts
+    from loadtest.traffic.requests import FORMS, make_requests, parse_mix
+    from loadtest.traffic.target import Endpoint, Target
 except ModuleNotFoundError as error:
     print(f"error: {error.name} is missing: pip install --require-hashes -r requirements/loadtest.txt", file=sys.stderr)
     sys.exit(2)

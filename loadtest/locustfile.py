@@ -23,11 +23,11 @@ from locust import FastHttpUser, LoadTestShape, User, constant_throughput, event
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from loadtest import texts
+from loadtest.generation.rpc import credentials, metadata
 from loadtest.processes import PROJECT
-from loadtest.rpc import credentials, metadata
-from loadtest.target import Endpoint, Target
-from loadtest.traffic import FORMS, Form
+from loadtest.traffic import texts
+from loadtest.traffic.requests import FORMS, Form
+from loadtest.traffic.target import Endpoint, Target
 from sentiment_conv1d.model.artifact import read_artifact
 
 grpc.experimental.gevent.init_gevent()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.measurement import Step
-from loadtest.objective import Objective
+from loadtest.measurement.objective import Objective
+from loadtest.measurement.step import Step
 
 #: Rates to try, as shares of the throughput of the closed loop: sparse where nothing happens, dense around the knee.
 _SHARES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1)

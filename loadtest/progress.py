@@ -7,7 +7,7 @@ import sys
 
 from tqdm import tqdm
 
-from loadtest.measurement import Step
+from loadtest.measurement.step import Step
 from loadtest.units import duration
 
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import psutil
 
-from loadtest import machine, saturation
-from loadtest.load import Load
-from loadtest.measurement import Step, knee, measure
-from loadtest.metrics import Snapshot, between, cost
-from loadtest.objective import Objective
+from loadtest.generation.load import Load
+from loadtest.generation.pool import GeneratorPool
+from loadtest.measurement import machine, saturation
+from loadtest.measurement.metrics import Snapshot, between, cost
+from loadtest.measurement.objective import Objective
+from loadtest.measurement.step import Step, knee, measure
 from loadtest.plan import Plan, next_rate
-from loadtest.pool import GeneratorPool
 from loadtest.progress import Progress
-from loadtest.target import Target
-from loadtest.traffic import FORMS, Request
+from loadtest.traffic.requests import FORMS, Request
+from loadtest.traffic.target import Target
 from loadtest.units import duration
 
 #: Version of the document; readers refuse what is newer than they are.

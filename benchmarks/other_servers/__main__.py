@@ -19,16 +19,16 @@ from pathlib import Path
 import onnx
 
 from benchmarks import rest
-from benchmarks.cases import COMPETENT, NAIVE, SHORT, WHOLE
+from benchmarks.baselines.naive import ARTIFACT, MAX_TOKENS, Naive, unfolded_graph
 from benchmarks.markdown import circumstances
-from benchmarks.naive import ARTIFACT, MAX_TOKENS, Naive, unfolded_graph
 from benchmarks.other_servers import environments
 from benchmarks.other_servers.environments import NotInstalled
 from benchmarks.other_servers.report import Measured, document, save_plot, summary
 from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
 from benchmarks.rest import Script
-from loadtest import texts
+from benchmarks.serving.cases import COMPETENT, NAIVE, SHORT, WHOLE
 from loadtest.errors import LoadTestError
+from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 
 #: This project's graph and tokenizer.

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.cases import COMPETENT, SERVICE
 from benchmarks.markdown import number, table
-from benchmarks.report import save_bars
 from benchmarks.rest import Load
+from benchmarks.serving.cases import COMPETENT, SERVICE
+from benchmarks.serving.report import save_bars
 
 
 @dataclass

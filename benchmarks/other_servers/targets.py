@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import rest, serving
-from benchmarks.cases import COMPETENT, NAIVE, SERVICE
+from benchmarks import rest
 from benchmarks.other_servers import environments
 from benchmarks.rest import Form
+from benchmarks.serving.__main__ import make_servers
+from benchmarks.serving.cases import COMPETENT, NAIVE, SERVICE
 from loadtest.errors import LoadTestError
 from loadtest.processes import Server
 
@@ -97,7 +98,7 @@ OTHER_SERVERS = (
 
 def references(workers: int) -> list[Target]:
     """This service and the applications."""
-    servers = {server.name: server for server in serving.make_servers(workers)}
+    servers = {server.name: server for server in make_servers(workers)}
     return [Target(name, servers[name], rest.PREDICT, _scored) for name in (SERVICE, COMPETENT, NAIVE)]
 
 

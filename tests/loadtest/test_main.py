@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadtest.traffic import FORMS
+from loadtest.traffic.requests import FORMS
 from tests.loadtest import stub
 from tests.processes import PATIENCE, PROJECT, environment, run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.traffic import FORMS
+from loadtest.traffic.requests import FORMS
 from tests.loadtest.test_locustfile import page_of, start
 from tests.processes import ServerProcess, run
 from tests.service.certificates import Authority

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import tokenizers
 
-from benchmarks.competent import Competent
+from benchmarks.baselines.competent import Competent
 from sentiment_conv1d.model.artifact import MANIFEST_FILE, read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 

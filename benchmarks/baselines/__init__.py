@@ -1,0 +1,1 @@
+"""What the service is compared with: applications as they are usually written, and constants."""

@@ -1,0 +1,1 @@
+"""The service beside other applications, under load: `python -m benchmarks.serving`."""

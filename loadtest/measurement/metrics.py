@@ -1,0 +1,100 @@
+"""What the service itself counts, before and after a step: stages, processor time, memory, answers by status."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from loadtest.errors import LoadTestError
+from loadtest.generation.probe import get
+from loadtest.traffic.target import Target
+
+_CPU = "process_cpu_seconds_total"
+
+#: Snapshots in a row to learn what one costs: a kernel counts processor time in hundredths of a second.
+_COST_SNAPSHOTS = 5
+
+Labels = frozenset[tuple[str, str]]
+
+
+class Snapshot:
+    """The service's counters at one moment; empty where it has none to show."""
+
+    def __init__(self, text: str) -> None:
+        self._samples: dict[str, dict[Labels, float]] = defaultdict(dict)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self._samples[sample.name][frozenset(sample.labels.items())] = sample.value
+
+    @classmethod
+    def take(cls, target: Target) -> Snapshot:
+        """Of a service, in the midst of whatever happens to it."""
+        try:
+            return cls(get(target, "/metrics") or "")
+        except (LoadTestError, ValueError):
+            return cls("")
+
+    def total(self, name: str) -> float | None:
+        """The sum of all samples of a name."""
+        return sum(self._samples[name].values()) if name in self._samples else None
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """The samples of a name, summed by one of their labels."""
+        sums: dict[str, float] = defaultdict(float)
+        for labels, value in self._samples.get(name, {}).items():
+            sums[dict(labels).get(label, "")] += value
+        return sums
+
+    @property
+    def workers(self) -> int | None:
+        """How many processes answer."""
+        total = self.total("sentiment_workers")
+        return None if total is None else int(total)
+
+    @property
+    def models(self) -> list[str]:
+        """What is loaded, as `name version`."""
+        infos = (dict(labels) for labels in self._samples.get("sentiment_model_info", {}))
+        return sorted(f"{info.get('model')} {info.get('version')}" for info in infos)
+
+
+def cost(target: Target) -> float:
+    """Seconds of the service's processor time that a snapshot takes."""
+    first = Snapshot.take(target).total(_CPU)
+    for _ in range(_COST_SNAPSHOTS):
+        last = Snapshot.take(target).total(_CPU)
+    return 0.0 if first is None or last is None else (last - first) / _COST_SNAPSHOTS
+
+
+def between(before: Snapshot, after: Snapshot, overhead: float = 0.0) -> dict[str, Any] | None:
+    """What the service did meanwhile, or None where it does not count; `overhead` is what a snapshot costs.
+
+    `stages` are the mean seconds of a request, `cpu_per_text` the processor time of all processes for one text, in
+    seconds, both over everything that the service answered between the two snapshots.
+    """
+    statuses = {
+        status: int(count - before.by("sentiment_requests_total", "status").get(status, 0.0))
+        for status, count in after.by("sentiment_requests_total", "status").items()
+    }
+    texts = (after.total("sentiment_texts_total") or 0.0) - (before.total("sentiment_texts_total") or 0.0)
+    if not statuses:
+        return None
+    times, counts = (
+        {name: after.by(series, "stage")[name] - before.by(series, "stage").get(name, 0.0) for name in stages}
+        for stages in [after.by("sentiment_stage_seconds_count", "stage")]
+        for series in ("sentiment_stage_seconds_sum", "sentiment_stage_seconds_count")
+    )
+    cpu_before, cpu_after = (each.total(_CPU) for each in (before, after))
+    cpu = None
+    if cpu_before is not None and cpu_after is not None and texts > 0:
+        cpu = max(0.0, cpu_after - cpu_before - overhead) / texts
+    return {
+        "texts": int(texts),
+        "statuses": {status: count for status, count in sorted(statuses.items()) if count},
+        "stages": {name: round(times[name] / counts[name], 9) for name in times if counts[name]},
+        "cpu_per_text": None if cpu is None else round(cpu, 9),
+        "memory_bytes": after.total("process_resident_memory_bytes"),
+        "workers": after.workers,
+    }

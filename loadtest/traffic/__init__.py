@@ -1,0 +1,1 @@
+"""What is sent, and where to: texts, requests, the service."""
