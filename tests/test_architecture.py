@@ -149,7 +149,7 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda path: package_of(path) == "loadtest",
         lambda module: (
             (package(module) == "service" and not f"{module}.".startswith(PROTOS))
-            or package(module) in TRAINING - {"jinja2"} | {"export", "benchmarks"}
+            or package(module) in TRAINING - {"jinja2", "matplotlib"} | {"export", "benchmarks"}
             or is_heavy(module)
         ),
     ),

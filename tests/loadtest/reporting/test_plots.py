@@ -21,7 +21,19 @@ def test_lines(points: list[tuple[float, float]], log: bool) -> None:
     if not points:
         assert plot == ""
         return
-    dots = ElementTree.fromstring(plot).findall(".//circle")
+    dots = [
+        use
+        for use in ElementTree.fromstring(plot).iter("{http://www.w3.org/2000/svg}use")
+        if "--c1" in use.attrib["style"]
+    ]
     assert len(dots) == len(points)
     for dot in dots:
-        assert 0 <= float(dot.attrib["cx"]) <= 480 and 0 <= float(dot.attrib["cy"]) <= 300
+        assert 0 <= float(dot.attrib["x"]) <= 480 and 0 <= float(dot.attrib["y"]) <= 300
+
+
+def test_tips() -> None:
+    """A plot shows the values of a place under the pointer, and escapes names."""
+    series = [Series("p<50", 1, [0.002, None]), Series("p99", 3, [0.004, 0.03])]
+    plot = lines("", [1.0, 2.0], series, x="at once", y="", unit=SECONDS, log_y=True)
+    titles = [title.text for title in ElementTree.fromstring(plot).iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == ["1 at once\np<50: 2.00 ms\np99: 4.00 ms", "2 at once\np99: 30.0 ms"]
