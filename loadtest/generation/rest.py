@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 
-from loadtest.generation.connection import Connection, Encrypted, Plain, connect
+from loadtest.generation.connection import Connection
 from loadtest.traffic.requests import Request
 from loadtest.traffic.target import Target
 
@@ -107,15 +107,9 @@ class ConnectionPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _connecting(self) -> None:
-        rest = self._target.rest
-        connection: Connection
         try:
             async with asyncio.timeout(self._timeout):
-                connected = await connect(rest)
-                if self._tls is None:
-                    connection = Plain(self, connected)
-                else:
-                    connection = await Encrypted.open(self, connected, self._tls, rest.host)
+                connection = await Connection.open(self, self._target.rest, self._tls)
         except OSError as error:
             self._connections -= 1
             # The request that asked for it, or the first of those that wait with it.
