@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +18,6 @@ from typing import Any, NamedTuple
 from loadtest.errors import LoadTestError
 from loadtest.traffic.requests import Request
 from loadtest.traffic.target import Target
-
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 #: Seconds beyond the measurement after which a program is killed.
 _PATIENCE = 30.0
@@ -53,6 +50,9 @@ class Script:
             "  if #ports > 0 then thread.addr = wrk.lookup(wrk.host, ports[threads])[1] end\nend\n"
             "function request()\n  turn = turn % #bodies + 1\n"
             f'  return wrk.format("POST", "{path}", headers, bodies[turn])\nend\n'
+            "function done(summary, latency)\n  local e = summary.errors\n"
+            "  io.write(('[%d, %d, %d, %d, %d, %d]\\n'):format(summary.requests, summary.duration, e.status,"
+            " e.connect + e.read + e.write + e.timeout, latency:percentile(50), latency:percentile(99)))\nend\n"
         )
         self._file.flush()
 
@@ -64,7 +64,7 @@ class Script:
         program = find("wrk")
         if program is None:
             raise LoadTestError("wrk is needed: apt-get install wrk")
-        wrk = [program, f"-t{len(ports) or 1}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", self._file.name]
+        wrk = [program, f"-t{len(ports) or 1}", f"-c{connections}", f"-d{seconds}s", "-s", self._file.name]
         return ["env", f"{_PORTS}={','.join(map(str, ports))}", *wrk, url]
 
     def run(self, url: str, connections: int, seconds: int, ports: Sequence[int] = ()) -> Answers | None:
@@ -84,54 +84,26 @@ class Answers(NamedTuple):
 
 
 def read_wrk(output: str) -> Answers | None:
-    """The numbers in the output of `wrk --latency`, or of wrk2; None if it holds no answer or no latency.
+    """The numbers that `Script` has wrk or wrk2 print at the end; None if there was no answer or no latency.
 
-    `Requests/sec` counts answers of every status, so those that failed are taken out. wrk leaves answers that took
-    longer than its timeout out of the latencies, and prints zeros if there are no others.
+    wrk counts answers of every status, so those that failed are taken out. It leaves answers that took longer than its
+    timeout out of the latencies, which are zero if there are no others.
     """
-    count, rate = re.search(r"(\d+) requests in", output), re.search(r"Requests/sec:\s+([\d.]+)", output)
-    p50, p99 = (_percentile(output, each) for each in (50, 99))
-    if count is None or rate is None or not int(count[1]) or not p50 or not p99:
+    requests, microseconds, bad, broken, p50, p99 = json.loads(output.splitlines()[-1])
+    if not requests or not p99:
         return None
-    requests, bad = int(count[1]), _count(output, r"Non-2xx or 3xx responses: (\d+)")
-    return Answers(
-        requests=requests,
-        throughput=float(rate[1]) * (1 - bad / requests),
-        p50=p50,
-        p99=p99,
-        failed=bad + _count(output, r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)"),
-    )
-
-
-def _percentile(output: str, percentile: int) -> float | None:
-    """Seconds; wrk prints `50%`, wrk2 `50.000%`."""
-    found = re.search(rf"^\s*{percentile}(?:\.0+)?%\s+([\d.]+)(us|ms|s|m)\b", output, re.MULTILINE)
-    return None if found is None else float(found[1]) * _UNITS[found[2]]
-
-
-def _count(output: str, pattern: str) -> int:
-    """The sum of the numbers of a line that is only printed if one of them is not zero."""
-    found = re.search(pattern, output)
-    return 0 if found is None else sum(map(int, found.groups()))
+    return Answers(requests, (requests - bad) / (microseconds * 1e-6), p50 * 1e-6, p99 * 1e-6, bad + broken)
 
 
 def wrk(target: Target, requests: Sequence[Request], connections: int, seconds: int) -> dict[str, Any] | None:
     """REST requests of one form, by wrk; None if it fails. Raises `LoadTestError` if it is not installed."""
     path = requests[0].payload.split(b" ", 2)[1].decode()
-    script = Script(path, [_body(request) for request in requests], target.api_key)
+    script = Script(path, [request.payload.partition(b"\r\n\r\n")[2] for request in requests], target.api_key)
     scheme = "https" if target.rest.tls else "http"
     answers = script.run(f"{scheme}://{target.rest}", connections, seconds)
     if answers is None:
         return None
-    return {
-        "tool": "wrk",
-        "traffic": requests[0].form,
-        "connections": connections,
-        "throughput": answers.throughput,
-        "p50": answers.p50,
-        "p99": answers.p99,
-        "failed": answers.failed,
-    }
+    return {"tool": "wrk", "traffic": requests[0].form, "connections": connections} | answers._asdict()
 
 
 def perf_analyzer(
@@ -174,10 +146,6 @@ def perf_analyzer(
         "p99": float(row["p99 latency"]) * 1e-6,
         "failed": 0,  # a failure would have ended it
     }
-
-
-def _body(request: Request) -> bytes:
-    return request.payload.partition(b"\r\n\r\n")[2]
 
 
 def _run(command: list[str], seconds: float) -> str | None:
