@@ -1,4 +1,9 @@
-"""A pool of HTTP/1.1 connections that does as little work as a client can, so that the server is what is measured."""
+"""A pool of HTTP/1.1 connections that does as little work as a client can, so that the server is what is measured.
+
+Each connection has one request at a time. asyncio reads and writes, and httptools parses. No client of a higher level
+is as cheap: at 500 requests a second to a server that answers in 2 ms, this one takes less than 0.1 ms of processor
+time for a request, aiohttp takes 0.3 ms, and httpx does not keep up.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,10 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
+from typing import cast
 
-from loadtest.generation.connection import Connection
+from httptools import HttpParserError, HttpResponseParser
+
 from loadtest.traffic.requests import Request
 from loadtest.traffic.target import Target
 
@@ -17,6 +24,8 @@ from loadtest.traffic.target import Target
 Done = Callable[[Request, float, float, str], None]
 
 TIMEOUT = "no answer in time"
+CLOSED = "connection closed"
+UNREADABLE = "not HTTP"
 
 #: Requests are looked through this often, in seconds, for one that has waited too long.
 _LOOK_SECONDS = 0.05
@@ -32,11 +41,11 @@ class ConnectionPool:
     def __init__(self, target: Target, done: Done, *, limit: int, timeout: float) -> None:
         self._target = target
         self._tls = target.tls_context() if target.rest.tls else None
-        self._done = done
+        self.done = done
         self._limit = limit
         self._timeout = timeout
-        self._idle: deque[Connection] = deque()
-        self._busy: set[Connection] = set()
+        self._idle: deque[_Connection] = deque()
+        self._busy: set[_Connection] = set()
         self._waiting: deque[tuple[Request, float]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -63,7 +72,7 @@ class ConnectionPool:
         if self._connections < self._limit and len(self._tasks) < len(self._waiting):
             self._connect()
 
-    def free(self, connection: Connection) -> None:
+    def free(self, connection: _Connection) -> None:
         """The connection can take another request."""
         if self._waiting:
             self._busy.add(connection)
@@ -72,11 +81,7 @@ class ConnectionPool:
             self._busy.discard(connection)
             self._idle.append(connection)
 
-    def over(self, request: Request, due: float, moment: float, outcome: str) -> None:
-        """A request has its outcome."""
-        self._done(request, due, moment, outcome)
-
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: _Connection) -> None:
         """The connection is gone."""
         self._connections -= 1
         self._busy.discard(connection)
@@ -94,7 +99,7 @@ class ConnectionPool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         waiting, self._waiting = self._waiting, deque()
         for request, due in waiting:
-            self._done(request, due, perf_counter(), TIMEOUT)
+            self.done(request, due, perf_counter(), TIMEOUT)
         for connection in [*self._busy, *self._idle]:
             connection.abort(TIMEOUT)
         await asyncio.sleep(0)
@@ -109,12 +114,14 @@ class ConnectionPool:
     async def _connecting(self) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                connection = await Connection.open(self, self._target.rest, self._tls)
+                _, connection = await self._loop.create_connection(
+                    lambda: _Connection(self), self._target.rest.host, self._target.rest.port, ssl=self._tls
+                )
         except OSError as error:
             self._connections -= 1
             # The request that asked for it, or the first of those that wait with it.
             if self._waiting:
-                self._done(*self._waiting.popleft(), perf_counter(), _reason(error))
+                self.done(*self._waiting.popleft(), perf_counter(), _reason(error))
         else:
             self.free(connection)
 
@@ -124,8 +131,69 @@ class ConnectionPool:
         for connection in [each for each in self._busy if each.due < oldest]:
             connection.abort(TIMEOUT)
         while self._waiting and self._waiting[0][1] < oldest:
-            self._done(*self._waiting.popleft(), perf_counter(), TIMEOUT)
+            self.done(*self._waiting.popleft(), perf_counter(), TIMEOUT)
         self._watch = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, with or without TLS. An answer arrives when its last bytes are read."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._parser = HttpResponseParser(self)
+        self._request: Request | None = None
+        self._moment = 0.0
+        self.due = 0.0
+
+    def send(self, request: Request, due: float) -> None:
+        """Write a request that was due at that moment."""
+        self._request = request
+        self.due = due
+        self._transport.write(request.payload)
+
+    def abort(self, outcome: str) -> None:
+        """Close the connection, and give the request on it that outcome."""
+        self._finish(outcome, perf_counter())
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own, which is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        self._moment = perf_counter()
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError:
+            self.abort(UNREADABLE)
+
+    def connection_lost(self, exception: Exception | None) -> None:
+        """Called by asyncio."""
+        self._finish(CLOSED, perf_counter())
+        self._pool.lost(self)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser at the end of an answer."""
+        if self._request is None:
+            self.abort(UNREADABLE)  # an answer that nobody asked for
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            return  # an interim answer
+        kept = self._parser.should_keep_alive()
+        self._finish(str(status), self._moment)
+        if kept:
+            self._pool.free(self)
+        else:
+            self._transport.abort()
+
+    def _finish(self, outcome: str, moment: float) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            self._pool.done(request, self.due, moment, outcome)
 
 
 def _reason(error: OSError) -> str:
