@@ -11,13 +11,16 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import multiprocessing
+import os
 import resource
+import threading
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from time import perf_counter, process_time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import uvloop
@@ -32,8 +35,8 @@ from loadtest.traffic.target import Target
 #: Requests sent before answers get their turn, when the generator is behind.
 _BURST = 32
 
-#: Seconds between two messages about how far a step is.
-_TELL_SECONDS = 0.25
+#: Seconds between two looks at how far a step is.
+WATCH_SECONDS = 0.25
 
 
 class Share(NamedTuple):
@@ -222,63 +225,80 @@ class Generator:
         )
 
 
-@dataclass
 class Worker:
-    """A generator process. It runs one step after another, as its parent orders."""
+    """What a generator process keeps from one step to the next. It ends with its parent."""
 
-    ordered: Connection
-    findings: Connection
-    share: Share
-    target: Target
-    traffic: Mapping[str, Sequence[Request]]
+    def __init__(
+        self,
+        share: Share,
+        target: Target,
+        traffic: Mapping[str, Sequence[Request]],
+        stop: Event,
+        over: Synchronized[int],
+    ) -> None:
+        """`stop` ends the step that runs, and `over` tells the parent how many of its requests are over."""
+        self._share = share
+        self._target = target
+        self._traffic = traffic
+        self._stop = stop
+        self._over = over
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
-    async def serve(self) -> None:
-        """Run steps until the parent sends no more orders or has ended."""
-        self._orders: asyncio.Queue[Load | float | None] = asyncio.Queue()
-        self._generator: Generator | None = None
-        asyncio.get_running_loop().add_reader(self.ordered.fileno(), self._hear)
-        while (load := await self._orders.get()) is not None:
-            assert isinstance(load, Load)
-            self._generator = Generator(load, self.share, self.traffic[load.traffic], self.target)
-            await self._generator.prepare()
-            self.findings.send(None)
-            start = await self._orders.get()
-            if start is None:
-                return
-            assert isinstance(start, float)
-            watching = asyncio.create_task(self._tell())
-            found = await self._generator.run(start)
-            watching.cancel()
-            self._generator = None
-            self.findings.send(found)
+    def prepare(self, load: Load) -> None:
+        """Connect for a step."""
+        self._generator = self._runner.run(self._prepared(load))
 
-    def _hear(self) -> None:
-        """An order: a load to prepare, the moment to start it, `False` to break off, `None` to leave."""
-        try:
-            order = self.ordered.recv()
-        except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(self.ordered.fileno())
-            order = None
-        if order in (False, None) and self._generator is not None:
-            self._generator.stop()
-        if order is not False:
-            self._orders.put_nowait(order)
+    def run(self, start: float) -> Found:
+        """Run the step."""
+        return self._runner.run(self._run(start))
 
-    async def _tell(self) -> None:
-        """Let the parent know how many requests are over."""
-        while self._generator is not None:
-            await asyncio.sleep(_TELL_SECONDS)
-            self.findings.send(self._generator.over)
+    async def _prepared(self, load: Load) -> Generator:
+        generator = Generator(load, self._share, self._traffic[load.traffic], self._target)
+        await generator.prepare()
+        return generator
+
+    async def _run(self, start: float) -> Found:
+        watching = asyncio.create_task(self._watch())
+        found = await self._generator.run(start)
+        watching.cancel()
+        return found
+
+    async def _watch(self) -> None:
+        while not self._stop.is_set():
+            self._over.value = self._generator.over
+            await asyncio.sleep(WATCH_SECONDS)
+        self._generator.stop()
 
 
-def work(worker: Worker) -> None:
-    """Run a generator process until its parent ends it or has ended."""
+_worker: Worker
+
+
+def begin(*arguments: Any) -> None:
+    """Make this process a `Worker` with these arguments."""
+    global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # At the usual limit of 1,024 open files, the server would seem to accept no more connections.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with contextlib.suppress(BrokenPipeError):
-        uvloop.run(worker.serve())
+    _worker = Worker(*arguments)
+
+
+def prepare(load: Load) -> None:
+    """Prepare a step in this process."""
+    _worker.prepare(load)
+
+
+def run(start: float) -> Found:
+    """Run the step that this process has prepared."""
+    return _worker.run(start)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 class _Usage:
