@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -66,7 +66,9 @@ class GeneratorPool:
             start = perf_counter() + _MARGIN + load.warmup
             found = [executor.submit(run, start) for executor in self._executors]
             try:
-                while wait(found, WATCH_SECONDS).not_done:
+                while (states := wait(found, WATCH_SECONDS, FIRST_EXCEPTION)).not_done:
+                    for each in states.done:
+                        each.result()
                     watch(perf_counter() - start, sum(over.value for over in self._over))
             except KeyboardInterrupt:
                 self._stop.set()
