@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.service.models.scan import Scanner
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.version_policy import VersionPolicy
 from tests.service.artifacts import publish_table
+
+
+def at(path: Path) -> Repository:
+    return Repository(path, VersionPolicy("all"))
 
 
 def test_models_and_versions(tmp_path: Path) -> None:
@@ -19,10 +24,10 @@ def test_models_and_versions(tmp_path: Path) -> None:
     for name in ("tickets", "tickets", "calls"):
         publish_table(tmp_path, name=name)
     (tmp_path / "empty").mkdir()
-    scan = Scanner(tmp_path).scan()
+    scan = at(tmp_path).scan()
     assert {name: sorted(versions) for name, versions in scan.items()} == {"calls": [1], "tickets": [1, 2]}
     assert len({fingerprint for versions in scan.values() for fingerprint in versions.values()}) == 3
-    assert scan == Scanner(tmp_path).scan()
+    assert scan == at(tmp_path).scan()
 
 
 def test_what_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -43,10 +48,10 @@ def test_what_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     (tmp_path / "tickets" / "3").write_text("A file is no version.")
     (tmp_path / "tickets" / "4").symlink_to("nowhere")
     (tmp_path / "tickets" / "5").symlink_to("5")
-    scanner = Scanner(tmp_path)
+    repository = at(tmp_path)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            assert {name: list(versions) for name, versions in scanner.scan().items()} == {"tickets": [1]}
+            assert {name: list(versions) for name, versions in repository.scan().items()} == {"tickets": [1]}
     assert sorted(caplog.messages) == sorted(
         f"{tmp_path / each} is ignored: its name is no "
         + ("version, which is a positive integer" if "/" in each else "name of a model")
@@ -57,24 +62,24 @@ def test_what_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 def test_marks(tmp_path: Path) -> None:
     """Whatever is done to a file changes the fingerprint, also where its size and its time stay; nothing else does."""
     path = publish_table(tmp_path).path
-    scanner = Scanner(tmp_path)
-    fingerprints = [scanner.fingerprint("tickets", 1)]
-    assert scanner.fingerprint("tickets", 1) == fingerprints[0]
+    repository = at(tmp_path)
+    fingerprints = [repository.fingerprint("tickets", 1)]
+    assert repository.fingerprint("tickets", 1) == fingerprints[0]
     (path / "notes.txt").write_text("Not of the artifact.")
-    assert scanner.fingerprint("tickets", 1) == fingerprints[0]
+    assert repository.fingerprint("tickets", 1) == fingerprints[0]
     for file in ("model.onnx", "tokenizer.json", "manifest.json"):
         old = (path / file).stat()
         with (path / file).open("r+b") as stream:
             stream.write(b"x")
         os.utime(path / file, ns=(old.st_atime_ns, old.st_mtime_ns))
-        fingerprints.append(scanner.fingerprint("tickets", 1))
+        fingerprints.append(repository.fingerprint("tickets", 1))
         shutil.copy2(path / file, path / "copy")
         (path / "copy").rename(path / file)
-        fingerprints.append(scanner.fingerprint("tickets", 1))
+        fingerprints.append(repository.fingerprint("tickets", 1))
         (path / file).unlink()
-        fingerprints.append(scanner.fingerprint("tickets", 1))
+        fingerprints.append(repository.fingerprint("tickets", 1))
     shutil.rmtree(path)
-    assert scanner.fingerprint("tickets", 1) == fingerprints[-1], "no files, no folder"
+    assert repository.fingerprint("tickets", 1) == fingerprints[-1], "no files, no folder"
     assert len(set(fingerprints)) == len(fingerprints)
 
 
@@ -87,18 +92,18 @@ def test_links(tmp_path: Path) -> None:
     (home / "tickets").symlink_to("..data/tickets")
     (tmp_path / "link").symlink_to("home")
     for path in (home, tmp_path / "link"):
-        scanner = Scanner(path)
-        assert list(scanner.scan()) == ["tickets"]
-        assert set(scanner.read("tickets", 1)) == {"model.onnx", "tokenizer.json", "manifest.json"}
+        repository = at(path)
+        assert list(repository.scan()) == ["tickets"]
+        assert set(repository.read("tickets", 1).contents) == {"model.onnx", "tokenizer.json", "manifest.json"}
     (home / "away").symlink_to(outside.parent)
     (home / "..2026" / "tickets" / "2").mkdir()
     for file in outside.iterdir():
         (home / "..2026" / "tickets" / "2" / file.name).symlink_to(file)
-    scanner = Scanner(home)
-    assert {name: sorted(versions) for name, versions in scanner.scan().items()} == {"away": [1], "tickets": [1, 2]}
+    repository = at(home)
+    assert {name: sorted(versions) for name, versions in repository.scan().items()} == {"away": [1], "tickets": [1, 2]}
     for name, version in (("away", 1), ("tickets", 2)):
         with pytest.raises(ArtifactError, match="a link that leads out of the repository"):
-            scanner.read(name, version)
+            repository.read(name, version)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
@@ -107,11 +112,11 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ArtifactError, match=r"tokenizer\.json: cannot be read \(not a file\)") as error:
-        Scanner(tmp_path).read("tickets", 1)
+        at(tmp_path).read("tickets", 1)
     assert error.value.fault == "unreadable"
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     """A repository that cannot be listed is an error, and not one without models."""
     with pytest.raises(FileNotFoundError):
-        Scanner(tmp_path / "nowhere").scan()
+        at(tmp_path / "nowhere").scan()
