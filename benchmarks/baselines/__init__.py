@@ -1,1 +1,1 @@
-"""What the service is compared with: applications as they are usually written, and constants."""
+"""The baselines of the comparison: typical applications, and servers that return a constant."""

@@ -1,8 +1,8 @@
-"""The applications that the service is compared with: FastAPI and pydantic around a function of a text.
+"""The applications that the service is compared with: FastAPI and pydantic around a classifier.
 
 `python -m benchmarks.baselines.applications naive PORT,PORT` (or `competent`) serves one with a worker on each port.
-Workers that accept from one port, as `uvicorn --workers 2` has them, share out a benchmark's connections by chance, so
-that one of two may get none.
+If workers accept from one port, as with `uvicorn --workers 2`, chance distributes the connections, and one of two can
+get none.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from benchmarks.baselines.naive import ARTIFACT, Naive, unfolded_graph
 
 
 class Review(BaseModel):
-    """The request."""
+    """The body of a request."""
 
     text: str
 
 
 class Sentiment(BaseModel):
-    """The answer."""
+    """The body of a response."""
 
     label: str
     score: float
 
 
 def naive() -> FastAPI:
-    """What everybody writes, see `benchmarks.baselines.naive`."""
+    """Return the first version, see `benchmarks.baselines.naive`."""
     return _application(Naive().predict)
 
 
 def competent() -> FastAPI:
-    """What a competent engineer writes, see `benchmarks.baselines.competent`."""
+    """Return the competent version, see `benchmarks.baselines.competent`."""
     classifier = make_competent()
     return _application(lambda text: classifier.predict([text])[0])
 
 
 def make_competent() -> Competent:
-    """The competent engineer's classifier with the shipped model."""
+    """Return the competent classifier with the shipped model."""
     graph = unfolded_graph(onnx.load(ARTIFACT / "model.onnx"), "time")
     return Competent(graph.SerializeToString(), (ARTIFACT / "tokenizer.json").read_bytes())
 
@@ -64,7 +64,7 @@ def _application(positive: Callable[[str], float]) -> FastAPI:
 
 
 def serve(name: str, port: int) -> None:
-    """One worker."""
+    """Run one worker."""
     application = f"benchmarks.baselines.applications:{name}"
     uvicorn.run(application, factory=True, port=port, access_log=False, log_level="error")
 

@@ -1,6 +1,6 @@
-"""What a competent engineer writes: a dictionary of words, and the graph over as many positions as the texts have.
+"""The competent version: a dictionary of words, and the graph over as many positions as the texts have.
 
-It needs NumPy and ONNX Runtime only, so that every server can run it.
+It needs only NumPy and ONNX Runtime, so that every server can run it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ MAX_TOKENS = 400
 _SPACES = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
 _PADDING, _START, _UNKNOWN = 0, 1, 2
 
-#: In front of a text: as many pad ids as a filter is wide stand for any larger number of them.
+#: Pad ids in front of a text: as many as a filter is wide are equivalent to any larger number.
 _FRONT = [_PADDING, _PADDING, _PADDING, _START]
 
 
 class Competent:
-    """Texts to probabilities in process, one thread, from an unfolded graph and its tokenizer.json."""
+    """Classifies texts in process on one thread, with an unfolded graph and its tokenizer.json."""
 
     def __init__(self, graph: bytes, tokenizer: bytes) -> None:
         options = onnxruntime.SessionOptions()
@@ -30,9 +30,9 @@ class Competent:
         self._ids: dict[str, int] = json.loads(tokenizer)["model"]["vocab"]
 
     def predict(self, texts: Sequence[str]) -> list[float]:
-        """The probabilities of `positive`, from one run of the graph.
+        """Return the probabilities of `positive`, from one run of the graph.
 
-        The service splits texts at spaces only; here, other white space separates words too.
+        The service splits texts only at spaces; this version also splits at other white space.
         """
         ids = self._ids
         rows = [

@@ -1,7 +1,7 @@
-"""Applications that answer with a constant: what the server and the framework cost by themselves.
+"""Applications that return a constant: the cost of the server and the framework alone.
 
-`python -m benchmarks.baselines.floors PORT GRPC_PORT` serves the constant of gRPC, and of HTTP to tell that it is
-ready.
+`python -m benchmarks.baselines.floors PORT GRPC_PORT` serves the constant over gRPC, and over HTTP for the
+readiness check.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(
 
 
 class Review(BaseModel):
-    """The request."""
+    """The body of a request."""
 
     text: str
 
@@ -34,7 +34,7 @@ fastapi_app = FastAPI()
 
 @fastapi_app.post("/v1/predict")
 async def predict(review: Review) -> dict[str, Any]:
-    """A constant."""
+    """Return a constant."""
     return {
         "label": "positive",
         "score": 0.99773777,
@@ -43,7 +43,7 @@ async def predict(review: Review) -> dict[str, Any]:
 
 
 async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
-    """A constant, without a framework."""
+    """Return a constant, without a framework."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body", False):
@@ -53,16 +53,16 @@ async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Constant:
-    """A constant for `Predict` and for every message of `PredictStream`."""
+    """Returns a constant from `Predict` and for every message of `PredictStream`."""
 
     async def Predict(self, request: pb.PredictRequest, context: Any) -> pb.Prediction:
-        """A constant."""
+        """Return a constant."""
         return self._prediction()
 
     async def PredictStream(
         self, request_iterator: AsyncIterator[pb.PredictRequest], context: Any
     ) -> AsyncIterator[pb.Prediction]:
-        """The constant again and again."""
+        """Return the constant for every message."""
         async for _ in request_iterator:
             yield self._prediction()
 
@@ -91,7 +91,7 @@ def _handler(constant: Constant) -> grpc.GenericRpcHandler:
 
 
 async def serve(port: int, grpc_port: int) -> None:
-    """Both constants, on the event loop that the service runs on."""
+    """Serve both constants, on the event loop that the service uses."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((_handler(Constant()),))
     server.add_insecure_port(f"127.0.0.1:{grpc_port}")

@@ -1,6 +1,6 @@
-"""What everybody writes: the tokenizers library, and the graph as Keras exports it, over ids padded to full length.
+"""The first version: the tokenizers library, and the graph as Keras exports it, over ids padded to full length.
 
-The graph is rebuilt from the artifact's weights without folding, so that a fresh clone can run it without training:
+The graph is rebuilt from the artifact's weights without folding, so it runs without training:
 Gather, Conv, Relu, GlobalMaxPool, two Gemm, sigmoid. `benchmarks.baselines.applications` serves it.
 """
 
@@ -21,7 +21,7 @@ MAX_TOKENS = 400
 def unfolded_graph(folded: onnx.ModelProto, time: int | str = MAX_TOKENS) -> onnx.ModelProto:
     """tokens int32 [batch, time] -> probabilities float32 [batch, 1], with a real convolution.
 
-    `time` is a number of positions, or a name if the graph is to take any number.
+    `time` is a number of positions, or a name for a dynamic number.
     """
     weights = {each.name: numpy_helper.to_array(each) for each in folded.graph.initializer}
     taps = [weights[f"convolution_3_kernel_{tap}"][0] for tap in range(3)]
@@ -54,7 +54,7 @@ def unfolded_graph(folded: onnx.ModelProto, time: int | str = MAX_TOKENS) -> onn
 
 
 class Naive:
-    """Text to probability in process, one thread."""
+    """Classifies texts in process on one thread."""
 
     def __init__(self) -> None:
         options = onnxruntime.SessionOptions()
@@ -64,7 +64,7 @@ class Naive:
         self._tokenizer = tokenizers.Tokenizer.from_file(str(ARTIFACT / "tokenizer.json"))
 
     def predict(self, text: str) -> float:
-        """The probability of `positive`."""
+        """Return the probability of `positive`."""
         ids = self._tokenizer.encode(text).ids
         tokens = np.zeros((1, MAX_TOKENS), np.int32)  # id 0 pads
         tokens[0, MAX_TOKENS - len(ids) :] = ids

@@ -1,1 +1,1 @@
-"""The service beside other applications, under load: `python -m benchmarks.serving`."""
+"""Compares the service with other applications under load: `python -m benchmarks.serving`."""

@@ -49,7 +49,7 @@ QUANTIZED_ARTIFACT = ARTIFACT.parent.parent / "imdb-cnn-8bit" / "1"
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", default=texts.IMDB, help="imdb (generated), or a .txt, .csv, .jsonl, .parquet")
     parser.add_argument("--count", type=int, default=1024, help="texts (default: 1024)")
@@ -104,14 +104,14 @@ def main() -> None:
 
 
 def make_service(name: str, workers: int, model: str = ARTIFACT.parent.name) -> Server:
-    """This service on the CPU."""
+    """Return this service on the CPU."""
     ports = ("--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}")
     options = ("--execution-provider", "cpu", "--workers", str(workers), "--default-model", model)
     return Server(name, "-m", "service", "serve", *ports, *options, probe="/readyz")
 
 
 def make_servers(workers: int) -> list[Server]:
-    """Everything that is measured."""
+    """Return all measured servers."""
     uvicorn = ("-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error")
     return [
         make_service(SERVICE, workers),
@@ -128,7 +128,7 @@ def make_servers(workers: int) -> list[Server]:
 
 
 class Generator:
-    """Sends the texts in every form."""
+    """Sends the texts in requests of every form."""
 
     def __init__(self, kinds: Mapping[str, Sequence[str]], folder: Path, seconds: int) -> None:
         self._seconds = seconds

@@ -1,4 +1,4 @@
-"""What `benchmarks.serving` measures: servers, the forms of their requests, and the cases of a round in order."""
+"""The cases of `benchmarks.serving`: servers, forms of requests, and their order in a round."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ METHODS = {
     "gRPC stream": "stream",
 }
 
-#: Short requests while another client sends `DISTURBANCE` without pause.
+#: Short requests while another client sends `DISTURBANCE` in a closed loop.
 DISTURBANCE = "REST batches of 256"
 DISTURBED = "REST beside batches of 256"
 
 
 class Case(NamedTuple):
-    """What is measured."""
+    """One measurement of a round."""
 
     server: str
     protocol: str
@@ -42,11 +42,11 @@ class Case(NamedTuple):
     connections: int
 
 
-#: Answer the same requests over the same number of connections.
+#: Servers that get the same requests over the same number of connections.
 _COMPARED = (SERVICE, QUANTIZED, COMPETENT, NAIVE, ASGI)
 
-#: In the order of a round, which is short, so that what is compared meets the same machine. Between the two groups, the
-#: cost of a text in process is measured, with which both are compared.
+#: The cases of a round, in order. A round is short, so that all cases run under the same conditions. Between the two
+#: groups, the cost of a text in process is measured, which both are compared with.
 ONE_BY_ONE = (
     Case(ALONE, "REST", WHOLE, 16),  # as many as each of two workers has of 32
     *(Case(server, "REST", kind, 32) for kind in (WHOLE, SHORT) for server in _COMPARED),

@@ -1,7 +1,7 @@
-"""What a text costs in process, on one thread: alone, and while other processes do the same.
+"""The cost of a text in process, on one thread: alone, and while other processes do the same.
 
-The processors of one machine share caches and memory, so a process is slower while others run. The workers of a server
-run side by side, and are compared with processes that do as well.
+The processors of a machine share caches and memory, so a process is slower while others run. The workers of a server
+run at the same time, so they are compared with processes that do too.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from benchmarks.baselines.competent import Competent
 from benchmarks.baselines.naive import Naive
 from sentiment_conv1d.service.inference.classifier import Classifier
 
-#: Names of what is measured.
+#: The names of the stages.
 PREDICT, PREDICT_32 = "text to probabilities", "text to probabilities, 32 at a time"
 AMONG, AMONG_32 = f"{PREDICT}, every processor at it", f"{PREDICT_32}, every processor at it"
 QUANTIZED, QUANTIZED_32 = f"{PREDICT}, 8 bits", f"{PREDICT_32}, 8 bits"
 COMPETENT, NAIVE = "competent, text to probability", "naive, text to probability"
 
-#: Texts that are taken in turn, so that all that is measured meets the same machine.
+#: Texts per turn. The stages alternate, so that all of them run under the same conditions.
 _TURN = 256
 
 
 @dataclass(frozen=True)
 class Classifiers:
-    """This service's classifier with the model in both forms, and those that it is compared with."""
+    """This service's classifier with both forms of the model, and the classifiers of the baselines."""
 
     float32: Classifier
     quantized: Classifier
@@ -41,7 +41,7 @@ class Classifiers:
 def measure_stages(
     stages: dict[str, list[float]], classifiers: Classifiers, texts: Sequence[str], processes: int
 ) -> None:
-    """Add the seconds a text of every stage; those of `AMONG` are the mean of so many processes at the same time."""
+    """Add the seconds per text of every stage. `AMONG` is the mean of so many concurrent processes."""
     work: dict[str, tuple[Callable[[Sequence[str]], Any], int]] = {
         "tokenize": (classifiers.float32.encode, 1),
         PREDICT: (classifiers.float32.predict, 1),
@@ -64,7 +64,7 @@ def measure_stages(
 
 
 def _seconds(function: Callable[[Sequence[str]], Any], texts: Sequence[str], size: int) -> float:
-    """What it takes for all of the texts, so many at a time."""
+    """Return the seconds for all texts in batches of this size."""
     groups = [texts[start : start + size] for start in range(0, len(texts), size)]
     started = perf_counter()
     for group in groups:
@@ -73,8 +73,8 @@ def _seconds(function: Callable[[Sequence[str]], Any], texts: Sequence[str], siz
 
 
 def _together(processes: int, measure: Callable[[], float]) -> float:
-    """The mean of what so many processes measure at the same time."""
-    context = multiprocessing.get_context("fork")  # so that they share the session, as the service's workers do
+    """Return the mean of the measurements of so many concurrent processes."""
+    context = multiprocessing.get_context("fork")  # the processes share the session, like the service's workers
     barrier = context.Barrier(processes)
     results: Any = context.SimpleQueue()
 

@@ -1,4 +1,4 @@
-"""What a run of `benchmarks.serving` says: tables of medians, of the ratios that matter and of sizes, and a plot."""
+"""The results of `benchmarks.serving`: tables of medians, ratios and sizes, and a plot."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from benchmarks.serving.cases import (
 
 @dataclass
 class Measurements:
-    """Every round of everything."""
+    """The measurements of all rounds."""
 
     loads: dict[Case, list[Load]]
-    stages: dict[str, dict[str, list[float]]]  # by kind of text and name: seconds a text
+    stages: dict[str, dict[str, list[float]]]  # by kind of text and name: seconds per text
     memory: list[float] = field(default_factory=list)  # MB of the supervisor and of each worker
     ready: list[float] = field(default_factory=list)  # seconds from the start of the process
 
 
 def tables(measured: Measurements) -> Iterator[str]:
-    """Every table, as Markdown."""
+    """Yield every table as Markdown."""
     yield _loads(measured)
     yield _stages(measured)
     yield _ratios(measured)
@@ -45,7 +45,7 @@ def tables(measured: Measurements) -> Iterator[str]:
 
 
 def _loads(measured: Measurements) -> str:
-    head = ["", "texts", "connections", "texts/s", "p50 ms", "p99 ms", "server CPU µs a text", "errors"]
+    head = ["", "texts", "connections", "texts/s", "p50 ms", "p99 ms", "server CPU µs per text", "errors"]
     rows = []
     for case, loads in measured.loads.items():
         rate, p50, p99, cpu = (median(values) for values in list(zip(*loads, strict=True))[:4])
@@ -58,11 +58,11 @@ def _loads(measured: Measurements) -> str:
 def _stages(measured: Measurements) -> str:
     stages = measured.stages.values()
     rows = [[name, *(number(median(each[name]) * 1e6) for each in stages)] for name in measured.stages[WHOLE]]
-    return table(["in process, µs a text", *measured.stages], rows)
+    return table(["in process, µs per text", *measured.stages], rows)
 
 
 def _ratios(measured: Measurements) -> str:
-    """Medians of the ratios in each round, and their range."""
+    """Return the medians of the ratios in each round, and their range."""
 
     def rounds(attribute: str, server: str, protocol: str, kind: str, connections: int) -> list[float]:
         return [getattr(load, attribute) for load in measured.loads[Case(server, protocol, kind, connections)]]
@@ -71,7 +71,7 @@ def _ratios(measured: Measurements) -> str:
         return spread(one / other for one, other in zip(ours, theirs, strict=True))
 
     def floor(server: str, protocol: str, kind: str, connections: int, stage: str) -> list[float]:
-        """The processor time of a constant and of the model without a server."""
+        """Return the processor time of a constant plus that of the model in process."""
         costs = rounds("cpu", server, protocol, kind, connections)
         return [cost + model for cost, model in zip(costs, measured.stages[kind][stage], strict=True)]
 
@@ -85,13 +85,13 @@ def _ratios(measured: Measurements) -> str:
                 for theirs in (COMPETENT, NAIVE)
                 for ours, server in (("service", SERVICE), ("8 bits", QUANTIZED))
             },
-            "CPU a request: 8 bits / float32": ratio(
+            "CPU per request: 8 bits / float32": ratio(
                 rounds("cpu", QUANTIZED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
             ),
-            "CPU a request: service / (constant ASGI + in process)": ratio(
+            "CPU per request: service / (constant ASGI + in process)": ratio(
                 rounds("cpu", SERVICE, "REST", kind, 32), floor(ASGI, "REST", kind, 32, inside.AMONG)
             ),
-            "CPU a gRPC call: service / (constant gRPC + in process), one worker each": ratio(
+            "CPU per gRPC call: service / (constant gRPC + in process), one worker each": ratio(
                 rounds("cpu", ALONE, "gRPC", kind, 8), floor(GRPC, "gRPC", kind, 8, inside.PREDICT)
             ),
             "p50 at one connection: service / constant FastAPI": ratio(
@@ -115,20 +115,20 @@ def _ratios(measured: Measurements) -> str:
             )
             for theirs in (COMPETENT, NAIVE)
         },
-        "CPU a text of REST batches of 32: 8 bits / float32": ratio(
+        "CPU per text of REST batches of 32: 8 bits / float32": ratio(
             rounds("cpu", QUANTIZED, "REST batches of 32", WHOLE, 8),
             rounds("cpu", SERVICE, "REST batches of 32", WHOLE, 8),
         ),
         **{
-            f"in process on every processor, 32 at a time / CPU a text of {protocol}": ratio(
+            f"in process on every processor, 32 at a time / CPU per text of {protocol}": ratio(
                 measured.stages[WHOLE][inside.AMONG_32], rounds("cpu", SERVICE, protocol, WHOLE, 8)
             )
             for protocol in ("REST batches of 32", "gRPC batches of 32", "gRPC stream")
         },
-        "CPU a message of a gRPC stream: service / (constant gRPC + in process), one worker each": ratio(
+        "CPU per message of a gRPC stream: service / (constant gRPC + in process), one worker each": ratio(
             rounds("cpu", ALONE, "gRPC stream", WHOLE, 8), floor(GRPC, "gRPC stream", WHOLE, 8, inside.PREDICT)
         ),
-        "CPU a request: service at 32 connections / one worker at 16": ratio(
+        "CPU per request: service at 32 connections / one worker at 16": ratio(
             rounds("cpu", SERVICE, "REST", WHOLE, 32), rounds("cpu", ALONE, "REST", WHOLE, 16)
         ),
         "in process: one text in a process for every processor / alone": ratio(
@@ -143,13 +143,13 @@ def _ratios(measured: Measurements) -> str:
 
 
 def _sizes(measured: Measurements) -> str:
-    """What a deployment is planned with. A core to itself has no load generator beside it."""
+    """Return the numbers for sizing a deployment. A dedicated core runs no load generator."""
     loads = {kind: measured.loads[Case(SERVICE, "REST", kind, 32)] for kind in measured.stages}
     cpu = {kind: median(load.cpu for load in each) for kind, each in loads.items()}
     supervisor, *workers = measured.memory
     rows = [
         ["requests/s at 32 connections", *(f"{median(load.rate for load in each):,.0f}" for each in loads.values())],
-        ["processor time a request, µs", *(f"{each * 1e6:.0f}" for each in cpu.values())],
+        ["processor time per request, µs", *(f"{each * 1e6:.0f}" for each in cpu.values())],
         ["requests/s of a core to itself: 1 / processor time", *(f"{1 / each:,.0f}" for each in cpu.values())],
         ["memory of the supervisor (PSS), MB", f"{supervisor:.0f}", ""],
         ["memory of each worker (PSS), MB", ", ".join(f"{each:.0f}" for each in workers), ""],
@@ -159,22 +159,22 @@ def _sizes(measured: Measurements) -> str:
 
 
 def save_plot(measured: Measurements, path: Path) -> None:
-    """Texts a second and processor time a text of every case, as bars."""
+    """Plot the rate and the processor time per text of every case as bars."""
     save_bars({", ".join(map(str, case)): loads for case, loads in measured.loads.items()}, path)
 
 
 def save_bars(named: Mapping[str, Sequence[Load]], path: Path) -> None:
-    """Texts a second and processor time a text, as bars: the medians. This service's are darker."""
+    """Plot medians of the rate and of the processor time per text as bars. Those of this service are darker."""
     from matplotlib.figure import Figure
 
     names = list(named)
     figure = Figure(figsize=(11, 0.32 * len(names) + 1.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, title, values in (
-        (left, "texts a second", [median(load.rate for load in loads) for loads in named.values()]),
+        (left, "texts per second", [median(load.rate for load in loads) for loads in named.values()]),
         (
             right,
-            "processor time a text, µs",
+            "processor time per text, µs",
             [median(load.cpu for load in loads) * 1e6 for loads in named.values()],
         ),
     ):

@@ -1,1 +1,1 @@
-"""Sends requests to the service and records what became of them: connections, calls, generator processes."""
+"""Sends requests to the service, and records their outcomes."""

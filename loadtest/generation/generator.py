@@ -1,8 +1,8 @@
-"""A process that sends requests: on a fixed schedule (open loop), or one for every answer (closed loop).
+"""A process that sends requests: on a schedule (open loop), or one after each response (closed loop).
 
-Latency counts from the moment a request was due, not from the moment it could be sent. A server that pauses for a
-second is late with every request that was due in that second. A client that waits for answers would have sent one of
-them; leaving out the others is known as coordinated omission.
+Latency is measured from the moment a request was due, not from the moment it was sent. A server that pauses for a
+second delays every request that was due in that second. A client that waits for responses would send only one of them
+and miss the delay of the others, which is known as coordinated omission.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from loadtest.generation.timer import Timer
 from loadtest.traffic.requests import Request, Transport
 from loadtest.traffic.target import Target
 
-#: Requests sent before answers get their turn, when the generator is behind.
+#: Requests that a late generator sends before it reads responses.
 _BURST = 32
 
-#: Seconds between two looks at how far a step is.
+#: Seconds between two updates of the progress.
 WATCH_SECONDS = 0.25
 
 
 class Share(NamedTuple):
-    """The number of this generator, and how many there are."""
+    """The number of this generator, and the number of all generators."""
 
     number: int
     of: int
 
 
 def schedule(load: Load, share: Share) -> Floats:
-    """Moments at which this generator's requests are due, in seconds after the start; the warm-up is before zero.
+    """Return the moments when this generator's requests are due, in seconds from the start. The warm-up is negative.
 
-    Together the generators keep one even distance, or one Poisson process.
+    The moments of all generators together are evenly spaced, or form one Poisson process.
     """
     assert load.rate is not None
     warmup = int(load.warmup * load.rate)
     count = warmup + max(1, min(round(load.seconds * load.rate), load.max_requests))
     if load.poisson:
-        # Given how many there are in a time, the arrivals of a Poisson process lie anywhere in it.
+        # For a given number of arrivals, those of a Poisson process are uniformly distributed.
         random = np.random.default_rng(0)
         moments = np.sort(random.uniform(-load.warmup, load.seconds, count))
     else:
@@ -64,12 +64,12 @@ def schedule(load: Load, share: Share) -> Floats:
 
 
 class Generator:
-    """One step, from `prepare` to `run`."""
+    """Runs one step: first `prepare`, then `run`."""
 
     def __init__(self, load: Load, share: Share, requests: Sequence[Request], target: Target) -> None:
         self._load = load
         self._share = share
-        # Each generator begins at another place.
+        # Each generator starts with a different request.
         start = share.number * len(requests) // share.of
         self._requests = itertools.cycle([*requests[start:], *requests[:start]])
         transports = {request.transport for request in requests}
@@ -89,7 +89,7 @@ class Generator:
         self._finished = asyncio.Event()
 
     async def prepare(self) -> None:
-        """Connect."""
+        """Open the connections."""
         connections = self._of(self._load.connections if self._load.open else self._load.callers or 0)
         if self._http is not None:
             await self._http.open(connections)
@@ -97,11 +97,11 @@ class Generator:
             await self._rpc.open(min(connections, 16))
 
     async def run(self, start: float) -> Found:
-        """Send from `start` (of `perf_counter`) minus the warm-up on, wait for the answers, say what happened."""
+        """Send requests from the warm-up before `start`, a time of `perf_counter`, and return what happened."""
         self._start = start
         self._end = start + self._load.seconds
         gc.collect()
-        gc.freeze()  # a collection over all requests in the middle of a step would count as the server's time
+        gc.freeze()  # garbage collection during a step would add to the measured latency
         timer = Timer(self._wake)
         began = perf_counter()
         usage = _Usage(timer)
@@ -112,7 +112,7 @@ class Generator:
         self._timer = timer
         timer.set(start - self._load.warmup)
         try:
-            # The last to be sent may take its time as well.
+            # The last request has the full timeout too.
             remaining = self._end - began + self._load.timeout + 1
             await asyncio.wait_for(self._finished.wait(), remaining)
         except TimeoutError:
@@ -130,17 +130,17 @@ class Generator:
         return self._found(self._counted(ended - start), usage.share)
 
     def stop(self) -> None:
-        """End the step early, with what there is."""
+        """End the step early, and return the results so far."""
         self._interrupted = self._stopped = True
         self._finished.set()
 
     @property
     def over(self) -> int:
-        """Requests that are over, for those who watch."""
+        """The number of finished requests."""
         return self._over
 
     def _of(self, total: int) -> int:
-        """This generator's part of a number."""
+        """Return this generator's share of a total."""
         return total // self._share.of + (self._share.number < total % self._share.of)
 
     def _wake(self) -> None:
@@ -154,7 +154,7 @@ class Generator:
             self._finish_if_over()
 
     def _send_due(self, most: int = _BURST) -> None:
-        """What is due, and then sleep until the next is."""
+        """Send the requests that are due, and set the timer for the next one."""
         moments = self._moments
         for due in moments[self._next : self._next + most]:
             lag = perf_counter() - due
@@ -177,9 +177,9 @@ class Generator:
         transport.send(request, due)
 
     def _ended(self, request: Request, due: float, moment: float, outcome: str) -> None:
-        """A request is over, since that moment."""
+        """Record a request that finished at `moment`."""
         if self._interrupted:
-            return  # what was on its way is neither answered nor failed
+            return  # requests in flight count neither as answered nor as failed
         self._over += 1
         if due >= self._start:
             self._due.append(due - self._start)
@@ -191,7 +191,7 @@ class Generator:
             return
         now = perf_counter()
         if self._load.open and self._next < len(self._moments) and self._moments[self._next] <= now:
-            self._send_due(1)  # a crowd of answers does not hold up what is due
+            self._send_due(1)  # many responses at once do not delay requests that are due
         elif not self._load.open and now < self._end and self._sent < self._load.max_requests:
             self._send(now)
         else:
@@ -202,7 +202,7 @@ class Generator:
             self._finished.set()
 
     def _counted(self, passed: float) -> float:
-        """Seconds that the step's requests stand for, when so many have passed since the start."""
+        """Return the duration that counts in the results, if `passed` seconds have passed since the start."""
         if self._load.open and not self._interrupted:
             assert self._load.rate is not None
             return min(self._load.seconds, self._load.max_requests / self._load.rate)
@@ -226,7 +226,7 @@ class Generator:
 
 
 class Worker:
-    """What a generator process keeps from one step to the next. It ends with its parent."""
+    """The state of a generator process between its steps."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class Worker:
         stop: Event,
         over: Synchronized[int],
     ) -> None:
-        """`stop` ends the step that runs, and `over` tells the parent how many of its requests are over."""
+        """`stop` ends the running step, and `over` is the number of finished requests, which the parent reads."""
         self._share = share
         self._target = target
         self._traffic = traffic
@@ -245,7 +245,7 @@ class Worker:
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
     def prepare(self, load: Load) -> None:
-        """Connect for a step."""
+        """Open the connections for a step."""
         self._generator = self._runner.run(self._prepared(load))
 
     def run(self, start: float) -> Found:
@@ -277,7 +277,7 @@ def begin(*arguments: Any) -> None:
     """Make this process a `Worker` with these arguments."""
     global _worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # At the usual limit of 1,024 open files, the server would seem to accept no more connections.
+    # With the usual limit of 1,024 open files, the server would appear to refuse further connections.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -302,7 +302,7 @@ def _end_with_parent() -> None:
 
 
 class _Usage:
-    """The share of a processor that this process uses until it is first stopped, without the timer's busy waiting."""
+    """Measures the share of a processor that this process uses, without the active waiting of the timer."""
 
     def __init__(self, timer: Timer) -> None:
         self._timer = timer

@@ -1,4 +1,4 @@
-"""What one step of a test asks of the generators, and what they found."""
+"""The load of one step, and what the generators recorded."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Load:
-    """One step: an open loop at `rate`, whatever the answers do, or a closed one of `callers` who wait for theirs."""
+    """One step: an open loop at `rate`, or a closed loop of `callers`, each of which waits for its response."""
 
     traffic: str
     seconds: float
-    rate: float | None = None  # requests a second
+    rate: float | None = None  # requests per second
     callers: int | None = None
-    poisson: bool = False  # arrivals by chance rather than at even distances
-    warmup: float = 0.5  # seconds before, of the same load, that are not counted
-    timeout: float = 10.0  # seconds after which an answer does not count as one
-    connections: int = 32  # opened before the start; in an open loop there are more when they are needed
+    poisson: bool = False  # random instead of evenly spaced arrivals
+    warmup: float = 0.5  # seconds of the same load before the start, which do not count
+    timeout: float = 10.0  # seconds until a request without a response has failed
+    connections: int = 32  # opened before the start; an open loop opens more if needed
     max_connections: int = 1024
     max_requests: int = 2_000_000
 
@@ -34,24 +34,24 @@ class Load:
 
 @dataclass
 class Found:
-    """What happened, request by request, in one process or in several together."""
+    """The results of every request, from one process or from several."""
 
-    seconds: float  # that were counted
-    due: Floats  # when each was to be sent, in seconds after the start
-    latency: Floats  # seconds from then to its end
-    texts: Integers  # of each request
+    seconds: float  # the duration that counts
+    due: Floats  # when each request was due, in seconds from the start
+    latency: Floats  # seconds from then until the request finished
+    texts: Integers  # number of texts of each request
     form: Integers  # index in `forms`
     outcome: Integers  # index in `outcomes`
-    lag: Floats  # seconds by which the generator was late to turn to a request that was due
+    lag: Floats  # seconds by which each request was sent late
     forms: list[str]
     outcomes: list[str]
-    cpu: list[float] = field(default_factory=list)  # share of one processor that each process took
+    cpu: list[float] = field(default_factory=list)  # share of a processor that each process used
     connections: int = 0
     interrupted: bool = False
 
 
 def merge(parts: list[Found]) -> Found:
-    """What several processes found in one step."""
+    """Merge the results of several processes for one step."""
     forms = sorted({name for part in parts for name in part.forms})
     outcomes = sorted({name for part in parts for name in part.outcomes})
 

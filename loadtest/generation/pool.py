@@ -1,4 +1,4 @@
-"""A pool of processes that send requests. The process that owns it only waits, so that it takes nothing from them."""
+"""A pool of processes that send requests. The parent process only waits, so it takes no processor time from them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from loadtest.generation.load import Found, Load, merge
 from loadtest.traffic.requests import Request
 from loadtest.traffic.target import Target
 
-#: Ctrl-C, and the other signals that end a test. A terminal or a service manager sends them to every process.
+#: The signals that end a test. A terminal or a service manager sends them to every process.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-#: Seconds between the moment all generators are ready and the start, so that the order to start reaches them in time.
+#: Seconds from the moment when all generators are ready to the start, so that all of them start on time.
 _MARGIN = 0.05
 
 
 class GeneratorPool:
-    """Generator processes, from `with` to the end of the block, which ends all of them.
+    """Generator processes, which run from `with` to the end of the block.
 
     Raises `LoadTestError` if one of them ends by itself.
     """
@@ -36,7 +36,7 @@ class GeneratorPool:
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
         self._over = [context.Value("q") for _ in range(processes)]
-        # An executor each: what is prepared in a process has to run there.
+        # One executor per process, because a step has to run in the process that prepared it.
         self._executors = [
             ProcessPoolExecutor(1, context, begin, (Share(number, processes), target, traffic, self._stop, over))
             for number, over in enumerate(self._over)
@@ -79,7 +79,7 @@ class GeneratorPool:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Processes that start in the block ignore the signals that end a test: their parent handles them."""
+    """Block the signals that end a test in processes that start in the block: their parent handles the signals."""
     resource_tracker.ensure_running()  # starting it later would unblock the signals
     held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:

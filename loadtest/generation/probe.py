@@ -1,4 +1,4 @@
-"""Single requests from the process that watches: whether the service answers, and what it counts."""
+"""Single requests from the parent process: checks that the service answers, and reads its metrics."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _SECONDS = 10.0
 
 
 def get(target: Target, path: str) -> str | None:
-    """What a route answers, or None where the service has no such route or does not let us. Raises `LoadTestError`."""
+    """Return the body of a route, or None if the status is not 200. Raises `LoadTestError`."""
     status, body = _exchange(target, target.head("GET", path))
     return body if status == 200 else None
 
 
 def check(target: Target, requests: Sequence[Request]) -> None:
-    """Ask once in every form.
+    """Send one request of every form.
 
-    Raises `LoadTestError` where nobody answers or the request itself is at fault. A service that fails now and then is
-    worth a test.
+    Raises `LoadTestError` if the service is unreachable or rejects the request as invalid. A service that is overloaded
+    or fails sometimes can be tested.
     """
     for request in {request.form: request for request in requests}.values():
         if request.transport is Transport.HTTP:
@@ -58,7 +58,7 @@ def _call(target: Target, request: Request) -> None:
     if target.grpc is None:
         raise LoadTestError(f"{request.form} needs the address of gRPC: --grpc-url")
     try:
-        # gRPC would say at great length what is wrong with a connection.
+        # The messages of gRPC about a failed connection are very long.
         _connected(target, target.grpc, "h2").close()
     except OSError as error:
         raise _unreachable(target.grpc, error) from error

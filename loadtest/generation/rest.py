@@ -1,7 +1,7 @@
-"""A pool of HTTP/1.1 connections that does as little work as a client can, so that the server is what is measured.
+"""A pool of HTTP/1.1 connections that uses little processor time, so that it measures the server and not itself.
 
 Each connection has one request at a time. asyncio reads and writes, and httptools parses. No client of a higher level
-is as cheap: at 500 requests a second to a server that answers in 2 ms, this one takes less than 0.1 ms of processor
+is as cheap: at 500 requests per second to a server that answers in 2 ms, this one takes less than 0.1 ms of processor
 time for a request, aiohttp takes 0.3 ms, and httpx does not keep up.
 """
 
@@ -20,22 +20,22 @@ from httptools import HttpParserError, HttpResponseParser
 from loadtest.traffic.requests import Request
 from loadtest.traffic.target import Target
 
-#: Told of every request that is over: the request, when it was due, when it was over, what came of it.
+#: Called with every finished request: the request, when it was due, when it finished, and its outcome.
 Done = Callable[[Request, float, float, str], None]
 
 TIMEOUT = "no answer in time"
 CLOSED = "connection closed"
 UNREADABLE = "not HTTP"
 
-#: Requests are looked through this often, in seconds, for one that has waited too long.
+#: Seconds between two checks for requests that have timed out.
 _LOOK_SECONDS = 0.05
 
 
 class ConnectionPool:
-    """Connections that are kept alive. A request that finds none free has a new one opened, up to a limit.
+    """Persistent connections. If none is idle, a request opens a new one, up to a limit.
 
-    So requests are on their way side by side, as those of independent users are. At the limit they wait here, and the
-    time they wait counts.
+    Requests are therefore concurrent, like those of independent users. At the limit they wait for a connection, and
+    this time counts.
     """
 
     def __init__(self, target: Target, done: Done, *, limit: int, timeout: float) -> None:
@@ -51,19 +51,19 @@ class ConnectionPool:
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
         self._connections = 0
-        self.most = 0  # connections at once
+        self.most = 0  # the most connections at the same time
 
     async def open(self, count: int) -> None:
-        """Connect before there is anything to send; what fails will fail again, where it is counted."""
+        """Open connections before the start. Errors are ignored: they will happen again, when they count."""
         for _ in range(min(count, self._limit)):
             self._connect()
         await asyncio.gather(*self._tasks)
         self._look()
 
     def send(self, request: Request, due: float) -> None:
-        """Send now, or as soon as a connection is free."""
+        """Send a request now, or as soon as a connection is free."""
         if self._idle:
-            # The one that was idle longest: all of them stay in use, and with them all workers of the server.
+            # The longest idle connection, so that all connections, and all workers of the server, stay in use.
             connection = self._idle.popleft()
             self._busy.add(connection)
             connection.send(request, due)
@@ -73,7 +73,7 @@ class ConnectionPool:
             self._connect()
 
     def free(self, connection: _Connection) -> None:
-        """The connection can take another request."""
+        """Called by a connection that can take another request."""
         if self._waiting:
             self._busy.add(connection)
             connection.send(*self._waiting.popleft())
@@ -82,7 +82,7 @@ class ConnectionPool:
             self._idle.append(connection)
 
     def lost(self, connection: _Connection) -> None:
-        """The connection is gone."""
+        """Called by a connection that has closed."""
         self._connections -= 1
         self._busy.discard(connection)
         with contextlib.suppress(ValueError):
@@ -91,7 +91,7 @@ class ConnectionPool:
             self._connect()
 
     async def close(self) -> None:
-        """Drop everything; what has no answer yet has none in time."""
+        """Close all connections. Requests in flight count as timed out."""
         if self._watch is not None:
             self._watch.cancel()
         for task in self._tasks:
@@ -119,14 +119,14 @@ class ConnectionPool:
                 )
         except OSError as error:
             self._connections -= 1
-            # The request that asked for it, or the first of those that wait with it.
+            # The request that opened the connection, or the first one that waits.
             if self._waiting:
                 self.done(*self._waiting.popleft(), perf_counter(), _reason(error))
         else:
             self.free(connection)
 
     def _look(self) -> None:
-        """Give up what has waited too long."""
+        """Cancel the requests that have timed out."""
         oldest = perf_counter() - self._timeout
         for connection in [each for each in self._busy if each.due < oldest]:
             connection.abort(TIMEOUT)
@@ -136,7 +136,7 @@ class ConnectionPool:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, with or without TLS. An answer arrives when its last bytes are read."""
+    """One connection, with or without TLS. A response ends when its last bytes are read."""
 
     _transport: asyncio.Transport
 
@@ -154,13 +154,13 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request.payload)
 
     def abort(self, outcome: str) -> None:
-        """Close the connection, and give the request on it that outcome."""
+        """Close the connection. Its request gets this outcome."""
         self._finish(outcome, perf_counter())
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own, which is no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclass
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -176,13 +176,13 @@ class _Connection(asyncio.Protocol):
         self._pool.lost(self)
 
     def on_message_complete(self) -> None:
-        """Called by the parser at the end of an answer."""
+        """Called by the parser at the end of a response."""
         if self._request is None:
-            self.abort(UNREADABLE)  # an answer that nobody asked for
+            self.abort(UNREADABLE)  # a response without a request
             return
         status = self._parser.get_status_code()
         if status < 200:
-            return  # an interim answer
+            return  # an interim response
         kept = self._parser.should_keep_alive()
         self._finish(str(status), self._moment)
         if kept:

@@ -1,4 +1,4 @@
-"""Requests over gRPC: calls of their own, and messages of long streams. Messages are bytes that were made before."""
+"""Requests over gRPC: unary calls, and messages of long streams. All messages are encoded in advance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OK = "OK"
 
 
 def open_channels(target: Target, count: int) -> list[grpc.aio.Channel]:
-    """Open `count` connections: the server's supervisor distributes connections among workers, not calls."""
+    """Open `count` connections, because the server distributes connections, not calls, among its workers."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
     trusted = credentials(target)
     if trusted is None:
@@ -27,19 +27,19 @@ def open_channels(target: Target, count: int) -> list[grpc.aio.Channel]:
 
 
 def credentials(target: Target) -> grpc.ChannelCredentials | None:
-    """Whom we trust, or None where nothing is encrypted."""
+    """Return the certificates to trust, or None without TLS."""
     if target.grpc is None or not target.grpc.tls:
         return None
     return grpc.ssl_channel_credentials(None if target.ca_file is None else target.ca_file.read_bytes())
 
 
 def metadata(target: Target) -> tuple[tuple[str, str], ...]:
-    """What goes with every call."""
+    """Return the metadata of every call."""
     return () if target.api_key is None else (("authorization", f"Bearer {target.api_key}"),)
 
 
 class Calls:
-    """Calls and streams over a number of channels, in turn."""
+    """Calls and streams over several channels in turn."""
 
     def __init__(self, target: Target, done: Done, *, timeout: float) -> None:
         self._target = target
@@ -53,13 +53,13 @@ class Calls:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, count: int) -> None:
-        """Connect before there is anything to send; what fails will fail again, where it is counted."""
+        """Open the channels before the start. Errors are ignored: they will happen again, when they count."""
         self._channels = open_channels(self._target, count)
         waits = [asyncio.wait_for(channel.channel_ready(), self._timeout) for channel in self._channels]
         await asyncio.gather(*waits, return_exceptions=True)
 
     def send(self, request: Request, due: float) -> None:
-        """Send now."""
+        """Send a request now."""
         if request.transport is Transport.STREAM:
             self._stream_of(request.method).send(request, due)
             return
@@ -68,7 +68,7 @@ class Calls:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Drop everything; what has no answer yet has none in time."""
+        """Close all channels. Requests in flight count as timed out."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -103,7 +103,7 @@ class Calls:
 
 
 class _Stream:
-    """One stream whose answers come in the order of its messages; one that ends is opened anew."""
+    """One stream, which answers its messages in order. It is reopened after it ends."""
 
     def __init__(self, method: Any, metadata: tuple[tuple[str, str], ...], done: Done, timeout: float) -> None:
         self._method = method
@@ -115,7 +115,7 @@ class _Stream:
         self._task: asyncio.Task[None] | None = None
 
     def send(self, request: Request, due: float) -> None:
-        """Write it when what was sent before is written."""
+        """Send a message after the earlier ones."""
         if self._task is None or self._task.done():
             self._outgoing = asyncio.Queue()
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -123,7 +123,7 @@ class _Stream:
         self._outgoing.put_nowait(request.payload)
 
     async def close(self) -> None:
-        """End it."""
+        """End the stream."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

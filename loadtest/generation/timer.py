@@ -1,6 +1,6 @@
-"""A clock that wakes an event loop on time: libuv's own timers, and epoll's, count in whole milliseconds.
+"""A timer that wakes an event loop on time. The timers of libuv and epoll have a resolution of one millisecond.
 
-A processor that sleeps takes some 50 microseconds to wake up, so the last of a wait is spent awake.
+A sleeping processor takes about 50 microseconds to wake up, so the timer waits actively at the end.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 from time import perf_counter, thread_time
 
-#: Seconds before a moment from which on it is waited for awake, and at most so much of the whole wait: at high rates a
-#: processor hardly sleeps, and has better things to do.
+#: The timer waits actively for so many seconds at most, and for this share of the whole wait at most: at high rates the
+#: processor hardly sleeps.
 _AWAKE_SECONDS, _AWAKE_SHARE = 2e-4, 0.05
 
 _CLOCK_MONOTONIC = 1  # what perf_counter reads on Linux
@@ -30,9 +30,9 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Timer:
-    """Calls `wake` at the moment it was last set to, within some microseconds on Linux (timerfd_create(2)).
+    """Calls `wake` at the moment that was set last, within some microseconds on Linux (timerfd_create(2)).
 
-    `awake` is the processor time, in seconds, that went into waiting awake.
+    `awake` is the processor time, in seconds, that it spent on active waiting.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -51,19 +51,19 @@ class Timer:
             self._loop.add_reader(descriptor, self._expired)
 
     def set(self, moment: float) -> None:
-        """Wake at `moment` of `perf_counter`; at once if it has passed."""
+        """Call `wake` at `moment`, a time of `perf_counter`, or at once if it has passed."""
         self._moment = moment
         wait = max(0.0, moment - perf_counter())
         if self._descriptor is None:
             self._handle = self._loop.call_later(wait, self._wake)
             return
         early = moment - min(_AWAKE_SECONDS, _AWAKE_SHARE * wait)
-        nanoseconds = max(1, int(early * 1e9))  # zero would switch the timer off
+        nanoseconds = max(1, int(early * 1e9))  # zero would disarm the timer
         value = _Itimerspec(_Timespec(0, 0), _Timespec(*divmod(nanoseconds, 1_000_000_000)))
         self._libc.timerfd_settime(self._descriptor, _ABSOLUTE, ctypes.byref(value), None)
 
     def close(self) -> None:
-        """Never wake again."""
+        """Stop the timer."""
         if self._handle is not None:
             self._handle.cancel()
         if self._descriptor is not None:

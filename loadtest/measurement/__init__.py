@@ -1,1 +1,1 @@
-"""What a step of a test says: latencies, failures, the service's own metrics, an objective, other load generators."""
+"""The results of a step: latencies, failures, the service's metrics, the objective, and other load generators."""

@@ -1,4 +1,4 @@
-"""The machine that the generators run on, and what is installed on it."""
+"""The machine that the generators run on, and the versions of installed libraries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIBRARIES = (
 
 
 def describe() -> dict[str, str | int]:
-    """The processor, its cores, the memory and the system, for a reader who compares machines."""
+    """Return the processor, its cores, the memory and the operating system."""
     return {
         "processor": _processor() or platform.processor() or platform.machine(),
         "cores": cores(),
@@ -33,12 +33,12 @@ def describe() -> dict[str, str | int]:
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process can use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the libraries that are installed here."""
+    """Return the versions of Python and of the installed libraries."""
     found = {"Python": platform.python_version()}
     for name in ("sentiment-conv1d", *_LIBRARIES):
         try:

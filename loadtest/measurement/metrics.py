@@ -1,4 +1,4 @@
-"""What the service itself counts, before and after a step: stages, processor time, memory, answers by status."""
+"""The service's own metrics before and after a step: stages, processor time, memory, responses by status."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from loadtest.traffic.target import Target
 
 _CPU = "process_cpu_seconds_total"
 
-#: Snapshots in a row to learn what one costs: a kernel counts processor time in hundredths of a second.
+#: Snapshots that are taken to measure the cost of one, because the kernel counts processor time in units of 10 ms.
 _COST_SNAPSHOTS = 5
 
 Labels = frozenset[tuple[str, str]]
 
 
 class Snapshot:
-    """The service's counters at one moment; empty where it has none to show."""
+    """The service's metrics at one moment. They are empty if the service has none."""
 
     def __init__(self, text: str) -> None:
         self._samples: dict[str, dict[Labels, float]] = defaultdict(dict)
@@ -30,18 +30,18 @@ class Snapshot:
 
     @classmethod
     def take(cls, target: Target) -> Snapshot:
-        """Of a service, in the midst of whatever happens to it."""
+        """Take a snapshot. It is empty if the service does not answer."""
         try:
             return cls(get(target, "/metrics") or "")
         except (LoadTestError, ValueError):
             return cls("")
 
     def total(self, name: str) -> float | None:
-        """The sum of all samples of a name."""
+        """Return the sum of all samples of a metric, or None if there are none."""
         return sum(self._samples[name].values()) if name in self._samples else None
 
     def by(self, name: str, label: str) -> dict[str, float]:
-        """The samples of a name, summed by one of their labels."""
+        """Return the samples of a metric, summed by the values of one label."""
         sums: dict[str, float] = defaultdict(float)
         for labels, value in self._samples.get(name, {}).items():
             sums[dict(labels).get(label, "")] += value
@@ -49,19 +49,19 @@ class Snapshot:
 
     @property
     def workers(self) -> int | None:
-        """How many processes answer."""
+        """The number of worker processes."""
         total = self.total("sentiment_workers")
         return None if total is None else int(total)
 
     @property
     def models(self) -> list[str]:
-        """What is loaded, as `name version`."""
+        """The loaded models, as `name version`."""
         infos = (dict(labels) for labels in self._samples.get("sentiment_model_info", {}))
         return sorted(f"{info.get('model')} {info.get('version')}" for info in infos)
 
 
 def cost(target: Target) -> float:
-    """Seconds of the service's processor time that a snapshot takes."""
+    """Return the processor time of the service for one snapshot, in seconds."""
     first = Snapshot.take(target).total(_CPU)
     for _ in range(_COST_SNAPSHOTS):
         last = Snapshot.take(target).total(_CPU)
@@ -69,10 +69,10 @@ def cost(target: Target) -> float:
 
 
 def between(before: Snapshot, after: Snapshot, overhead: float = 0.0) -> dict[str, Any] | None:
-    """What the service did meanwhile, or None where it does not count; `overhead` is what a snapshot costs.
+    """Return what the service did between two snapshots, or None if it has no metrics.
 
-    `stages` are the mean seconds of a request, `cpu_per_text` the processor time of all processes for one text, in
-    seconds, both over everything that the service answered between the two snapshots.
+    `overhead` is the cost of a snapshot. `stages` contains the mean duration per request, and `cpu_per_text` the
+    processor time of all processes per text, both in seconds and over all requests between the snapshots.
     """
     statuses = {
         status: int(count - before.by("sentiment_requests_total", "status").get(status, 0.0))

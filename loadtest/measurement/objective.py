@@ -1,4 +1,4 @@
-"""A service-level objective such as `p99<20ms,errors<0.1%`: what it says, and whether a step meets it."""
+"""A service-level objective such as `p99<20ms,errors<0.1%`."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ class Condition(NamedTuple):
     text: str
     name: str
     comparison: str
-    bound: float  # seconds, a share, or requests a second
+    bound: float  # seconds, a share, or requests per second
 
     def holds(self, value: float) -> bool:
-        """Whether a number is as it should be."""
+        """Return whether a value meets the condition."""
         return _COMPARISONS[self.comparison](value, self.bound)
 
 
 class Objective(NamedTuple):
-    """Conditions that all have to hold. `rate` is not one of a step: it is what has to be reached."""
+    """Conditions that every step must meet, and optionally a rate that a step must reach."""
 
     text: str
     conditions: tuple[Condition, ...]
     rate: Condition | None
 
     def misses(self, step: Step) -> list[str]:
-        """The conditions that a step does not meet, with its numbers; a step without an answer meets none."""
+        """Return the conditions that a step misses, with its values. A step without responses misses the objective."""
         if not step["latency"]:
             return ["no answers"]
         missed = []
@@ -56,12 +56,12 @@ class Objective(NamedTuple):
         return missed
 
     def highest(self, steps: Sequence[Step]) -> Step | None:
-        """The step of the highest rate that meets the objective."""
+        """Return the step with the highest rate that meets the objective."""
         meeting = [step for step in steps if not self.misses(step)]
         return max(meeting, key=lambda step: step["rate"], default=None)
 
     def verdict(self, steps: Sequence[Step], *, every: bool) -> bool:
-        """Whether the objective is met: at every rate, if these rates were asked for; else at any, or at `rate`."""
+        """Return whether the objective is met: at every rate with `every`, otherwise at any rate, or at `rate`."""
         best = self.highest(steps)
         if best is None or (every and any(self.misses(step) for step in steps)):
             return False
@@ -69,12 +69,12 @@ class Objective(NamedTuple):
 
 
 def parse(text: str) -> Objective:
-    """Raises `LoadTestError`, which shows what an objective looks like."""
+    """Parse an objective. Raises `LoadTestError`, whose message shows examples."""
     conditions = []
     for part in text.replace(" ", "").split(","):
         found = _CONDITION.fullmatch(part)
         if found is None:
-            raise LoadTestError(f"{part!r} is no condition; {_HELP}")
+            raise LoadTestError(f"{part!r} is not a condition; {_HELP}")
         name, comparison, number, unit = found.groups()
         if name == "rate":
             valid, bound = unit in (None, "/s") and comparison in (">", ">="), float(number)
@@ -85,10 +85,10 @@ def parse(text: str) -> Objective:
             if name.startswith("p") and name not in PERCENTILES:
                 raise LoadTestError(f"{part!r}: the percentiles are {', '.join(PERCENTILES)}")
         if not valid:
-            raise LoadTestError(f"{part!r} is no condition; {_HELP}")
+            raise LoadTestError(f"{part!r} is not a condition; {_HELP}")
         conditions.append(Condition(part, name, comparison, bound))
     rates = [condition for condition in conditions if condition.name == "rate"]
     others = tuple(condition for condition in conditions if condition.name != "rate")
     if len(rates) > 1 or not others:
-        raise LoadTestError(f"{text!r} says nothing about latency or errors, or two rates; {_HELP}")
+        raise LoadTestError(f"{text!r} has no condition on latency or errors, or has two rates; {_HELP}")
     return Objective(text, others, rates[0] if rates else None)

@@ -1,4 +1,4 @@
-"""What became of requests: a status of HTTP or gRPC, or a word for what kept an answer from coming."""
+"""The outcomes of requests: an HTTP or gRPC status, or the reason why there was no response."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from loadtest.generation.rpc import OK
 
-#: Statuses by which a service says that it is overloaded, over HTTP and gRPC.
+#: HTTP and gRPC statuses of an overloaded service.
 _REFUSALS = frozenset({"429", "503", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 
 _MEANINGS = {
@@ -25,12 +25,12 @@ _MEANINGS = {
 
 
 def succeeded(outcome: str) -> bool:
-    """Whether a request got what it asked for."""
+    """Return whether an outcome is a success."""
     return outcome == OK or (outcome.isdigit() and 200 <= int(outcome) < 300)
 
 
 def failures(steps: Iterable[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    """The outcomes other than success of all steps, with their counts; the most frequent comes first."""
+    """Return the failures of all steps with their counts, the most frequent first."""
     counts: Counter[str] = Counter()
     for step in steps:
         counts.update({outcome: count for outcome, count in step["outcomes"].items() if not succeeded(outcome)})
@@ -38,11 +38,11 @@ def failures(steps: Iterable[Mapping[str, Any]]) -> list[tuple[str, int]]:
 
 
 def failure_rows(steps: Iterable[Mapping[str, Any]], requests: int) -> list[tuple[str, ...]]:
-    """For each kind of failure: its name, refused or failed, what it means, its count and its share of all requests."""
+    """Return a row for each kind of failure: its name, type and meaning, its count, and its share of all requests."""
     return [
         (
             kind,
-            "refused: too much to do" if kind in _REFUSALS else "failed",
+            "rejected: overloaded" if kind in _REFUSALS else "failed",
             _MEANINGS.get(kind, ""),
             f"{count:,}",
             f"{count / requests:.3%}",

@@ -1,6 +1,6 @@
 """Other load generators, written in C: wrk for REST, perf_analyzer for the Open Inference Protocol.
 
-Both send a request for every answer (closed loop), so they measure throughput and hide queueing delay.
+Both are closed loops: they send a request after each response, so they measure throughput and hide queueing delay.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from loadtest.traffic.target import Target
 #: Seconds beyond the measurement after which a program is killed.
 _PATIENCE = 30.0
 
-#: The variable that tells the script of wrk the ports of its threads.
+#: The environment variable with the ports of wrk's threads.
 _PORTS = "WRK_PORTS"
 
-#: Texts of a file for perf_analyzer, which reads them all before it starts.
+#: Texts in the file for perf_analyzer, which reads all of them before it starts.
 _ROWS = 256
 
 
 def find(program: str) -> str | None:
-    """The path of a program on the search path or beside this Python, or None if it is not installed."""
+    """Return the path of a program, on the search path or next to this Python, or None if it is missing."""
     return shutil.which(program) or shutil.which(program, path=str(Path(sys.executable).parent))
 
 
 class Script:
-    """A Lua script that has wrk (https://github.com/wg/wrk) post bodies to a path in turn; deleted with this object."""
+    """A Lua script for wrk (https://github.com/wg/wrk) that posts bodies to a path in turn. It is a temporary file."""
 
     def __init__(self, path: str, bodies: Sequence[bytes], api_key: str | None = None) -> None:
         self._file = tempfile.NamedTemporaryFile("w", suffix=".lua", encoding="utf-8")  # noqa: SIM115
@@ -57,7 +57,7 @@ class Script:
         self._file.flush()
 
     def command(self, url: str, connections: int, seconds: int, ports: Sequence[int] = ()) -> list[str]:
-        """What to run. With `ports`, a thread for each has its part of the connections, whatever port the URL names.
+        """Return the command. With `ports`, a thread for each port has its share of the connections.
 
         Raises `LoadTestError` if wrk is not installed.
         """
@@ -68,26 +68,26 @@ class Script:
         return ["env", f"{_PORTS}={','.join(map(str, ports))}", *wrk, url]
 
     def run(self, url: str, connections: int, seconds: int, ports: Sequence[int] = ()) -> Answers | None:
-        """Send as fast as answers come back, over so many connections; None if wrk fails or no answer comes in time."""
+        """Run wrk. Returns None if it fails, or if no response arrives in time."""
         output = _run(self.command(url, connections, seconds, ports), seconds)
         return None if output is None else read_wrk(output)
 
 
 class Answers(NamedTuple):
-    """What wrk saw. Throughput and latencies are of answers that came within 2 seconds, wrk's timeout."""
+    """The results of wrk. Throughput and latencies are those of responses within 2 seconds, wrk's timeout."""
 
-    requests: int  # answers, whatever their status
-    throughput: float  # answers a second other than those with a status of 400 or more
+    requests: int  # responses of every status
+    throughput: float  # responses per second with a status below 400
     p50: float  # seconds
     p99: float
-    failed: int  # such a status, broken connections, and answers that did not come in time
+    failed: int  # responses with other statuses, broken connections, and timeouts
 
 
 def read_wrk(output: str) -> Answers | None:
-    """The numbers that `Script` has wrk or wrk2 print at the end; None if there was no answer or no latency.
+    """Parse the last line that a `Script` prints in wrk or wrk2. Returns None if there was no response or no latency.
 
-    wrk counts answers of every status, so those that failed are taken out. It leaves answers that took longer than its
-    timeout out of the latencies, which are zero if there are no others.
+    wrk counts responses of every status, so failed ones are subtracted. Its latencies do not include responses after
+    its timeout, and are zero if there are no others.
     """
     requests, microseconds, bad, broken, p50, p99 = json.loads(output.splitlines()[-1])
     if not requests or not p99:
@@ -96,7 +96,7 @@ def read_wrk(output: str) -> Answers | None:
 
 
 def wrk(target: Target, requests: Sequence[Request], connections: int, seconds: int) -> dict[str, Any] | None:
-    """REST requests of one form, by wrk; None if it fails. Raises `LoadTestError` if it is not installed."""
+    """Send REST requests of one form with wrk. Returns None if it fails. Raises `LoadTestError` if it is missing."""
     path = requests[0].payload.split(b" ", 2)[1].decode()
     script = Script(path, [request.payload.partition(b"\r\n\r\n")[2] for request in requests], target.api_key)
     scheme = "https" if target.rest.tls else "http"
@@ -109,11 +109,10 @@ def wrk(target: Target, requests: Sequence[Request], connections: int, seconds: 
 def perf_analyzer(
     target: Target, protocol: str, texts: Sequence[str], concurrency: int, seconds: float
 ) -> dict[str, Any] | None:
-    """The Open Inference Protocol, by Triton's perf_analyzer; None if it is missing or fails.
+    """Send Open Inference Protocol requests with Triton's perf_analyzer. Returns None if it is missing or fails.
 
-    See https://github.com/triton-inference-server/perf_analyzer.
-    `protocol` is `http` or `grpc`. perf_analyzer sends no API key and trusts no other certificates, so None as well if
-    the service needs either.
+    See https://github.com/triton-inference-server/perf_analyzer. `protocol` is `http` or `grpc`. perf_analyzer supports
+    neither API keys nor other certificates, so the result is also None if the service needs them.
     """
     endpoint = target.grpc if protocol == "grpc" else target.rest
     program = find("perf_analyzer")
@@ -125,7 +124,7 @@ def perf_analyzer(
         said = _run(
             [
                 *(program, "-m", target.model, "-i", protocol, "-u", str(endpoint), "--input-data", str(data)),
-                # Three windows, which may differ as much as they like.
+                # Three windows, with any difference between them.
                 *("--concurrency-range", f"{concurrency}:{concurrency}", "-p", str(int(seconds * 1000 / 3))),
                 *("-r", "3", "-s", "1000", "--percentile", "99", "-f", str(table)),
             ],
@@ -144,7 +143,7 @@ def perf_analyzer(
         "throughput": float(row["Inferences/Second"]),
         "p50": float(row["p50 latency"]) * 1e-6,
         "p99": float(row["p99 latency"]) * 1e-6,
-        "failed": 0,  # a failure would have ended it
+        "failed": 0,  # it ends at the first failure
     }
 
 

@@ -1,4 +1,4 @@
-"""What one step says: percentiles, throughput, failures by kind, and who was busy. Everything is ready for JSON."""
+"""The results of one step, ready for JSON: percentiles, throughput, failures by kind, and use of processors."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from loadtest.generation.load import Floats, Found, Load
 from loadtest.generation.rest import TIMEOUT
 from loadtest.measurement.outcomes import succeeded
 
-#: A step as the report holds it. Times are in seconds, rates in requests a second.
+#: A step in the form of the report. Times are in seconds, rates in requests per second.
 Step = dict[str, Any]
 
 PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}
 
-#: Parts of a step whose differences say how far its numbers can be trusted.
+#: Parts of a step. Their differences show how much its numbers vary.
 _SLICES = 8
 
-#: Bounds of the histogram, in seconds: ten to a doubling would be too many to look at, three are too few.
+#: Bounds of the histogram, in seconds: 20 per factor of ten.
 _BUCKETS = np.geomspace(1e-5, 100.0, 141)
 
-#: A generator that takes so much of a processor has none left to be on time.
+#: A generator that uses such a share of a processor cannot send on time.
 _SATURATED = 0.9
 
-#: The generator is late if half of its requests are by so much, and if that is so much of their latency.
+#: A generator is late if the median lag exceeds so many seconds and this share of the median latency.
 _LATE_SECONDS, _LATE_SHARE = 0.001, 0.1
 
-#: It is seen in the tail if it is late with one request in a hundred by so much of what one in a hundred takes.
+#: The lag affects the tail if its 99th percentile exceeds this share of the 99th percentile of the latency.
 _TAIL_SHARE = 0.25
 
 
 def measure(load: Load, found: Found) -> Step:
-    """The numbers of a step.
+    """Return the results of a step.
 
-    Percentiles are over answers that succeeded and over requests that nobody answered in time, which count with the
-    time that they waited. What was refused or failed sooner is counted, but is no latency.
+    Percentiles include successful responses and timeouts, which count with the time that they waited. Other failures
+    are counted but have no latency.
     """
     good = np.array([succeeded(name) for name in found.outcomes], bool)[found.outcome]
     late = np.array([name == TIMEOUT for name in found.outcomes], bool)[found.outcome]
@@ -79,10 +79,10 @@ def measure(load: Load, found: Found) -> Step:
 
 
 def knee(steps: Sequence[Step]) -> Step | None:
-    """Of steps at several rates, the one with the greatest ratio of throughput to mean latency.
+    """Return the step with the greatest ratio of throughput to mean latency among steps at several rates.
 
-    The ratio is Kleinrock's power. Below the knee more load costs little latency, above it latency grows faster than
-    throughput does.
+    The ratio is Kleinrock's power. Below the knee, more load adds little latency. Above it, latency grows faster than
+    throughput.
     """
     able = [step for step in steps if step["latency"]]
     return max(able, key=lambda step: step["throughput"] / step["latency"]["mean"], default=None)
@@ -97,7 +97,7 @@ def _latency(seconds: Floats) -> dict[str, float]:
 
 
 def _distribution(seconds: Floats) -> dict[str, float]:
-    """Every whole percentile from 1 to 99, and those beyond that matter."""
+    """Return every whole percentile from 1 to 99, and some higher ones."""
     if not len(seconds):
         return {}
     wanted = [*range(1, 100), 99.5, 99.9, 99.99]
@@ -105,13 +105,13 @@ def _distribution(seconds: Floats) -> dict[str, float]:
 
 
 def _percentiles(seconds: Floats, wanted: Sequence[float]) -> list[float]:
-    # The smallest latency that so many requests do not exceed: one that was measured, never one in between.
+    # The smallest measured latency that this share of the requests does not exceed, without interpolation.
     values: list[float] = np.percentile(seconds, wanted, method="inverted_cdf").tolist()
     return values
 
 
 def _histogram(seconds: Floats) -> list[dict[str, float]]:
-    """Counts by the upper bound of their bucket, in seconds; empty buckets at both ends are left out."""
+    """Return the counts of all buckets, without the empty ones at both ends."""
     if not len(seconds):
         return []
     places = np.searchsorted(_BUCKETS, seconds)
@@ -125,7 +125,7 @@ def _histogram(seconds: Floats) -> list[dict[str, float]]:
 
 
 def _slices(found: Found, good: np.ndarray[Any, Any], counted: np.ndarray[Any, Any]) -> list[dict[str, float]]:
-    """Equal parts of the step: answers by when they came, latencies by when their requests were due."""
+    """Return equal parts of the step: responses by their end, latencies by when their requests were due."""
     length = found.seconds / _SLICES
     if length <= 0:
         return []

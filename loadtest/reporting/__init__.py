@@ -1,1 +1,1 @@
-"""What people read: the report, the comparison of two reports, the summary in a terminal."""
+"""The results for people: the report, the comparison of two reports, and the summary."""

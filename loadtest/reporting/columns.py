@@ -1,4 +1,4 @@
-"""The columns of the tables in a report, each with what it shows of a step."""
+"""The columns of the tables in a report, and how each is computed from a step."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ STAGES = {"decode": 6, "queue": 3, "tokenize": 4, "infer": 1, "encode": 5}
 
 
 def name(step: Step) -> str:
-    """A step in a word or two."""
-    return f"{number(step['rate'])}/s" if step["loop"] == "open" else f"{step['callers']} at once"
+    """Return a short name of a step."""
+    return f"{number(step['rate'])}/s" if step["loop"] == "open" else f"{step['callers']} callers"
 
 
 def cores(step: Step) -> float | None:
-    """Cores that the service keeps busy: the processor time of a text, as often as one is answered."""
+    """Return the number of cores that the service uses: processor time per text times texts per second."""
     cost = _of_server(step, "cpu_per_text")
     return None if cost is None else float(cost * step["texts_per_second"])
 
 
 def rows(columns: Sequence[str], steps: Sequence[Step], last: Sequence[str] | None = None) -> list[list[str]]:
-    """The cells of a table of steps; `last` is a column of its own."""
+    """Return the cells of a table of steps. `last` is an additional column."""
     cells = [[_COLUMNS[column](step) for column in columns] for step in steps]
     return cells if last is None else [[*row, each] for row, each in zip(cells, last, strict=True)]
 
@@ -56,13 +56,13 @@ _COLUMNS: dict[str, Callable[[Step], str]] = {
     "Load": name,
     "Protocol": lambda step: FORMS[step["traffic"]].title,
     "Requests/s": lambda step: number(step["rate"]),
-    "At once": lambda step: str(step["callers"]),
+    "Callers": lambda step: str(step["callers"]),
     "answers/s": lambda step: number(round(step["throughput"], 1)),
     "texts/s": lambda step: number(round(step["texts_per_second"], 1)),
     **{each: _latency(each) for each in (*PERCENTILES, "max")},
     "failed": lambda step: f"{step['failed_share']:.2%}" if step["failed"] else "0",
     **{each: _stage(each) for each in STAGES},
-    "CPU a text": lambda step: _optional(_of_server(step, "cpu_per_text"), duration),
+    "CPU per text": lambda step: _optional(_of_server(step, "cpu_per_text"), duration),
     "cores": lambda step: _optional(cores(step), lambda value: f"{value:.2f}"),
     "memory": lambda step: _optional(_of_server(step, "memory_bytes"), lambda value: f"{value / 2**20:.0f} MiB"),
     "requests": lambda step: f"{step['requests']:,}",

@@ -1,4 +1,4 @@
-"""Two reports side by side: what changed, by which ratio, and how sure that is."""
+"""Compares two reports: the ratios of their numbers, and the spread of these ratios."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from loadtest.units import COUNT, SECONDS, duration, number
 
 Document = Mapping[str, Any]
 
-#: Resamples of the slices of both steps, and the share of the ratios that the spread holds.
+#: Number of resamples of the slices, and the percentiles of the ratios that bound the spread.
 _SAMPLES = 2000
 _SPREAD = (5.0, 95.0)
 
@@ -22,7 +22,7 @@ _NAMES = {"throughput": "answers/s", "p50": "p50", "p99": "p99"}
 
 
 def compare(old: Document, new: Document) -> dict[str, Any]:
-    """Every step that both tests have, with the ratio new / old of its numbers and the spread of that ratio."""
+    """Return the steps of both tests, with the ratios new / old of their numbers and the spreads of these ratios."""
     steps = []
     for kind, key in (("closed", "callers"), ("open", "rate"), ("protocols", "traffic")):
         others = {(step[key], step["traffic"]): step for step in new[kind]}
@@ -45,9 +45,9 @@ def compare(old: Document, new: Document) -> dict[str, Any]:
 
 
 def ratio(old: Step, new: Step, name: str) -> dict[str, Any] | None:
-    """The ratio new / old of the medians of the slices, and how far it spreads when the slices are drawn anew.
+    """Return the ratio new / old of the medians of the slices, and its spread when the slices are resampled.
 
-    None where one of the two was never measured.
+    Returns None if one of the two was not measured.
     """
     first, second = (np.array([part[name] for part in step["slices"]]) for step in (old, new))
     if not len(first) or not len(second) or not np.median(first):
@@ -66,14 +66,14 @@ def ratio(old: Step, new: Step, name: str) -> dict[str, Any] | None:
 
 
 def summary(compared: Document) -> list[str]:
-    """Lines for a terminal."""
+    """Return the lines of the comparison for a terminal."""
     rows = [("", "old", "new", "ratio", "spread")]
     for step in compared["steps"]:
         for name, each in step["ratios"].items():
             if each is not None:
                 rows.append((f"{step['title']}, {_NAMES[name]}", *_cells(name, each)))
     if len(rows) == 1:
-        return ["The two tests have no step in common; repeat one with --like the other."]
+        return ["The two tests have no step in common: repeat one of them with --like."]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return [
         "  ".join([row[0].ljust(widths[0]), *(row[column].rjust(widths[column]) for column in range(1, 5))])
@@ -82,7 +82,7 @@ def summary(compared: Document) -> list[str]:
 
 
 def html(old: Document, new: Document, compared: Document) -> str:
-    """The page."""
+    """Return the page of the comparison."""
     rows = [
         (step["title"], _NAMES[name], *_cells(name, each), _word(name, each))
         for step in compared["steps"]
@@ -107,20 +107,20 @@ def _p99(old: Document, new: Document) -> str:
     rates, series = _both(old, new, "open", "rate", lambda step: step["latency"]["p99"])
     if len(rates) < 2:
         return ""
-    return lines("p99", rates, series, x="requests a second", y="p99", unit=SECONDS, log_y=True)
+    return lines("p99", rates, series, x="requests per second", y="p99", unit=SECONDS, log_y=True)
 
 
 def _throughput(old: Document, new: Document) -> str:
     callers, series = _both(old, new, "closed", "callers", lambda step: step["throughput"])
     if len(callers) < 2:
         return ""
-    return lines("Throughput", callers, series, x="at once", y="answers a second", unit=COUNT, log_x=True)
+    return lines("Throughput", callers, series, x="concurrent callers", y="answers per second", unit=COUNT, log_x=True)
 
 
 def _both(
     old: Document, new: Document, kind: str, place: str, pick: Callable[[Step], float]
 ) -> tuple[list[float], list[Series]]:
-    """The places of all steps of a kind, and a line for each of the tests."""
+    """Return the places of all steps of a kind, and a series for each test."""
     steps = [{float(step[place]): pick(step) for step in each[kind] if step["latency"]} for each in (old, new)]
     places = sorted({*steps[0], *steps[1]})
     return places, [
@@ -137,7 +137,7 @@ def _cells(name: str, each: Mapping[str, float]) -> tuple[str, str, str, str]:
 
 def _word(name: str, each: Mapping[str, float]) -> str:
     if each["low"] <= 1 <= each["high"]:
-        return "no difference seen"
+        return "no difference"
     higher = each["low"] > 1
     return "better" if higher == (name == "throughput") else "worse"
 
@@ -145,9 +145,9 @@ def _word(name: str, each: Mapping[str, float]) -> str:
 def _cautions(old: Document, new: Document, compared: Document) -> list[str]:
     found = []
     if not compared["steps"]:
-        found.append("The two tests have no step in common. Repeat one of them with --like the other.")
+        found.append("The two tests have no step in common. Repeat one of them with --like.")
     if old["machine"] != new["machine"]:
-        found.append("They ran on different machines, so that nothing can be said about the software.")
+        found.append("The tests ran on different machines, so the difference is not only that of the software.")
     found += [
         f"The {name} test: {warning}" for name, each in (("old", old), ("new", new)) for warning in each["warnings"]
     ]

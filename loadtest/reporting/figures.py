@@ -1,4 +1,4 @@
-"""The plots of a report, from its document. A plot that would hold nothing is an empty string."""
+"""The plots of a report, drawn from its document. A plot without values is an empty string."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from loadtest.reporting.columns import STAGES, cores, name
 from loadtest.reporting.plots import Mark, Series, bars, lines, stacks
 from loadtest.units import COUNT, SECONDS
 
-#: The percentiles of the plots, with the colours of their lines: the darker, the rarer.
+#: The percentiles in the plots, with the colours of their lines.
 SHOWN = {"p50": 2, "p90": 1, "p99": 3, "p99.9": 5}
 
 _KNEE, _LIMIT = 4, 6  # colours
 
 
 def latency_by_rate(document: Mapping[str, Any]) -> str:
-    """Percentiles of the open loop, with the knee and the bounds of the objective."""
+    """Plot percentiles of the open loop, with the knee and the bounds of the objective."""
     steps = _answered(document["open"])
     conditions = parse(document["objective"]["text"]).conditions if document["objective"] else ()
     return lines(
         "Latency percentiles against rate",
         [step["rate"] for step in steps],
         _percentiles(steps, SHOWN),
-        x="requests a second",
+        x="requests per second",
         y="latency",
         unit=SECONDS,
         log_y=True,
@@ -35,23 +35,23 @@ def latency_by_rate(document: Mapping[str, Any]) -> str:
 
 
 def answers_by_rate(document: Mapping[str, Any]) -> str:
-    """Throughput of the open loop beside what was asked for."""
+    """Plot the throughput of the open loop and the requested rate."""
     steps = _answered(document["open"])
     rates = [step["rate"] for step in steps]
     answered = Series("answered", 1, [step["throughput"] for step in steps])
     return lines(
         "Answers against rate",
         rates,
-        [Series("asked for", 6, rates), answered],
-        x="requests a second",
-        y="answers a second",
+        [Series("requested", 6, rates), answered],
+        x="requests per second",
+        y="answers per second",
         unit=COUNT,
         at=_knee(document),
     )
 
 
 def histogram(step: Step) -> str:
-    """The latencies of a step."""
+    """Plot the latencies of a step."""
     return bars(
         "Latency histogram",
         [(bucket["from"], bucket["to"]) for bucket in step["histogram"]],
@@ -64,23 +64,29 @@ def histogram(step: Step) -> str:
 
 
 def throughput_by_callers(document: Mapping[str, Any]) -> str:
-    """Throughput of the closed loop."""
+    """Plot the throughput of the closed loop."""
     steps = _answered(document["closed"])
     series = [Series("throughput", 1, [step["throughput"] for step in steps])]
     callers = [float(step["callers"]) for step in steps]
     return lines(
-        "Throughput against concurrency", callers, series, x="at once", y="answers a second", unit=COUNT, log_x=True
+        "Throughput against concurrency",
+        callers,
+        series,
+        x="concurrent callers",
+        y="answers per second",
+        unit=COUNT,
+        log_x=True,
     )
 
 
 def latency_by_callers(document: Mapping[str, Any]) -> str:
-    """Percentiles of the closed loop."""
+    """Plot percentiles of the closed loop."""
     steps = _answered(document["closed"])
     return lines(
         "Latency against concurrency",
         [float(step["callers"]) for step in steps],
         _percentiles(steps, ("p50", "p99")),
-        x="at once",
+        x="concurrent callers",
         y="latency",
         unit=SECONDS,
         log_x=True,
@@ -89,7 +95,7 @@ def latency_by_callers(document: Mapping[str, Any]) -> str:
 
 
 def stages(steps: Sequence[Step]) -> str:
-    """The mean time of a request in each stage of the service."""
+    """Plot the mean time of a request in each stage of the service."""
     series = [
         Series(stage, colour, [step["server"]["stages"].get(stage) for step in steps])
         for stage, colour in STAGES.items()
@@ -99,7 +105,7 @@ def stages(steps: Sequence[Step]) -> str:
 
 
 def processors(steps: Sequence[Step]) -> str:
-    """Cores that the service and the generator keep busy."""
+    """Plot the cores that the service and the generator use."""
     series = [
         Series("service", 1, [cores(step) for step in steps]),
         Series("generator", 6, [step["generator"]["cpu"] for step in steps]),
@@ -108,10 +114,10 @@ def processors(steps: Sequence[Step]) -> str:
 
 
 def protocols(steps: Sequence[Step]) -> str:
-    """Texts a second of each protocol."""
+    """Plot the texts per second of each protocol."""
     series = [Series("texts/s", 1, [step["texts_per_second"] for step in steps])]
     names = [step["traffic"] for step in steps]
-    return stacks("Texts a second by protocol", names, series, x="texts a second", unit=COUNT)
+    return stacks("Texts per second by protocol", names, series, x="texts per second", unit=COUNT)
 
 
 def _answered(steps: Sequence[Step]) -> list[Step]:

@@ -1,4 +1,4 @@
-"""The pages of a report, from the templates in `templates/`: each is one HTML document that needs no other file."""
+"""Renders the templates in `templates/`. Each page is a self-contained HTML document."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from loadtest.units import duration, number, rate
 
-#: Stands in a table for a number that was not measured.
+#: The cell of a number that was not measured.
 NONE = "-"
 
 
 def _or_none(value: Any, show: str = "number") -> str:
-    """The value as the filter `show` formats it, or a dash if it is None."""
+    """Format a value with the filter `show`, or return a dash if it is None."""
     return NONE if value is None else str(_ENVIRONMENT.filters[show](value))
 
 
@@ -29,5 +29,5 @@ _ENVIRONMENT.filters |= {"duration": duration, "number": number, "rate": rate, "
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that a template makes of the values; text in them is escaped."""
+    """Render a template with values, whose text is escaped."""
     return _ENVIRONMENT.get_template(template).render(values)

@@ -1,4 +1,4 @@
-"""Plots as SVG inside the page: drawn by matplotlib, in the page's colours, with the values under the pointer."""
+"""Plots as inline SVG, drawn by Matplotlib. They have the colours of the page, and tooltips with the values."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from loadtest.units import COUNT, Unit, number
 
-#: The colours that matplotlib draws with, and the variables of `page.css` that take their place.
+#: The colours that Matplotlib draws with, and the variables of `page.css` that replace them.
 _MUTED, _LINE = "#5b626c", "#d9dce1"
 _SERIES = ("#0072b2", "#56a5d8", "#d55e00", "#009e73", "#b0609a", "#8a8f98")
 _VARIABLES = {_MUTED: "muted", _LINE: "line", **{colour: f"c{place}" for place, colour in enumerate(_SERIES, 1)}}
 
-#: Artists with a text as their id, which the page shows under the pointer.
+#: Artists whose id is the text of a tooltip.
 _TIP = re.compile(r'<g id="tip:([^"]*)">')
 
 _STYLE: dict[str, Any] = {
@@ -39,7 +39,7 @@ _STYLE: dict[str, Any] = {
 
 
 class Series(NamedTuple):
-    """Values at the plot's places; None where there is none. `colour` is a number of the page's palette."""
+    """One value, or None, for every place of the plot. `colour` is the number of a colour of the page."""
 
     name: str
     colour: int
@@ -47,7 +47,7 @@ class Series(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A line across the plot, at a place or at a value, with a word beside it."""
+    """A labelled line across the plot, at a place or at a value."""
 
     at: float
     text: str
@@ -166,7 +166,7 @@ def _mark(axes: Axes, at: Sequence[Mark], limits: Sequence[Mark]) -> None:
 
 
 def _tip(span: Callable[..., Any], low: float, high: float, words: Sequence[str]) -> None:
-    """Show words while the pointer is on a strip, which is all but transparent: what is not drawn has no pointer."""
+    """Add a tooltip to a strip. The strip is nearly transparent, because an invisible one gets no pointer events."""
     span(low, high, alpha=0.001, linewidth=0, gid=f"tip:{chr(10).join(words)}")
 
 

@@ -1,4 +1,4 @@
-"""The page of a test: everything that its document says, for people to read."""
+"""The report of a test as a page, made from its document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SOURCES = {
 
 
 def html(document: Document) -> str:
-    """The page, from nothing but the document."""
+    """Return the page of a document."""
     knee, best = document["knee"], document["best"]
     inside = [step for step in document["open"] if step["server"]] or [s for s in document["closed"] if s["server"]]
     steps = all_steps(document)
@@ -52,7 +52,7 @@ def _subtitle(document: Document) -> str:
     served = f"{workers} worker{'s' if workers > 1 else ''}, " if workers else ""
     return (
         f"{document['created'][:16].replace('T', ' ')} UTC. {served}{document['traffic_title']}, {source} "
-        f"({texts['words']:g} words in the mean). Sent from {machine['processor']}, {machine['cores']} cores."
+        f"({texts['words']:g} words on average). Sent from {machine['processor']}, {machine['cores']} cores."
     )
 
 
@@ -64,13 +64,13 @@ def _warnings(document: Document) -> list[str]:
     if document["target"]["started"] and busiest > 0.9:
         found.append(
             f"Service and generator shared the {document['machine']['cores']} cores of one machine, which were up to "
-            f"{busiest:.0%} busy. A service that has them to itself does more."
+            f"{busiest:.0%} busy. A service with dedicated cores does more."
         )
     return found
 
 
 def _histograms(document: Document) -> list[tuple[str, Step]]:
-    """The steps whose latencies are shown in detail, and what each of them is."""
+    """Return the steps whose latencies are shown in detail, with their titles."""
     knee = document["knee"]
     if knee is None:
         return []
@@ -80,14 +80,14 @@ def _histograms(document: Document) -> list[tuple[str, Step]]:
 
 
 def _verdicts(document: Document) -> list[str]:
-    """Whether each step of the open loop meets the objective."""
+    """Return for each step of the open loop whether it meets the objective."""
     misses = document["objective"]["misses"] if document["objective"] else {}
     each = (misses.get(f"{step['rate']:g}") for step in document["open"])
     return [f"no: {', '.join(missed)}" if missed else "yes" for missed in each]
 
 
 def _opinion(opinion: Mapping[str, Any], protocols: list[Step]) -> tuple[str, ...]:
-    """What another generator measured beside what this one did."""
+    """Return the results of another generator next to those of this one."""
     ours = next((step["throughput"] for step in protocols if step["traffic"] == opinion["traffic"]), 0.0)
     return (
         f"{opinion['tool']}, {opinion['traffic']}",

@@ -1,4 +1,4 @@
-"""What a test found in five lines, for a terminal."""
+"""The results of a test in five lines, for a terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Document = Mapping[str, Any]
 
 
 def summary(document: Document) -> list[str]:
-    """Throughput, knee (or the rate, if only one was tried), objective, failures, cost."""
+    """Return throughput, knee (or the only rate), objective, failures and cost."""
     best, knee, objective = document["best"], document["knee"], document["objective"]
     if best:
-        throughput = f"{rate(best['throughput'])}, with {best['callers']} at once"
+        throughput = f"{rate(best['throughput'])}, with {best['callers']} callers"
     else:
         throughput = "not measured (no closed loop)"
     if knee:
@@ -37,17 +37,17 @@ def summary(document: Document) -> list[str]:
 
 
 def all_steps(document: Document) -> list[Step]:
-    """The steps of every kind."""
+    """Return the steps of all kinds."""
     return [*document["closed"], *document["open"], *document["protocols"]]
 
 
 def has_one_rate(document: Document) -> bool:
-    """Whether a single rate was tried, which says nothing about a knee."""
+    """Return whether only one rate was tested, so that there is no knee."""
     return len(document["open"]) == 1
 
 
 def is_highest(step: Step, document: Document) -> bool:
-    """Whether no higher rate was tried."""
+    """Return whether a step has the highest rate that was tested."""
     return bool(step["rate"] == max(each["rate"] for each in document["open"]))
 
 
@@ -71,7 +71,7 @@ def _cost(document: Document) -> str:
     server = step["server"] or {}
     parts = []
     if server.get("cpu_per_text"):
-        parts.append(f"{duration(server['cpu_per_text'])} of CPU a text")
+        parts.append(f"{duration(server['cpu_per_text'])} of CPU per text")
     if server.get("memory_bytes"):
         parts.append(f"{server['memory_bytes'] / 2**20:.0f} MiB")
     parts.append(f"generator {step['generator']['cpu']:.0%} of a core")

@@ -1,1 +1,1 @@
-"""What is sent, and where to: texts, requests, the service."""
+"""The texts and requests to send, and the service to send them to."""

@@ -1,4 +1,4 @@
-"""What is sent: requests of every protocol, alone or mixed, made before the clock starts."""
+"""Requests of every protocol, alone or mixed. They are encoded before the test starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 
 
 class Transport(Enum):
-    """How a request gets there."""
+    """The transport of a request."""
 
     HTTP = "http"
     GRPC = "grpc"
@@ -24,22 +24,22 @@ class Transport(Enum):
 
 
 class Form(NamedTuple):
-    """A way to ask."""
+    """A kind of request."""
 
     title: str
     transport: Transport
-    path: str  # a route, or a method of gRPC; may hold {model}
-    body: Callable[[Sequence[str], str], bytes]  # of texts and the name of the model
+    path: str  # a route or a gRPC method; can contain {model}
+    body: Callable[[Sequence[str], str], bytes]  # from texts and the name of the model
     batched: bool = False
 
 
 class Request(NamedTuple):
-    """One request, ready to go."""
+    """One encoded request."""
 
     form: str
     transport: Transport
-    method: str  # of gRPC
-    payload: bytes  # a whole HTTP/1.1 request, or a message of gRPC
+    method: str  # gRPC method; empty over HTTP
+    payload: bytes  # a complete HTTP/1.1 request, or a gRPC message
     texts: int
 
 
@@ -66,7 +66,7 @@ def _message(texts: Sequence[str], model: str) -> bytes:
     return PredictRequest(text=texts[0]).SerializeToString()
 
 
-#: Everything that can be asked for, by the name that the command line has for it.
+#: All kinds of requests, by their names on the command line.
 FORMS = {
     "rest": Form("native REST", Transport.HTTP, "/v1/predict", _predict),
     "rest-batch": Form("native REST, batches", Transport.HTTP, "/v1/predict_batch", _predict_batch, batched=True),
@@ -80,7 +80,7 @@ FORMS = {
 
 
 def parse_mix(given: str) -> dict[str, float]:
-    """`rest` or `rest=70,oip-grpc=30`: shares by form, which need not sum to anything. Raises `LoadTestError`."""
+    """Parse `rest` or `rest=70,oip-grpc=30` into weights by form. Raises `LoadTestError`."""
     mix: dict[str, float] = {}
     for part in given.split(","):
         name, _, share = part.strip().partition("=")
@@ -96,7 +96,7 @@ def parse_mix(given: str) -> dict[str, float]:
 
 
 def make_requests(mix: Mapping[str, float], texts: Sequence[str], target: Target, batch: int) -> list[Request]:
-    """As many requests as there are texts, in an order that is always the same."""
+    """Return as many requests as there are texts, always in the same order."""
     shuffled = random.Random(0)  # noqa: S311 - the same traffic in every run
     names = shuffled.choices(list(mix), list(mix.values()), k=len(texts))
     return [_make(name, texts, number, target, batch) for number, name in enumerate(names)]

@@ -1,4 +1,4 @@
-"""The service that is tested: where it is, and how to put a request to it."""
+"""The service that is tested: its addresses, and what every request to it contains."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str, default_port: int) -> Self:
-        """`http://host:port`, `https://…`, `grpc://…` or `host:port`. Raises `LoadTestError`."""
+        """Parse `http://host:port`, `https://…`, `grpc://…` or `host:port`. Raises `LoadTestError`."""
         try:
             parts = urlsplit(url if "://" in url else f"//{url}")
             port = parts.port
         except ValueError as error:
-            raise LoadTestError(f"{url!r} is no URL: {error}") from error
+            raise LoadTestError(f"{url!r} is not a URL: {error}") from error
         if parts.scheme not in ("", "http", "https", "grpc", "grpcs") or not parts.hostname:
-            raise LoadTestError(f"{url!r} is no URL of a service, such as http://127.0.0.1:8000")
+            raise LoadTestError(f"{url!r} is not a URL of a service, such as http://127.0.0.1:8000")
         if parts.path not in ("", "/") or parts.query or parts.username:
-            raise LoadTestError(f"{url!r} may hold a host and a port only")
+            raise LoadTestError(f"{url!r} must contain only a host and a port")
         tls = parts.scheme in ("https", "grpcs")
         return cls(parts.hostname, port or (443 if tls else default_port), tls)
 
@@ -40,7 +40,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Target:
-    """A service; the key is sent with every request and never written anywhere."""
+    """A service. The API key is sent with every request and appears in no output."""
 
     rest: Endpoint
     grpc: Endpoint | None = None
@@ -49,16 +49,16 @@ class Target:
     ca_file: Path | None = None
 
     def tls_context(self) -> ssl.SSLContext:
-        """Whom we trust, and that we look. Raises `LoadTestError`."""
+        """Return a TLS context that verifies the server. Raises `LoadTestError`."""
         try:
             return ssl.create_default_context(cafile=self.ca_file)
         except ssl.SSLError as error:
-            raise LoadTestError(f"{self.ca_file} holds no certificates in PEM form") from error
+            raise LoadTestError(f"{self.ca_file} contains no PEM certificates") from error
         except OSError as error:
             raise LoadTestError(f"cannot read certificates from {self.ca_file}: {error.strerror}") from error
 
     def head(self, method: str, path: str, body_bytes: int = 0) -> bytes:
-        """The head of an HTTP/1.1 request."""
+        """Return the head of an HTTP/1.1 request."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self.rest}", "User-Agent: sentiment-loadtest"]
         if method == "POST":
             lines += ["Content-Type: application/json", f"Content-Length: {body_bytes}"]

@@ -1,9 +1,9 @@
-"""Texts to send: generated ones with IMDB's lengths and word frequencies, short ones, or those of a file.
+"""The texts to send: generated texts with IMDB's lengths and word frequencies, short texts, or the texts of a file.
 
 Measured on the 25,000 IMDB training reviews: the number of words is log-normal with mu 5.256 and sigma 0.646 (median
 177, mean 238), 90.0 % of the words are among the 4,997 most frequent, and their frequency falls with rank as
-1 / (rank + 2.7) ** 1.05. The words are the vocabulary of the shipped model, which is in order of rank. Of 100 words, 6
-end a sentence, 8 are followed by a comma or another mark, and 13 begin with a capital letter; `br` is the tag.
+1 / (rank + 2.7) ** 1.05. The words come from the vocabulary of the shipped model, which is ordered by rank. Of 100
+words, 6 end a sentence, 8 are followed by a comma or another mark, and 13 begin with a capital letter. `br` is the tag.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ IMDB, SHORT, MIXED = "imdb", "short", "mixed"
 
 
 def choose(source: str, tokenizer: Tokenizer, count: int) -> list[str]:
-    """At most `count` texts: `imdb`, `short`, `mixed` (half of each), or those of a file.
+    """Return at most `count` texts: `imdb`, `short`, `mixed` (half of each), or the texts of a file.
 
     Raises `LoadTestError` if the file cannot be read or contains no text.
     """
@@ -46,7 +46,7 @@ def choose(source: str, tokenizer: Tokenizer, count: int) -> list[str]:
 
 
 def generate(tokenizer: Tokenizer, count: int, seed: int = 0) -> list[str]:
-    """Reviews of random words."""
+    """Generate reviews of random words."""
     random = np.random.default_rng(seed)
     ranks = np.arange(1, len(tokenizer.words) + 1)
     weights = 1 / (ranks + _SHIFT) ** _EXPONENT
@@ -68,7 +68,7 @@ def generate(tokenizer: Tokenizer, count: int, seed: int = 0) -> list[str]:
 
 
 def read(path: Path, count: int) -> list[str]:
-    """The first texts of a table (see `sentiment_conv1d.model.tables`), or the first lines of any other file.
+    """Return the first texts of a table (see `sentiment_conv1d.model.tables`), or the first lines of any other file.
 
     Raises `LoadTestError`.
     """
@@ -87,5 +87,5 @@ def read(path: Path, count: int) -> list[str]:
 
 
 def shorten(texts: list[str]) -> list[str]:
-    """Every text cut to its first words."""
+    """Cut every text to its first words."""
     return [" ".join(text.split()[:SHORT_WORDS]) for text in texts]

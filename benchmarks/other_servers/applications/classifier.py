@@ -1,4 +1,4 @@
-"""Texts to probabilities, for whichever server."""
+"""A function from texts to probabilities, for every server."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 
 MAX_TOKENS = 400
 
-#: Texts to probabilities of `positive`, in their order.
+#: From texts to probabilities of `positive`, in the same order.
 Classify = Callable[[Sequence[str]], list[float]]
 
 
 def load() -> Classify:
-    """What is in the folder that the environment's `MODEL_FOLDER` names.
+    """Load the classifier from the folder in the environment variable `MODEL_FOLDER`.
 
-    An artifact goes through this service's classifier. Any other folder holds a `model.onnx` from `tokens`, int32
-    [batch, time], to `probabilities`, float32 [batch, 1], and a `tokenizer.json`. If the time is any, that is what the
-    competent application has, and if it is 400, what the naive application has.
+    An artifact runs in this service's classifier. Any other folder contains a `model.onnx` from `tokens`, int32
+    [batch, time], to `probabilities`, float32 [batch, 1], and a `tokenizer.json`. A graph with a dynamic time runs in
+    the competent application's classifier, and one with a time of 400 in the naive application's.
     """
     folder = Path(os.environ["MODEL_FOLDER"])
     if (folder / MANIFEST_FILE).exists():

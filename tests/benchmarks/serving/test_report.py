@@ -58,7 +58,7 @@ def test_ratios_are_within_a_round(measured: Measurements) -> None:
     rows = {name: values for name, *values in cells(measured)}
     assert rows["texts/s at 32 connections: service / competent"] == ["2.00 (2.00 to 2.00)"] * 2
     assert rows["texts/s at 32 connections: service / naive"] == ["4.00 (4.00 to 4.00)"] * 2
-    assert rows["CPU a request: service / (constant ASGI + in process)"] == ["0.50 (0.50 to 0.50)"] * 2
+    assert rows["CPU per request: service / (constant ASGI + in process)"] == ["0.50 (0.50 to 0.50)"] * 2
     assert rows["p99 of short requests beside batches of 256 / without"] == ["", "1.00 (1.00 to 1.00)"]
 
 
