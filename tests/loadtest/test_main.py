@@ -217,7 +217,7 @@ def test_out_of_time(tmp_path: Path) -> None:
         (("--traffic", "carrier-pigeon"), "there is no traffic 'carrier-pigeon'"),
         (("--traffic", "rest=0"), "the share must be above 0"),
         (("--url", "ftp://x"), "is not a URL"),
-        (("--url", "http://127.0.0.1:1/predict"), "a host and a port only"),
+        (("--url", "http://127.0.0.1:1/predict"), "only a host and a port"),
         (("--only", "open"), "needs --rates"),
         (("--rates", "1000000", "--seconds", "3"), "more than --max-requests"),
         (("--rates", "0"), "must be between"),
