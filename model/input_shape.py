@@ -1,4 +1,4 @@
-"""The input of a model: ids of texts of any length as one matrix, int32 [batch, time]."""
+"""The input of a model: ids of texts of any length as one matrix, int32 [batch, sequence_length]."""
 
 from __future__ import annotations
 
@@ -44,36 +44,36 @@ class InputShape:
             tokenizer.pads_behind,
         )
 
-    def time(self, tokens: int) -> int:
+    def sequence_length(self, tokens: int) -> int:
         """The fewest columns for `tokens` ids with which the model answers as if they were padded to `max_tokens`."""
         if self.leading_padding is None:
             return self.max_tokens
         return min(tokens + self.leading_padding, self.max_tokens)
 
-    def pad(self, rows: Rows, time: int | None = None) -> npt.NDArray[np.int32]:
-        """Rows of ids as int32 [rows, time]; by default with as few columns as the longest row allows.
+    def pad(self, rows: Rows, sequence_length: int | None = None) -> npt.NDArray[np.int32]:
+        """Rows of ids as int32 [rows, sequence_length]; by default with as few columns as the longest row allows.
 
-        Raises `ValueError` if a row is longer than `time`.
+        Raises `ValueError` if a row is longer than `sequence_length`.
         """
-        if time is None:
-            time = self.time(max(map(len, rows)))
-        matrix = np.empty((len(rows), time), np.int32)
+        if sequence_length is None:
+            sequence_length = self.sequence_length(max(map(len, rows)))
+        matrix = np.empty((len(rows), sequence_length), np.int32)
         self.fill(matrix, rows)
         return matrix
 
     def fill(self, matrix: npt.NDArray[np.int32], rows: Rows) -> None:
-        """Write rows of ids into a matrix int32 [height, time] and padding everywhere else."""
-        time = matrix.shape[1]
+        """Write rows of ids into a matrix int32 [height, sequence_length] and padding everywhere else."""
+        sequence_length = matrix.shape[1]
         matrix.fill(self.padding_id)
         if self.pads_behind:
             for number, row in enumerate(rows):
                 matrix[number, : len(row)] = row
             return
         for number, row in enumerate(rows):
-            matrix[number, time - len(row) :] = row
+            matrix[number, sequence_length - len(row) :] = row
 
     def check(self, ids: npt.NDArray[np.int32]) -> None:
-        """Raise `ValueError`, which says why, if the model cannot read ids int32 [batch, time] that a caller made."""
+        """Raise `ValueError` with the reason if the model cannot read a caller's ids int32 [batch, sequence_length]."""
         if not 1 <= ids.shape[1] <= self.max_tokens:
             raise ValueError(f"{ids.shape[1]} ids a text; the model reads 1 to {self.max_tokens}")
         if ids.min() < 0 or ids.max() >= self.vocabulary_size:

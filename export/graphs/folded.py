@@ -150,7 +150,7 @@ def _table(graph: Graph, bank: Bank, name: str, tap: int) -> str:
 
 
 def _sum_of_taps(graph: Graph, bank: Bank, tables: Sequence[str], tokens: str, name: str) -> str:
-    """The table look-ups of all taps for ids int32 [batch, time], added up: [1, batch, positions, filters]."""
+    """The table look-ups of all taps for ids int32 [batch, sequence_length], added up: [1, batch, positions, filters]."""
     sums = ""
     for tap, table in enumerate(tables):
         looked_up = graph.node("Gather", [table, _ids(graph, bank, tokens, name, tap)], f"{name}_tap_{tap}", axis=1)

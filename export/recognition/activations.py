@@ -47,8 +47,9 @@ def function_activations(function: Any) -> tuple[str, ...]:
 
 
 def layer_activations(layer: Any) -> tuple[str, ...] | None:
-    """What an activation layer computes on [batch, features] or [batch, time, features]; None for any other layer.
+    """Return the activations that an activation layer computes; None for any other layer.
 
+    The layer's input is [batch, features] or [batch, sequence_length, features].
     Raises `UnknownActivation` if `keras.layers.Activation` computes something else.
     """
     kind = type(layer)

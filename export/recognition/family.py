@@ -64,9 +64,9 @@ def _recognise(model: keras.Model, max_tokens: int | None) -> Family:
         raise _Unsupported("it has several inputs or outputs")
     tokens = model.inputs[0]
     if len(tokens.shape) != 2:
-        raise _Unsupported(f"its input has shape {tokens.shape}, not [batch, time]")
-    time = tokens.shape[1] or max_tokens
-    if time is None:
+        raise _Unsupported(f"its input has shape {tokens.shape}, not [batch, sequence_length]")
+    sequence_length = tokens.shape[1] or max_tokens
+    if sequence_length is None:
         raise _Unsupported(f"its input has shape {tokens.shape}, and no sequence length is given")
     head, features = _head(Tensor(model.outputs[0]))
     branches = _branches(features)
@@ -78,10 +78,10 @@ def _recognise(model: keras.Model, max_tokens: int | None) -> Family:
     if any(branch.tokens is not tokens for branch in branches):
         raise _Unsupported(f"layer {embedding.name} does not read the model's input everywhere")
     for branch in branches:
-        if branch.bank.span > time + sum(branch.bank.padding):
-            raise _Unsupported(f"a filter spans {branch.bank.span} words and the sequence length is {time}")
+        if branch.bank.span > sequence_length + sum(branch.bank.padding):
+            raise _Unsupported(f"a filter spans {branch.bank.span} words and the sequence length is {sequence_length}")
     banks, head = _joined(branches, head)
-    return Family(int(time), _array(embedding.embeddings), tuple(banks), tuple(head))
+    return Family(int(sequence_length), _array(embedding.embeddings), tuple(banks), tuple(head))
 
 
 @dataclass(frozen=True)

@@ -61,21 +61,22 @@ def import_model(path: Path, max_tokens: int | None = None) -> Imported:
     shape = model.inputs[0].shape
     if len(shape) != 2:
         raise ExportError(
-            f"{path}: the model takes an input of shape {shape}, not ids [batch, time]",
+            f"{path}: the model takes an input of shape {shape}, not ids [batch, sequence_length]",
             "export the part of the model that starts with the embedding",
         )
-    time = shape[1] or max_tokens
-    if time is None:
+    sequence_length = shape[1] or max_tokens
+    if sequence_length is None:
         raise ExportError(
             f"{path}: the model takes any number of ids", "--max-tokens states the number that it was trained with"
         )
-    if max_tokens not in (None, time):
+    if max_tokens not in (None, sequence_length):
         raise ExportError(
-            f"--max-tokens: the model takes {time} ids, not {max_tokens}", "leave the flag out: the model states it"
+            f"--max-tokens: the model takes {sequence_length} ids, not {max_tokens}",
+            "leave the flag out: the model states it",
         )
     types = sorted(_other_types(model))
     if types or shape[1] is None:
-        model = _clone(path, model, time)
+        model = _clone(path, model, sequence_length)
     if types:
         notes.append(f"cast from {', '.join(types)} to float32")
     if str(model.outputs[0].dtype) != "float32":
@@ -272,19 +273,23 @@ def _other_types(model: Any) -> set[str]:
     return {name for name in types if _FLOATS.match(name) and name != "float32"}
 
 
-def _clone(path: Path, model: Any, time: int) -> Any:
-    """The same model in float32 over int32 [batch, time]."""
+def _clone(path: Path, model: Any, sequence_length: int) -> Any:
+    """The same model in float32 over int32 [batch, sequence_length]."""
 
     def in_float32(layer: Any) -> Any:
         return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
 
     try:
         clone = keras.models.clone_model(
-            model, input_tensors=keras.Input((time,), dtype="int32"), clone_function=in_float32, recursive=True
+            model,
+            input_tensors=keras.Input((sequence_length,), dtype="int32"),
+            clone_function=in_float32,
+            recursive=True,
         )
         clone.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
     except Exception as error:
         raise ExportError(
-            f"{path}: the model cannot be rebuilt in float32 over {time} ids", "save it in float32 with a fixed input"
+            f"{path}: the model cannot be rebuilt in float32 over {sequence_length} ids",
+            "save it in float32 with a fixed input",
         ) from error
     return clone

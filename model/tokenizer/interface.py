@@ -73,6 +73,6 @@ class Tokenizer(ABC):
         return self.encode(text).unknown_tokens, len(self.spans(text))
 
     def encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
-        """The encoding of ids int32 [time] that were made elsewhere, at most `max_tokens` of them."""
+        """The encoding of ids int32 [sequence_length] that were made elsewhere, at most `max_tokens` of them."""
         unknown = 0 if self.unknown_id is None else int(np.count_nonzero(ids == self.unknown_id))
         return Encoding(ids, len(ids), unknown)

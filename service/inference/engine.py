@@ -68,17 +68,17 @@ class Engine:
         return "cuda" if self.provider == CUDA else "cpu"
 
     @property
-    def time(self) -> int | None:
-        """Columns of `tokens` where the graph takes only one number of them, None where it takes any."""
+    def sequence_length(self) -> int | None:
+        """The sequence length that the graph takes; None if it takes any."""
         columns = self._session.get_inputs()[0].shape[1]
         return columns if isinstance(columns, int) else None
 
-    def run(self, rows: Rows, time: int, height: int = 0) -> npt.NDArray[np.float32]:
-        """Rows of at most `time` ids -> probabilities float32 [rows, 1] or [rows, labels].
+    def run(self, rows: Rows, sequence_length: int, height: int = 0) -> npt.NDArray[np.float32]:
+        """Rows of at most `sequence_length` ids -> probabilities float32 [rows, 1] or [rows, labels].
 
-        The graph sees them right-aligned in int32 [rows, time], of at least `height` rows. Raises `GraphError`.
+        The graph gets them as int32 [rows, sequence_length], padded, with at least `height` rows. Raises `GraphError`.
         """
-        shape = max(len(rows), height), time
+        shape = max(len(rows), height), sequence_length
         try:
             slot = self._take_slot(shape)
             self._fill(slot.tokens, rows)
@@ -182,7 +182,7 @@ def _open(graph: bytes, providers: list[Any], threads: int, severity: int | None
         raise GraphError(f"the graph must map tokens to probabilities, not {names[0]} to {names[1]}")
     tokens = session.get_inputs()[0]
     if tokens.type != "tensor(int32)" or len(tokens.shape) != 2:
-        raise GraphError(f"the graph must take int32 [batch, time], not {tokens.type} {tokens.shape}")
+        raise GraphError(f"the graph must take int32 [batch, sequence_length], not {tokens.type} {tokens.shape}")
     probabilities = session.get_outputs()[0]
     if probabilities.type != "tensor(float)" or [type(size) for size in probabilities.shape[1:]] != [int]:
         answers = f"{probabilities.type} {probabilities.shape}"

@@ -26,18 +26,18 @@ from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.export.onnx_graph import contract
 
-TIME, IDS = 6, 8
+SEQUENCE_LENGTH, IDS = 6, 8
 LABELS = ("no", "yes")
 
 
-def tokenizer(words: int = IDS - 3, max_tokens: int = TIME) -> Tokenizer:
+def tokenizer(words: int = IDS - 3, max_tokens: int = SEQUENCE_LENGTH) -> Tokenizer:
     return WordTokenizer([f"w{number}" for number in range(words)], max_tokens)
 
 
 def small(*head: Any) -> keras.Model:
     """A model that cannot be folded, with the head that a test is about."""
     chain = [layers.Embedding(IDS, 3), layers.GlobalAveragePooling1D()]
-    return keras.Sequential([keras.Input((TIME,), dtype="int32"), *chain, *head])
+    return keras.Sequential([keras.Input((SEQUENCE_LENGTH,), dtype="int32"), *chain, *head])
 
 
 def dense(units: int, activation: str | None) -> Any:
@@ -120,7 +120,7 @@ def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
     exported = export(trained, "gelu", tmp_path)
     manifest = exported.artifact.manifest
     assert exported.unfolded == ""
-    assert (manifest.max_tokens, manifest.convolution_widths, manifest.leading_padding) == (TIME, (3,), 5)
+    assert (manifest.max_tokens, manifest.convolution_widths, manifest.leading_padding) == (SEQUENCE_LENGTH, (3,), 5)
     classifier = Classifier(exported.artifact)
     for text in ("", "w0", "w0 w1 other w4", "w2 " * 9):
         [encoding] = classifier.encode((text,))
@@ -217,11 +217,11 @@ def unbuilt() -> keras.Model:
 
 
 def over_vectors() -> keras.Model:
-    return keras.Sequential([keras.Input((TIME, 2)), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")])
+    return keras.Sequential([keras.Input((SEQUENCE_LENGTH, 2)), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")])
 
 
 def two_outputs() -> keras.Model:
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     pooled = layers.GlobalMaxPooling1D()(layers.Embedding(IDS, 3)(tokens))
     return keras.Model(tokens, [dense(1, "sigmoid")(pooled), dense(1, "sigmoid")(pooled)])
 

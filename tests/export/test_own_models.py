@@ -23,7 +23,7 @@ from sentiment_conv1d.model.artifact import TOKENIZER_FILE, read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 
 WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]
-ROWS, TIME = 20, 10
+ROWS, SEQUENCE_LENGTH = 20, 10
 
 #: Short and long, unknown words, punctuation inside words, other alphabets, nothing at all.
 TEXTS = [
@@ -41,11 +41,13 @@ Ids = npt.NDArray[np.int32]
 Export = Callable[..., Path]
 
 
-def network(embedding: Any = None, *, time: int | None = TIME, dtype: str = "float32") -> keras.Model:
+def network(
+    embedding: Any = None, *, sequence_length: int | None = SEQUENCE_LENGTH, dtype: str = "float32"
+) -> keras.Model:
     """A small model of the Conv1D family whose answers depend on every id."""
     keras.utils.set_random_seed(3)
     spread = keras.initializers.RandomUniform(-1, 1)
-    ids = keras.Input((time,), dtype="int32")
+    ids = keras.Input((sequence_length,), dtype="int32")
     value = keras.layers.Embedding(ROWS, 4, embeddings_initializer=spread, dtype=dtype)(ids)
     value = keras.layers.Conv1D(6, 3, activation="relu", dtype=dtype)(value)
     value = keras.layers.GlobalMaxPooling1D(dtype=dtype)(value)
@@ -90,8 +92,8 @@ def test_a_word_index_of_keras(tmp_path: Path, exported: Export) -> None:
     for text in TEXTS:
         ids = [ranks.get(word, ROWS) + 3 for word in text_to_word_sequence(text)]
         rows.append([1, *(number if number < ROWS else 2 for number in ids)])
-    padded = keras.utils.pad_sequences(rows, TIME)
-    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] for row in rows])
 
 
 def test_a_word_index_with_other_ids(tmp_path: Path, exported: Export) -> None:
@@ -103,8 +105,8 @@ def test_a_word_index_with_other_ids(tmp_path: Path, exported: Export) -> None:
     stated = ("--index-from", "0", "--start-id", "none", "--unknown-id", "none")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "index.json"), *stated)
     rows = [[ranks[word] for word in text_to_word_sequence(text) if word in ranks] for text in TEXTS]
-    padded = keras.utils.pad_sequences(rows, TIME)
-    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] or [0] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] or [0] for row in rows])
 
 
 @pytest.mark.parametrize("unknown", [None, "<oov>"])
@@ -119,8 +121,8 @@ def test_the_tokenizer_of_keras_2(unknown: str | None, twice: bool, tmp_path: Pa
     model.save(tmp_path / "model.keras")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "tokenizer.json"))
     rows = legacy.texts_to_sequences(TEXTS)
-    padded = keras.utils.pad_sequences(rows, TIME)
-    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] or [0] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] or [0] for row in rows])
 
 
 def test_the_tokenizer_of_keras_2_with_padding_behind(tmp_path: Path, exported: Export) -> None:
@@ -133,12 +135,14 @@ def test_the_tokenizer_of_keras_2_with_padding_behind(tmp_path: Path, exported: 
     sides = ("--padding-side", "right", "--truncation-side", "right")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "tokenizer.json"), *sides)
     rows = legacy.texts_to_sequences(TEXTS)
-    padded = keras.utils.pad_sequences(rows, TIME, padding="post", truncating="post")
-    assert_served(artifact, model.predict(padded, verbose=0), [row[:TIME] or [0] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH, padding="post", truncating="post")
+    assert_served(artifact, model.predict(padded, verbose=0), [row[:SEQUENCE_LENGTH] or [0] for row in rows])
 
 
 def vectorization(**changes: Any) -> Any:
-    return keras.layers.TextVectorization(output_sequence_length=TIME, vocabulary=WORDS, name="words", **changes)
+    return keras.layers.TextVectorization(
+        output_sequence_length=SEQUENCE_LENGTH, vocabulary=WORDS, name="words", **changes
+    )
 
 
 def unpadded(rows: Any) -> list[list[int]]:
@@ -188,8 +192,8 @@ def test_a_list_of_words(tmp_path: Path, exported: Export) -> None:
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "words.txt"), *stated)
     ids = {word: number for number, word in enumerate(WORDS, start=4)}
     rows = [[1, *(ids.get(word, 0) for word in text_to_word_sequence(text))] for text in TEXTS]
-    padded = keras.utils.pad_sequences(rows, TIME, value=3)
-    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH, value=3)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] for row in rows])
 
 
 def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export) -> None:
@@ -201,8 +205,8 @@ def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export
     )
     library.normalizer = tokenizers.normalizers.Lowercase()
     library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    library.enable_truncation(TIME)
-    library.enable_padding(length=TIME)
+    library.enable_truncation(SEQUENCE_LENGTH)
+    library.enable_padding(length=SEQUENCE_LENGTH)
     library.save(str(tmp_path / "tokenizer.json"))
     model = network()
     model.save(tmp_path / "model.keras")
@@ -232,10 +236,10 @@ def test_other_weights_are_cast(
 def test_other_files(form: str, tmp_path: Path, exported: Export) -> None:
     """An HDF5 file, a SavedModel, and a model over any number of ids."""
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
-    model = network(time=None if form == "free" else TIME)
+    model = network(sequence_length=None if form == "free" else SEQUENCE_LENGTH)
     source = tmp_path / {"h5": "model.h5", "saved_model": "saved", "free": "model.keras"}[form]
     model.export(source, verbose=False) if form == "saved_model" else model.save(source)
-    length = ("--max-tokens", str(TIME)) if form == "free" else ()
+    length = ("--max-tokens", str(SEQUENCE_LENGTH)) if form == "free" else ()
     artifact = exported(source, "--vocabulary", str(tmp_path / "words.txt"), *length)
     ids = vectorization()(tf.constant(TEXTS))
     assert_served(artifact, model.predict(ids, verbose=0), unpadded(ids))
@@ -274,7 +278,7 @@ def test_models_that_cannot_be_imported_are_refused(
     words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two lines name the layer or file at fault and the way out."""
-    ids, more = keras.Input((TIME,), name="ids"), keras.Input((TIME,), name="more")
+    ids, more = keras.Input((SEQUENCE_LENGTH,), name="ids"), keras.Input((SEQUENCE_LENGTH,), name="more")
     dense = keras.layers.Dense(1, activation="sigmoid")
     models = {
         "lambda.keras": (
@@ -286,7 +290,7 @@ def test_models_that_cannot_be_imported_are_refused(
         "own.h5": (keras.Model(ids, dense(Doubled()(ids))), "Doubled is a class of your own"),
         "two.keras": (keras.Model([ids, more], dense(ids + more)), "one input, and has 2: ids, more"),
         "answers.keras": (keras.Model(ids, [dense(ids), dense(ids)]), "one output, and has 2"),
-        "free.keras": (network(time=None), "takes any number of ids"),
+        "free.keras": (network(sequence_length=None), "takes any number of ids"),
     }
     for name, (model, _) in models.items():
         model.save(tmp_path / name)
@@ -307,7 +311,7 @@ def test_models_that_cannot_be_imported_are_refused(
         if name != "none.h5":
             assert message in refusal(capsys, tmp_path / name, "--vocabulary", str(words))[0]
     stated = ("--vocabulary", str(words), "--max-tokens", "9")
-    assert f"takes {TIME} ids, not 9" in refusal(capsys, tmp_path / "model.keras", *stated)[0]
+    assert f"takes {SEQUENCE_LENGTH} ids, not 9" in refusal(capsys, tmp_path / "model.keras", *stated)[0]
 
 
 def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
@@ -318,7 +322,7 @@ def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
         ({"ngrams": 2}, "ngrams=2"),
         ({"split": "character"}, "split='character'"),
     ):
-        layer = keras.layers.TextVectorization(output_sequence_length=TIME, name="words", **changes)
+        layer = keras.layers.TextVectorization(output_sequence_length=SEQUENCE_LENGTH, name="words", **changes)
         layer.adapt(["a b c"])
         model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *network().layers[1:]])
         model.save(tmp_path / "model.keras")
@@ -333,7 +337,7 @@ def test_a_standardization_that_has_no_name_is_refused() -> None:
     """A function of the user's own cannot be written into a file."""
     layer = keras.layers.TextVectorization(standardize=tf.strings.upper, vocabulary=WORDS, name="words")
     with pytest.raises(ExportError, match="layer words standardizes with a function of its own"):
-        vectorization_tokenizer(layer, Asked(TIME, ROWS, Statements()))
+        vectorization_tokenizer(layer, Asked(SEQUENCE_LENGTH, ROWS, Statements()))
 
 
 def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,15 +16,15 @@ from keras import layers
 
 from sentiment_conv1d.export.__main__ import main
 
-TIME, ROWS = 6, 12
+SEQUENCE_LENGTH, ROWS = 6, 12
 WORDS = ["good", "bad", "film"]
 
 
-def model(*tail: Any, rows: int = ROWS, time: int | None = TIME) -> keras.Model:
+def model(*tail: Any, rows: int = ROWS, sequence_length: int | None = SEQUENCE_LENGTH) -> keras.Model:
     """A small classifier; `tail` stands for its last layer."""
     chain = [layers.Embedding(rows, 4), layers.Conv1D(3, 2), layers.GlobalMaxPooling1D()]
     last = tail or (layers.Dense(1, "sigmoid", name="answer"),)
-    return keras.Sequential([keras.Input((time,), dtype="int32"), *chain, *last])
+    return keras.Sequential([keras.Input((sequence_length,), dtype="int32"), *chain, *last])
 
 
 def spoilt() -> keras.Model:
@@ -75,7 +75,9 @@ CASES = {
         "vocabulary: its ids run to 101", "--num-words", vocabulary="\n".join(["", "[UNK]", *map(str, range(100))])
     ),
     "a length that is not the model's": Case("--max-tokens: the model takes 6 ids", "leave the flag", "--max-tokens 7"),
-    "no length": Case("model.keras: the model takes any number", "--max-tokens", model=lambda: model(time=None)),
+    "no length": Case(
+        "model.keras: the model takes any number", "--max-tokens", model=lambda: model(sequence_length=None)
+    ),
     "no probabilities": Case(
         "layer answer does not answer with probabilities",
         "sigmoid or a softmax",
@@ -138,7 +140,7 @@ def test_a_model_that_onnx_cannot_express_is_refused_briefly(
 ) -> None:
     """Whatever the exporter of Keras says, one line of it is shown."""
     network = model(layers.Dense(2), layers.Dense(1, "sigmoid", name="answer"))
-    ids = keras.Input((TIME,), dtype="int32")
+    ids = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     hashed = layers.Hashing(ROWS, output_mode="int", name="hash")(ids)
     keras.Model(ids, network(hashed)).save(tmp_path / "model.keras")
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))

@@ -65,7 +65,7 @@ class Reading:
     """What the model read of a text: a row of ids, and where its words lie."""
 
     def __init__(self, row: npt.NDArray[np.int32], spans: list[tuple[int, int]], first: int) -> None:
-        self.row = row  # [time]
+        self.row = row  # [sequence_length]
         self.spans = spans  # of the words read, in the text
         #: Position of the first word in the row; all other positions are pad ids or the start id.
         self.first = first

@@ -29,7 +29,7 @@ class Attribution:
 
     logit: float
     bias: float
-    shares: npt.NDArray[np.float64]  # [time]
+    shares: npt.NDArray[np.float64]  # [sequence_length]
     weights: Weights  # [filters of all banks]: what the logit gains with a pooled value
     layers: tuple[Weights, ...]  # [units] of each dense layer: what the logit gains with its values
 

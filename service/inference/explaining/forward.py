@@ -1,9 +1,9 @@
 """One text's way through the network, with everything that is computed on it.
 
-For one row of ids x [time], with E the embedding and W the kernel of a bank of width w and dilation d that spans
-s = (w - 1) d + 1 words; x is padded first if the convolution pads:
+Let x be a row of n ids, E the embedding, and W the kernel of a bank of width w and dilation d, which spans
+s = (w - 1) d + 1 words. If the convolution pads, x is padded first:
 
-    feature map   F[t, f] = sum over k < w of  E[x[t + k d]] . W[k, :, f]      [time - s + 1, filters]
+    feature map   F[t, f] = sum over k < w of  E[x[t + k d]] . W[k, :, f]      [n - s + 1, filters]
     position      p[f]    = argmax over t of F[t, f], the first where several are as large
     sum           z[f]    = F[p[f], f] + b[f]
     pooled        a[f]    = activation(z[f])
@@ -34,7 +34,7 @@ class Pooled:
 
     bank: Bank
     tables: Tables
-    tokens: npt.NDArray[np.int32]  # [time, with the padding of the bank]
+    tokens: npt.NDArray[np.int32]  # [sequence_length, with the padding of the bank]
     entries: Entries  # [positions, filters], sums of table entries
     windows: npt.NDArray[np.intp]  # [windows, filters]: positions that are pooled; one for max pooling, else all
     sums: Weights  # [windows, filters] at these positions, with the bias
@@ -64,7 +64,7 @@ class Layer:
 class Pass:
     """All of it."""
 
-    tokens: npt.NDArray[np.int32]  # [time]
+    tokens: npt.NDArray[np.int32]  # [sequence_length]
     pooled: tuple[Pooled, ...]
     features: Weights  # [filters of all banks]: the pooled values, which the dense layers read
     layers: tuple[Layer, ...]
@@ -81,7 +81,10 @@ class Pass:
 
 
 def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
-    """The way of one row of ids int32 [time], padding included, which must be no shorter than the widest filter."""
+    """Run one row of ids int32 [sequence_length] through the network.
+
+    The row includes its padding and must be no shorter than the widest filter.
+    """
     pooled = tuple(_pool(bank, tables, tokens) for bank, tables in zip(network.banks, network.tables, strict=True))
     features = value = np.concatenate([each.values for each in pooled])
     layers = []

@@ -27,8 +27,8 @@ from sentiment_conv1d.export.recognition.family import recognise
 from tests import ids
 
 REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
-TIME = 6
-SHAPE = ids.shape(TIME, 2)
+SEQUENCE_LENGTH = 6
+SHAPE = ids.shape(SEQUENCE_LENGTH, 2)
 
 
 def truth(tokens: Ids) -> Answers:
@@ -39,7 +39,7 @@ def truth(tokens: Ids) -> Answers:
 
 def counts_padding(tokens: Ids) -> Answers:
     """Another one, which tells short reviews from padded ones."""
-    return truth(tokens) + np.float32(TIME - tokens.shape[1])
+    return truth(tokens) + np.float32(SEQUENCE_LENGTH - tokens.shape[1])
 
 
 def off_by(difference: float) -> Predict:
@@ -71,7 +71,7 @@ def test_every_way_of_serving_is_compared() -> None:
 
 def test_without_short_reviews_only_padded_ones_are_compared() -> None:
     """A graph outside the family is never given less than `max_tokens` ids."""
-    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(TIME))
+    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(SEQUENCE_LENGTH))
     assert [check.inputs for check in checks] == ["three reviews, padded, batches"] * 2 + [
         "three reviews, padded, one by one"
     ]

@@ -14,7 +14,7 @@ from sentiment_conv1d.export.checks.quantization_error import (
 from sentiment_conv1d.model.evaluation.evaluation import EvaluationError
 from tests import ids
 
-TIME = 4
+SEQUENCE_LENGTH = 4
 COUNT = 2000
 LABELS = ("no", "yes")
 
@@ -42,7 +42,7 @@ class Wrong:
 
 
 def graphs(reviews: int, by: float) -> Graphs:
-    return Graphs(truth, Wrong(reviews, by), ids.shape(TIME, 2))
+    return Graphs(truth, Wrong(reviews, by), ids.shape(SEQUENCE_LENGTH, 2))
 
 
 def test_a_difference_is_reported() -> None:
@@ -71,7 +71,7 @@ def test_accuracy_may_fall_by_a_thousandth() -> None:
 
 def test_accuracy_may_rise() -> None:
     """Quantization may correct a label, which the report shows too."""
-    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(TIME, 2)), REVIEWS, LABELS)
+    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(SEQUENCE_LENGTH, 2)), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (1.0, 1 - 9 / COUNT, 9)
 
 

@@ -19,7 +19,7 @@ from sentiment_conv1d.service.inference.explaining.forward import forward
 from sentiment_conv1d.service.inference.explaining.network import read_network
 from tests.export.onnx_graph import dead_nodes, idle_constants, repeated_constants
 
-TIME, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2
+SEQUENCE_LENGTH, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2
 
 Layers = list[Callable[[Any], Any]]
 
@@ -36,7 +36,7 @@ def answer(units: int = 1) -> Any:
     return layers.Dense(units, "sigmoid" if units == 1 else "softmax")
 
 
-def model_of(chain: Layers, shape: tuple[int | None, ...] = (TIME,), **embedding: Any) -> keras.Model:
+def model_of(chain: Layers, shape: tuple[int | None, ...] = (SEQUENCE_LENGTH,), **embedding: Any) -> keras.Model:
     """An embedding and layers behind it, one after the other."""
     tokens = keras.Input(shape, dtype="int32")
     tensor = layers.Embedding(IDS, 4, **embedding)(tokens)
@@ -54,15 +54,17 @@ def randomize(model: keras.Model) -> keras.Model:
     return model
 
 
-def assert_folds(model: keras.Model, time: int = TIME, *, explained: bool = True, pads_behind: bool = False) -> Family:
+def assert_folds(
+    model: keras.Model, sequence_length: int = SEQUENCE_LENGTH, *, explained: bool = True, pads_behind: bool = False
+) -> Family:
     """It is folded, answers as Keras does padded and short, alone and in batches, and its shares add up."""
     randomize(model)
-    family, reason = recognise(model, time, PADDING_ID)
+    family, reason = recognise(model, sequence_length, PADDING_ID)
     assert family is not None, reason
     graph = folded_graph(family)
     assert dead_nodes(graph) == idle_constants(graph) == []
     served = session(graph.SerializeToString())
-    shape = InputShape(time, IDS, PADDING_ID, family.leading_padding, pads_behind)
+    shape = InputShape(sequence_length, IDS, PADDING_ID, family.leading_padding, pads_behind)
     reviews = generated(shape, count=60)
 
     def predict(tokens: Any) -> Any:
@@ -75,10 +77,10 @@ def assert_folds(model: keras.Model, time: int = TIME, *, explained: bool = True
         "short, one by one",
         "short, batches",
     }
-    truth = predict(shape.pad(reviews.rows, time))
+    truth = predict(shape.pad(reviews.rows, sequence_length))
     assert truth.std() > 1e-3  # otherwise any graph answers as Keras does
     if explained:
-        whole = time if any(bank.pooling == "mean" for bank in family.banks) else None
+        whole = sequence_length if any(bank.pooling == "mean" for bank in family.banks) else None
         assert_explains(graph.SerializeToString(), [shape.pad([row], whole)[0] for row in reviews.rows], truth)
     return family
 
@@ -101,7 +103,7 @@ def assert_explains(graph: bytes, rows: list[Any], truth: Any) -> None:
 def test_a_free_sequence_length() -> None:
     """It is then that of the tokenizer."""
     model = model_of([convolution(activation="relu"), pooling(), answer()], shape=(None,))
-    assert assert_folds(model).max_tokens == TIME
+    assert assert_folds(model).max_tokens == SEQUENCE_LENGTH
     assert recognise(model)[1] == "its input has shape (None, None), and no sequence length is given"
     assert recognise(model, 2)[1] == "a filter spans 3 words and the sequence length is 2"
 
@@ -142,11 +144,11 @@ def test_padding_and_dilation(padding: str, width: int, dilation: int) -> None:
     assert_folds(model_of([convolution(width, **settings), pooling(), answer()]))
 
 
-@pytest.mark.parametrize("time", [1, 2, 4])
+@pytest.mark.parametrize("sequence_length", [1, 2, 4])
 @pytest.mark.parametrize("padding", ["same", "causal"])
-def test_a_filter_wider_than_the_longest_text(padding: str, time: int) -> None:
+def test_a_filter_wider_than_the_longest_text(padding: str, sequence_length: int) -> None:
     """With padding it may be."""
-    assert_folds(model_of([convolution(5, padding=padding), pooling(), answer()], shape=(None,)), time)
+    assert_folds(model_of([convolution(5, padding=padding), pooling(), answer()], shape=(None,)), sequence_length)
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
@@ -184,15 +186,15 @@ def test_an_average(activation: str, dilation: int, padding: str, pads_behind: b
     assert_folds(model, pads_behind=pads_behind)
 
 
-@pytest.mark.parametrize("time", [5, 6, TIME])
-def test_an_average_next_to_a_maximum(time: int) -> None:
+@pytest.mark.parametrize("sequence_length", [5, 6, SEQUENCE_LENGTH])
+def test_an_average_next_to_a_maximum(sequence_length: int) -> None:
     """Both of one convolution, which is computed once, and of others."""
-    tokens = keras.Input((time,), dtype="int32")
+    tokens = keras.Input((sequence_length,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
     shared, wide = convolution(2, activation="tanh")(embedded), convolution(5, activation="silu")(embedded)
     pooled = [pooling()(shared), layers.GlobalAveragePooling1D()(shared), layers.GlobalAveragePooling1D()(wide)]
     model = keras.Model(tokens, answer(3)(layers.Concatenate()(pooled)))
-    family = assert_folds(model, time)
+    family = assert_folds(model, sequence_length)
     assert [bank.pooling for bank in family.banks] == ["max", "mean", "mean"]
     graph = folded_graph(family)
     assert repeated_constants(graph) == []
@@ -220,7 +222,7 @@ def test_an_average_in_front_of_an_activation() -> None:
 
 def test_a_masked_average() -> None:
     """It leaves out the padding, so the model is not folded."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedding = layers.Embedding(IDS, 4, mask_zero=True)
     with pytest.warns(UserWarning, match="does not support masking"):
         convolved = convolution(padding="same")(embedding(tokens))
@@ -238,7 +240,7 @@ def test_an_average_has_no_8_bit_form() -> None:
 
 def test_several_widths_are_normalized_together() -> None:
     """A normalization behind the concatenation is split among the banks."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
     banks = [
         pooling()(
@@ -252,7 +254,7 @@ def test_several_widths_are_normalized_together() -> None:
 
 def test_an_activation_behind_the_concatenation() -> None:
     """It is computed on the maxima of every bank."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
     banks = [pooling()(convolution(width)(embedded)) for width in (2, 3)]
     assert_folds(keras.Model(tokens, answer()(layers.ReLU()(layers.Concatenate()(banks)))))
@@ -269,9 +271,9 @@ def test_models_inside_a_model() -> None:
     """They are looked through, however deep, and as often as they are called."""
     chain = [keras.Sequential([convolution(padding="same"), pooling()]), keras.Sequential([layers.Dense(4), answer()])]
     assert_folds(model_of(chain))
-    tokens = keras.Input((TIME,), dtype="int32")
-    embedder = keras.Sequential([keras.Input((TIME,), dtype="int32"), layers.Embedding(IDS, 4)])
-    filters = keras.Input((TIME, 4))
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
+    embedder = keras.Sequential([keras.Input((SEQUENCE_LENGTH,), dtype="int32"), layers.Embedding(IDS, 4)])
+    filters = keras.Input((SEQUENCE_LENGTH, 4))
     convolved = keras.Model(filters, keras.Sequential([convolution(), layers.Dropout(0.1)])(filters))
     assert_folds(keras.Model(tokens, answer()(pooling()(convolved(embedder(tokens))))))
     shared = keras.Sequential([layers.Dense(FILTERS, "relu")])
@@ -293,11 +295,11 @@ def test_the_8_bit_form(padding: str, dilation: int) -> None:
     model = randomize(model_of([convolution(4, **settings), pooling(), answer()]))
     family, _ = recognise(model)
     assert family is not None
-    shape = InputShape(TIME, IDS, 0, family.leading_padding)
+    shape = InputShape(SEQUENCE_LENGTH, IDS, 0, family.leading_padding)
     rows = generated(shape, count=60).rows
     quantized = session(quantized_graph(family).SerializeToString())
-    truth = np.asarray(model.predict_on_batch(shape.pad(rows, TIME)))
-    assert quantized(shape.pad(rows, TIME)) == pytest.approx(truth, abs=0.05)
+    truth = np.asarray(model.predict_on_batch(shape.pad(rows, SEQUENCE_LENGTH)))
+    assert quantized(shape.pad(rows, SEQUENCE_LENGTH)) == pytest.approx(truth, abs=0.05)
     assert np.concatenate([quantized(shape.pad([row])) for row in rows]) == pytest.approx(truth, abs=0.05)
 
 

@@ -12,12 +12,12 @@ from sentiment_conv1d.export.recognition.family import Family, recognise
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.training.network import build
 
-TIME, IDS, EMBEDDING, FILTERS = 8, 20, 4, 5
+SEQUENCE_LENGTH, IDS, EMBEDDING, FILTERS = 8, 20, 4, 5
 
 
 def stack(*chain: Any, **given: Any) -> keras.Model:
     """Layers one after the other, over an input of ids."""
-    return keras.Sequential([keras.Input(**({"shape": (TIME,), "dtype": "int32"} | given)), *chain])
+    return keras.Sequential([keras.Input(**({"shape": (SEQUENCE_LENGTH,), "dtype": "int32"} | given)), *chain])
 
 
 def embedding(**settings: Any) -> Any:
@@ -56,7 +56,7 @@ def refused(model: keras.Model) -> str:
 
 def side_by_side(branches: Callable[[Any], Sequence[Any]]) -> keras.Model:
     """One embedding, what `branches` makes of it, and a dense layer over all of it."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     features = layers.Concatenate(name="features")(list(branches(embedding()(tokens))))
     return keras.Model(tokens, answer()(features))
 
@@ -108,7 +108,7 @@ def test_functional_and_sequential_are_the_same_family() -> None:
     """It is the layers that count, not how they were put together."""
     chain = [embedding(), convolution(), pooling(), answer()]
     sequential = recognised(stack(*chain))
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     tensor = tokens
     for layer in chain:
         tensor = layer(tensor)
@@ -127,7 +127,7 @@ def test_several_widths_keep_their_order() -> None:
     "chain",
     [
         (convolution(1),),
-        (convolution(TIME),),
+        (convolution(SEQUENCE_LENGTH),),
         (convolution(use_bias=False),),
         (convolution(activation="tanh"),),
         (convolution(activation="sigmoid"),),
@@ -173,7 +173,7 @@ def test_one_layer_used_twice_is_two_steps() -> None:
     shared = layers.Dense(FILTERS, activation="tanh")
     family = recognised(stack(embedding(), convolution(), pooling(), shared, answer()))
     assert len(family.head) == 2
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     tensor = pooling()(convolution()(embedding()(tokens)))
     assert len(recognised(keras.Model(tokens, answer()(shared(shared(tensor))))).head) == 3
 
@@ -181,7 +181,7 @@ def test_one_layer_used_twice_is_two_steps() -> None:
 def test_one_embedding_called_twice_is_one_embedding() -> None:
     """As long as both calls read the model's input."""
     words = embedding()
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     banks = [pooling_of(layers.Conv1D(2, width))(words(tokens)) for width in (2, 3)]
     assert len(recognised(keras.Model(tokens, answer()(layers.Concatenate()(banks)))).banks) == 2
 
@@ -252,7 +252,7 @@ def test_what_cannot_be_folded_is_named(chain: list[Any], reason: str) -> None:
 
 def test_two_embeddings_are_refused() -> None:
     """There is one table to fold filters into."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     banks = [pooling_of(layers.Conv1D(2, 2))(embedding(name=name)(tokens)) for name in ("static", "tuned")]
     model = keras.Model(tokens, answer()(layers.Concatenate()(banks)))
     assert refused(model) == "its convolutions read different embeddings: static, tuned"
@@ -260,7 +260,7 @@ def test_two_embeddings_are_refused() -> None:
 
 def test_several_inputs_or_outputs_are_refused() -> None:
     """One review in, one answer out."""
-    first, second = keras.Input((TIME,), dtype="int32"), keras.Input((TIME,), dtype="int32")
+    first, second = keras.Input((SEQUENCE_LENGTH,), dtype="int32"), keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = embedding()
     banks = [pooling_of(layers.Conv1D(2, 2))(words(tokens)) for tokens in (first, second)]
     out = answer()(layers.Concatenate()(banks))
@@ -271,7 +271,7 @@ def test_several_inputs_or_outputs_are_refused() -> None:
 
 def test_an_embedding_of_something_else_is_refused() -> None:
     """Ids that were changed on the way are not those of the artifact's input."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = embedding()
     banks = [
         pooling_of(layers.Conv1D(2, 2))(words(tokens)),
@@ -287,7 +287,7 @@ def test_banks_joined_along_another_axis_are_refused() -> None:
     """Only maxima side by side are features."""
     model = side_by_side(lambda e: [pooling_of(layers.Conv1D(2, width))(e) for width in (2, 3)])
     recognised(model)
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = embedding()(tokens)
     banks = [pooling_of(layers.Conv1D(2, width))(words) for width in (2, 3)]
     joined = layers.Concatenate(axis=0, name="stacked")(banks)

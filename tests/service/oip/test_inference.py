@@ -192,7 +192,7 @@ def test_impossible_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
         (text([[[]]]), "0 elements in its data"),
         (Input("text", "BYTES", [1]), "data must be a list"),
         (tokens(datatype="INT64"), "has datatype INT32, not INT64"),
-        (tokens(shape=[3]), r"has shape \[batch, time\], not \[3\]"),
+        (tokens(shape=[3]), r"has shape \[batch, sequence length\], not \[3\]"),
         (tokens(shape=[1, 3, 1]), "has shape"),
         (tokens(shape=[3, 0]), "a dimension is not from 1"),
         (tokens(shape=[0, 3]), "a dimension is not from 1"),
