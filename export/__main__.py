@@ -21,7 +21,8 @@ from sentiment_conv1d.model.run import RunError
 if TYPE_CHECKING:
     from sentiment_conv1d.export.checks.parity import Reviews
     from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
-    from sentiment_conv1d.export.exporter import Exported, Trained
+    from sentiment_conv1d.export.exporter import Exported
+    from sentiment_conv1d.export.sources.trained import Trained
     from sentiment_conv1d.export.sources.vocabularies import Statements
     from sentiment_conv1d.model.artifact import Manifest
 
@@ -149,7 +150,8 @@ def _export(options: argparse.Namespace) -> int:
         raise ExportError("--samples are taken from --data, which is not given", "name the data with --data")
     trained = _trained(options)
 
-    from sentiment_conv1d.export.exporter import export, renamed
+    from sentiment_conv1d.export.exporter import export
+    from sentiment_conv1d.export.sources.trained import renamed
 
     name = options.name or (trained.configuration.name if trained.configuration else "")
     if not re.fullmatch(NAME_PATTERN, name):
@@ -188,10 +190,10 @@ def _trained(options: argparse.Namespace) -> Trained:
                 f"{source}: --vocabulary is for a model from elsewhere, and this is a run folder",
                 "leave it out: the run has its own",
             )
-        from sentiment_conv1d.export.exporter import from_run
+        from sentiment_conv1d.export.sources.trained import from_run
 
         return from_run(source)
-    from sentiment_conv1d.export.exporter import from_keras_file
+    from sentiment_conv1d.export.sources.trained import from_keras_file
 
     if options.labels is None:
         raise ExportError(f"{source}: no file says what the model's answers mean", "state --labels")

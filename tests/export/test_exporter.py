@@ -17,9 +17,10 @@ from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.checks.parity import ParityError
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews, QuantizationError
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
+from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, export
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
-from sentiment_conv1d.export.recognition.family import Family, recognise
+from sentiment_conv1d.export.recognition.family import Family, recognize
+from sentiment_conv1d.export.sources.trained import Trained, from_keras_file, from_run
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
@@ -93,7 +94,7 @@ def test_what_cannot_be_folded_is_served_as_keras_wrote_it(
     loaded = from_keras_file(tmp_path / "averaging.keras", LABELS, tmp_path / "tokenizer.json")
     exported = export(loaded, "averaging", tmp_path / "repository")
     manifest = exported.artifact.manifest
-    assert "stands where a convolution should" in exported.unfolded
+    assert "is where a convolution should be" in exported.unfolded
     assert (manifest.convolution_widths, manifest.leading_padding) == ((), None)
     assert (manifest.configuration, manifest.metrics) == (None, None)
     assert len(manifest.parity) == 3
@@ -143,11 +144,11 @@ def test_a_graph_that_is_not_equal_leaves_nothing(
     """Parity comes before the repository."""
 
     def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
-        family, reason = recognise(model, *reading)
+        family, reason = recognize(model, *reading)
         assert family is not None
         return replace(family, embedding=family.embedding * 1.01), reason
 
-    monkeypatch.setattr(exporter, "recognise", tampered)
+    monkeypatch.setattr(exporter, "recognize", tampered)
     with pytest.raises(ParityError, match="off by"):
         export(trained, "tiny", tmp_path / "repository")
     assert list(tmp_path.iterdir()) == []
@@ -196,10 +197,10 @@ def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
 
     monkeypatch.setattr(exporter, "quantized_graph", turned)
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1.0)
-    with pytest.raises(QuantizationError, match=r"six texts: accuracy .* in 8 bits, 1.0000 in float32"):
+    with pytest.raises(QuantizationError, match=r"six texts: accuracy is .* with 8 bits and 1.0000 in float32"):
         export(trained, "tiny", tmp_path / "repository", quantize=True, labelled=labelled(trained))
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1e-6)
-    with pytest.raises(QuantizationError, match="generated ids: 8 bits move a probability by"):
+    with pytest.raises(QuantizationError, match="generated ids: quantization changes a probability by"):
         export(trained, "tiny", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -239,7 +240,7 @@ def astray() -> keras.Model:
         (lambda: small(dense(3, "softmax")), LABELS, tokenizer(), r"2 labels do not go with .*\(256, 3\)"),
         (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "rescaling does not answer with"),
         (lambda: small(dense(3, "sigmoid")), ("a", "b", "c"), tokenizer(), "do not sum to 1"),
-        (astray, LABELS, tokenizer(), "answers with NaN"),
+        (astray, LABELS, tokenizer(), "returns NaN"),
         (
             lambda: small(dense(1, "sigmoid")),
             LABELS,

@@ -12,7 +12,7 @@ import pytest
 from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.exporter import Exported
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.artifact import read_artifact, versions
 from sentiment_conv1d.model.run import read_run
 
@@ -135,11 +135,11 @@ def test_an_unequal_graph_is_refused(
     """Exit status 2, the review at fault, and no repository."""
 
     def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
-        family, reason = recognise(model, *reading)
+        family, reason = recognize(model, *reading)
         assert family is not None
         return replace(family, banks=family.banks[::-1]), reason
 
-    monkeypatch.setattr(exporter, "recognise", tampered)
+    monkeypatch.setattr(exporter, "recognize", tampered)
     assert main([str(run_path), "--repository", str(tmp_path / "repository")]) == 2
     assert "error: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -171,10 +171,10 @@ def test_what_cannot_be_exported_is_refused(
         ([str(run_path), "--labels", "no"], "1 names for the 2 labels negative, positive"),
         ([str(run_path), "--samples", "3"], "--samples are taken from --data"),
         ([keras_file], "no file says what the model's answers mean"),
-        ([keras_file, "--labels", "no,yes"], "nothing says which word has which"),
+        ([keras_file, "--labels", "no,yes"], "no file says which word has which"),
         (whole, "--name: '' is no name of a model"),
         ([*whole[:-1], "no,", "--name", "x"], "labels.1: String should have at least 1 character"),
-        ([*whole[:-1], "a,b,c", "--name", "x"], "3 labels do not go with answers of shape (256, 1)"),
+        ([*whole[:-1], "a,b,c", "--name", "x"], "outputs have shape (256, 1), which does not match 3 labels"),
         ([str(tmp_path / "none.keras"), *whole[1:]], "none.keras: there is no such file"),
     ):
         assert main([*arguments, "--repository", str(tmp_path / "repository")]) == 2

@@ -414,7 +414,7 @@ def test_a_model_that_is_no_better_than_one_label_is_refused(
     judge(good=2 + WORDS.index("bad"), bad=2 + WORDS.index("good")).save(tmp_path / "model.keras")
     arguments = ("--vocabulary", str(words), "--data", str(labelled(tmp_path / "data.csv")))
     error, hint = refusal(capsys, tmp_path / "model.keras", *arguments)
-    assert "accuracy 0.000, and 0.500 with the most frequent label alone, on 40 reviews of data.csv" in error
+    assert "the accuracy on 40 reviews of data.csv is 0.000, no better than 0.500 for always answering" in error
     assert "--allow-poor-accuracy" in hint
     artifact = exported(tmp_path / "model.keras", *arguments, "--allow-poor-accuracy")
     metrics = read_artifact(artifact).manifest.metrics
@@ -431,7 +431,7 @@ def test_ids_that_are_off_by_one_are_noticed(
     judge(good=3 + ranks["good"], bad=3 + ranks["bad"]).save(tmp_path / "model.keras")
     data = ("--data", str(labelled(tmp_path / "data.csv")), "--allow-poor-accuracy")
     exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "index.json"), "--index-from", "2", *data)
-    assert "warning: accuracy 1.000 with the ids of all words one higher" in capsys.readouterr().out
+    assert "warning: the accuracy is 1.000 if all word ids are one higher" in capsys.readouterr().out
 
 
 def test_without_data_the_tokenizer_is_not_checked(

@@ -57,7 +57,7 @@ CASES = {
     "no name": Case("--name: 'No Name' is no name", "lower-case letters", arguments="--name 'No Name'"),
     "no model": Case("none.keras: there is no such file", "check the path", file="none.keras"),
     "no run": Case("none: there is no such run folder", "name a folder", file="none", vocabulary=None, labels=None),
-    "no vocabulary": Case("model.keras: the model reads ids", "--vocabulary names the file", vocabulary=None),
+    "no vocabulary": Case("model.keras: the model reads ids", "pass the vocabulary with --vocabulary", vocabulary=None),
     "no such vocabulary": Case(
         "nothing.txt: there is no such file", "--vocabulary names a file", "--vocabulary nothing.txt", vocabulary=None
     ),
@@ -79,17 +79,17 @@ CASES = {
         "model.keras: the model takes any number", "--max-tokens", model=lambda: model(sequence_length=None)
     ),
     "no probabilities": Case(
-        "layer answer does not answer with probabilities",
+        "layer answer does not return probabilities",
         "sigmoid or a softmax",
         model=lambda: model(layers.Dense(1, bias_initializer=keras.initializers.Constant(9), name="answer")),
     ),
     "no softmax": Case(
         "the probabilities of layer answer do not sum to 1",
-        "end the model in a softmax",
+        "end the model with a softmax",
         model=lambda: model(layers.Dense(3, "sigmoid", name="answer")),
         labels="a,b,c",
     ),
-    "not a number": Case("the model answers with NaN", "train it again", model=spoilt),
+    "not a number": Case("the model returns NaN", "train it again", model=spoilt),
     "no 8-bit form": Case(
         "only a model of the Conv1D family has an 8-bit form: layer unit",
         "without --quantize",
@@ -102,7 +102,7 @@ CASES = {
     "another label": Case("label 'maybe' is none of", "check --data", data="text,label\nfine,maybe\n"),
     "another column": Case("there is no column 'text'", "--text-column", data="review,label\nfine,yes\n"),
     "no better than one label": Case(
-        "with the most frequent label alone, on 16 reviews of data.csv",
+        "the accuracy on 16 reviews of data.csv is",
         "--allow-poor-accuracy",
         model=lambda: model(layers.Dense(1, "sigmoid", kernel_initializer="zeros", name="answer")),
         data=ALL_OF_A_LABEL,

@@ -20,10 +20,10 @@ from sentiment_conv1d.export.checks.parity import (
     generated,
     session,
 )
-from sentiment_conv1d.export.exporter import Trained
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
+from sentiment_conv1d.export.sources.trained import Trained
 from tests import ids
 
 REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
@@ -144,7 +144,7 @@ def test_a_label_is_what_the_largest_answer_says(keras_row: list[float], served_
 
 def test_a_nudged_weight_is_refused(trained: Trained) -> None:
     """One word of the embedding, off by a hundredth, does not get through."""
-    family, _ = recognise(trained.model)
+    family, _ = recognize(trained.model)
     assert family is not None
     shape = replace(trained.input_shape, leading_padding=3)
     reference = session(reference_graph(trained.model, shape.max_tokens).SerializeToString())

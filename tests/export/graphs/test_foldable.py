@@ -12,7 +12,7 @@ from sentiment_conv1d.export.checks.parity import compare, generated, session
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
-from sentiment_conv1d.export.recognition.family import Family, recognise
+from sentiment_conv1d.export.recognition.family import Family, recognize
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.service.inference.explaining.explanation import attribute
 from sentiment_conv1d.service.inference.explaining.forward import forward
@@ -59,7 +59,7 @@ def assert_folds(
 ) -> Family:
     """It is folded, answers as Keras does padded and short, alone and in batches, and its shares add up."""
     randomize(model)
-    family, reason = recognise(model, sequence_length, PADDING_ID)
+    family, reason = recognize(model, sequence_length, PADDING_ID)
     assert family is not None, reason
     graph = folded_graph(family)
     assert dead_nodes(graph) == idle_constants(graph) == []
@@ -104,8 +104,8 @@ def test_a_free_sequence_length() -> None:
     """It is then that of the tokenizer."""
     model = model_of([convolution(activation="relu"), pooling(), answer()], shape=(None,))
     assert assert_folds(model).max_tokens == SEQUENCE_LENGTH
-    assert recognise(model)[1] == "its input has shape (None, None), and no sequence length is given"
-    assert recognise(model, 2)[1] == "a filter spans 3 words and the sequence length is 2"
+    assert recognize(model)[1] == "its input has shape (None, None), and no sequence length is given"
+    assert recognize(model, 2)[1] == "a filter spans 3 words and the sequence length is 2"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_normalization_behind_a_gelu() -> None:
     normal = layers.BatchNormalization(name="normal", gamma_constraint="non_neg")
     model = model_of([convolution(activation="gelu"), normal, pooling(), answer()])
     randomize(model)
-    assert recognise(model)[1] == "layer normal has negative scales behind gelu"
+    assert recognize(model)[1] == "layer normal has negative scales behind gelu"
     model = model_of([convolution(activation="gelu"), layers.BatchNormalization(scale=False), pooling(), answer()])
     assert_folds(model)
 
@@ -217,7 +217,7 @@ def test_an_average_in_front_of_an_activation() -> None:
     """It is not that of the activated sums, so the model is not folded."""
     mean = layers.GlobalAveragePooling1D(name="mean")
     model = model_of([convolution(), mean, layers.ReLU(), answer()])
-    assert recognise(model)[1] == "layer mean averages in front of an activation"
+    assert recognize(model)[1] == "layer mean averages before an activation"
 
 
 def test_a_masked_average() -> None:
@@ -227,14 +227,14 @@ def test_a_masked_average() -> None:
     with pytest.warns(UserWarning, match="does not support masking"):
         convolved = convolution(padding="same")(embedding(tokens))
     masked = layers.GlobalAveragePooling1D(name="mean")(convolved, mask=embedding.compute_mask(tokens))
-    assert recognise(keras.Model(tokens, answer()(masked)))[1] == "layer mean reads a mask"
+    assert recognize(keras.Model(tokens, answer()(masked)))[1] == "layer mean reads a mask"
 
 
 def test_an_average_has_no_8_bit_form() -> None:
     """The integers of the 8-bit graph are maxima."""
-    family, _ = recognise(model_of([convolution(), layers.GlobalAveragePooling1D(), answer()]))
+    family, _ = recognize(model_of([convolution(), layers.GlobalAveragePooling1D(), answer()]))
     assert family is not None
-    with pytest.raises(ExportError, match="has no 8-bit form: it is pooled by its average"):
+    with pytest.raises(ExportError, match="has no 8-bit form: it has average pooling"):
         quantized_graph(family)
 
 
@@ -293,7 +293,7 @@ def test_the_8_bit_form(padding: str, dilation: int) -> None:
     """It pads and dilates as the folded graph does."""
     settings: dict[str, Any] = {"padding": padding, "dilation_rate": dilation, "activation": "relu"}
     model = randomize(model_of([convolution(4, **settings), pooling(), answer()]))
-    family, _ = recognise(model)
+    family, _ = recognize(model)
     assert family is not None
     shape = InputShape(SEQUENCE_LENGTH, IDS, 0, family.leading_padding)
     rows = generated(shape, count=60).rows
@@ -305,7 +305,7 @@ def test_the_8_bit_form(padding: str, dilation: int) -> None:
 
 def test_a_gelu_has_no_8_bit_form() -> None:
     """Its largest value may be that of the least sum; the error names the layer and what to do."""
-    family, _ = recognise(model_of([convolution(activation="gelu", name="rising"), pooling(), answer()]))
+    family, _ = recognize(model_of([convolution(activation="gelu", name="rising"), pooling(), answer()]))
     assert family is not None
     with pytest.raises(ExportError, match="layer rising has no 8-bit form: its activation, Gelu, falls") as refused:
         quantized_graph(family)

@@ -12,7 +12,7 @@ from keras import layers
 
 from sentiment_conv1d.export.checks.parity import Ids, session
 from sentiment_conv1d.export.graphs.folded import folded_graph
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
 from sentiment_conv1d.model.training.network import build
 from tests.export.onnx_graph import contract, dead_nodes, idle_constants, repeated_constants
@@ -22,7 +22,7 @@ VOCABULARY = 12
 
 
 def folded(model: keras.Model) -> onnx.ModelProto:
-    family, reason = recognise(model)
+    family, reason = recognize(model)
     assert family is not None, reason
     return folded_graph(family)
 

@@ -87,7 +87,7 @@ def test_a_free_length_is_fixed() -> None:
 def test_what_cannot_be_written_is_refused() -> None:
     """Grouped convolutions are compiled by TensorFlow into something that ONNX does not have."""
     model = over_ids(layers.Conv1D(4, 3, groups=2), layers.GlobalMaxPooling1D(), answer())
-    with pytest.raises(ExportError, match="Keras cannot write this model as ONNX"):
+    with pytest.raises(ExportError, match="Keras cannot export this model to ONNX"):
         reference_graph(model, SEQUENCE_LENGTH)
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training import trainer
@@ -67,7 +67,7 @@ def test_a_run_is_as_any_other(run_path: Path) -> None:
     assert (run.decision.threshold, run.decision.temperature) == (0.5, 1)
     assert "40 without a label" in (run_path / "report.html").read_text()
     assert run.configuration.recipe == "distillation"
-    family, reason = recognise(trainer.load(run))
+    family, reason = recognize(trainer.load(run))
     assert family is not None, reason
     assert [entry.name for entry in run_path.parent.iterdir()] == [run_path.name]
     epochs = json.loads((run_path / "history.json").read_text())["epochs"]
