@@ -37,8 +37,8 @@ def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
     majority, accuracy = counts.max() / counts.sum(), metrics.values["accuracy"]
     if len(counts) > 1 and accuracy <= majority:
         raise ExportError(
-            f"the accuracy on {reviews.source} is {accuracy:.3f}, no better than {majority:.3f} for always answering "
-            "with the most frequent label: the vocabulary, the order of the labels or the model is wrong",
+            f"the accuracy of {accuracy:.3f} is no better than that of the most frequent label, {majority:.3f}, on "
+            f"{reviews.source}: the vocabulary, the order of the labels or the model is wrong",
             "check --vocabulary, --index-from and --labels, or publish it with --allow-poor-accuracy",
         )
 

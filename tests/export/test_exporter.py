@@ -197,7 +197,7 @@ def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
 
     monkeypatch.setattr(exporter, "quantized_graph", turned)
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1.0)
-    with pytest.raises(QuantizationError, match=r"six texts: accuracy is .* with 8 bits and 1.0000 in float32"):
+    with pytest.raises(QuantizationError, match=r"six texts: the accuracy is .* with 8 bits and 1.0000 in float32"):
         export(trained, "tiny", tmp_path / "repository", quantize=True, labelled=labelled(trained))
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1e-6)
     with pytest.raises(QuantizationError, match="generated ids: quantization changes a probability by"):
@@ -208,7 +208,7 @@ def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
 def test_what_cannot_be_folded_has_no_8_bit_form(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
     """The reason is that of the folded graph."""
     other = Trained(averaging, trained.tokenizer, LABELS)
-    with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an 8-bit form: layer .* stands"):
+    with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an 8-bit form: layer .* is where"):
         export(other, "averaging", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -236,9 +236,14 @@ def astray() -> keras.Model:
 @pytest.mark.parametrize(
     ("build", "labels", "reading", "message"),
     [
-        (lambda: small(dense(1, "sigmoid")), ("a", "b", "c"), tokenizer(), r"3 labels do not go with .*\(256, 1\)"),
-        (lambda: small(dense(3, "softmax")), LABELS, tokenizer(), r"2 labels do not go with .*\(256, 3\)"),
-        (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "rescaling does not answer with"),
+        (
+            lambda: small(dense(1, "sigmoid")),
+            ("a", "b", "c"),
+            tokenizer(),
+            r"\(256, 1\), which does not match 3 labels",
+        ),
+        (lambda: small(dense(3, "softmax")), LABELS, tokenizer(), r"\(256, 3\), which does not match 2 labels"),
+        (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "rescaling does not return"),
         (lambda: small(dense(3, "sigmoid")), ("a", "b", "c"), tokenizer(), "do not sum to 1"),
         (astray, LABELS, tokenizer(), "returns NaN"),
         (
@@ -247,8 +252,13 @@ def astray() -> keras.Model:
             tokenizer(words=IDS - 2),
             "does not take all 9 ids of the tokenizer",
         ),
-        (lambda: small(dense(1, "sigmoid")), LABELS, tokenizer(max_tokens=7), r"must take ids \[batch, 7\]"),
-        (over_vectors, LABELS, tokenizer(), r"must take ids \[batch, 6\]"),
+        (
+            lambda: small(dense(1, "sigmoid")),
+            LABELS,
+            tokenizer(max_tokens=7),
+            r"must take the tokenizer's ids \[batch, 7\]",
+        ),
+        (over_vectors, LABELS, tokenizer(), r"must take the tokenizer's ids \[batch, 6\]"),
         (unbuilt, LABELS, tokenizer(), "0 inputs and 0 outputs"),
         (two_outputs, LABELS, tokenizer(), "1 inputs and 2 outputs"),
     ],

@@ -336,7 +336,7 @@ def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
 def test_a_standardization_that_has_no_name_is_refused() -> None:
     """A function of the user's own cannot be written into a file."""
     layer = keras.layers.TextVectorization(standardize=tf.strings.upper, vocabulary=WORDS, name="words")
-    with pytest.raises(ExportError, match="layer words standardizes with a function of its own"):
+    with pytest.raises(ExportError, match="layer words standardizes texts with a function of your own"):
         vectorization_tokenizer(layer, Asked(SEQUENCE_LENGTH, ROWS, Statements()))
 
 
@@ -354,13 +354,16 @@ def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: py
         (b"\xff\xfe", "neither a Keras file nor UTF-8"),
         (json.dumps({"a": "b"}), "neither a word index"),
         (json.dumps([1, 2]), "neither a word index"),
-        (json.dumps({"a": 0, "b": 1}), "counts from 1, and this one from 0"),
+        (json.dumps({"a": 0, "b": 1}), "counts from 1, and this one counts from 0"),
         (json.dumps({"a": 1, "b": 1}), "stands for two words"),
-        (json.dumps(legacy), "not a whole Tokenizer"),
+        (json.dumps(legacy), "not a complete Tokenizer"),
         (json.dumps(legacy | {"config": whole}), "every character"),
         (json.dumps(hugging_face), "not a tokenizer in the format|another rule"),
-        ("good\nbad\n", "does not say which ids"),
-        ("\n".join(["", "[UNK]", *map(str, range(100))]), "its ids run to 101, and the model's embedding has 20 rows"),
+        ("good\nbad\n", "does not contain their ids"),
+        (
+            "\n".join(["", "[UNK]", *map(str, range(100))]),
+            "its highest id is 101, but the model's embedding has 20 rows",
+        ),
     ):
         file = tmp_path / "vocabulary"
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -414,7 +417,10 @@ def test_a_model_that_is_no_better_than_one_label_is_refused(
     judge(good=2 + WORDS.index("bad"), bad=2 + WORDS.index("good")).save(tmp_path / "model.keras")
     arguments = ("--vocabulary", str(words), "--data", str(labelled(tmp_path / "data.csv")))
     error, hint = refusal(capsys, tmp_path / "model.keras", *arguments)
-    assert "the accuracy on 40 reviews of data.csv is 0.000, no better than 0.500 for always answering" in error
+    assert (
+        "the accuracy of 0.000 is no better than that of the most frequent label, 0.500, on 40 reviews of data.csv"
+        in error
+    )
     assert "--allow-poor-accuracy" in hint
     artifact = exported(tmp_path / "model.keras", *arguments, "--allow-poor-accuracy")
     metrics = read_artifact(artifact).manifest.metrics
@@ -441,5 +447,5 @@ def test_without_data_the_tokenizer_is_not_checked(
     network().save(tmp_path / "model.keras")
     exported(tmp_path / "model.keras", "--vocabulary", str(words))
     printed = capsys.readouterr().out
-    assert "the tokenizer was not checked: --data measures the accuracy on labelled texts" in printed
-    assert "warning: 22 of 27 words of the golden text are unknown to the vocabulary" in printed
+    assert "the vocabulary was not checked; --data measures the accuracy on labelled texts" in printed
+    assert "warning: 22 of 27 words of the golden text are not in the vocabulary" in printed

@@ -1,4 +1,4 @@
-"""Every refusal of an import is two lines: what is at fault, and the way out."""
+"""Every refusal of an import is two lines: the cause and a hint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def spoilt() -> keras.Model:
 
 
 class Case(NamedTuple):
-    """An import that is refused: what is at fault, and the way out."""
+    """An import that is refused: the cause and the hint."""
 
     fault: str
     hint: str
@@ -50,20 +50,23 @@ class Case(NamedTuple):
 ALL_OF_A_LABEL = "text,label\n" + "a good film,no\na bad film,yes\n" * 8
 
 CASES = {
-    "no labels": Case("model.keras: no file says what", "state --labels", labels=None),
+    "no labels": Case("model.keras: the labels of the model are unknown", "with --labels", labels=None),
     "one label": Case("--labels: ", "two labels or more", labels="yes"),
     "an empty label": Case("--labels: ", "two labels or more", labels="yes,"),
-    "labels and units": Case("3 labels do not go with answers", "--labels names one label a unit", labels="a,b,c"),
-    "no name": Case("--name: 'No Name' is no name", "lower-case letters", arguments="--name 'No Name'"),
+    "labels and units": Case("outputs have shape", "--labels needs one label for each unit", labels="a,b,c"),
+    "no name": Case("--name: 'No Name' is not a valid model name", "lower-case letters", arguments="--name 'No Name'"),
     "no model": Case("none.keras: there is no such file", "check the path", file="none.keras"),
-    "no run": Case("none: there is no such run folder", "name a folder", file="none", vocabulary=None, labels=None),
+    "no run": Case("none: there is no such run folder", "pass a folder", file="none", vocabulary=None, labels=None),
     "no vocabulary": Case("model.keras: the model reads ids", "pass the vocabulary with --vocabulary", vocabulary=None),
     "no such vocabulary": Case(
-        "nothing.txt: there is no such file", "--vocabulary names a file", "--vocabulary nothing.txt", vocabulary=None
+        "nothing.txt: there is no such file",
+        "check the path of --vocabulary",
+        "--vocabulary nothing.txt",
+        vocabulary=None,
     ),
     "a list without ids": Case("vocabulary: a list of words", "state --first-id", vocabulary="good\nbad"),
     "a word twice": Case(
-        "vocabulary: a word is listed twice",
+        "vocabulary: a word occurs twice",
         "every word once",
         "--first-id 3 --unknown-id 2",
         vocabulary="good\nbad\ngood",
@@ -72,7 +75,7 @@ CASES = {
     "ranks from 0": Case("vocabulary: a word index counts from 1", "state --first-id", vocabulary='{"good": 0}'),
     "another form": Case("vocabulary: neither a word index", "lists the forms", vocabulary="{}"),
     "too many words": Case(
-        "vocabulary: its ids run to 101", "--num-words", vocabulary="\n".join(["", "[UNK]", *map(str, range(100))])
+        "vocabulary: its highest id is 101", "--num-words", vocabulary="\n".join(["", "[UNK]", *map(str, range(100))])
     ),
     "a length that is not the model's": Case("--max-tokens: the model takes 6 ids", "leave the flag", "--max-tokens 7"),
     "no length": Case(
@@ -102,7 +105,7 @@ CASES = {
     "another label": Case("label 'maybe' is none of", "check --data", data="text,label\nfine,maybe\n"),
     "another column": Case("there is no column 'text'", "--text-column", data="review,label\nfine,yes\n"),
     "no better than one label": Case(
-        "the accuracy on 16 reviews of data.csv is",
+        "is no better than that of the most frequent label, 0.500, on 16 reviews of data.csv",
         "--allow-poor-accuracy",
         model=lambda: model(layers.Dense(1, "sigmoid", kernel_initializer="zeros", name="answer")),
         data=ALL_OF_A_LABEL,
@@ -115,7 +118,7 @@ CASES = {
 def test_a_refusal_is_two_lines(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first names what is at fault, the second what to do about it, and nothing is written."""
+    """The first line names the cause, the second says what to do about it, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     case.model().save("model.keras")
     arguments = [case.file, "--name", "own"]
@@ -161,5 +164,5 @@ def test_a_file_of_keras_1_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
         file.create_group("model_weights")
     assert main([str(tmp_path / "model.h5"), "--labels", "no,yes", "--name", "own"]) == 2
     error, hint = capsys.readouterr().err.splitlines()
-    assert error.endswith("model.h5: a file of Keras 1.2.2")
-    assert hint == "hint: load it with Keras 2.2, and export what that saves"
+    assert error.endswith("model.h5: Keras 1.2.2 wrote this file")
+    assert hint == "hint: load it with Keras 2.2, save it again and export the new file"
