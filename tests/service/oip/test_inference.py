@@ -206,9 +206,9 @@ def test_impossible_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
         (tokens([[1, None]]), "element 1 is not an INT32"),
         (tokens([[2**31]]), "element 0 is not an INT32"),
         (tokens([[-(2**31) - 1]]), "element 0 is not an INT32"),
-        (tokens([[5000]]), "ids run from 0 to 4999"),
-        (tokens([[1, -1]]), "ids run from 0 to 4999"),
-        (tokens([[0] * 401]), "401 ids a text; the model reads 1 to 400"),
+        (tokens([[5000]]), "ids must be between 0 and 4999"),
+        (tokens([[1, -1]]), "ids must be between 0 and 4999"),
+        (tokens([[0] * 401]), "401 ids per text; the model reads 1 to 400"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
