@@ -103,7 +103,7 @@ def _unusable(text: Any, label: Any, columns: Columns) -> str:
     if not isinstance(label, str | int):
         shown = repr(label)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        return f"the column {columns.label!r} contains {shown}, which is neither a string, an integer nor a boolean"
+        return f"the column {columns.label!r} contains {shown}, not a string, integer or boolean"
     return ""
 
 

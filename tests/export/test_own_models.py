@@ -358,7 +358,7 @@ def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: py
         (json.dumps({"a": 1, "b": 1}), "stands for two words"),
         (json.dumps(legacy), "not a complete Tokenizer"),
         (json.dumps(legacy | {"config": whole}), "every character"),
-        (json.dumps(hugging_face), "not a tokenizer in the format|another rule"),
+        (json.dumps(hugging_face), "not a tokenizer in the format|not a rule of this project"),
         ("good\nbad\n", "does not contain their ids"),
         (
             "\n".join(["", "[UNK]", *map(str, range(100))]),

@@ -523,7 +523,10 @@ def test_table_without_rows_is_an_error(suffix: str, tmp_path: Path) -> None:
         (b'text,label\n"two\nlines",good\na bore\n', "line 4: 1 fields, while the header has 2"),
         (b'text,label\na joy,good\n"a bore,bad\nand,more\n', "line 3: not valid CSV (a quote is never closed)"),
         (b'text,label\n"a joy" indeed,good\n', "line 2: not valid CSV ("),
-        (b'size 5",text,label\na joy,good\na bore,bad 7"\n', "line 1: not valid CSV (a quote in a field that does not"),
+        (
+            b'size 5",text,label\na joy,good\na bore,bad 7"\n',
+            "line 1: not valid CSV (a quote inside a field",
+        ),
         (b"text,label\r\na joy,good\r\ntr\xe8s,bad\r\n", "line 3: not UTF-8"),
         (b"\xef\xbb\xbftext,label\na joy,good\ntr\xe8s,bad\n", "line 3: not UTF-8"),
         (b"text,label,text\na joy,good,?\n", "line 1: two columns are named 'text'"),
@@ -549,8 +552,8 @@ def test_malformed_csv_is_refused(content: bytes, said: str, tmp_path: Path) -> 
         (b'{"text": 5, "label": 1}', "the column 'text' is of type int, not a string"),
         (b'{"text": ["a", "joy"], "label": 1}', "the column 'text' is of type list, not a string"),
         (b'{"text": "a joy", "label": NaN}', "not valid JSON ("),
-        (b'{"text": "a joy", "label": 1.0}', "the column 'label' contains 1.0, which is neither a string"),
-        (b'{"text": "a joy", "label": {"is": 1}}', "the column 'label' contains {'is': 1}, which is neither a string"),
+        (b'{"text": "a joy", "label": 1.0}', "the column 'label' contains 1.0, not a string"),
+        (b'{"text": "a joy", "label": {"is": 1}}', "the column 'label' contains {'is': 1}, not a string"),
         (b'{"text": "a joy \\ud83d", "label": 1}', "not valid JSON ("),
         (b'{"text": "a joy", "label": "\\ude00"}', "not valid JSON ("),
         (b'{"text": "tr\xe8s", "label": 1}', "not UTF-8"),
@@ -577,7 +580,7 @@ def test_long_values_are_cut_in_messages(tmp_path: Path) -> None:
         (arrow.array([1]), arrow.array([1]), "the column 'text' is of type int64, not a string"),
         (arrow.array([b"a joy"]), arrow.array([1]), "the column 'text' is of type binary"),
         (arrow.array([["a joy"]]), arrow.array([1]), "the column 'text' is of type list"),
-        (arrow.array(["a joy"]), arrow.array([1.5]), "row 1: the column 'label' contains 1.5, which is neither"),
+        (arrow.array(["a joy"]), arrow.array([1.5]), "row 1: the column 'label' contains 1.5, not a string"),
     ],
 )
 def test_parquet_column_of_a_wrong_type_is_named(text: Any, label: Any, said: str, tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def test_a_training_that_goes_astray_is_stopped(
 ) -> None:
     """A loss that is no number ends the training, and no run of it is left."""
     assert train(reviews, tmp_path / "run", "--optimizer", "sgd", "--learning-rate", "1e38") == 2
-    assert "astray" in capsys.readouterr().err.splitlines()[-1]
+    assert "the loss is not finite" in capsys.readouterr().err.splitlines()[-1]
     assert names(tmp_path) == []
 
 
@@ -511,7 +511,7 @@ def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.Captur
     assert "words of vectors.txt" in (out / "report.html").read_text()
     for content, said in (
         ("a 1 2\nb 1\n", "line 2: 1 numbers"),
-        ("q 1 2\n", "a vector for none"),
+        ("q 1 2\n", "no vector for any"),
         ("the x y\n", "line 1"),
     ):
         vectors.write_text(content)
