@@ -20,15 +20,15 @@ from sentiment_conv1d.export.checks.parity import (
     generated,
     session,
 )
-from sentiment_conv1d.export.exporter import Trained
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
+from sentiment_conv1d.export.sources.trained import Trained
 from tests import ids
 
 REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
-TIME = 6
-SHAPE = ids.shape(TIME, 2)
+SEQUENCE_LENGTH = 6
+SHAPE = ids.shape(SEQUENCE_LENGTH, 2)
 
 
 def truth(tokens: Ids) -> Answers:
@@ -39,7 +39,7 @@ def truth(tokens: Ids) -> Answers:
 
 def counts_padding(tokens: Ids) -> Answers:
     """Another one, which tells short reviews from padded ones."""
-    return truth(tokens) + np.float32(TIME - tokens.shape[1])
+    return truth(tokens) + np.float32(SEQUENCE_LENGTH - tokens.shape[1])
 
 
 def off_by(difference: float) -> Predict:
@@ -71,7 +71,7 @@ def test_every_way_of_serving_is_compared() -> None:
 
 def test_without_short_reviews_only_padded_ones_are_compared() -> None:
     """A graph outside the family is never given less than `max_tokens` ids."""
-    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(TIME))
+    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(SEQUENCE_LENGTH))
     assert [check.inputs for check in checks] == ["three reviews, padded, batches"] * 2 + [
         "three reviews, padded, one by one"
     ]
@@ -144,7 +144,7 @@ def test_a_label_is_what_the_largest_answer_says(keras_row: list[float], served_
 
 def test_a_nudged_weight_is_refused(trained: Trained) -> None:
     """One word of the embedding, off by a hundredth, does not get through."""
-    family, _ = recognise(trained.model)
+    family, _ = recognize(trained.model)
     assert family is not None
     shape = replace(trained.input_shape, leading_padding=3)
     reference = session(reference_graph(trained.model, shape.max_tokens).SerializeToString())
