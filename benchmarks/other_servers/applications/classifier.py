@@ -23,9 +23,9 @@ Classify = Callable[[Sequence[str]], list[float]]
 def load() -> Classify:
     """Load the classifier from the folder in the environment variable `MODEL_FOLDER`.
 
-    An artifact runs in this service's classifier. Any other folder contains a `model.onnx` from `tokens`, int32
-    [batch, time], to `probabilities`, float32 [batch, 1], and a `tokenizer.json`. A graph with a dynamic time runs in
-    the competent application's classifier, and one with a time of 400 in the naive application's.
+    An artifact runs in this service's classifier. Any other folder contains a `tokenizer.json` and a `model.onnx` that
+    maps `tokens`, int32 [batch, sequence_length], to `probabilities`, float32 [batch, 1]. The graph of the competent
+    application takes any sequence length, that of the naive application takes 400.
     """
     folder = Path(os.environ["MODEL_FOLDER"])
     if (folder / MANIFEST_FILE).exists():
