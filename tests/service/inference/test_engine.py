@@ -96,7 +96,7 @@ def test_more_shapes_than_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
         (table_graph(names=("ids", "probabilities")), "must map tokens to probabilities"),
         (table_graph(names=("tokens", "scores")), "must map tokens to probabilities"),
         (table_graph(shape=("batch",)), "int32 [batch, sequence_length]"),
-        (table_graph(activation="Transpose"), "give float32 [batch, outputs]"),
+        (table_graph(activation="Transpose"), "return float32 [batch, outputs]"),
         (table_graph(shape=("batch", "time", 1)), "int32 [batch, sequence_length]"),
     ],
 )
