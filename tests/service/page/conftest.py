@@ -53,8 +53,7 @@ def browser() -> Iterator[Browser]:
 def open_page(browser: Browser, server: ServerProcess) -> Iterator[Open]:
     """Open the page of a server, by default with the shipped model, and wait for its first answer.
 
-    At the end of a test, fails if a page logged an error that the test has not removed from `errors`, or requested another
-    host.
+    Fails the test if a page logged an error that the test has not removed from `errors`, or requested another host.
     """
     opened: list[tuple[str, Opened]] = []
 
