@@ -6,12 +6,12 @@ from typing import Any
 
 import grpc
 
-from sentiment_conv1d.service.grpc import health, oip, sentiment
+from sentiment_conv1d.service.grpc import health, oip, sentiment, tfserving
 
 #: Maps the path of every method to whether it is a stream.
 METHODS = {
     **dict.fromkeys(sentiment.ROUTES, False),
-    **dict.fromkeys(oip.ROUTES, False),
+    **dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False),
     **dict.fromkeys((oip.SERVER_LIVE, oip.SERVER_READY, oip.MODEL_READY, oip.SERVER_METADATA), False),
     f"/{health.SERVICE}/Check": False,
     sentiment.PREDICT_STREAM: True,

@@ -1,8 +1,8 @@
 """Reads the network of a folded graph as plain arrays, so that explanations use the weights that are served.
 
-`export.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel. The first
-product includes the bias. `export.quantized` writes the tables of these products as uint8, with the step and the lowest
-value of each filter.
+`export.graphs.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel. The
+first product includes the bias. `export.graphs.quantized` writes the tables of these products as uint8, with the step
+and the lowest value of each filter.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Network:
 
 
 class _Unsupported(Exception):
-    """The graph contains something that `export.folded` does not write."""
+    """The graph contains something that `export.graphs.folded` does not write."""
 
 
 def read_network(graph: bytes) -> Network | None:

@@ -13,7 +13,8 @@ import pytest
 from keras import layers
 from playwright.sync_api import expect
 
-from sentiment_conv1d.export.exporter import Trained, export
+from sentiment_conv1d.export.exporter import export
+from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.tokenizer import Rule, WordLevelTokenizer
 from tests.processes import ServerProcess
 from tests.service.page.conftest import Open

@@ -1,0 +1,166 @@
+"""Parity: the exported graph returns what Keras returns, alone and in batches, with full and with minimal padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from sentiment_conv1d.export.errors import ExportError, quoted
+from sentiment_conv1d.model.artifact import ParityCheck
+from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.input_shape import InputShape
+
+TOLERANCE = 1e-5
+
+#: The largest number of rows that the service runs together on a CPU.
+_BATCH_ROWS = 32
+
+#: The hint if ONNX Runtime fails.
+_OPERATORS = "replace the operation that the message names with layers that ONNX Runtime supports"
+
+Ids = npt.NDArray[np.int32]
+Answers = npt.NDArray[np.float32]
+Predict = Callable[[Ids], Answers]
+
+
+class ParityError(ExportError):
+    """The graph does not return what the Keras model returns; no artifact is written."""
+
+    def __init__(
+        self, message: str, hint: str = "this is a bug in the export: please report it with the model"
+    ) -> None:
+        super().__init__(message, hint)
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Ids to compare answers on, each int32 [at most max_tokens], and where they come from."""
+
+    source: str
+    rows: list[Ids]
+
+
+def generated(shape: InputShape, seed: int = 0, count: int = 256) -> Reviews:
+    """Generate random ids of many lengths, including the shortest and the longest, and the highest id."""
+    max_tokens, vocabulary_size = shape.max_tokens, shape.vocabulary_size
+    random = np.random.default_rng(seed)
+    edges = [1, 2, 3, 4, max_tokens - 4, max_tokens - 3, max_tokens - 2, max_tokens - 1, max_tokens]
+    lengths = [length for length in edges if 1 <= length <= max_tokens]
+    lengths += random.integers(1, max_tokens + 1, count - len(lengths)).tolist()
+    rows = [random.integers(0, vocabulary_size, length, dtype=np.int32) for length in lengths]
+    rows[0][0] = vocabulary_size - 1
+    return Reviews("generated ids", rows)
+
+
+def session(graph: bytes) -> Predict:
+    """Open a graph in ONNX Runtime and return a function that runs it on ids.
+
+    Raises `ParityError` if ONNX Runtime fails, and so does the function.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    try:
+        opened = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # ONNX Runtime raises a dozen unrelated classes, RuntimeError among them.
+        raise ParityError(f"ONNX Runtime cannot open the graph: {quoted(error)}", _OPERATORS) from error
+
+    def predict(tokens: Ids) -> Answers:
+        try:
+            answers: Answers = opened.run(["probabilities"], {"tokens": tokens})[0]
+        except Exception as error:
+            raise ParityError(f"ONNX Runtime cannot run the graph: {quoted(error)}", _OPERATORS) from error
+        return answers
+
+    return predict
+
+
+def compare(
+    keras_predict: Predict,
+    reference: Predict,
+    served: Predict,
+    reviews: Sequence[Reviews],
+    shape: InputShape,
+) -> list[ParityCheck]:
+    """Compare the served graph, and the ONNX graph that Keras wrote, with Keras on each set of reviews.
+
+    Raises `ParityError` if an output differs by more than `TOLERANCE`, or a label differs.
+    """
+    checks = []
+    for each in reviews:
+        padded = shape.pad(each.rows, shape.max_tokens)
+        truth = _in_blocks(keras_predict, padded)
+        checks += [
+            _check("Keras' ONNX graph", each, "padded, batches", truth, _in_blocks(reference, padded)),
+            _check("Keras", each, "padded, batches", truth, _in_blocks(served, padded)),
+            *_other_forms("Keras", each, truth, served, shape),
+        ]
+    return checks
+
+
+def compare_forms(served: Predict, reviews: Sequence[Reviews], shape: InputShape) -> list[ParityCheck]:
+    """Compare a graph with itself: single reviews and minimal padding against batches with full padding.
+
+    Raises `ParityError` as `compare` does.
+    """
+    checks = []
+    for each in reviews:
+        truth = _in_blocks(served, shape.pad(each.rows, shape.max_tokens))
+        checks += _other_forms("itself", each, truth, served, shape)
+    return checks
+
+
+def answers_in_batches(served: Predict, rows: list[Ids], shape: InputShape) -> Answers:
+    """Run a graph on batches of reviews of similar length, each padded as little as its longest review allows.
+
+    The service also groups reviews by length. On a CPU it runs at most 1,024 positions at once, see
+    `service.inference.length_buckets`; here a batch always has `_BATCH_ROWS` rows.
+    """
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    answers: dict[int, Answers] = {}
+    for start in range(0, len(order), _BATCH_ROWS):
+        batch = order[start : start + _BATCH_ROWS]
+        answers.update(zip(batch, served(shape.pad([rows[number] for number in batch])), strict=True))
+    return np.stack([answers[number] for number in range(len(rows))])
+
+
+def _other_forms(
+    against: str, reviews: Reviews, truth: Answers, served: Predict, shape: InputShape
+) -> list[ParityCheck]:
+    rows = reviews.rows
+    single = shape.pad(rows[:64], shape.max_tokens)
+    checks = [_check(against, reviews, "padded, one by one", truth[: len(single)], _in_blocks(served, single, 1))]
+    if shape.leading_padding is not None:
+        one_by_one = np.concatenate([served(shape.pad([row])) for row in rows])
+        batches = answers_in_batches(served, rows, shape)
+        checks += [
+            _check(against, reviews, "short, one by one", truth, one_by_one),
+            _check(against, reviews, "short, batches", truth, batches),
+        ]
+    return checks
+
+
+def _check(against: str, reviews: Reviews, form: str, truth: Answers, answers: Answers) -> ParityCheck:
+    inputs = f"{reviews.source}, {form}"
+    if truth.shape != answers.shape:
+        raise ParityError(f"{inputs}: {answers.shape} answers instead of {truth.shape}")
+    difference = np.abs(truth - answers)
+    # Negated, so that NaN fails.
+    if not float(difference.max()) <= TOLERANCE:
+        worst = int(difference.max(axis=1).argmax())
+        raise ParityError(
+            f"{inputs}: off by {difference.max():.2e} from {against}, more than {TOLERANCE:.0e} "
+            f"(review {worst}: {answers[worst].tolist()} instead of {truth[worst].tolist()})"
+        )
+    changed = np.flatnonzero(decide_all(truth) != decide_all(answers))
+    if len(changed):
+        raise ParityError(f"{inputs}: {len(changed)} labels differ from {against}, the first in review {changed[0]}")
+    return ParityCheck(against=against, inputs=inputs, examples=len(truth), largest_difference=float(difference.max()))
+
+
+def _in_blocks(predict: Predict, tokens: Ids, size: int = 64) -> Answers:
+    return np.concatenate([predict(tokens[start : start + size]) for start in range(0, len(tokens), size)])

@@ -1,0 +1,61 @@
+"""How the layers of a Keras model are connected, from its output back to its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras.src.models.functional import (
+    Functional,
+)  # the class of keras.Model(inputs, outputs), which has no public name
+
+#: Layers that do nothing after training.
+_IDLE = (
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.GaussianNoise,
+    keras.layers.GaussianDropout,
+    keras.layers.AlphaDropout,
+    keras.layers.ActivityRegularization,
+)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A symbolic tensor of a model. For a tensor of an inner model, `outer` is the input of that model in the outer."""
+
+    value: Any
+    outer: Tensor | None = None
+
+
+def producer(tensor: Tensor) -> tuple[Any, list[Tensor]]:
+    """Return the layer that computes a tensor, and the layer's inputs.
+
+    Inner models with one input and one output count as their layers.
+    """
+    history = tensor.value._keras_history
+    layer = history.operation
+    if type(layer) is keras.layers.InputLayer and tensor.outer is not None:
+        return producer(tensor.outer)
+    inputs = [Tensor(value, tensor.outer) for value in layer._inbound_nodes[history.node_index].input_tensors]
+    # A subclass of `keras.Model` may compute anything; these two only run their layers.
+    if type(layer) in (keras.Sequential, Functional) and len(layer.inputs) == len(layer.outputs) == len(inputs) == 1:
+        return producer(Tensor(layer.outputs[0], inputs[0]))
+    return layer, inputs
+
+
+def skip_idle(tensor: Tensor) -> Tensor:
+    """Return the tensor before any layers that do nothing after training."""
+    layer, inputs = producer(tensor)
+    while type(layer) in _IDLE:
+        tensor = inputs[0]
+        layer, inputs = producer(tensor)
+    return tensor
+
+
+def source(tensor: Tensor) -> Any:
+    """Return the symbolic tensor or, for the input of an inner model, the tensor that the model is called with."""
+    while type(tensor.value._keras_history.operation) is keras.layers.InputLayer and tensor.outer is not None:
+        tensor = tensor.outer
+    return tensor.value

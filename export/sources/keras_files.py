@@ -1,0 +1,305 @@
+"""Keras models from elsewhere: a `.keras` or `.h5` file or a SavedModel, as a float32 model over ids of a fixed length.
+
+The graphs that this project serves compute in float32, so weights of other types are cast. A `TextVectorization` layer
+is removed, because the service tokenizes texts itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import tensorflow
+
+from sentiment_conv1d.export.errors import ExportError, quoted
+
+_FLOATS = re.compile(r"^b?float\d+$")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model over ids, the layer that made ids from text if there was one, and what the import changed."""
+
+    model: keras.Model
+    vectorization: Any  # keras.layers.TextVectorization or None
+    notes: tuple[str, ...]
+
+    @property
+    def max_tokens(self) -> int:
+        """The sequence length of the model."""
+        return int(self.model.inputs[0].shape[1])
+
+    @property
+    def embedding_rows(self) -> int | None:
+        """The highest id that the model takes, plus one; None if it has no embedding layer."""
+        embeddings = [each for each in layers(self.model) if isinstance(each, keras.layers.Embedding)]
+        return min((int(each.input_dim) for each in embeddings), default=None)
+
+
+def import_model(path: Path, max_tokens: int | None = None) -> Imported:
+    """Load a model. `max_tokens` is the sequence length for a model that takes any.
+
+    Raises `ExportError` if the file is not a model with one input and one output.
+    """
+    model = _saved_model(path) if is_saved_model(path) else load(path)
+    _check_ends(path, model)
+    model, vectorization = _without_vectorization(path, model)
+    notes = []
+    if vectorization is not None:
+        notes.append(f"layer {vectorization.name} is removed; the tokenizer takes its place")
+    sequence_length = _sequence_length(path, model, max_tokens)
+    types = sorted(_other_types(model))
+    if types or model.inputs[0].shape[1] is None:
+        model = _clone(path, model, sequence_length)
+    if types:
+        notes.append(f"cast from {', '.join(types)} to float32")
+    if str(model.outputs[0].dtype) != "float32":
+        raise ExportError(
+            f"{path}: the output of the model is {model.outputs[0].dtype}",
+            "save the model as .keras: its weights are then cast to float32",
+        )
+    return Imported(model, vectorization, tuple(notes))
+
+
+def _sequence_length(path: Path, model: Any, max_tokens: int | None) -> int:
+    shape = model.inputs[0].shape
+    if len(shape) != 2:
+        raise ExportError(
+            f"{path}: the input of the model has shape {shape}, not [batch, sequence_length]",
+            "export the part of the model that starts with the embedding",
+        )
+    sequence_length = shape[1] or max_tokens
+    if sequence_length is None:
+        raise ExportError(
+            f"{path}: the model takes any number of ids",
+            "state the number that it was trained with, with --max-tokens",
+        )
+    if max_tokens not in (None, sequence_length):
+        raise ExportError(
+            f"--max-tokens: the model takes {sequence_length} ids, not {max_tokens}",
+            "leave the flag out: the model states its sequence length",
+        )
+    return int(sequence_length)
+
+
+def is_saved_model(path: Path) -> bool:
+    """Whether a path is a SavedModel of TensorFlow."""
+    return (path / "saved_model.pb").is_file()
+
+
+def load(path: Path) -> keras.Model:
+    """Load the model in a `.keras` or `.h5` file. Raises `ExportError`, which names the layer that cannot be loaded."""
+    if not path.is_file():
+        raise ExportError(f"{path}: there is no such file", "check the path of the model")
+    try:
+        with _readable(path) as file:
+            return keras.models.load_model(file, compile=False)
+    except Exception as error:
+        # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
+        raise _refusal(path, error) from error
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Path]:
+    """Yield the file or, if Keras 2.2 or older wrote it, a copy that Keras 3 can read.
+
+    In such a file, a `Sequential` model has no input layer. Its first layer contains the shape of the input. Before
+    Keras 2.2.3, its configuration is only the list of layers.
+    """
+    if not h5py.is_hdf5(path):
+        yield path
+        return
+    with h5py.File(path) as file:
+        configuration = json.loads(file.attrs["model_config"])
+    if configuration["class_name"] != "Sequential":
+        yield path
+        return
+    listed = configuration["config"]
+    chain = listed if isinstance(listed, list) else listed["layers"]
+    shape = chain[0]["config"].pop("batch_input_shape", None)
+    if chain[0]["class_name"] == "InputLayer" or shape is None:
+        yield path
+        return
+    front = {"class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32", "name": "ids"}}
+    configuration["config"] = {"name": "sequential", "layers": [front, *chain]}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "model.h5"
+        shutil.copy(path, copy)
+        with h5py.File(copy, "r+") as file:
+            file.attrs["model_config"] = json.dumps(configuration)
+        yield copy
+
+
+def layers(model: Any) -> Iterator[Any]:
+    """Yield all layers of a model, including those of inner models; for a layer, the layer itself."""
+    if not isinstance(model, keras.Model):
+        yield model
+        return
+    for layer in model.layers:
+        yield from layers(layer)
+
+
+def _refusal(path: Path, error: Exception) -> ExportError:
+    text = str(error)
+    lambdas = [name for name, kind in _named_layers(path) if kind == "Lambda"]
+    if lambdas:
+        return ExportError(
+            f"{path}: layer {', '.join(lambdas)} is a Lambda, whose Python code is not loaded",
+            "replace it with layers or operations of Keras, and save the model again",
+        )
+    if _keras_version(path).startswith("1."):
+        return ExportError(
+            f"{path}: Keras {_keras_version(path)} wrote this file",
+            "load it with Keras 2.2, save it again and export the new file",
+        )
+    missing = re.search(r"(?:Could not locate class|Unknown layer:) '?(?:\w+>)?(\w+)", text)
+    if missing:
+        return ExportError(
+            f"{path}: {missing[1]} is a class of your own, which Keras cannot load here",
+            "build the model from Keras' own layers, load its weights and save it again",
+        )
+    cause = text.rsplit("Exception encountered: ", maxsplit=1)[-1]
+    return ExportError(
+        f"{path}: not a Keras model that can be loaded ({quoted(cause)})",
+        "write the file with `model.save('model.keras')`",
+    )
+
+
+def _keras_version(path: Path) -> str:
+    """Return the version of Keras that wrote an HDF5 file; empty if the file does not state it."""
+    if not h5py.is_hdf5(path):
+        return ""
+    with h5py.File(path) as file:
+        version = file.attrs.get("keras_version", "")
+    return version.decode() if isinstance(version, bytes) else str(version)
+
+
+def _named_layers(path: Path) -> list[tuple[str, str]]:
+    """Return the name and class of every layer in a file's configuration; nothing if it cannot be read."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                configuration = json.loads(archive.read("config.json"))
+        else:
+            with h5py.File(path) as file:
+                configuration = json.loads(file.attrs["model_config"])
+    except (OSError, LookupError, ValueError):
+        return []
+    return list(_walk(configuration))
+
+
+def _walk(value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        if isinstance(value.get("config"), dict):
+            yield str(value["config"].get("name")), str(value.get("class_name"))
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _walk(each)
+
+
+def _saved_model(path: Path) -> keras.Model:
+    """Wrap a SavedModel in a Keras model of one layer."""
+    try:
+        signature = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
+        inputs = list(signature.structured_input_signature[1].values())
+    except Exception as error:
+        raise ExportError(
+            f"{path}: not a SavedModel with the signature serving_default",
+            "write it with `model.export(folder)` of Keras",
+        ) from error
+    if len(inputs) != 1 or len(signature.structured_outputs) != 1:
+        raise ExportError(
+            f"{path}: the SavedModel has {len(inputs)} inputs and {len(signature.structured_outputs)} outputs; it must "
+            "have one of each",
+            "export a model that reads the ids of one text and returns probabilities",
+        )
+    if inputs[0].dtype == tensorflow.string:
+        raise ExportError(
+            f"{path}: this SavedModel reads text", "save the model as .keras, from which the tokenizer can be read"
+        )
+    layer = keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")
+    ids = keras.Input(tuple(inputs[0].shape[1:]), dtype=inputs[0].dtype.name)
+    return keras.Model(ids, next(iter(layer(ids).values())))
+
+
+def _check_ends(path: Path, model: Any) -> None:
+    # A subclass of `keras.Model` and a `Sequential` model that was never built have no inputs and outputs.
+    for kind in ("input", "output"):
+        ends = getattr(model, f"{kind}s", None) or []
+        if len(ends) != 1:
+            names = ", ".join(str(end.name) for end in ends) or "none that Keras knows of"
+            raise ExportError(
+                f"{path}: the model must have one {kind}, and has {len(ends)}: {names}",
+                "export a model that reads the ids of one text and returns probabilities",
+            )
+
+
+def _without_vectorization(path: Path, model: Any) -> tuple[Any, Any]:
+    """Return the part of the model after its `TextVectorization` layer, and that layer."""
+    if str(model.inputs[0].dtype) != "string":
+        return model, None
+    found = [each for each in model.layers if isinstance(each, keras.layers.TextVectorization)]
+    if len(found) != 1:
+        raise ExportError(
+            f"{path}: the model reads text, and has {len(found)} TextVectorization layers instead of one",
+            "export the part of the model that starts with the embedding, with --vocabulary",
+        )
+    try:
+        return keras.Model(_output(found[0], model.outputs[0]), model.outputs[0]), found[0]
+    except ValueError as error:
+        raise ExportError(
+            f"{path}: layer {found[0].name} is not the only layer that reads the text",
+            "export the part of the model that starts with the embedding, with --vocabulary",
+        ) from error
+
+
+def _output(layer: Any, tensor: Any) -> Any:
+    """Return the output of a layer from which a tensor is computed; the tensor itself if there is none."""
+    waiting = [tensor]
+    while waiting:
+        each = waiting.pop()
+        history = each._keras_history
+        if history.operation is layer:
+            return each
+        waiting += history.operation._inbound_nodes[history.node_index].input_tensors
+    return tensor
+
+
+def _other_types(model: Any) -> set[str]:
+    types = {str(weight.dtype) for weight in model.weights}
+    types |= {str(each.compute_dtype) for each in layers(model)}
+    return {name for name in types if _FLOATS.match(name) and name != "float32"}
+
+
+def _clone(path: Path, model: Any, sequence_length: int) -> Any:
+    """Rebuild a model in float32 over int32 [batch, sequence_length]."""
+
+    def in_float32(layer: Any) -> Any:
+        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+
+    try:
+        clone = keras.models.clone_model(
+            model,
+            input_tensors=keras.Input((sequence_length,), dtype="int32"),
+            clone_function=in_float32,
+            recursive=True,
+        )
+        clone.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
+    except Exception as error:
+        raise ExportError(
+            f"{path}: the model cannot be rebuilt in float32 over {sequence_length} ids",
+            "save it in float32 with a fixed sequence length",
+        ) from error
+    return clone

@@ -1,0 +1,68 @@
+"""Download the Large Movie Review Dataset from its authors' site into a cache that later runs reuse."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import keras
+
+from sentiment_conv1d.model.errors import SentimentError
+
+#: 84,125,825 bytes; Maas et al., "Learning Word Vectors for Sentiment Analysis" (ACL 2011).
+ACL_IMDB_URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
+ACL_IMDB_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
+
+_LOCAL_COPY = "pass --data with a local copy"
+
+
+class DownloadError(SentimentError):
+    """A file cannot be downloaded. The message says why, and what to do."""
+
+
+def fetch(
+    url: str = ACL_IMDB_URL, md5: str = ACL_IMDB_MD5, *, cache: Path | None = None, timeout: float = 30.0
+) -> Path:
+    """Return the path of a file, downloaded with a progress bar unless the cache contains it with this MD5.
+
+    `timeout` is the number of seconds to wait for data. Raises `DownloadError` and leaves no incomplete file behind.
+    """
+    folder = default_cache() if cache is None else cache
+    target = folder / url.rpartition("/")[2]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _socket_timeout(timeout):
+            keras.utils.get_file(
+                target.name, url, file_hash=md5, hash_algorithm="md5", cache_dir=folder, cache_subdir=""
+            )
+    except Exception as error:
+        # Keras raises ValueError for a wrong digest, and Exception for an error response of the server.
+        with suppress(OSError):
+            target.unlink()
+        raise DownloadError(f"{url}: {error}; {_LOCAL_COPY}") from error
+    return target
+
+
+def default_cache() -> Path:
+    """Return the folder for downloads: `sentiment-conv1d` in the user's cache. Raises `DownloadError`."""
+    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification says to ignore relative paths.
+    try:
+        base = configured if configured.is_absolute() else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise DownloadError(f"no folder for downloads ({error}); set XDG_CACHE_HOME, or {_LOCAL_COPY}") from None
+    return base / "sentiment-conv1d"
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Set the default timeout of sockets, which urllib uses because Keras passes none."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

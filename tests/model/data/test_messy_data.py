@@ -1,0 +1,270 @@
+"""Files as people have them: what is read as meant, and what is reported, all of it at once."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as arrow
+import pytest
+from pyarrow import parquet
+
+from sentiment_conv1d.model.data import BadDataError, DataError, Dataset, Format, Reading, load, load_examples
+
+ROWS = [("a joy, to watch", "good"), ("très drôle", "good"), ("dull", "bad"), ("what a bore", "bad")]
+CSV = '"text","label"\n' + "".join(f'"{text}","{label}"\n' for text, label in ROWS)
+
+
+def pairs(dataset: Dataset) -> list[tuple[str, str]]:
+    return [
+        (text, dataset.label_names[label])
+        for text, label in zip(dataset.train.texts, dataset.train.labels, strict=True)
+    ]
+
+
+def read(path: Path, reading: Reading = Reading()) -> list[tuple[str, str]]:  # noqa: B008
+    return pairs(load(path, reading=reading, progress=False))
+
+
+def faults(path: Path, reading: Reading = Reading(), least_examples: int = 1) -> BadDataError:  # noqa: B008
+    with pytest.raises(BadDataError) as caught:
+        load(path, reading=reading, least_examples=least_examples, progress=False)
+    return caught.value
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_detected(suffix: str, delimiter: str, tmp_path: Path) -> None:
+    """A file is read with the delimiter of its header, whatever its extension says."""
+    path = tmp_path / f"reviews{suffix}"
+    path.write_text(CSV.replace('","', f'"{delimiter}"'), encoding="utf-8")
+    assert read(path) == ROWS
+
+
+def test_the_delimiter_can_be_stated(tmp_path: Path) -> None:
+    """A header that says nothing about the delimiter needs the option."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("text^label\na joy^good\ndull^bad\n")
+    with pytest.raises(DataError, match="there is no column 'text'"):
+        read(path)
+    assert read(path, Reading(Format(delimiter="^"))) == [("a joy", "good"), ("dull", "bad")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+def test_a_byte_order_mark_shows_the_encoding(encoding: str, suffix: str, tmp_path: Path) -> None:
+    """Excel's UTF-8 and UTF-16 are read without an option."""
+    path = tmp_path / f"reviews{suffix}"
+    objects = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in ROWS]
+    content = {".csv": CSV, ".jsonl": "\n".join(objects), ".json": f"[{', '.join(objects)}]"}[suffix]
+    path.write_bytes(content.encode(encoding))
+    assert read(path) == ROWS
+
+
+def test_another_encoding_is_reported_and_can_be_stated(tmp_path: Path) -> None:
+    """A line that is not UTF-8 is named with the option that reads it."""
+    path = tmp_path / "reviews.csv"
+    path.write_bytes(CSV.encode("cp1252"))
+    error = faults(path)
+    assert str(error) == f"{path}: line 3: not UTF-8 (byte 0xe8 at 4)"
+    assert "name the encoding of the file, for example --encoding cp1252" in error.hints
+    assert read(path, Reading(Format(encoding="cp1252"))) == ROWS
+    with pytest.raises(DataError, match="there is no encoding 'klingon'"):
+        read(path, Reading(Format(encoding="klingon")))
+
+
+def test_an_encoding_that_does_not_fit_is_reported(tmp_path: Path) -> None:
+    """A byte that the stated encoding lacks is a fault of its line."""
+    path = tmp_path / "reviews.csv"
+    path.write_bytes(b"text,label\na joy,good\nd\x81ll,bad\n")
+    assert "line 3: not cp1252 (byte 0x81 at 2)" in str(faults(path, Reading(Format(encoding="cp1252"))))
+
+
+def zipped(path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("reviews.csv", content)
+
+
+COMPRESSORS: dict[str, Callable[[Path, bytes], object]] = {
+    "reviews.csv.gz": lambda path, content: path.write_bytes(gzip.compress(content)),
+    "reviews.csv.bz2": lambda path, content: path.write_bytes(bz2.compress(content)),
+    "reviews.csv.xz": lambda path, content: path.write_bytes(lzma.compress(content)),
+    "reviews.csv.zip": zipped,
+    "reviews.zip": zipped,
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSORS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_compressed_files_are_read(name: str, encoding: str, tmp_path: Path) -> None:
+    """The format is the one in front of the compression, or of the only file in an archive."""
+    COMPRESSORS[name](tmp_path / name, CSV.encode(encoding))
+    assert read(tmp_path / name) == ROWS
+
+
+@pytest.mark.parametrize("name", COMPRESSORS)
+def test_damaged_compressed_files_are_refused(name: str, tmp_path: Path) -> None:
+    """A truncated or foreign file is an error that names it."""
+    path = tmp_path / name
+    COMPRESSORS[name](path, CSV.encode() * 100)
+    for content in (path.read_bytes()[:-30], b"text,label\na joy,good\n"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name}: .*(cannot be read|not a zip archive)"):
+            read(path)
+
+
+def test_an_archive_of_several_files_is_refused(tmp_path: Path) -> None:
+    """Which of the files is meant cannot be known."""
+    with zipfile.ZipFile(tmp_path / "reviews.zip", "w") as archive:
+        archive.writestr("a.csv", CSV)
+        archive.writestr("b.csv", CSV)
+    with pytest.raises(DataError, match="the archive contains 2 files"):
+        read(tmp_path / "reviews.zip")
+
+
+def test_json_is_an_array_or_lines(tmp_path: Path) -> None:
+    """A `.json` file holds an array of objects, or one object a line as Hugging Face writes it."""
+    objects = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+    path = tmp_path / "reviews.json"
+    for content in (f"\n[{','.join(objects)}]\n", "\n".join(objects)):
+        path.write_text(content)
+        assert read(path) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('[{"text": "a joy", "label": 1}, 5, {"text": "dull", "label": 0}]', "row 2: not a JSON object"),
+        ('[{"text": "a joy", "label": 1}, {"text": "dull"}]', "row 2: there is no column 'label'; columns: 'text'"),
+        ('[{"text": "a joy",\n "label": }]', "not valid JSON in UTF-8 (unexpected character"),
+    ],
+)
+def test_faults_of_json_are_named(content: str, said: str, tmp_path: Path) -> None:
+    """Rows of an array count from 1; a syntax error has its line."""
+    path = tmp_path / "reviews.json"
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert said in str(caught.value)
+
+
+def write_parts(folder: Path, metadata: bool, **parts: list[list[tuple[str, int]]]) -> Path:
+    """A dataset folder as Hugging Face's `datasets` writes it."""
+    folder.mkdir()
+    label = {"names": ["cheerful", "bleak", "flat"], "_type": "ClassLabel"}
+    features = {"text": {"dtype": "string", "_type": "Value"}, "label": label}
+    for part, files in parts.items():
+        for number, rows in enumerate(files):
+            table = arrow.table({"text": [text for text, _ in rows], "label": [label for _, label in rows]})
+            if metadata:
+                table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+            parquet.write_table(table, folder / f"{part}-{number:05}-of-{len(files):05}.parquet")
+    if not metadata:
+        (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
+    return folder
+
+
+@pytest.mark.parametrize("metadata", [True, False], ids=["schema", "dataset_info.json"])
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_hugging_face_folders_are_read(metadata: bool, part: str, tmp_path: Path) -> None:
+    """All files of a part are read in order, and integers have the names of their `ClassLabel`."""
+    parts = {"train": [[("a joy", 0), ("dull", 1)], [("so so", 2), ("?", -1)]], part: [[("a treat", 0)]]}
+    dataset = load(write_parts(tmp_path / "films", metadata, **parts), progress=False)
+    assert pairs(dataset) == [("a joy", "cheerful"), ("dull", "bleak"), ("so so", "flat")]
+    assert dataset.source == "3 reviews of films/train"
+    assert dataset.test is not None
+    assert (dataset.test.texts, dataset.test.labels.tolist()) == (["a treat"], [1])
+
+
+def test_several_files_and_a_test_file(tmp_path: Path) -> None:
+    """The rows of all files are one training part; the test file is the test part."""
+    for name, rows in {"a.csv": ROWS[:2], "b.csv": ROWS[2:], "test.csv": [("a treat", "good")]}.items():
+        (tmp_path / name).write_text("text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows))
+    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    dataset = load(paths, test_data=[tmp_path / "test.csv"], progress=False)
+    assert pairs(dataset) == ROWS
+    assert dataset.source == "4 reviews of a.csv and b.csv"
+    assert dataset.test_source == "1 reviews of test.csv"
+    assert load_examples(paths, ("good", "bad")).labels.tolist() == [0, 0, 1, 1]
+
+
+MESSY = """text,label
+a joy,good
+,good
+a treat,good
+dull,bad
+one,two,three
+a bore,
+,bad
+so so
+a shame,bad
+"""
+
+
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    """One message names every reason with its lines and their number."""
+    path = tmp_path / "reviews.csv"
+    path.write_bytes(MESSY.encode() + b"tr\xe8s,good\nonly one,fair\n")
+    error = faults(path, least_examples=2)
+    assert str(error).splitlines() == [
+        "the data has 6 problems:",
+        f"  {path}: lines 3, 8 (2 rows): the column 'text' is empty in this row",
+        f"  {path}: line 6: 3 fields, while the header has 2",
+        f"  {path}: line 7: the column 'label' is empty in this row",
+        f"  {path}: line 9: 1 fields, while the header has 2",
+        f"  {path}: line 11: not UTF-8 (byte 0xe8 at 3)",
+        f"  {path}: label 'fair' has a single example ({path}: line 12), but needs 2, one for each part of the data",
+    ]
+    assert error.hints == (
+        "name the encoding of the file, for example --encoding cp1252",
+        "name the delimiter of the file, for example --delimiter ';'",
+        "--on-bad-rows skip leaves these rows out",
+        "add examples of a rare label, or remove it from the data",
+    )
+
+
+def test_bad_rows_can_be_left_out(tmp_path: Path) -> None:
+    """The other rows are read, and the dataset knows what was left out."""
+    path = tmp_path / "reviews.csv"
+    path.write_text(MESSY)
+    dataset = load(path, reading=Reading(on_bad_rows="skip"), progress=False)
+    assert dataset.train.texts == ["a joy", "a treat", "dull", "a shame"]
+    assert dataset.source == "4 reviews of reviews.csv"
+    assert sorted(fault.number for fault in dataset.faults) == [3, 6, 7, 8, 9]
+
+
+def test_many_places_are_counted(tmp_path: Path) -> None:
+    """A message names five places and the number of the others."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("text,label\n" + ",good\n" * 1200 + "a joy,good\ndull,bad\n")
+    assert str(faults(path)) == (
+        f"{path}: lines 2, 3, 4, 5, 6 and 1,195 more (1,200 rows): the column 'text' is empty in this row"
+    )
+
+
+def test_labels_that_nobody_can_tell_apart_are_named(tmp_path: Path) -> None:
+    """Case and white space make no new label unless the option says so."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("text,label\na, pos \nb,pos\nc,POS\nd,pos\ne,neg\n")
+    error = faults(path)
+    assert str(error) == f"{path}: labels that differ only in case or white space: ' pos ' (1), 'POS' (1), 'pos' (2)"
+    assert error.hints == (
+        "--similar-labels merge makes one label of each group; keep treats them as different labels",
+    )
+    merged = load(path, reading=Reading(similar_labels="merge"), progress=False)
+    assert (merged.label_names, merged.train.labels.tolist()) == (("neg", "pos"), [1, 1, 1, 1, 0])
+    kept = load(path, reading=Reading(similar_labels="keep"), progress=False)
+    assert kept.label_names == (" pos ", "POS", "neg", "pos")
+
+
+def test_labels_of_the_test_part_are_checked(tmp_path: Path) -> None:
+    """A label that training does not have is a bad row of the test file."""
+    (tmp_path / "train.csv").write_text("text,label\na joy,good\ndull,bad\n")
+    (tmp_path / "test.csv").write_text("text,label\nso so,fair\ndull,bad\n")
+    with pytest.raises(BadDataError, match=r"test\.csv: line 2: label 'fair' is none of the labels 'bad', 'good'"):
+        load(tmp_path / "train.csv", test_data=[tmp_path / "test.csv"], progress=False)

@@ -1,0 +1,75 @@
+"""What is said about labelled texts before a model is trained on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiment_conv1d.model.__main__ import main
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import Examples, Plan, Profile, profile
+from sentiment_conv1d.model.tokenizer import learn
+
+
+def examples(*rows: tuple[str, int]) -> Examples:
+    return Examples([text for text, _ in rows], np.array([label for _, label in rows], np.int64))
+
+
+def profiled(train: Examples, test: Examples | None = None, tokenizer: str = "words", max_tokens: int = 5) -> Profile:
+    work = Plan(("bad", "good"), train, None, test, "a.csv", None, None if test is None else "b.csv")
+    return profile(work, learn(Configuration(tokenizer=tokenizer, max_tokens=max_tokens), train.texts))
+
+
+def test_everything_is_counted() -> None:
+    """Labels, lengths, cut texts, unknown tokens, and texts that occur several times."""
+    train = examples(("a b", 0), ("a b", 1), ("c", 1), ("c", 1), ("a b c d e f g", 1))
+    found = profiled(train, examples(("a b", 1), ("x y", 0)))
+    assert found.labels == (("bad", 1, 1), ("good", 4, 1))
+    assert found.majority == ("good", 0.5)
+    assert found.lengths == (3, 8, 8, 8)
+    assert (found.truncated, found.unknown) == (0.2, 2 / 6)
+    assert (found.repeated, found.contradictory, found.leaked) == (2, 1, 1)
+    said = "\n".join(found.warnings())
+    for warning in ("1 texts to measure on are also", "1 training texts occur with several labels", "33.3%"):
+        assert warning in said
+
+
+def test_without_test_texts_the_training_texts_are_measured() -> None:
+    """The majority baseline and the unknown tokens are then those of the training part."""
+    found = profiled(examples(*[("a", 1)] * 9, ("b", 0)))
+    assert (found.majority, found.unknown, found.leaked) == (("good", 0.9), 0, 0)
+    assert any("--class-weights balanced" in warning for warning in found.warnings())
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("这部电影真的很好看。", "Chinese characters"),
+        ("ตอนจบจริงๆสวยงาม", "Thai"),
+        ("とてもたのしい映画", "Japanese kana"),
+    ],
+)
+def test_scripts_without_spaces_are_named(text: str, script: str) -> None:
+    """Words cannot be learned from them, and the warning says what can."""
+    train = examples((text, 0), (text + text, 1))
+    [warning, *_] = profiled(train).warnings()
+    assert script in warning
+    assert "--tokenizer characters:1-3" in warning
+    assert profiled(train, tokenizer="characters:1-3").unseparated == ()
+    assert profiled(examples(("ein langer Satz mit 一 Zeichen", 0), ("привет", 1))).unseparated == ()
+
+
+def test_check_data_prints_the_profile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command reads as training does, says what it left out, and refuses what training refuses."""
+    path = tmp_path / "tickets.csv"
+    path.write_text("text,label\n" + "a b,x\nc d,y\n" * 10 + ",x\n,y\n")
+    assert main(["check-data", str(path)]) == 2
+    assert "lines 22, 23 (2 rows): the column 'text' is empty" in capsys.readouterr().err
+    assert main(["check-data", str(path), "--on-bad-rows", "skip"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("14 of 20 reviews of tickets.csv:\n  x         7 to train on         2 to measure on\n")
+    assert f"warning: left out: {path}: lines 22, 23 (2 rows)" in shown
+    assert main(["check-data", str(path), "--on-bad-rows", "report"]) == 0
+    assert f"warning: left out: {path}: line 23: " in capsys.readouterr().out
