@@ -1,4 +1,4 @@
-"""A scan of a model repository: what counts as a model and a version, and when something has changed."""
+"""A scan of a model repository: its models and versions, and changes of their files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def at(path: Path) -> Repository:
 
 
 def test_models_and_versions(tmp_path: Path) -> None:
-    """Every version of every model has a fingerprint, and a model without versions is none."""
+    """Every version has a fingerprint, and a folder without versions is not a model."""
     for name in ("tickets", "tickets", "calls"):
         publish_table(tmp_path, name=name)
     (tmp_path / "empty").mkdir()
@@ -31,7 +31,7 @@ def test_models_and_versions(tmp_path: Path) -> None:
 
 
 def test_what_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Folders whose names are no models or no versions are named in the log, once; hidden ones and files are not."""
+    """Folders with invalid names are logged once, and hidden folders and files are not."""
     publish_table(tmp_path)
     strange = (
         "lost+found",
@@ -60,7 +60,7 @@ def test_what_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_marks(tmp_path: Path) -> None:
-    """Whatever is done to a file changes the fingerprint, also where its size and its time stay; nothing else does."""
+    """Every change of a file changes the fingerprint, even with the same size and time."""
     path = publish_table(tmp_path).path
     repository = at(tmp_path)
     fingerprints = [repository.fingerprint("tickets", 1)]
@@ -84,7 +84,7 @@ def test_marks(tmp_path: Path) -> None:
 
 
 def test_links(tmp_path: Path) -> None:
-    """Links inside of the repository are followed, also one that is the repository; one that leads out is refused."""
+    """Links inside the repository, and a link to it, are followed, and a link that leads out of it is refused."""
     outside = publish_table(tmp_path / "elsewhere").path
     home = tmp_path / "home"
     publish_table(home / "..2026", name="tickets")
@@ -107,7 +107,7 @@ def test_links(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    """A pipe in the place of a file is refused, not waited for."""
+    """A named pipe instead of a file is refused without waiting."""
     path = publish_table(tmp_path).path / "tokenizer.json"
     path.unlink()
     os.mkfifo(path)
@@ -117,6 +117,6 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
-    """A repository that cannot be listed is an error, and not one without models."""
+    """A repository that cannot be listed is an error, and not an empty repository."""
     with pytest.raises(FileNotFoundError):
         at(tmp_path / "nowhere").scan()
