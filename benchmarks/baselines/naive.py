@@ -21,7 +21,7 @@ MAX_TOKENS = 400
 def unfolded_graph(folded: onnx.ModelProto, sequence_length: int | str = MAX_TOKENS) -> onnx.ModelProto:
     """tokens int32 [batch, sequence_length] -> probabilities float32 [batch, 1], with a real convolution.
 
-        `sequence_length` is a number, or a name for a dynamic one.
+    `sequence_length` is a number, or a name for a dynamic one.
     """
     weights = {each.name: numpy_helper.to_array(each) for each in folded.graph.initializer}
     taps = [weights[f"convolution_3_kernel_{tap}"][0] for tap in range(3)]
