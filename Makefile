@@ -1,10 +1,10 @@
-# Two commands do everything on a fresh machine with Python 3.11 to 3.13: `make serve` and `make test`.
+# On a fresh machine with Python 3.11 to 3.13, `make serve` and `make test` install everything that they need.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-# Flags for the commands: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
+# ARGS passes flags to a command: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
@@ -15,8 +15,8 @@ NODE_MODULES := tests/interop/node/node_modules
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
 
-# Most tests wait for servers, so two processes share them. The tests of attacks compare latencies and run alone. They attack
-# servers, whose coverage is not measured. The floor of the coverage is in pyproject.toml.
+# Most tests wait for servers, so two processes share them. The attack tests compare latencies, so they run alone, and
+# without coverage, because they only run code in servers. pyproject.toml sets the minimum coverage.
 PARALLEL := --numprocesses 2 --dist loadfile
 
 test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
@@ -24,7 +24,7 @@ test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all t
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks)
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
 
-# Ray has an environment of its own. Without it, the tests are skipped by name.
+# Ray has a separate environment. Without it, the tests are skipped, and pytest lists them.
 RAY_VENV ?= .venv-ray
 RAY_BIN := $(RAY_VENV)/bin
 
@@ -40,10 +40,10 @@ interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in
 loadtest: $(VENV)/.loadtest  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
-benchmarks: $(VENV)/.dev  ## measure all that the documentation quotes, for half an hour: make benchmarks ARGS=serving
+benchmarks: $(VENV)/.dev  ## measure all numbers in the documentation (half an hour): make benchmarks ARGS=serving
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-compare: $(VENV)/.dev  ## install other model servers, each by itself, and measure them: make compare ARGS="--rounds 1"
+compare: $(VENV)/.dev  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
 	$(BIN)/python -m benchmarks.other_servers --install
 	$(BIN)/python -m benchmarks.other_servers $(ARGS)
 
@@ -60,7 +60,10 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc
 PROTOS := service/grpc/protos
 MESSAGES := $(wildcard $(PROTOS)/*.proto service/inference/explaining/*.proto)
 
-# The types of the generated messages, which only mypy reads, so Git ignores them.
+# The services of other projects. `make stubs` compiles only their descriptors, see service/grpc/descriptors.py.
+EXTERNAL := $(wildcard $(PROTOS)/grpc/*/*/*.proto $(PROTOS)/tensorflow/*.proto)
+
+# The types of the generated messages. Only mypy reads them, so Git ignores them.
 MESSAGE_TYPES := $(MESSAGES:.proto=_pb2.pyi)
 
 %_pb2.pyi: %.proto | $(VENV)/.dev
@@ -71,7 +74,7 @@ lint: $(VENV)/.dev $(MESSAGE_TYPES)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Debian packages for tests that must be installed, because they have a hundred dependencies. If one is missing, its tests
+# Debian packages that must be installed, because they have a hundred dependencies. If a package is missing, its tests
 # are skipped, or fail if CI=true.
 DEBIAN_PACKAGES := chromium
 
@@ -153,10 +156,11 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
 	$(COMPILE_GROUP):sbom --output-file requirements/sbom.txt
 	$(COMPILE_GROUP):helm --no-deps --output-file requirements/helm.txt
+	$(COMPILE_GROUP):tfserving-client --no-deps --output-file requirements/tfserving-client.txt
 	for name in $(OTHER_SERVERS); do \
 		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
 
-# Every set of packages that runs in production, or against it. A package that cannot be looked up fails the audit.
+# The packages that run in production or test it. The audit fails if a package cannot be looked up.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
 	ray.txt tracing.txt)
 
@@ -173,13 +177,13 @@ sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materi
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
 
-# protoc names modules after the paths of their .proto files, which lack the prefix `sentiment_conv1d`.
+# protoc names modules after the paths of their .proto files, which do not have the prefix `sentiment_conv1d`.
 QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.service./"
 
 stubs: $(VENV)/.dev  ## generate code from the .proto files
 	$(PROTOC) --proto_path=. --python_out=. $(MESSAGES)
 	$(QUALIFY) $(MESSAGES:.proto=_pb2.py)
-	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
+	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
@@ -199,8 +203,10 @@ $(VENV)/.loadtest: requirements/loadtest.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	@touch $@ $(VENV)/.runtime
 
-$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
+# TensorFlow Serving's client depends on the package `tensorflow`; `tensorflow-cpu` is the same library without CUDA.
+$(VENV)/.dev: requirements/dev.txt requirements/tfserving-client.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
+	$(PIP_INSTALL) --no-deps --requirement requirements/tfserving-client.txt
 	@touch $@ $(VENV)/.runtime $(VENV)/.loadtest
 
 $(RAY_VENV)/.installed: requirements/ray-test.txt
@@ -221,8 +227,8 @@ $(VENV)/image/.installed: requirements/tracing.txt | $(VENV)/bin/python
 		--only-binary :all: --requirement $<
 	@touch $@
 
-# Programs that tests start. They are unpacked and not installed, because Debian's Prometheus would run as a service.
-# Without Debian or a network, the tests that need them are skipped, or fail if CI is set.
+# Programs that tests start. They are only unpacked, because Debian's Prometheus would run as a service. Without Debian
+# or a network, the tests that need these programs are skipped, or fail if CI is set.
 DEBIAN_PROGRAMS := docker-compose kubectl libseccomp2 libsystemd-shared prometheus promtool systemd
 DOWNLOAD := apt-get --quiet --quiet --option APT::Sandbox::User=root download $(DEBIAN_PROGRAMS)
 
