@@ -10,7 +10,7 @@ ARGS ?=
 NODE_MODULES := tests/interop/node/node_modules
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
-	train-accurate export model-image requirements audit sbom stubs clean
+	train-accurate export model-image requirements check-arm64 audit sbom stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -130,8 +130,9 @@ model-image:  ## write build/MODEL.tar, an OCI image that contains a model: make
 	@if command -v buildah >/dev/null; then buildah build --tag oci-archive:$(BUILD)/$(MODEL).tar $(MODEL_IMAGE); \
 	else docker buildx build --output type=oci,dest=$(BUILD)/$(MODEL).tar $(MODEL_IMAGE); fi
 
-# Pinned with hashes for every supported Python and platform; needs `uv` on the path.
-PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+# Pinned with hashes for every supported Python and platform. Needs `uv`, which the development dependencies include.
+UV ?= $(or $(shell command -v uv),$(BIN)/uv)
+PIN := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	--no-header
 COMPILE := $(PIN) pyproject.toml
 COMPILE_GROUP := $(PIN) --upgrade --group pyproject.toml
@@ -159,6 +160,17 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE_GROUP):tfserving-client --no-deps --output-file requirements/tfserving-client.txt
 	for name in $(OTHER_SERVERS); do \
 		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
+
+# The wheels for arm64 need glibc 2.28 (Debian 10), and those for CUDA 2.34 (Debian 12). The image has 2.41.
+ARM64 := aarch64-manylinux_2_28
+ARM64_CUDA := aarch64-manylinux_2_34
+RESOLVE := $(UV) pip install --dry-run --quiet --target $(VENV)/arm64 --no-deps --require-hashes --only-binary :all:
+
+check-arm64:  ## look up whether every package of the images has a wheel for arm64 Linux, without installing it
+	@for python in 3.11 3.12 3.13; do \
+		$(RESOLVE) --python-version $$python --python-platform $(ARM64) --requirement requirements/tracing.txt && \
+		$(RESOLVE) --python-version $$python --python-platform $(ARM64_CUDA) --requirement requirements/cuda.txt || exit; \
+	done
 
 # The packages that run in production or test it. The audit fails if a package cannot be looked up.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
