@@ -35,7 +35,7 @@ class ListeningSocket:
     def __init__(self, bound: socket.socket, path: Path | None = None, *, inherited: bool = False) -> None:
         self.socket = bound
         self._path = path
-        self._inherited = inherited
+        self.inherited = inherited
         self._file = None if path is None or inherited else path.stat()
 
     def __enter__(self) -> Self:
@@ -62,7 +62,7 @@ class ListeningSocket:
         An inherited socket continues to queue connections.
         """
         self._remove()
-        if self._path is None and not self._inherited:
+        if self._path is None and not self.inherited:
             program = ctypes.create_string_buffer(_DROP_SYN)
             with suppress(OSError):  # the kernel does not support filters
                 self.socket.setsockopt(
@@ -73,7 +73,7 @@ class ListeningSocket:
         """Return the address that callers connect to, as a URL if possible."""
         if self._path is not None:
             return f"unix:{self._path} ({scheme})"
-        if self._inherited:
+        if self.inherited:
             host = self.socket.getsockname()[0]
         shown = f"[{host}]" if ":" in host else host
         return f"{scheme}://{shown}:{self.socket.getsockname()[1]}"

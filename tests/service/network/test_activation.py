@@ -7,7 +7,9 @@ import shlex
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -80,6 +82,30 @@ def test_restart_refuses_nobody(sockets: Sockets) -> None:
         with activated(sockets):
             answer = b"".join(iter(lambda: waiting.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200") and b'"positive"' in answer
+
+
+def test_restart_under_load(sockets: Sockets) -> None:
+    """Clients that connect all the time lose no request while the service restarts."""
+    url = f"http://127.0.0.1:{port(sockets[0])}/v1/predict"
+    done = threading.Event()
+
+    def call() -> list[int]:
+        statuses = []
+        while not done.is_set():
+            response = httpx.post(url, json={"text": TEXT}, headers={"Connection": "close"}, timeout=PATIENCE)
+            statuses.append(response.status_code)
+        return statuses
+
+    with ThreadPoolExecutor(4) as clients:
+        calls = []
+        for _ in range(2):
+            with activated(sockets) as server:
+                calls = calls or [clients.submit(call) for _ in range(4)]
+                assert server.client.get("/readyz").status_code == httpx.codes.OK
+        with activated(sockets):
+            done.set()
+            statuses = [status for each in calls for status in each.result(PATIENCE)]
+    assert len(statuses) >= 4 and set(statuses) == {httpx.codes.OK}
 
 
 def test_unix_domain_sockets(tmp_path: Path) -> None:
