@@ -230,7 +230,7 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
     )
     examples, measured_on = measurable(loaded, options.data.name, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
-    return LabelledReviews(measured_on, rows, examples.labels, trained.decision.threshold, examples.texts)
+    return LabelledReviews(measured_on, rows, examples.labels, examples.texts)
 
 
 def _samples(reviews: LabelledReviews, labels: Sequence[str], number: int) -> Iterator[Sample]:

@@ -14,17 +14,20 @@ from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.parity import Ids, Predict, answers_in_batches
 from sentiment_conv1d.export.quantization_error import LabelledReviews
 from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 
 
-def measure(served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape) -> Metrics:
-    """The metrics of a graph on reviews with labels."""
+def measure(
+    served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape, threshold: float = THRESHOLD
+) -> Metrics:
+    """The metrics of a graph, which decides by `threshold`, on reviews with labels."""
     answers = answers_in_batches(served, reviews.rows, shape)
     return Metrics(
         measured_on=reviews.source,
         examples=len(reviews.rows),
-        values=Evaluation(labels, reviews.labels, answers, reviews.threshold).values(),
+        values=Evaluation(labels, reviews.labels, answers, threshold).values(),
     )
 
 

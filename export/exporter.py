@@ -181,17 +181,19 @@ def export(
     widths = () if family is None else tuple(bank.width for bank in family.banks)
     shape = replace(trained.input_shape, leading_padding=family.leading_padding if family else None)
 
-    checks = compare(trained.predict, session(reference), session(graph), [*reviews, made_up], shape)
+    threshold = trained.decision.threshold
+    sets = [*reviews, made_up]
+    checks = compare(trained.predict, session(reference), session(graph), sets, shape, threshold)
     fields: dict[str, Any] = {
         "metrics": trained.metrics,
         "parity": tuple(checks),
         "golden": _golden(trained.predict(trained.input_shape.pad([trained.golden_ids]))),
     }
     if labelled is not None:
-        fields["metrics"] = measure(session(graph), labelled, trained.labels, shape)
+        fields["metrics"] = measure(session(graph), labelled, trained.labels, shape, threshold)
     if quantize:
         assert family is not None
-        graph, fields = _quantized(trained, family, shape, graph, checks, [*reviews, made_up], labelled)
+        graph, fields = _quantized(trained, family, shape, graph, checks, sets, labelled)
     warnings: tuple[str, ...] = ()
     if labelled is not None:
         if not allow_poor_accuracy:
@@ -236,8 +238,9 @@ def _quantized(
     """
     graph = quantized_graph(family).SerializeToString()
     quantized = session(graph)
-    forms = compare_forms(quantized, reviews, shape)
-    graphs = Graphs(session(float32), quantized, shape)
+    threshold = trained.decision.threshold
+    forms = compare_forms(quantized, reviews, shape, threshold)
+    graphs = Graphs(session(float32), quantized, shape, threshold)
     errors = [measure_difference(graphs, reviews[-1])]
     metrics = None
     if labelled is not None:

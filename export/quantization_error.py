@@ -34,17 +34,17 @@ class LabelledReviews(Reviews):
     """Reviews whose labels are known."""
 
     labels: npt.NDArray[np.int64]  # [rows], indices into the label names
-    threshold: float = THRESHOLD  # of the model's decisions
     texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Graphs:
-    """A float32 graph, the 8-bit graph that was quantized from it, and the ids that both read."""
+    """A float32 graph, the 8-bit graph that was quantized from it, the ids that both read, and how both decide."""
 
     float32: Predict
     quantized: Predict
     shape: InputShape
+    threshold: float = THRESHOLD
 
     def answers(self, rows: list[Ids]) -> tuple[Answers, Answers]:
         """The answers of both graphs, in batches of reviews of similar length."""
@@ -56,7 +56,7 @@ def measure_difference(graphs: Graphs, reviews: Reviews) -> QuantizationCheck:
 
     Raises `QuantizationError` if a probability moves by more than `MAX_DIFFERENCE`.
     """
-    check = _check(reviews, *graphs.answers(reviews.rows))
+    check = _check(graphs, reviews, *graphs.answers(reviews.rows))
     if check.largest_difference > MAX_DIFFERENCE:
         raise QuantizationError(
             f"{reviews.source}: 8 bits move a probability by {check.largest_difference:.3f}, more than {MAX_DIFFERENCE}"
@@ -72,8 +72,8 @@ def measure_accuracy(
     Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
     """
     answers = graphs.answers(reviews.rows)
-    float32, quantized = (Evaluation(label_names, reviews.labels, each, reviews.threshold) for each in answers)
-    check = _check(reviews, *answers, accuracy=quantized.accuracy, float32_accuracy=float32.accuracy)
+    float32, quantized = (Evaluation(label_names, reviews.labels, each, graphs.threshold) for each in answers)
+    check = _check(graphs, reviews, *answers, accuracy=quantized.accuracy, float32_accuracy=float32.accuracy)
     lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(quantized.predicted == reviews.labels))
     if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
         raise QuantizationError(
@@ -84,6 +84,7 @@ def measure_accuracy(
 
 
 def _check(
+    graphs: Graphs,
     reviews: Reviews,
     float32: Answers,
     quantized: Answers,
@@ -93,7 +94,7 @@ def _check(
     difference = np.abs(float32.astype(np.float64) - quantized)
     if not np.isfinite(difference).all():
         raise QuantizationError(f"{reviews.source}: the 8-bit graph answers with NaN or infinity")
-    changed = decide_all(float32) != decide_all(quantized)
+    changed = decide_all(float32, graphs.threshold) != decide_all(quantized, graphs.threshold)
     return QuantizationCheck(
         inputs=reviews.source,
         examples=len(reviews.rows),

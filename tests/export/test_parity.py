@@ -24,6 +24,7 @@ from sentiment_conv1d.export.parity import (
     session,
 )
 from sentiment_conv1d.export.reference import reference_graph
+from sentiment_conv1d.model.decision import THRESHOLD
 from tests import ids
 
 REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
@@ -46,8 +47,10 @@ def off_by(difference: float) -> Predict:
     return lambda tokens: (truth(tokens) + difference).astype(np.float32)
 
 
-def checked(served: Predict, reference: Predict = truth, keras_predict: Predict = truth) -> None:
-    compare(keras_predict, reference, served, [REVIEWS], SHAPE)
+def checked(
+    served: Predict, reference: Predict = truth, keras_predict: Predict = truth, threshold: float = THRESHOLD
+) -> None:
+    compare(keras_predict, reference, served, [REVIEWS], SHAPE, threshold)
 
 
 def test_every_way_of_serving_is_compared() -> None:
@@ -140,6 +143,27 @@ def test_a_label_is_what_the_largest_answer_says(keras_row: list[float], served_
             run()
     else:
         run()
+
+
+def always(answer: float) -> Predict:
+    return lambda tokens: np.full((len(tokens), 1), answer, np.float32)
+
+
+def test_labels_follow_the_threshold_of_the_model() -> None:
+    """A step across the model's own threshold changes a label, and one across 0.5 does not."""
+    below, above = always(0.9 - 1e-6), always(0.9 + 1e-6)
+    checked(above, reference=below, keras_predict=below)
+    with pytest.raises(ParityError, match="3 labels differ from Keras, the first in review 0"):
+        checked(above, reference=below, keras_predict=below, threshold=0.9)
+    below, above = always(0.5 - 1e-6), always(0.5 + 1e-6)
+    checked(above, reference=below, keras_predict=below, threshold=0.9)
+
+    def by_padding(tokens: Ids) -> Answers:
+        return (below if tokens.shape[1] == TIME else above)(tokens)
+
+    assert compare_forms(by_padding, [REVIEWS], SHAPE, 0.9)
+    with pytest.raises(ParityError, match="labels differ from itself"):
+        compare_forms(by_padding, [REVIEWS], SHAPE)
 
 
 def test_a_nudged_weight_is_refused(trained: Trained) -> None:

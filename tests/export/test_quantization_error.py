@@ -1,5 +1,7 @@
 """What 8 bits may cost: small differences pass and are reported, a loss of accuracy is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,16 @@ def test_accuracy_may_rise() -> None:
     """Quantization may correct a label, which the report shows too."""
     rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(TIME, 2)), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (1.0, 1 - 9 / COUNT, 9)
+
+
+def test_labels_follow_the_threshold_of_the_model() -> None:
+    """A step from 0.75 to 0.6875 changes a label and the accuracy only if the threshold lies between the two."""
+    for threshold, changed in ((0.5, 0), (0.7, 2)):
+        moved = replace(graphs(2, 0.0625), threshold=threshold)
+        assert measure_difference(moved, REVIEWS).changed_labels == changed
+        rounding, metrics = measure_accuracy(moved, REVIEWS, LABELS)
+        assert (rounding.changed_labels, rounding.accuracy) == (changed, 1 - changed / COUNT)
+        assert metrics.values["accuracy"] == 1 - changed / COUNT
 
 
 def test_nan_is_refused() -> None:
