@@ -20,7 +20,7 @@ from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.calibration import at_temperature, best_temperature, best_threshold
 from sentiment_conv1d.model.checkpoint import Checkpoints, Progress, fingerprint
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile
+from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile, write_faults
 from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
 from sentiment_conv1d.model.distillation import Texts, distill
 from sentiment_conv1d.model.embeddings import Vectors, read_vectors
@@ -29,6 +29,7 @@ from sentiment_conv1d.model.fitting import TrainingError, fit, history
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.report import report_html
 from sentiment_conv1d.model.run import (
+    BAD_ROWS_FILE,
     CONFIGURATION_FILE,
     DECISION_FILE,
     HISTORY_FILE,
@@ -75,12 +76,14 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     embeddings: Path | None = None,
+    list_bad_rows: bool = False,
     progress: bool = False,
 ) -> Evaluation | None:
     """Train, measure and write the run folder `out`, which appears only when it is complete.
 
     After every epoch there is a checkpoint beside it, from which a training with `resume` goes on; it is removed in the
-    end. A distillation goes on without `resume`. `embeddings` is a file of pretrained word vectors.
+    end. A distillation goes on without `resume`. `embeddings` is a file of pretrained word vectors. With
+    `list_bad_rows`, the run folder lists the rows of the data that were left out.
 
     Returns the evaluation on the test texts, None if there are none. Raises `RunError` if the folder cannot be written
     or there is nothing to resume, `DataError` for the vectors, and `TrainingError`.
@@ -107,6 +110,8 @@ def train(
         write_json(folder / HISTORY_FILE, trained.history)
         write_json(folder / METRICS_FILE, None if evaluation is None else _metrics(evaluation, work).model_dump())
         write_json(folder / DECISION_FILE, trained.decision.model_dump())
+        if list_bad_rows and work.faults:
+            write_faults(folder / BAD_ROWS_FILE, work.faults)
         images = write_plots(folder / PLOTS_FOLDER, evaluation, trained.history)
         report = report_html(
             title=f"{configuration.name}: training report",

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from sentiment_conv1d.model.data.faults import OnBadRows
+from sentiment_conv1d.model.data.faults import OnBadRows, summary
 from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
-from sentiment_conv1d.model.tables import Format
+from sentiment_conv1d.model.tables import Fault, Format
 
 #: What `--data` takes, for its help.
 SOURCES = (
     "files (.csv, .tsv, .json, .jsonl, .parquet; also compressed), a folder with train.parquet and test.parquet, a "
     "dataset folder of Hugging Face, an aclImdb folder or its tar.gz, or the word imdb for the official download"
 )
+
+
+def add_sources(command: argparse.ArgumentParser, name: str, meaning: str, **settings: Any) -> None:
+    """Add an argument that takes one source or several."""
+    command.add_argument(name, nargs="+", metavar="SOURCE", help=meaning, **settings)
 
 
 def add_reading_flags(command: argparse.ArgumentParser) -> None:
@@ -32,8 +37,8 @@ def add_reading_flags(command: argparse.ArgumentParser) -> None:
         "--on-bad-rows",
         choices=get_args(OnBadRows),
         default="error",
-        help="what to do with rows that cannot be used: end, leave them out, or leave them out and list every one "
-        "(default: error)",
+        help="what to do with rows that cannot be used: error ends the command, skip leaves them out and counts them, "
+        "report also lists every one (default: error)",
     )
     command.add_argument(
         "--similar-labels",
@@ -51,6 +56,12 @@ def reading_options(options: argparse.Namespace) -> dict[str, Any]:
         "label_column": options.label_column,
         "reading": Reading(Format(options.delimiter, options.encoding), options.on_bad_rows, options.similar_labels),
     }
+
+
+def print_left_out(faults: Iterable[Fault], *, every: bool = False) -> None:
+    """Print which rows were left out and why: a line for each file and reason, or for every row."""
+    for line in map(str, faults) if every else summary(faults):
+        print(f"warning: left out: {line}")
 
 
 def locate(sources: Sequence[str]) -> list[Path]:

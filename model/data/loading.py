@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sentiment_conv1d.model.data.examples import Dataset, Examples
+from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts
 from sentiment_conv1d.model.data.faults import BadDataError, OnBadRows, hints
 from sentiment_conv1d.model.data.rows import Columns, Row
 from sentiment_conv1d.model.data.sources import UNLABELLED_PART, Part, Reader, Source
@@ -92,7 +92,7 @@ def load_examples(
     text_column: str = "text",
     label_column: str = "label",
     reading: Reading = Reading(),  # noqa: B008
-) -> Examples:
+) -> LabelledTexts:
     """Read what a trained model is evaluated on: a file, or the test part of a folder or archive (else its train part).
 
     Where the label names are negative and positive, the integer labels 0 and 1 stand for them.
@@ -108,7 +108,7 @@ def load_examples(
     examples = _examples(rows, names, spelled, faults)
     if faults and (reading.on_bad_rows == "error" or not len(examples)):
         raise BadDataError(faults, [], hints(faults))
-    return examples
+    return LabelledTexts(examples, " and ".join(path.name for path in paths), tuple(faults))
 
 
 @contextmanager

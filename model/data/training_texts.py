@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.data.examples import Examples
+from sentiment_conv1d.model.data.examples import Examples, LabelledTexts
 from sentiment_conv1d.model.tables import DataError
 
 
@@ -49,13 +49,14 @@ class TrainingTexts:
         return examples.take(np.flatnonzero(~np.isin(_digests(examples.texts), self.digests)))
 
 
-def measurable(examples: Examples, source: str, trained_on: TrainingTexts | None) -> tuple[Examples, str]:
+def measurable(loaded: LabelledTexts, trained_on: TrainingTexts | None) -> tuple[Examples, str]:
     """The examples that the accuracy of a model is measured on, and what they are in words.
 
     Training texts are left out, unless there are no others. If `trained_on` is None, they are unknown and nothing is
     left out. The words say which of these it is.
     """
-    everything = f"{len(examples):,} reviews of {source}"
+    examples = loaded.examples
+    everything = f"{len(examples):,} reviews of {loaded.source}"
     if trained_on is None:
         return examples, f"{everything}, which may include training texts"
     held_out = trained_on.held_out(examples)

@@ -190,7 +190,7 @@ def test_several_files_and_a_test_file(tmp_path: Path) -> None:
     assert pairs(dataset) == ROWS
     assert dataset.source == "4 reviews of a.csv and b.csv"
     assert dataset.test_source == "1 reviews of test.csv"
-    assert load_examples(paths, ("good", "bad")).labels.tolist() == [0, 0, 1, 1]
+    assert load_examples(paths, ("good", "bad")).examples.labels.tolist() == [0, 0, 1, 1]
 
 
 MESSY = """text,label
