@@ -17,9 +17,9 @@ from benchmarks.explaining import measure
 from benchmarks.markdown import circumstances, table
 from benchmarks.naive import ARTIFACT
 from loadtest import texts
-from sentiment_conv1d.export.family import recognise
-from sentiment_conv1d.export.folded import folded_graph
-from sentiment_conv1d.export.parity import session
+from sentiment_conv1d.export.checks.parity import session
+from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.recognition.family import recognise
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Tokenizer

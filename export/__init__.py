@@ -1,8 +1,7 @@
 """From a trained Keras model to a versioned ONNX artifact that is proven equal to it.
 
-`family` recognizes the Conv1D family, with `activations`, `affine` (batch normalizations) and `connections` (how layers
-are connected). `folded` writes its graph and `quantized` the 8-bit form, both with `graph`. `reference` has Keras write
-its own, `parity` compares answers, `quantization_error` measures what 8 bits cost, and `exporter` runs all of it.
+`sources` reads the model and its vocabulary, `recognition` finds out whether the model belongs to the Conv1D family,
+`graphs` writes the ONNX graphs, and `checks` compares their answers with Keras'. `exporter` runs these steps in order.
 """
 
 import os

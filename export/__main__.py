@@ -27,10 +27,10 @@ from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import RunError
 
 if TYPE_CHECKING:
+    from sentiment_conv1d.export.checks.parity import Reviews
+    from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
     from sentiment_conv1d.export.exporter import Exported, Trained
-    from sentiment_conv1d.export.parity import Reviews
-    from sentiment_conv1d.export.quantization_error import LabelledReviews
-    from sentiment_conv1d.export.vocabularies import Statements
+    from sentiment_conv1d.export.sources.vocabularies import Statements
     from sentiment_conv1d.model.artifact import Manifest
 
 #: The value of an option that was not given, for options that may be None.
@@ -210,7 +210,7 @@ def _names(labels: str) -> tuple[str, ...]:
 
 
 def _statements(options: argparse.Namespace) -> Statements:
-    from sentiment_conv1d.export.vocabularies import Statements
+    from sentiment_conv1d.export.sources.vocabularies import Statements
 
     changes = {
         "padding_id": options.pad_id,
@@ -229,7 +229,7 @@ def _statements(options: argparse.Namespace) -> Statements:
 
 
 def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
-    from sentiment_conv1d.export.quantization_error import LabelledReviews
+    from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
     from sentiment_conv1d.model.data import load_examples, measurable
 
     loaded = load_examples(locate(options.data), trained.labels, **reading_options(options))
@@ -251,7 +251,7 @@ def _is_short(text: str) -> bool:
 
 
 def _thinned(reviews: Reviews, name: str) -> Reviews:
-    from sentiment_conv1d.export.parity import Reviews
+    from sentiment_conv1d.export.checks.parity import Reviews
 
     rows = reviews.rows[:: max(1, -(-len(reviews.rows) // MAX_REVIEWS))]
     return Reviews(f"{len(rows):,} reviews of {name}", rows)

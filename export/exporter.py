@@ -16,16 +16,21 @@ import onnxruntime
 import tensorflow
 from pydantic import ValidationError
 
-from sentiment_conv1d.export.accuracy import check_accuracy, check_shift, measure
+from sentiment_conv1d.export.checks.accuracy import check_accuracy, check_shift, measure
+from sentiment_conv1d.export.checks.parity import Answers, Ids, Reviews, compare, compare_forms, generated, session
+from sentiment_conv1d.export.checks.quantization_error import (
+    Graphs,
+    LabelledReviews,
+    measure_accuracy,
+    measure_difference,
+)
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.export.family import Family, recognise
-from sentiment_conv1d.export.folded import folded_graph
-from sentiment_conv1d.export.keras_files import import_model, load
-from sentiment_conv1d.export.parity import Answers, Ids, Reviews, compare, compare_forms, generated, session
-from sentiment_conv1d.export.quantization_error import Graphs, LabelledReviews, measure_accuracy, measure_difference
-from sentiment_conv1d.export.quantized import quantized_graph
-from sentiment_conv1d.export.reference import reference_graph
-from sentiment_conv1d.export.vocabularies import (
+from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.graphs.quantized import quantized_graph
+from sentiment_conv1d.export.graphs.reference import reference_graph
+from sentiment_conv1d.export.recognition.family import Family, recognise
+from sentiment_conv1d.export.sources.keras_files import import_model, load
+from sentiment_conv1d.export.sources.vocabularies import (
     NOTHING_STATED,
     Asked,
     Statements,
@@ -120,7 +125,7 @@ def renamed(trained: Trained, labels: tuple[str, ...]) -> Trained:
 def from_keras_file(
     path: Path, labels: tuple[str, ...], vocabulary: Path | None, statements: Statements = NOTHING_STATED
 ) -> Trained:
-    """Any other Keras model over ids, with its vocabulary in one of the forms of `export.vocabularies`.
+    """Any other Keras model over ids, with its vocabulary in one of the forms of `export.sources.vocabularies`.
 
     A model with a `TextVectorization` layer has its vocabulary in it. Raises `ExportError`.
     """
@@ -159,9 +164,9 @@ def export(
 ) -> Exported:
     """Write the graphs, prove that they answer as Keras does, and publish the next version of the artifact.
 
-    With `quantize`, the 8-bit form of the proven graph is published if it is close enough: see
-    `export.quantization_error`. The accuracy of what is published is measured on `labelled`. `samples` are texts that
-    anyone may see.
+    With `quantize`, the 8-bit form of the graph is published if it is close enough to the float32 form: see
+    `export.checks.quantization_error`. The accuracy of the published graph is measured on `labelled`. `samples` are
+    texts that anyone may see.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if an answer differs,

@@ -1,6 +1,5 @@
 """The Conv1D text classifier: what it is, how it reads text, how it learns.
 
-The light half (`configuration`, `tokenizer`, `artifact`, `errors`) needs neither TensorFlow nor Keras and is what
-`export` and `service` build on. The heavy half (`data`, `network`, `training`, `evaluation`, ...) needs the `train`
-extra.
+`export` and `service` build on the light half (`configuration`, `tokenizer`, `artifact`, ...), which needs neither
+TensorFlow nor Keras. The other half (`data`, `training`, `evaluation`, `run`) needs the `train` extra.
 """

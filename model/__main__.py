@@ -137,12 +137,12 @@ def _train(options: argparse.Namespace) -> int:
     ensure_free(options.out, options.overwrite)
     work = _plan(options, configuration)
 
-    from sentiment_conv1d.model import training
+    from sentiment_conv1d.model.training import trainer
 
     if options.resume and configuration.recipe == "labels":
         print(f"going on after epoch {max(checkpointed_epochs(options.out), default=0)}")
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
-    evaluation = training.train(
+    evaluation = trainer.train(
         configuration,
         work,
         options.out,
@@ -215,13 +215,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     examples, measured_on = data.measurable(loaded, run.trained_on)
     lists_bad_rows = bool(loaded.faults) and options.on_bad_rows == "report"
 
-    from sentiment_conv1d.model import training
+    from sentiment_conv1d.model.training import trainer
 
-    evaluation = training.evaluate(training.load(run), run.tokenizer, labels, examples, True, run.decision.threshold)
+    evaluation = trainer.evaluate(trainer.load(run), run.tokenizer, labels, examples, True, run.decision.threshold)
     with staging(out, True, EVALUATION_CONTENTS) as folder:
         metrics = Metrics(measured_on=measured_on, examples=len(examples.texts), values=evaluation.values())
         write_json(folder / METRICS_FILE, metrics.model_dump())
-        training.write_plots(folder / PLOTS_FOLDER, evaluation, None)
+        trainer.write_plots(folder / PLOTS_FOLDER, evaluation, None)
         if lists_bad_rows:
             data.write_faults(folder / BAD_ROWS_FILE, loaded.faults)
     print(f"measured on {measured_on}:")

@@ -106,7 +106,7 @@ class Configuration(BaseModel):
         return self
 
     def _check_distillation(self) -> None:
-        """`model.student` trains the look-up tables of one bank: `embedding_width` holds a word's rows of all taps."""
+        """Check what `model.training.student` needs: one bank, and an embedding that holds the rows of all its taps."""
         if len(self.labels) != 2 or len(self.convolutions) != 1 or self.hidden_width:
             raise ValueError("a distillation has two labels, filters of one width and no hidden layer")
         (convolution,) = self.convolutions
@@ -138,7 +138,7 @@ class Configuration(BaseModel):
 #: calibrated.
 #: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py); `kim-cnn` has the three filter
 #: widths of Kim, "Convolutional Neural Networks for Sentence Classification" (EMNLP 2014).
-#: `accurate` is the most accurate one, which learns from unlabelled reviews too: see `model.distillation`.
+#: `accurate` is the most accurate one, which learns from unlabelled reviews too: see `model.training.distillation`.
 PRESETS: dict[str, Configuration] = {
     "imdb-cnn": Configuration(),
     "text-cnn": Configuration(

@@ -71,7 +71,7 @@ def locate(sources: Sequence[str]) -> list[Path]:
 
 def _locate(source: str) -> Path:
     if source == "imdb" and not Path(source).exists():
-        from sentiment_conv1d.model.download import fetch
+        from sentiment_conv1d.model.data.download import fetch
 
         return fetch()
     return Path(source)

@@ -69,7 +69,7 @@ function plots(model) {
   return all;
 }
 
-/** The numbers of weights and biases of a network that `model.network` builds. */
+/** The numbers of weights and biases of a network that `model.training.network` builds. */
 function parameters(model) {
   const { embedding_width: size, convolutions, hidden_width: hidden } = model.configuration;
   const filters = convolutions.reduce((sum, each) => sum + each.filters, 0);

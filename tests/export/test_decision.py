@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.export.__main__ import main as export
-from sentiment_conv1d.model import training
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.run import read_run
+from sentiment_conv1d.model.training import trainer
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import ServerProcess
 from tests.tiny import FLAGS, write_reviews
@@ -65,7 +65,7 @@ def test_the_service_decides_by_the_manifest(run: Path, artifact: Artifact) -> N
     """Probabilities are those of the calibrated network, and the label follows the threshold."""
     [prediction] = Classifier(artifact).predict([TEXT])
     trained = read_run(run)
-    answer = training.load(trained).predict_on_batch(training.encode(trained.tokenizer, [TEXT]))
+    answer = trainer.load(trained).predict_on_batch(trainer.encode(trained.tokenizer, [TEXT]))
     assert prediction.probabilities[1] == pytest.approx(float(np.asarray(answer)[0, 0]), abs=1e-5)
     assert prediction.label == "thumbs down"
     assert prediction.score == prediction.probabilities[0]

@@ -14,17 +14,17 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.export import exporter
+from sentiment_conv1d.export.checks.parity import ParityError
+from sentiment_conv1d.export.checks.quantization_error import LabelledReviews, QuantizationError
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
-from sentiment_conv1d.export.family import Family, recognise
-from sentiment_conv1d.export.parity import ParityError
-from sentiment_conv1d.export.quantization_error import LabelledReviews, QuantizationError
-from sentiment_conv1d.export.quantized import quantized_graph
+from sentiment_conv1d.export.graphs.quantized import quantized_graph
+from sentiment_conv1d.export.recognition.family import Family, recognise
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 from sentiment_conv1d.service.inference.classifier import Classifier
-from tests.export.graphs import contract
+from tests.export.onnx_graph import contract
 
 TIME, IDS = 6, 8
 LABELS = ("no", "yes")
@@ -195,10 +195,10 @@ def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
         return quantized_graph(replace(family, head=(*family.head[:-1], replace(last, kernel=-last.kernel))))
 
     monkeypatch.setattr(exporter, "quantized_graph", turned)
-    monkeypatch.setattr("sentiment_conv1d.export.quantization_error.MAX_DIFFERENCE", 1.0)
+    monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1.0)
     with pytest.raises(QuantizationError, match=r"six texts: accuracy .* in 8 bits, 1.0000 in float32"):
         export(trained, "tiny", tmp_path / "repository", quantize=True, labelled=labelled(trained))
-    monkeypatch.setattr("sentiment_conv1d.export.quantization_error.MAX_DIFFERENCE", 1e-6)
+    monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1e-6)
     with pytest.raises(QuantizationError, match="generated ids: 8 bits move a probability by"):
         export(trained, "tiny", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []

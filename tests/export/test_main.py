@@ -15,7 +15,7 @@ import pytest
 from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.exporter import Exported
-from sentiment_conv1d.export.family import recognise
+from sentiment_conv1d.export.recognition.family import recognise
 from sentiment_conv1d.model.artifact import read_artifact, versions
 from sentiment_conv1d.model.run import read_run
 
@@ -58,7 +58,7 @@ def test_the_8_bit_form_is_exported_with_what_it_costs(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Differences on generated ids, and accuracy on the reviews that were held out of the training."""
-    monkeypatch.setattr("sentiment_conv1d.export.quantization_error.MAX_ACCURACY_LOSS", 0.1)  # of 12 reviews
+    monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_ACCURACY_LOSS", 0.1)  # of 12 reviews
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews), "--quantize"]) == 0
     printed = capsys.readouterr().out.splitlines()
     after = printed.index("no label changed except by quantization")

@@ -1,8 +1,8 @@
 """The network of a folded graph as plain arrays, read from the graph itself.
 
-`export.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel, the bias
-added to the first. `export.quantized` writes the tables of these products themselves, as uint8, with the step and the
-lowest value of each filter. So an explanation is about the weights that are served.
+`export.graphs.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel, the
+bias added to the first. `export.graphs.quantized` writes the tables of these products themselves, as uint8, with the
+step and the lowest value of each filter. So an explanation is about the weights that are served.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Network:
 
 
 class _Unsupported(Exception):
-    """The graph has something that `export.folded` does not write."""
+    """The graph has something that `export.graphs.folded` does not write."""
 
 
 def read_network(graph: bytes) -> Network | None:

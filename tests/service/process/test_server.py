@@ -39,11 +39,7 @@ HEAVY = [
     "pandas",
     "sentiment_conv1d.export",
     "sentiment_conv1d.model.data",
-    "sentiment_conv1d.model.download",
     "sentiment_conv1d.model.evaluation",
-    "sentiment_conv1d.model.network",
-    "sentiment_conv1d.model.plots",
-    "sentiment_conv1d.model.report",
     "sentiment_conv1d.model.run",
     "sentiment_conv1d.model.training",
 ]

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from sentiment_conv1d.export.family import Family
-from sentiment_conv1d.export.folded import folded_graph
+from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.recognition.family import Family
 from sentiment_conv1d.model.artifact import Artifact
 from sentiment_conv1d.model.layers import Bank, Dense
 from tests.service import artifacts

@@ -13,10 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from sentiment_conv1d.export.folded import folded_graph
+from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.model.artifact import Artifact
-from sentiment_conv1d.model.network import build
 from sentiment_conv1d.model.tokenizer import WordTokenizer
+from sentiment_conv1d.model.training.network import build
 from sentiment_conv1d.service.errors import Invalid, NotExplainable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.explainer import Explanation

@@ -1,0 +1,1 @@
+"""Checks before an artifact is published: parity, quantization error and accuracy."""

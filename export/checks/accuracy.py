@@ -1,0 +1,63 @@
+"""The proof on meaning: labelled texts through the tokenizer and the served graph.
+
+Parity compares graphs on the same ids, so it says nothing about a vocabulary that gives words the wrong ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from sentiment_conv1d.export.checks.parity import Ids, Predict, answers_in_batches
+from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
+from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.decision import THRESHOLD
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.input_shape import InputShape
+
+
+def measure(
+    served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape, threshold: float = THRESHOLD
+) -> Metrics:
+    """The metrics of a graph, which decides by `threshold`, on reviews with labels."""
+    answers = answers_in_batches(served, reviews.rows, shape)
+    return Metrics(
+        measured_on=reviews.source,
+        examples=len(reviews.rows),
+        values=Evaluation(labels, reviews.labels, answers, threshold).values(),
+    )
+
+
+def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
+    """Raise `ExportError` if always answering the most frequent label would be right as often.
+
+    Reviews of a single label cannot tell.
+    """
+    counts = np.unique(reviews.labels, return_counts=True)[1]
+    majority, accuracy = counts.max() / counts.sum(), metrics.values["accuracy"]
+    if len(counts) > 1 and accuracy <= majority:
+        raise ExportError(
+            f"accuracy {accuracy:.3f}, and {majority:.3f} with the most frequent label alone, on {reviews.source}: "
+            "the vocabulary, the order of the labels or the model is wrong",
+            "check --vocabulary, --index-from and --labels, or publish it with --allow-poor-accuracy",
+        )
+
+
+def check_shift(
+    served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape, metrics: Metrics
+) -> Iterator[str]:
+    """A warning if the answers are more often right with the ids of words one higher or lower."""
+    reserved = 3  # no vocabulary reserves more ids in front of its words
+    for step, direction in ((1, "higher"), (-1, "lower")):
+        rows = [_shifted(row, step, reserved, shape.vocabulary_size) for row in reviews.rows]
+        moved = replace(reviews, rows=rows)
+        accuracy = measure(served, moved, labels, shape).values["accuracy"]
+        if accuracy > metrics.values["accuracy"]:
+            yield f"warning: accuracy {accuracy:.3f} with the ids of all words one {direction}: check the first id"
+
+
+def _shifted(row: Ids, step: int, reserved: int, size: int) -> Ids:
+    return np.where(row >= reserved, np.clip(row + step, reserved, size - 1), row).astype(np.int32)

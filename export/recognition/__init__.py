@@ -1,0 +1,1 @@
+"""Recognize the Conv1D family in a Keras model."""

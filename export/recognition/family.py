@@ -1,0 +1,296 @@
+"""The Conv1D family: Embedding -> Conv1D, one or several in parallel -> global pooling -> dense layers.
+
+Only such a model can be folded. It is recognized by its layers and how they are connected, however it was built: models
+inside the model are looked through, layers that do nothing after training are skipped, and batch normalizations are
+merged into the weights before or behind them. A subclass of a layer may compute anything, so it is not accepted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.export.recognition.activations import UnknownActivation, function_activations, layer_activations
+from sentiment_conv1d.export.recognition.affine import Affine, merged_into_inputs, merged_into_outputs, normalization
+from sentiment_conv1d.export.recognition.connections import Tensor, producer, skip_idle, source
+from sentiment_conv1d.model.layers import ACTIVATIONS, QUASICONVEX, Bank, Dense, Weights, parse
+
+
+@dataclass(frozen=True)
+class Family:
+    """A recognized model as plain arrays."""
+
+    max_tokens: int
+    embedding: Weights  # [vocabulary, embedding]
+    banks: tuple[Bank, ...]
+    head: tuple[Dense, ...]
+    padding_id: int = 0  # of a short text
+
+    @property
+    def leading_padding(self) -> int:
+        """Pad ids in front of a short text that stand for any larger number: see `model.input_shape`."""
+        return max(bank.span for bank in self.banks)
+
+
+#: What each layer pools over the text.
+_POOLINGS: dict[type, Literal["max", "mean"]] = {
+    keras.layers.GlobalMaxPooling1D: "max",
+    keras.layers.GlobalAveragePooling1D: "mean",
+}
+
+
+class _Unsupported(Exception):
+    """The model is not of the family; the message says why."""
+
+
+def recognise(model: keras.Model, max_tokens: int | None = None, padding_id: int = 0) -> tuple[Family | None, str]:
+    """The model as a `Family`, or None and why it is not one.
+
+    `max_tokens` is the sequence length of a model that takes any, as with `keras.Input((None,))`. `padding_id` is what
+    the model reads next to a short text.
+    """
+    try:
+        return replace(_recognise(model, max_tokens), padding_id=padding_id), ""
+    except _Unsupported as unsupported:
+        return None, str(unsupported)
+
+
+def _recognise(model: keras.Model, max_tokens: int | None) -> Family:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise _Unsupported("it has several inputs or outputs")
+    tokens = model.inputs[0]
+    if len(tokens.shape) != 2:
+        raise _Unsupported(f"its input has shape {tokens.shape}, not [batch, time]")
+    time = tokens.shape[1] or max_tokens
+    if time is None:
+        raise _Unsupported(f"its input has shape {tokens.shape}, and no sequence length is given")
+    head, features = _head(Tensor(model.outputs[0]))
+    branches = _branches(features)
+    embeddings = {id(branch.embedding): branch.embedding for branch in branches}
+    if len(embeddings) != 1:
+        names = sorted(layer.name for layer in embeddings.values())
+        raise _Unsupported(f"its convolutions read different embeddings: {', '.join(names)}")
+    embedding = branches[0].embedding
+    if any(branch.tokens is not tokens for branch in branches):
+        raise _Unsupported(f"layer {embedding.name} does not read the model's input everywhere")
+    for branch in branches:
+        if branch.bank.span > time + sum(branch.bank.padding):
+            raise _Unsupported(f"a filter spans {branch.bank.span} words and the sequence length is {time}")
+    banks, head = _joined(branches, head)
+    return Family(int(time), _array(embedding.embeddings), tuple(banks), tuple(head))
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """A pooled convolution."""
+
+    bank: Bank
+    before_pooling: Affine | None  # behind the activations
+    after_pooling: Affine | None
+    embedding: Any
+    tokens: Any  # the tensor of ids that the embedding reads
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What stands between two layers with weights: activations and normalizations, in order, and the layer before."""
+
+    steps: list[str | Affine]
+    layer: Any
+    inputs: list[Tensor]
+    tensor: Tensor  # what the layer gives
+
+
+def _head(tensor: Tensor) -> tuple[list[Dense], Tensor]:
+    """The dense layers in front of the output, first to last, and the features that they read.
+
+    Without a dense layer, the features are the answer: that is a dense layer that changes nothing.
+    """
+    layers: list[Dense] = []
+    while True:
+        found = _steps(tensor)
+        if type(found.layer) is not keras.layers.Dense:
+            break
+        kernel, bias = _array(found.layer.kernel), _bias(found.layer)
+        dense, after = _dense(kernel, bias, [*_activation(found.layer), *found.steps])
+        layers.insert(0, dense)
+        if after is not None:
+            if len(layers) == 1:
+                raise _Unsupported(f"layer {after.name} stands behind the last activation")
+            layers[1] = merged_into_inputs(after, layers[1])
+        tensor = found.inputs[0]
+    if layers:
+        return layers, tensor
+    if type(found.layer) not in (*_POOLINGS, keras.layers.Concatenate):
+        raise _Unsupported(f"layer {found.layer.name} stands where a dense layer should")
+    size = int(found.tensor.value.shape[-1])
+    dense, after = _dense(np.eye(size, dtype=np.float32), np.zeros(size, np.float32), found.steps)
+    if after is not None:
+        raise _Unsupported(f"layer {after.name} stands behind the last activation")
+    return [dense], found.tensor
+
+
+def _dense(kernel: Weights, bias: Weights, steps: list[str | Affine]) -> tuple[Dense, Affine | None]:
+    """A dense layer with the steps behind it, and the normalization that is left for the next layer."""
+    kernel, bias, activations, after = _merged(kernel, bias, steps)
+    return Dense(kernel, bias, activations), after
+
+
+def _merged(
+    kernel: Weights, bias: Weights, steps: list[str | Affine]
+) -> tuple[Weights, Weights, tuple[str, ...], Affine | None]:
+    """A kernel with the first normalizations merged into it, the activations behind them, and a last normalization."""
+    activations: list[str] = []
+    after: Affine | None = None
+    for step in steps:
+        if isinstance(step, Affine):
+            if activations:
+                after = step if after is None else after.then(step)
+            else:
+                kernel, bias = merged_into_outputs(step, kernel, bias)
+        elif after is not None:
+            raise _Unsupported(f"layer {after.name} stands between two activations")
+        else:
+            activations.append(step)
+    return kernel, bias, tuple(activations), after
+
+
+def _branches(tensor: Tensor) -> list[_Branch]:
+    """The pooled convolutions, side by side as the first dense layer reads them."""
+    found = _steps(tensor)
+    if type(found.layer) is not keras.layers.Concatenate:
+        return [_branch(tensor, [])]
+    if found.layer.axis not in (-1, 1):
+        raise _Unsupported(f"layer {found.layer.name} concatenates along axis {found.layer.axis}")
+    branches = []
+    first = 0
+    for each in found.inputs:
+        own = slice(first, first + int(each.value.shape[-1]))
+        first = own.stop
+        steps = [step.of(own) if isinstance(step, Affine) else step for step in found.steps]
+        branches.append(_branch(each, steps))
+    return branches
+
+
+def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
+    """A pooled convolution; `following` are steps behind the tensor that it gives."""
+    pooled = _steps(tensor)
+    pooling = pooled.layer
+    if type(pooling) not in _POOLINGS:
+        raise _Unsupported(f"layer {pooling.name} stands where a global pooling should")
+    if len(pooled.inputs) > 1:
+        raise _Unsupported(f"layer {pooling.name} reads a mask")
+    if pooling.data_format != "channels_last" or pooling.keepdims:
+        raise _Unsupported(f"layer {pooling.name} keeps its dimensions or pools along the channels")
+    found = _steps(pooled.inputs[0])
+    layer = found.layer
+    if type(layer) is not keras.layers.Conv1D:
+        raise _Unsupported(f"layer {layer.name} stands where a convolution should")
+    plain = {"strides": (1,), "groups": 1, "data_format": "channels_last"}
+    for name, value in plain.items():
+        if getattr(layer, name) != value:
+            raise _Unsupported(f"layer {layer.name} has {name} {getattr(layer, name)}")
+    kernel, bias, activations, before_pooling = _merged(
+        _array(layer.kernel), _bias(layer), [*_activation(layer), *found.steps]
+    )
+    *_, later, after_pooling = _merged(kernel, bias, ["Identity", *pooled.steps, *following])
+    later = later[1:]
+    if not {parse(each)[0] for each in (*activations, *later)} <= set(ACTIVATIONS):
+        raise _Unsupported(f"layer {layer.name} has a softmax over its filters")
+    kind = _POOLINGS[type(pooling)]
+    if kind == "mean" and later:
+        raise _Unsupported(f"layer {pooling.name} averages in front of an activation")
+    if kind == "max" and (len(_quasiconvex(activations)) > 1 or _quasiconvex(later)):
+        raise _Unsupported(f"layer {layer.name} has activations that pooling does not commute with")
+    if later and before_pooling is not None:
+        raise _Unsupported(f"layer {before_pooling.name} stands between two activations")
+    embedding, inputs = producer(skip_idle(found.inputs[0]))
+    if type(embedding) is not keras.layers.Embedding:
+        raise _Unsupported(f"layer {embedding.name} stands where an embedding should")
+    bank = Bank(kernel, bias, (*activations, *later), int(layer.dilation_rate[0]), pooling=kind, name=layer.name)
+    bank = replace(bank, padding=_padding(layer.padding, bank.span))
+    return _Branch(bank, before_pooling, after_pooling, embedding, source(inputs[0]))
+
+
+def _padding(padding: str, span: int) -> tuple[int, int]:
+    """The zero vectors in front of the text and behind it, as Keras counts them."""
+    if padding == "causal":
+        return span - 1, 0
+    if padding == "same":
+        return (span - 1) // 2, span // 2
+    return 0, 0
+
+
+def _quasiconvex(activations: tuple[str, ...]) -> list[str]:
+    return [each for each in activations if parse(each)[0] in QUASICONVEX]
+
+
+def _joined(branches: list[_Branch], head: list[Dense]) -> tuple[list[Bank], list[Dense]]:
+    """Banks without normalizations behind their activations, and the head with what is left of these.
+
+    A normalization with a negative scale makes a maximum of a minimum. That is the maximum of the filter with all signs
+    changed, so such filters become a bank of their own. An average is normalized as it is.
+    """
+    banks: list[Bank] = []
+    rows: list[npt.NDArray[np.intp]] = []
+    affines: list[Affine] = []
+    first = 0
+    for branch in branches:
+        bank, filters = branch.bank, len(branch.bank.bias)
+        affine = Affine("", np.ones(filters), np.zeros(filters))
+        falling = np.zeros(filters, bool)
+        for each in (branch.before_pooling, branch.after_pooling):
+            affine = affine if each is None else affine.then(each)
+        if branch.before_pooling is not None and bank.pooling == "max":
+            falling = branch.before_pooling.scale < 0
+        if falling.any() and bank.quasiconvex:
+            raise _Unsupported(f"layer {affine.name} has negative scales behind {bank.activations[0].lower()}")
+        for chosen, sign in ((~falling, 1), (falling, -1)):
+            if chosen.any():
+                activations = bank.activations if sign == 1 else ("Neg", *bank.activations)
+                kernel, bias = sign * bank.kernel[:, :, chosen], sign * bank.bias[chosen]
+                banks.append(replace(bank, kernel=kernel, bias=bias, activations=activations))
+                rows.append(first + np.flatnonzero(chosen))
+        affines.append(affine)
+        first += filters
+    joined = Affine("", *(np.concatenate(parts) for parts in zip(*((a.scale, a.shift) for a in affines), strict=True)))
+    dense = merged_into_inputs(joined, head[0])
+    return banks, [replace(dense, kernel=dense.kernel[np.concatenate(rows)]), *head[1:]]
+
+
+def _steps(tensor: Tensor) -> _Steps:
+    steps: list[str | Affine] = []
+    while True:
+        tensor = skip_idle(tensor)
+        layer, inputs = producer(tensor)
+        try:
+            activations = layer_activations(layer)
+        except UnknownActivation as unknown:
+            raise _Unsupported(f"layer {layer.name} has the activation {str(unknown)!r}") from None
+        affine = normalization(layer, len(tensor.value.shape))
+        if affine is not None:
+            steps.insert(0, affine)
+        elif activations is not None:
+            steps[:0] = activations
+        else:
+            return _Steps(steps, layer, inputs, tensor)
+        tensor = inputs[0]
+
+
+def _activation(layer: Any) -> tuple[str, ...]:
+    try:
+        return function_activations(layer.activation)
+    except UnknownActivation as unknown:
+        raise _Unsupported(f"layer {layer.name} has the activation {str(unknown)!r}") from None
+
+
+def _bias(layer: Any) -> Weights:
+    return _array(layer.bias) if layer.use_bias else np.zeros(layer.kernel.shape[-1], np.float32)
+
+
+def _array(variable: Any) -> Weights:
+    return np.asarray(variable, np.float32)

@@ -1,0 +1,1 @@
+"""Models and vocabularies to export."""

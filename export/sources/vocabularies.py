@@ -1,0 +1,244 @@
+"""Vocabularies from elsewhere: each form of file, recognized by its content, and the rule that goes with it."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.export.sources.keras_files import layers, load
+from sentiment_conv1d.model.tokenizer import (
+    Rule,
+    Tokenizer,
+    TokenizerError,
+    WordLevelTokenizer,
+    WordTokenizer,
+    read_tokenizer,
+)
+
+#: White space of TensorFlow's `tf.strings.split`, and that of Hugging Face's `WhitespaceSplit`, which is Unicode's.
+_ASCII_SPACES = "\t\n\v\f\r"
+_UNICODE_SPACES = (
+    _ASCII_SPACES + "\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+)
+
+#: First bytes of files that Keras writes: a zip archive, HDF5.
+_KERAS = (b"PK\x03\x04", b"\x89HDF")
+
+#: Names that a vocabulary of Hugging Face gives the pad id.
+_PAD_NAMES = ("[PAD]", "<pad>", "<PAD>")
+
+
+@dataclass(frozen=True)
+class Statements:
+    """What the user states, because no file says it. `changes` are fields of `Rule` that replace those of the form."""
+
+    max_tokens: int | None = None
+    index_from: int = 3
+    num_words: int | None = None
+    first_id: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+NOTHING_STATED = Statements()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the model asks of its ids, and what the user states of them."""
+
+    max_tokens: int
+    embedding_rows: int | None
+    statements: Statements
+
+
+def read_vocabulary(path: Path, asked: Asked) -> Tokenizer:
+    """The tokenizer of a vocabulary file. Raises `ExportError` if its form is not known or contradicts the model."""
+    try:
+        tokenizer = _tokenizer(path, asked)
+    except TokenizerError as error:
+        raise ExportError(
+            f"{path}: {error}",
+            "docs/own-models.md lists the forms of --vocabulary; --pad-id, --start-id and --unknown-id replace ids",
+        ) from error
+    rows = asked.embedding_rows
+    if rows is not None and tokenizer.vocabulary_size > rows:
+        raise ExportError(
+            f"{path}: its ids run to {tokenizer.vocabulary_size - 1}, and the model's embedding has {rows} rows",
+            "use the vocabulary that the model was trained with, or --num-words to leave out rare words",
+        )
+    return tokenizer
+
+
+def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
+    """The tokenizer that does what a `TextVectorization` layer does. Raises `ExportError` if no rule does."""
+    configuration = layer.get_config()
+    for name, known in (("split", ("whitespace",)), ("ngrams", (None,)), ("output_mode", ("int",))):
+        if configuration[name] not in known:
+            raise ExportError(
+                f"layer {layer.name} has {name}={configuration[name]!r}, which no tokenizer of the service has",
+                "train the model with split='whitespace', ngrams=None and output_mode='int'",
+            )
+    standardize = configuration["standardize"]
+    if standardize not in ("lower_and_strip_punctuation", "lower", "strip_punctuation", None):
+        raise ExportError(
+            f"layer {layer.name} standardizes with a function of its own",
+            "train the model with a standardization that TextVectorization has a name for",
+        )
+    rule = replace(
+        _vectorization_rule(asked),
+        lowercase="ascii" if "lower" in (standardize or "") else "none",
+        removed=string.punctuation if "punctuation" in (standardize or "") else "",
+    )
+    return _settled(_numbered(list(map(str, layer.get_vocabulary()))[2:], 2), rule, asked)
+
+
+def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
+    if not path.is_file():
+        raise ExportError(f"{path}: there is no such file", "--vocabulary names a file")
+    content = path.read_bytes()
+    if content.startswith(_KERAS):
+        return _keras_file(path, asked)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ExportError(f"{path}: neither a Keras file nor UTF-8 text", "save the vocabulary as UTF-8") from error
+    try:
+        document = json.loads(text)
+        if isinstance(document, str):  # `json.dump(tokenizer.to_json(), file)` encodes twice
+            document = json.loads(document)
+    except (ValueError, RecursionError):
+        document = text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    if isinstance(document, list) and all(isinstance(word, str) for word in document):
+        return _word_list(path, document, asked)
+    if isinstance(document, dict) and document.get("class_name") == "Tokenizer":
+        return _legacy(path, document["config"], asked)
+    if isinstance(document, dict) and isinstance(document.get("model"), dict):
+        return _hugging_face(content, document, asked)
+    if isinstance(document, dict) and document and all(type(rank) is int for rank in document.values()):
+        return _word_index(path, document, asked)
+    raise ExportError(
+        f"{path}: neither a word index, a Tokenizer of Keras, a tokenizer.json nor a list of words",
+        "docs/own-models.md lists the forms of --vocabulary",
+    )
+
+
+def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer:
+    """`keras.datasets.imdb.get_word_index()`, whose ids `load_data` moves by `index_from`."""
+    if min(ranks.values()) < 1:
+        raise ExportError(
+            f"{path}: a word index counts from 1, and this one from {min(ranks.values())}",
+            "if they are ids, save the words in the order of their ids, one a line, and state --first-id",
+        )
+    rule = Rule(
+        asked.max_tokens, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False
+    )
+    limit = asked.statements.num_words or asked.embedding_rows
+    ids = {word: rank + asked.statements.index_from for word, rank in ranks.items()}
+    return _settled({word: number for word, number in ids.items() if limit is None or number < limit}, rule, asked)
+
+
+def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Tokenizer:
+    """`keras.preprocessing.text.Tokenizer.to_json()`."""
+    try:
+        word_index = configuration["word_index"]
+        ids: dict[str, int] = json.loads(word_index) if isinstance(word_index, str) else dict(word_index)
+        split, filters, lower = configuration["split"], configuration["filters"] or "", configuration["lower"]
+        unknown = configuration["oov_token"]
+        limit = asked.statements.num_words or configuration["num_words"]
+        if configuration["char_level"] or split != " ":
+            raise ExportError(
+                f"{path}: the Tokenizer splits at {'every character' if configuration['char_level'] else repr(split)}",
+                "only a Tokenizer with split=' ' and char_level=False can be read",
+            )
+    except (LookupError, TypeError, ValueError) as error:
+        raise ExportError(
+            f"{path}: not a whole Tokenizer of Keras ({error!r})", "save what its method to_json() returns"
+        ) from error
+    rule = Rule(
+        max_tokens=asked.max_tokens,
+        lowercase="unicode" if lower else "none",
+        removed="",
+        separators=filters.replace(" ", ""),
+        padding_id=0,
+        start_id=None,
+        unknown_id=None if unknown is None else ids.pop(unknown),
+        keeps_first=False,
+        pads_behind=False,
+    )
+    return _settled({word: number for word, number in ids.items() if not limit or number < limit}, rule, asked)
+
+
+def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
+    """`TextVectorization.get_vocabulary()`, which begins with an empty word, or any list."""
+    if words[:2] == ["", "[UNK]"]:
+        rule = replace(_vectorization_rule(asked), lowercase="ascii", removed=string.punctuation)
+        return _settled(_numbered(words[2:], 2), rule, asked)
+    if asked.statements.first_id is None or "unknown_id" not in asked.statements.changes:
+        raise ExportError(
+            f"{path}: a list of words does not say which ids they have",
+            "state --first-id, --unknown-id and, if there are, --start-id and --pad-id",
+        )
+    rule = Rule(
+        asked.max_tokens, "unicode", "", WordTokenizer.punctuation, 0, None, None, keeps_first=False, pads_behind=False
+    )
+    known = [word for word in words if word]
+    if len(set(known)) < len(known):
+        raise ExportError(f"{path}: a word is listed twice", "list every word once, in the order of the ids")
+    return _settled(_numbered(known, asked.statements.first_id), rule, asked)
+
+
+def _keras_file(path: Path, asked: Asked) -> Tokenizer:
+    found = [each for each in layers(load(path)) if isinstance(each, keras.layers.TextVectorization)]
+    if len(found) != 1:
+        raise ExportError(
+            f"{path}: {len(found)} TextVectorization layers instead of one",
+            "save the layer that the model was trained with in a model of its own",
+        )
+    return vectorization_tokenizer(found[0], asked)
+
+
+def _hugging_face(content: bytes, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
+    """This project's `tokenizer.json`, or one that splits at white space and looks up words."""
+    try:
+        return read_tokenizer(content)
+    except TokenizerError:
+        known = (document["model"].get("type"), document.get("pre_tokenizer"), document.get("post_processor"))
+        lowercase = {"null": "none", '{"type": "Lowercase"}': "unicode"}.get(json.dumps(document.get("normalizer")))
+        if known != ("WordLevel", {"type": "WhitespaceSplit"}, None) or lowercase is None:
+            raise
+    ids = dict(document["model"]["vocab"])
+    padding, truncation = document.get("padding") or {}, document.get("truncation") or {}
+    named = next((ids[name] for name in _PAD_NAMES if name in ids), 0)
+    rule = Rule(
+        max_tokens=asked.max_tokens,
+        lowercase="unicode" if lowercase == "unicode" else "none",
+        removed="",
+        separators=_UNICODE_SPACES,
+        padding_id=padding.get("pad_id", named),
+        start_id=None,
+        unknown_id=ids.get(document["model"].get("unk_token")),
+        keeps_first=truncation.get("direction", "Right") == "Right",
+        pads_behind=padding.get("direction", "Right") == "Right",
+    )
+    words = {word: number for word, number in ids.items() if number not in (rule.padding_id, rule.unknown_id)}
+    return _settled(words, rule, asked)
+
+
+def _vectorization_rule(asked: Asked) -> Rule:
+    return Rule(asked.max_tokens, "none", "", _ASCII_SPACES, 0, None, 1, keeps_first=True, pads_behind=True)
+
+
+def _numbered(words: Sequence[str], first: int) -> dict[str, int]:
+    return {word: number for number, word in enumerate(words, start=first)}
+
+
+def _settled(ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:
+    """The tokenizer of a rule as the service will read it: `WordTokenizer` if the rule is this project's."""
+    return read_tokenizer(WordLevelTokenizer(ids, replace(rule, **asked.statements.changes)).to_json())

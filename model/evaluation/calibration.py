@@ -1,0 +1,78 @@
+"""Probabilities and thresholds chosen on texts that were held out of training."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment_conv1d.model.evaluation.evaluation import Floats, label_probabilities
+
+#: Temperatures beyond these are not searched; from a few texts nobody knows better.
+_COLDEST, _HOTTEST = 0.2, 5.0
+
+_SMALLEST_PROBABILITY = 1e-7
+
+#: Steps of the search, each of which leaves two thirds of the interval.
+_STEPS = 40
+
+
+def best_temperature(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """The number that logits are divided by so that the probabilities fit the labels best.
+
+    `outputs` are [n, 1] of a sigmoid or [n, labels] of a softmax, `labels` [n]. It minimizes the log loss, as in Guo et
+    al., "On Calibration of Modern Neural Networks" (ICML 2017). As in Platt, "Probabilistic Outputs for Support Vector
+    Machines" (1999), the label of a text counts a little less than 1, because a few texts that are all classified
+    correctly are no proof of certainty.
+    """
+    logits = np.log(np.clip(label_probabilities(outputs), _SMALLEST_PROBABILITY, 1))
+    targets = _targets(labels, logits.shape[1])
+
+    def loss(temperature: float) -> float:
+        scaled = logits / temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        return float(-np.mean(np.sum(targets * (scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))), axis=1)))
+
+    low, high = np.log(_COLDEST), np.log(_HOTTEST)
+    for _ in range(_STEPS):
+        first, second = low + (high - low) / 3, high - (high - low) / 3
+        if loss(float(np.exp(first))) < loss(float(np.exp(second))):
+            high = second
+        else:
+            low = first
+    return float(np.exp((low + high) / 2))
+
+
+def at_temperature(outputs: Floats, temperature: float) -> npt.NDArray[np.float64]:
+    """The outputs of the same model with its logits divided by `temperature`, in the same shape."""
+    logits = np.log(np.clip(label_probabilities(outputs), _SMALLEST_PROBABILITY, 1)) / temperature
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return np.asarray(probabilities[:, 1:] if outputs.shape[1] == 1 else probabilities)
+
+
+def best_threshold(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """The probability of the second of two labels from which on to decide for it, with the highest macro F1.
+
+    `outputs` are [n, 1] of a sigmoid. Of several, it is the one that is closest to 0.5, and always between two outputs.
+    """
+    values = np.unique(outputs[:, 0].astype(np.float64))
+    candidates = np.append((values[1:] + values[:-1]) / 2, 0.5)
+    scores = np.array([_macro_f1(outputs[:, 0] >= threshold, labels == 1) for threshold in candidates])
+    best = candidates[scores >= scores.max() - 1e-12]
+    return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def _targets(labels: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.float64]:
+    """How much each label counts for each text: float64 [n, labels], rows sum to 1."""
+    counts = np.bincount(labels, minlength=number)
+    of_truth = ((counts + 1) / (counts + 2))[labels]
+    targets = np.repeat(((1 - of_truth) / (number - 1))[:, None], number, axis=1)
+    np.put_along_axis(targets, labels[:, None], of_truth[:, None], axis=1)
+    return targets
+
+
+def _macro_f1(answered: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
+    scores = []
+    for said, true in ((answered, truth), (~answered, ~truth)):
+        scores.append(2 * int(np.sum(said & true)) / max(int(np.sum(said) + np.sum(true)), 1))
+    return float(np.mean(scores))

@@ -1,0 +1,280 @@
+"""One page that says what was trained and how good it is, in a single HTML file."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import Profile
+from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.evaluation.calibration import at_temperature
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+
+#: Worst errors that are shown, and how much of their texts.
+_ERRORS, _ERROR_CHARACTERS = 20, 300
+
+_MISSING = "\N{EN DASH}"
+
+# Plots are shown at the size they were drawn for: a CSS inch has 96 pixels, theirs has 150 dots.
+_CSS_PIXELS_PER_DOT = 96 / 150
+
+#: How to read each plot, by its name.
+_CAPTIONS = {
+    "learning_curves": (
+        "Learning curves",
+        "Loss should fall and accuracy rise until both level off. If validation gets worse while training gets better, "
+        "the model is overfitting: train for fewer epochs.",
+    ),
+    "roc": (
+        "ROC",
+        "Each point of a curve is one threshold: how many of the label's examples it finds (up) for how many others it "
+        "takes for them (right). The closer to the upper left corner, the better; the dotted line is a guess.",
+    ),
+    "calibration": (
+        "Calibration",
+        "Of the answers given with 80% confidence, 80% should be right. Bars below the dotted line: the model is too "
+        "sure of itself; above: it knows more than it says. The lower part shows how many answers each bar stands for.",
+    ),
+    "confusion": (
+        "Confusion matrix",
+        "A row holds the examples of one true label, and its cells what the model took them for. Right answers are on "
+        "the diagonal; a dark cell off it is a pair of labels that the model confuses.",
+    ),
+}
+
+#: The columns of the history, in the order of the page, and how their values are written.
+_EPOCH_COLUMNS = {
+    "loss": ("Loss", "{:.4f}"),
+    "accuracy": ("Accuracy", "{:.2%}"),
+    "validation_loss": ("Validation loss", "{:.4f}"),
+    "validation_accuracy": ("Validation accuracy", "{:.2%}"),
+    "seconds": ("Seconds", "{:,.1f}"),
+}
+
+#: A cell of a table: a text, or a text with a note.
+_Cell = str | tuple[str, str]
+
+_TEMPLATE = Environment(
+    loader=PackageLoader("sentiment_conv1d.model.evaluation", ""), autoescape=True, undefined=StrictUndefined
+).get_template("report.html.jinja")
+
+
+def report_html(
+    *,
+    title: str,
+    configuration: Configuration,
+    data: str,
+    validation_data: str | None = None,
+    test_data: str | None,
+    profile: Profile | None = None,
+    vectors: str = "",
+    evaluation: Evaluation | None,
+    texts: Sequence[str] = (),
+    decision: DecisionRule = DecisionRule(),  # noqa: B008
+    history: Mapping[str, Any],
+    best_epoch: int = 0,
+    libraries: Mapping[str, str],
+    parameters: int,
+    seconds: float,
+    plots: Mapping[str, bytes],
+    vocabulary_size: int | None = None,
+) -> str:
+    """The report of one training, an HTML document that needs no other file and runs no script.
+
+    `data`, `validation_data` and `test_data` say in words what was trained, decided and measured on, and `vectors`
+    which words began with pretrained vectors. `texts` are the test texts, of which the worst errors are shown.
+    `history` is what `model.evaluation.plots` draws its learning curves from; `plots` are PNG files by name;
+    `parameters` are the network's, `seconds` the whole training's. `vocabulary_size` is the tokenizer's, if that is
+    smaller than the configuration's. `evaluation` is None if nothing was measured, and `best_epoch` 0 if no epoch was
+    chosen.
+    """
+    return _TEMPLATE.render(
+        title=title,
+        configuration=configuration,
+        data=data,
+        validation_data=validation_data,
+        test_data=test_data,
+        profile=profile,
+        label_counts=[] if profile is None else _label_counts(profile),
+        profile_lengths=[] if profile is None else _lengths(profile),
+        vectors=vectors,
+        parameters=parameters,
+        duration=_duration(seconds),
+        evaluation=evaluation,
+        measured="" if evaluation is None else f"{len(evaluation.labels):,} texts",
+        headline=[] if evaluation is None else _headline(evaluation, profile),
+        layers=list(_layers(configuration, vocabulary_size or configuration.vocabulary_size)),
+        epochs=_epochs(history["epochs"]),
+        best_epoch=best_epoch,
+        decision=decision,
+        calibration=[] if evaluation is None else _calibration(evaluation, decision),
+        thresholds=[] if evaluation is None else _thresholds(evaluation),
+        errors=[] if evaluation is None or not texts else _errors(evaluation, texts),
+        labels=[] if evaluation is None else _labels(evaluation),
+        figures=[_figure(name, png) for name, png in plots.items()],
+        settings=[
+            ((name, field.description or ""), _setting(configuration, name))
+            for name, field in Configuration.model_fields.items()
+        ],
+        libraries=list(libraries.items()),
+    )
+
+
+def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str, str, str]]:
+    """The large numbers: name, value and meaning."""
+    baseline = ""
+    if profile is not None:
+        baseline = f"; always answering {profile.majority[0]} is right in {profile.majority[1]:.2%}"
+    area = evaluation.roc_auc
+    over_labels = "" if len(evaluation.label_names) == 2 else "mean over the labels; "
+    return [
+        ("Accuracy", f"{evaluation.accuracy:.2%}", f"share of right answers{baseline}"),
+        (
+            "ROC AUC",
+            _score(area),
+            "undefined: the test texts lack a label" if area is None else f"{over_labels}0.5 is a guess, 1 is perfect",
+        ),
+        ("Log loss", f"{evaluation.log_loss:.4f}", "of the true label; 0 is perfect"),
+        (
+            "Calibration error",
+            f"{evaluation.expected_calibration_error:.4f}",
+            "mean distance of confidence from accuracy",
+        ),
+    ]
+
+
+def _layers(configuration: Configuration, vocabulary_size: int) -> Iterator[tuple[_Cell, str, str]]:
+    """Name, shape of the weights and shape of the output of each layer."""
+    tokens, width, hidden = configuration.max_tokens, configuration.embedding_width, configuration.hidden_width
+    features = sum(convolution.filters for convolution in configuration.convolutions)
+    yield "Tokens", "", _shape(tokens)
+    embedding = _noted("Embedding", _dropout(configuration.embedding_dropout))
+    yield embedding, _shape(vocabulary_size, width), _shape(tokens, width)
+    for convolution in configuration.convolutions:
+        filters, positions = convolution.filters, tokens - convolution.width + 1
+        yield _noted("Conv1D", "relu"), _shape(filters, convolution.width, width), _shape(positions, filters)
+        yield "GlobalMaxPooling", "", _shape(filters)
+    if len(configuration.convolutions) > 1:
+        yield "Concatenate", "", _shape(features)
+    dense = _noted("Dense", _dropout(configuration.hidden_dropout), "relu")
+    yield dense, _shape(features, hidden), _shape(hidden)
+    outputs = configuration.outputs
+    yield _noted("Dense", configuration.activation), _shape(hidden, outputs), _shape(outputs)
+
+
+def _shape(*sizes: int) -> str:
+    return " \N{MULTIPLICATION SIGN} ".join(f"{size:,}" for size in sizes)
+
+
+def _noted(name: str, *notes: str) -> _Cell:
+    text = ", ".join(note for note in notes if note)
+    return (name, text) if text else name
+
+
+def _dropout(share: float) -> str:
+    return f"dropout {share:g}" if share else ""
+
+
+def _epochs(epochs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The history as a table, its header first, without columns that no epoch has."""
+    present = {name: column for name, column in _EPOCH_COLUMNS.items() if any(name in epoch for epoch in epochs)}
+    rows = [
+        [str(epoch["epoch"])]
+        + [form.format(epoch[name]) if name in epoch else _MISSING for name, (_, form) in present.items()]
+        for epoch in epochs
+    ]
+    return [["Epoch", *(title for title, _ in present.values())], *rows]
+
+
+def _labels(evaluation: Evaluation) -> list[list[str]]:
+    return [
+        [each.label, _score(each.precision), _score(each.recall), _score(each.f1), f"{each.support:,}"]
+        for each in evaluation.per_label()
+    ]
+
+
+def _thresholds(evaluation: Evaluation) -> list[list[str]]:
+    return [
+        [
+            f"{each.threshold:.4g}{' (chosen)' if each.threshold == evaluation.threshold else ''}",
+            *map(_score, (each.precision, each.recall, each.f1)),
+            f"{each.accuracy:.2%}",
+        ]
+        for each in evaluation.thresholds()
+    ]
+
+
+def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[str]]:
+    """What the temperature changed on the test texts; empty if there is none."""
+    if decision.temperature == 1:
+        return []
+    before = replace(evaluation, outputs=at_temperature(evaluation.outputs, 1 / decision.temperature))
+    rows = (("before", before), ("after", evaluation))
+    return [
+        [name, f"{each.expected_calibration_error:.4f}", f"{each.log_loss:.4f}", f"{each.brier:.4f}"]
+        for name, each in rows
+    ]
+
+
+def _errors(evaluation: Evaluation, texts: Sequence[str]) -> list[list[_Cell]]:
+    """The worst errors: the text with its true label and the answer, and the probability of the true label."""
+    rows: list[list[_Cell]] = []
+    for index in evaluation.worst_errors(_ERRORS):
+        truth, answer = evaluation.labels[index], evaluation.predicted[index]
+        names = [evaluation.label_names[label] for label in (truth, answer)]
+        rows.append(
+            [
+                (_shortened(texts[index]), f"is {names[0]}, answered {names[1]}"),
+                f"{evaluation.probabilities[index, truth]:.4f}",
+            ]
+        )
+    return rows
+
+
+def _shortened(text: str) -> str:
+    words = " ".join(text.split())
+    if len(words) <= _ERROR_CHARACTERS:
+        return words
+    # The model reads the end of a long text.
+    return f"\N{HORIZONTAL ELLIPSIS}{words[-_ERROR_CHARACTERS:]}"
+
+
+def _label_counts(profile: Profile) -> list[list[str]]:
+    return [[label, f"{train:,}", f"{test:,}"] for label, train, test in profile.labels]
+
+
+def _lengths(profile: Profile) -> list[str]:
+    return [f"{length:,}" for length in profile.lengths]
+
+
+def _score(value: float | None) -> str:
+    return _MISSING if value is None else f"{value:.4f}"
+
+
+def _figure(name: str, png: bytes) -> dict[str, str | int]:
+    title, caption = _CAPTIONS[name]
+    # A PNG file states its size in pixels right after its signature and the head of its first chunk.
+    width, height = (round(pixels * _CSS_PIXELS_PER_DOT) for pixels in struct.unpack(">II", png[16:24]))
+    content = base64.b64encode(png).decode()
+    return {"title": title, "caption": caption, "width": width, "height": height, "content": content}
+
+
+def _setting(configuration: Configuration, name: str) -> str:
+    if name == "convolutions":
+        return ", ".join(f"{bank.filters:,} of width {bank.width}" for bank in configuration.convolutions)
+    value = getattr(configuration, name)
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

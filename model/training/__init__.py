@@ -1,0 +1,1 @@
+"""Training: from labelled texts to a run folder."""

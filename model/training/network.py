@@ -1,0 +1,86 @@
+"""The Keras network of a `Configuration`."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
+from sentiment_conv1d.model.training.embeddings import Vectors
+from sentiment_conv1d.model.training.student import Student
+
+_OPTIMIZERS = {
+    "adagrad": keras.optimizers.Adagrad,
+    "adam": keras.optimizers.Adam,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
+
+
+def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
+    """A compiled network: ids int32 [batch, max_tokens] -> probabilities float32 [batch, outputs].
+
+    `vocabulary_size` is the tokenizer's, which is smaller than the configuration's where the texts hold fewer words.
+    """
+    tokens = keras.Input((configuration.max_tokens,), dtype="int32", name="tokens")
+    embedded = keras.layers.Embedding(vocabulary_size, configuration.embedding_width, name="embedding")(tokens)
+    embedded = keras.layers.Dropout(configuration.embedding_dropout, name="embedding_dropout")(embedded)
+    pooled = [
+        keras.layers.GlobalMaxPooling1D(name=f"pool_{convolution.width}")(
+            keras.layers.Conv1D(
+                convolution.filters, convolution.width, activation="relu", name=f"convolution_{convolution.width}"
+            )(embedded)
+        )
+        for convolution in configuration.convolutions
+    ]
+    features = pooled[0] if len(pooled) == 1 else keras.layers.Concatenate(name="features")(pooled)
+    hidden = features
+    if configuration.hidden_width:
+        hidden = keras.layers.Dense(configuration.hidden_width, name="hidden")(hidden)
+    hidden = keras.layers.Dropout(configuration.hidden_dropout, name="hidden_dropout")(hidden)
+    if configuration.hidden_width:
+        hidden = keras.layers.Activation("relu", name="hidden_relu")(hidden)
+    probabilities = keras.layers.Dense(
+        configuration.outputs, activation=configuration.activation, name="probabilities"
+    )(hidden)
+    model = keras.Model(tokens, probabilities, name=configuration.name.replace(".", "_"))
+    binary = configuration.activation == "sigmoid"
+    model.compile(
+        optimizer=_OPTIMIZERS[configuration.optimizer](learning_rate=configuration.learning_rate),
+        loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def set_vectors(model: keras.Model, vectors: Vectors) -> None:
+    """Begin with pretrained vectors for the words that have one; `vectors` are as wide as the embedding."""
+    layer = model.get_layer("embedding")
+    (weights,) = layer.get_weights()
+    for place, vector in vectors.rows.items():
+        weights[RESERVED_IDS + place] = vector
+    layer.set_weights([weights])
+
+
+def divide_logits(model: keras.Model, temperature: float) -> None:
+    """Fold a temperature into the last layer: its weights and biases are divided by it, and so are its logits."""
+    layer = model.get_layer("probabilities")
+    layer.set_weights([array / temperature for array in layer.get_weights()])
+
+
+def of_student(configuration: Configuration, student: Student) -> keras.Model:
+    """The network of `build` with the weights of a student, whose tables become an embedding.
+
+    The embedding of a word is its rows in the tables of all taps, side by side. The kernel of each tap selects that
+    tap's row.
+    """
+    width, vocabulary_size, filters = student.tables.shape
+    model = build(configuration, vocabulary_size)
+    embeddings = student.tables.transpose(1, 0, 2).reshape(vocabulary_size, width * filters)
+    kernel = np.zeros((width, width * filters, filters), np.float32)
+    for tap in range(width):
+        kernel[tap, tap * filters : (tap + 1) * filters] = np.eye(filters)
+    model.get_layer("embedding").set_weights([embeddings])
+    model.get_layer(f"convolution_{width}").set_weights([kernel, np.zeros(filters, np.float32)])
+    model.get_layer("probabilities").set_weights([student.weights[:, np.newaxis], student.bias])
+    return model

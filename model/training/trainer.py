@@ -1,0 +1,320 @@
+"""From labelled texts to a finished run folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile, write_faults
+from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
+from sentiment_conv1d.model.evaluation import plots
+from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.report import report_html
+from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.run import (
+    BAD_ROWS_FILE,
+    CONFIGURATION_FILE,
+    DECISION_FILE,
+    HISTORY_FILE,
+    KERAS_FILE,
+    METRICS_FILE,
+    PLOTS_FOLDER,
+    REPORT_FILE,
+    TOKENIZER_FILE,
+    TRAINING_TEXTS_FILE,
+    Run,
+    RunError,
+    ensure_free,
+    first_fault,
+    stages_folder,
+    staging,
+    write_json,
+)
+from sentiment_conv1d.model.tokenizer import Tokenizer, learn
+from sentiment_conv1d.model.training import network
+from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, fingerprint
+from sentiment_conv1d.model.training.distillation import Texts, distill
+from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
+from sentiment_conv1d.model.training.fitting import TrainingError, fit, history
+from sentiment_conv1d.model.training.stages import Stages
+
+LIBRARIES = ("tensorflow", "keras", "numpy")
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What comes out of a recipe."""
+
+    configuration: Configuration  # the width of the embedding is that of pretrained vectors
+    model: keras.Model
+    tokenizer: Tokenizer
+    decision: DecisionRule
+    evaluation: Evaluation | None  # None without test texts
+    history: dict[str, Any]
+    checkpoints: Checkpoints | Stages
+    best_epoch: int = 0
+    vectors: str = ""  # which words began with pretrained vectors
+
+
+def train(
+    configuration: Configuration,
+    work: Plan,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    embeddings: Path | None = None,
+    list_bad_rows: bool = False,
+    progress: bool = False,
+) -> Evaluation | None:
+    """Train, measure and write the run folder `out`, which appears only when it is complete.
+
+    After every epoch there is a checkpoint beside it, from which a training with `resume` goes on; it is removed in the
+    end. A distillation goes on without `resume`. `embeddings` is a file of pretrained word vectors. With
+    `list_bad_rows`, the run folder lists the rows of the data that were left out.
+
+    Returns the evaluation on the test texts, None if there are none. Raises `RunError` if the folder cannot be written
+    or there is nothing to resume, `DataError` for the vectors, and `TrainingError`.
+    """
+    started = time.perf_counter()
+    configuration = _with_labels(configuration, work.label_names)
+    if configuration.needs_validation and work.validation is None:
+        raise TrainingError("nothing is held out to decide on: --validation-fraction must be above 0")
+    ensure_free(out, overwrite)
+    keras.utils.set_random_seed(configuration.seed)
+    tf.config.experimental.enable_op_determinism()
+    if configuration.recipe == "distillation":
+        if embeddings is not None:
+            raise TrainingError("a distillation cannot begin with pretrained vectors")
+        trained = _distilled(configuration, work, out, progress)
+    else:
+        trained = _trained(configuration, work, out, embeddings, overwrite=overwrite, resume=resume, show=progress)
+    evaluation = trained.evaluation
+    with staging(out, overwrite) as folder:
+        trained.model.save(folder / KERAS_FILE)
+        (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
+        TrainingTexts.of([*work.train.texts, *work.unlabelled]).write(folder / TRAINING_TEXTS_FILE)
+        write_json(folder / CONFIGURATION_FILE, trained.configuration.model_dump(mode="json"))
+        write_json(folder / HISTORY_FILE, trained.history)
+        write_json(folder / METRICS_FILE, None if evaluation is None else _metrics(evaluation, work).model_dump())
+        write_json(folder / DECISION_FILE, trained.decision.model_dump())
+        if list_bad_rows and work.faults:
+            write_faults(folder / BAD_ROWS_FILE, work.faults)
+        images = write_plots(folder / PLOTS_FOLDER, evaluation, trained.history)
+        report = report_html(
+            title=f"{configuration.name}: training report",
+            configuration=trained.configuration,
+            data=work.source,
+            validation_data=work.validation_source,
+            test_data=work.test_source,
+            profile=profile(work, trained.tokenizer),
+            vectors=trained.vectors,
+            evaluation=evaluation,
+            texts=() if work.test is None else work.test.texts,
+            decision=trained.decision,
+            history=trained.history,
+            best_epoch=trained.best_epoch,
+            libraries=libraries(),
+            parameters=trained.model.count_params(),
+            seconds=time.perf_counter() - started,
+            plots=images,
+            vocabulary_size=trained.tokenizer.vocabulary_size,
+        )
+        (folder / REPORT_FILE).write_text(report, encoding="utf-8")
+    trained.checkpoints.remove()
+    return evaluation
+
+
+def _trained(
+    configuration: Configuration,
+    work: Plan,
+    out: Path,
+    embeddings: Path | None,
+    *,
+    overwrite: bool,
+    resume: bool,
+    show: bool,
+) -> _Trained:
+    """The recipe `labels`: Keras fits the network to the labels."""
+    tokenizer = learn(configuration, work.train.texts)
+    vectors = None if embeddings is None else read_vectors(embeddings, tokenizer.words)
+    if vectors is not None:
+        configuration = configuration.model_copy(update={"embedding_width": vectors.width})
+    checkpoints = Checkpoints(out, fingerprint(configuration, work))
+    if not resume:
+        checkpoints.start(overwrite)
+    model, reached = _fit(configuration, tokenizer, vectors, work, checkpoints, resume=resume, show=show)
+    decision = _decide(model, configuration, tokenizer, work)
+    evaluation = None
+    if work.test is not None:
+        evaluation = evaluate(model, tokenizer, work.label_names, work.test, show, decision.threshold)
+    return _Trained(
+        configuration=configuration,
+        model=model,
+        tokenizer=tokenizer,
+        decision=decision,
+        evaluation=evaluation,
+        history=history(reached),
+        checkpoints=checkpoints,
+        best_epoch=reached.best_epoch,
+        vectors=_describe(vectors, tokenizer),
+    )
+
+
+def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) -> _Trained:
+    """The recipe `distillation`, whose probabilities are calibrated already."""
+    assert work.validation is not None
+    stages = Stages(stages_folder(out), fingerprint(configuration, work))
+    distilled = distill(configuration, Texts(work.train, work.unlabelled, work.validation), stages, show)
+    threshold = configuration.threshold
+    if threshold == "f1":
+        threshold = best_threshold(distilled.predict(work.validation.texts), work.validation.labels)
+    evaluation = None
+    if work.test is not None:
+        outputs = distilled.predict(work.test.texts)
+        evaluation = Evaluation(work.label_names, work.test.labels, outputs, threshold)
+    return _Trained(
+        configuration=configuration,
+        model=network.of_student(configuration, distilled.student),
+        tokenizer=distilled.tokenizer,
+        decision=DecisionRule(threshold=threshold, chosen_on=work.validation_source),
+        evaluation=evaluation,
+        history=distilled.history,
+        checkpoints=stages,
+    )
+
+
+def _fit(
+    configuration: Configuration,
+    tokenizer: Tokenizer,
+    vectors: Vectors | None,
+    work: Plan,
+    checkpoints: Checkpoints,
+    *,
+    resume: bool,
+    show: bool,
+) -> tuple[keras.Model, Progress]:
+    """The trained network and how far the training came."""
+    if resume:
+        model, progress, best = checkpoints.load()
+    else:
+        model, progress, best = network.build(configuration, tokenizer.vocabulary_size), Progress(), None
+        if vectors is not None:
+            network.set_vectors(model, vectors)
+    train = (encode(tokenizer, work.train.texts), work.train.labels)
+    validation = None
+    if work.validation is not None:
+        validation = (encode(tokenizer, work.validation.texts), work.validation.labels)
+    try:
+        fit(model, configuration, train, validation, checkpoints, progress, best, show_progress=show)
+    except TrainingError:
+        checkpoints.remove()
+        raise
+    return model, progress
+
+
+def _describe(vectors: Vectors | None, tokenizer: Tokenizer) -> str:
+    """Which words began with pretrained vectors, for the report; empty if none did."""
+    return "" if vectors is None else f"{len(vectors.rows):,} of {len(tokenizer.words):,} words of {vectors.source}"
+
+
+def _decide(model: keras.Model, configuration: Configuration, tokenizer: Tokenizer, work: Plan) -> DecisionRule:
+    """Choose temperature and threshold on the held-out texts, and fold the temperature into the network."""
+    temperature, threshold = 1.0, configuration.threshold
+    if work.validation is None or (configuration.calibration == "none" and threshold != "f1"):
+        assert threshold != "f1"
+        return DecisionRule(threshold=threshold)
+    held_out = evaluate(model, tokenizer, work.label_names, work.validation, False)
+    if configuration.calibration == "temperature":
+        temperature = best_temperature(held_out.outputs, held_out.labels)
+        network.divide_logits(model, temperature)
+    if threshold == "f1":
+        threshold = best_threshold(at_temperature(held_out.outputs, temperature), held_out.labels)
+    return DecisionRule(threshold=threshold, temperature=temperature, chosen_on=work.validation_source)
+
+
+def load(run: Run) -> keras.Model:
+    """The trained network of a run. Raises `RunError`."""
+    try:
+        return keras.models.load_model(run.keras_file, compile=False)
+    except Exception as error:
+        # A broken file surfaces as whatever zipfile, h5py or a layer's constructor raise.
+        raise RunError(f"{run.keras_file}: not a Keras model that can be loaded ({error})") from error
+
+
+def encode(tokenizer: Tokenizer, texts: list[str]) -> npt.NDArray[np.int32]:
+    """Texts as the network reads them: int32 [texts, max_tokens]."""
+    return InputShape.of(tokenizer).pad([encoding.ids for encoding in tokenizer.encode_batch(texts)])
+
+
+def evaluate(
+    model: keras.Model,
+    tokenizer: Tokenizer,
+    label_names: tuple[str, ...],
+    examples: Examples,
+    progress: bool,
+    threshold: float = THRESHOLD,
+) -> Evaluation:
+    """The network's answers on labelled texts, 512 at a time."""
+    tokens = encode(tokenizer, examples.texts)
+    blocks = [
+        model.predict_on_batch(tokens[start : start + 512])
+        for start in tqdm(range(0, len(tokens), 512), desc="evaluating", unit="batch", disable=not progress)
+    ]
+    return Evaluation(label_names, examples.labels, np.concatenate(blocks), threshold)
+
+
+def write_plots(folder: Path, evaluation: Evaluation | None, history: dict[str, Any] | None) -> dict[str, bytes]:
+    """Write every plot there is data for; returns the PNG files by name."""
+    folder.mkdir()
+    figures = {} if history is None else {"learning_curves": plots.learning_curves(history)}
+    if evaluation is not None:
+        figures |= {
+            "roc": plots.roc(evaluation),
+            "calibration": plots.calibration(evaluation),
+            "confusion": plots.confusion(evaluation),
+        }
+    images = {}
+    for name, figure in figures.items():
+        path = folder / f"{name}.png"
+        plots.save(figure, path)
+        images[name] = path.read_bytes()
+    return images
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what decides the numbers. The CPU build of TensorFlow goes by another distribution name."""
+    found = {}
+    for name in LIBRARIES:
+        module = {"tensorflow": tf, "keras": keras}.get(name)
+        found[name] = module.__version__ if module is not None else version(name)
+    return found
+
+
+def _with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Configuration:
+    try:
+        return Configuration.model_validate(configuration.model_dump() | {"labels": labels})
+    except ValidationError as error:
+        raise TrainingError(first_fault(error)) from error
+
+
+def _metrics(evaluation: Evaluation, work: Plan) -> Metrics:
+    assert work.test_source is not None
+    return Metrics(
+        measured_on=work.test_source,
+        examples=len(evaluation.labels),
+        values={k: float(v) for k, v in evaluation.values().items()},
+    )

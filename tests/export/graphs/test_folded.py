@@ -1,0 +1,184 @@
+"""The folded graph: the same answers, for less work, in a file that does not grow."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import layers
+
+from sentiment_conv1d.export.checks.parity import Ids, session
+from sentiment_conv1d.export.graphs.folded import folded_graph
+from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
+from sentiment_conv1d.model.training.network import build
+from tests.export.onnx_graph import contract, dead_nodes, idle_constants, repeated_constants
+from tests.ids import pad, shape
+
+VOCABULARY = 12
+
+
+def folded(model: keras.Model) -> onnx.ModelProto:
+    family, reason = recognise(model)
+    assert family is not None, reason
+    return folded_graph(family)
+
+
+class Bank(NamedTuple):
+    """Filters of one width."""
+
+    width: int
+    filters: int
+    use_bias: bool
+    activation: str
+
+
+class Layer(NamedTuple):
+    """A dense layer."""
+
+    units: int
+    use_bias: bool
+    activation: str
+
+
+class Member(NamedTuple):
+    """A small member of the family; Keras draws weights, so it is built in the test and not in the strategy."""
+
+    time: int
+    embedding: int
+    banks: list[Bank]
+    head: list[Layer]
+    seed: int
+
+    def build(self) -> keras.Model:
+        """The network, its weights large enough for activations to bend."""
+        tokens = keras.Input((self.time,), dtype="int32")
+        embedded = layers.Embedding(VOCABULARY, self.embedding)(tokens)
+        pooled = [
+            layers.GlobalMaxPooling1D()(
+                layers.Conv1D(bank.filters, bank.width, use_bias=bank.use_bias, activation=bank.activation)(embedded)
+            )
+            for bank in self.banks
+        ]
+        value = pooled[0] if len(pooled) == 1 else layers.Concatenate()(pooled)
+        for layer in self.head:
+            value = layers.Dense(layer.units, layer.activation, use_bias=layer.use_bias)(value)
+        model = keras.Model(tokens, value)
+        random = np.random.default_rng(self.seed)
+        model.set_weights([random.normal(size=weight.shape) for weight in model.get_weights()])
+        return model
+
+
+def members() -> st.SearchStrategy[Member]:
+    never_falling = st.sampled_from(["relu", "linear", "tanh", "sigmoid", "softplus", "softsign"])
+    hidden = st.builds(Layer, st.integers(2, 4), st.booleans(), st.sampled_from(["relu", "linear", "softmax"]))
+    last = st.sampled_from([Layer(1, True, "sigmoid"), Layer(2, False, "softmax"), Layer(3, True, "softmax")])
+    head = st.builds(lambda before, end: [*before, end], st.lists(hidden, max_size=2), last)
+
+    def of_length(time: int) -> st.SearchStrategy[Member]:
+        bank = st.builds(Bank, st.integers(1, time), st.integers(1, 4), st.booleans(), never_falling)
+        banks = st.lists(bank, min_size=1, max_size=3)
+        return st.builds(Member, st.just(time), st.integers(1, 4), banks, head, st.integers(0, 2**32 - 1))
+
+    return st.integers(1, 9).flatmap(of_length)
+
+
+def reviews(time: int, count: int) -> list[Ids]:
+    random = np.random.default_rng(count)
+    lengths = [time, 1, *random.integers(1, time + 1, count - 1).tolist()][:count]
+    return [random.integers(0, VOCABULARY, length, dtype=np.int32) for length in lengths]
+
+
+@given(members(), st.integers(1, 20))
+def test_it_answers_as_keras_does(member: Member, count: int) -> None:
+    """Alone or in a batch, padded in full or only as far as a filter sees, whatever lengths a batch mixes."""
+    model, time = member.build(), member.time
+    widest = max(bank.width for bank in member.banks)
+    rows = reviews(time, count)
+    truth = np.asarray(model(pad(rows, time), training=False))
+    predict = session(folded(model).SerializeToString())
+
+    assert predict(pad(rows, time)) == pytest.approx(truth, abs=1e-5)
+    longest = max(len(row) for row in rows)
+    assert predict(pad(rows, shape(time, widest).time(longest))) == pytest.approx(truth, abs=1e-5)
+    for row, expected in zip(rows, truth, strict=True):
+        assert predict(pad([row], shape(time, widest).time(len(row))))[0] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("positions", [1, 31, 32, 33, 63, 64, 65, 398])
+def test_every_position_is_pooled(positions: int) -> None:
+    """The one word that differs counts at every position, up to the last of a window that is cut short."""
+    keras.utils.set_random_seed(0)
+    model = build(Configuration(max_tokens=positions + 2), vocabulary_size=VOCABULARY)
+    embedding, *others = model.get_weights()
+    model.set_weights([20 * embedding, *others])  # so that a word makes a difference
+    quiet = np.full((1, positions + 2), 5, np.int32)
+    loud = np.repeat(quiet, positions, axis=0)
+    loud[range(positions), range(1, positions + 1)] = 9
+    truth: Any = model(loud, training=False)
+    assert abs(truth - model(quiet, training=False)).numpy().min() > 1e-4
+    assert session(folded(model).SerializeToString())(loud) == pytest.approx(np.asarray(truth), abs=1e-5)
+
+
+@given(members())
+def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
+    """Every node and every constant is there once, and for the answer."""
+    graph = folded(member.build())
+    assert dead_nodes(graph) == []
+    assert idle_constants(graph) == []
+    assert repeated_constants(graph) == []
+    names = [node.name for node in graph.graph.node]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(("labels", "columns"), [(("no", "yes"), 1), (("a", "b", "c"), 3)])
+def test_the_contract_of_the_artifact(labels: tuple[str, ...], columns: int) -> None:
+    """Ids int32 [batch, time] in, probabilities float32 [batch, outputs] out; batch and time are free."""
+    model = build(Configuration(labels=labels, max_tokens=9), vocabulary_size=VOCABULARY)
+    assert contract(folded(model)) == (
+        [("tokens", "tensor(int32)", ["batch", "time"])],
+        [("probabilities", "tensor(float)", ["batch", columns])],
+    )
+
+
+def test_the_names_are_those_of_the_widths() -> None:
+    """Whoever opens the graph finds the weights by name; a width that repeats counts on."""
+    tokens = keras.Input((9,), dtype="int32")
+    embedded = layers.Embedding(VOCABULARY, 2)(tokens)
+    pooled = [layers.GlobalMaxPooling1D()(layers.Conv1D(2, width)(embedded)) for width in (2, 3, 2)]
+    answer = layers.Dense(1, activation="sigmoid", bias_initializer="ones")(layers.Concatenate()(pooled))
+    graph = folded(keras.Model(tokens, answer)).graph
+    constants = {constant.name for constant in graph.initializer}
+    assert constants >= {
+        "embedding",
+        "convolution_2_kernel_0",
+        "convolution_2_kernel_1",
+        "convolution_3_kernel_2",
+        "convolution_2_2_kernel_0",
+        "dense_0_kernel",
+        "dense_0_bias",
+    }
+
+
+@pytest.mark.parametrize("name", ["imdb-cnn", "text-cnn", "kim-cnn"])
+def test_the_file_is_as_small_as_the_weights(name: str) -> None:
+    """The tables are made when a session starts; in the file they are two factors."""
+    model = build(PRESETS[name], vocabulary_size=5000)
+    size = len(folded(model).SerializeToString())
+    assert size < 4 * model.count_params() + 10_000
+    tables = sum(4 * 5000 * bank.width * bank.filters for bank in PRESETS[name].convolutions)
+    assert size < tables / 5
+
+
+def test_a_filter_as_wide_as_the_review() -> None:
+    """Then there is one window, and padding always goes all the way."""
+    configuration = Configuration(max_tokens=6, convolutions=(Convolution(width=6, filters=3),))
+    model = build(configuration, vocabulary_size=VOCABULARY)
+    rows = reviews(6, 8)
+    predict = session(folded(model).SerializeToString())
+    truth: Any = model(pad(rows, 6), training=False)
+    assert shape(6, 6).time(1) == 6
+    assert predict(pad(rows, 6)) == pytest.approx(np.asarray(truth), abs=1e-5)

@@ -1,0 +1,79 @@
+"""What the tests ask of an ONNX graph."""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+
+from sentiment_conv1d.export.checks.parity import Answers, Ids
+
+#: Name, type and shape of an input or an output; a free dimension is a name.
+Value = tuple[str, str, list[str | int]]
+
+
+def dead_nodes(model: onnx.ModelProto) -> list[str]:
+    """Nodes whose outputs nothing reads, inside the bodies of loops and branches, too."""
+    read = {value.name for value in model.graph.output}
+    nodes = all_nodes(model.graph)
+    for node in nodes:
+        read.update(node.input)
+        for body in bodies(node):
+            read.update(value.name for value in body.output)
+    return [node.name for node in nodes if not read.intersection(node.output)]
+
+
+def idle_constants(model: onnx.ModelProto) -> list[str]:
+    """Initializers that nothing reads."""
+    read = {name for node in all_nodes(model.graph) for name in node.input}
+    return [constant.name for constant in model.graph.initializer if constant.name not in read]
+
+
+def repeated_constants(model: onnx.ModelProto) -> list[str]:
+    """Initializers whose name or content another one has, too."""
+    seen: set[object] = set()
+    repeated = []
+    for constant in model.graph.initializer:
+        array = numpy_helper.to_array(constant)
+        content = (array.shape, array.dtype.str, hashlib.sha256(array.tobytes()).hexdigest())
+        if {constant.name, content} & seen:
+            repeated.append(constant.name)
+        seen |= {constant.name, content}
+    return repeated
+
+
+def all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Those of the bodies of loops and branches, too."""
+    nodes = list(graph.node)
+    for node in graph.node:
+        for body in bodies(node):
+            nodes += all_nodes(body)
+    return nodes
+
+
+def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs inside a node."""
+    return [body for attribute in node.attribute for body in (attribute.g, *attribute.graphs)]
+
+
+def contract(model: onnx.ModelProto) -> tuple[list[Value], list[Value]]:
+    """All inputs and all outputs, as ONNX Runtime sees them."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return (
+        [(value.name, value.type, value.shape) for value in session.get_inputs()],
+        [(value.name, value.type, value.shape) for value in session.get_outputs()],
+    )
+
+
+def answers(model: onnx.ModelProto, tokens: Ids) -> Answers:
+    """What ONNX Runtime answers."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    result: Answers = session.run(["probabilities"], {"tokens": tokens})[0]
+    return result
+
+
+def random_ids(rows: int, time: int, vocabulary: int) -> npt.NDArray[np.int32]:
+    """The same ids every time."""
+    return np.random.default_rng(3).integers(0, vocabulary, (rows, time), dtype=np.int32)

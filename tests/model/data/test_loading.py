@@ -1,0 +1,753 @@
+"""What `model.data` reads, and what it says about files that it cannot read."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as arrow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from sentiment_conv1d.model.data import DataError, Dataset, Examples, Reading, load, load_examples, split
+
+IMDB = Path(__file__).parents[4] / "shared" / "imdb"
+
+ROWS = [("a joy to watch", "good"), ("dull, twice over", "bad"), ('she said "wow"\nand meant it', "good")]
+REVIEWS = {
+    "train/neg/0_2.txt": "a dull film",
+    "train/neg/10_1.txt": "what a waste",
+    "train/neg/2_3.txt": "never again<br />",
+    "train/pos/0_9.txt": "a joy\r\nto watch",
+    "train/pos/1_10.txt": "très drôle",
+    "test/neg/0_1.txt": "it drags",
+    "test/pos/0_8.txt": "it sings",
+}
+TRAIN_TEXTS = ["a dull film", "what a waste", "never again<br />", "a joy\r\nto watch", "très drôle"]
+
+
+def pairs(examples: Examples, names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(text, names[label]) for text, label in zip(examples.texts, examples.labels, strict=True)]
+
+
+def train_pairs(dataset: Dataset) -> list[tuple[str, str]]:
+    return pairs(dataset.train, dataset.label_names)
+
+
+def write_delimited(path: Path, rows: Iterable[tuple[object, object]], delimiter: str = ",") -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([("text", "label"), *rows])
+    return path
+
+
+def write_json_lines(path: Path, rows: Iterable[tuple[object, object]]) -> Path:
+    lines = [json.dumps({"label": label, "text": text}) + "\n" for text, label in rows]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def write_parquet(path: Path, rows: Sequence[tuple[object, object]], text: Any = None, label: Any = None) -> Path:
+    texts, labels = zip(*rows, strict=True) if rows else ((), ())
+    table = arrow.table(
+        {"id": list(range(len(rows))), "text": arrow.array(texts, text), "label": arrow.array(labels, label)}
+    )
+    parquet.write_table(table, path)
+    return path
+
+
+def write_table(path: Path, rows: Sequence[tuple[object, object]]) -> Path:
+    writers: dict[str, Any] = {
+        ".csv": write_delimited,
+        ".tsv": lambda path, rows: write_delimited(path, rows, "\t"),
+        ".jsonl": write_json_lines,
+        ".parquet": write_parquet,
+    }
+    written: Path = writers[path.suffix](path, rows)
+    return written
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def write_folder(root: Path, reviews: dict[str, str]) -> Path:
+    for name, text in reviews.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text.encode())
+    return root
+
+
+def tar_bytes(members: Iterable[tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def write_archive(path: Path, reviews: dict[str, str], prefix: str = "aclImdb/") -> Path:
+    members = [(prefix + name, text.encode()) for name, text in reversed(reviews.items())]
+    return write_bytes(path, gzip.compress(tar_bytes(members)))
+
+
+def write_reviews(folder: Path, form: str, reviews: dict[str, str]) -> Path:
+    return write_folder(folder, reviews) if form == "folder" else write_archive(folder / "reviews.tar.gz", reviews)
+
+
+def refuse(path: Path, *said: str) -> None:
+    """`path` is refused with a message that names it and says all of `said`."""
+    with pytest.raises(DataError) as caught:
+        load(path, progress=False)
+    message = str(caught.value)
+    assert message.startswith(str(path)), message
+    for words in said:
+        assert words in message, message
+
+
+ANY_TABLE = pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+
+
+# What is read
+
+
+@ANY_TABLE
+def test_table_is_read(suffix: str, tmp_path: Path) -> None:
+    """Every kind of table gives its texts in order, the sorted label names, and a sentence about itself."""
+    dataset = load(write_table(tmp_path / f"reviews{suffix}", ROWS), progress=False)
+    assert dataset.label_names == ("bad", "good")
+    assert train_pairs(dataset) == ROWS
+    assert dataset.train.labels.dtype == np.int64
+    assert dataset.source == f"3 reviews of reviews{suffix}"
+    assert (dataset.test, dataset.test_source) == (None, None)
+
+
+@ANY_TABLE
+def test_suffix_in_capitals_is_the_same_format(suffix: str, tmp_path: Path) -> None:
+    """A file from a system that shouts is read as well."""
+    path = write_table(tmp_path / f"reviews{suffix}", ROWS).rename(tmp_path / f"REVIEWS{suffix.upper()}")
+    assert train_pairs(load(path, progress=False)) == ROWS
+
+
+@ANY_TABLE
+def test_columns_can_be_named(suffix: str, tmp_path: Path) -> None:
+    """The two columns may have any name."""
+    path = write_table(tmp_path / f"reviews{suffix}", ROWS)
+    dataset = load(path, text_column="label", label_column="text", progress=False)
+    assert dataset.train.texts == [label for _, label in ROWS]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [((10, 9, 9), ("10", "9")), ((True, False, True), ("False", "True")), ((0, 1, 1), ("0", "1"))],
+)
+def test_labels_become_strings(suffix: str, labels: tuple[object, ...], names: tuple[str, ...], tmp_path: Path) -> None:
+    """Integer and boolean labels are named by their string, and sorted as strings."""
+    rows = [(text, label) for (text, _), label in zip(ROWS, labels, strict=True)]
+    dataset = load(write_table(tmp_path / f"reviews{suffix}", rows), progress=False)
+    assert dataset.label_names == names
+    assert [label for _, label in train_pairs(dataset)] == [str(label) for label in labels]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_byte_order_mark_is_no_text(suffix: str, tmp_path: Path) -> None:
+    """The mark that some programs put in front of UTF-8 does not become part of the first column's name."""
+    path = write_table(tmp_path / f"reviews{suffix}", ROWS)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert train_pairs(load(path, progress=False)) == ROWS
+
+
+def test_big_fields_are_read(tmp_path: Path) -> None:
+    """A review may be longer than the csv module's limit, which is left as it was."""
+    limit = csv.field_size_limit()
+    rows = [("long " * limit, "good"), ("short", "bad")]
+    assert train_pairs(load(write_table(tmp_path / "reviews.csv", rows), progress=False)) == rows
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+def test_line_endings(ending: bytes, tmp_path: Path) -> None:
+    """CSV files may end their lines with LF or CRLF, and hold empty lines."""
+    path = write_bytes(tmp_path / "reviews.csv", ending.join([b"text,label", b"a joy,1", b"", b"a bore,0", b""]))
+    assert train_pairs(load(path, progress=False)) == [("a joy", "1"), ("a bore", "0")]
+
+
+def test_json_line_ends_at_line_feeds_only(tmp_path: Path) -> None:
+    """Characters that Unicode calls line separators may stand in a JSON string as they are."""
+    lines = ['{"text": "one\u2028line\x85only", "label": "a"}', "", '{"text": "two", "label": "b"}\r', ""]
+    path = write_bytes(tmp_path / "reviews.jsonl", "\n".join(lines).encode())
+    assert load(path, progress=False).train.texts == ["one\u2028line\x85only", "two"]
+
+
+@pytest.mark.parametrize(
+    "kind", [arrow.large_string(), arrow.string_view(), arrow.dictionary(arrow.int8(), arrow.string())], ids=str
+)
+def test_parquet_strings_of_every_kind(kind: Any, tmp_path: Path) -> None:
+    """Large, view and dictionary-encoded strings are strings."""
+    path = write_parquet(tmp_path / "reviews.parquet", ROWS, kind, kind)
+    assert train_pairs(load(path, progress=False)) == ROWS
+
+
+def test_parquet_in_a_folder_named_like_a_partition(tmp_path: Path) -> None:
+    """A folder named `label=x` adds no column."""
+    (tmp_path / "label=x").mkdir()
+    path = write_parquet(tmp_path / "label=x" / "reviews.parquet", ROWS)
+    assert train_pairs(load(path, progress=False)) == ROWS
+
+
+def test_csv_needs_no_arrow(tmp_path: Path) -> None:
+    """Reading CSV does not import pyarrow."""
+    path = write_table(tmp_path / "reviews.csv", ROWS)
+    program = (
+        "import sys; from pathlib import Path; from sentiment_conv1d.model.data import load; "
+        "load(Path(sys.argv[1])); sys.exit('pyarrow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], cwd=Path(__file__).parents[3], check=True)
+
+
+# Folders and archives
+
+
+def test_parquet_folder_names_the_sentiments(tmp_path: Path) -> None:
+    """In a folder, 0 and 1 are negative and positive, -1 is unlabelled, and `unsup.parquet` is not looked at."""
+    write_parquet(tmp_path / "train.parquet", [("a joy", 1), ("", -1), ("a bore", 0)], label=arrow.int8())
+    write_parquet(tmp_path / "test.parquet", [("it sings", 1), (None, -1)], label=arrow.int8())
+    write_bytes(tmp_path / "unsup.parquet", b"not even Parquet")
+    dataset = load(tmp_path, progress=False)
+    assert dataset.label_names == ("negative", "positive")
+    assert train_pairs(dataset) == [("a joy", "positive"), ("a bore", "negative")]
+    assert dataset.test is not None
+    assert pairs(dataset.test, dataset.label_names) == [("it sings", "positive")]
+    assert (dataset.source, dataset.test_source) == ("2 reviews of train.parquet", "1 reviews of test.parquet")
+
+
+def test_unlabelled_reviews_of_a_parquet_folder(tmp_path: Path) -> None:
+    """They are read if they are asked for, and the labelled rows of their file are left out."""
+    write_table(tmp_path / "train.parquet", [("bad", 0), ("good", 1)])
+    assert load(tmp_path, unlabelled=True).unlabelled == ()
+    write_table(tmp_path / "unsup.parquet", [("so", -1), ("so-so", -1), ("great", 1)])
+    assert load(tmp_path, unlabelled=True).unlabelled == ("so", "so-so")
+    assert load(tmp_path).unlabelled == ()
+
+
+def test_only_unlabelled_reviews(tmp_path: Path) -> None:
+    """They are not enough to train or to measure on."""
+    write_table(tmp_path / "unsup.parquet", [("so", -1)])
+    with pytest.raises(DataError, match="nothing in this folder is supported"):
+        load(tmp_path)
+    with pytest.raises(DataError, match="nothing in this folder is supported"):
+        load_examples(tmp_path, ("negative", "positive"))
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_unlabelled_review_files(form: str, tmp_path: Path) -> None:
+    """They lie in `train/unsup`."""
+    reviews = REVIEWS | {"train/unsup/0_0.txt": "no label", "train/unsup/1_0.txt": "none either"}
+    path = write_reviews(tmp_path, form, reviews)
+    dataset = load(path, unlabelled=True)
+    assert dataset.unlabelled == ("no label", "none either")
+    assert dataset.train.texts == load(path).train.texts
+
+
+def test_parquet_folder_with_other_labels(tmp_path: Path) -> None:
+    """Labels other than 0 and 1 keep their names in a folder, and a test part is not needed."""
+    write_parquet(tmp_path / "train.parquet", [("a joy", 2), ("so so", 1), ("a bore", 0)])
+    dataset = load(tmp_path, progress=False)
+    assert dataset.label_names == ("0", "1", "2")
+    assert (dataset.test, dataset.test_source) == (None, None)
+
+
+def test_booleans_in_a_parquet_folder_are_no_integers(tmp_path: Path) -> None:
+    """True is not taken for 1."""
+    write_parquet(tmp_path / "train.parquet", [("a joy", True), ("a bore", False)])
+    assert load(tmp_path, progress=False).label_names == ("False", "True")
+
+
+def test_test_part_has_no_labels_of_its_own(tmp_path: Path) -> None:
+    """A label that only the test part has is an error that names its row."""
+    write_parquet(tmp_path / "train.parquet", [("a joy", 1), ("a bore", 0)])
+    write_parquet(tmp_path / "test.parquet", [("it sings", 1), ("so so", 2)])
+    with pytest.raises(
+        DataError, match=r"test\.parquet: row 2: label '2' is none of the labels 'negative', 'positive'"
+    ):
+        load(tmp_path, progress=False)
+
+
+def test_unlabelled_rows_alone_are_an_error(tmp_path: Path) -> None:
+    """A training file without a labelled row is named."""
+    write_parquet(tmp_path / "train.parquet", [("a joy", -1)])
+    with pytest.raises(DataError, match=r"train\.parquet: there are no labelled texts in it"):
+        load(tmp_path, progress=False)
+
+
+def test_test_part_alone_trains_nothing(tmp_path: Path) -> None:
+    """A folder with a test part only can be evaluated on, not trained on."""
+    write_parquet(tmp_path / "test.parquet", [("a joy", 1), ("a bore", 0)])
+    refuse(tmp_path, "no training part")
+    assert load_examples(tmp_path, ("negative", "positive")).examples.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("form", ["folder", "parent", "archive", "archive without a root", "archive with a dot"])
+def test_review_files_are_read(form: str, tmp_path: Path) -> None:
+    """The dataset as published gives the same examples in the same order, unpacked or not."""
+    clutter = REVIEWS | {
+        "train/unsup/0_0.txt": "no label",
+        "train/pos/._0_9.txt": "not a review",
+        "train/labeledBow.feat": "9 0:1",
+        "README": "read me",
+    }
+    if form in ("folder", "parent"):
+        root = write_folder(tmp_path / "aclImdb", clutter)
+        path = root if form == "folder" else tmp_path
+    else:
+        prefix = {"archive": "aclImdb/", "archive without a root": "", "archive with a dot": "./aclImdb/"}[form]
+        path = write_archive(tmp_path / "reviews.tar.gz", clutter, prefix)
+    dataset = load(path, progress=False)
+    assert dataset.label_names == ("negative", "positive")
+    assert dataset.train.texts == TRAIN_TEXTS
+    assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1]
+    assert dataset.test is not None
+    assert pairs(dataset.test, dataset.label_names) == [("it drags", "negative"), ("it sings", "positive")]
+    name = "reviews.tar.gz, " if "archive" in form else "aclImdb/"
+    assert (dataset.source, dataset.test_source) == (f"5 reviews of {name}train", f"2 reviews of {name}test")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["reviews.tar.gz" if "archive" in form else "aclImdb"]
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_review_files_without_a_test_part(form: str, tmp_path: Path) -> None:
+    """The test part may be missing."""
+    reviews = {name: text for name, text in REVIEWS.items() if name.startswith("train")}
+    path = write_reviews(tmp_path, form, reviews)
+    dataset = load(path, progress=False)
+    assert (dataset.test, dataset.test_source) == (None, None)
+    assert load_examples(path, dataset.label_names).examples.texts == TRAIN_TEXTS
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+@pytest.mark.parametrize("missing", ["train/neg", "test/pos"])
+def test_review_files_have_both_labels(form: str, missing: str, tmp_path: Path) -> None:
+    """Half a part is an error that names the other half."""
+    reviews = {name: text for name, text in REVIEWS.items() if not name.startswith(missing)}
+    path = write_reviews(tmp_path, form, reviews)
+    refuse(path, f"there are no reviews {missing}/*.txt")
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+@pytest.mark.parametrize(("content", "said"), [(b" \n", "the review is empty"), (b"tr\xe8s", "not UTF-8")])
+def test_review_file_at_fault_is_named(form: str, content: bytes, said: str, tmp_path: Path) -> None:
+    """An empty review, or one in another encoding, is named."""
+    if form == "folder":
+        path = write_folder(tmp_path, REVIEWS)
+        (path / "train/pos/7_7.txt").write_bytes(content)
+    else:
+        members = [(name, text.encode()) for name, text in REVIEWS.items()]
+        path = tmp_path / "reviews.tar.gz"
+        path.write_bytes(gzip.compress(tar_bytes([*members, ("train/pos/7_7.txt", content)])))
+    refuse(path, "train/pos/7_7.txt", said)
+
+
+def test_truncated_archive_is_an_error(tmp_path: Path) -> None:
+    """An archive that ends anywhere before its end is refused, even where only gzip's checksum is missing."""
+    path = write_archive(tmp_path / "reviews.tar.gz", REVIEWS)
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        refuse(path, "truncated or corrupt")
+
+
+def test_corrupt_archive_is_an_error(tmp_path: Path) -> None:
+    """An archive with a changed byte is refused, unless the byte changes nothing of what was packed."""
+    path = write_archive(tmp_path / "reviews.tar.gz", REVIEWS)
+    content = path.read_bytes()
+    packed = gzip.decompress(content)
+    refused = 0
+    for index in range(10, len(content)):  # behind gzip's header, whose time stamp may be anything
+        path.write_bytes(content[:index] + bytes([content[index] ^ 0x10]) + content[index + 1 :])
+        try:
+            load(path, progress=False)
+        except DataError as error:
+            assert f"{path}: the archive is truncated or corrupt" in str(error)
+            refused += 1
+        else:
+            assert gzip.decompress(path.read_bytes()) == packed
+    assert refused > len(content) // 2
+
+
+def test_file_that_is_no_archive_is_an_error(tmp_path: Path) -> None:
+    """The name alone makes no archive, and neither does gzip."""
+    refuse(write_bytes(tmp_path / "a.tar.gz", b"<html>not found</html>"), "truncated or corrupt")
+    refuse(write_bytes(tmp_path / "b.tar.gz", gzip.compress(b"text,label\n" * 100)), "truncated or corrupt")
+
+
+def test_archive_of_something_else_is_an_error(tmp_path: Path) -> None:
+    """An archive without reviews is refused."""
+    path = write_archive(
+        tmp_path / "photos.tar.gz", {"holiday.jpg": "?", "train/pos/a/b.txt": "?", "valid/pos/0.txt": "?"}
+    )
+    refuse(path, "holds no aclImdb/train/pos/*.txt")
+
+
+@pytest.mark.skipif(not IMDB.is_dir(), reason="the IMDB reviews are not beside the project")
+def test_imdb_is_read() -> None:
+    """The dataset beside the project is complete and balanced."""
+    dataset = load(IMDB)
+    assert dataset.label_names == ("negative", "positive")
+    assert dataset.test is not None
+    assert np.bincount(dataset.train.labels).tolist() == [12_500, 12_500]
+    assert np.bincount(dataset.test.labels).tolist() == [6_250, 6_250]
+    assert (dataset.source, dataset.test_source) == (
+        "25,000 reviews of train.parquet",
+        "12,500 reviews of test.parquet",
+    )
+    assert load_examples(IMDB, dataset.label_names).examples.texts == dataset.test.texts
+
+
+# Round trips
+
+LABELS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip)
+TEXTS = LABELS
+TABLES = st.lists(st.tuples(TEXTS, LABELS), min_size=2).filter(lambda rows: len({label for _, label in rows}) > 1)
+
+
+@ANY_TABLE
+@given(rows=TABLES)
+def test_any_text_comes_back(suffix: str, rows: list[tuple[str, str]]) -> None:
+    """Whatever is written to a table is read from it, to the character."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_table(Path(folder) / f"reviews{suffix}", rows)
+        dataset = load(path, reading=Reading(similar_labels="keep"), progress=False)
+    assert train_pairs(dataset) == rows
+    assert list(dataset.label_names) == sorted({label for _, label in rows})
+
+
+# What is refused
+
+
+@ANY_TABLE
+@pytest.mark.parametrize("blank", ["", " \t\n\u00a0", None])
+def test_row_without_text_is_named(suffix: str, blank: str | None, tmp_path: Path) -> None:
+    """A text that is missing or only white space is an error that names the row."""
+    path = write_table(tmp_path / f"reviews{suffix}", [*ROWS[:2], (blank, "good"), ROWS[2]])
+    row = {".csv": "line 4", ".tsv": "line 4", ".jsonl": "line 3", ".parquet": "row 3"}[suffix]
+    refuse(path, f": {row}: the column 'text' is empty in this row")
+
+
+@ANY_TABLE
+@pytest.mark.parametrize("blank", ["", " ", None])
+def test_row_without_label_is_named(suffix: str, blank: str | None, tmp_path: Path) -> None:
+    """A label that is missing or only white space is an error that names the row."""
+    path = write_table(tmp_path / f"reviews{suffix}", [ROWS[0], ("so so", blank), ROWS[1]])
+    row = {".csv": "line 3", ".tsv": "line 3", ".jsonl": "line 2", ".parquet": "row 2"}[suffix]
+    refuse(path, f": {row}: the column 'label' is empty in this row")
+
+
+@ANY_TABLE
+def test_empty_column_is_named(suffix: str, tmp_path: Path) -> None:
+    """Where a whole column is empty, the message is about the column and not about its first row."""
+    path = write_table(tmp_path / f"reviews{suffix}", [(None, "good"), (None, "bad")])
+    refuse(path, f"reviews{suffix}: the column 'text' is empty")
+    path = write_table(tmp_path / f"reviews{suffix}", [("a joy", None), ("a bore", None)])
+    refuse(path, f"reviews{suffix}: the column 'label' is empty")
+
+
+@ANY_TABLE
+def test_single_label_is_an_error(suffix: str, tmp_path: Path) -> None:
+    """With one label there is nothing to learn."""
+    path = write_table(tmp_path / f"reviews{suffix}", [("a joy", "good"), ("a treat", "good")])
+    refuse(path, "only one label, 'good', in column 'label'")
+
+
+@ANY_TABLE
+def test_missing_column_is_named(suffix: str, tmp_path: Path) -> None:
+    """The message has the column that is missing, and those that are there."""
+    path = write_table(tmp_path / f"reviews{suffix}", ROWS)
+    with pytest.raises(DataError, match=r"there is no column 'body'; columns: .*") as caught:
+        load(path, text_column="body", progress=False)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "'text'" in message
+    assert "'label'" in message
+
+
+@ANY_TABLE
+def test_one_column_cannot_be_both(suffix: str, tmp_path: Path) -> None:
+    """Texts that are their own labels are a slip of the caller."""
+    path = write_table(tmp_path / f"reviews{suffix}", ROWS)
+    with pytest.raises(DataError, match="cannot both be read from column 'text'"):
+        load(path, label_column="text", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "said"),
+    [
+        (".csv", "there is no header row"),
+        (".tsv", "there is no header row"),
+        (".jsonl", "there are no labelled texts in it"),
+        (".parquet", "not a Parquet file, or a damaged one"),
+    ],
+)
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n\n"])
+def test_empty_file_is_an_error(suffix: str, said: str, content: bytes, tmp_path: Path) -> None:
+    """There is nothing to learn from a file without bytes or of blank lines."""
+    refuse(write_bytes(tmp_path / f"reviews{suffix}", content), said)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_table_without_rows_is_an_error(suffix: str, tmp_path: Path) -> None:
+    """Columns alone are nothing to learn from."""
+    refuse(write_table(tmp_path / f"reviews{suffix}", []), "there are no labelled texts in it")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"text,label\na joy,good\na bore, in parts,bad\n", "line 3: 3 fields, while the header has 2"),
+        (b"text,label\na joy,good\na bore\n", "line 3: 1 fields, while the header has 2"),
+        (b'text,label\n"two\nlines",good\na bore\n', "line 4: 1 fields, while the header has 2"),
+        (b'text,label\na joy,good\n"a bore,bad\nand,more\n', "line 3: not valid CSV (a quote is never closed)"),
+        (b'text,label\n"a joy" indeed,good\n', "line 2: not valid CSV ("),
+        (b'size 5",text,label\na joy,good\na bore,bad 7"\n', "line 1: not valid CSV (a quote in a field that does not"),
+        (b"text,label\r\na joy,good\r\ntr\xe8s,bad\r\n", "line 3: not UTF-8"),
+        (b"\xef\xbb\xbftext,label\na joy,good\ntr\xe8s,bad\n", "line 3: not UTF-8"),
+        (b"text,label,text\na joy,good,?\n", "line 1: the column 'text' is there twice"),
+        (b"\n\nbody,label\na joy,good\n", "line 3: there is no column 'text'"),
+    ],
+)
+def test_malformed_csv_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+    """The message names the line where the record at fault starts."""
+    refuse(write_bytes(tmp_path / "reviews.csv", content), said)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"text": "a joy", "label": ', "not valid JSON ("),
+        (b'{"text": "a joy" "label": 1}', "not valid JSON ("),
+        (b'{"text": "a\0joy", "label": 1}', "not valid JSON ("),
+        (b"[" * 200_000, "not valid JSON ("),
+        (b'["a joy", 1]', "not a JSON object"),
+        (b'"a joy"', "not a JSON object"),
+        (b'{"label": 1}', "there is no column 'text'; columns: 'label'"),
+        (b'{"text": "a joy"}', "there is no column 'label'; columns: 'text'"),
+        (b'{"text": 5, "label": 1}', "the column 'text' is of type int, not a string"),
+        (b'{"text": ["a", "joy"], "label": 1}', "the column 'text' is of type list, not a string"),
+        (b'{"text": "a joy", "label": NaN}', "not valid JSON ("),
+        (b'{"text": "a joy", "label": 1.0}', "the column 'label' holds 1.0, which is neither a string"),
+        (b'{"text": "a joy", "label": {"is": 1}}', "the column 'label' holds {'is': 1}, which is neither a string"),
+        (b'{"text": "a joy \\ud83d", "label": 1}', "not valid JSON ("),
+        (b'{"text": "a joy", "label": "\\ude00"}', "not valid JSON ("),
+        (b'{"text": "tr\xe8s", "label": 1}', "not UTF-8"),
+    ],
+)
+def test_malformed_json_line_is_refused(line: bytes, said: str, tmp_path: Path) -> None:
+    """The message names the line, blank ones counted."""
+    good = b'{"text": "a joy", "label": 0}\n'
+    path = write_bytes(tmp_path / "reviews.jsonl", good + b"\n" + line + b"\n" + good)
+    refuse(path, f"line 3: {said}")
+
+
+def test_long_values_are_cut_in_messages(tmp_path: Path) -> None:
+    """A message stays short, whatever the file holds."""
+    path = write_json_lines(tmp_path / "reviews.jsonl", [("a joy", 1), ("a bore", list(range(10_000)))])
+    with pytest.raises(DataError) as caught:
+        load(path, progress=False)
+    assert len(str(caught.value)) < len(str(path)) + 150
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "said"),
+    [
+        (arrow.array([1]), arrow.array([1]), "the column 'text' is of type int64, not a string"),
+        (arrow.array([b"a joy"]), arrow.array([1]), "the column 'text' is of type binary"),
+        (arrow.array([["a joy"]]), arrow.array([1]), "the column 'text' is of type list"),
+        (arrow.array(["a joy"]), arrow.array([1.5]), "row 1: the column 'label' holds 1.5, which is neither"),
+    ],
+)
+def test_parquet_column_of_a_wrong_type_is_named(text: Any, label: Any, said: str, tmp_path: Path) -> None:
+    """Texts are strings, labels strings, integers or booleans."""
+    path = tmp_path / "reviews.parquet"
+    parquet.write_table(arrow.table({"text": text, "label": label}), path)
+    refuse(path, said)
+
+
+def test_parquet_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    """Strings that are none are named by their row."""
+    texts = arrow.array([b"a joy", b"tr\xe8s"]).view(arrow.string())
+    path = tmp_path / "reviews.parquet"
+    parquet.write_table(arrow.table({"text": texts, "label": ["good", "bad"]}), path)
+    refuse(path, "row 2: not UTF-8")
+
+
+def test_parquet_with_a_column_twice_is_refused(tmp_path: Path) -> None:
+    """Two columns of one name leave open which is meant."""
+    path = tmp_path / "reviews.parquet"
+    table = arrow.Table.from_arrays([arrow.array(["a"])] * 2 + [arrow.array([1])], ["text", "text", "label"])
+    parquet.write_table(table, path)
+    refuse(path, "the column 'text' is there twice")
+
+
+def test_corrupt_parquet_is_refused(tmp_path: Path) -> None:
+    """A truncated file, and one of another kind, are not readable Parquet files."""
+    path = write_parquet(tmp_path / "reviews.parquet", ROWS)
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], content[:-1], content[4:40], b"text,label\na joy,1\n"):
+        refuse(write_bytes(path, damaged), "not a Parquet file, or a damaged one")
+
+
+def test_changed_parquet_page_is_refused(tmp_path: Path) -> None:
+    """Where the writer stored checksums, a changed byte is noticed."""
+    path = tmp_path / "reviews.parquet"
+    table = arrow.table({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]})
+    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    parquet.write_table(table, path, write_page_checksum=True, **plain)
+    path.write_bytes(path.read_bytes().replace(b"joy", b"jay", 1))
+    refuse(path, "damaged from row 1 on (")
+
+
+def test_parquet_without_arrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyarrow is optional, and the message says how to get it."""
+    path = write_parquet(tmp_path / "reviews.parquet", ROWS)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "sentiment_conv1d.model.tables.parquet", raising=False)
+    with pytest.raises(DataError, match="needs pyarrow, install the `parquet` extra"):
+        load(path, progress=False)
+
+
+@pytest.mark.parametrize("name", ["reviews.txt", "reviews", "reviews.xlsx", "reviews.txt.gz"])
+def test_unsupported_file_lists_what_is_supported(name: str, tmp_path: Path) -> None:
+    """Other kinds of files are refused with the list of those that are read."""
+    refuse(
+        write_bytes(tmp_path / name, b"text"),
+        ".csv, .tsv, .jsonl, .json or .parquet",
+        "aclImdb_v1.tar.gz",
+        "train.parquet",
+    )
+
+
+def test_missing_path_lists_what_is_supported(tmp_path: Path) -> None:
+    """A path that is not there is refused with the same list."""
+    refuse(tmp_path / "reviews.csv", "there is no such file or folder", ".csv, .tsv, .jsonl, .json or .parquet")
+
+
+def test_folder_of_something_else_lists_what_is_supported(tmp_path: Path) -> None:
+    """A folder without anything to read is refused, however it is named."""
+    folder = tmp_path / "reviews.csv"
+    folder.mkdir()
+    refuse(folder, "nothing in this folder is supported", ".csv, .tsv, .jsonl, .json or .parquet")
+
+
+def test_file_that_cannot_be_opened_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operating system objects to is passed on, with the file's name."""
+    path = write_table(tmp_path / "reviews.csv", ROWS)
+
+    def forbidden(self: Path, mode: str) -> Any:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    refuse(path, "cannot be read (Permission denied)")
+
+
+# Evaluation
+
+
+def test_evaluation_reads_the_test_part(tmp_path: Path) -> None:
+    """Of a folder or archive with both parts, the test part is read."""
+    folder = write_folder(tmp_path / "aclImdb", REVIEWS)
+    archive = write_archive(tmp_path / "reviews.tar.gz", REVIEWS)
+    for path in (folder, archive):
+        assert load_examples(path, ("negative", "positive")).examples.texts == ["it drags", "it sings"]
+
+
+@ANY_TABLE
+def test_evaluation_numbers_labels_as_the_model(suffix: str, tmp_path: Path) -> None:
+    """Labels are indices into the model's names, in the model's order, even where only one occurs."""
+    path = write_table(tmp_path / f"reviews{suffix}", [("a joy", "good"), ("a treat", "good")])
+    assert load_examples(path, ("good", "bad")).examples.labels.tolist() == [0, 0]
+    assert load_examples(path, ("bad", "good")).examples.labels.tolist() == [1, 1]
+
+
+@ANY_TABLE
+def test_evaluation_refuses_other_labels(suffix: str, tmp_path: Path) -> None:
+    """A label that the model does not know is an error that names the row."""
+    path = write_table(tmp_path / f"reviews{suffix}", [("a joy", "good"), ("so so", "fair")])
+    row = {".csv": "line 3", ".tsv": "line 3", ".jsonl": "line 2", ".parquet": "row 2"}[suffix]
+    with pytest.raises(DataError, match=rf"{row}: label 'fair' is none of the labels 'bad', 'good'"):
+        load_examples(path, ("bad", "good"))
+
+
+def test_evaluation_knows_the_sentiments_by_number(tmp_path: Path) -> None:
+    """To a model with these labels, the integers 0 and 1 are negative and positive; nothing else is."""
+    names = ("negative", "positive")
+    path = write_parquet(tmp_path / "reviews.parquet", [("a joy", 1), ("a bore", 0)])
+    assert load_examples(path, names).examples.labels.tolist() == [1, 0]
+    assert load_examples(path, ("0", "1")).examples.labels.tolist() == [1, 0]
+    for label in (2, -1, True):
+        with pytest.raises(DataError, match=f"row 1: label '{label}' is none"):
+            load_examples(write_parquet(path, [("so so", label)]), names)
+
+
+# Hold-out
+
+
+def some_examples(*counts: int) -> Examples:
+    labels = np.random.default_rng(3).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
+    return Examples([f"review {number}" for number in range(len(labels))], labels)
+
+
+@given(
+    counts=st.lists(st.integers(2, 40), min_size=1, max_size=4),
+    fraction=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_split_parts_every_label(counts: list[int], fraction: float, seed: int) -> None:
+    """Every example is on one side, in its old order, and every label is on both, as the fraction says."""
+    examples = some_examples(*counts)
+    rest, held_out = split(examples, fraction, seed)
+    names = [str(number) for number in range(len(counts))]
+    assert Counter(pairs(rest, names)) + Counter(pairs(held_out, names)) == Counter(pairs(examples, names))
+    for side in (rest, held_out):
+        assert side.labels.dtype == np.int64
+        assert side.texts == [text for text in examples.texts if text in set(side.texts)]
+    for label, count in enumerate(counts):
+        size = int(np.count_nonzero(held_out.labels == label))
+        assert 1 <= size < count
+        assert abs(size - fraction * count) <= 1
+
+
+def test_split_goes_by_its_seed() -> None:
+    """The same seed gives the same split, another seed another."""
+    examples = some_examples(50, 50)
+    first, again, other = (split(examples, 0.2, seed)[1].texts for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert len(first) == 20
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+def test_split_needs_a_fraction(fraction: float) -> None:
+    """Nothing and everything are no hold-out."""
+    with pytest.raises(DataError, match="must lie between 0 and 1"):
+        split(some_examples(5, 5), fraction, 0)
+
+
+def test_split_needs_two_of_each_label() -> None:
+    """A label with one example cannot be on both sides."""
+    with pytest.raises(DataError, match="label number 1 has a single example"):
+        split(some_examples(5, 1), 0.5, 0)

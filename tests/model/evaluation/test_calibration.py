@@ -1,0 +1,66 @@
+"""Temperatures and thresholds chosen on held-out texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+
+
+def overconfident(labels: int, factor: float, texts: int = 4000) -> Evaluation:
+    """Answers whose logits are `factor` times those of a calibrated model; a sigmoid's if there are two labels."""
+    chance = np.random.default_rng(5)
+    probabilities = chance.dirichlet(np.ones(labels), texts)
+    truth = (chance.random((texts, 1)) > probabilities.cumsum(axis=1)).sum(axis=1).astype(np.int64)
+    logits = np.log(probabilities) * factor
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    outputs = exponentials / exponentials.sum(axis=1, keepdims=True)
+    names = tuple(f"label {number}" for number in range(labels))
+    return Evaluation(names, truth.clip(0, labels - 1), outputs[:, 1:] if labels == 2 else outputs)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("factor", [0.5, 1, 3])
+def test_the_temperature_is_found(labels: int, factor: float) -> None:
+    """Dividing the logits by it makes confidence what it should be, and changes no answer."""
+    before = overconfident(labels, factor)
+    temperature = best_temperature(before.outputs, before.labels)
+    assert temperature == pytest.approx(factor, rel=0.15)
+    after = Evaluation(before.label_names, before.labels, at_temperature(before.outputs, temperature))
+    assert after.expected_calibration_error < 0.03
+    assert after.predicted.tolist() == before.predicted.tolist()
+    assert at_temperature(after.outputs, 1 / temperature) == pytest.approx(before.outputs, abs=1e-4)
+
+
+def test_a_few_right_answers_are_no_certainty() -> None:
+    """Ten texts that are all classified correctly do not raise the confidence to the limit."""
+    labels = np.array([0, 1] * 5, np.int64)
+    outputs = np.where(labels == 1, 0.9, 0.1)[:, None]
+    assert at_temperature(outputs, best_temperature(outputs, labels)).max() == pytest.approx(6 / 7, abs=0.01)
+
+
+def test_the_threshold_with_the_highest_f1_is_found() -> None:
+    """It lies between the outputs of the two labels, and is 0.5 if that is as good."""
+    labels = np.array([0, 0, 0, 0, 1, 1], np.int64)
+    assert best_threshold(np.array([[0.1], [0.1], [0.2], [0.2], [0.3], [0.4]]), labels) == pytest.approx(0.25)
+    assert best_threshold(np.array([[0.1], [0.1], [0.2], [0.2], [0.7], [0.9]]), labels) == 0.5
+
+
+def test_an_evaluation_decides_by_its_threshold() -> None:
+    """Answers, scores and the table of thresholds follow it."""
+    evaluation = Evaluation(("no", "yes"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.3], [0.4], [0.9]]), 0.35)
+    assert evaluation.predicted.tolist() == [0, 0, 1, 1]
+    rows = {row.threshold: row for row in evaluation.thresholds()}
+    assert len(rows) == 10
+    assert (rows[0.35].precision, rows[0.35].recall, rows[0.35].accuracy) == (1, 1, 1)
+    assert (rows[0.5].recall, rows[0.2].precision) == (0.5, 2 / 3)
+
+
+def test_the_worst_errors_are_found() -> None:
+    """They are wrong answers, the least probable truth first."""
+    outputs = np.array([[0.9], [0.2], [0.99], [0.6]])
+    evaluation = Evaluation(("no", "yes"), np.array([0, 0, 0, 1]), outputs)
+    assert evaluation.worst_errors(5) == [2, 0]
+    assert evaluation.worst_errors(1) == [2]

@@ -1,0 +1,294 @@
+"""The report of a training: everything on it, and nothing but text and pictures."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sentiment_conv1d.model.configuration import PRESETS, Configuration
+from sentiment_conv1d.model.data import Examples, Plan, profile
+from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.evaluation import plots
+from sentiment_conv1d.model.evaluation.calibration import at_temperature
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.report import report_html
+from sentiment_conv1d.model.tokenizer import learn
+
+VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
+HISTORY: dict[str, Any] = {
+    "steps": [{"step": 50, "loss": 0.61, "accuracy": 0.66}],
+    "epochs": [{"epoch": 1, "loss": 0.4321, "accuracy": 0.7987, "seconds": 41.26}],
+}
+EVIL = '<script>alert("1")</script>'
+
+
+class Page(HTMLParser):
+    """A page read strictly: every tag that opens closes, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.visible = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close the tag that is open."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Gather what a reader sees, and what stands in the cells of the tables."""
+        if "style" in self.open:
+            return
+        self.visible += data
+        if {"td", "th"} & set(self.open):
+            separator = " " if "small" in self.open else ""
+            self.rows[-1][-1] += separator + data
+
+
+def binary() -> Evaluation:
+    """Four reviews, one of them answered wrongly."""
+    return Evaluation(("negative", "positive"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.2], [0.8], [0.4]]))
+
+
+def report(**changes: Any) -> str:
+    """A report of the classic network, with whatever a test wants to be different."""
+    arguments: dict[str, Any] = {
+        "title": "imdb-cnn: training report",
+        "configuration": Configuration(),
+        "data": "train.parquet",
+        "test_data": "test.parquet",
+        "evaluation": binary(),
+        "history": HISTORY,
+        "libraries": {"keras": "3.15.1", "numpy": "2.4.6"},
+        "parameters": 350_751,
+        "seconds": 83.2,
+        "plots": {},
+    }
+    return report_html(**arguments | changes)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """PNG files of the plots, as training has them."""
+    folder: Path = tmp_path_factory.mktemp("plots")
+    figures = {"learning_curves": plots.learning_curves(HISTORY), "confusion": plots.confusion(binary())}
+    for name, figure in figures.items():
+        plots.save(figure, folder / name)
+    return {name: (folder / name).read_bytes() for name in figures}
+
+
+def test_the_headline_has_the_numbers() -> None:
+    """Accuracy, ROC AUC, log loss and calibration error stand on the page, and the rest of the measures."""
+    evaluation = binary()
+    visible = Page(report()).visible
+    assert f"{evaluation.accuracy:.2%}" in visible
+    for value in (
+        evaluation.roc_auc,
+        evaluation.log_loss,
+        evaluation.expected_calibration_error,
+        evaluation.brier,
+        evaluation.macro_f1,
+    ):
+        assert f"{value:.4f}" in visible
+
+
+def test_the_page_says_what_was_trained_on_what() -> None:
+    """Data, parameters, duration and libraries are there in words."""
+    page = Page(report())
+    for words in ("train.parquet", "test.parquet", "4 texts", "350,751 parameters", "1 min 23 s"):
+        assert words in page.visible
+    assert ["keras", "3.15.1"] in page.rows
+
+
+def test_layers_have_their_shapes() -> None:
+    """The classic network: 400 words become 400 x 50, then 398 x 250, then 250, then one probability."""
+    page = Page(report())
+    cross = "\N{MULTIPLICATION SIGN}"
+    assert page.rows[1:7] == [
+        ["Tokens", "", "400"],
+        ["Embedding dropout 0.2", f"5,000 {cross} 50", f"400 {cross} 50"],
+        ["Conv1D relu", f"250 {cross} 3 {cross} 50", f"398 {cross} 250"],
+        ["GlobalMaxPooling", "", "250"],
+        ["Dense dropout 0.2, relu", f"250 {cross} 250", "250"],
+        ["Dense sigmoid", f"250 {cross} 1", "1"],
+    ]
+
+
+def test_several_convolutions_are_joined() -> None:
+    """The network of Kim has three banks, whose maxima are concatenated."""
+    rows = Page(report(configuration=PRESETS["kim-cnn"])).rows
+    assert [row[0].split()[0] for row in rows].count("Conv1D") == 3
+    assert ["Concatenate", "", "300"] in rows
+
+
+def test_the_embedding_has_the_rows_that_were_trained() -> None:
+    """Where the texts hold fewer words than the configuration allows, the table has the fewer."""
+    rows = Page(report(vocabulary_size=1234)).rows
+    assert rows[2][1] == "1,234 \N{MULTIPLICATION SIGN} 50"
+
+
+def test_every_setting_is_listed() -> None:
+    """The configuration table has each field with its value."""
+    rows = {row[0].split()[0]: row[1] for row in Page(report()).rows if len(row) == 2}
+    assert set(Configuration.model_fields) <= set(rows)
+    assert rows["learning_rate"] == "0.001"
+    assert rows["labels"] == "negative, positive"
+    assert rows["convolutions"] == "250 of width 3"
+
+
+def test_epochs_without_validation() -> None:
+    """The history table has no empty columns."""
+    rows = Page(report()).rows
+    assert ["Epoch", "Loss", "Accuracy", "Seconds"] in rows
+    assert ["1", "0.4321", "79.87%", "41.3"] in rows
+
+
+def test_epochs_with_validation() -> None:
+    """What was measured at the end of each epoch stands beside the training."""
+    epoch = HISTORY["epochs"][0] | {"validation_loss": 0.3456, "validation_accuracy": 0.8765}
+    rows = Page(report(history=HISTORY | {"epochs": [epoch]})).rows
+    assert ["Epoch", "Loss", "Accuracy", "Validation loss", "Validation accuracy", "Seconds"] in rows
+    assert ["1", "0.4321", "79.87%", "0.3456", "87.65%", "41.3"] in rows
+
+
+def test_labels_have_their_scores() -> None:
+    """Precision, recall, F1 and support of each label, worked out by hand."""
+    rows = Page(report()).rows
+    assert ["negative", "0.6667", "1.0000", "0.8000", "2"] in rows
+    assert ["positive", "1.0000", "0.5000", "0.6667", "2"] in rows
+
+
+def test_scores_that_are_undefined_are_dashes() -> None:
+    """A label that is neither true nor answered has no scores, and the page says why there is no ROC AUC."""
+    evaluation = Evaluation(("a", "b", "c"), np.array([0, 1]), np.eye(3)[[0, 1]])
+    page = Page(report(evaluation=evaluation))
+    dash = "\N{EN DASH}"
+    assert ["c", dash, dash, dash, "0"] in page.rows
+    assert "undefined" in page.visible
+
+
+def test_without_test_texts_the_page_says_so() -> None:
+    """No number is made up where nothing was measured; what was trained is there all the same."""
+    page = Page(report(evaluation=None, test_data=None))
+    assert "Nothing was held out" in page.visible
+    assert "ROC AUC" not in page.visible
+    assert ["Tokens", "", "400"] in page.rows
+    assert ["1", "0.4321", "79.87%", "41.3"] in page.rows
+
+
+def test_plots_are_in_the_page(images: dict[str, bytes]) -> None:
+    """Each picture is there byte for byte, with its name and how to read it."""
+    page = Page(report(plots=images))
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert [picture["alt"] for picture in pictures] == ["Learning curves", "Confusion matrix"]
+    for picture, name in zip(pictures, ("learning_curves", "confusion"), strict=True):
+        kind, _, content = str(picture["src"]).partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(content) == images[name]
+    assert "Loss should fall" in page.visible
+    assert "diagonal" in page.visible
+
+
+def test_everything_is_escaped() -> None:
+    """Markup in a title, label, source or version is shown as it is and never read."""
+    labels = (EVIL, "</td>&amp;")
+    page = Page(
+        report(
+            title=EVIL,
+            configuration=Configuration(labels=labels),
+            data=EVIL,
+            test_data=EVIL,
+            evaluation=Evaluation(labels, np.array([0, 1]), np.eye(2)),
+            libraries={EVIL: EVIL},
+        )
+    )
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.visible.count(EVIL) >= 6
+    assert [row[0] for row in page.rows].count("</td>&amp;") == 1
+
+
+def test_the_page_needs_nothing_else(images: dict[str, bytes]) -> None:
+    """No address, no script, no other file: pictures are inside, and the page forbids itself to load more."""
+    text = report(plots=images)
+    page = Page(text)
+    without_pictures = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
+    assert not re.search(r"https?:|//|url\(|@import", without_pictures)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert all(str(attributes.get("src", "data:")).startswith("data:") for _, attributes in page.tags)
+    policies = [attributes["content"] for tag, attributes in page.tags if tag == "meta" and "http-equiv" in attributes]
+    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_the_page_fits_every_reader() -> None:
+    """Light and dark, a phone, and paper each have their rules."""
+    text = report()
+    for rule in ("prefers-color-scheme: dark", "width=device-width", "@media print"):
+        assert rule in text
+
+
+def test_the_same_training_gives_the_same_page() -> None:
+    """Nothing on the page depends on when it was written."""
+    assert report() == report()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3.21, "3.2 s"), (59.97, "1 min 0 s"), (83.2, "1 min 23 s"), (7380, "2 h 3 min")]
+)
+def test_durations_are_said_as_people_do(seconds: float, words: str) -> None:
+    """Seconds, minutes or hours, whichever reads best."""
+    assert words in Page(report(seconds=seconds)).visible
+
+
+def test_every_count_is_that_of_the_data() -> None:
+    """Labels, lengths, the majority baseline, thresholds, calibration and the worst errors are recomputed here."""
+    train = Examples(["dull"] * 6 + ["a joy to watch"] * 2, np.array([0] * 6 + [1] * 2, np.int64))
+    test = Examples(["dull dull", "so dull", "joy", "watch <b>this</b>"], np.array([0, 0, 1, 1], np.int64))
+    work = Plan(("negative", "positive"), train, None, test, "8 of 12 reviews of a.csv", None, "4 held out of a.csv")
+    evaluation = Evaluation(work.label_names, test.labels, binary().outputs, 0.3)
+    found = profile(work, learn(Configuration(), train.texts))
+    page = Page(
+        report(
+            data=work.source,
+            validation_data="2 held out of a.csv",
+            test_data=work.test_source,
+            profile=found,
+            evaluation=replace(evaluation, threshold=0.45),
+            texts=test.texts,
+            decision=DecisionRule(threshold=0.45, temperature=2, chosen_on="2 held out of a.csv"),
+            best_epoch=1,
+        )
+    )
+    for words in ("8 of 12 reviews of a.csv", "always answering negative is right in 50.00%", "those of epoch 1"):
+        assert words in page.visible
+    assert ["negative", "6", "2"] in page.rows
+    assert ["positive", "2", "2"] in page.rows
+    assert ["Tokens of a text", "2", "5", "5", "5"] in page.rows
+    visible = " ".join(page.visible.split())
+    assert "0.0 % of the texts are cut to 400 tokens, and 30.8 % of the tokens are unknown" in visible
+    assert ["0.3", "1.0000", "1.0000", "1.0000", "100.00%"] in page.rows
+    assert ["0.45 (chosen)", "1.0000", "0.5000", "0.6667", "75.00%"] in page.rows
+    before = at_temperature(evaluation.outputs, 0.5)
+    log_loss = Evaluation(work.label_names, test.labels, before).log_loss
+    assert [row[2] for row in page.rows if row[0] == "before"] == [f"{log_loss:.4f}"]
+    assert ["watch <b>this</b> is positive, answered negative", "0.4000"] in page.rows

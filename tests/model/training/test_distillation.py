@@ -1,0 +1,158 @@
+"""The recipe of the preset `accurate`, on generated reviews."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.model.__main__ import main
+from sentiment_conv1d.model.run import read_run
+from sentiment_conv1d.model.training import trainer
+from sentiment_conv1d.model.training.stages import Stages
+from tests.tiny import write_reviews
+
+FLAGS = (
+    *("--preset", "accurate"),
+    *("--convolutions", "2:6"),
+    *("--embedding-width", "12"),
+    *("--vocabulary-size", "40"),
+    *("--max-tokens", "14"),
+    *("--epochs", "3"),
+    *("--validation-fraction", "0.3"),
+)
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An aclImdb folder: forty labelled reviews for training, twenty for testing and forty without a label."""
+    lines = write_reviews(tmp_path_factory.mktemp("data") / "all.csv", count=100).read_text().splitlines()[1:]
+    root = tmp_path_factory.mktemp("data") / "aclImdb"
+    folders = {"train": range(40), "test": range(40, 60), "unsup": range(60, 100)}
+    for part, numbers in folders.items():
+        for number in numbers:
+            text, _, label = lines[number].rpartition(",")
+            folder = root / "train" / "unsup" if part == "unsup" else root / part / label[:3]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number}_0.txt").write_text(text)
+    return root
+
+
+def train(data: Path, out: Path, *flags: str) -> int:
+    return main(["train", "--data", str(data), "--out", str(out), *FLAGS, *flags])
+
+
+def weights(run: Path) -> list[Any]:
+    network: keras.Model = trainer.load(read_run(run))
+    return [np.asarray(array) for array in network.get_weights()]
+
+
+@pytest.fixture(scope="module")
+def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the recipe."""
+    out = tmp_path_factory.mktemp("runs") / "accurate"
+    assert train(reviews, out) == 0
+    return out
+
+
+def test_a_run_is_as_any_other(run_path: Path) -> None:
+    """It can be measured, exported and folded, and no checkpoint stays behind."""
+    run = read_run(run_path)
+    assert run.metrics is not None
+    assert run.metrics.values["accuracy"] > 0.8
+    assert (run.decision.threshold, run.decision.temperature) == (0.5, 1)
+    assert "40 without a label" in (run_path / "report.html").read_text()
+    assert run.configuration.recipe == "distillation"
+    family, reason = recognise(trainer.load(run))
+    assert family is not None, reason
+    assert [entry.name for entry in run_path.parent.iterdir()] == [run_path.name]
+    epochs = json.loads((run_path / "history.json").read_text())["epochs"]
+    assert [row["epoch"] for row in epochs] == [1, 2, 3]
+    assert set(epochs[0]) == {"epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds"}
+
+
+def test_the_metrics_are_those_of_the_saved_network(run_path: Path, reviews: Path, tmp_path: Path) -> None:
+    """`evaluate`, which asks Keras, finds what the student measured."""
+    out = tmp_path / "evaluation"
+    assert main(["evaluate", str(run_path), "--data", str(reviews), "--out", str(out)]) == 0
+    run = read_run(run_path)
+    assert run.metrics is not None
+    assert json.loads((out / "metrics.json").read_text())["values"] == pytest.approx(run.metrics.values, abs=1e-5)
+
+
+@pytest.mark.parametrize("stage", ["teacher-1", "student"])
+def test_an_interrupted_training_continues(
+    stage: str,
+    run_path: Path,
+    reviews: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever was being trained, the weights are those of a training that was not interrupted."""
+    out = tmp_path / "accurate"
+    write: Callable[..., None] = Stages.write
+
+    def interrupted(self: Stages, name: str, arrays: Any) -> None:
+        write(self, name, arrays)
+        if name == stage:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stages, "write", interrupted)
+        assert train(reviews, out) == 130
+    assert "interrupted: the same command goes on from the last checkpoint" in capsys.readouterr().err
+    assert not out.exists()
+    assert train(reviews, out) == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["accurate"]
+    assert all(np.array_equal(*pair) for pair in zip(weights(out), weights(run_path), strict=True))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The training goes on without it."""
+
+    def full(self: Stages, *state: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Stages, "write", full)
+    assert train(reviews, tmp_path / "run") == 0
+    shown = capsys.readouterr()
+    assert "no checkpoint of teacher-0 (No space left on device)" in shown.out + shown.err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_threshold_is_chosen_on_held_out_reviews(reviews: Path, tmp_path: Path) -> None:
+    """`f1` is chosen as for any other model, and the metrics are those at this threshold."""
+    assert train(reviews, tmp_path / "run", "--threshold", "f1") == 0
+    decision = read_run(tmp_path / "run").decision
+    assert decision.temperature == 1
+    assert decision.chosen_on is not None
+    assert "held out" in decision.chosen_on
+
+
+def test_pretrained_vectors_are_refused(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The embedding is the student's tables."""
+    assert train(reviews, tmp_path / "run", "--embeddings", "vectors.txt") == 2
+    assert "cannot begin with pretrained vectors" in capsys.readouterr().err
+
+
+def test_unlabelled_reviews_are_not_required(reviews: Path, tmp_path: Path) -> None:
+    """Without them, the student learns from the labels alone."""
+    data = write_reviews(tmp_path / "reviews.csv")
+    assert train(data, tmp_path / "run") == 0
+    metrics = read_run(tmp_path / "run").metrics
+    assert metrics is not None
+    assert metrics.values["accuracy"] > 0.6
+
+
+def test_held_out_reviews_are_required(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The probabilities are calibrated on them."""
+    assert train(reviews, tmp_path / "run", "--validation-fraction", "0") == 2
+    assert "--validation-fraction must be above 0" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,103 @@
+"""The Keras network of a configuration."""
+
+import keras
+import numpy as np
+import pytest
+
+from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
+from sentiment_conv1d.model.training.network import build
+
+TINY = Configuration(
+    name="tiny",
+    vocabulary_size=20,
+    max_tokens=8,
+    embedding_width=4,
+    convolutions=(Convolution(width=3, filters=5),),
+    hidden_width=6,
+)
+
+
+def shapes(model: keras.Model) -> dict[str, list[tuple[int, ...]]]:
+    return {
+        layer.name: [tuple(weight.shape) for weight in layer.get_weights()] for layer in model.layers if layer.weights
+    }
+
+
+def ids(rows: int) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+    return np.random.default_rng(0).integers(0, TINY.vocabulary_size, (rows, TINY.max_tokens), dtype=np.int32)
+
+
+def test_the_preset_is_the_classic_network() -> None:
+    """Layer for layer, weight for weight, `imdb-cnn` is the example that everybody knows."""
+    model = build(PRESETS["imdb-cnn"], vocabulary_size=5000)
+    assert shapes(model) == {
+        "embedding": [(5000, 50)],
+        "convolution_3": [(3, 50, 250), (250,)],
+        "hidden": [(250, 250), (250,)],
+        "probabilities": [(250, 1), (1,)],
+    }
+    assert model.count_params() == 5000 * 50 + (3 * 50 * 250 + 250) + (250 * 250 + 250) + 251
+    assert model.get_layer("convolution_3").output.shape == (None, 398, 250)
+    assert model.get_layer("embedding_dropout").rate == model.get_layer("hidden_dropout").rate == 0.2
+    assert (model.inputs[0].shape, model.inputs[0].dtype) == ((None, 400), "int32")
+    assert model.output_shape == (None, 1)
+
+
+def test_several_widths_stand_side_by_side() -> None:
+    """`kim-cnn` pools three banks of filters and hands all their maxima on."""
+    model = build(PRESETS["kim-cnn"], vocabulary_size=5000)
+    assert {name: sizes[0] for name, sizes in shapes(model).items()} == {
+        "embedding": (5000, 50),
+        "convolution_3": (3, 50, 100),
+        "convolution_4": (4, 50, 100),
+        "convolution_5": (5, 50, 100),
+        "hidden": (300, 250),
+        "probabilities": (250, 1),
+    }
+    assert model.get_layer("features").output.shape == (None, 300)
+
+
+def test_two_labels_end_in_one_sigmoid() -> None:
+    """The answer is the probability of the second label, and the loss is that of a coin."""
+    model = build(TINY, TINY.vocabulary_size)
+    answers = model.predict_on_batch(ids(3))
+    assert answers.shape == (3, 1)
+    assert ((answers > 0) & (answers < 1)).all()
+    assert (model.get_layer("probabilities").activation, model.loss) == (
+        keras.activations.sigmoid,
+        "binary_crossentropy",
+    )
+
+
+def test_more_labels_end_in_a_softmax() -> None:
+    """The answer is one probability a label; they sum to 1."""
+    model = build(TINY.model_copy(update={"labels": ("bad", "fair", "good")}), TINY.vocabulary_size)
+    answers = model.predict_on_batch(ids(3))
+    assert answers.shape == (3, 3)
+    assert answers.sum(axis=1) == pytest.approx(1)
+    assert (model.get_layer("probabilities").activation, model.loss) == (
+        keras.activations.softmax,
+        "sparse_categorical_crossentropy",
+    )
+
+
+def test_the_embedding_is_as_large_as_the_vocabulary_there_is() -> None:
+    """Texts with few different words do not leave rows that nothing reads."""
+    assert shapes(build(TINY, vocabulary_size=7))["embedding"] == [(7, 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [("adam", keras.optimizers.Adam), ("rmsprop", keras.optimizers.RMSprop), ("sgd", keras.optimizers.SGD)],
+)
+def test_the_optimizer_is_the_one_asked_for(name: str, optimizer: type[keras.optimizers.Optimizer]) -> None:
+    """So is its step size."""
+    model = build(TINY.model_copy(update={"optimizer": name, "learning_rate": 0.25}), TINY.vocabulary_size)
+    assert type(model.optimizer) is optimizer
+    assert float(model.optimizer.learning_rate) == 0.25
+
+
+@pytest.mark.parametrize("name", ["0", "a.b", "9-to-5_x.y"])
+def test_every_name_of_a_model_names_a_network(name: str) -> None:
+    """What a repository takes as a name, Keras takes too."""
+    build(TINY.model_copy(update={"name": name}), TINY.vocabulary_size).predict_on_batch(ids(1))

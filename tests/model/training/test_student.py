@@ -1,0 +1,105 @@
+"""The student: its gradients, its tables and its Keras network."""
+
+import numpy as np
+import pytest
+
+from sentiment_conv1d.model.configuration import Configuration, Convolution
+from sentiment_conv1d.model.training.network import of_student
+from sentiment_conv1d.model.training.student import Student
+
+VOCABULARY, LENGTH, WIDTH, FILTERS = 12, 9, 3, 5
+
+
+def student(seed: int = 0) -> Student:
+    return Student(VOCABULARY, LENGTH, WIDTH, FILTERS, np.random.default_rng(seed))
+
+
+def review(seed: int = 0, length: int = LENGTH) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    return np.random.default_rng(seed).integers(0, VOCABULARY, length, dtype=np.int32)
+
+
+def learn(model: Student, ids: np.ndarray[tuple[int], np.dtype[np.int32]], target: float, dropout: float = 0) -> float:
+    return model.learn(ids, target, learning_rate=0.01, dropout=dropout, generator=np.random.default_rng(1))
+
+
+def test_it_answers_as_its_keras_network() -> None:
+    """The tables become an embedding and a kernel that selects their rows."""
+    configuration = Configuration(
+        vocabulary_size=VOCABULARY,
+        max_tokens=LENGTH,
+        embedding_width=WIDTH * FILTERS,
+        convolutions=(Convolution(width=WIDTH, filters=FILTERS),),
+        hidden_width=0,
+        recipe="distillation",
+    )
+    model = student()
+    model.bias[:] = 0.5
+    rows = [review(seed) for seed in range(20)]
+    expected = 1 / (1 + np.exp(-model.predict(rows)))
+    network = of_student(configuration, model)
+    assert np.asarray(network(np.stack(rows)))[:, 0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_first_step_goes_down_the_gradient() -> None:
+    """Adagrad's first step is the learning rate against the sign of the gradient, which is found by differences."""
+    ids, target = review(), 1.0
+    model, moved = student(), student()
+    learn(moved, ids, target)
+
+    def loss() -> float:
+        return float(np.logaddexp(0, -model.predict([ids])[0]))
+
+    for name in ("tables", "weights", "bias"):
+        values, steps = getattr(model, name), getattr(moved, name) - getattr(model, name)
+        for place in np.ndindex(values.shape):
+            before, kept = loss(), values[place].copy()
+            values[place] += 1e-2
+            gradient = loss() - before
+            values[place] = kept
+            if abs(steps[place]) > 0:
+                assert steps[place] == pytest.approx(-0.01 * np.sign(gradient), rel=1e-3)
+
+
+def test_a_step_changes_one_window_a_filter() -> None:
+    """All other entries of the tables stay."""
+    model, moved = student(), student()
+    learn(moved, review(), 0.0)
+    changed = (model.tables != moved.tables).sum(axis=1)
+    assert changed.shape == (WIDTH, FILTERS)
+    assert changed.max() == 1
+
+
+def test_steps_lower_the_loss() -> None:
+    """Two reviews with different labels are told apart."""
+    model, reviews = student(), [review(1), review(2)]
+    for _ in range(200):
+        learn(model, reviews[0], 0.0)
+        learn(model, reviews[1], 1.0)
+    logits = model.predict(reviews)
+    assert logits[0] < 0 < logits[1]
+
+
+def test_dropout_leaves_filters_out() -> None:
+    """A filter that is left out does not change, and the others stand for it."""
+    model, moved = student(), student()
+    learn(moved, review(), 0.0, dropout=0.6)
+    changed = (model.tables != moved.tables).any(axis=(0, 1))
+    assert 0 < changed.sum() < FILTERS
+
+
+def test_a_restored_student_continues() -> None:
+    """The sums of squared gradients are part of the state."""
+    first, second = student(0), student(1)
+    learn(first, review(), 0.0)
+    second.restore(first.state())
+    learn(first, review(1), 1.0)
+    learn(second, review(1), 1.0)
+    assert np.array_equal(first.tables, second.tables)
+
+
+def test_scaled_log_odds() -> None:
+    """Calibration is folded into the last layer."""
+    model, reviews = student(), [review(seed) for seed in range(5)]
+    before = model.predict(reviews)
+    model.scale(2, -0.5)
+    assert model.predict(reviews) == pytest.approx(2 * before - 0.5, abs=1e-6)

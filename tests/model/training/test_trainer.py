@@ -1,0 +1,549 @@
+"""Training and evaluation as a user runs them: what they write, what they refuse, what an interrupt leaves."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sentiment_conv1d.model.__main__ import main
+from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import load, plan
+from sentiment_conv1d.model.evaluation.calibration import at_temperature
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.run import read_run
+from sentiment_conv1d.model.training import fitting, trainer
+from sentiment_conv1d.model.training.checkpoint import Checkpoints
+from tests.processes import PATIENCE
+from tests.tickets import write_tickets
+from tests.tiny import FLAGS, write_reviews
+
+PROJECT = Path(__file__).parents[3]
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def train(data: Path, out: Path, *flags: str) -> int:
+    return main(["train", "--data", str(data), "--out", str(out), *FLAGS, *flags])
+
+
+@contextmanager
+def started(data: Path, out: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m model train` in a process of its own, which a test may leave early."""
+    command = [sys.executable, "-m", "model", "train", "--data", str(data), "--out", str(out), *FLAGS, *flags]
+    # A process started in the background ignores Ctrl-C, and so would its children.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_progress(process: subprocess.Popen[bytes]) -> None:
+    """Read the progress bar until it counts the first batches."""
+    assert process.stderr is not None
+    seen = b""
+    while not re.search(rb"training: +\d+%.* [1-9]\d*/\d+ ", seen):
+        chunk = os.read(process.stderr.fileno(), 4096)
+        assert chunk, seen.decode()
+        seen += chunk
+
+
+def document(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def weights(run: Path) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+    return [np.asarray(array) for array in trainer.load(read_run(run)).get_weights()]
+
+
+def equal(first: Path, second: Path) -> bool:
+    pairs = zip(weights(first), weights(second), strict=True)
+    return all(np.array_equal(*pair) for pair in pairs)
+
+
+def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
+    """An error on stderr, perhaps with a list of faults and hints, and it says this."""
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert all(line.startswith(("  ", "hint: ")) for line in lines[1:])
+    assert any(message in line for line in lines)
+
+
+def test_a_run_holds_everything(run_path: Path) -> None:
+    """The model, how it reads, how it was made, what it is worth, and something for a person to look at."""
+    assert names(run_path) == [
+        "configuration.json",
+        "decision.json",
+        "history.json",
+        "metrics.json",
+        "model.keras",
+        "plots",
+        "report.html",
+        "tokenizer.json",
+        "training_texts.npy",
+    ]
+    run = read_run(run_path)
+    model = trainer.load(run)
+    assert model.output_shape == (None, 1)
+    assert model.get_layer("embedding").input_dim == run.tokenizer.vocabulary_size
+    assert run.metrics is not None
+    assert set(run.metrics.values) >= {"accuracy", "log_loss", "roc_auc", "brier", "expected_calibration_error"}
+    for name in ("learning_curves", "roc", "calibration", "confusion"):
+        assert (run_path / "plots" / f"{name}.png").read_bytes().startswith(PNG)
+    assert "<html" in (run_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_metrics_are_those_of_the_saved_model(run_path: Path, reviews: Path, tmp_path: Path) -> None:
+    """`evaluate` on the held out reviews finds what `train` wrote down."""
+    run = read_run(run_path)
+    work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
+    assert work.test is not None
+    held_out = tmp_path / "held_out.jsonl"
+    held_out.write_text(
+        "".join(
+            json.dumps({"text": text, "label": work.label_names[label]}) + "\n"
+            for text, label in zip(work.test.texts, work.test.labels.tolist(), strict=True)
+        )
+    )
+    out = tmp_path / "evaluation"
+    assert main(["evaluate", str(run_path), "--data", str(held_out), "--out", str(out)]) == 0
+    found = Metrics.model_validate(document(out / "metrics.json"))
+    assert run.metrics is not None
+    assert found.values == pytest.approx(run.metrics.values, abs=1e-6)
+    assert (found.measured_on, found.examples) == ("12 reviews of held_out.jsonl", 12)
+    assert names(out / "plots") == ["calibration.png", "confusion.png", "roc.png"]
+
+
+def test_training_texts_are_not_measured(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`evaluate` on the file that the run was trained on measures what was held out of it."""
+    assert main(["evaluate", str(run_path), "--data", str(reviews), "--out", str(tmp_path / "evaluation")]) == 0
+    # 12 texts to test and 10 to validate were held out.
+    measured_on = "22 of 60 reviews of reviews.csv; the others are training texts"
+    assert f"measured on {measured_on}:" in capsys.readouterr().out
+    found = Metrics.model_validate(document(tmp_path / "evaluation" / "metrics.json"))
+    assert (found.measured_on, found.examples) == (measured_on, 22)
+
+
+def test_training_texts_are_measured_only_if_there_are_no_others(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The words say so, and also that an older run does not know its training texts."""
+    run = Path(shutil.copytree(run_path, tmp_path / "run"))
+    seed = read_run(run).configuration.seed
+    work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=seed)
+    trained = tmp_path / "trained.csv"
+    rows = zip(work.train.texts, work.train.labels.tolist(), strict=True)
+    trained.write_text("text,label\n" + "".join(f"{text},{work.label_names[label]}\n" for text, label in rows))
+    assert main(["evaluate", str(run), "--data", str(trained)]) == 0
+    assert "measured on 38 reviews of trained.csv, all of them training texts:" in capsys.readouterr().out
+    (run / "training_texts.npy").unlink()
+    assert main(["evaluate", str(run), "--data", str(reviews)]) == 0
+    assert "measured on 60 reviews of reviews.csv, which may include training texts:" in capsys.readouterr().out
+
+
+def test_the_history_adds_up(run_path: Path) -> None:
+    """Every point of the curve is there, and validation was measured after each epoch."""
+    history = document(run_path / "history.json")
+    assert [point["step"] for point in history["steps"]] == [5, 10]
+    assert [epoch["epoch"] for epoch in history["epochs"]] == [1, 2]
+    for epoch in history["epochs"]:
+        assert epoch["validation_loss"] > 0
+        assert 0 <= epoch["validation_accuracy"] <= 1
+        assert epoch["seconds"] > 0
+
+
+def test_points_of_the_curve_are_means_over_their_reviews(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weighted by their reviews, the last and smaller batch included, they give the mean of the epoch."""
+    monkeypatch.setattr(fitting, "BATCHES_PER_POINT", 2)
+    # 48 reviews to train on are two batches of 22 and one of 4.
+    assert train(reviews, tmp_path / "run", "--batch-size", "22", "--epochs", "1") == 0
+    history = document(tmp_path / "run" / "history.json")
+    assert [point["step"] for point in history["steps"]] == [2, 3]
+    for name in ("loss", "accuracy"):
+        mean = np.average([point[name] for point in history["steps"]], weights=[44, 4])
+        assert mean == pytest.approx(history["epochs"][0][name], abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_run(reviews: Path, tmp_path: Path) -> None:
+    """Two processes learn the same weights to the bit, print no more than their progress; another seed differs."""
+    outs = [tmp_path / "first", tmp_path / "second"]
+    flags = ("--validation-fraction", "0.2", "--seed", "5")
+    with started(reviews, outs[0], *flags) as first, started(reviews, outs[1], *flags) as second:
+        for process in (first, second):
+            output, progress = process.communicate()
+            assert process.returncode == 0, progress.decode()
+            assert b"labels: negative, positive" in output
+            lines = re.split(r"[\r\n]+", progress.decode().strip())
+            assert [line for line in lines if not line.startswith(("training: ", "evaluating: "))] == []
+    assert equal(*outs)
+    for name in ("metrics.json", "tokenizer.json", "configuration.json", "plots/roc.png"):
+        assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes()
+    histories = [document(out / "history.json") for out in outs]
+    assert histories[0]["steps"] == histories[1]["steps"]
+
+    assert train(reviews, tmp_path / "other", "--validation-fraction", "0.2", "--seed", "6") == 0
+    assert not equal(outs[0], tmp_path / "other")
+
+
+def test_an_interrupted_training_leaves_no_run(reviews: Path, tmp_path: Path) -> None:
+    """Ctrl-C and the stop of a container end it with 130, without a traceback and without half a run."""
+    endless = ("--epochs", "1000000")
+    with (
+        started(reviews, tmp_path / "int", *endless) as interrupted,
+        started(reviews, tmp_path / "term", *endless) as terminated,
+    ):
+        for process, number in ((interrupted, signal.SIGINT), (terminated, signal.SIGTERM)):
+            wait_for_progress(process)
+            process.send_signal(number)
+            _, rest = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 130
+            assert re.search(r"interrupted: (nothing was written|--resume goes on after epoch \d+)\n$", rest.decode())
+            assert b"Traceback" not in rest
+    assert set(names(tmp_path)) <= {"int.checkpoint", "term.checkpoint"}
+
+
+def test_three_labels_make_a_softmax(run_of_three_labels: Path) -> None:
+    """One probability a label, in the order of their names."""
+    run = read_run(run_of_three_labels)
+    assert run.configuration.labels == ("bad", "good", "so-so")
+    model = trainer.load(run)
+    answers = model.predict_on_batch(trainer.encode(run.tokenizer, ["A lovely film.", "", "So-so?"]))
+    assert answers.shape == (3, 3)
+    assert answers.sum(axis=1) == pytest.approx(1)
+
+
+def test_nothing_held_out_is_nothing_measured(reviews: Path, tmp_path: Path) -> None:
+    """A run on all there is has its curves, and null for its metrics."""
+    assert train(reviews, tmp_path / "run", "--test-fraction", "0", "--epochs", "1") == 0
+    assert read_run(tmp_path / "run").metrics is None
+    assert document(tmp_path / "run" / "metrics.json") is None
+    assert names(tmp_path / "run" / "plots") == ["learning_curves.png"]
+
+
+def test_the_configuration_is_what_was_asked_for(run_path: Path) -> None:
+    """Flags replace numbers of the preset; the labels are those of the data."""
+    configuration = Configuration.model_validate(document(run_path / "configuration.json"))
+    assert [(bank.width, bank.filters) for bank in configuration.convolutions] == [(2, 5), (3, 6)]
+    assert (configuration.batch_size, configuration.epochs, configuration.optimizer) == (8, 2, "adam")
+    assert configuration.labels == ("negative", "positive")
+
+
+def test_a_run_is_replaced_only_when_asked(
+    run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any training, `--out` that exists is refused; with `--overwrite` it is replaced as a whole."""
+    out = Path(shutil.copytree(run_path, tmp_path / "run"))
+    (out / "history.json").write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "train", None)
+        assert train(reviews, out) == 2
+    assert capsys.readouterr().err == f"error: {out} exists: choose another folder or pass --overwrite\n"
+    assert (out / "history.json").read_text() == "old"
+
+    assert train(reviews, out, "--overwrite", "--epochs", "1") == 0
+    assert len(document(out / "history.json")["epochs"]) == 1
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even with `--overwrite`."""
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    assert train(reviews, tmp_path / "thesis", "--overwrite") == 2
+    assert "will not be overwritten" in capsys.readouterr().err
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--epochs", "0"), "--epochs: Input should be greater than or equal to 1"),
+        (("--epochs", "many"), "--epochs: Input should be a valid integer"),
+        (("--batch-size", "-1"), "--batch-size: "),
+        (("--vocabulary-size", "3"), "--vocabulary-size: "),
+        (("--hidden-dropout", "1"), "--hidden-dropout: Input should be less than 1"),
+        (("--learning-rate", "nan"), "--learning-rate: "),
+        (("--optimizer", "sorcery"), "--optimizer: Input should be 'adam', 'rmsprop', 'sgd' or 'adagrad'"),
+        (("--seed", "-1"), "--seed: "),
+        (("--name", "../up"), "--name: "),
+        (("--convolutions", "3:x"), "--convolutions: Input should be a valid integer"),
+        (("--convolutions", "3"), "--convolutions: Input should be a valid integer"),
+        (("--convolutions", ""), "--convolutions: "),
+        (("--convolutions", "3:4,0:4"), "--convolutions: "),
+        (("--convolutions", "3:4,3:5"), "error: filter widths repeat: [3, 3]"),
+        (("--convolutions", "13:4"), "error: a filter of width 13 does not fit into 12 tokens"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_by_its_flag(
+    flags: tuple[str, str], message: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message says which flag to mend."""
+    assert train(reviews, tmp_path / "run", *flags) == 2
+    refused(capsys, message)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("flag", ["--test-fraction", "--validation-fraction"])
+@pytest.mark.parametrize("value", ["1", "-0.1", "nan", "some"])
+def test_a_share_lies_between_none_and_all(
+    flag: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The usage is shown where the share is none."""
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "none.csv", tmp_path / "run", f"{flag}={value}")
+    assert exit_.value.code == 2
+    assert f"argument {flag}: {value!r} is not a share" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file or folder"),
+        ("", "there is no header row"),
+        ("text,label\n", "there are no labelled texts"),
+        ("text,label\na,x\nb,x\n", "only one label, 'x'"),
+        ("review,label\na,x\nb,y\n", "there is no column 'text'"),
+        ("text,label\na,x\nb,y\nc,y\n", "label 'x' has a single example"),
+        (
+            f"text,label\na,x\nb,x\nc,{'y' * 201}\nd,{'y' * 201}\n",
+            "labels.1: String should have at most 200 characters",
+        ),
+    ],
+    ids=["missing", "empty", "header", "one label", "no column", "single", "long label"],
+)
+def test_data_that_cannot_be_learned_from_is_refused(
+    content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says what is wrong with it, and nothing is written."""
+    data = tmp_path / "data.csv"
+    if content is not None:
+        data.write_text(content)
+    assert train(data, tmp_path / "run") == 2
+    refused(capsys, message)
+    assert names(tmp_path) == ([] if content is None else ["data.csv"])
+
+
+def test_a_training_that_goes_astray_is_stopped(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A loss that is no number ends the training, and no run of it is left."""
+    assert train(reviews, tmp_path / "run", "--optimizer", "sgd", "--learning-rate", "1e38") == 2
+    assert "astray" in capsys.readouterr().err.splitlines()[-1]
+    assert names(tmp_path) == []
+
+
+def test_an_evaluation_lies_in_its_run_and_is_renewed(
+    run_of_three_labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without `--out` it is the folder `evaluation`, which the next one replaces."""
+    run = Path(shutil.copytree(run_of_three_labels, tmp_path / "run"))
+    data = write_reviews(tmp_path / "new.csv", ("bad", "good", "so-so"), count=90)
+    for _ in range(2):
+        assert main(["evaluate", str(run), "--data", str(data)]) == 0
+    assert "confusion (rows: truth, columns: answer):" in capsys.readouterr().out
+    metrics = Metrics.model_validate(document(run / "evaluation" / "metrics.json"))
+    assert metrics.measured_on == "42 of 90 reviews of new.csv; the others are training texts"
+    assert metrics.examples == 42
+    assert read_run(run).metrics == read_run(run_of_three_labels).metrics
+
+
+def test_an_evaluation_does_not_take_the_place_of_anything(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Least of all of the run it measures."""
+    run = Path(shutil.copytree(run_path, tmp_path / "run"))
+    before = names(run)
+    assert main(["evaluate", str(run), "--data", str(reviews), "--out", str(run)]) == 2
+    refused(capsys, "will not be overwritten")
+    assert names(run) == before
+
+
+def test_what_cannot_be_evaluated_is_refused(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No run, a run whose model is broken, data with other labels: one line each, and nothing is written."""
+    assert main(["evaluate", str(tmp_path / "none"), "--data", str(reviews)]) == 2
+    refused(capsys, "there is no such run folder")
+
+    broken = Path(shutil.copytree(run_path, tmp_path / "broken"))
+    (broken / "model.keras").write_bytes(b"not a model")
+    before = names(broken)
+    assert main(["evaluate", str(broken), "--data", str(reviews)]) == 2
+    refused(capsys, "model.keras: not a Keras model that can be loaded")
+    assert names(broken) == before
+
+    other = write_reviews(tmp_path / "other.csv", ("sad", "glad"))
+    assert main(["evaluate", str(run_path), "--data", str(other)]) == 2
+    refused(capsys, "label 'sad' is none of the labels 'negative', 'positive'")
+    assert "evaluation" not in names(run_path)
+
+
+#: Flags of a training that decides when to stop, and is calibrated.
+DECIDING = ("--patience", "2", "--calibration", "temperature", "--validation-fraction", "0.25")
+
+
+def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After Ctrl-C, `--resume` goes on after the last complete epoch and leaves no checkpoint."""
+    out = tmp_path / "run"
+    with started(reviews, out, "--epochs", "100000") as process:
+        while not any(entry.is_dir() for entry in tmp_path.glob("run.checkpoint/[0-9]*")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE)
+    epochs = int(re.findall(r"--resume goes on after epoch (\d+)", said.decode())[0])
+    assert names(tmp_path) == ["run.checkpoint"]
+    assert names(tmp_path / "run.checkpoint") == [str(epochs)]
+
+    assert train(reviews, out) == 2
+    refused(capsys, "holds an interrupted training: pass --resume to go on")
+    assert train(reviews, out, "--resume", "--batch-size", "9") == 2
+    refused(capsys, "a checkpoint of other data or another configuration")
+    assert train(reviews, out, "--resume", "--epochs", str(epochs + 2)) == 0
+    history = document(out / "history.json")
+    assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, epochs + 3))
+    assert names(tmp_path) == ["run"]
+    capsys.readouterr()
+    assert train(reviews, tmp_path / "other", "--resume") == 2
+    refused(capsys, "there is no checkpoint to resume from")
+
+
+def test_a_full_disk_leaves_a_training_that_can_go_on(reviews: Path, tmp_path: Path) -> None:
+    """If the run folder cannot be written, the checkpoint stays; a checkpoint that cannot be written is a warning."""
+    out = tmp_path / "run"
+    flags = [*FLAGS, "--vocabulary-size", "60"]
+    program = (
+        "import sys, resource; from pathlib import Path; from sentiment_conv1d.model import run; "
+        "from sentiment_conv1d.model.training import trainer; "
+        "from sentiment_conv1d.model.__main__ import main; "
+        "write = trainer.write_json; "
+        "trainer.write_json = lambda *each: (resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)), write(*each)); "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, "train", "--data", str(reviews), "--out", str(out), *flags]
+    finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2, finished.stderr
+    assert "run: cannot be written to (File too large)" in finished.stderr
+    assert names(tmp_path) == ["run.checkpoint"]
+    assert train(reviews, out, "--resume", "--vocabulary-size", "60") == 0
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The training goes on without it."""
+
+    def full(self: Checkpoints, *state: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    assert train(reviews, tmp_path / "run") == 0
+    shown = capsys.readouterr()
+    assert "no checkpoint after epoch 1 (No space left on device)" in shown.out + shown.err
+    assert names(tmp_path) == ["run"]
+
+
+def test_training_stops_and_keeps_the_best_weights(reviews: Path, tmp_path: Path) -> None:
+    """The held-out loss decides, and the temperature makes the held-out probabilities fit."""
+    out = tmp_path / "run"
+    assert train(reviews, out, "--epochs", "200", "--learning-rate", "0.05", *DECIDING) == 0
+    epochs = document(out / "history.json")["epochs"]
+    losses = [epoch["validation_loss"] for epoch in epochs]
+    assert len(epochs) < 200
+    assert min(losses[:-2]) < min(losses[-2:]) + 0.001
+    run = read_run(out)
+    assert run.decision.temperature != 1
+    assert run.decision.chosen_on == "12 held out of 60 reviews of reviews.csv"
+    work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.25, seed=0)
+    assert work.validation is not None
+    held_out = trainer.evaluate(trainer.load(run), run.tokenizer, work.label_names, work.validation, False)
+    # Before the temperature, the loss is that of the best epoch.
+    before = Evaluation(
+        work.label_names, held_out.labels, at_temperature(held_out.outputs, 1 / run.decision.temperature)
+    )
+    assert before.log_loss == pytest.approx(losses[-3], abs=1e-4)
+
+
+def test_what_decides_needs_held_out_texts(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Early stopping on nothing is refused."""
+    assert train(reviews, tmp_path / "run", "--patience", "2", "--validation-fraction", "0") == 2
+    refused(capsys, "--validation-fraction must be above 0")
+
+
+def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Words that the file has begin with its vectors, whose width the embedding takes over."""
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("3 3\nawful -9 0 1\nunheard-of 1 1 1\nlovely 9 0 1\n")
+    out = tmp_path / "run"
+    assert train(reviews, out, "--embeddings", str(vectors), "--learning-rate", "1e-9", "--epochs", "1") == 0
+    run = read_run(out)
+    assert run.configuration.embedding_width == 3
+    ids = run.tokenizer.encode("awful lovely").ids.tolist()
+    rows = trainer.load(run).get_layer("embedding").get_weights()[0][ids[1:]]
+    assert rows.tolist() == pytest.approx(np.array([[-9, 0, 1], [9, 0, 1]]), abs=1e-3)
+    assert "words of vectors.txt" in (out / "report.html").read_text()
+    for content, said in (
+        ("a 1 2\nb 1\n", "line 2: 1 numbers"),
+        ("q 1 2\n", "a vector for none"),
+        ("the x y\n", "line 1"),
+    ):
+        vectors.write_text(content)
+        capsys.readouterr()
+        assert train(reviews, tmp_path / "other", "--embeddings", str(vectors)) == 2
+        refused(capsys, said)
+
+
+def test_class_weights_count_labels_alike(tmp_path: Path) -> None:
+    """With few examples of a label, balanced weights find more of them."""
+    found = []
+    for weights_ in ("none", "balanced"):
+        data = tmp_path / "rare.csv"
+        rows = ["a film to see,positive"] * 90 + ["a film to flee,negative", "a film to see,negative"] * 5
+        data.write_text("text,label\n" + "\n".join(rows) + "\n")
+        out = tmp_path / weights_
+        assert train(data, out, "--class-weights", weights_, "--epochs", "8", "--test-fraction", "0") == 0
+        model, run = trainer.load(read_run(out)), read_run(out)
+        found.append(float(model.predict_on_batch(trainer.encode(run.tokenizer, ["a film to see"]))[0, 0]))
+    assert found[1] < found[0]
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    """Without a flag, training on 600 tickets in three classes stops where more epochs do not help."""
+    data = write_tickets(tmp_path / "tickets.csv")
+    out = tmp_path / "run"
+    assert main(["train", "--data", str(data), "--out", str(out), "--name", "tickets"]) == 0
+    run = read_run(out)
+    assert run.metrics is not None
+    assert run.metrics.values["accuracy"] >= 0.95
+    assert 4 <= len(document(out / "history.json")["epochs"]) <= 20
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "432 of 600 reviews of tickets.csv" in report
+    assert "48 held out of 600 reviews of tickets.csv" in report
+    assert "120 held out of 600 reviews of tickets.csv" in report
