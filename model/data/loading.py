@@ -56,7 +56,7 @@ def load(
     """
     paths = [path] if isinstance(path, Path) else list(path)
     faults: list[Fault] = []
-    reader = Reader(Columns(text_column, label_column), reading.form, faults, progress)
+    reader = Reader(Columns(text_column, label_column), reading.form, faults, progress, unlabelled)
     with _unreadable_is_an_error(paths[0]):
         sources = [reader.open(path) for path in paths]
         train = _joined([_require_train(read("train"), path) for read, path in zip(sources, paths, strict=True)])

@@ -266,6 +266,16 @@ def test_unlabelled_review_files(form: str, tmp_path: Path) -> None:
     assert dataset.train.texts == load(path).train.texts
 
 
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_unlabelled_review_files_are_read_only_if_asked_for(form: str, tmp_path: Path) -> None:
+    """One that cannot be used is no fault of a training that does not need it."""
+    path = write_reviews(tmp_path, form, REVIEWS | {"train/unsup/0_0.txt": " "})
+    assert load(path).unlabelled == ()
+    assert len(load_examples(path, ("negative", "positive")).examples) == 2
+    with pytest.raises(DataError, match=r"train/unsup/0_0\.txt: the review is empty"):
+        load(path, unlabelled=True)
+
+
 def test_parquet_folder_with_other_labels(tmp_path: Path) -> None:
     """Labels other than 0 and 1 keep their names in a folder, and a test part is not needed."""
     write_parquet(tmp_path / "train.parquet", [("a joy", 2), ("so so", 1), ("a bore", 0)])
