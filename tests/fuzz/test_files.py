@@ -23,12 +23,13 @@ from sentiment_conv1d.model.artifact import (
     ArtifactError,
     read_artifact,
 )
+from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tokenizer import TokenizerError, read_tokenizer
 from sentiment_conv1d.scoring.file import score_file
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.explaining.network import Network, read_network
+from sentiment_conv1d.service.inference.explaining.graph import read_network
 from sentiment_conv1d.service.security.api_keys import ApiKeys
 from sentiment_conv1d.service.settings import Settings, read_settings, variable
 from tests.fuzz.documents import JSON, spoilt

@@ -5,32 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.explaining.attribution import Attribution, attribute, strongest
+from sentiment_conv1d.model.explaining.forward import Pass, forward
+from sentiment_conv1d.model.explaining.network import Network
+from sentiment_conv1d.model.explaining.reading import Reading, Word, read
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import Invalid, NotExplainable
-from sentiment_conv1d.service.inference.explaining.explanation import Attribution, attribute, strongest
-from sentiment_conv1d.service.inference.explaining.forward import Pass, forward
+from sentiment_conv1d.service.inference.explaining.graph import read_network
 from sentiment_conv1d.service.inference.explaining.inspection import Inspection, inspect
-from sentiment_conv1d.service.inference.explaining.network import Network, read_network
 
 #: Filters of an explanation, if nobody says.
 FILTERS = 10
-
-
-@dataclass(slots=True)
-class Word:
-    """A word that the model read."""
-
-    text: str
-    start: Annotated[int, Field(description="Offset of its first character in the text that was sent.")]
-    end: Annotated[int, Field(description="Offset behind its last character.")]
-    id: int
-    known: Annotated[bool, Field(description="Whether the model knows the word.")]
-    share: Annotated[float, Field(description="What it adds to the logit.")]
 
 
 @dataclass(slots=True)
@@ -59,22 +47,6 @@ class Explanation:
     padding: float
     words: list[Word]
     filters: list[Filter]
-
-
-class Reading:
-    """What the model read of a text: a row of ids, and where its words lie."""
-
-    def __init__(self, row: npt.NDArray[np.int32], spans: list[tuple[int, int]], first: int) -> None:
-        self.row = row  # [time]
-        self.spans = spans  # of the words read, in the text
-        #: Position of the first word in the row; all other positions are pad ids or the start id.
-        self.first = first
-        self.words = slice(first, first + len(spans))
-
-    def span(self, position: int, width: int) -> tuple[int, int]:
-        """The characters under a window, which may reach beyond the row; (0, 0) if there are none."""
-        under = self.spans[max(position - self.first, 0) : max(position - self.first + width, 0)]
-        return (under[0][0], under[-1][1]) if under else (0, 0)
 
 
 class Explainer:
@@ -159,30 +131,19 @@ class Explainer:
         self, text: str, label: str, reading: Reading, taken: Pass, attribution: Attribution, filters: int
     ) -> Explanation:
         shares = attribution.shares
-        words = [
-            Word(text[start:end], start, end, id, id != self._tokenizer.unknown_id, share)
-            for (start, end), id, share in zip(
-                reading.spans, reading.row[reading.words].tolist(), shares[reading.words].tolist(), strict=True
-            )
-        ]
         return Explanation(
             label,
             attribution.logit,
             attribution.bias,
-            float(shares[: reading.words.start].sum() + shares[reading.words.stop :].sum()),
-            words,
+            reading.rest(shares),
+            reading.words(text, shares, self._tokenizer.unknown_id),
             self._filters(taken, attribution, filters, reading),
         )
 
     def _read(self, text: str, encoding: Encoding, *, whole: bool = False) -> Reading:
         """The ids that the model reads of a text, with as little padding as gives the same answer, or in full."""
-        ids, max_tokens = encoding.ids, self._input_shape.max_tokens
-        row = self._input_shape.pad([ids], max_tokens if whole or self.network.averages else None)[0]
-        spans = self._tokenizer.spans(text)
-        starts = encoding.tokens - len(spans)  # ids in front of the words
-        spans = spans[: max_tokens - starts] if self._tokenizer.keeps_first else spans[-max_tokens:]
-        behind = len(row) - len(ids) if self._input_shape.pads_behind else 0
-        return Reading(row, spans, len(row) - behind - len(spans))
+        whole = whole or self.network.averages
+        return read(text, encoding, self._tokenizer, self._input_shape, whole=whole)
 
     def _filters(self, taken: Pass, attribution: Attribution, count: int, reading: Reading) -> list[Filter]:
         numbers = strongest(taken, attribution, count)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sentiment_conv1d.model.artifact import Manifest
-from sentiment_conv1d.service.inference.explaining.explainer import Explanation, Word
+from sentiment_conv1d.model.explaining.reading import Word
+from sentiment_conv1d.service.inference.explaining.explainer import Explanation
 from sentiment_conv1d.service.inference.prediction import Prediction
 
 #: Backgrounds of xterm's 256 colours, from a small share to the largest: against the logit, and for it.

@@ -13,10 +13,10 @@ from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.recognition.family import Family, recognise
+from sentiment_conv1d.model.explaining.attribution import attribute
+from sentiment_conv1d.model.explaining.forward import forward
 from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.service.inference.explaining.explanation import attribute
-from sentiment_conv1d.service.inference.explaining.forward import forward
-from sentiment_conv1d.service.inference.explaining.network import read_network
+from sentiment_conv1d.service.inference.explaining.graph import read_network
 from tests.export.onnx_graph import dead_nodes, idle_constants, repeated_constants
 
 TIME, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2
