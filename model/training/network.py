@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
+from sentiment_conv1d.model.explaining.network import Network
+from sentiment_conv1d.model.layers import Bank, Dense, Weights
 from sentiment_conv1d.model.training.embeddings import Vectors
 from sentiment_conv1d.model.training.student import Student
 
@@ -66,6 +68,20 @@ def divide_logits(model: keras.Model, temperature: float) -> None:
     """Fold a temperature into the last layer: its weights and biases are divided by it, and so are its logits."""
     layer = model.get_layer("probabilities")
     layer.set_weights([array / temperature for array in layer.get_weights()])
+
+
+def arrays(model: keras.Model, configuration: Configuration) -> Network:
+    """The weights of a network of `build`, for explanations of its answers."""
+
+    def weights(layer: str) -> list[Weights]:
+        return [np.asarray(array, np.float32) for array in model.get_layer(layer).get_weights()]
+
+    names = [f"convolution_{convolution.width}" for convolution in configuration.convolutions]
+    banks = tuple(Bank(*weights(name), activations=("Relu",)) for name in names)
+    hidden = [Dense(*weights("hidden"), activations=("Relu",))] if configuration.hidden_width else []
+    head = (*hidden, Dense(*weights("probabilities"), activations=()))
+    (embedding,) = weights("embedding")
+    return Network(embedding, banks, head, configuration.activation.capitalize())
 
 
 def of_student(configuration: Configuration, student: Student) -> keras.Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
+from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
@@ -124,6 +126,7 @@ def train(
             vectors=trained.vectors,
             evaluation=evaluation,
             texts=() if work.test is None else work.test.texts,
+            explain=partial(explain_words, network.arrays(trained.model, trained.configuration), trained.tokenizer),
             decision=trained.decision,
             history=trained.history,
             best_epoch=trained.best_epoch,
@@ -284,6 +287,7 @@ def write_plots(folder: Path, evaluation: Evaluation | None, history: dict[str, 
     if evaluation is not None:
         figures |= {
             "roc": plots.roc(evaluation),
+            "precision_recall": plots.precision_recall(evaluation),
             "calibration": plots.calibration(evaluation),
             "confusion": plots.confusion(evaluation),
         }

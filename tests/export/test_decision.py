@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from sentiment_conv1d.export.__main__ import main as export
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.training import trainer
+from sentiment_conv1d.model.training import network, trainer
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.processes import ServerProcess
 from tests.tiny import FLAGS, write_reviews
@@ -69,6 +71,21 @@ def test_the_service_decides_by_the_manifest(run: Path, artifact: Artifact) -> N
     assert prediction.probabilities[1] == pytest.approx(float(np.asarray(answer)[0, 0]), abs=1e-5)
     assert prediction.label == "thumbs down"
     assert prediction.score == prediction.probabilities[0]
+
+
+def test_the_report_explains_as_the_service_does(run: Path, artifact: Artifact) -> None:
+    """Words, places and shares are the same from the Keras model and from the graph that is served."""
+    trained = read_run(run)
+    weights = network.arrays(trainer.load(trained), trained.configuration)
+    words = explain_words(weights, trained.tokenizer, TEXT, unit=0)
+    classifier = Classifier(artifact)
+    [encoding] = classifier.encode([TEXT])
+    served = classifier.explainer.explain(TEXT, encoding, "thumbs up").words
+    assert [word.text for word in words] == ["A", "lovely", "film", "with", "some", "awful", "music"]
+    for word, expected in zip(words, served, strict=True):
+        assert word.share == pytest.approx(expected.share, abs=1e-5)
+        assert replace(word, share=0) == replace(expected, share=0)
+    assert sum(abs(word.share) for word in words) > 0
 
 
 def test_every_protocol_has_the_label_of_the_threshold(artifact: Artifact) -> None:

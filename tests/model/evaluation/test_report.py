@@ -19,6 +19,7 @@ from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
+from sentiment_conv1d.model.explaining.reading import Word
 from sentiment_conv1d.model.tokenizer import learn
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
@@ -292,3 +293,40 @@ def test_every_count_is_that_of_the_data() -> None:
     log_loss = Evaluation(work.label_names, test.labels, before).log_loss
     assert [row[2] for row in page.rows if row[0] == "before"] == [f"{log_loss:.4f}"]
     assert ["watch <b>this</b> is positive, answered negative", "0.4000"] in page.rows
+
+
+def word(text: str, share: float) -> Word:
+    return Word(text, 0, len(text), 3, known=True, share=share)
+
+
+def test_errors_are_explained() -> None:
+    """An error has the words with the largest shares, in the order of the text, and the label that they are about."""
+    asked = []
+
+    def explain(text: str, unit: int) -> list[Word]:
+        asked.append((text, unit))
+        return [word(f"w{number}", 0.01 * number) for number in range(9)] + [word("so-so", -1.5)]
+
+    texts = ("one", "two", "three", "four")
+    shown = ", ".join(f"w{number}\xa0+0.0{number}" for number in range(2, 9)) + ", so-so\xa0\N{MINUS SIGN}1.50"
+    page = Page(report(texts=texts, explain=explain))
+    assert ["four is positive, answered negative", f"{shown} of positive", "0.4000"] in page.rows
+    labels = ("a", "b", "c")
+    evaluation = Evaluation(labels, np.array([0, 1, 2]), np.array([[0.6, 0.3, 0.1], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1]]))
+    page = Page(report(evaluation=evaluation, texts=texts, explain=explain))
+    assert ["two is b, answered a", f"{shown} of a", "0.3000"] in page.rows
+    assert ["three is c, answered b", f"{shown} of b", "0.1000"] in page.rows
+    assert asked == [("four", 0), ("three", 1), ("two", 0)]
+
+
+def test_thresholds_of_each_label() -> None:
+    """Every label has a table, and only the one that is decided by a threshold says which was chosen."""
+    page = Page(report())
+    assert [tag for tag, _ in page.tags].count("details") == 2
+    assert ["0.5 (chosen)", "1.0000", "0.5000", "0.6667", "75.00%"] in page.rows
+    assert ["0.7", "1.0000", "0.5000", "0.6667", "75.00%"] in page.rows
+    assert [row[0] for row in page.rows].count("0.5") == 1
+    evaluation = Evaluation(("a", "b", "c"), np.array([0, 1]), np.eye(3)[[0, 1]])
+    page = Page(report(evaluation=evaluation))
+    assert [tag for tag, _ in page.tags].count("details") == 3
+    assert "(chosen)" not in page.visible
