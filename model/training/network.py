@@ -73,15 +73,20 @@ def divide_logits(model: keras.Model, temperature: float) -> None:
 def arrays(model: keras.Model, configuration: Configuration) -> Network:
     """The weights of a network of `build`, for explanations of its answers."""
 
-    def weights(layer: str) -> list[Weights]:
-        return [np.asarray(array, np.float32) for array in model.get_layer(layer).get_weights()]
+    def weights(layer: str) -> tuple[Weights, Weights]:
+        kernel, bias = model.get_layer(layer).get_weights()
+        return np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
 
     names = [f"convolution_{convolution.width}" for convolution in configuration.convolutions]
-    banks = tuple(Bank(*weights(name), activations=("Relu",)) for name in names)
-    hidden = [Dense(*weights("hidden"), activations=("Relu",))] if configuration.hidden_width else []
-    head = (*hidden, Dense(*weights("probabilities"), activations=()))
-    (embedding,) = weights("embedding")
-    return Network(embedding, banks, head, configuration.activation.capitalize())
+    banks = tuple(Bank(*weights(name), ("Relu",)) for name in names)
+    hidden = [Dense(*weights("hidden"), ("Relu",))] if configuration.hidden_width else []
+    (embedding,) = model.get_layer("embedding").get_weights()
+    return Network(
+        np.asarray(embedding, np.float32),
+        banks,
+        (*hidden, Dense(*weights("probabilities"), ())),
+        configuration.activation.capitalize(),
+    )
 
 
 def of_student(configuration: Configuration, student: Student) -> keras.Model:
