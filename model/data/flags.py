@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from sentiment_conv1d.model.data.faults import OnBadRows, summary
 from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
-from sentiment_conv1d.model.tables import Fault, Format
+from sentiment_conv1d.model.tables import Fault
+from sentiment_conv1d.model.tables.format import add_format_flags, read_format
 
 #: What `--data` takes, for its help.
 SOURCES = (
@@ -27,12 +28,7 @@ def add_reading_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags that say how sources are read."""
     command.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
     command.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
-    command.add_argument(
-        "--delimiter", type=_delimiter, help="what separates the fields of a CSV file (default: what its header shows)"
-    )
-    command.add_argument(
-        "--encoding", help="encoding of text files, for example cp1252 (default: that of a byte order mark, or UTF-8)"
-    )
+    add_format_flags(command)
     command.add_argument(
         "--on-bad-rows",
         choices=get_args(OnBadRows),
@@ -54,7 +50,7 @@ def reading_options(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "text_column": options.text_column,
         "label_column": options.label_column,
-        "reading": Reading(Format(options.delimiter, options.encoding), options.on_bad_rows, options.similar_labels),
+        "reading": Reading(read_format(options), options.on_bad_rows, options.similar_labels),
     }
 
 
@@ -75,10 +71,3 @@ def _locate(source: str) -> Path:
 
         return fetch()
     return Path(source)
-
-
-def _delimiter(text: str) -> str:
-    delimiter = {"tab": "\t", "\\t": "\t"}.get(text, text)
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise argparse.ArgumentTypeError(f"{text!r} is not a single character, and not the word tab")
-    return delimiter

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from io import BufferedReader, BytesIO, RawIOBase
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
 from sentiment_conv1d.model.tables.errors import DataError
-from sentiment_conv1d.model.tables.faults import Fault
 from sentiment_conv1d.model.tables.lines import Lines
 from sentiment_conv1d.model.tables.table import (
     CHUNK_BYTES,
@@ -250,19 +248,3 @@ def open_text(
     if extension == ".txt":
         return TxtTable(source, file, total, encoding)
     return CsvTable(source, file, total, encoding, delimiter=delimiter, usual=USUAL_DELIMITERS[extension])
-
-
-def open_records(
-    source: Path | str, extension: str, header: bytes, records: bytes, line: int, faults: list[Fault] | None = None
-) -> Table:
-    """Open whole records of a file as a table: `header` is the file's header row, `line` the first record's line.
-
-    `faults` collects the records that cannot be read; if it is None, the first one raises `DataError`, and so do
-    columns that cannot be told apart.
-    """
-    # The reader removes a byte order mark from the front, and records without a header can begin with one of their own.
-    content = BytesIO((header or codecs.BOM_UTF8) + records)
-    table = open_text(source, BufferedReader(cast(RawIOBase, content)), extension)
-    table.number_from(line)
-    table.faults = faults
-    return table
