@@ -34,14 +34,17 @@ def main() -> None:
     random = np.random.default_rng(0)
     runs: dict[tuple[int, int], list[float]] = {}
     for _ in range(options.rounds):
-        for time in (32, 128, manifest.max_tokens):
+        for sequence_length in (32, 128, manifest.max_tokens):
             for rows in sizes:
-                tokens = random.integers(3, manifest.vocabulary_size, (rows, time), np.int32)
-                runs.setdefault((rows, time), []).append(measure(engine, tokens))
+                tokens = random.integers(3, manifest.vocabulary_size, (rows, sequence_length), np.int32)
+                runs.setdefault((rows, sequence_length), []).append(measure(engine, tokens))
     print(circumstances())
     print(f"{engine.provider}, medians of {options.rounds} rounds; every run copies ids in and probabilities out.\n")
-    medians = sorted((time, rows, median(seconds)) for (rows, time), seconds in runs.items())
-    cells = [[f"{time}", f"{rows}", f"{each * 1e6:,.0f}", f"{rows / each:,.0f}"] for time, rows, each in medians]
+    medians = sorted((sequence_length, rows, median(seconds)) for (rows, sequence_length), seconds in runs.items())
+    cells = [
+        [f"{sequence_length}", f"{rows}", f"{each * 1e6:,.0f}", f"{rows / each:,.0f}"]
+        for sequence_length, rows, each in medians
+    ]
     print(table(["ids", "rows", "µs a run", "texts/s"], cells))
 
 

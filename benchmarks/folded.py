@@ -19,7 +19,7 @@ from benchmarks.naive import ARTIFACT
 from loadtest import texts
 from sentiment_conv1d.export.checks.parity import session
 from sentiment_conv1d.export.graphs.folded import folded_graph
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Tokenizer
@@ -76,7 +76,7 @@ def models(tokenizer: Tokenizer) -> dict[str, keras.Model]:
 
 def predictor(network: keras.Model, tokenizer: Tokenizer) -> Callable[[str], object]:
     """The folded graph as a function of a text, whose ids are made before."""
-    family, reason = recognise(network, tokenizer.max_tokens, tokenizer.padding_id)
+    family, reason = recognize(network, tokenizer.max_tokens, tokenizer.padding_id)
     assert family is not None, reason
     served = session(folded_graph(family).SerializeToString())
     shape = InputShape.of(tokenizer, family.leading_padding)

@@ -18,10 +18,10 @@ ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
 MAX_TOKENS = 400
 
 
-def unfolded_graph(folded: onnx.ModelProto, time: int | str = MAX_TOKENS) -> onnx.ModelProto:
-    """tokens int32 [batch, time] -> probabilities float32 [batch, 1], with a real convolution.
+def unfolded_graph(folded: onnx.ModelProto, sequence_length: int | str = MAX_TOKENS) -> onnx.ModelProto:
+    """tokens int32 [batch, sequence_length] -> probabilities float32 [batch, 1], with a real convolution.
 
-    `time` is a number of positions, or a name if the graph is to take any number.
+    `sequence_length` is a number, or a name if the graph takes any number.
     """
     weights = {each.name: numpy_helper.to_array(each) for each in folded.graph.initializer}
     taps = [weights[f"convolution_3_kernel_{tap}"][0] for tap in range(3)]
@@ -46,7 +46,7 @@ def unfolded_graph(folded: onnx.ModelProto, time: int | str = MAX_TOKENS) -> onn
     graph = helper.make_graph(
         nodes,
         "unfolded",
-        [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", time])],
+        [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", sequence_length])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 1])],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
     )

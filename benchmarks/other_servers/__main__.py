@@ -131,8 +131,8 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
 
 def save_unfolded(folder: Path, pipeline: str) -> Path:
     """What the competent or the naive application makes for itself."""
-    time = "time" if pipeline == COMPETENT else MAX_TOKENS
-    onnx.save(unfolded_graph(onnx.load(ARTIFACT / "model.onnx"), time), folder / "model.onnx")
+    sequence_length = "time" if pipeline == COMPETENT else MAX_TOKENS
+    onnx.save(unfolded_graph(onnx.load(ARTIFACT / "model.onnx"), sequence_length), folder / "model.onnx")
     shutil.copy(ARTIFACT / "tokenizer.json", folder)
     return folder
 

@@ -12,7 +12,7 @@ from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
 from sentiment_conv1d.model.tables import Fault
 from sentiment_conv1d.model.tables.format import add_format_flags, read_format
 
-#: What `--data` takes, for its help.
+#: The values of `--data`, for its help.
 SOURCES = (
     "files (.csv, .tsv, .json, .jsonl, .parquet; also compressed), a folder with train.parquet and test.parquet, a "
     "dataset folder of Hugging Face, an aclImdb folder or its tar.gz, or the word imdb for the official download"
@@ -25,7 +25,7 @@ def add_sources(command: argparse.ArgumentParser, name: str, meaning: str, **set
 
 
 def add_reading_flags(command: argparse.ArgumentParser) -> None:
-    """Add the flags that say how sources are read."""
+    """Add the flags that control how sources are read."""
     command.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
     command.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
     add_format_flags(command)
@@ -33,20 +33,20 @@ def add_reading_flags(command: argparse.ArgumentParser) -> None:
         "--on-bad-rows",
         choices=get_args(OnBadRows),
         default="error",
-        help="what to do with rows that cannot be used: error ends the command, skip leaves them out and counts them, "
-        "report also lists every one (default: error)",
+        help="what to do with rows that cannot be used: stop, leave them out and count them, or also list every one "
+        "(default: error)",
     )
     command.add_argument(
         "--similar-labels",
         choices=get_args(SimilarLabels),
         default="error",
-        help="what to do with labels that differ only in case or white space: end, make one label of them, or take "
-        "them for different ones (default: error)",
+        help="what to do with labels that differ only in case or white space: stop, merge them into one label, or "
+        "keep them as different labels (default: error)",
     )
 
 
 def reading_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments of `load` and `load_examples` that the flags stand for."""
+    """Return the flags as keyword arguments of `load` and `load_examples`."""
     return {
         "text_column": options.text_column,
         "label_column": options.label_column,
@@ -61,7 +61,7 @@ def print_left_out(faults: Iterable[Fault], *, every: bool = False) -> None:
 
 
 def locate(sources: Sequence[str]) -> list[Path]:
-    """The sources as paths; `imdb` is downloaded unless there is a file of that name."""
+    """Return the sources as paths. `imdb` is downloaded, unless a file has that name."""
     return [_locate(source) for source in sources]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from sentiment_conv1d.export.exporter import Exported, Trained, export, from_run
+from sentiment_conv1d.export.exporter import Exported, export
+from sentiment_conv1d.export.sources.trained import Trained, from_run
 from sentiment_conv1d.model.__main__ import main
 from tests.tiny import FLAGS, write_reviews
 

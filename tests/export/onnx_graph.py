@@ -74,6 +74,6 @@ def answers(model: onnx.ModelProto, tokens: Ids) -> Answers:
     return result
 
 
-def random_ids(rows: int, time: int, vocabulary: int) -> npt.NDArray[np.int32]:
+def random_ids(rows: int, sequence_length: int, vocabulary: int) -> npt.NDArray[np.int32]:
     """The same ids every time."""
-    return np.random.default_rng(3).integers(0, vocabulary, (rows, time), dtype=np.int32)
+    return np.random.default_rng(3).integers(0, vocabulary, (rows, sequence_length), dtype=np.int32)

@@ -50,8 +50,8 @@ def reviews(count: int, seed: int) -> tuple[list[str], npt.NDArray[np.int64]]:
 class WordIndex:
     """`keras.datasets.imdb`: ranks moved by three, a start id, padding and truncation in front."""
 
-    def __init__(self, time: int) -> None:
-        self._time = time
+    def __init__(self, sequence_length: int) -> None:
+        self._sequence_length = sequence_length
         self._ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
 
     def save(self, folder: Path) -> Path:
@@ -61,14 +61,14 @@ class WordIndex:
 
     def ids(self, texts: Sequence[str]) -> Ids:
         rows = [[1, *(self._ranks.get(word, -1) + 3 for word in text_to_word_sequence(text))] for text in texts]
-        return np.asarray(keras.utils.pad_sequences(rows, self._time))
+        return np.asarray(keras.utils.pad_sequences(rows, self._sequence_length))
 
 
 class Vectorization:
     """A `TextVectorization` layer, saved in a model of its own."""
 
-    def __init__(self, time: int) -> None:
-        self.layer = layers.TextVectorization(output_sequence_length=time)
+    def __init__(self, sequence_length: int) -> None:
+        self.layer = layers.TextVectorization(output_sequence_length=sequence_length)
         self.layer.adapt([*WORDS * 2, "rare"])
 
     def save(self, folder: Path) -> Path:
@@ -83,8 +83,8 @@ class Vectorization:
 class Legacy:
     """The `Tokenizer` of Keras 2, with its padding and truncation in front."""
 
-    def __init__(self, time: int) -> None:
-        self._time = time
+    def __init__(self, sequence_length: int) -> None:
+        self._sequence_length = sequence_length
         self._tokenizer = LegacyTokenizer(num_words=ROWS, oov_token="<oov>")
         self._tokenizer.fit_on_texts([" ".join(WORDS)])
 
@@ -94,14 +94,14 @@ class Legacy:
         return file
 
     def ids(self, texts: Sequence[str]) -> Ids:
-        return np.asarray(keras.utils.pad_sequences(self._tokenizer.texts_to_sequences(texts), self._time))
+        return np.asarray(keras.utils.pad_sequences(self._tokenizer.texts_to_sequences(texts), self._sequence_length))
 
 
-def imdb_cnn_keras_1(time: int) -> keras.Model:
+def imdb_cnn_keras_1(sequence_length: int) -> keras.Model:
     """`Embedding(dropout=)`, `Convolution1D(border_mode=, subsample_length=)`, by what they are called now."""
     return keras.Sequential(
         [
-            keras.Input((time,)),
+            keras.Input((sequence_length,)),
             layers.Embedding(ROWS, 50, embeddings_initializer="uniform"),
             layers.SpatialDropout1D(0.2),
             layers.Conv1D(250, 3, padding="valid", activation="relu", strides=1),
@@ -115,9 +115,9 @@ def imdb_cnn_keras_1(time: int) -> keras.Model:
     )
 
 
-def imdb_cnn_keras_2(time: int) -> keras.Model:
+def imdb_cnn_keras_2(sequence_length: int) -> keras.Model:
     """`model.add(…)`, with a dropout behind the embedding."""
-    model = keras.Sequential([keras.Input((time,))])
+    model = keras.Sequential([keras.Input((sequence_length,))])
     model.add(layers.Embedding(ROWS, 50))
     model.add(layers.Dropout(0.2))
     model.add(layers.Conv1D(250, 3, padding="valid", activation="relu", strides=1))
@@ -130,9 +130,11 @@ def imdb_cnn_keras_2(time: int) -> keras.Model:
     return model
 
 
-def imdb_cnn_keras_3(time: int, *, padding: str = "valid", free: bool = False, normal: bool = False) -> keras.Model:
+def imdb_cnn_keras_3(
+    sequence_length: int, *, padding: str = "valid", free: bool = False, normal: bool = False
+) -> keras.Model:
     """The functional form, whose variants people build."""
-    ids = keras.Input((None if free else time,), dtype="int64")
+    ids = keras.Input((None if free else sequence_length,), dtype="int64")
     x = layers.Embedding(ROWS, 50)(ids)
     x = layers.Dropout(0.2)(x)
     x = layers.Conv1D(250, 3, padding=padding, activation=None if normal else "relu")(x)
@@ -143,7 +145,7 @@ def imdb_cnn_keras_3(time: int, *, padding: str = "valid", free: bool = False, n
     return keras.Model(ids, layers.Dense(1, activation="sigmoid")(x))
 
 
-def text_classification_from_scratch(time: int) -> keras.Model:
+def text_classification_from_scratch(sequence_length: int) -> keras.Model:
     """Two convolutions with strides over an input of any length."""
     ids = keras.Input((None,), dtype="int64")
     x = layers.Embedding(ROWS, 128)(ids)
@@ -156,7 +158,7 @@ def text_classification_from_scratch(time: int) -> keras.Model:
     return keras.Model(ids, layers.Dense(1, activation="sigmoid", name="predictions")(x))
 
 
-def pretrained_word_embeddings(time: int) -> keras.Model:
+def pretrained_word_embeddings(sequence_length: int) -> keras.Model:
     """A frozen embedding, three convolutions with pooling between them, and a softmax."""
     embedding = layers.Embedding(ROWS, 100, trainable=False)
     ids = keras.Input((None,), dtype="int64")
@@ -173,9 +175,9 @@ def pretrained_word_embeddings(time: int) -> keras.Model:
     return keras.Model(ids, layers.Dense(2, activation="softmax")(x))
 
 
-def kim_cnn(time: int) -> keras.Model:
+def kim_cnn(sequence_length: int) -> keras.Model:
     """Widths 3, 4 and 5 side by side."""
-    ids = keras.Input((time,), dtype="int32")
+    ids = keras.Input((sequence_length,), dtype="int32")
     x = layers.Embedding(ROWS, 50)(ids)
     pooled = [layers.GlobalMaxPooling1D()(layers.Conv1D(100, width, activation="relu")(x)) for width in (3, 4, 5)]
     x = layers.Dropout(0.5)(layers.Concatenate()(pooled))
@@ -192,7 +194,7 @@ class Example:
     file: str = "model.keras"
     keras_2: str = ""
     inside: bool = False
-    time: int = 60
+    sequence_length: int = 60
     variant: tuple[tuple[str, Any], ...] = ()
 
 
@@ -204,7 +206,7 @@ EXAMPLES = {
     "text_classification_from_scratch": Example(
         text_classification_from_scratch, Vectorization, widths=(), inside=True
     ),
-    "pretrained_word_embeddings": Example(pretrained_word_embeddings, Vectorization, widths=(), time=200),
+    "pretrained_word_embeddings": Example(pretrained_word_embeddings, Vectorization, widths=(), sequence_length=200),
     "Kim's CNN": Example(kim_cnn, WordIndex, widths=(3, 4, 5)),
     "Input((None,))": Example(imdb_cnn_keras_3, WordIndex, variant=(("free", True),)),
     "same padding": Example(imdb_cnn_keras_3, WordIndex, variant=(("padding", "same"),)),
@@ -226,7 +228,7 @@ def save(example: Example, model: keras.Model, vocabulary: Any, folder: Path) ->
         save_as_keras_2(model, source, example.keras_2)
     else:
         model.save(source)
-    length = [] if model.inputs[0].shape[1] else ["--max-tokens", str(example.time)]
+    length = [] if model.inputs[0].shape[1] else ["--max-tokens", str(example.sequence_length)]
     return [str(source), "--vocabulary", str(vocabulary.save(folder)), *length]
 
 
@@ -234,8 +236,8 @@ def save(example: Example, model: keras.Model, vocabulary: Any, folder: Path) ->
 def test_an_example_is_served_as_keras_answers(example: Example, tmp_path: Path) -> None:
     """The answers to texts and the accuracy are those of Keras on ids that Keras made."""
     keras.utils.set_random_seed(5)
-    vocabulary = example.vocabulary(example.time)
-    model = example.build(example.time, **dict(example.variant))
+    vocabulary = example.vocabulary(example.sequence_length)
+    model = example.build(example.sequence_length, **dict(example.variant))
     softmax = model.outputs[0].shape[1] > 1
     loss = "sparse_categorical_crossentropy" if softmax else "binary_crossentropy"
     model.compile(keras.optimizers.Adam(3e-3), loss, metrics=["accuracy"])

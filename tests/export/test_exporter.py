@@ -17,27 +17,28 @@ from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.checks.parity import ParityError
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews, QuantizationError
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
+from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, export
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
-from sentiment_conv1d.export.recognition.family import Family, recognise
+from sentiment_conv1d.export.recognition.family import Family, recognize
+from sentiment_conv1d.export.sources.trained import Trained, from_keras_file, from_run
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.export.onnx_graph import contract
 
-TIME, IDS = 6, 8
+SEQUENCE_LENGTH, IDS = 6, 8
 LABELS = ("no", "yes")
 
 
-def tokenizer(words: int = IDS - 3, max_tokens: int = TIME) -> Tokenizer:
+def tokenizer(words: int = IDS - 3, max_tokens: int = SEQUENCE_LENGTH) -> Tokenizer:
     return WordTokenizer([f"w{number}" for number in range(words)], max_tokens)
 
 
 def small(*head: Any) -> keras.Model:
     """A model that cannot be folded, with the head that a test is about."""
     chain = [layers.Embedding(IDS, 3), layers.GlobalAveragePooling1D()]
-    return keras.Sequential([keras.Input((TIME,), dtype="int32"), *chain, *head])
+    return keras.Sequential([keras.Input((SEQUENCE_LENGTH,), dtype="int32"), *chain, *head])
 
 
 def dense(units: int, activation: str | None) -> Any:
@@ -93,7 +94,7 @@ def test_what_cannot_be_folded_is_served_as_keras_wrote_it(
     loaded = from_keras_file(tmp_path / "averaging.keras", LABELS, tmp_path / "tokenizer.json")
     exported = export(loaded, "averaging", tmp_path / "repository")
     manifest = exported.artifact.manifest
-    assert "stands where a convolution should" in exported.unfolded
+    assert "is where a convolution should be" in exported.unfolded
     assert (manifest.convolution_widths, manifest.leading_padding) == ((), None)
     assert (manifest.configuration, manifest.metrics) == (None, None)
     assert len(manifest.parity) == 3
@@ -120,7 +121,7 @@ def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
     exported = export(trained, "gelu", tmp_path)
     manifest = exported.artifact.manifest
     assert exported.unfolded == ""
-    assert (manifest.max_tokens, manifest.convolution_widths, manifest.leading_padding) == (TIME, (3,), 5)
+    assert (manifest.max_tokens, manifest.convolution_widths, manifest.leading_padding) == (SEQUENCE_LENGTH, (3,), 5)
     classifier = Classifier(exported.artifact)
     for text in ("", "w0", "w0 w1 other w4", "w2 " * 9):
         [encoding] = classifier.encode((text,))
@@ -143,11 +144,11 @@ def test_a_graph_that_is_not_equal_leaves_nothing(
     """Parity comes before the repository."""
 
     def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
-        family, reason = recognise(model, *reading)
+        family, reason = recognize(model, *reading)
         assert family is not None
         return replace(family, embedding=family.embedding * 1.01), reason
 
-    monkeypatch.setattr(exporter, "recognise", tampered)
+    monkeypatch.setattr(exporter, "recognize", tampered)
     with pytest.raises(ParityError, match="off by"):
         export(trained, "tiny", tmp_path / "repository")
     assert list(tmp_path.iterdir()) == []
@@ -196,10 +197,10 @@ def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
 
     monkeypatch.setattr(exporter, "quantized_graph", turned)
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1.0)
-    with pytest.raises(QuantizationError, match=r"six texts: accuracy .* in 8 bits, 1.0000 in float32"):
+    with pytest.raises(QuantizationError, match=r"six texts: the accuracy is .* with 8 bits and 1.0000 in float32"):
         export(trained, "tiny", tmp_path / "repository", quantize=True, labelled=labelled(trained))
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1e-6)
-    with pytest.raises(QuantizationError, match="generated ids: 8 bits move a probability by"):
+    with pytest.raises(QuantizationError, match="generated ids: quantization changes a probability by"):
         export(trained, "tiny", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -207,7 +208,7 @@ def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
 def test_what_cannot_be_folded_has_no_8_bit_form(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
     """The reason is that of the folded graph."""
     other = Trained(averaging, trained.tokenizer, LABELS)
-    with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an 8-bit form: layer .* stands"):
+    with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an 8-bit form: layer .* is where"):
         export(other, "averaging", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -217,11 +218,11 @@ def unbuilt() -> keras.Model:
 
 
 def over_vectors() -> keras.Model:
-    return keras.Sequential([keras.Input((TIME, 2)), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")])
+    return keras.Sequential([keras.Input((SEQUENCE_LENGTH, 2)), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")])
 
 
 def two_outputs() -> keras.Model:
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     pooled = layers.GlobalMaxPooling1D()(layers.Embedding(IDS, 3)(tokens))
     return keras.Model(tokens, [dense(1, "sigmoid")(pooled), dense(1, "sigmoid")(pooled)])
 
@@ -235,19 +236,29 @@ def astray() -> keras.Model:
 @pytest.mark.parametrize(
     ("build", "labels", "reading", "message"),
     [
-        (lambda: small(dense(1, "sigmoid")), ("a", "b", "c"), tokenizer(), r"3 labels do not go with .*\(256, 1\)"),
-        (lambda: small(dense(3, "softmax")), LABELS, tokenizer(), r"2 labels do not go with .*\(256, 3\)"),
-        (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "rescaling does not answer with"),
+        (
+            lambda: small(dense(1, "sigmoid")),
+            ("a", "b", "c"),
+            tokenizer(),
+            r"\(256, 1\), which does not match 3 labels",
+        ),
+        (lambda: small(dense(3, "softmax")), LABELS, tokenizer(), r"\(256, 3\), which does not match 2 labels"),
+        (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "rescaling does not return"),
         (lambda: small(dense(3, "sigmoid")), ("a", "b", "c"), tokenizer(), "do not sum to 1"),
-        (astray, LABELS, tokenizer(), "answers with NaN"),
+        (astray, LABELS, tokenizer(), "returns NaN"),
         (
             lambda: small(dense(1, "sigmoid")),
             LABELS,
             tokenizer(words=IDS - 2),
             "does not take all 9 ids of the tokenizer",
         ),
-        (lambda: small(dense(1, "sigmoid")), LABELS, tokenizer(max_tokens=7), r"must take ids \[batch, 7\]"),
-        (over_vectors, LABELS, tokenizer(), r"must take ids \[batch, 6\]"),
+        (
+            lambda: small(dense(1, "sigmoid")),
+            LABELS,
+            tokenizer(max_tokens=7),
+            r"must take the tokenizer's ids \[batch, 7\]",
+        ),
+        (over_vectors, LABELS, tokenizer(), r"must take the tokenizer's ids \[batch, 6\]"),
         (unbuilt, LABELS, tokenizer(), "0 inputs and 0 outputs"),
         (two_outputs, LABELS, tokenizer(), "1 inputs and 2 outputs"),
     ],

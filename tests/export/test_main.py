@@ -15,7 +15,7 @@ import pytest
 from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.exporter import Exported
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.artifact import read_artifact, versions
 from sentiment_conv1d.model.run import read_run
 
@@ -62,7 +62,7 @@ def test_the_8_bit_form_is_exported_with_what_it_costs(
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews), "--quantize"]) == 0
     printed = capsys.readouterr().out.splitlines()
     after = printed.index("no label changed except by quantization")
-    assert printed[after + 1] == "quantized: convolutions of width 2, 3 are table look-ups of 8 bits"
+    assert printed[after + 1] == "quantized: convolutions of width 2, 3 are look-ups in 8-bit tables"
     assert printed[after + 3].split()[:3] == ["generated", "ids", "256"]
     assert printed[after + 3].split()[-2:] == ["-", "-"]
     manifest = read_artifact(tmp_path / "tiny" / "1").manifest
@@ -100,7 +100,7 @@ def test_without_data_the_accuracy_of_the_8_bit_form_is_not_known(
 ) -> None:
     """And that is said."""
     assert main([str(run_path), "--repository", str(tmp_path), "--quantize"]) == 0
-    assert "the accuracy of the 8-bit graph was not measured: --data measures it" in capsys.readouterr().out
+    assert "the accuracy of the 8-bit graph was not measured; --data measures it" in capsys.readouterr().out
 
 
 def test_long_data_is_thinned(
@@ -121,7 +121,7 @@ def test_a_keras_file_is_exported_with_its_labels(
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "served as Keras wrote it, every review padded to 12 ids: layer embedding" in printed
+    assert "not folded, so every review is padded to 12 ids: layer embedding" in printed
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
 
 
@@ -160,11 +160,11 @@ def test_an_unequal_graph_is_refused(
     """Exit status 2, the review at fault, and no repository."""
 
     def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
-        family, reason = recognise(model, *reading)
+        family, reason = recognize(model, *reading)
         assert family is not None
         return replace(family, banks=family.banks[::-1]), reason
 
-    monkeypatch.setattr(exporter, "recognise", tampered)
+    monkeypatch.setattr(exporter, "recognize", tampered)
     assert main([str(run_path), "--repository", str(tmp_path / "repository")]) == 2
     assert "error: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -176,7 +176,7 @@ def test_a_name_that_is_no_folder_is_refused(
 ) -> None:
     """A name is part of paths and URLs."""
     assert main([str(run_path), "--name", name, "--repository", str(tmp_path / "repository")]) == 2
-    refused(capsys, f"--name: {name!r} is no name of a model")
+    refused(capsys, f"--name: {name!r} is not a valid model name")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -192,14 +192,14 @@ def test_what_cannot_be_exported_is_refused(
         ([str(tmp_path / "none")], "none: there is no such run folder"),
         ([str(run_path), "--data", str(tmp_path / "none.csv")], "none.csv: there is no such file or folder"),
         ([str(run_path), "--data", str(unlabelled)], "label 'great' is none of the labels 'negative', 'positive'"),
-        ([str(run_path), "--vocabulary", reading], "--vocabulary is for a model from elsewhere"),
+        ([str(run_path), "--vocabulary", reading], "--vocabulary is for models from elsewhere"),
         ([str(run_path), "--labels", "no"], "1 names for the 2 labels negative, positive"),
-        ([str(run_path), "--samples", "3"], "--samples are taken from --data"),
-        ([keras_file], "no file says what the model's answers mean"),
-        ([keras_file, "--labels", "no,yes"], "nothing says which word has which"),
-        (whole, "--name: '' is no name of a model"),
+        ([str(run_path), "--samples", "3"], "--samples takes texts from --data"),
+        ([keras_file], "the labels of the model are unknown"),
+        ([keras_file, "--labels", "no,yes"], "no file says which word has which"),
+        (whole, "--name: '' is not a valid model name"),
         ([*whole[:-1], "no,", "--name", "x"], "labels.1: String should have at least 1 character"),
-        ([*whole[:-1], "a,b,c", "--name", "x"], "3 labels do not go with answers of shape (256, 1)"),
+        ([*whole[:-1], "a,b,c", "--name", "x"], "outputs have shape (256, 1), which does not match 3 labels"),
         ([str(tmp_path / "none.keras"), *whole[1:]], "none.keras: there is no such file"),
     ):
         assert main([*arguments, "--repository", str(tmp_path / "repository")]) == 2

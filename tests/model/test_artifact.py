@@ -142,7 +142,7 @@ def test_a_copy_has_the_name_and_version_of_its_folder(tiny: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("tiny/1", "it exists already"),
+        ("tiny/1", "the folder already exists"),
         ("tiny/latest", "not a folder <repository>/<name>/<version>"),
         ("tiny/02", "not a folder <repository>/<name>/<version>"),
         ("Tiny/2", "not a folder <repository>/<name>/<version>"),

@@ -66,10 +66,10 @@ def test_what_cannot_be_built_is_refused(field: str, value: Any, message: str) -
         ({"hidden_width": 5}, "no hidden layer"),
         ({"convolutions": ({"width": 2}, {"width": 3})}, "filters of one width"),
         ({"embedding_width": 50}, "width of its filters times their number"),
-        ({"tokenizer": "characters:1-2"}, "has the tokenizer words"),
+        ({"tokenizer": "characters:1-2"}, "needs the tokenizer words"),
         ({"patience": 2}, "no patience"),
         ({"class_weights": "balanced"}, "no class weights"),
-        ({"calibration": "temperature"}, "calibrates itself"),
+        ({"calibration": "temperature"}, "has its own calibration"),
     ],
 )
 def test_a_distillation_is_one_bank_of_tables(changes: dict[str, Any], message: str) -> None:

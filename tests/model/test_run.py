@@ -139,15 +139,15 @@ def test_what_is_no_run_is_never_overwritten(tmp_path: Path, old: Path) -> None:
     (tmp_path / "link").symlink_to(old)
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for name, message in {
-        "file": f"holds no {run.CONFIGURATION_FILE}",
-        "folder": f"holds no {run.CONFIGURATION_FILE}",
+        "file": f"contains no {run.CONFIGURATION_FILE}",
+        "folder": f"contains no {run.CONFIGURATION_FILE}",
         "link": "is a link",
         "dangling": "is a link",
     }.items():
         with pytest.raises(RunError, match=message):
             ensure_free(tmp_path / name, overwrite=True)
     (old / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match=r"holds notes\.txt, which would be lost"):
+    with pytest.raises(RunError, match=r"contains notes\.txt, which would be lost"):
         ensure_free(old, overwrite=True)
 
 

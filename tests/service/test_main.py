@@ -13,7 +13,7 @@ def test_a_moved_artifact_can_be_copied(tmp_path: Path) -> None:
     refusal = run("-m", "service", "check", str(moved))
     assert refusal.returncode == 2
     assert refusal.stderr == (
-        f"error: {moved}: the manifest is that of imdb-cnn 1; to give an artifact another name or version, use "
+        f"error: {moved}: the manifest belongs to imdb-cnn 1; to give an artifact another name or version, use "
         "`python -m sentiment_conv1d copy ARTIFACT NEW_ARTIFACT`\n"
     )
     target = tmp_path / "repository" / "films" / "2"

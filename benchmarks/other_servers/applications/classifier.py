@@ -21,11 +21,11 @@ Classify = Callable[[Sequence[str]], list[float]]
 
 
 def load() -> Classify:
-    """What is in the folder that the environment's `MODEL_FOLDER` names.
+    """Load the model in the folder that the environment variable `MODEL_FOLDER` names.
 
-    An artifact goes through this service's classifier. Any other folder holds a `model.onnx` from `tokens`, int32
-    [batch, time], to `probabilities`, float32 [batch, 1], and a `tokenizer.json`. If the time is any, that is what the
-    competent application has, and if it is 400, what the naive application has.
+    An artifact goes through this service's classifier. Any other folder holds a `tokenizer.json` and a `model.onnx`
+    that maps `tokens`, int32 [batch, sequence_length], to `probabilities`, float32 [batch, 1]. The graph of the
+    competent application takes any sequence length, that of the naive application takes 400.
     """
     folder = Path(os.environ["MODEL_FOLDER"])
     if (folder / MANIFEST_FILE).exists():

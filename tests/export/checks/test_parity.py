@@ -20,16 +20,16 @@ from sentiment_conv1d.export.checks.parity import (
     generated,
     session,
 )
-from sentiment_conv1d.export.exporter import Trained
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
+from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.decision import THRESHOLD
 from tests import ids
 
 REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
-TIME = 6
-SHAPE = ids.shape(TIME, 2)
+SEQUENCE_LENGTH = 6
+SHAPE = ids.shape(SEQUENCE_LENGTH, 2)
 
 
 def truth(tokens: Ids) -> Answers:
@@ -40,7 +40,7 @@ def truth(tokens: Ids) -> Answers:
 
 def counts_padding(tokens: Ids) -> Answers:
     """Another one, which tells short reviews from padded ones."""
-    return truth(tokens) + np.float32(TIME - tokens.shape[1])
+    return truth(tokens) + np.float32(SEQUENCE_LENGTH - tokens.shape[1])
 
 
 def off_by(difference: float) -> Predict:
@@ -55,7 +55,7 @@ def checked(
 
 def test_every_way_of_serving_is_compared() -> None:
     """Keras' graph and the served one, padded and short, alone and in batches."""
-    checks = compare(truth, off_by(2e-6), truth, [REVIEWS, generated(SHAPE)], SHAPE)
+    checks = compare(truth, off_by(2e-6), truth, [REVIEWS, generated(SHAPE)], SHAPE, THRESHOLD)
     assert [(check.inputs, check.against, check.examples) for check in checks] == [
         ("three reviews, padded, batches", "Keras' ONNX graph", 3),
         ("three reviews, padded, batches", "Keras", 3),
@@ -74,7 +74,7 @@ def test_every_way_of_serving_is_compared() -> None:
 
 def test_without_short_reviews_only_padded_ones_are_compared() -> None:
     """A graph outside the family is never given less than `max_tokens` ids."""
-    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(TIME))
+    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(SEQUENCE_LENGTH), THRESHOLD)
     assert [check.inputs for check in checks] == ["three reviews, padded, batches"] * 2 + [
         "three reviews, padded, one by one"
     ]
@@ -99,14 +99,14 @@ def test_a_difference_in_short_reviews_alone_is_refused() -> None:
 
 def test_a_graph_is_compared_with_itself() -> None:
     """One by one and short against padded batches; a graph that counts padding differs from itself."""
-    checks = compare_forms(truth, [REVIEWS], SHAPE)
+    checks = compare_forms(truth, [REVIEWS], SHAPE, THRESHOLD)
     assert [(check.inputs, check.against, check.largest_difference) for check in checks] == [
         ("three reviews, padded, one by one", "itself", 0),
         ("three reviews, short, one by one", "itself", 0),
         ("three reviews, short, batches", "itself", 0),
     ]
     with pytest.raises(ParityError, match=r"three reviews, short, one by one: off by .* from itself"):
-        compare_forms(counts_padding, [REVIEWS], SHAPE)
+        compare_forms(counts_padding, [REVIEWS], SHAPE, THRESHOLD)
 
 
 def test_nan_is_refused() -> None:
@@ -163,24 +163,24 @@ def test_labels_follow_the_threshold_of_the_model() -> None:
 
     assert compare_forms(by_padding, [REVIEWS], SHAPE, 0.9)
     with pytest.raises(ParityError, match="labels differ from itself"):
-        compare_forms(by_padding, [REVIEWS], SHAPE)
+        compare_forms(by_padding, [REVIEWS], SHAPE, THRESHOLD)
 
 
 def test_a_nudged_weight_is_refused(trained: Trained) -> None:
     """One word of the embedding, off by a hundredth, does not get through."""
-    family, _ = recognise(trained.model)
+    family, _ = recognize(trained.model)
     assert family is not None
     shape = replace(trained.input_shape, leading_padding=3)
     reference = session(reference_graph(trained.model, shape.max_tokens).SerializeToString())
     sets = [generated(shape)]
     good = session(folded_graph(family).SerializeToString())
-    assert compare(trained.predict, reference, good, sets, shape)
+    assert compare(trained.predict, reference, good, sets, shape, THRESHOLD)
 
     embedding = family.embedding.copy()
     embedding[3] += 0.01
     nudged = session(folded_graph(replace(family, embedding=embedding)).SerializeToString())
     with pytest.raises(ParityError, match="off by"):
-        compare(trained.predict, reference, nudged, sets, shape)
+        compare(trained.predict, reference, nudged, sets, shape, THRESHOLD)
 
 
 @given(st.integers(1, 10_000), st.integers(1, 50), st.integers(0, 5))

@@ -13,10 +13,11 @@ from sentiment_conv1d.export.checks.quantization_error import (
     measure_accuracy,
     measure_difference,
 )
+from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation.evaluation import EvaluationError
 from tests import ids
 
-TIME = 4
+SEQUENCE_LENGTH = 4
 COUNT = 2000
 LABELS = ("no", "yes")
 
@@ -44,7 +45,7 @@ class Wrong:
 
 
 def graphs(reviews: int, by: float) -> Graphs:
-    return Graphs(truth, Wrong(reviews, by), ids.shape(TIME, 2))
+    return Graphs(truth, Wrong(reviews, by), ids.shape(SEQUENCE_LENGTH, 2), THRESHOLD)
 
 
 def test_a_difference_is_reported() -> None:
@@ -58,7 +59,7 @@ def test_a_difference_is_reported() -> None:
 def test_a_probability_that_moves_far_is_refused() -> None:
     """On ids without labels that is the only sign of a graph at fault."""
     assert measure_difference(graphs(1, 0.0999), REVIEWS)
-    with pytest.raises(QuantizationError, match=r"made up: 8 bits move a probability by 0.125, more than 0.1"):
+    with pytest.raises(QuantizationError, match=r"made up: quantization changes a probability by 0.125, more than 0.1"):
         measure_difference(graphs(1, 0.125), REVIEWS)
 
 
@@ -67,13 +68,17 @@ def test_accuracy_may_fall_by_a_thousandth() -> None:
     rounding, metrics = measure_accuracy(graphs(2, 0.5), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (0.999, 1.0, 2)
     assert (metrics.measured_on, metrics.examples, metrics.values["accuracy"]) == ("made up", COUNT, 0.999)
-    with pytest.raises(QuantizationError, match=r"accuracy 0.9985 in 8 bits, 1.0000 in float32, .* more than 0.001"):
+    with pytest.raises(
+        QuantizationError, match=r"accuracy is 0.9985 with 8 bits and 1.0000 in float32; .* exceed 0.001"
+    ):
         measure_accuracy(graphs(3, 0.5), REVIEWS, LABELS)
 
 
 def test_accuracy_may_rise() -> None:
     """Quantization may correct a label, which the report shows too."""
-    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(TIME, 2)), REVIEWS, LABELS)
+    rounding, _ = measure_accuracy(
+        Graphs(Wrong(9, 0.5), truth, ids.shape(SEQUENCE_LENGTH, 2), THRESHOLD), REVIEWS, LABELS
+    )
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (1.0, 1 - 9 / COUNT, 9)
 
 
@@ -90,7 +95,7 @@ def test_labels_follow_the_threshold_of_the_model() -> None:
 def test_nan_is_refused() -> None:
     """With labels and without."""
     astray = graphs(1, float("nan"))
-    with pytest.raises(QuantizationError, match="made up: the 8-bit graph answers with NaN or infinity"):
+    with pytest.raises(QuantizationError, match="made up: the 8-bit graph returns NaN or infinity"):
         measure_difference(astray, REVIEWS)
     with pytest.raises(EvaluationError, match="NaN"):
         measure_accuracy(astray, REVIEWS, LABELS)

@@ -12,14 +12,15 @@ from sentiment_conv1d.export.checks.parity import compare, generated, session
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
-from sentiment_conv1d.export.recognition.family import Family, recognise
+from sentiment_conv1d.export.recognition.family import Family, recognize
+from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.explaining.attribution import attribute
 from sentiment_conv1d.model.explaining.forward import forward
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.service.inference.explaining.graph import read_network
 from tests.export.onnx_graph import dead_nodes, idle_constants, repeated_constants
 
-TIME, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2
+SEQUENCE_LENGTH, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2
 
 Layers = list[Callable[[Any], Any]]
 
@@ -36,7 +37,7 @@ def answer(units: int = 1) -> Any:
     return layers.Dense(units, "sigmoid" if units == 1 else "softmax")
 
 
-def model_of(chain: Layers, shape: tuple[int | None, ...] = (TIME,), **embedding: Any) -> keras.Model:
+def model_of(chain: Layers, shape: tuple[int | None, ...] = (SEQUENCE_LENGTH,), **embedding: Any) -> keras.Model:
     """An embedding and layers behind it, one after the other."""
     tokens = keras.Input(shape, dtype="int32")
     tensor = layers.Embedding(IDS, 4, **embedding)(tokens)
@@ -54,31 +55,33 @@ def randomize(model: keras.Model) -> keras.Model:
     return model
 
 
-def assert_folds(model: keras.Model, time: int = TIME, *, explained: bool = True, pads_behind: bool = False) -> Family:
+def assert_folds(
+    model: keras.Model, sequence_length: int = SEQUENCE_LENGTH, *, explained: bool = True, pads_behind: bool = False
+) -> Family:
     """It is folded, answers as Keras does padded and short, alone and in batches, and its shares add up."""
     randomize(model)
-    family, reason = recognise(model, time, PADDING_ID)
+    family, reason = recognize(model, sequence_length, PADDING_ID)
     assert family is not None, reason
     graph = folded_graph(family)
     assert dead_nodes(graph) == idle_constants(graph) == []
     served = session(graph.SerializeToString())
-    shape = InputShape(time, IDS, PADDING_ID, family.leading_padding, pads_behind)
+    shape = InputShape(sequence_length, IDS, PADDING_ID, family.leading_padding, pads_behind)
     reviews = generated(shape, count=60)
 
     def predict(tokens: Any) -> Any:
         return np.asarray(model.predict_on_batch(tokens))
 
-    checks = compare(predict, served, served, [reviews], shape)
+    checks = compare(predict, served, served, [reviews], shape, THRESHOLD)
     assert {check.inputs.split(", ", 1)[1] for check in checks} == {
         "padded, batches",
         "padded, one by one",
         "short, one by one",
         "short, batches",
     }
-    truth = predict(shape.pad(reviews.rows, time))
+    truth = predict(shape.pad(reviews.rows, sequence_length))
     assert truth.std() > 1e-3  # otherwise any graph answers as Keras does
     if explained:
-        whole = time if any(bank.pooling == "mean" for bank in family.banks) else None
+        whole = sequence_length if any(bank.pooling == "mean" for bank in family.banks) else None
         assert_explains(graph.SerializeToString(), [shape.pad([row], whole)[0] for row in reviews.rows], truth)
     return family
 
@@ -101,9 +104,9 @@ def assert_explains(graph: bytes, rows: list[Any], truth: Any) -> None:
 def test_a_free_sequence_length() -> None:
     """It is then that of the tokenizer."""
     model = model_of([convolution(activation="relu"), pooling(), answer()], shape=(None,))
-    assert assert_folds(model).max_tokens == TIME
-    assert recognise(model)[1] == "its input has shape (None, None), and no sequence length is given"
-    assert recognise(model, 2)[1] == "a filter spans 3 words and the sequence length is 2"
+    assert assert_folds(model).max_tokens == SEQUENCE_LENGTH
+    assert recognize(model)[1] == "its input has shape (None, None), and no sequence length is given"
+    assert recognize(model, 2)[1] == "a filter spans 3 words and the sequence length is 2"
 
 
 @pytest.mark.parametrize(
@@ -142,11 +145,11 @@ def test_padding_and_dilation(padding: str, width: int, dilation: int) -> None:
     assert_folds(model_of([convolution(width, **settings), pooling(), answer()]))
 
 
-@pytest.mark.parametrize("time", [1, 2, 4])
+@pytest.mark.parametrize("sequence_length", [1, 2, 4])
 @pytest.mark.parametrize("padding", ["same", "causal"])
-def test_a_filter_wider_than_the_longest_text(padding: str, time: int) -> None:
+def test_a_filter_wider_than_the_longest_text(padding: str, sequence_length: int) -> None:
     """With padding it may be."""
-    assert_folds(model_of([convolution(5, padding=padding), pooling(), answer()], shape=(None,)), time)
+    assert_folds(model_of([convolution(5, padding=padding), pooling(), answer()], shape=(None,)), sequence_length)
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
@@ -168,7 +171,7 @@ def test_normalization_behind_a_gelu() -> None:
     normal = layers.BatchNormalization(name="normal", gamma_constraint="non_neg")
     model = model_of([convolution(activation="gelu"), normal, pooling(), answer()])
     randomize(model)
-    assert recognise(model)[1] == "layer normal has negative scales behind gelu"
+    assert recognize(model)[1] == "layer normal has negative scales behind gelu"
     model = model_of([convolution(activation="gelu"), layers.BatchNormalization(scale=False), pooling(), answer()])
     assert_folds(model)
 
@@ -184,15 +187,15 @@ def test_an_average(activation: str, dilation: int, padding: str, pads_behind: b
     assert_folds(model, pads_behind=pads_behind)
 
 
-@pytest.mark.parametrize("time", [5, 6, TIME])
-def test_an_average_next_to_a_maximum(time: int) -> None:
+@pytest.mark.parametrize("sequence_length", [5, 6, SEQUENCE_LENGTH])
+def test_an_average_next_to_a_maximum(sequence_length: int) -> None:
     """Both of one convolution, which is computed once, and of others."""
-    tokens = keras.Input((time,), dtype="int32")
+    tokens = keras.Input((sequence_length,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
     shared, wide = convolution(2, activation="tanh")(embedded), convolution(5, activation="silu")(embedded)
     pooled = [pooling()(shared), layers.GlobalAveragePooling1D()(shared), layers.GlobalAveragePooling1D()(wide)]
     model = keras.Model(tokens, answer(3)(layers.Concatenate()(pooled)))
-    family = assert_folds(model, time)
+    family = assert_folds(model, sequence_length)
     assert [bank.pooling for bank in family.banks] == ["max", "mean", "mean"]
     graph = folded_graph(family)
     assert repeated_constants(graph) == []
@@ -215,30 +218,30 @@ def test_an_average_in_front_of_an_activation() -> None:
     """It is not that of the activated sums, so the model is not folded."""
     mean = layers.GlobalAveragePooling1D(name="mean")
     model = model_of([convolution(), mean, layers.ReLU(), answer()])
-    assert recognise(model)[1] == "layer mean averages in front of an activation"
+    assert recognize(model)[1] == "layer mean averages before an activation"
 
 
 def test_a_masked_average() -> None:
     """It leaves out the padding, so the model is not folded."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedding = layers.Embedding(IDS, 4, mask_zero=True)
     with pytest.warns(UserWarning, match="does not support masking"):
         convolved = convolution(padding="same")(embedding(tokens))
     masked = layers.GlobalAveragePooling1D(name="mean")(convolved, mask=embedding.compute_mask(tokens))
-    assert recognise(keras.Model(tokens, answer()(masked)))[1] == "layer mean reads a mask"
+    assert recognize(keras.Model(tokens, answer()(masked)))[1] == "layer mean reads a mask"
 
 
 def test_an_average_has_no_8_bit_form() -> None:
     """The integers of the 8-bit graph are maxima."""
-    family, _ = recognise(model_of([convolution(), layers.GlobalAveragePooling1D(), answer()]))
+    family, _ = recognize(model_of([convolution(), layers.GlobalAveragePooling1D(), answer()]))
     assert family is not None
-    with pytest.raises(ExportError, match="has no 8-bit form: it is pooled by its average"):
+    with pytest.raises(ExportError, match="has no 8-bit form: it has average pooling"):
         quantized_graph(family)
 
 
 def test_several_widths_are_normalized_together() -> None:
     """A normalization behind the concatenation is split among the banks."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
     banks = [
         pooling()(
@@ -252,7 +255,7 @@ def test_several_widths_are_normalized_together() -> None:
 
 def test_an_activation_behind_the_concatenation() -> None:
     """It is computed on the maxima of every bank."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
     banks = [pooling()(convolution(width)(embedded)) for width in (2, 3)]
     assert_folds(keras.Model(tokens, answer()(layers.ReLU()(layers.Concatenate()(banks)))))
@@ -269,9 +272,9 @@ def test_models_inside_a_model() -> None:
     """They are looked through, however deep, and as often as they are called."""
     chain = [keras.Sequential([convolution(padding="same"), pooling()]), keras.Sequential([layers.Dense(4), answer()])]
     assert_folds(model_of(chain))
-    tokens = keras.Input((TIME,), dtype="int32")
-    embedder = keras.Sequential([keras.Input((TIME,), dtype="int32"), layers.Embedding(IDS, 4)])
-    filters = keras.Input((TIME, 4))
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
+    embedder = keras.Sequential([keras.Input((SEQUENCE_LENGTH,), dtype="int32"), layers.Embedding(IDS, 4)])
+    filters = keras.Input((SEQUENCE_LENGTH, 4))
     convolved = keras.Model(filters, keras.Sequential([convolution(), layers.Dropout(0.1)])(filters))
     assert_folds(keras.Model(tokens, answer()(pooling()(convolved(embedder(tokens))))))
     shared = keras.Sequential([layers.Dense(FILTERS, "relu")])
@@ -291,19 +294,19 @@ def test_the_8_bit_form(padding: str, dilation: int) -> None:
     """It pads and dilates as the folded graph does."""
     settings: dict[str, Any] = {"padding": padding, "dilation_rate": dilation, "activation": "relu"}
     model = randomize(model_of([convolution(4, **settings), pooling(), answer()]))
-    family, _ = recognise(model)
+    family, _ = recognize(model)
     assert family is not None
-    shape = InputShape(TIME, IDS, 0, family.leading_padding)
+    shape = InputShape(SEQUENCE_LENGTH, IDS, 0, family.leading_padding)
     rows = generated(shape, count=60).rows
     quantized = session(quantized_graph(family).SerializeToString())
-    truth = np.asarray(model.predict_on_batch(shape.pad(rows, TIME)))
-    assert quantized(shape.pad(rows, TIME)) == pytest.approx(truth, abs=0.05)
+    truth = np.asarray(model.predict_on_batch(shape.pad(rows, SEQUENCE_LENGTH)))
+    assert quantized(shape.pad(rows, SEQUENCE_LENGTH)) == pytest.approx(truth, abs=0.05)
     assert np.concatenate([quantized(shape.pad([row])) for row in rows]) == pytest.approx(truth, abs=0.05)
 
 
 def test_a_gelu_has_no_8_bit_form() -> None:
     """Its largest value may be that of the least sum; the error names the layer and what to do."""
-    family, _ = recognise(model_of([convolution(activation="gelu", name="rising"), pooling(), answer()]))
+    family, _ = recognize(model_of([convolution(activation="gelu", name="rising"), pooling(), answer()]))
     assert family is not None
     with pytest.raises(ExportError, match="layer rising has no 8-bit form: its activation, Gelu, falls") as refused:
         quantized_graph(family)

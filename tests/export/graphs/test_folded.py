@@ -12,7 +12,7 @@ from keras import layers
 
 from sentiment_conv1d.export.checks.parity import Ids, session
 from sentiment_conv1d.export.graphs.folded import folded_graph
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
 from sentiment_conv1d.model.training.network import build
 from tests.export.onnx_graph import contract, dead_nodes, idle_constants, repeated_constants
@@ -22,7 +22,7 @@ VOCABULARY = 12
 
 
 def folded(model: keras.Model) -> onnx.ModelProto:
-    family, reason = recognise(model)
+    family, reason = recognize(model)
     assert family is not None, reason
     return folded_graph(family)
 
@@ -47,7 +47,7 @@ class Layer(NamedTuple):
 class Member(NamedTuple):
     """A small member of the family; Keras draws weights, so it is built in the test and not in the strategy."""
 
-    time: int
+    sequence_length: int
     embedding: int
     banks: list[Bank]
     head: list[Layer]
@@ -55,7 +55,7 @@ class Member(NamedTuple):
 
     def build(self) -> keras.Model:
         """The network, its weights large enough for activations to bend."""
-        tokens = keras.Input((self.time,), dtype="int32")
+        tokens = keras.Input((self.sequence_length,), dtype="int32")
         embedded = layers.Embedding(VOCABULARY, self.embedding)(tokens)
         pooled = [
             layers.GlobalMaxPooling1D()(
@@ -78,34 +78,36 @@ def members() -> st.SearchStrategy[Member]:
     last = st.sampled_from([Layer(1, True, "sigmoid"), Layer(2, False, "softmax"), Layer(3, True, "softmax")])
     head = st.builds(lambda before, end: [*before, end], st.lists(hidden, max_size=2), last)
 
-    def of_length(time: int) -> st.SearchStrategy[Member]:
-        bank = st.builds(Bank, st.integers(1, time), st.integers(1, 4), st.booleans(), never_falling)
+    def of_length(sequence_length: int) -> st.SearchStrategy[Member]:
+        bank = st.builds(Bank, st.integers(1, sequence_length), st.integers(1, 4), st.booleans(), never_falling)
         banks = st.lists(bank, min_size=1, max_size=3)
-        return st.builds(Member, st.just(time), st.integers(1, 4), banks, head, st.integers(0, 2**32 - 1))
+        return st.builds(Member, st.just(sequence_length), st.integers(1, 4), banks, head, st.integers(0, 2**32 - 1))
 
     return st.integers(1, 9).flatmap(of_length)
 
 
-def reviews(time: int, count: int) -> list[Ids]:
+def reviews(sequence_length: int, count: int) -> list[Ids]:
     random = np.random.default_rng(count)
-    lengths = [time, 1, *random.integers(1, time + 1, count - 1).tolist()][:count]
+    lengths = [sequence_length, 1, *random.integers(1, sequence_length + 1, count - 1).tolist()][:count]
     return [random.integers(0, VOCABULARY, length, dtype=np.int32) for length in lengths]
 
 
 @given(members(), st.integers(1, 20))
 def test_it_answers_as_keras_does(member: Member, count: int) -> None:
     """Alone or in a batch, padded in full or only as far as a filter sees, whatever lengths a batch mixes."""
-    model, time = member.build(), member.time
+    model, sequence_length = member.build(), member.sequence_length
     widest = max(bank.width for bank in member.banks)
-    rows = reviews(time, count)
-    truth = np.asarray(model(pad(rows, time), training=False))
+    rows = reviews(sequence_length, count)
+    truth = np.asarray(model(pad(rows, sequence_length), training=False))
     predict = session(folded(model).SerializeToString())
 
-    assert predict(pad(rows, time)) == pytest.approx(truth, abs=1e-5)
+    assert predict(pad(rows, sequence_length)) == pytest.approx(truth, abs=1e-5)
     longest = max(len(row) for row in rows)
-    assert predict(pad(rows, shape(time, widest).time(longest))) == pytest.approx(truth, abs=1e-5)
+    assert predict(pad(rows, shape(sequence_length, widest).sequence_length(longest))) == pytest.approx(truth, abs=1e-5)
     for row, expected in zip(rows, truth, strict=True):
-        assert predict(pad([row], shape(time, widest).time(len(row))))[0] == pytest.approx(expected, abs=1e-5)
+        assert predict(pad([row], shape(sequence_length, widest).sequence_length(len(row))))[0] == pytest.approx(
+            expected, abs=1e-5
+        )
 
 
 @pytest.mark.parametrize("positions", [1, 31, 32, 33, 63, 64, 65, 398])
@@ -180,5 +182,5 @@ def test_a_filter_as_wide_as_the_review() -> None:
     rows = reviews(6, 8)
     predict = session(folded(model).SerializeToString())
     truth: Any = model(pad(rows, 6), training=False)
-    assert shape(6, 6).time(1) == 6
+    assert shape(6, 6).sequence_length(1) == 6
     assert predict(pad(rows, 6)) == pytest.approx(np.asarray(truth), abs=1e-5)

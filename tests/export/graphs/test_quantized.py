@@ -56,7 +56,7 @@ class Filters(NamedTuple):
 class Member(NamedTuple):
     """A small member of the family, whose weights are drawn in the test."""
 
-    time: int
+    sequence_length: int
     embedding: int
     size: float
     banks: list[Filters]
@@ -71,7 +71,7 @@ class Member(NamedTuple):
 
         features = sum(bank.filters for bank in self.banks)
         return Family(
-            max_tokens=self.time,
+            max_tokens=self.sequence_length,
             embedding=weights(self.size, VOCABULARY, self.embedding),
             banks=tuple(
                 Bank(
@@ -109,7 +109,7 @@ def members(
 ) -> st.SearchStrategy[Member]:
     size = st.sampled_from(sizes)
 
-    def of_length(time: int) -> st.SearchStrategy[Member]:
+    def of_length(sequence_length: int) -> st.SearchStrategy[Member]:
         bank = st.builds(
             Filters,
             st.integers(1, 6),
@@ -119,16 +119,18 @@ def members(
             st.sampled_from(activations),
             st.integers(1, 2),
             st.sampled_from(["valid", "same", "causal"]),
-        ).filter(lambda bank: bank.span <= time + sum(bank.pads))
+        ).filter(lambda bank: bank.span <= sequence_length + sum(bank.pads))
         banks = st.lists(bank, min_size=1, max_size=3)
-        return st.builds(Member, st.just(time), st.integers(least_embedding, 9), size, banks, st.integers(0, 2**32 - 1))
+        return st.builds(
+            Member, st.just(sequence_length), st.integers(least_embedding, 9), size, banks, st.integers(0, 2**32 - 1)
+        )
 
     return st.integers(1, 9).flatmap(of_length)
 
 
-def texts(time: int, count: int) -> list[Ids]:
+def texts(sequence_length: int, count: int) -> list[Ids]:
     random = np.random.default_rng(count)
-    lengths = [time, 1, *random.integers(1, time + 1, count).tolist()][:count]
+    lengths = [sequence_length, 1, *random.integers(1, sequence_length + 1, count).tolist()][:count]
     return [random.integers(0, VOCABULARY, length, dtype=np.int32) for length in lengths]
 
 
@@ -150,7 +152,7 @@ def rounding_error(family: Family) -> Weights:
 def test_features_differ_by_rounding_at_most(member: Member, count: int) -> None:
     """The features of both graphs differ by half a step for each tap at most, whatever the weights."""
     family = member.family()
-    tokens = pad(texts(member.time, count), member.time)
+    tokens = pad(texts(member.sequence_length, count), member.sequence_length)
     truth = session(folded_graph(family).SerializeToString())(tokens)
     features = session(quantized_graph(family).SerializeToString())(tokens)
     float32 = 1e-5 * (1 + np.abs(truth))
@@ -160,16 +162,16 @@ def test_features_differ_by_rounding_at_most(member: Member, count: int) -> None
 @given(members(EXACT, [1.0]), st.integers(1, 20))
 def test_a_row_has_one_answer(member: Member, count: int) -> None:
     """The features of a row are the same to the last bit alone, in a batch, and with any number of pad ids."""
-    rows = texts(member.time, count)
+    rows = texts(member.sequence_length, count)
     family = member.family()
     features = session(quantized_graph(family).SerializeToString())
-    shape = InputShape(member.time, VOCABULARY, 0, family.leading_padding)
+    shape = InputShape(member.sequence_length, VOCABULARY, 0, family.leading_padding)
 
-    together = features(pad(rows, member.time))
-    assert np.array_equal(features(pad(rows, shape.time(max(map(len, rows))))), together)
+    together = features(pad(rows, member.sequence_length))
+    assert np.array_equal(features(pad(rows, shape.sequence_length(max(map(len, rows))))), together)
     for row, expected in zip(rows, together, strict=True):
-        for time in range(shape.time(len(row)), member.time + 1):
-            assert np.array_equal(features(pad([row], time))[0], expected)
+        for sequence_length in range(shape.sequence_length(len(row)), member.sequence_length + 1):
+            assert np.array_equal(features(pad([row], sequence_length))[0], expected)
 
 
 @given(members(NEVER_FALLING, [0.0, 1e-30, 1e-4, 1.0, 30.0]))
@@ -204,7 +206,7 @@ def test_shares_add_up_to_its_own_logit(member: Member, outputs: int, seed: int)
     graph = quantized_graph(family).SerializeToString()
     network = read_network(graph)
     assert network is not None
-    rows = pad(texts(member.time, 5), member.time)
+    rows = pad(texts(member.sequence_length, 5), member.sequence_length)
     for row, expected in zip(rows, session(graph)(rows), strict=True):
         taken = forward(network, row)
         for unit in range(outputs):

@@ -57,6 +57,17 @@ def test_removed_characters_join_and_separators_split() -> None:
     assert (encoding.ids.tolist(), encoding.tokens, encoding.unknown_tokens) == ([2, 1, 2, 3, 2], 7, 1)
 
 
+def test_a_letter_is_lower_cased_before_it_is_removed() -> None:
+    """A rule that removes x removes X too, in ASCII and in other texts, as Hugging Face's library does."""
+    rule = replace(RULE, lowercase="unicode", removed="x")
+    tokenizer = WordLevelTokenizer(IDS, rule)
+    library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    for text in ("Xa X xb", "Xa X xb\u00e9"):
+        assert ids(tokenizer, text) == library.encode(text).ids
+        assert len(tokenizer.spans(text)) == tokenizer.encode(text).tokens
+    assert tokenizer.spans("Xa X xb") == [(1, 2), (6, 7)]
+
+
 def test_a_text_without_words_is_one_pad_id() -> None:
     """A model needs at least one id; no token is counted."""
     encoding = WordLevelTokenizer(IDS, RULE).encode(" !.")

@@ -221,7 +221,7 @@ def test_an_interrupted_training_leaves_no_run(reviews: Path, tmp_path: Path) ->
             process.send_signal(number)
             _, rest = process.communicate(timeout=PATIENCE)
             assert process.returncode == 130
-            assert re.search(r"interrupted: (nothing was written|--resume goes on after epoch \d+)\n$", rest.decode())
+            assert re.search(r"interrupted: (nothing was written|--resume continues after epoch \d+)\n$", rest.decode())
             assert b"Traceback" not in rest
     assert set(names(tmp_path)) <= {"int.checkpoint", "term.checkpoint"}
 
@@ -318,7 +318,7 @@ def test_a_share_lies_between_none_and_all(
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "none.csv", tmp_path / "run", f"{flag}={value}")
     assert exit_.value.code == 2
-    assert f"argument {flag}: {value!r} is not a share" in capsys.readouterr().err
+    assert f"argument {flag}: {value!r} is not a number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_a_training_that_goes_astray_is_stopped(
 ) -> None:
     """A loss that is no number ends the training, and no run of it is left."""
     assert train(reviews, tmp_path / "run", "--optimizer", "sgd", "--learning-rate", "1e38") == 2
-    assert "astray" in capsys.readouterr().err.splitlines()[-1]
+    assert "the loss is not finite" in capsys.readouterr().err.splitlines()[-1]
     assert names(tmp_path) == []
 
 
@@ -417,14 +417,14 @@ def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: 
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)
-    epochs = int(re.findall(r"--resume goes on after epoch (\d+)", said.decode())[0])
+    epochs = int(re.findall(r"--resume continues after epoch (\d+)", said.decode())[0])
     assert names(tmp_path) == ["run.checkpoint"]
     assert names(tmp_path / "run.checkpoint") == [str(epochs)]
 
     assert train(reviews, out) == 2
-    refused(capsys, "holds an interrupted training: pass --resume to go on")
+    refused(capsys, "contains an interrupted training: pass --resume to continue it")
     assert train(reviews, out, "--resume", "--batch-size", "9") == 2
-    refused(capsys, "a checkpoint of other data or another configuration")
+    refused(capsys, "the checkpoint belongs to other data or another configuration")
     assert train(reviews, out, "--resume", "--epochs", str(epochs + 2)) == 0
     history = document(out / "history.json")
     assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, epochs + 3))
@@ -511,7 +511,7 @@ def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.Captur
     assert "words of vectors.txt" in (out / "report.html").read_text()
     for content, said in (
         ("a 1 2\nb 1\n", "line 2: 1 numbers"),
-        ("q 1 2\n", "a vector for none"),
+        ("q 1 2\n", "no vector for any"),
         ("the x y\n", "line 1"),
     ):
         vectors.write_text(content)

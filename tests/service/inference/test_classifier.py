@@ -112,9 +112,9 @@ def test_graph_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shapes = []
     run = Engine.run
 
-    def recording(engine: Engine, rows: Rows, time: int, height: int = 0) -> npt.NDArray[np.float32]:
-        shapes.append((max(len(rows), height), time))
-        return run(engine, rows, time, height)
+    def recording(engine: Engine, rows: Rows, sequence_length: int, height: int = 0) -> npt.NDArray[np.float32]:
+        shapes.append((max(len(rows), height), sequence_length))
+        return run(engine, rows, sequence_length, height)
 
     monkeypatch.setattr(Engine, "run", recording)
     predictions = classifier.predict(["", "praise", "question " * 20])
@@ -140,9 +140,9 @@ def test_shapes_of_a_gpu_are_warm(artifact: Artifact, monkeypatch: pytest.Monkey
     shapes = []
     run = Engine.run
 
-    def recording(engine: Engine, rows: Rows, time: int, height: int = 0) -> npt.NDArray[np.float32]:
-        shapes.append((max(len(rows), height), time))
-        return run(engine, rows, time, height)
+    def recording(engine: Engine, rows: Rows, sequence_length: int, height: int = 0) -> npt.NDArray[np.float32]:
+        shapes.append((max(len(rows), height), sequence_length))
+        return run(engine, rows, sequence_length, height)
 
     monkeypatch.setattr(Engine, "run", recording)
     buckets = cuda_buckets(4, artifact.manifest.max_tokens)

@@ -380,10 +380,10 @@ def test_ids_answer_as_their_text(build: Build, classifier: Classifier) -> None:
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (np.full((1, 3), -1), "ids run from 0 to 4999"),
-        (np.full((2, 3), 5000), "ids run from 0 to 4999"),
-        (np.zeros((1, 0)), "0 ids a text"),
-        (np.zeros((1, 401)), "401 ids a text; the model reads 1 to 400"),
+        (np.full((1, 3), -1), "ids must be between 0 and 4999"),
+        (np.full((2, 3), 5000), "ids must be between 0 and 4999"),
+        (np.zeros((1, 0)), "0 ids per text"),
+        (np.zeros((1, 401)), "401 ids per text; the model reads 1 to 400"),
         (np.zeros((0, 3)), "at least one text"),
     ],
 )

@@ -32,8 +32,8 @@ def test_run() -> None:
 
 def test_time() -> None:
     """The number of columns is known where the graph takes only one, and None where it takes any."""
-    assert Engine(table_graph(), SHAPE).time is None
-    assert Engine(table_graph(shape=("batch", 7)), SHAPE).time == 7
+    assert Engine(table_graph(), SHAPE).sequence_length is None
+    assert Engine(table_graph(shape=("batch", 7)), SHAPE).sequence_length == 7
 
 
 def test_run_from_several_threads(artifact: Artifact) -> None:
@@ -95,9 +95,9 @@ def test_more_shapes_than_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"no graph at all", "cannot open"),
         (table_graph(names=("ids", "probabilities")), "must map tokens to probabilities"),
         (table_graph(names=("tokens", "scores")), "must map tokens to probabilities"),
-        (table_graph(shape=("batch",)), "int32 [batch, time]"),
+        (table_graph(shape=("batch",)), "int32 [batch, sequence_length]"),
         (table_graph(activation="Transpose"), "give float32 [batch, outputs]"),
-        (table_graph(shape=("batch", "time", 1)), "int32 [batch, time]"),
+        (table_graph(shape=("batch", "time", 1)), "int32 [batch, sequence_length]"),
     ],
 )
 def test_foreign_graph(graph: bytes, reason: str) -> None:

@@ -17,7 +17,7 @@ def test_every_text_runs_once(lengths: list[int]) -> None:
         assert sorted(text for run in runs for text in run.texts) == list(range(len(lengths)))
         for run in runs:
             assert len(run.texts) <= run.rows <= buckets.max_rows
-            assert max(lengths[text] for text in run.texts) <= run.time
+            assert max(lengths[text] for text in run.texts) <= run.sequence_length
 
 
 @given(lengths=LENGTHS)
@@ -25,8 +25,8 @@ def test_runs_on_a_processor_are_small(lengths: list[int]) -> None:
     """Texts share a run only where it stays in the caches and few positions are padding."""
     for run in CPU_BUCKETS.group(lengths):
         own = [lengths[text] for text in run.texts]
-        assert (run.rows, run.time) == (len(own), max(own))
-        assert len(own) == 1 or run.rows * run.time <= 1024
+        assert (run.rows, run.sequence_length) == (len(own), max(own))
+        assert len(own) == 1 or run.rows * run.sequence_length <= 1024
         assert own == sorted(own)
 
 
@@ -55,7 +55,7 @@ def test_few_shapes_on_a_gpu(lengths: list[int], max_rows: int, max_tokens: int)
     """Every run has one of the shapes that were warmed up, and only the last one has room left."""
     buckets = cuda_buckets(max_rows, max_tokens)
     runs = list(buckets.group([min(length, max_tokens) for length in lengths]))
-    assert {(run.rows, run.time) for run in runs} <= set(buckets.shapes())
+    assert {(run.rows, run.sequence_length) for run in runs} <= set(buckets.shapes())
     assert all(len(run.texts) == max_rows for run in runs[:-1])
 
 
@@ -63,7 +63,7 @@ def test_shapes_on_a_gpu() -> None:
     """Rows and columns come in powers of two and in the largest number there is."""
     buckets = cuda_buckets(max_rows=6, max_tokens=100)
     assert buckets.row_sizes == (1, 2, 4, 6)
-    assert buckets.time_sizes == (32, 64, 100)
+    assert buckets.sequence_lengths == (32, 64, 100)
     assert len(buckets.shapes()) == 12
     assert CPU_BUCKETS.shapes() == []
 
@@ -75,8 +75,8 @@ def test_no_run_is_larger_than_the_largest(lengths: list[int]) -> None:
     assert largest == [(32, 32), (1, 400)]
     for run in CPU_BUCKETS.group(lengths):
         assert run.rows <= max(rows for rows, _ in largest)
-        assert run.time <= max(time for _, time in largest)
-        assert run.rows * run.time <= max(rows * time for rows, time in largest)
+        assert run.sequence_length <= max(sequence_length for _, sequence_length in largest)
+        assert run.rows * run.sequence_length <= max(rows * sequence_length for rows, sequence_length in largest)
 
 
 def test_the_largest_runs_of_short_texts() -> None:

@@ -129,7 +129,7 @@ def test_manifest_of_another_place(tmp_path: Path, place: str) -> None:
     moved.parent.mkdir(exist_ok=True)
     publish_table(tmp_path / "elsewhere").path.rename(moved)
     (tmp_path / "elsewhere" / "tickets").rmdir()
-    with pytest.raises(ArtifactError, match="the manifest is that of tickets 1") as error:
+    with pytest.raises(ArtifactError, match="the manifest belongs to tickets 1") as error:
         load(tmp_path)
     assert str(moved) in str(error.value)
 

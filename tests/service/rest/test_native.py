@@ -1,6 +1,8 @@
 """The native routes: the answers' exact shape and what is in them."""
 
 import json
+import math
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from sentiment_conv1d.model.artifact import Artifact
 from tests.processes import ServerProcess
+from tests.service.artifacts import publish_table
 
 #: JSON carries any text but lone surrogates.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -194,3 +197,70 @@ def test_compressed_answers_are_not_needed(server: ServerProcess) -> None:
     )
     assert response.headers["content-type"] == "application/json"
     assert int(response.headers["content-length"]) == len(response.content)
+
+
+def test_options_of_the_answer(server: ServerProcess) -> None:
+    """A request can choose the threshold, the number of labels, and logits."""
+    text = "A gripping, beautifully acted film."
+    plain = predict(server, text)
+    body = {"text": text, "threshold": 0.999, "top_k": 1, "logits": True}
+    answer = server.client.post("/v1/predict", json=body).json()
+    assert (answer["label"], answer["score"]) == ("negative", plain["probabilities"]["negative"])
+    assert answer["probabilities"] == {"positive": plain["probabilities"]["positive"]}
+    assert 1 / (1 + math.exp(-answer["logits"]["positive"])) == pytest.approx(plain["score"], abs=1e-6)
+    body = {"texts": [text], "top_k": 5, "logits": True}
+    [other] = server.client.post("/v1/predict_batch", json=body).json()["predictions"]
+    assert list(other["probabilities"]) == list(other["logits"]) == ["positive", "negative"]
+    assert other["logits"]["negative"] == -other["logits"]["positive"]
+
+
+@pytest.mark.parametrize("threshold", [0, 1, -0.5, 1.5, "0.5", True])
+def test_bad_threshold(server: ServerProcess, threshold: Any) -> None:
+    """A threshold is a number between 0 and 1."""
+    response = server.client.post("/v1/predict", json={"text": "a", "threshold": threshold})
+    assert (response.status_code, response.json()["error"]["message"].split(":")[0]) == (422, "threshold")
+
+
+def test_threshold_of_a_softmax(tmp_path: Path) -> None:
+    """A model that chooses among several labels has no threshold."""
+    publish_table(tmp_path)
+    with ServerProcess("--watch-interval", "0", repository=tmp_path) as server:
+        response = server.client.post("/v1/predict", json={"text": "a", "threshold": 0.5})
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid")
+        answer = server.client.post("/v1/predict", json={"text": "a", "logits": True, "top_k": 2}).json()
+        assert len(answer["logits"]) == 2
+        for label, logit in answer["logits"].items():
+            assert math.exp(logit) == pytest.approx(answer["probabilities"][label], abs=1e-6)
+
+
+def test_bad_texts_are_reported(server: ServerProcess) -> None:
+    """With `on_error: report`, good texts are answered in their places, and bad ones are named."""
+    texts = ["great film", None, "x" * 1_000_001, "", {"text": "a"}]
+    response = server.client.post("/v1/predict_batch", json={"texts": texts, "on_error": "report"})
+    assert response.status_code == 200
+    document = response.json()
+    assert [each is None for each in document["predictions"]] == [False, True, True, False, True]
+    for place in (0, 3):
+        assert_same(document["predictions"][place], predict(server, texts[place]))  # type: ignore[arg-type]
+    assert [(each["index"], each["code"]) for each in document["errors"]] == [
+        (1, "invalid"),
+        (2, "too_large"),
+        (4, "invalid"),
+    ]
+    assert document["errors"][1]["message"] == "text 2: 1000001 characters; the limit is 1000000"
+
+
+@pytest.mark.parametrize(("texts", "codes"), [(["a"], []), ([1], ["invalid"]), ([1, None], ["invalid", "invalid"])])
+def test_report_of_all_or_none(server: ServerProcess, texts: list[Any], codes: list[str]) -> None:
+    """A report is complete if all texts are bad, and empty if none is."""
+    document = server.client.post("/v1/predict_batch", json={"texts": texts, "on_error": "report"}).json()
+    assert [each["code"] for each in document["errors"]] == codes
+    assert sum(each is None for each in document["predictions"]) == len(codes)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [({"texts": []}, 422), ({"texts": ["a"] * 1025}, 413), ({"texts": "a"}, 422)]
+)
+def test_report_of_a_bad_batch(server: ServerProcess, body: dict[str, Any], status: int) -> None:
+    """A batch that is itself wrong is an error, whatever `on_error` is."""
+    assert server.client.post("/v1/predict_batch", json={**body, "on_error": "report"}).status_code == status
