@@ -128,15 +128,14 @@ def _float32(
     reference = reference_graph(trained.model, trained.input_shape.max_tokens).SerializeToString()
     graph = reference if family is None else folded_graph(family).SerializeToString()
     shape = replace(trained.input_shape, leading_padding=family.leading_padding if family else None)
-    parity = compare(trained.predict, session(reference), session(graph), reviews, shape, trained.decision.threshold)
+    threshold = trained.decision.threshold
+    parity = compare(trained.predict, session(reference), session(graph), reviews, shape, threshold)
     return _Checked(
         graph,
         shape,
         tuple(parity),
         _golden(trained, trained.predict, trained.input_shape),
-        trained.metrics
-        if labelled is None
-        else measure(session(graph), labelled, trained.labels, shape, trained.decision.threshold),
+        trained.metrics if labelled is None else measure(session(graph), labelled, trained.labels, shape, threshold),
         {},
     )
 

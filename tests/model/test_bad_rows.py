@@ -81,7 +81,7 @@ def test_evaluation_ends_at_a_bad_row(
     """Without a flag, everything that is wrong is one message, and nothing is written."""
     assert main(["evaluate", str(run_path), "--data", str(messy), "--out", str(tmp_path / "evaluation")]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "error: 2 things are wrong with the data:"
+    assert lines[0] == "error: the data has 2 problems:"
     assert [f"warning: left out: {line.strip()}" for line in lines[1:3]] == summary(messy)
     assert lines[3:] == ["hint: --on-bad-rows skip leaves these rows out"]
     assert not (tmp_path / "evaluation").exists()

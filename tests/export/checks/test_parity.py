@@ -159,7 +159,7 @@ def test_labels_follow_the_threshold_of_the_model() -> None:
     checked(above, reference=below, keras_predict=below, threshold=0.9)
 
     def by_padding(tokens: Ids) -> Answers:
-        return (below if tokens.shape[1] == TIME else above)(tokens)
+        return (below if tokens.shape[1] == SEQUENCE_LENGTH else above)(tokens)
 
     assert compare_forms(by_padding, [REVIEWS], SHAPE, 0.9)
     with pytest.raises(ParityError, match="labels differ from itself"):

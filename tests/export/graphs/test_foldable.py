@@ -106,7 +106,7 @@ def test_a_free_sequence_length() -> None:
     model = model_of([convolution(activation="relu"), pooling(), answer()], shape=(None,))
     assert assert_folds(model).max_tokens == SEQUENCE_LENGTH
     assert recognize(model)[1] == "its input has shape (None, None), and no sequence length is given"
-    assert recognize(model, 2)[1] == "a filter spans 3 words and the sequence length is 2"
+    assert recognize(model, 2)[1] == "a filter spans 3 words, and the sequence length is 2"
 
 
 @pytest.mark.parametrize(
