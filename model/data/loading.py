@@ -202,6 +202,7 @@ def _label_problems(
 ) -> list[tuple[str, str]]:
     """Return the problems with the labels, each with a hint."""
     counts = Counter(_name(row.label, names, spelled) for row in rows)
+    first = _first_places(rows, names, spelled)
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[_folded(name)].append(name)
@@ -210,12 +211,21 @@ def _label_problems(
     if similar == "error":
         hint = "--similar-labels merge makes one label of each group; keep treats them as different labels"
         for group in alike:
-            listed = ", ".join(f"{name!r} ({counts[name]:,})" for name in group)
+            listed = ", ".join(f"{name!r} ({counts[name]:,}, first in {first[name]})" for name in group)
             problems.append((f"labels that differ only in case or white space: {listed}", hint))
     for name in names:
         if counts[name] < least:
-            place = next(row.place for row in rows if _name(row.label, names, spelled) == name)
             number = "a single example" if counts[name] == 1 else f"{counts[name]} examples"
-            text = f"label {name!r} has {number} ({place}), but needs {least}, one for each part of the data"
+            text = f"label {name!r} has {number} ({first[name]}), but needs {least}, one for each part of the data"
             problems.append((text, "add examples of a rare label, or remove it from the data"))
     return problems
+
+
+def _first_places(rows: Sequence[Row], names: tuple[str, ...], spelled: dict[str, str]) -> dict[str, str]:
+    """Return the place of the first row of every label, with its file if there are several."""
+    several = len({row.file for row in rows}) > 1
+    places: dict[str, str] = {}
+    for row in rows:
+        place = row.place if several or not row.number else f"{row.unit} {row.number}"
+        places.setdefault(_name(row.label, names, spelled), place)
+    return places

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,16 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import precision_recall_fscore_support
 
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
-from sentiment_conv1d.model.data import Examples, Plan, profile
+from sentiment_conv1d.model.data import Examples, Plan, load, plan, profile
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
 from sentiment_conv1d.model.explaining.reading import Word
+from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.tokenizer import learn
+from sentiment_conv1d.model.training import trainer
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
 HISTORY: dict[str, Any] = {
@@ -330,3 +334,38 @@ def test_thresholds_of_each_label() -> None:
     page = Page(report(evaluation=evaluation))
     assert [tag for tag, _ in page.tags].count("details") == 3
     assert "(chosen)" not in page.visible
+
+
+def test_the_report_of_a_training_is_that_of_its_model(run_path: Path, reviews: Path) -> None:
+    """Counts, scores and errors are found again with the saved model, the data and scikit-learn."""
+    run = read_run(run_path)
+    dataset = load(reviews, progress=False)
+    work = plan(dataset, test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
+    assert work.test is not None
+    tokens = trainer.encode(run.tokenizer, work.test.texts)
+    positive = np.asarray(trainer.load(run).predict_on_batch(tokens))[:, 0]
+    truth, answers = work.test.labels, (positive >= run.decision.threshold).astype(int)
+    rows = Page((run_path / "report.html").read_text(encoding="utf-8")).rows
+
+    for label, name in enumerate(work.label_names):
+        assert [name, str(np.sum(work.train.labels == label)), str(np.sum(truth == label))] in rows
+        scores = precision_recall_fscore_support(truth, answers, labels=[label], zero_division=np.nan)
+        precision, recall, f1, support = (float(each[0]) for each in scores)
+        shown = ["\N{EN DASH}" if np.isnan(each) else f"{each:.4f}" for each in (precision, recall, f1)]
+        assert [name, *shown, f"{support:.0f}"] in rows
+    longest = max(run.tokenizer.encode(text).tokens for text in work.train.texts)
+    assert [row[4] for row in rows if row[0] == "Tokens of a text"] == [str(longest)]
+    for tenth in range(1, 10):
+        right = np.mean((positive.astype(float) >= tenth / 10) == (truth == 1))
+        assert any(
+            row[0].split(" ")[0] == f"{tenth / 10:g}" and row[4] == f"{right:.2%}" for row in rows if len(row) == 5
+        )
+    of_truth = np.where(truth == 1, positive, 1 - positive)
+    worst = sorted(np.flatnonzero(answers != truth), key=lambda number: of_truth[number])
+    errors = [row for row in rows if len(row) == 3 and ", answered " in row[0]]
+    assert [row[2] for row in errors] == [f"{of_truth[number]:.4f}" for number in worst]
+    for row, number in zip(errors, worst, strict=True):
+        assert row[0].startswith(work.test.texts[number])
+    history = json.loads((run_path / "history.json").read_text(encoding="utf-8"))
+    for epoch in history["epochs"]:
+        assert any(row[:2] == [str(epoch["epoch"]), f"{epoch['loss']:.4f}"] for row in rows)
