@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window, for pages that a test looks at."""
+"""Headless Chromium, for tests of pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLAGS = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser a module: as long as it is there, no other event loop can run in this thread."""
+    """Start one browser per module. While it runs, no other event loop can run in this thread."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         assert os.environ.get("CI") != "true", "there is no Chromium: make test installs Debian's where it may"

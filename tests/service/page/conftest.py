@@ -1,4 +1,4 @@
-"""Pages in Chromium that notice every error and every request."""
+"""Pages in Chromium that record every error and every request."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["browser"]
 
 @dataclass
 class Opened:
-    """A page, what it wrote to the console, and what it asked for."""
+    """A page with its console errors and its requests."""
 
     page: Page
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def texts(self, selector: str) -> list[str]:
-        """The text of every element."""
+        """Return the text of every matching element."""
         return self.page.locator(selector).all_inner_texts()
 
 
@@ -33,10 +33,9 @@ Open = Callable[..., Opened]
 
 @pytest.fixture
 def open_page(browser: Browser, server: ServerProcess) -> Iterator[Open]:
-    """Opens the page of a server, the shipped model's if none is given, and waits for its first answer.
+    """Open the page of a server, by default with the shipped model, and wait for its first answer.
 
-    At the end of a test no page may have logged an error, but for those that the test has taken from `errors`, and none
-    may have asked another host for anything.
+    Fails the test if a page logged an error that the test has not removed from `errors`, or requested another host.
     """
     opened: list[tuple[str, Opened]] = []
 
