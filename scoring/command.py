@@ -59,7 +59,7 @@ def predict(options: Namespace, settings: Settings) -> int:
 
 
 def default_output(source: Path) -> Path:
-    """Where the predictions for a file go if nobody says: beside it, in its format if that can be written, else JSONL.
+    """Return the default output for a file: next to it, in its format if that can be written, else JSONL.
 
     Raises `DataError` if the extension is not supported.
     """
@@ -105,7 +105,7 @@ def _output(files: list[str], sources: list[Source], out: str | None) -> Output:
 
 
 def _schema(source: Source, form: Format, extension: str, columns: tuple[str, ...] | None) -> object:
-    """The columns of JSON rows, as the first of them have them, if the output needs the same ones in all parts."""
+    """Return the columns of the first JSON rows, if the output needs the same columns in all parts."""
     if (
         source.extension not in (".jsonl", ".json")
         or extension == ".jsonl"

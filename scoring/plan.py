@@ -36,14 +36,14 @@ class Part(NamedTuple):
     start: int  # rows of a Parquet file or a JSON array, bytes of other files
     stop: int
     size: int  # bytes of the file that it stands for
-    form: Format = Format()  # of a text file: its delimiter if that is stated, and what it was decoded from
+    form: Format = Format()  # of a text file: the stated delimiter, and the encoding that it was decoded from
     first: int = 1  # number of the first line of a text file, or of the first row of a JSON array
     header: bytes = b""  # the header row of a CSV file
-    content: bytes | None = None  # the rows themselves, if the file cannot be read from within
+    content: bytes | None = None  # the rows, if they cannot be read by their position in the file
 
 
 def plan(sources: Sequence[Source], part_rows: int = PART_ROWS, form: Format = Format()) -> Iterator[Part]:  # noqa: B008
-    """The parts of all files, in order; if no file has rows, a part without any.
+    """Yield the parts of all files, in order, or one part without rows if all files are empty.
 
     The footer of a Parquet file says where its parts are. A text file is read once to find where records begin, a part
     at a time. `form` is what text files do not say about themselves. Raises `DataError` if a file cannot be read.
@@ -63,10 +63,10 @@ def plan(sources: Sequence[Source], part_rows: int = PART_ROWS, form: Format = F
 
 
 def _parts(source: Source, form: Format, part_rows: int) -> Iterator[Part]:
-    """The parts of a text file.
+    """Yield the parts of a text file.
 
-    They carry their rows if a range of the file's bytes is not enough to read them: of standard input, of a compressed
-    file, and of another encoding than UTF-8.
+    They carry their rows if these cannot be read by their position in the file: those of standard input, of a
+    compressed file, and of an encoding other than UTF-8.
     """
     file, encoding = open_text_source(source, form.encoding)
     with file:
@@ -118,7 +118,7 @@ def _csv_records(place: str, file: BinaryIO, delimiter: str | None, usual: str) 
 
 
 def _text_parts(source: Source, file: BufferedReader, form: Format, part_rows: int, carried: bool) -> Iterator[Part]:
-    """Parts of whole lines or CSV records."""
+    """Yield parts of complete lines or CSV records."""
     found: Iterator[tuple[int, bytes]] = enumerate(file, 1)
     header = b""
     if source.extension in USUAL_DELIMITERS:
@@ -135,7 +135,7 @@ def _text_parts(source: Source, file: BufferedReader, form: Format, part_rows: i
     def cut() -> Part:
         return part._replace(size=part.stop - part.start, content=b"".join(contents) if carried else None)
 
-    yield cut()  # of no rows, in case that there are none
+    yield cut()  # without rows, for a file that has none
     try:
         for line, record in found:
             if not rows:
@@ -159,7 +159,7 @@ def _text_parts(source: Source, file: BufferedReader, form: Format, part_rows: i
 
 
 def _readable(place: str, records: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """The same records. Raises `DataError` if the file cannot be read on."""
+    """Yield the same records. Raises `DataError` if the file cannot be read to its end."""
     line = 0
     try:
         for line, record in records:
@@ -170,7 +170,7 @@ def _readable(place: str, records: Iterator[tuple[int, bytes]]) -> Iterator[tupl
 
 
 def _array_parts(source: Source, file: BufferedReader, form: Format, part_rows: int) -> Iterator[Part]:
-    """Parts of a JSON array. Each carries an array of its own, because the file cannot be read from within."""
+    """Yield parts of a JSON array. Each carries its rows, because a part of the file is not valid JSON."""
     rows = JsonTable(source.place, file, form.encoding or "UTF-8").values
     for start in range(0, max(len(rows), 1), part_rows):
         stop = min(start + part_rows, len(rows))

@@ -80,7 +80,7 @@ def _keep_rows(chunk: Chunk, good: Sequence[bool]) -> Chunk:
 
 
 def _with_rows(chunk: Chunk, rows: Sequence[Row]) -> LineChunk:
-    """Other rows of the same file, which messages count as before."""
+    """Return a chunk of other rows of the same file, counted in the same unit."""
     changed = LineChunk(chunk.source, rows, chunk.progress)
     changed.unit = chunk.unit
     return changed

@@ -32,9 +32,7 @@ class Source(NamedTuple):
     """A file to score. Two files with the same values are taken to have the same content."""
 
     place: str  # a path, a URL or `STANDARD`
-    extension: (
-        str  # with its dot, in lower case: one of `READABLE`; of a compressed file, that in front of the compression's
-    )
+    extension: str  # one of `READABLE`; of a compressed file, the one before the compression's
     size: int  # bytes; 0 if it is standard input
     version: str = ""  # what changes when the file is written: a time or a digest
 
@@ -166,7 +164,7 @@ def open_place(place: str) -> BinaryIO:
 
 
 class _Positioned(RawIOBase):
-    """A file with a position of its own: `memory://` gives all readers the same object."""
+    """A file with its own position. `memory://` gives the same object to all readers."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -188,7 +186,7 @@ class _Positioned(RawIOBase):
 
 
 def open_text_source(source: Source, encoding: str | None) -> tuple[BufferedReader, str]:
-    """Open a text file or standard input as UTF-8 bytes, and the name of the encoding that it is decoded from.
+    """Open a text file or standard input as UTF-8 bytes. Returns the file and the encoding that it is decoded from.
 
     Raises `DataError`.
     """
@@ -247,7 +245,7 @@ def replacing(path: Path, check: Any = None, beside: Path | None = None) -> Iter
 
 
 def check_free_path(path: Path, overwrite: bool) -> None:
-    """Raise `DataError` if there is something that may not be replaced."""
+    """Raise `DataError` if the path is a folder, or a file that may not be replaced."""
     if path.is_dir():
         raise DataError(f"{path}: is a folder")
     if path.exists() and not overwrite:
@@ -289,7 +287,7 @@ def _local_source(path: Path) -> Source:
 
 
 def _is_scored(path: Path) -> bool:
-    """Whether a file in a folder is one to score. `.json` files are not: in most folders they describe the others."""
+    """Whether a file in a folder is scored. `.json` files are not: in most folders they describe the other files."""
     name = path.with_suffix("") if is_compressed(path) else path
     return name.suffix.lower() in READABLE and name.suffix.lower() != ".json" and path.name[0] not in "._"
 

@@ -1,1 +1,1 @@
-"""How a network of the Conv1D family decides: its numbers on the way to a logit, and every word's exact share of it."""
+"""Exact explanations of networks of the Conv1D family: every word's share of a logit."""

@@ -1,4 +1,4 @@
-"""A network of the Conv1D family as plain arrays, whichever form it was read from: a graph or a Keras model."""
+"""A network of the Conv1D family as plain arrays, read from a graph or from a Keras model."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from sentiment_conv1d.model.layers import Bank, Dense, Weights
 
 @dataclass(frozen=True)
 class Network:
-    """Embedding, filters, global pooling, dense layers; the last of them gives the logits."""
+    """An embedding, filters, global pooling and dense layers. The last dense layer computes the logits."""
 
-    embedding: Weights | None  # [vocabulary, embedding]; with zero padding, the last row is that of the padding
+    embedding: Weights | None  # [vocabulary, embedding]; with zero padding, the last row is the padding
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
-    final: str  # what makes probabilities of the logits: Sigmoid or Softmax
-    quantized: tuple[QuantizedTables, ...] = ()  # of every bank, if the graph is of 8 bits and has no embedding
+    final: str  # turns the logits into probabilities: Sigmoid or Softmax
+    quantized: tuple[QuantizedTables, ...] = ()  # one for every bank of an 8-bit graph, which has no embedding
 
     @cached_property
     def tables(self) -> tuple[Tables, ...]:
-        """What each word adds under each tap of each filter, for every bank.
+        """The tables of every bank: the part that each word adds at each tap of each filter.
 
-        The session of a float32 graph holds the same products. They are made for the first explanation, so that a
-        service that is never asked for one has no memory for them.
+        The session of a float32 graph contains the same products. This computes them for the first explanation, so a
+        service that explains nothing spends no memory on them.
         """
         if self.embedding is None:
             return self.quantized
@@ -32,12 +32,12 @@ class Network:
 
     @property
     def averages(self) -> bool:
-        """Whether a filter is averaged over the text, its padding included."""
+        """Whether a filter is averaged over the text, including its padding."""
         return any(bank.pooling == "mean" for bank in self.banks)
 
     def locate(self, number: int) -> tuple[Bank, int]:
-        """The bank of the filter with a number over all banks, and its index among the filters of its width."""
-        for place, bank in enumerate(self.banks):  # noqa: B007 - both are used behind the loop
+        """Return the bank of a filter and its index among the filters of its width. `number` counts over all banks."""
+        for place, bank in enumerate(self.banks):  # noqa: B007 - both are used after the loop
             if number < len(bank.bias):
                 break
             number -= len(bank.bias)

@@ -1,4 +1,4 @@
-"""What each word of a text adds to a logit, for networks whose arrays are at hand."""
+"""Every word's share of a logit, for a network and a text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sentiment_conv1d.model.tokenizer import Tokenizer
 
 
 def explain_words(network: Network, tokenizer: Tokenizer, text: str, unit: int) -> list[Word]:
-    """The words that the network reads of a text, with their shares of the logit of a unit of the last layer."""
+    """Return the words that the network reads of a text, with their shares of the logit of a unit of the last layer."""
     leading_padding = None if network.averages else max(bank.span for bank in network.banks)
     reading = read(text, tokenizer.encode(text), tokenizer, InputShape.of(tokenizer, leading_padding))
     shares = attribute(network, forward(network, reading.row), unit).shares
