@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -97,7 +97,7 @@ def test_restart_under_load(sockets: Sockets) -> None:
         return statuses
 
     with ThreadPoolExecutor(4) as clients:
-        calls = []
+        calls: list[Future[list[int]]] = []
         for _ in range(2):
             with activated(sockets) as server:
                 calls = calls or [clients.submit(call) for _ in range(4)]
