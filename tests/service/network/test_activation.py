@@ -115,7 +115,7 @@ def test_unix_domain_sockets(tmp_path: Path) -> None:
         for bound, path in zip((rest, rpc), paths, strict=True):
             bound.bind(str(path))
             bound.listen()
-        # The flags tell the helper where to connect. The service ignores them.
+        # The flags tell `ServerProcess` where to connect. The service ignores them.
         with activated((rest, rpc), "--uds", str(paths[0]), "--grpc-uds", str(paths[1])) as server:
             assert server.client.post("/v1/predict", json={"text": TEXT}).json()["label"] == "positive"
             with grpc.insecure_channel(f"unix:{paths[1]}") as channel:
