@@ -1,15 +1,16 @@
-"""What is held out of the training texts, and what for."""
+"""The plan of a training: which texts are trained on, and which are held out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from sentiment_conv1d.model.data.examples import Dataset, Examples, split
+from sentiment_conv1d.model.tables import Fault
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run trains and measures on. The sources say in words where the texts come from."""
+    """The texts that a run trains on and is measured on. The sources describe in words where they come from."""
 
     label_names: tuple[str, ...]
     train: Examples
@@ -19,10 +20,11 @@ class Plan:
     validation_source: str | None
     test_source: str | None
     unlabelled: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()  # rows that were left out
 
 
 def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
-    """Hold out what is not there yet: test texts if the data has none of its own, validation texts if asked for.
+    """Hold out test texts if the data has no test part, and validation texts if `validation_fraction` is above 0.
 
     Raises `DataError` if a label has too few examples.
     """
@@ -38,5 +40,13 @@ def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, 
     if dataset.unlabelled:
         source += f" and {len(dataset.unlabelled):,} without a label"
     return Plan(
-        dataset.label_names, train, validation, test, source, validation_source, test_source, dataset.unlabelled
+        dataset.label_names,
+        train,
+        validation,
+        test,
+        source,
+        validation_source,
+        test_source,
+        dataset.unlabelled,
+        dataset.faults,
     )

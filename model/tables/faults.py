@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """Why one row cannot be used. Rows with the same `reason` are reported together; `detail` is about this row."""
+    """Why a row cannot be used. Rows with the same `reason` are reported together; `detail` is about this row only."""
 
     file: str
     unit: str  # "line" or "row"
-    number: int  # of the row, or of its first line; 0 if the file is one text
+    number: int  # of the row or of its first line; 0 if the whole file is one text
     reason: str
     detail: str = ""
 
@@ -21,6 +21,11 @@ class Fault(NamedTuple):
     def place(self) -> str:
         """The file, and the row's number unless the whole file is one text."""
         return f"{self.file}: {self.unit} {self.number}" if self.number else self.file
+
+    @property
+    def record(self) -> dict[str, str | int]:
+        """The row as files of bad rows have it, one JSON object a line."""
+        return {"source": self.file, "unit": self.unit, "number": self.number, "reason": self.explanation}
 
     @property
     def explanation(self) -> str:

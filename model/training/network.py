@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
+from sentiment_conv1d.model.explaining.network import Network
+from sentiment_conv1d.model.layers import Bank, Dense, Weights
 from sentiment_conv1d.model.training.embeddings import Vectors
 from sentiment_conv1d.model.training.student import Student
 
@@ -18,9 +20,9 @@ _OPTIMIZERS = {
 
 
 def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
-    """A compiled network: ids int32 [batch, max_tokens] -> probabilities float32 [batch, outputs].
+    """Build and compile a network: ids int32 [batch, max_tokens] -> probabilities float32 [batch, outputs].
 
-    `vocabulary_size` is the tokenizer's, which is smaller than the configuration's where the texts hold fewer words.
+    `vocabulary_size` is the tokenizer's. It is smaller than the configuration's if the texts contain fewer words.
     """
     tokens = keras.Input((configuration.max_tokens,), dtype="int32", name="tokens")
     embedded = keras.layers.Embedding(vocabulary_size, configuration.embedding_width, name="embedding")(tokens)
@@ -54,7 +56,7 @@ def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
 
 
 def set_vectors(model: keras.Model, vectors: Vectors) -> None:
-    """Begin with pretrained vectors for the words that have one; `vectors` are as wide as the embedding."""
+    """Initialize the embedding with pretrained vectors, which must have its width, for the words that have one."""
     layer = model.get_layer("embedding")
     (weights,) = layer.get_weights()
     for place, vector in vectors.rows.items():
@@ -63,16 +65,35 @@ def set_vectors(model: keras.Model, vectors: Vectors) -> None:
 
 
 def divide_logits(model: keras.Model, temperature: float) -> None:
-    """Fold a temperature into the last layer: its weights and biases are divided by it, and so are its logits."""
+    """Fold a temperature into the last layer: dividing its weights and biases by it divides the logits."""
     layer = model.get_layer("probabilities")
     layer.set_weights([array / temperature for array in layer.get_weights()])
 
 
-def of_student(configuration: Configuration, student: Student) -> keras.Model:
-    """The network of `build` with the weights of a student, whose tables become an embedding.
+def arrays(model: keras.Model, configuration: Configuration) -> Network:
+    """The weights of a network of `build`, for explanations of its answers."""
 
-    The embedding of a word is its rows in the tables of all taps, side by side. The kernel of each tap selects that
-    tap's row.
+    def weights(layer: str) -> tuple[Weights, Weights]:
+        kernel, bias = model.get_layer(layer).get_weights()
+        return np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
+
+    names = [f"convolution_{convolution.width}" for convolution in configuration.convolutions]
+    banks = tuple(Bank(*weights(name), ("Relu",)) for name in names)
+    hidden = [Dense(*weights("hidden"), ("Relu",))] if configuration.hidden_width else []
+    (embedding,) = model.get_layer("embedding").get_weights()
+    return Network(
+        np.asarray(embedding, np.float32),
+        banks,
+        (*hidden, Dense(*weights("probabilities"), ())),
+        configuration.activation.capitalize(),
+    )
+
+
+def of_student(configuration: Configuration, student: Student) -> keras.Model:
+    """Build a network with the weights of a student, whose tables become the embedding.
+
+    The embedding of a word consists of its rows in the tables of all taps, side by side. The kernel of each tap selects
+    that tap's row.
     """
     width, vocabulary_size, filters = student.tables.shape
     model = build(configuration, vocabulary_size)

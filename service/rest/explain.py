@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 from sentiment_conv1d.model.artifact import Manifest
-from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Explanation, Filter, Word
+from sentiment_conv1d.model.explaining.reading import Word
+from sentiment_conv1d.service.inference.explaining.explainer import FILTERS, Explanation, Filter
 from sentiment_conv1d.service.inference.explaining.inspection import BankView, FilterView, LayerView
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.rest import native
@@ -79,10 +80,11 @@ class InspectionBody(BaseModel):
     explanation: ExplanationBody
     labels: list[str]
     vocabulary_size: int
-    ids: list[int] = Field(description="[time], with the padding.")
+    ids: list[int] = Field(description="[sequence length], with the padding.")
     first_word: int = Field(description="Position of the first word of `explanation.words`.")
     embedding: list[list[float]] = Field(
-        description="[time][embedding]; for an 8-bit model [time][width]: what a word adds to the filter at each place."
+        description="[sequence length][embedding]; for an 8-bit model [sequence length][width]: what a word adds to "
+        "the filter at each place."
     )
     filter: FilterView
     banks: list[BankView]

@@ -1,4 +1,4 @@
-"""API keys decide who can send requests; administration keys decide who can load and unload models."""
+"""API keys decide who can send requests; administration keys decide who can load, unload and route models."""
 
 from __future__ import annotations
 

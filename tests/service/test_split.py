@@ -90,6 +90,7 @@ def tfserving_grpc(server: ServerProcess, text: str, key: dict[str, str]) -> str
 OTHERS = (
     *(native_batch, open_inference, typed, typed_batch, open_inference_grpc, tfserving_grpc),
     by_header("/v1/models/tickets:predict", lambda text: {"instances": [text]}),
+    by_header("/v1/classify", lambda text: {"input": text}),
     by_header("/", lambda text: {"inputs": text}),
     by_header("/predict", lambda text: {"inputs": text}),
     by_header("/invocations", lambda text: {"instances": [text]}),

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, GetPydanticSchema
 
+from sentiment_conv1d.model.explaining.attribution import Attribution
+from sentiment_conv1d.model.explaining.forward import Pass, Pooled
+from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.layers import Weights
-from sentiment_conv1d.service.inference.explaining.explanation import Attribution
-from sentiment_conv1d.service.inference.explaining.forward import Pass, Pooled
-from sentiment_conv1d.service.inference.explaining.network import Network
 
 # Arrays, with the schemas of their JSON form.
 Vector = Annotated[Weights, GetPydanticSchema(lambda _, handler: handler(list[float]))]
@@ -66,9 +66,9 @@ class LayerView:
 class Inspection:
     """All intermediate values of one text, padded to the full sequence length of the model."""
 
-    ids: npt.NDArray[np.int32]  # [time]
+    ids: npt.NDArray[np.int32]  # [sequence_length]
     first_word: int  # position of the first word
-    embedding: Weights  # [time, embedding]: what the filter reads of each word
+    embedding: Weights  # [sequence_length, embedding]: what the filter reads of each word
     filter: FilterView
     banks: list[BankView]
     layers: list[LayerView]  # the last one computes the logits

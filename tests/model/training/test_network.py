@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
-from sentiment_conv1d.model.training.network import build
+from sentiment_conv1d.model.explaining.attribution import attribute
+from sentiment_conv1d.model.explaining.forward import forward
+from sentiment_conv1d.model.training.network import arrays, build
 
 TINY = Configuration(
     name="tiny",
@@ -28,7 +30,7 @@ def ids(rows: int) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
 
 
 def test_the_preset_is_the_classic_network() -> None:
-    """Layer for layer, weight for weight, `imdb-cnn` is the example that everybody knows."""
+    """`imdb-cnn` has the layers and the number of weights of Keras' example."""
     model = build(PRESETS["imdb-cnn"], vocabulary_size=5000)
     assert shapes(model) == {
         "embedding": [(5000, 50)],
@@ -44,7 +46,7 @@ def test_the_preset_is_the_classic_network() -> None:
 
 
 def test_several_widths_stand_side_by_side() -> None:
-    """`kim-cnn` pools three banks of filters and hands all their maxima on."""
+    """`kim-cnn` pools three banks of filters and concatenates them."""
     model = build(PRESETS["kim-cnn"], vocabulary_size=5000)
     assert {name: sizes[0] for name, sizes in shapes(model).items()} == {
         "embedding": (5000, 50),
@@ -58,7 +60,7 @@ def test_several_widths_stand_side_by_side() -> None:
 
 
 def test_two_labels_end_in_one_sigmoid() -> None:
-    """The answer is the probability of the second label, and the loss is that of a coin."""
+    """The output is the probability of the second label, with binary cross-entropy."""
     model = build(TINY, TINY.vocabulary_size)
     answers = model.predict_on_batch(ids(3))
     assert answers.shape == (3, 1)
@@ -70,7 +72,7 @@ def test_two_labels_end_in_one_sigmoid() -> None:
 
 
 def test_more_labels_end_in_a_softmax() -> None:
-    """The answer is one probability a label; they sum to 1."""
+    """The outputs are one probability per label and sum to 1."""
     model = build(TINY.model_copy(update={"labels": ("bad", "fair", "good")}), TINY.vocabulary_size)
     answers = model.predict_on_batch(ids(3))
     assert answers.shape == (3, 3)
@@ -82,7 +84,7 @@ def test_more_labels_end_in_a_softmax() -> None:
 
 
 def test_the_embedding_is_as_large_as_the_vocabulary_there_is() -> None:
-    """Texts with few different words do not leave rows that nothing reads."""
+    """The embedding has no rows for words that the texts do not contain."""
     assert shapes(build(TINY, vocabulary_size=7))["embedding"] == [(7, 4)]
 
 
@@ -91,7 +93,7 @@ def test_the_embedding_is_as_large_as_the_vocabulary_there_is() -> None:
     [("adam", keras.optimizers.Adam), ("rmsprop", keras.optimizers.RMSprop), ("sgd", keras.optimizers.SGD)],
 )
 def test_the_optimizer_is_the_one_asked_for(name: str, optimizer: type[keras.optimizers.Optimizer]) -> None:
-    """So is its step size."""
+    """The optimizer and its learning rate are those of the configuration."""
     model = build(TINY.model_copy(update={"optimizer": name, "learning_rate": 0.25}), TINY.vocabulary_size)
     assert type(model.optimizer) is optimizer
     assert float(model.optimizer.learning_rate) == 0.25
@@ -99,5 +101,27 @@ def test_the_optimizer_is_the_one_asked_for(name: str, optimizer: type[keras.opt
 
 @pytest.mark.parametrize("name", ["0", "a.b", "9-to-5_x.y"])
 def test_every_name_of_a_model_names_a_network(name: str) -> None:
-    """What a repository takes as a name, Keras takes too."""
+    """Every valid model name is a valid name for Keras."""
     build(TINY.model_copy(update={"name": name}), TINY.vocabulary_size).predict_on_batch(ids(1))
+
+
+@pytest.mark.parametrize("hidden_width", [0, 6])
+@pytest.mark.parametrize("labels", [("a", "b"), ("a", "b", "c")])
+def test_the_arrays_answer_as_the_network(labels: tuple[str, ...], hidden_width: int) -> None:
+    """Their logits give the probabilities of Keras, and the shares of the words and the bias add up to each logit."""
+    changes = {
+        "labels": labels,
+        "hidden_width": hidden_width,
+        "convolutions": (Convolution(width=2, filters=3), Convolution(width=3, filters=5)),
+    }
+    configuration = TINY.model_copy(update=changes)
+    model = build(configuration, vocabulary_size=20)
+    network = arrays(model, configuration)
+    for row, answer in zip(ids(4), np.asarray(model.predict_on_batch(ids(4))), strict=True):
+        taken = forward(network, row)
+        exponentials = np.exp(taken.logits)
+        expected = 1 / (1 + 1 / exponentials) if len(labels) == 2 else exponentials / exponentials.sum()
+        assert answer == pytest.approx(expected, abs=1e-6)
+        for unit, logit in enumerate(taken.logits):
+            found = attribute(network, taken, unit)
+            assert found.bias + found.shares.sum() == pytest.approx(logit, abs=1e-6)
