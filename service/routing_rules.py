@@ -18,6 +18,9 @@ _NUMBERS = re.compile(r"[^:,]+:\d{1,18}(,[^:,]+:\d{1,18})*")
 
 _MAX_WEIGHT = 1_000_000
 
+#: The most entries of a rule: an order with the rules of a model is one message between processes.
+_MAX_ENTRIES = 32
+
 #: A rule: numbers by label or version.
 Rule = Mapping[str, int]
 
@@ -33,6 +36,9 @@ class RoutingRules(NamedTuple):
 
     def check(self) -> None:
         """Raise `ValueError` if a rule is not valid."""
+        for name, rule in self._asdict().items():
+            if len(rule) > _MAX_ENTRIES:
+                raise ValueError(f"{name}: {len(rule)} entries; the limit is {_MAX_ENTRIES}")
         for label, version in self.labels.items():
             if not _LABEL.fullmatch(label):
                 raise ValueError(f"{label!r} is not a label: a-z, 0-9, _ and -, and not a number")

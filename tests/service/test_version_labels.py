@@ -147,6 +147,10 @@ def check_administration(server: ServerProcess) -> None:
     route = "/v2/repository/models/tickets/routing"
     before = server.client.post(route).json()["labels"]
     assert before == {"stable": 1, "canary": 2, "next": 4}
+    most = {f"{'x' * 60}{number}": 1 for number in range(32)}
+    rules = {"labels": most, "split": dict.fromkeys(most, 10**6), "shadow": {"1": 100}}
+    assert server.client.post(route, json=rules).json() == rules, "the largest rules fit into a message"
+    assert server.client.post(route, json={"split": {}, "shadow": {}}).json()["labels"] == most
     answer = server.client.post(route, json={"labels": {"stable": 3}})
     assert (answer.status_code, answer.json()["labels"]) == (200, {"stable": 3})
     assert [typed(server, "stable") for _ in range(8)] == ["3"] * 8
@@ -158,6 +162,9 @@ def check_administration(server: ServerProcess) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
+        ({"labels": {f"{'x' * 60}{number}": 1 for number in range(33)}}, "labels: 33 entries; the limit is 32"),
+        ({"labels": {"x" * 65: 1}}, f"'{'x' * 65}' is not a label"),
+        ({"labels": {"stable": 10**30}}, "label 'stable': "),
         ({"split": {"stable": 1, "9": 1}}, "version '9' of model 'tickets' is not loaded"),
         ({"split": {"beta": 1}}, "'beta' is neither a version nor a label"),
         ({"split": {"1": -1}}, "split: '1' has the weight -1"),
