@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sentiment_conv1d.model.configuration import NAME_PATTERN
 
 _NAME = re.compile(NAME_PATTERN)
-_VERSION = re.compile(r"[1-9]\d{0,17}")
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _LABEL = re.compile(r"(?!\d+$)[a-z0-9_-]{1,64}")
 
 #: Numbers by label or version: `stable:3,canary:4`.
@@ -58,13 +58,17 @@ class RoutingRules(NamedTuple):
             raise ValueError("shadow: a model has one shadow version")
 
     def version_of(self, target: str) -> int:
-        """Return the version that a rule names by number or by label."""
-        return self.labels[target] if target in self.labels else int(target)
+        """Return the version that a rule names by number or by label.
 
-    def versions(self, rules: Iterable[str] | None = None) -> set[int]:
-        """Return the versions that some rules name, or all rules."""
+        It is 0 for a label that does not exist: of two changes at the same time, one can remove a label that the other
+        one uses.
+        """
+        return self.labels.get(target, int(target) if target.isdecimal() else 0)
+
+    def targets(self, rules: Iterable[str] | None = None) -> dict[str, int]:
+        """Return the versions that some rules name, or all rules, by number or label."""
         chosen = self._fields if rules is None else rules
-        return {self.version_of(target) for rule in chosen for target in getattr(self, rule)}
+        return {target: self.version_of(target) for rule in chosen for target in getattr(self, rule)}
 
     def _check_target(self, target: str) -> None:
         if target not in self.labels and not _VERSION.fullmatch(target):

@@ -125,12 +125,13 @@ class LoadedModels:
         return self._rules.get(name, RoutingRules())
 
     def missing(self) -> set[str]:
-        """Describe every version that the rules of a model with a served version name, and that is not served."""
+        """Describe the versions and labels that the rules of the loaded models name and that are not served."""
         return {
-            f"the routing of {name} names version {version}, which is not served"
+            f"the routing of {name} names {target}, which is not served"
             for name, rules in self._rules.items()
             if name in self._served
-            for version in rules.versions() - self._served[name].keys()
+            for target, version in rules.targets().items()
+            if version not in self._served[name]
         }
 
     def labels(self, name: str, version: int) -> list[str]:

@@ -111,7 +111,7 @@ class Reconciler:
             rules.check()
         except ValueError as error:
             raise Invalid(str(error)) from None
-        for version in rules.versions(changes):
+        for version in rules.targets(changes).values():
             self._models.get(name, str(version))
         await self._workers.ask(Order("route", name, rules=changes))
         return self._models.rules(name)

@@ -45,8 +45,8 @@ def test_what_is_no_label(labels: str) -> None:
 def test_targets() -> None:
     """The other rules name versions by number or by label."""
     rules = read_rules(labels="tickets=stable:3,canary:4", split="tickets=stable:90,5:10")["tickets"]
-    assert rules.versions() == {3, 4, 5}
-    assert rules.versions(["split"]) == {3, 5}
+    assert rules.targets() == {"stable": 3, "canary": 4, "5": 5}
+    assert rules.targets(["split"]) == {"stable": 3, "5": 5}
 
 
 @pytest.mark.parametrize("split", ["stabel:1", "0:1", "3:0", "3:0,4:0"])

@@ -101,9 +101,12 @@ def test_version_that_is_not_served(models: LoadedModels) -> None:
     """The share of a version that is not served goes to the others, or to the newest version if there are none."""
     models.route("tickets", {"split": {"1": 50, "9": 50}})
     assert shares(models) == {1: len(TEXTS)}
-    assert models.missing() == {"the routing of tickets names version 9, which is not served"}
+    assert models.missing() == {"the routing of tickets names 9, which is not served"}
     models.drop("tickets", 1)
     assert shares(models) == {3: len(TEXTS)}
+    models.route("tickets", {"split": {"removed": 1}, "shadow": {"removed": 1}})
+    assert shares(models) == {3: len(TEXTS)}
+    assert models.missing() == {"the routing of tickets names removed, which is not served"}
 
 
 def test_rows(models: LoadedModels) -> None:
