@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,17 +136,14 @@ class BatchScorer:
                     raise DataError(f"row {number} of the batch: {reason}")
         classifier = self.session.classifier()
         good = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
-        scored = iter(
-            [
-                values
-                for start in range(0, len(good), _TEXTS)
-                for values in score_texts(classifier, good[start : start + _TEXTS], self.explain)
-            ]
-        )
-        names = list(self.columns)
-        missing = (None,) * len(names)
-        rows = [next(scored) if reason is None else missing for reason in reasons]
-        return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+        scored = [
+            score_texts(classifier, good[start : start + _TEXTS], self.explain) for start in range(0, len(good), _TEXTS)
+        ]
+        added: dict[str, list[Any]] = {}
+        for place, name in enumerate(self.columns):
+            values = chain.from_iterable(columns[place] for columns in scored)
+            added[name] = [next(values) if reason is None else None for reason in reasons]
+        return added
 
 
 #: Types of NumPy arrays; what has none becomes objects.

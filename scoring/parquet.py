@@ -17,10 +17,14 @@ from pyarrow.parquet import ParquetFile
 from pyarrow.parquet import ParquetWriter as ArrowWriter
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Table
-from sentiment_conv1d.scoring.writers import Values, Writer, check_keys
+from sentiment_conv1d.scoring.columns import Column
+from sentiment_conv1d.scoring.writers import Writer, check_keys
 
 # Row groups of one chunk each would make files slow to read, and their footer, which is held in memory, large.
 _ROW_GROUP_BYTES = 8 * 2**20
+
+# As fast as Parquet's usual snappy, with files of texts that are a third smaller.
+_COMPRESSION = "zstd"
 
 # A reader gives up at 100 levels of the schema, of which a list takes two; a writer would not.
 _DEEPEST = 48
@@ -38,14 +42,13 @@ class ParquetWriter(Writer):
         self._bytes = 0
         self._span = "no rows"
 
-    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
+    def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
         self._span = chunk.span
         if isinstance(chunk, BatchChunk):
             arrays = [chunk.batch.column(name) for name in self._schema.names]
         else:
             arrays = self._arrays(chunk)
-        columns = zip(*added, strict=True)
-        arrays += [pyarrow.array(values, field.type) for values, field in zip(columns, self._added, strict=True)]
+        arrays += [pyarrow.array(values, field.type) for values, field in zip(added, self._added, strict=True)]
         batch = pyarrow.RecordBatch.from_arrays(arrays, schema=self._full_schema())
         self._batches.append(batch)
         self._bytes += batch.nbytes
@@ -66,7 +69,7 @@ class ParquetWriter(Writer):
         schema = self._full_schema()
         try:
             if self._writer is None:
-                self._writer = ArrowWriter(self._file, schema)
+                self._writer = ArrowWriter(self._file, schema, compression=_COMPRESSION)
             if self._batches:
                 self._writer.write_table(pyarrow.Table.from_batches(self._batches, schema))
         except pyarrow.ArrowException as error:
@@ -133,7 +136,7 @@ class Concatenation:
         """Append the rows of a file."""
         with ParquetFile(part) as source:
             if self._writer is None:
-                self._writer = ArrowWriter(self._file, source.schema_arrow)
+                self._writer = ArrowWriter(self._file, source.schema_arrow, compression=_COMPRESSION)
             for group in range(source.num_row_groups):
                 self._writer.write_table(source.read_row_group(group))
 

@@ -10,17 +10,15 @@ from typing import Any, BinaryIO
 import orjson
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Row
-
-#: The values of the added columns, in order, for one row.
-Values = tuple[Any, ...]
+from sentiment_conv1d.scoring.columns import Column
 
 
 class Writer(ABC):
     """An output file being written."""
 
     @abstractmethod
-    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
-        """Add rows with the values of their added columns. Raises `DataError` at one that the format cannot hold."""
+    def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
+        """Write rows with their added columns. Raises `DataError` at a row that the format cannot hold."""
 
     def finish(self) -> None:  # noqa: B027 - JSONL needs neither
         """Write what is left; the file is complete after it."""
@@ -50,8 +48,8 @@ class JsonlWriter(Writer):
         self._file = file
         self._added = added
 
-    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
-        for row, values in zip(chunk.rows, added, strict=True):
+    def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
+        for row, *values in zip(chunk.rows, *added, strict=True):
             spelled = _to_json(chunk, row, row.values) if row.json is None else row.json
             fields = orjson.dumps(dict(zip(self._added, values, strict=True)), option=_JSON)
             self._file.write(spelled[:-1] + (b"," if row.values else b"") + fields[1:])
@@ -68,11 +66,11 @@ class CsvWriter(Writer):
         self._added = added
         self._headed = not header
 
-    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
+    def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
         columns = self._columns = self._columns or tuple(chunk.rows[0].values)
         self._head()
         check_keys(chunk, columns)
-        for row, values in zip(chunk.rows, added, strict=True):
+        for row, *values in zip(chunk.rows, *added, strict=True):
             own = [row.values[column] for column in columns]
             self._records.writerow(_cell(chunk, row, value) for value in [*own, *values])
 
