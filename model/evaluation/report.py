@@ -9,12 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Profile
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.page import Cell, page, table
 
 #: Worst errors that are shown, and how much of their texts.
 _ERRORS, _ERROR_CHARACTERS = 20, 300
@@ -57,12 +59,11 @@ _EPOCH_COLUMNS = {
     "seconds": ("Seconds", "{:,.1f}"),
 }
 
-#: A cell of a table: a text, or a text with a note.
-_Cell = str | tuple[str, str]
-
-_TEMPLATE = Environment(
+_ENVIRONMENT = Environment(
     loader=PackageLoader("sentiment_conv1d.model.evaluation", ""), autoescape=True, undefined=StrictUndefined
-).get_template("report.html.jinja")
+)
+_ENVIRONMENT.globals["table"] = lambda *arguments: Markup(table(*arguments))  # noqa: S704 - it escapes the cells
+_TEMPLATE = _ENVIRONMENT.get_template("report.html.jinja")
 
 
 def report_html(
@@ -94,8 +95,7 @@ def report_html(
     smaller than the configuration's. `evaluation` is None if nothing was measured, and `best_epoch` 0 if no epoch was
     chosen.
     """
-    return _TEMPLATE.render(
-        title=title,
+    body = _TEMPLATE.render(
         configuration=configuration,
         data=data,
         validation_data=validation_data,
@@ -124,6 +124,7 @@ def report_html(
         ],
         libraries=list(libraries.items()),
     )
+    return page(title, body)
 
 
 def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str, str, str]]:
@@ -149,7 +150,7 @@ def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str
     ]
 
 
-def _layers(configuration: Configuration, vocabulary_size: int) -> Iterator[tuple[_Cell, str, str]]:
+def _layers(configuration: Configuration, vocabulary_size: int) -> Iterator[tuple[Cell, str, str]]:
     """Name, shape of the weights and shape of the output of each layer."""
     tokens, width, hidden = configuration.max_tokens, configuration.embedding_width, configuration.hidden_width
     features = sum(convolution.filters for convolution in configuration.convolutions)
@@ -172,7 +173,7 @@ def _shape(*sizes: int) -> str:
     return " \N{MULTIPLICATION SIGN} ".join(f"{size:,}" for size in sizes)
 
 
-def _noted(name: str, *notes: str) -> _Cell:
+def _noted(name: str, *notes: str) -> Cell:
     text = ", ".join(note for note in notes if note)
     return (name, text) if text else name
 
@@ -222,9 +223,9 @@ def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[st
     ]
 
 
-def _errors(evaluation: Evaluation, texts: Sequence[str]) -> list[list[_Cell]]:
+def _errors(evaluation: Evaluation, texts: Sequence[str]) -> list[list[Cell]]:
     """The worst errors: the text with its true label and the answer, and the probability of the true label."""
-    rows: list[list[_Cell]] = []
+    rows: list[list[Cell]] = []
     for index in evaluation.worst_errors(_ERRORS):
         truth, answer = evaluation.labels[index], evaluation.predicted[index]
         names = [evaluation.label_names[label] for label in (truth, answer)]
