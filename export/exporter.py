@@ -30,6 +30,7 @@ from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import Family, recognize
 from sentiment_conv1d.export.sources.trained import Trained
+from sentiment_conv1d.export.text_statistics import measure_texts
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, Sample, publish
 from sentiment_conv1d.model.input_shape import InputShape
 
@@ -80,8 +81,8 @@ def export(
     """Write the graphs, check that they return what Keras returns, and publish the next version of the artifact.
 
     With `quantize`, the 8-bit form of the graph is published if it is close enough to the float32 form: see
-    `export.checks.quantization_error`. The accuracy of the published graph is measured on `labelled`. `samples` are
-    texts that anyone may see.
+    `export.checks.quantization_error`. The accuracy of the published graph, and statistics for detecting drift, are
+    measured on `labelled`. `samples` are texts that anyone may see.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if an answer differs;
@@ -112,6 +113,9 @@ def export(
         "configuration": trained.configuration,
         "decision": trained.decision,
         "samples": samples,
+        "statistics": measure_texts(trained, checked.predict, checked.shape, labelled)
+        if labelled is not None and labelled.texts
+        else None,
         "libraries": _libraries(),
         "metrics": checked.metrics,
         "parity": checked.parity,
