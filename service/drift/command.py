@@ -13,6 +13,9 @@ from sentiment_conv1d.service.drift.comparison import Comparison, compare
 from sentiment_conv1d.service.drift.log import Log, LogError, LoggedTexts, Model, read_log
 from sentiment_conv1d.service.drift.page import HEAD, report, rows
 
+#: The characters of a record's time up to its minutes.
+_MINUTES = len("2026-11-02T09:30")
+
 #: Exit status if the drift is above the limit.
 _DRIFTED = 1
 
@@ -88,7 +91,8 @@ def _words(paths: Sequence[Path], texts: LoggedTexts, log: Log) -> str:
     """Return in words what a log is."""
     names = paths[0].name if len(paths) == 1 else f"{len(paths)} files"
     skipped = f", without {log.unreadable:,} lines that are not records" if log.unreadable else ""
-    return f"{names}, {texts.times[0]} to {texts.times[1]}{skipped}"
+    first, last = (time[:_MINUTES].replace("T", " ") for time in texts.times)
+    return f"{names}, {first} to {last} UTC{skipped}"
 
 
 def _print(name: str, facts: Sequence[tuple[str, str]], comparisons: Sequence[Comparison]) -> None:

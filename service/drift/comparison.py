@@ -9,6 +9,9 @@ from typing import NamedTuple
 from sentiment_conv1d.model.text_statistics import Distribution, TextStatistics
 from sentiment_conv1d.service.drift.stability import chance_index, reading, stability_index
 
+#: Numbers from this one on are shown without decimals.
+_LARGE = 1000
+
 
 class Bin(NamedTuple):
     """One bin, with its share of the reference's texts and of the log's texts."""
@@ -75,7 +78,8 @@ def _intervals(bounds: Sequence[float]) -> Iterator[str]:
     if not bounds:
         yield "all"
         return
-    yield f"\N{LESS-THAN OR EQUAL TO} {bounds[0]:,.6g}"
-    for low, high in pairwise(bounds):
-        yield f"{low:,.6g} \N{EN DASH} {high:,.6g}"
-    yield f"> {bounds[-1]:,.6g}"
+    edges = [f"{bound:,.0f}" if bound >= _LARGE else f"{bound:.4g}" for bound in bounds]
+    yield f"\N{LESS-THAN OR EQUAL TO} {edges[0]}"
+    for low, high in pairwise(edges):
+        yield f"{low} \N{EN DASH} {high}"
+    yield f"> {edges[-1]}"

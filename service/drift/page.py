@@ -8,8 +8,8 @@ from html import escape
 from sentiment_conv1d.model.page import page, table
 from sentiment_conv1d.service.drift.comparison import Bin, Comparison
 
-_WIDTH, _BAR, _GAP = 560, 12, 10  # pixels; each bin has two bars and a gap
-_NAMES, _NUMBERS = 170, 60  # pixels left and right of the bars
+_WIDTH, _BAR, _GAP, _FONT = 480, 16, 10, 13  # pixels; each bin has two bars and a gap
+_NAMES, _NUMBERS = 140, 60  # pixels left and right of the bars
 
 #: What each property is.
 _MEANINGS = {
@@ -32,7 +32,7 @@ def report(title: str, facts: Sequence[tuple[str, str]], comparisons: Sequence[C
     figures = "".join(map(_figure, comparisons))
     return page(
         title,
-        f'<dl class="facts">\n{described}</dl>\n<section>\n<h2>Drift</h2>{table(HEAD, rows(comparisons), 4)}\n'
+        f'<dl class="facts">\n{described}</dl>\n<section>\n<h2>Drift</h2>{table(HEAD, rows(comparisons), 5)}\n'
         f'<p class="muted"><small>{_READING}</small></p>\n</section>\n'
         f'<section>\n<h2>Distributions</h2>\n<div class="plots">{figures}</div>\n</section>',
     )
@@ -72,15 +72,15 @@ def _chart(comparison: Comparison) -> str:
     bars = "".join(_bars(each, number * step, scale) for number, each in enumerate(bins))
     return (
         f'\n<svg role="img" aria-label="{escape(comparison.name)}" viewBox="0 0 {_WIDTH} {len(bins) * step}" '
-        f'font-size="{_BAR}" fill="var(--text)">\n{bars}</svg>'
+        f'font-size="{_FONT}" fill="var(--text)">\n{bars}</svg>'
     )
 
 
 def _bars(each: Bin, top: int, scale: float) -> str:
-    name = f'<text x="{_NAMES - 8}" y="{top + 1.4 * _BAR:g}" text-anchor="end">{escape(each.name)}</text>\n'
+    name = f'<text x="{_NAMES - 8}" y="{top + 1.3 * _BAR:g}" text-anchor="end">{escape(each.name)}</text>\n'
     both = ((each.expected, "var(--muted)"), (each.actual, "var(--accent)"))
     return name + "".join(
         f'<rect x="{_NAMES}" y="{top + place * _BAR}" width="{share * scale:.1f}" height="{_BAR}" fill="{colour}"/>'
-        f'<text x="{_NAMES + share * scale + 6:.1f}" y="{top + place * _BAR + 0.85 * _BAR:g}">{share:.1%}</text>\n'
+        f'<text x="{_NAMES + share * scale + 6:.1f}" y="{top + (place + 0.8) * _BAR:g}">{share:.1%}</text>\n'
         for place, (share, colour) in enumerate(both)
     )

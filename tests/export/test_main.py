@@ -49,6 +49,11 @@ def test_a_run_is_exported_under_its_own_name(
     assert (manifest.metrics.measured_on, manifest.metrics.examples) == (measured_on, 12)
     assert manifest.metrics.values == pytest.approx(read_run(run_path).metrics.values, abs=1e-6)  # type: ignore[union-attr]
     assert [check.examples for check in manifest.parity] == [12] * 5 + [256, 256, 64, 256, 256]
+    statistics = manifest.statistics
+    assert statistics is not None
+    assert (statistics.source, statistics.texts, sum(statistics.labels.values())) == (measured_on, 12, 12)
+    assert set(statistics.labels) <= set(manifest.labels)
+    assert 0.5 <= statistics.scores.mean <= 1 and statistics.tokens.mean > 1
 
 
 def test_the_8_bit_form_is_exported_with_what_it_costs(
