@@ -1,4 +1,4 @@
-"""`python -m benchmarks.batch_sizes`: texts a second of the graph by the rows of a run, on a processor or a GPU."""
+"""`python -m benchmarks.batch_sizes`: the throughput of the graph by batch size, on a processor or a GPU."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import get_args
 
 import numpy as np
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
-from benchmarks.naive import ARTIFACT
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.engine import Engine
 from sentiment_conv1d.service.settings import ProviderChoice
@@ -19,7 +19,7 @@ _SECONDS = 0.05  # of each measurement
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--execution-provider", choices=get_args(ProviderChoice), default="auto")
     parser.add_argument("--device", type=int, default=0, help="number of the CUDA device")
@@ -45,11 +45,11 @@ def main() -> None:
         [f"{sequence_length}", f"{rows}", f"{each * 1e6:,.0f}", f"{rows / each:,.0f}"]
         for sequence_length, rows, each in medians
     ]
-    print(table(["ids", "rows", "µs a run", "texts/s"], cells))
+    print(table(["ids", "rows", "µs per run", "texts/s"], cells))
 
 
 def measure(engine: Engine, tokens: np.ndarray[tuple[int, int], np.dtype[np.int32]]) -> float:
-    """Seconds a run."""
+    """Return the seconds per run."""
     engine.run(tokens, tokens.shape[1])
     started = perf_counter()
     runs = 0

@@ -37,7 +37,7 @@ MAX_REVIEWS = 1000
 
 
 def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     top = argparse.ArgumentParser(
         prog=prog,
         description="Export a trained model as the next version of an ONNX artifact, after checking that both return "
@@ -78,7 +78,12 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         metavar="N",
         help="publish N texts of --data for each label, for people to try on the page (default: 0)",
     )
-    foreign = top.add_argument_group("for a model from elsewhere (docs/own-models.md)")
+    _add_foreign_flags(top.add_argument_group("for a model from elsewhere (docs/own-models.md)"))
+    return top
+
+
+def _add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
+    """Add the flags that state what a file of a model from elsewhere does not contain."""
     foreign.add_argument(
         "--vocabulary",
         "--tokenizer",
@@ -97,7 +102,6 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         foreign.add_argument(f"--{name}-id", type=kind, default=_UNSTATED, metavar="ID", help=f"id of {meaning}{none}")
     foreign.add_argument("--padding-side", choices=("left", "right"), help="the side where short texts are padded")
     foreign.add_argument("--truncation-side", choices=("left", "right"), help="the side where long texts are truncated")
-    return top
 
 
 def _positive(text: str) -> int:

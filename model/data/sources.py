@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sentiment_conv1d.model.data import review_files
 from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
 from sentiment_conv1d.model.tables import READABLE, DataError, Fault, Format, extension
+from sentiment_conv1d.model.tables.class_label import class_names
 
 SUPPORTED = (
     "a .csv, .tsv, .jsonl, .json or .parquet file, also compressed as .gz, .bz2, .xz or .zip; a folder with "
@@ -148,7 +148,6 @@ def _described_labels(folder: Path, column: str) -> tuple[str, ...] | None:
     if not file.is_file():
         return None
     try:
-        feature: Any = json.loads(file.read_text(encoding="utf-8"))["features"][column]
-        return tuple(map(str, feature["names"])) if feature["_type"] == "ClassLabel" else None
+        return class_names(json.loads(file.read_text(encoding="utf-8"))["features"], column)
     except (ValueError, LookupError, TypeError):
         return None

@@ -20,6 +20,7 @@ except ImportError as error:
         "(`pip install --require-hashes -r requirements/parquet.txt`)"
     ) from error
 
+from sentiment_conv1d.model.tables.class_label import class_names
 from sentiment_conv1d.model.tables.plain import plain
 from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS, Chunk, Row, Table, require_distinct
 
@@ -123,7 +124,7 @@ class ParquetTable(Table):
         """
         try:
             document = json.loads((self.schema.metadata or {}).get(b"huggingface", b""))
-            return class_labels(document["info"]["features"], column)
+            return class_names(document["info"]["features"], column)
         except (ValueError, LookupError, TypeError):
             return None
 
@@ -138,15 +139,6 @@ class ParquetTable(Table):
                 yield from self._file.iter_batches(size, row_groups=[number], columns=chosen)
         except (pyarrow.ArrowException, OSError) as error:
             raise _Damaged(error) from error
-
-
-def class_labels(features: Any, column: str) -> tuple[str, ...] | None:
-    """Return the names of a `ClassLabel` in the features of a dataset, in the order of their integers; None if none.
-
-    Raises `LookupError` or `TypeError` if the structure is not that of `datasets.Features.to_dict`.
-    """
-    feature = features[column]
-    return tuple(map(str, feature["names"])) if feature["_type"] == "ClassLabel" else None
 
 
 class _Damaged(Exception):

@@ -1,4 +1,4 @@
-"""Keras' text examples, from the saved model and its vocabulary to the answer to a text: each equal to Keras."""
+"""Keras' text examples: the service returns what Keras returns for a text, given the model and its vocabulary."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Ids = npt.NDArray[np.int32]
 
 
 def reviews(count: int, seed: int) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Texts that two words give away, half of them positive."""
+    """Return texts whose label depends on two words, half of them positive."""
     generator = random.Random(seed)
     texts = []
     for number in range(count):
@@ -48,7 +48,7 @@ def reviews(count: int, seed: int) -> tuple[list[str], npt.NDArray[np.int64]]:
 
 
 class WordIndex:
-    """`keras.datasets.imdb`: ranks moved by three, a start id, padding and truncation in front."""
+    """The vocabulary of `keras.datasets.imdb`: ranks plus three, a start id, padding and truncation at the front."""
 
     def __init__(self, sequence_length: int) -> None:
         self._sequence_length = sequence_length
@@ -65,7 +65,7 @@ class WordIndex:
 
 
 class Vectorization:
-    """A `TextVectorization` layer, saved in a model of its own."""
+    """A `TextVectorization` layer, saved in its own model."""
 
     def __init__(self, sequence_length: int) -> None:
         self.layer = layers.TextVectorization(output_sequence_length=sequence_length)
@@ -81,7 +81,7 @@ class Vectorization:
 
 
 class Legacy:
-    """The `Tokenizer` of Keras 2, with its padding and truncation in front."""
+    """The `Tokenizer` of Keras 2, with padding and truncation at the front."""
 
     def __init__(self, sequence_length: int) -> None:
         self._sequence_length = sequence_length
@@ -98,7 +98,7 @@ class Legacy:
 
 
 def imdb_cnn_keras_1(sequence_length: int) -> keras.Model:
-    """`Embedding(dropout=)`, `Convolution1D(border_mode=, subsample_length=)`, by what they are called now."""
+    """Build the example of Keras 1 with today's names of its layers and arguments."""
     return keras.Sequential(
         [
             keras.Input((sequence_length,)),
@@ -116,7 +116,7 @@ def imdb_cnn_keras_1(sequence_length: int) -> keras.Model:
 
 
 def imdb_cnn_keras_2(sequence_length: int) -> keras.Model:
-    """`model.add(…)`, with a dropout behind the embedding."""
+    """Build the example of Keras 2: `model.add(…)`, with a dropout after the embedding."""
     model = keras.Sequential([keras.Input((sequence_length,))])
     model.add(layers.Embedding(ROWS, 50))
     model.add(layers.Dropout(0.2))
@@ -133,7 +133,7 @@ def imdb_cnn_keras_2(sequence_length: int) -> keras.Model:
 def imdb_cnn_keras_3(
     sequence_length: int, *, padding: str = "valid", free: bool = False, normal: bool = False
 ) -> keras.Model:
-    """The functional form, whose variants people build."""
+    """Build the functional form, with common variants."""
     ids = keras.Input((None if free else sequence_length,), dtype="int64")
     x = layers.Embedding(ROWS, 50)(ids)
     x = layers.Dropout(0.2)(x)
@@ -146,7 +146,7 @@ def imdb_cnn_keras_3(
 
 
 def text_classification_from_scratch(sequence_length: int) -> keras.Model:
-    """Two convolutions with strides over an input of any length."""
+    """Build two convolutions with strides over an input of any length."""
     ids = keras.Input((None,), dtype="int64")
     x = layers.Embedding(ROWS, 128)(ids)
     x = layers.Dropout(0.5)(x)
@@ -159,7 +159,7 @@ def text_classification_from_scratch(sequence_length: int) -> keras.Model:
 
 
 def pretrained_word_embeddings(sequence_length: int) -> keras.Model:
-    """A frozen embedding, three convolutions with pooling between them, and a softmax."""
+    """Build a frozen embedding, three convolutions with pooling between them, and a softmax."""
     embedding = layers.Embedding(ROWS, 100, trainable=False)
     ids = keras.Input((None,), dtype="int64")
     x = embedding(ids)
@@ -176,7 +176,7 @@ def pretrained_word_embeddings(sequence_length: int) -> keras.Model:
 
 
 def kim_cnn(sequence_length: int) -> keras.Model:
-    """Widths 3, 4 and 5 side by side."""
+    """Build filters of widths 3, 4 and 5 in parallel."""
     ids = keras.Input((sequence_length,), dtype="int32")
     x = layers.Embedding(ROWS, 50)(ids)
     pooled = [layers.GlobalMaxPooling1D()(layers.Conv1D(100, width, activation="relu")(x)) for width in (3, 4, 5)]
@@ -186,7 +186,7 @@ def kim_cnn(sequence_length: int) -> keras.Model:
 
 @dataclass(frozen=True)
 class Example:
-    """How a model is built, which vocabulary goes with it, how it is saved, and what is folded of it."""
+    """An example: its model, its vocabulary, the format of its file, and the widths that are folded."""
 
     build: Callable[..., keras.Model]
     vocabulary: Callable[[int], Any]
@@ -218,7 +218,7 @@ EXAMPLES = {
 
 
 def save(example: Example, model: keras.Model, vocabulary: Any, folder: Path) -> list[str]:
-    """Write the files that a user of the example has; the arguments that name them."""
+    """Write the files of an example; returns the arguments that name them."""
     source = folder / example.file
     if example.inside:
         text = keras.Input((1,), dtype="string")
@@ -234,7 +234,7 @@ def save(example: Example, model: keras.Model, vocabulary: Any, folder: Path) ->
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 def test_an_example_is_served_as_keras_answers(example: Example, tmp_path: Path) -> None:
-    """The answers to texts and the accuracy are those of Keras on ids that Keras made."""
+    """The service's outputs and accuracy are those of Keras on ids that Keras made."""
     keras.utils.set_random_seed(5)
     vocabulary = example.vocabulary(example.sequence_length)
     model = example.build(example.sequence_length, **dict(example.variant))

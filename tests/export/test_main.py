@@ -1,4 +1,4 @@
-"""`python -m export`, as a user runs it."""
+"""The command `python -m export`."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
-    """One line on stderr says this, and a second one what to do about it."""
+    """Assert that stderr contains one line with a message and one line with a hint."""
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[0] for line in lines] == ["error", "hint"]
     assert all(len(line) > len("error: ") for line in lines)
@@ -30,7 +30,7 @@ def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
 def test_a_run_is_exported_under_its_own_name(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The table lists what was compared: reviews that were held out of the training, and made up ids."""
+    """The table lists the comparisons on held-out reviews and on generated ids."""
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["inputs", "against", "number", "largest", "difference"]
@@ -59,7 +59,7 @@ def test_a_run_is_exported_under_its_own_name(
 def test_the_8_bit_form_is_exported_with_what_it_costs(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Differences on generated ids, and accuracy on the reviews that were held out of the training."""
+    """The output shows the differences on generated ids and the accuracy on held-out reviews."""
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_ACCURACY_LOSS", 0.1)  # of 12 reviews
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews), "--quantize"]) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -78,7 +78,7 @@ def test_the_8_bit_form_is_exported_with_what_it_costs(
 def test_without_data_the_accuracy_of_the_8_bit_form_is_not_known(
     run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And that is said."""
+    """The output says that the accuracy was not measured."""
     assert main([str(run_path), "--repository", str(tmp_path), "--quantize"]) == 0
     assert "the accuracy of the 8-bit graph was not measured; --data measures it" in capsys.readouterr().out
 
@@ -86,7 +86,7 @@ def test_without_data_the_accuracy_of_the_8_bit_form_is_not_known(
 def test_long_data_is_thinned(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A number of reviews from all over the file proves as much as all of them."""
+    """Parity is checked on a limited number of reviews from the whole file."""
     monkeypatch.setattr("sentiment_conv1d.export.__main__.MAX_REVIEWS", 5)
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     assert "4 reviews of reviews.csv, padded, batches" in capsys.readouterr().out
@@ -95,7 +95,7 @@ def test_long_data_is_thinned(
 def test_a_keras_file_is_exported_with_its_labels(
     averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The reason why it is not folded is printed."""
+    """The output contains the reason why the model is not folded."""
     averaging.save(tmp_path / "other.keras")
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no, yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
@@ -108,7 +108,7 @@ def test_a_keras_file_is_exported_with_its_labels(
 def test_what_has_no_8_bit_form_is_refused(
     averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the reason, and nothing is written."""
+    """A model without an 8-bit form is refused with the reason, and nothing is written."""
     averaging.save(tmp_path / "other.keras")
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no,yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
@@ -118,7 +118,7 @@ def test_what_has_no_8_bit_form_is_refused(
 
 
 def test_two_exports_at_once_get_two_versions(run_path: Path, tmp_path: Path) -> None:
-    """Two processes, two artifacts, both whole; and neither says anything but what it did."""
+    """Two processes that export at the same time write two complete versions."""
     command = [sys.executable, "-m", "export", str(run_path), "--repository", str(tmp_path)]
     processes = [
         subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
@@ -137,7 +137,7 @@ def test_two_exports_at_once_get_two_versions(run_path: Path, tmp_path: Path) ->
 def test_an_unequal_graph_is_refused(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit status 2, the review at fault, and no repository."""
+    """The exit status is 2, the message names the review, and there is no repository."""
 
     def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
         family, reason = recognize(model, *reading)
@@ -154,7 +154,7 @@ def test_an_unequal_graph_is_refused(
 def test_a_name_that_is_no_folder_is_refused(
     name: str, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A name is part of paths and URLs."""
+    """A name that cannot be part of paths and URLs is refused."""
     assert main([str(run_path), "--name", name, "--repository", str(tmp_path / "repository")]) == 2
     refused(capsys, f"--name: {name!r} is not a valid model name")
     assert list(tmp_path.iterdir()) == []
@@ -163,7 +163,7 @@ def test_a_name_that_is_no_folder_is_refused(
 def test_what_cannot_be_exported_is_refused(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every mistake is one line and perhaps a hint, and writes nothing."""
+    """Every error is one line with a hint, and nothing is written."""
     keras_file, reading = str(run_path / "model.keras"), str(run_path / "tokenizer.json")
     whole = [keras_file, "--tokenizer", reading, "--labels", "no,yes"]
     unlabelled = tmp_path / "reviews.csv"
@@ -190,7 +190,7 @@ def test_what_cannot_be_exported_is_refused(
 def test_a_repository_that_is_a_file_is_refused(
     run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It stays what it is."""
+    """A file in the place of the repository does not change."""
     (tmp_path / "file").write_text("mine")
     assert main([str(run_path), "--repository", str(tmp_path / "file")]) == 2
     refused(capsys, "cannot be written to")
@@ -200,7 +200,7 @@ def test_a_repository_that_is_a_file_is_refused(
 def test_an_interrupt_leaves_nothing(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C ends it with 130."""
+    """Ctrl-C ends the command with status 130 and leaves nothing behind."""
 
     def interrupted(*_: object, **__: object) -> Exported:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Models from elsewhere, each with its vocabulary in the form that its owner has: the walks of docs/own-models.md."""
+"""Models from elsewhere with every form of vocabulary, as in docs/own-models.md."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Export = Callable[..., Path]
 def network(
     embedding: Any = None, *, sequence_length: int | None = SEQUENCE_LENGTH, dtype: str = "float32"
 ) -> keras.Model:
-    """A small model of the Conv1D family whose answers depend on every id."""
+    """Build a small model of the Conv1D family whose outputs depend on every id."""
     keras.utils.set_random_seed(3)
     spread = keras.initializers.RandomUniform(-1, 1)
     ids = keras.Input((sequence_length,), dtype="int32")
@@ -82,7 +82,7 @@ def exported(tmp_path: Path) -> Export:
 
 
 def test_a_word_index_of_keras(tmp_path: Path, exported: Export) -> None:
-    """Ids are ranks moved by three; words that the embedding has no row for are unknown."""
+    """Ids are ranks plus three, and words without a row in the embedding are unknown."""
     ranks = {word: rank for rank, word in enumerate([*WORDS, *(f"rare{number}" for number in range(20))], start=1)}
     (tmp_path / "imdb_word_index.json").write_text(json.dumps(ranks))
     model = network()
@@ -97,7 +97,7 @@ def test_a_word_index_of_keras(tmp_path: Path, exported: Export) -> None:
 
 
 def test_a_word_index_with_other_ids(tmp_path: Path, exported: Export) -> None:
-    """Ranks that are ids, no start id, and unknown words dropped."""
+    """A word index can contain ids, have no start id, and drop unknown words."""
     ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
     (tmp_path / "index.json").write_text(json.dumps(ranks))
     model = network()
@@ -112,7 +112,7 @@ def test_a_word_index_with_other_ids(tmp_path: Path, exported: Export) -> None:
 @pytest.mark.parametrize("unknown", [None, "<oov>"])
 @pytest.mark.parametrize("twice", [False, True])
 def test_the_tokenizer_of_keras_2(unknown: str | None, twice: bool, tmp_path: Path, exported: Export) -> None:
-    """Unknown words are dropped unless it has a token for them; rare words are unknown."""
+    """Unknown words are dropped unless the Tokenizer has a token for them, and rare words are unknown."""
     legacy = LegacyTokenizer(num_words=9, oov_token=unknown)
     legacy.fit_on_texts([" ".join(WORDS)] * 2)
     content = legacy.to_json()
@@ -126,7 +126,7 @@ def test_the_tokenizer_of_keras_2(unknown: str | None, twice: bool, tmp_path: Pa
 
 
 def test_the_tokenizer_of_keras_2_with_padding_behind(tmp_path: Path, exported: Export) -> None:
-    """As `pad_sequences(padding="post", truncating="post")` does, and with other filters and upper case."""
+    """Padding and truncation at the end, other filters and upper case are supported."""
     legacy = LegacyTokenizer(lower=False, filters="!?;.")
     legacy.fit_on_texts([" ".join(WORDS), "GOOD"])
     (tmp_path / "tokenizer.json").write_text(legacy.to_json())
@@ -154,7 +154,7 @@ def unpadded(rows: Any) -> list[list[int]]:
 def test_a_text_vectorization_layer_in_the_model(
     standardize: str | None, nested: bool, tmp_path: Path, exported: Export
 ) -> None:
-    """It is cut off and becomes the tokenizer, in front of layers or of a model, and the rest is folded."""
+    """The layer becomes the tokenizer, before layers or an inner model, and the rest is folded."""
     layer, behind = vectorization(standardize=standardize), network()
     model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *([behind] if nested else behind.layers[1:])])
     model.save(tmp_path / "model.keras")
@@ -166,7 +166,7 @@ def test_a_text_vectorization_layer_in_the_model(
 
 @pytest.mark.parametrize("form", ["lines", "json", "layer"])
 def test_the_vocabulary_of_a_text_vectorization_layer(form: str, tmp_path: Path, exported: Export) -> None:
-    """As one word a line, as a JSON list, and as the layer in a model of its own."""
+    """It is read from lines, from a JSON list, and from the layer in its own model."""
     layer, model = vectorization(), network()
     model.save(tmp_path / "model.keras")
     words = list(map(str, layer.get_vocabulary()))
@@ -184,7 +184,7 @@ def test_the_vocabulary_of_a_text_vectorization_layer(form: str, tmp_path: Path,
 
 
 def test_a_list_of_words(tmp_path: Path, exported: Export) -> None:
-    """The user states what the ids are."""
+    """The user states the ids of a list of words."""
     (tmp_path / "words.txt").write_text("\n".join(WORDS) + "\n")
     model = network()
     model.save(tmp_path / "model.keras")
@@ -197,7 +197,7 @@ def test_a_list_of_words(tmp_path: Path, exported: Export) -> None:
 
 
 def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export) -> None:
-    """It splits at white space; padding and truncation are those of the file."""
+    """It splits at white space, and the file decides padding and truncation."""
     library = tokenizers.Tokenizer(
         tokenizers.models.WordLevel(
             {"[PAD]": 0, "[UNK]": 1} | {w: n for n, w in enumerate(WORDS, 2)}, unk_token="[UNK]"
@@ -219,7 +219,7 @@ def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export
 def test_other_weights_are_cast(
     dtype: str, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The served answers are those of the same weights in float32, and a note says so."""
+    """Weights of other types are cast to float32, and a note says so."""
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
     model = network(dtype=dtype)
     model.save(tmp_path / "model.keras")
@@ -234,7 +234,7 @@ def test_other_weights_are_cast(
 
 @pytest.mark.parametrize("form", ["h5", "saved_model", "free"])
 def test_other_files(form: str, tmp_path: Path, exported: Export) -> None:
-    """An HDF5 file, a SavedModel, and a model over any number of ids."""
+    """HDF5 files, SavedModels and models over any number of ids are exported."""
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
     model = network(sequence_length=None if form == "free" else SEQUENCE_LENGTH)
     source = tmp_path / {"h5": "model.h5", "saved_model": "saved", "free": "model.keras"}[form]
@@ -248,14 +248,14 @@ def test_other_files(form: str, tmp_path: Path, exported: Export) -> None:
 
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
-    """The vocabulary of `vectorization()`."""
+    """The file with the vocabulary of `vectorization()`."""
     file = tmp_path / "words.txt"
     file.write_text("\n".join(["", "[UNK]", *WORDS]))
     return file
 
 
 def refusal(capsys: pytest.CaptureFixture[str], source: Path, *arguments: str) -> tuple[str, str]:
-    """What the export says in its two lines: the error and the hint."""
+    """Return the two lines of an export's error: the message and the hint."""
     capsys.readouterr()
     target = source.parent / "repository"
     assert main([str(source), "--labels", "no,yes", "--name", "own", "--repository", str(target), *arguments]) == 2
@@ -268,7 +268,7 @@ def refusal(capsys: pytest.CaptureFixture[str], source: Path, *arguments: str) -
 
 @keras.saving.register_keras_serializable(package="mine")
 class Doubled(keras.layers.Layer):  # type: ignore[misc]
-    """A layer that only this file knows."""
+    """A layer class that Keras cannot load."""
 
     def call(self, value: Any) -> Any:
         return value * 2
@@ -277,7 +277,7 @@ class Doubled(keras.layers.Layer):  # type: ignore[misc]
 def test_models_that_cannot_be_imported_are_refused(
     words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two lines name the layer or file at fault and the way out."""
+    """Two lines name the layer or file and say what to do."""
     ids, more = keras.Input((SEQUENCE_LENGTH,), name="ids"), keras.Input((SEQUENCE_LENGTH,), name="more")
     dense = keras.layers.Dense(1, activation="sigmoid")
     models = {
@@ -317,7 +317,7 @@ def test_models_that_cannot_be_imported_are_refused(
 def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
     words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Word pairs, characters, and a vocabulary besides that of the model."""
+    """Word pairs, characters, and a second vocabulary are refused."""
     for changes, message in (
         ({"ngrams": 2}, "ngrams=2"),
         ({"split": "character"}, "split='character'"),
@@ -334,14 +334,14 @@ def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
 
 
 def test_a_standardization_that_has_no_name_is_refused() -> None:
-    """A function of the user's own cannot be written into a file."""
+    """A standardization function of the user is refused."""
     layer = keras.layers.TextVectorization(standardize=tf.strings.upper, vocabulary=WORDS, name="words")
     with pytest.raises(ExportError, match="layer words standardizes texts with a function of your own"):
         vectorization_tokenizer(layer, Asked(SEQUENCE_LENGTH, ROWS, Statements()))
 
 
 def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The file at fault is named, and what it would need."""
+    """The message names the file and what is wrong with it."""
     network().save(tmp_path / "model.keras")
     legacy = {"class_name": "Tokenizer", "config": {"word_index": {}, "split": " ", "filters": "", "lower": True}}
     whole = legacy["config"] | {"oov_token": None, "num_words": None, "char_level": True}  # type: ignore[operator]
@@ -373,7 +373,7 @@ def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: py
 
 
 def labelled(path: Path) -> Path:
-    """Forty texts, half of them good and half bad."""
+    """Write forty texts, half of them good and half bad."""
     lines = [
         f"the film was {('bad', 'good')[number % 2]} {WORDS[number % 4]},{('no', 'yes')[number % 2]}"
         for number in range(40)
@@ -383,7 +383,7 @@ def labelled(path: Path) -> Path:
 
 
 def judge(good: int, bad: int) -> keras.Model:
-    """A model that looks for two ids: the first speaks for yes, the second for no."""
+    """Build a model that looks for two ids: one means yes, the other no."""
     model = network()
     table = np.zeros((ROWS, 4), np.float32)
     table[good, 0], table[bad, 1] = 1, 1
@@ -398,7 +398,7 @@ def judge(good: int, bad: int) -> keras.Model:
 def test_data_measures_the_whole_chain(
     words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From the text to the answer, printed and written into the manifest."""
+    """The accuracy from text to answer is printed and written into the manifest."""
     judge(good=2 + WORDS.index("good"), bad=2 + WORDS.index("bad")).save(tmp_path / "model.keras")
     data = labelled(tmp_path / "data.csv")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(words), "--data", str(data))
@@ -413,7 +413,7 @@ def test_data_measures_the_whole_chain(
 def test_a_model_that_is_no_better_than_one_label_is_refused(
     words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A wrong vocabulary shows in the accuracy; the user may insist."""
+    """A wrong vocabulary is refused, unless `--allow-poor-accuracy` is passed."""
     judge(good=2 + WORDS.index("bad"), bad=2 + WORDS.index("good")).save(tmp_path / "model.keras")
     arguments = ("--vocabulary", str(words), "--data", str(labelled(tmp_path / "data.csv")))
     error, hint = refusal(capsys, tmp_path / "model.keras", *arguments)
@@ -431,7 +431,7 @@ def test_a_model_that_is_no_better_than_one_label_is_refused(
 def test_ids_that_are_off_by_one_are_noticed(
     tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The accuracy with all ids one higher is better, and a warning says so."""
+    """A warning says that the accuracy is higher if all ids are one higher."""
     ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
     (tmp_path / "index.json").write_text(json.dumps(ranks))
     judge(good=3 + ranks["good"], bad=3 + ranks["bad"]).save(tmp_path / "model.keras")
@@ -443,7 +443,7 @@ def test_ids_that_are_off_by_one_are_noticed(
 def test_without_data_the_tokenizer_is_not_checked(
     words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """That is said, with the share of unknown words."""
+    """The output says that the vocabulary was not checked, and counts unknown words."""
     network().save(tmp_path / "model.keras")
     exported(tmp_path / "model.keras", "--vocabulary", str(words))
     printed = capsys.readouterr().out

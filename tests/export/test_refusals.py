@@ -21,21 +21,21 @@ WORDS = ["good", "bad", "film"]
 
 
 def model(*tail: Any, rows: int = ROWS, sequence_length: int | None = SEQUENCE_LENGTH) -> keras.Model:
-    """A small classifier; `tail` stands for its last layer."""
+    """Build a small classifier that ends in the layers of `tail`."""
     chain = [layers.Embedding(rows, 4), layers.Conv1D(3, 2), layers.GlobalMaxPooling1D()]
     last = tail or (layers.Dense(1, "sigmoid", name="answer"),)
     return keras.Sequential([keras.Input((sequence_length,), dtype="int32"), *chain, *last])
 
 
 def spoilt() -> keras.Model:
-    """A model whose training went astray."""
+    """Build a model whose weights are NaN."""
     broken = model()
     broken.layers[-1].set_weights([np.full((3, 1), np.nan), np.zeros(1)])
     return broken
 
 
 class Case(NamedTuple):
-    """An import that is refused: the cause and the hint."""
+    """A refused import: the cause and the hint."""
 
     fault: str
     hint: str
@@ -141,7 +141,7 @@ def test_a_refusal_is_two_lines(
 def test_a_model_that_onnx_cannot_express_is_refused_briefly(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever the exporter of Keras says, one line of it is shown."""
+    """Keras' error is shown on one line."""
     network = model(layers.Dense(2), layers.Dense(1, "sigmoid", name="answer"))
     ids = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     hashed = layers.Hashing(ROWS, output_mode="int", name="hash")(ids)
@@ -156,7 +156,7 @@ def test_a_model_that_onnx_cannot_express_is_refused_briefly(
 
 
 def test_a_file_of_keras_1_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Only Keras 2 knows its names of layers and the shapes of its weights."""
+    """Keras 1 names layers and shapes weights in ways that Keras 3 cannot read."""
     convolution = {"class_name": "Convolution1D", "config": {"name": "filters", "nb_filter": 3, "filter_length": 2}}
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file.attrs["keras_version"] = b"1.2.2"

@@ -1,4 +1,4 @@
-"""Reviews of different length as one matrix, and how little padding a short one needs."""
+"""Padding reviews of different lengths to one matrix, as little as possible."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def windows(row: npt.NDArray[np.int32], width: int) -> set[tuple[int, ...]]:
 
 @given(st.lists(st.integers(0, 9), max_size=5), st.integers(9, 12))
 def test_rows_stand_at_the_right(lengths: list[int], sequence_length: int) -> None:
-    """Every row ends in its own ids, and what is in front of them is padding."""
+    """Every row ends with its own ids, after the padding."""
     matrix = pad([ids(length) for length in lengths], sequence_length)
     assert matrix.shape == (len(lengths), sequence_length)
     assert matrix.dtype == np.int32
@@ -32,7 +32,7 @@ def test_rows_stand_at_the_right(lengths: list[int], sequence_length: int) -> No
 
 @given(st.lists(st.integers(0, 9), max_size=5), st.integers(9, 12), st.integers(0, 3))
 def test_a_matrix_is_filled_whatever_it_holds(lengths: list[int], sequence_length: int, left: int) -> None:
-    """Nothing of what was there stays, and rows that no text takes are padding."""
+    """Filling overwrites all of a matrix, and rows without a text are padding."""
     matrix = np.full((len(lengths) + left, sequence_length), 77, np.int32)
     rows = [ids(length) for length in lengths]
     shape(sequence_length).fill(matrix, rows)
@@ -42,14 +42,14 @@ def test_a_matrix_is_filled_whatever_it_holds(lengths: list[int], sequence_lengt
 
 
 def test_a_row_that_is_too_long_is_no_row() -> None:
-    """Nothing is cut off in silence."""
+    """A row that is too long is an error."""
     with pytest.raises(ValueError, match="broadcast"):
         pad([ids(4)], 3)
 
 
 @given(st.data())
 def test_little_padding_shows_every_window_of_full_padding(data: st.DataObject) -> None:
-    """Max pooling over a filter of any width up to `leading_padding` sees the same values in both."""
+    """Minimal and full padding have the same windows for filters up to `leading_padding`."""
     max_tokens = data.draw(st.integers(1, 20))
     tokens = data.draw(st.integers(1, max_tokens))
     leading_padding = data.draw(st.integers(1, max_tokens))
@@ -62,7 +62,7 @@ def test_little_padding_shows_every_window_of_full_padding(data: st.DataObject) 
 
 @given(st.data())
 def test_padding_behind_the_text_shows_every_window_too(data: st.DataObject) -> None:
-    """The same holds if the text stands at the left."""
+    """The same is true for padding after the text."""
     max_tokens = data.draw(st.integers(1, 20))
     tokens = data.draw(st.integers(1, max_tokens))
     leading_padding = data.draw(st.integers(1, max_tokens))
@@ -76,5 +76,5 @@ def test_padding_behind_the_text_shows_every_window_too(data: st.DataObject) -> 
 
 @pytest.mark.parametrize("tokens", [1, 7, 10])
 def test_without_a_leading_padding_every_row_is_padded_in_full(tokens: int) -> None:
-    """A graph outside the Conv1D family reads `max_tokens` columns."""
+    """A graph outside the Conv1D family reads `max_tokens` ids."""
     assert shape(10).sequence_length(tokens) == 10

@@ -1,4 +1,4 @@
-"""The folded graph: the same answers, for less work, in a file that does not grow."""
+"""The folded graph returns what Keras returns, with fewer operations, in a small file."""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ def folded(model: keras.Model) -> onnx.ModelProto:
 
 
 class Bank(NamedTuple):
-    """Filters of one width."""
+    """A bank: filters of one width."""
 
     width: int
     filters: int
@@ -45,7 +45,7 @@ class Layer(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A small member of the family; Keras draws weights, so it is built in the test and not in the strategy."""
+    """A small model of the family. The test builds it, because Keras draws its weights."""
 
     sequence_length: int
     embedding: int
@@ -54,7 +54,7 @@ class Member(NamedTuple):
     seed: int
 
     def build(self) -> keras.Model:
-        """The network, its weights large enough for activations to bend."""
+        """Build the network, with weights large enough for activations to matter."""
         tokens = keras.Input((self.sequence_length,), dtype="int32")
         embedded = layers.Embedding(VOCABULARY, self.embedding)(tokens)
         pooled = [
@@ -94,7 +94,7 @@ def reviews(sequence_length: int, count: int) -> list[Ids]:
 
 @given(members(), st.integers(1, 20))
 def test_it_answers_as_keras_does(member: Member, count: int) -> None:
-    """Alone or in a batch, padded in full or only as far as a filter sees, whatever lengths a batch mixes."""
+    """The outputs are those of Keras, alone or in any batch, with full or minimal padding."""
     model, sequence_length = member.build(), member.sequence_length
     widest = max(bank.width for bank in member.banks)
     rows = reviews(sequence_length, count)
@@ -112,7 +112,7 @@ def test_it_answers_as_keras_does(member: Member, count: int) -> None:
 
 @pytest.mark.parametrize("positions", [1, 31, 32, 33, 63, 64, 65, 398])
 def test_every_position_is_pooled(positions: int) -> None:
-    """The one word that differs counts at every position, up to the last of a window that is cut short."""
+    """A word that differs counts at every position, including those of a last shorter window."""
     keras.utils.set_random_seed(0)
     model = build(Configuration(max_tokens=positions + 2), vocabulary_size=VOCABULARY)
     embedding, *others = model.get_weights()
@@ -127,7 +127,7 @@ def test_every_position_is_pooled(positions: int) -> None:
 
 @given(members())
 def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
-    """Every node and every constant is there once, and for the answer."""
+    """Every node and every constant exists once and contributes to the output."""
     graph = folded(member.build())
     assert dead_nodes(graph) == []
     assert idle_constants(graph) == []
@@ -138,7 +138,7 @@ def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
 
 @pytest.mark.parametrize(("labels", "columns"), [(("no", "yes"), 1), (("a", "b", "c"), 3)])
 def test_the_contract_of_the_artifact(labels: tuple[str, ...], columns: int) -> None:
-    """Ids int32 [batch, time] in, probabilities float32 [batch, outputs] out; batch and time are free."""
+    """Input is int32 [batch, time] and output float32 [batch, outputs]; batch and time are free."""
     model = build(Configuration(labels=labels, max_tokens=9), vocabulary_size=VOCABULARY)
     assert contract(folded(model)) == (
         [("tokens", "tensor(int32)", ["batch", "time"])],
@@ -147,7 +147,7 @@ def test_the_contract_of_the_artifact(labels: tuple[str, ...], columns: int) -> 
 
 
 def test_the_names_are_those_of_the_widths() -> None:
-    """Whoever opens the graph finds the weights by name; a width that repeats counts on."""
+    """Weights are named after the width of their bank, with a number if a width repeats."""
     tokens = keras.Input((9,), dtype="int32")
     embedded = layers.Embedding(VOCABULARY, 2)(tokens)
     pooled = [layers.GlobalMaxPooling1D()(layers.Conv1D(2, width)(embedded)) for width in (2, 3, 2)]
@@ -167,7 +167,7 @@ def test_the_names_are_those_of_the_widths() -> None:
 
 @pytest.mark.parametrize("name", ["imdb-cnn", "text-cnn", "kim-cnn"])
 def test_the_file_is_as_small_as_the_weights(name: str) -> None:
-    """The tables are made when a session starts; in the file they are two factors."""
+    """The file contains the factors of the tables, which the session multiplies."""
     model = build(PRESETS[name], vocabulary_size=5000)
     size = len(folded(model).SerializeToString())
     assert size < 4 * model.count_params() + 10_000
@@ -176,7 +176,7 @@ def test_the_file_is_as_small_as_the_weights(name: str) -> None:
 
 
 def test_a_filter_as_wide_as_the_review() -> None:
-    """Then there is one window, and padding always goes all the way."""
+    """A filter as wide as the longest review has one window, and reviews are padded in full."""
     configuration = Configuration(max_tokens=6, convolutions=(Convolution(width=6, filters=3),))
     model = build(configuration, vocabulary_size=VOCABULARY)
     rows = reviews(6, 8)

@@ -1,4 +1,4 @@
-"""Keras' own graph under this project's names, for models that cannot be folded."""
+"""The graph that Keras writes, under this project's names, for models that cannot be folded."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def operators(model: onnx.ModelProto) -> set[str]:
     ids=["averaging", "odd name", "lstm", "gru", "gelu", "convolution"],
 )
 def test_it_answers_as_keras_does(model: keras.Model) -> None:
-    """One by one and in a batch, also where a loop reads what stands around it."""
+    """The outputs are those of Keras, one by one and in a batch, also if a loop reads values from outside."""
     graph = reference_graph(model, SEQUENCE_LENGTH)
     tokens = random_ids(7, SEQUENCE_LENGTH, IDS)
     truth = model.predict_on_batch(tokens)
@@ -64,7 +64,7 @@ def test_it_answers_as_keras_does(model: keras.Model) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
 @pytest.mark.parametrize("name", [None, "tokens"])
 def test_ids_of_another_type_are_cast(dtype: str, name: str | None) -> None:
-    """The artifact takes int32, whatever the Keras model calls its ids."""
+    """The graph takes int32, whatever the type of the ids in the Keras model."""
     model = averaging(dtype=dtype, name=name)
     graph = reference_graph(model, SEQUENCE_LENGTH)
     assert contract(graph)[0] == [("tokens", "tensor(int32)", ["batch", SEQUENCE_LENGTH])]
@@ -74,7 +74,7 @@ def test_ids_of_another_type_are_cast(dtype: str, name: str | None) -> None:
 
 
 def test_a_free_length_is_fixed() -> None:
-    """Padding to `max_tokens` is part of what the model learned."""
+    """A model that takes any sequence length is exported with `max_tokens`."""
     model = keras.Sequential(
         [keras.Input((None,), dtype="int32"), layers.Embedding(IDS, 4), layers.GlobalMaxPooling1D(), answer()]
     )
@@ -85,14 +85,14 @@ def test_a_free_length_is_fixed() -> None:
 
 
 def test_what_cannot_be_written_is_refused() -> None:
-    """Grouped convolutions are compiled by TensorFlow into something that ONNX does not have."""
+    """Grouped convolutions, which ONNX does not have, are refused."""
     model = over_ids(layers.Conv1D(4, 3, groups=2), layers.GlobalMaxPooling1D(), answer())
     with pytest.raises(ExportError, match="Keras cannot export this model to ONNX"):
         reference_graph(model, SEQUENCE_LENGTH)
 
 
 def test_several_inputs_are_refused() -> None:
-    """An artifact has one."""
+    """A model with several inputs is refused."""
     first, second = keras.Input((SEQUENCE_LENGTH,), dtype="int32"), keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = layers.Embedding(IDS, 4)
     pooled = [layers.GlobalMaxPooling1D()(words(tokens)) for tokens in (first, second)]

@@ -1,4 +1,4 @@
-"""Which Keras models are of the Conv1D family, and what is said of those that are not."""
+"""Which Keras models belong to the Conv1D family, and the reason why others do not."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ SEQUENCE_LENGTH, IDS, EMBEDDING, FILTERS = 8, 20, 4, 5
 
 
 def stack(*chain: Any, **given: Any) -> keras.Model:
-    """Layers one after the other, over an input of ids."""
+    """Build a model of layers one after the other."""
     return keras.Sequential([keras.Input(**({"shape": (SEQUENCE_LENGTH,), "dtype": "int32"} | given)), *chain])
 
 
@@ -48,14 +48,14 @@ def pooling_of(layer: Any) -> Callable[[Any], Any]:
 
 
 def refused(model: keras.Model) -> str:
-    """Why a model is not of the family."""
+    """Return why a model does not belong to the family."""
     family, reason = recognize(model)
     assert family is None
     return reason
 
 
 def side_by_side(branches: Callable[[Any], Sequence[Any]]) -> keras.Model:
-    """One embedding, what `branches` makes of it, and a dense layer over all of it."""
+    """Build a model of an embedding, the branches that `branches` makes of it, and a dense layer over all."""
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     features = layers.Concatenate(name="features")(list(branches(embedding()(tokens))))
     return keras.Model(tokens, answer()(features))
@@ -63,7 +63,7 @@ def side_by_side(branches: Callable[[Any], Sequence[Any]]) -> keras.Model:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_presets_are_of_the_family(name: str) -> None:
-    """What this project trains, it folds."""
+    """The models of the presets belong to the family."""
     configuration = PRESETS[name]
     family = recognized(build(configuration, vocabulary_size=100))
     assert family.max_tokens == configuration.max_tokens
@@ -77,13 +77,13 @@ def test_the_presets_are_of_the_family(name: str) -> None:
 
 
 def test_three_labels_are_of_the_family() -> None:
-    """So is the softmax."""
+    """A softmax of three labels belongs to the family."""
     family = recognized(build(Configuration(labels=("a", "b", "c"), max_tokens=9), vocabulary_size=10))
     assert family.head[-1].activations == ("Softmax",)
 
 
 def test_the_classic_example_is_of_the_family() -> None:
-    """As Keras' examples have it: a `Sequential` with dropouts, and activations in layers of their own."""
+    """A `Sequential` model with dropouts and activation layers, as in Keras' examples, is recognized."""
     model = stack(
         embedding(),
         layers.Dropout(0.2),
@@ -105,7 +105,7 @@ def test_the_classic_example_is_of_the_family() -> None:
 
 
 def test_functional_and_sequential_are_the_same_family() -> None:
-    """It is the layers that count, not how they were put together."""
+    """A functional and a `Sequential` model of the same layers are the same `Family`."""
     chain = [embedding(), convolution(), pooling(), answer()]
     sequential = recognized(stack(*chain))
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
@@ -118,7 +118,7 @@ def test_functional_and_sequential_are_the_same_family() -> None:
 
 
 def test_several_widths_keep_their_order() -> None:
-    """Banks come as they are concatenated, because the dense layer reads them so."""
+    """Banks have the order of the concatenation, in which the dense layer reads them."""
     model = side_by_side(lambda e: [pooling_of(convolution(width, name=f"w{width}"))(e) for width in (4, 1, 3)])
     assert [bank.width for bank in recognized(model).banks] == [4, 1, 3]
 
@@ -153,12 +153,12 @@ def test_several_widths_keep_their_order() -> None:
     ],
 )
 def test_what_keeps_the_maximum_is_of_the_family(chain: tuple[Any, ...]) -> None:
-    """Any width, with or without a bias, under any activation that never falls."""
+    """Filters may have any width, a bias or none, and any monotone activation."""
     recognized(stack(embedding(), *chain, layers.GlobalMaxPooling1D(), answer()))
 
 
 def test_dense_layers_of_any_number_and_bias() -> None:
-    """The head is as deep as it is."""
+    """The head may have any number of dense layers, with or without a bias."""
     chain = [layers.Dense(3, use_bias=False), layers.Dense(3, activation="softmax"), layers.Dense(2), layers.Softmax()]
     family = recognized(stack(embedding(), convolution(), pooling(), *chain))
     assert [(dense.bias.tolist(), dense.activations) for dense in family.head] == [
@@ -169,7 +169,7 @@ def test_dense_layers_of_any_number_and_bias() -> None:
 
 
 def test_one_layer_used_twice_is_two_steps() -> None:
-    """Shared weights are found once for every use."""
+    """A layer that is used twice appears twice in the head."""
     shared = layers.Dense(FILTERS, activation="tanh")
     family = recognized(stack(embedding(), convolution(), pooling(), shared, answer()))
     assert len(family.head) == 2
@@ -179,7 +179,7 @@ def test_one_layer_used_twice_is_two_steps() -> None:
 
 
 def test_one_embedding_called_twice_is_one_embedding() -> None:
-    """As long as both calls read the model's input."""
+    """An embedding may be called twice if both calls read the model's input."""
     words = embedding()
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     banks = [pooling_of(layers.Conv1D(2, width))(words(tokens)) for width in (2, 3)]
@@ -187,7 +187,7 @@ def test_one_embedding_called_twice_is_one_embedding() -> None:
 
 
 class Halved(layers.Dense):  # type: ignore[misc]
-    """A dense layer that answers something else."""
+    """A dense layer that returns half of its output."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return super().call(inputs) / 2
@@ -246,12 +246,12 @@ class Halved(layers.Dense):  # type: ignore[misc]
     ],
 )
 def test_what_cannot_be_folded_is_named(chain: list[Any], reason: str) -> None:
-    """The reason says which layer does not fit."""
+    """The reason names the layer that cannot be folded."""
     assert reason in refused(stack(embedding(), *chain))
 
 
 def test_two_embeddings_are_refused() -> None:
-    """There is one table to fold filters into."""
+    """Convolutions of different embeddings are refused."""
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     banks = [pooling_of(layers.Conv1D(2, 2))(embedding(name=name)(tokens)) for name in ("static", "tuned")]
     model = keras.Model(tokens, answer()(layers.Concatenate()(banks)))
@@ -259,7 +259,7 @@ def test_two_embeddings_are_refused() -> None:
 
 
 def test_several_inputs_or_outputs_are_refused() -> None:
-    """One review in, one answer out."""
+    """A model with several inputs or outputs is refused."""
     first, second = keras.Input((SEQUENCE_LENGTH,), dtype="int32"), keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = embedding()
     banks = [pooling_of(layers.Conv1D(2, 2))(words(tokens)) for tokens in (first, second)]
@@ -270,7 +270,7 @@ def test_several_inputs_or_outputs_are_refused() -> None:
 
 
 def test_an_embedding_of_something_else_is_refused() -> None:
-    """Ids that were changed on the way are not those of the artifact's input."""
+    """An embedding of ids that another layer changed is refused."""
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = embedding()
     banks = [
@@ -284,7 +284,7 @@ def test_an_embedding_of_something_else_is_refused() -> None:
 
 
 def test_banks_joined_along_another_axis_are_refused() -> None:
-    """Only maxima side by side are features."""
+    """Banks must be concatenated along their features."""
     model = side_by_side(lambda e: [pooling_of(layers.Conv1D(2, width))(e) for width in (2, 3)])
     recognized(model)
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")

@@ -1,4 +1,4 @@
-"""Length buckets: every text runs once, in runs of the shapes that an execution provider likes."""
+"""Length buckets: every text is in one run, and runs have shapes that suit the execution provider."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ LENGTHS = st.lists(st.integers(1, 400), max_size=100)
 
 @given(lengths=LENGTHS)
 def test_every_text_runs_once(lengths: list[int]) -> None:
-    """Whatever the lengths, each text is in one run, whose shape holds it."""
+    """Every text is in exactly one run with a large enough shape, for any lengths."""
     for buckets in (CPU_BUCKETS, cuda_buckets(64, 400), LengthBuckets(max_rows=1)):
         runs = list(buckets.group(lengths))
         assert sorted(text for run in runs for text in run.texts) == list(range(len(lengths)))
@@ -22,7 +22,7 @@ def test_every_text_runs_once(lengths: list[int]) -> None:
 
 @given(lengths=LENGTHS)
 def test_runs_on_a_processor_are_small(lengths: list[int]) -> None:
-    """Texts share a run only where it stays in the caches and few positions are padding."""
+    """Texts share a run only if it fits into the caches and few positions are padding."""
     for run in CPU_BUCKETS.group(lengths):
         own = [lengths[text] for text in run.texts]
         assert (run.rows, run.sequence_length) == (len(own), max(own))
@@ -46,13 +46,13 @@ def test_runs_on_a_processor_are_small(lengths: list[int]) -> None:
     ],
 )
 def test_who_shares_a_run(lengths: list[int], texts: list[list[int]]) -> None:
-    """Texts of like length run together, from the shortest to the longest."""
+    """Texts of similar length run together, from the shortest to the longest."""
     assert [run.texts for run in CPU_BUCKETS.group(lengths)] == texts
 
 
 @given(lengths=LENGTHS, max_rows=st.integers(1, 64), max_tokens=st.integers(1, 400))
 def test_few_shapes_on_a_gpu(lengths: list[int], max_rows: int, max_tokens: int) -> None:
-    """Every run has one of the shapes that were warmed up, and only the last one has room left."""
+    """Every run has a shape that was warmed up, and only the last run has empty rows."""
     buckets = cuda_buckets(max_rows, max_tokens)
     runs = list(buckets.group([min(length, max_tokens) for length in lengths]))
     assert {(run.rows, run.sequence_length) for run in runs} <= set(buckets.shapes())
@@ -60,7 +60,7 @@ def test_few_shapes_on_a_gpu(lengths: list[int], max_rows: int, max_tokens: int)
 
 
 def test_shapes_on_a_gpu() -> None:
-    """Rows and columns come in powers of two and in the largest number there is."""
+    """The numbers of rows and columns are powers of two, or the largest number."""
     buckets = cuda_buckets(max_rows=6, max_tokens=100)
     assert buckets.row_sizes == (1, 2, 4, 6)
     assert buckets.sequence_lengths == (32, 64, 100)
@@ -70,7 +70,7 @@ def test_shapes_on_a_gpu() -> None:
 
 @given(lengths=st.lists(st.integers(4, 400), min_size=1, max_size=100))
 def test_no_run_is_larger_than_the_largest(lengths: list[int]) -> None:
-    """What is warmed up has as many rows, columns and positions as any run that may come."""
+    """The warmed-up shapes include the largest run."""
     largest = CPU_BUCKETS.largest(4, 400)
     assert largest == [(32, 32), (1, 400)]
     for run in CPU_BUCKETS.group(lengths):
@@ -80,6 +80,6 @@ def test_no_run_is_larger_than_the_largest(lengths: list[int]) -> None:
 
 
 def test_the_largest_runs_of_short_texts() -> None:
-    """A model that reads few words has no run longer than they are."""
+    """The runs of a model with a short sequence length are no longer than that."""
     assert CPU_BUCKETS.largest(4, 9) == [(32, 9), (1, 9)]
     assert LengthBuckets(max_rows=8).largest(4, 9) == [(8, 4), (1, 9)]

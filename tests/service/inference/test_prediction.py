@@ -1,4 +1,4 @@
-"""The answer for one text, from its ids and the output of the model."""
+"""A prediction is computed from the ids of a text and the output of the model."""
 
 import math
 
@@ -14,7 +14,7 @@ from sentiment_conv1d.service.rest.native import PredictionBody
 
 
 def prediction(*output: float, tokens: int = 3, labels: tuple[str, ...] = ("negative", "positive")) -> Prediction:
-    """The prediction for a text of which the model reads three ids."""
+    """Return the prediction for a text. The model reads three ids."""
     encoding = Encoding(np.array([1, 2, 3], np.int32), tokens, 1)
     return Prediction.of(labels, encoding, np.array(output, np.float32))
 
@@ -26,7 +26,7 @@ def test_sigmoid() -> None:
 
 
 def test_threshold() -> None:
-    """A model decides for its second label from a threshold of its own on."""
+    """A model with a threshold predicts its second label from this probability on."""
     encoding = Encoding(np.array([1], np.int32), 1, 0)
     for threshold, label, score in ((0.75, "positive", 0.75), (0.8, "negative", 0.25)):
         found = Prediction.of(("negative", "positive"), encoding, np.array([0.75], np.float32), threshold)
@@ -41,12 +41,12 @@ def test_softmax() -> None:
 
 
 def test_truncated() -> None:
-    """A prediction says whether the model read only a part of the text."""
+    """A prediction says whether the model read only part of the text."""
     assert prediction(0.75, tokens=4).truncated
 
 
 def test_schemas() -> None:
-    """Every field of a prediction is in the answers of native REST and gRPC."""
+    """Answers of native REST and gRPC have every field of a prediction."""
     fields = set(Prediction._fields)
     assert fields <= set(PredictionBody.model_fields)
     assert fields <= set(sentiment_pb2.Prediction.DESCRIPTOR.fields_by_name)

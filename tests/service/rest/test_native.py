@@ -1,4 +1,4 @@
-"""The native routes: the answers' exact shape and what is in them."""
+"""The native routes: the exact form and content of their answers."""
 
 import json
 import math
@@ -34,7 +34,7 @@ def predict_batch(server: ServerProcess, texts: list[str]) -> list[dict[str, Any
 
 
 def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Equal up to the last bits of the probabilities."""
+    """Assert that predictions are equal except for the last bits of the probabilities."""
     for name in first.keys() | second.keys():
         expected = second[name]
         assert first[name] == (pytest.approx(expected, abs=1e-6) if name in {"score", "probabilities"} else expected)
@@ -61,7 +61,7 @@ def test_shape(server: ServerProcess) -> None:
 
 @given(text=TEXTS)
 def test_any_text_is_answered(server: ServerProcess, text: str) -> None:
-    """Whatever the text, the score is the probability of the label, and the probabilities are one in all."""
+    """For any text, the score is the probability of the label, and the probabilities add up to 1."""
     answer = predict(server, text)
     assert answer["score"] == answer["probabilities"][answer["label"]] == max(answer["probabilities"].values())
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
@@ -70,19 +70,19 @@ def test_any_text_is_answered(server: ServerProcess, text: str) -> None:
 
 @given(texts=st.lists(TEXTS, min_size=1, max_size=40))
 def test_batch_equals_singles(server: ServerProcess, texts: list[str]) -> None:
-    """A batch gets what its texts would get one by one, in their order."""
+    """The predictions of a batch equal those of single texts, in the same order."""
     for text, prediction in zip(texts, predict_batch(server, texts), strict=True):
         assert_same(prediction, predict(server, text))
 
 
 def test_large_batch_keeps_order(server: ServerProcess) -> None:
-    """As many texts as are allowed are answered in their order."""
+    """Texts up to the limit are answered in their order."""
     texts = ["word " * (number % 97) for number in range(1024)]
     assert [each["tokens"] for each in predict_batch(server, texts)] == [number % 97 + 1 for number in range(1024)]
 
 
 def test_golden(server: ServerProcess, artifact: Artifact) -> None:
-    """The golden text gets the golden answer over HTTP as well, in digits that read back as the same float32."""
+    """The golden text gets the golden answer over HTTP, in digits that parse to the same float32."""
     golden = artifact.manifest.golden
     answer = predict(server, golden.text)
     assert answer["probabilities"]["positive"] == pytest.approx(golden.probabilities[0], abs=1e-5)
@@ -113,18 +113,18 @@ def test_text_without_words(server: ServerProcess, text: str) -> None:
     ],
 )
 def test_tokens(server: ServerProcess, text: str, tokens: int) -> None:
-    """Ids are counted with the start id; only spaces and punctuation part words."""
+    """Tokens include the start id, and only spaces and punctuation separate words."""
     assert predict(server, text)["tokens"] == tokens
 
 
 def test_case_and_punctuation_do_not_matter(server: ServerProcess) -> None:
-    """The model does not see capitals or punctuation."""
+    """Case and punctuation do not change the answer."""
     assert_same(predict(server, "A GREAT film!!"), predict(server, "a, great... film"))
 
 
 @pytest.mark.parametrize(("words", "truncated"), [(399, False), (400, True), (100_000, True)])
 def test_long_review(server: ServerProcess, words: int, truncated: bool) -> None:
-    """Ids are counted before a long review is cut, which the answer tells."""
+    """Tokens are counted before truncation, which the answer reports."""
     answer = predict(server, "great " * words)
     assert (answer["tokens"], answer["truncated"]) == (words + 1, truncated)
     assert answer["label"] == "positive"
@@ -134,20 +134,20 @@ def test_long_review(server: ServerProcess, words: int, truncated: bool) -> None
     "content_type", [None, "", "text/plain", "application/json; charset=latin-1", "multipart/form-data", "nonsense"]
 )
 def test_content_type_does_not_matter(server: ServerProcess, content_type: str | None) -> None:
-    """The body is read as JSON in UTF-8, whatever the caller calls it."""
+    """The body is read as JSON in UTF-8, for any Content-Type."""
     headers = {} if content_type is None else {"content-type": content_type}
     response = server.client.post("/v1/predict", content='{"text": "très bon"}'.encode(), headers=headers)
     assert (response.status_code, response.json()["tokens"]) == (200, 3)
 
 
 def test_json_escapes(server: ServerProcess) -> None:
-    """Escapes mean the characters they stand for, surrogate pairs included."""
+    """Escapes and surrogate pairs are decoded."""
     response = server.client.post("/v1/predict", content=rb'{"text": "a\u0020b\ud83d\ude00\u0000\n\"c"}')
     assert response.json()["tokens"] == 4
 
 
 def test_models(server: ServerProcess, artifact: Artifact) -> None:
-    """What is loaded is listed with its manifest's metrics."""
+    """The loaded models are listed with the metrics of their manifests."""
     manifest = artifact.manifest
     assert manifest.metrics is not None
     model, quantized = server.client.get("/v1/models").json()["models"]
@@ -185,13 +185,13 @@ def test_models(server: ServerProcess, artifact: Artifact) -> None:
 
 @pytest.mark.parametrize("name", ["other", "imdb-cnn2", "IMDB-CNN", "%00", "imdb-cnn%2f1", "..%2f..%2fetc"])
 def test_unknown_model(server: ServerProcess, name: str) -> None:
-    """A model that is not loaded is not found."""
+    """A model that is not loaded gets a 404."""
     response = server.client.get(f"/v1/models/{name}")
     assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_compressed_answers_are_not_needed(server: ServerProcess) -> None:
-    """Whatever a caller accepts, the answer is JSON with a length."""
+    """For any Accept header, the answer is JSON with a Content-Length."""
     response = httpx.post(
         f"{server.url}/v1/predict", json={"text": "x"}, headers={"accept": "text/html"}, trust_env=False
     )
