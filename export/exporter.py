@@ -17,7 +17,15 @@ import tensorflow
 
 from sentiment_conv1d.export.checks.accuracy import check_accuracy, check_shift, measure
 from sentiment_conv1d.export.checks.classifier import check_classifier
-from sentiment_conv1d.export.checks.parity import Predict, Reviews, compare, compare_forms, generated, session
+from sentiment_conv1d.export.checks.parity import (
+    Predict,
+    Reviews,
+    answers_in_batches,
+    compare,
+    compare_forms,
+    generated,
+    session,
+)
 from sentiment_conv1d.export.checks.quantization_error import (
     Graphs,
     LabelledReviews,
@@ -30,9 +38,9 @@ from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import Family, recognize
 from sentiment_conv1d.export.sources.trained import Trained
-from sentiment_conv1d.export.text_statistics import measure_texts
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, Sample, publish
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The text whose probabilities the manifest states. A loader runs it and serves nothing unless it gets the same ones.
 GOLDEN_TEXT = (
@@ -59,6 +67,7 @@ class _Checked:
     parity: tuple[ParityCheck, ...]
     golden: Golden
     metrics: Metrics | None
+    statistics: TextStatistics | None
     fields: dict[str, Any]  # of the manifest, for one form of graph only
 
     @property
@@ -113,9 +122,7 @@ def export(
         "configuration": trained.configuration,
         "decision": trained.decision,
         "samples": samples,
-        "statistics": measure_texts(trained, checked.predict, checked.shape, labelled)
-        if labelled is not None and labelled.texts
-        else None,
+        "statistics": checked.statistics,
         "libraries": _libraries(),
         "metrics": checked.metrics,
         "parity": checked.parity,
@@ -139,6 +146,7 @@ def _float32(
         tuple(parity),
         _golden(trained, trained.predict, trained.input_shape),
         trained.metrics if labelled is None else measure(session(graph), labelled, trained.labels, shape),
+        trained.statistics if labelled is None else _statistics(trained, session(graph), labelled, shape),
         {},
     )
 
@@ -166,8 +174,20 @@ def _quantized(
         (*float32.parity, *forms),
         _golden(trained, quantized, float32.shape),
         metrics,
+        None if labelled is None else _statistics(trained, quantized, labelled, float32.shape),
         {"precision": "uint8", "rounding": tuple(errors)},
     )
+
+
+def _statistics(
+    trained: Trained, served: Predict, labelled: LabelledReviews, shape: InputShape
+) -> TextStatistics | None:
+    """The statistics of texts, to detect drift; None if only their ids are known."""
+    if not labelled.texts:
+        return None
+    outputs = answers_in_batches(served, labelled.rows, shape)
+    encodings = [trained.tokenizer.encode(text) for text in labelled.texts]
+    return TextStatistics.measured(labelled.source, trained.labels, outputs, trained.decision.threshold, encodings)
 
 
 def _golden(trained: Trained, predict: Predict, shape: InputShape) -> Golden:

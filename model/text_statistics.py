@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sentiment_conv1d.model.decision import decide_all
+from sentiment_conv1d.model.tokenizer import Encoding
 
 #: The share of the values up to each bound between two bins.
 _QUANTILES = np.arange(1, 10) / 10
@@ -56,6 +59,33 @@ class TextStatistics(BaseModel):
     scores: Distribution = Field(description="The probability of the predicted label.")
     tokens: Distribution = Field(description="Ids of a text before truncation.")
     unknown_words: Distribution = Field(description="The share of unknown words among the ids of a text.")
+
+    @classmethod
+    def measured(
+        cls,
+        source: str,
+        names: Sequence[str],
+        outputs: npt.NDArray[np.floating[Any]],
+        threshold: float,
+        encodings: Sequence[Encoding],
+    ) -> Self:
+        """Return the statistics of texts that a model with these label names has predicted.
+
+        `outputs` are [texts, 1] for a sigmoid, which decides by `threshold`, or [texts, labels].
+        """
+        decided = decide_all(outputs, threshold)
+        probabilities = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
+        return cls.of(
+            source,
+            labels=[names[index] for index in decided],
+            scores=probabilities[np.arange(len(decided)), decided],
+            tokens=[each.tokens for each in encodings],
+            unknown_tokens=[each.unknown_tokens for each in encodings],
+        )
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """Return the same statistics with other names for the labels."""
+        return self.model_copy(update={"labels": {names[label]: count for label, count in self.labels.items()}})
 
     @classmethod
     def of(

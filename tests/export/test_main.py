@@ -83,6 +83,16 @@ def test_without_data_the_accuracy_of_the_8_bit_form_is_not_known(
     assert "the accuracy of the 8-bit graph was not measured; --data measures it" in capsys.readouterr().out
 
 
+def test_without_data_the_statistics_are_those_of_the_run(run_path: Path, tmp_path: Path) -> None:
+    """The run has statistics of its test texts, whose labels get the new names."""
+    assert main([str(run_path), "--repository", str(tmp_path), "--labels", "no,yes"]) == 0
+    found, run = read_artifact(tmp_path / "tiny" / "1").manifest.statistics, read_run(run_path)
+    assert found is not None and run.statistics is not None
+    names = {"negative": "no", "positive": "yes"}
+    assert found.labels == {names[label]: count for label, count in run.statistics.labels.items()}
+    assert found.model_copy(update={"labels": run.statistics.labels}) == run.statistics
+
+
 def test_long_data_is_thinned(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
