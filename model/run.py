@@ -30,6 +30,7 @@ METRICS_FILE = "metrics.json"
 STATISTICS_FILE = "text_statistics.json"
 DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
+BAD_ROWS_FILE = "bad_rows.jsonl"
 PLOTS_FOLDER = "plots"
 EVALUATION_FOLDER = "evaluation"
 
@@ -44,10 +45,11 @@ RUN_CONTENTS = (
     STATISTICS_FILE,
     DECISION_FILE,
     REPORT_FILE,
+    BAD_ROWS_FILE,
     PLOTS_FOLDER,
     EVALUATION_FOLDER,
 )
-EVALUATION_CONTENTS = (METRICS_FILE, PLOTS_FOLDER)
+EVALUATION_CONTENTS = (METRICS_FILE, BAD_ROWS_FILE, PLOTS_FOLDER)
 
 
 class RunError(SentimentError):
