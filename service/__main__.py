@@ -102,7 +102,7 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
         "--artifact", type=Path, metavar="FOLDER", help="compare with the statistics of <repository>/<name>/<version>"
     )
     reference.add_argument("--against", nargs="+", type=Path, metavar="LOG", help="compare with an earlier log")
-    drift.add_argument("--model", metavar="NAME", help="the model, if logs that are compared contain several")
+    drift.add_argument("--model", metavar="NAME", help="with --against: the model, if the logs contain several")
     drift.add_argument("--out", type=Path, metavar="FILE", help="write a report as an HTML page")
     drift.add_argument(
         "--fail-above",
