@@ -26,9 +26,9 @@ _PROBABILITIES = Prediction._fields.index("probabilities")
 
 
 def prediction_columns(labels: Sequence[str], explain: bool = False) -> dict[str, Any]:
-    """Names and types of the added columns, in order: the fields of a prediction, with a column for each label.
+    """Return the names and types of the added columns, in order: the fields of a prediction, and a column per label.
 
-    With `explain`, a list of objects with `text` and `share` follows, one a word.
+    With `explain`, a column with a list of objects follows, each with the `text` and the `share` of a word.
     """
     columns: dict[str, Any] = {}
     for field in Prediction._fields:

@@ -1,4 +1,4 @@
-"""Rows and predictions to files: JSONL and CSV, and the choice of a writer by extension."""
+"""Writes rows with predictions to JSONL and CSV."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Writer(ABC):
         """Write rows with their added columns. Raises `DataError` at a row that the format cannot hold."""
 
     def finish(self) -> None:  # noqa: B027 - JSONL needs neither
-        """Write what is left; the file is complete after it."""
+        """Write the rest, so that the file is complete."""
 
     def abort(self) -> None:  # noqa: B027
-        """Let go of the file, which is to be deleted. Never raises."""
+        """Release the file, which is about to be deleted. Never raises."""
 
 
 def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
-    """Raise `DataError` at the first row whose keys are not `columns`, in whichever order."""
+    """Raise `DataError` at the first row whose keys are not `columns`, in any order."""
     expected = set(columns)
     for row in chunk.rows:
         if row.values.keys() != expected:
@@ -42,7 +42,7 @@ def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
 
 
 class JsonlWriter(Writer):
-    """One object a row; the predictions are put in before its last brace, so that the row stays as it was spelled."""
+    """Writes one object per row. It inserts the predictions before the last brace, so the row keeps its spelling."""
 
     def __init__(self, file: BinaryIO, columns: Sequence[str] | None, added: Sequence[str]) -> None:
         self._file = file
@@ -56,7 +56,7 @@ class JsonlWriter(Writer):
 
 
 class CsvWriter(Writer):
-    """A header row even if there are no others, unless `header` is false; fields are quoted if necessary."""
+    """Writes a header row, unless `header` is false, and quotes fields if necessary."""
 
     def __init__(
         self, file: BinaryIO, columns: Sequence[str] | None, added: Sequence[str], *, header: bool = True
@@ -84,9 +84,10 @@ class CsvWriter(Writer):
 
 
 class _Records:
-    """What a `csv.writer` writes into, a record a call.
+    """The file of a `csv.writer`, which calls `write` once per record.
 
-    The writer quotes a lone "\\r" in every Python only while its own line end contains one; the file gets "\\n".
+    In some versions of Python, the writer quotes a lone "\\r" only if its own line end contains one. The lines of the
+    file end with "\\n".
     """
 
     def __init__(self, file: BinaryIO) -> None:
