@@ -35,6 +35,7 @@ from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.sinks import prepare_folder
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ def serve(settings: Settings) -> None:
     settings = make_room(settings, workers)
     if settings.tracing:
         import_module("sentiment_conv1d.service.telemetry.tracing")  # fails now if a package is missing
+    if settings.request_log_folder is not None:
+        prepare_folder(settings.request_log_folder)
     with ExitStack() as stack:
         inherited = inherit({"rest", "grpc"} if settings.grpc else {"rest"})
         rest = inherited.get("rest") or _bind(settings.uds, settings.host, settings.port)

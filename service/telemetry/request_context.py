@@ -17,21 +17,16 @@ class RequestContext:
     """One request or call. Times are those of `perf_counter_ns`, or 0 if they have not been reached."""
 
     __slots__ = (
-        "decoded",
-        "headers",
-        "id",
-        "manifest",
-        "predicted",
-        "received",
-        "shadow",
-        "stages",
-        "statistics",
-        "texts",
-        "waiting",
+        *("decoded", "headers", "id", "manifest", "predicted", "protocol", "received", "route", "shadow", "stages"),
+        *("statistics", "texts", "waiting"),
     )
 
-    def __init__(self, identity: str, headers: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
+    def __init__(
+        self, identity: str, protocol: str = "", route: str = "", headers: Mapping[bytes, bytes] = MappingProxyType({})
+    ) -> None:
         self.id = identity
+        self.protocol = protocol  # `rest` or `grpc`
+        self.route = route  # its label in the metrics; empty if it is not known when the request begins
         self.headers = headers  # or the metadata of a call, by lower-case name
         self.received = 0  # when the whole body was read; 0 for a stream of messages
         self.decoded = 0  # when the texts were decoded

@@ -38,7 +38,7 @@ def models(repository: Path) -> LoadedModels:
 @pytest.fixture
 def routing_key() -> Iterator[RequestContext]:
     """A request with a routing key."""
-    context = RequestContext("abc", {b"x-routing-key": b"somebody"})
+    context = RequestContext("abc", headers={b"x-routing-key": b"somebody"})
     token = current.set(context)
     yield context
     current.reset(token)
