@@ -59,6 +59,9 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc
 PROTOS := service/grpc/protos
 MESSAGES := $(wildcard $(PROTOS)/*.proto service/inference/explaining/*.proto)
 
+# Other projects' services: only their descriptors are compiled, see service/grpc/descriptors.py.
+EXTERNAL := $(wildcard $(PROTOS)/grpc/*/*/*.proto $(PROTOS)/tensorflow/*.proto)
+
 # The types of the generated messages, which only mypy reads, so Git ignores them.
 MESSAGE_TYPES := $(MESSAGES:.proto=_pb2.pyi)
 
@@ -139,6 +142,7 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
+	$(COMPILE_GROUP):tfserving-client --no-deps --output-file requirements/tfserving-client.txt
 	for name in $(OTHER_SERVERS); do \
 		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
 
@@ -155,7 +159,7 @@ QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.servic
 stubs: $(VENV)/.dev  ## generate code from the .proto files
 	$(PROTOC) --proto_path=. --python_out=. $(MESSAGES)
 	$(QUALIFY) $(MESSAGES:.proto=_pb2.py)
-	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/grpc.binpb $(PROTOS)/grpc/*/*/*.proto
+	$(PROTOC) --proto_path=$(PROTOS) --descriptor_set_out=$(PROTOS)/external.binpb $(EXTERNAL)
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
@@ -175,8 +179,10 @@ $(VENV)/.loadtest: requirements/loadtest.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	@touch $@ $(VENV)/.runtime
 
-$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
+# TensorFlow Serving's client depends on the package `tensorflow`; `tensorflow-cpu` is the same library without CUDA.
+$(VENV)/.dev: requirements/dev.txt requirements/tfserving-client.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
+	$(PIP_INSTALL) --no-deps --requirement requirements/tfserving-client.txt
 	@touch $@ $(VENV)/.runtime $(VENV)/.loadtest
 
 $(RAY_VENV)/.installed: requirements/ray-test.txt

@@ -1,7 +1,7 @@
 """The application on Ray Serve: `serve run sentiment_conv1d.cluster.application:application`.
 
-Every setting of `service` that concerns a replica is an argument (`model_repository=/models`) or an environment
-variable of the cluster's nodes (`SENTIMENT_MODEL_REPOSITORY`). deploy/ray/serve.yaml configures `serve deploy`.
+Pass the settings of `service` as arguments (`model_repository=/models`), or set them as environment variables on the
+cluster's nodes (`SENTIMENT_MODEL_REPOSITORY`). deploy/ray/serve.yaml configures `serve deploy`.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from sentiment_conv1d.service.settings import read_settings
 
 logger = logging.getLogger("ray.serve")
 
-#: Requests that a replica runs at once. Each takes about a tenth of a millisecond of its one thread, so that more would
-#: only wait there instead of where another replica can take them.
+#: Concurrent requests of a replica. Each takes about a tenth of a millisecond of its only thread. Further requests
+#: would wait in the replica, although another replica could answer them.
 MAX_ONGOING = 16
 
-#: Requests that wait in each proxy; more are refused with 429 and Retry-After.
+#: Requests that wait in each proxy. The proxy rejects more with 429 and Retry-After.
 MAX_QUEUED = 256
 
-#: Requests a replica on average, to which the number of replicas is adapted.
+#: Average requests per replica. Ray adapts the number of replicas to reach it.
 TARGET_ONGOING = 4
 
 
 def _with_grpc_methods(cls: type) -> type:
-    """Add a method for each gRPC method, which is how Ray Serve calls it."""
+    """Add a Python method for each gRPC method. Ray Serve calls it by its name."""
     for path, streaming in METHODS.items():
         setattr(cls, path.rpartition("/")[2], _stream(path) if streaming else _unary(path))
     return cls
@@ -73,15 +73,15 @@ class Sentiment:
         return self.replica
 
     def __del__(self) -> None:
-        # Ray calls it when the requests have been answered.
+        # Ray calls this method after all requests have been answered.
         self.replica.stop()
 
     async def check_health(self) -> None:
-        """Run an inference; Ray replaces a replica that raises or takes too long."""
+        """Run an inference. Ray replaces a replica if this raises or takes too long."""
         await self.replica.check()
 
     async def _report(self) -> None:
-        """Tell the board this replica's samples, and learn those of the others."""
+        """Report the samples of this replica to the board and get those of the others."""
         board: Any = None
         while True:
             try:
@@ -93,7 +93,7 @@ class Sentiment:
                 own = samples_of(self.replica.expose())
                 self._metrics.others = await board.report.remote(self._name, own)
             except ray.exceptions.RayError:
-                logger.warning("the metrics of other replicas are not known", exc_info=True)
+                logger.warning("cannot read the metrics of the other replicas", exc_info=True)
                 board = None
             await asyncio.sleep(INTERVAL)
 
@@ -114,5 +114,5 @@ deployment: Any = serve.deployment(
 
 
 def application(arguments: dict[str, str]) -> Any:
-    """The application for `serve run` and configurations; the arguments are settings of the service by name."""
+    """Return the application for `serve run` and for configurations. The arguments are settings of the service."""
     return deployment.bind(arguments)

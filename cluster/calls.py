@@ -1,4 +1,4 @@
-"""One gRPC call of which Ray's proxy has the connection: the interface of `Call` that methods of `service.grpc` use."""
+"""A gRPC call that arrives through Ray's proxy, with the interface of `Call` for the methods of `service.grpc`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sentiment_conv1d.service.grpc.transport.status import details, status_of
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
-#: The most that a client may have sent and not read of a stream's answers.
+#: Answers of a stream that wait for the client to read them.
 _AHEAD = 16
 
 
 class ServeCall:
-    """A call. Ray cancels the task that runs it when its client leaves or its deadline passes."""
+    """A call. Ray cancels its task when the client disconnects or the deadline passes."""
 
     has_message = False
     started = 0.0
@@ -40,29 +40,29 @@ class ServeCall:
         self._messages = messages
 
     def text(self, name: bytes) -> str | None:
-        """A field of the metadata."""
+        """Return a field of the metadata."""
         value = self._fields.get(name.decode())
         return value.decode("latin-1") if isinstance(value, bytes) else value
 
     def remaining(self) -> float | None:
-        """Return None: the proxy keeps the client's deadline."""
+        """Return None, because the proxy enforces the client's deadline."""
         return None
 
     async def message(self) -> bytes:
-        """The one message of a unary call."""
+        """Return the only message of a unary call."""
         return (await anext(self._messages)).content
 
     async def read(self) -> bytes | None:
-        """The next message of a stream, None after the last one."""
+        """Return the next message of a stream, or None after the last one."""
         message = await anext(self._messages, None)
         return None if message is None else message.content
 
     def more(self, message: bytes, most: int, size: int) -> list[bytes]:
-        """Return nothing: messages arrive one at a time."""
+        """Return no messages, because they arrive one at a time."""
         return []
 
     async def write(self, *messages: bytes) -> None:
-        """Send messages, after which others may follow."""
+        """Send messages of a stream."""
         for message in messages:
             await self.answers.put(message)
 
@@ -79,7 +79,7 @@ class ServeCall:
 
 
 async def run_unary(replica: Replica, path: str, request: Message, context: Any) -> Message:
-    """Answer a unary call; `context` is Ray's, and gets the status and the trailing metadata."""
+    """Answer a unary call. Ray's `context` gets the status and the trailing metadata."""
     call = ServeCall(path, context.invocation_metadata(), _only(request))
     await _run(replica, path, call, len(request.content))
     _finish(call, context)
@@ -89,7 +89,7 @@ async def run_unary(replica: Replica, path: str, request: Message, context: Any)
 async def run_stream(
     replica: Replica, path: str, requests: AsyncIterator[Message], context: Any
 ) -> AsyncIterator[Message]:
-    """Answer a call whose requests and answers are streams."""
+    """Answer a call with a stream of requests and a stream of answers."""
     call = ServeCall(path, context.invocation_metadata(), aiter(requests))
 
     async def run() -> None:
@@ -125,7 +125,7 @@ async def _only(message: Message) -> AsyncIterator[Message]:
 
 
 def _finish(call: ServeCall, context: Any) -> None:
-    """Give Ray's context the status, and what programs can read of it."""
+    """Write the status, its details and the trailing metadata to Ray's context."""
     trailing: list[tuple[str, str | bytes]] = [(name.decode(), value.decode()) for name, value in call.trailing]
     if (error := call.refusal) is not None:
         from grpc import StatusCode

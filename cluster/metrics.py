@@ -1,7 +1,7 @@
-"""The metrics of all replicas, whichever of them is asked: their sum, of which one is at most some seconds old.
+"""The sum of the metrics of all replicas. The samples of the other replicas are at most some seconds old.
 
-Each replica reports its samples to one board and learns the sum of the others. The counts of a replica that has ended
-remain, so counters grow as those of one service do.
+Each replica reports its samples to the board and gets the sum of the others. The board keeps the counts of replicas
+that have ended, so counters do not decrease when a replica ends.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 #: Seconds between two reports of a replica.
 INTERVAL = 5.0
 
-#: Seconds without a report after which a replica has ended.
+#: Seconds without a report after which the board treats a replica as ended.
 _GONE = 6 * INTERVAL
 
-#: What remains of a replica that has ended.
+#: Suffixes of the series that remain of a replica that has ended.
 _COUNTED = ("_total", "_count", "_sum", "_bucket")
 
-#: Samples that are facts, not counts: the same in all replicas.
+#: Samples that have the same value in all replicas, so they are not added up.
 _FACTS = ("sentiment_model_info", "sentiment_model_state")
 
 Samples = dict[str, float]
 
 
 def samples_of(text: str) -> Samples:
-    """The samples of an exposition that are not 0, by name and labels."""
+    """Return the samples of an exposition that are not 0, by name and labels."""
     lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
     return {name: value for name, _, number in lines if (value := float(number))}
 
 
 def add(samples: Iterable[Mapping[str, float]]) -> Samples:
-    """The sum of samples of several replicas; facts are not added up."""
+    """Return the sum of the samples of several replicas."""
     total: Counter[str] = Counter()
     for each in samples:
         total.update(each)
@@ -42,14 +42,14 @@ def add(samples: Iterable[Mapping[str, float]]) -> Samples:
 
 
 class Board:
-    """The last report of every replica."""
+    """Stores the last report of every replica."""
 
     def __init__(self) -> None:
         self._reports: dict[str, tuple[float, Samples]] = {}
         self._ended: Samples = {}
 
     def report(self, replica: str, samples: Samples) -> Samples:
-        """Take a replica's samples; returns the sum of the others'."""
+        """Store the samples of a replica and return the sum of the others."""
         now = monotonic()
         self._reports[replica] = now, samples
         for name, (reported, last) in list(self._reports.items()):
@@ -61,14 +61,14 @@ class Board:
 
 
 class SummedMetrics:
-    """In the place of a replica's metrics where they are asked for."""
+    """Replaces the metrics of a replica in `/metrics`."""
 
     def __init__(self, metrics: Any) -> None:
         self._metrics = metrics
         self.others: Samples = {}
 
     def expose(self, states: Any) -> bytes:
-        """The exposition of all replicas."""
+        """Return the exposition of all replicas."""
         left = dict(self.others)
         lines = []
         for line in self._metrics.expose(states).decode().splitlines():
@@ -78,6 +78,6 @@ class SummedMetrics:
                 value = max(float(number), other) if name.startswith(_FACTS) else float(number) + other
                 line = f"{name} {value}"
             lines.append(line)
-        # Series of models that only others serve now.
+        # Series of models that only other replicas serve.
         lines += [f"{name} {value}" for name, value in left.items()]
         return "\n".join([*lines, ""]).encode()

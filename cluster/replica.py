@@ -1,7 +1,7 @@
-"""What a replica runs: the core, the REST application and the gRPC methods of `service`, with one session.
+"""A replica: the core, the REST application and the gRPC methods of `service`, with one session.
 
-It is to Ray Serve what `service.process.worker` is to the supervisor. Ray's proxies have the connections, and so the
-limits on connections, heads and slow callers.
+It has the role in Ray Serve that `service.process.worker` has under the supervisor. Ray's proxies accept the
+connections, so the service's limits on connections, heads and slow callers do not apply.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _EVERY_RESPONSE = [(name.encode(), value.encode()) for name, value in headers.EV
 
 
 class Replica:
-    """A replica, on the event loop that runs when it is made. It is an ASGI application.
+    """A replica, which is an ASGI application on the running event loop.
 
     Raises `StartupError` or `ArtifactError` if the models cannot be served.
     """
 
     def __init__(self, settings: Settings) -> None:
-        # A caller of the administration reaches one replica, and the others would keep serving something else.
+        # A load or unload request would reach only one replica, and the others would serve other versions.
         settings = settings.model_copy(update={"admin": "off", "workers": 1})
         repository = repository_of(settings)
         self._models = LoadedModels(settings.default_model)
@@ -85,28 +85,28 @@ class Replica:
             **sentiment.Sentiment(self._dataplane, self._models).methods(counted),
         }
         self._counted = counted
-        #: The id that a proxy has given to the current request, and adds to its response.
+        #: Returns the id that a proxy has given to the current request and adds to its response.
         self.request_id: Callable[[], str] | None = None
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Follow the changes of the model repository."""
+        """Start to follow changes of the model repository."""
         if self._watch_interval:
             self._watching = asyncio.create_task(self._reconciler.watch(self._watch_interval))
 
     def stop(self) -> None:
-        """End what runs in the background; requests have been answered."""
+        """Stop the background tasks. Call it after all requests have been answered."""
         self._readiness.draining = True
         if self._watching is not None:
             self._watching.cancel()
         self._dataplane.close()
 
     def expose(self) -> str:
-        """The metrics of this replica in Prometheus' text format."""
+        """Return the metrics of this replica in Prometheus' text format."""
         return self.metrics.expose(self._models.states()).decode()
 
     def use_metrics(self, metrics: Any) -> None:
-        """Answer `/metrics` with those of all replicas."""
+        """Answer `/metrics` from these metrics."""
         self._application.state.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,7 +149,7 @@ class Replica:
             raise Unavailable(f"the golden text gets {prediction.probabilities[-1]} instead of {expected}")
 
     async def ask(self, order: Order, descriptor: int | None = None) -> Outcome:
-        """Follow an order: this replica is all the workers that its reconciler knows."""
+        """Follow an order. The reconciler sees this replica as the only worker."""
         follow = self._reconciler.follow
         if order.action != "load":
             await follow(order)

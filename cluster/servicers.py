@@ -1,4 +1,4 @@
-"""The gRPC methods that Ray's proxies pass on to replicas. Proxies neither parse nor build messages."""
+"""The gRPC methods that Ray's proxies pass to replicas. Proxies do not parse messages."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 import grpc
 
-from sentiment_conv1d.service.grpc import health, oip, sentiment
+from sentiment_conv1d.service.grpc import health, oip, sentiment, tfserving
 
-#: Every method by its path, and whether its requests and answers are streams.
+#: Maps the path of every method to whether it is a stream.
 METHODS = {
     **dict.fromkeys(sentiment.ROUTES, False),
-    **dict.fromkeys(oip.ROUTES, False),
+    **dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False),
     **dict.fromkeys((oip.SERVER_LIVE, oip.SERVER_READY, oip.MODEL_READY, oip.SERVER_METADATA), False),
     f"/{health.SERVICE}/Check": False,
     sentiment.PREDICT_STREAM: True,
@@ -20,7 +20,7 @@ METHODS = {
 
 
 class Message:
-    """The bytes of a message, in the place of its class."""
+    """The bytes of a message. It replaces the generated class."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -36,7 +36,7 @@ class Message:
 
 
 def add_services(servicer: Any, server: Any) -> None:
-    """Add the services to a proxy's server; Ray replaces what answers them."""
+    """Add the services to a proxy's server. Ray replaces the servicer."""
     services: dict[str, dict[str, Any]] = {}
     for path, streaming in METHODS.items():
         _, service, method = path.split("/")

@@ -14,7 +14,7 @@ from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.service.settings import ProviderChoice, add_flags, read_settings
 from sentiment_conv1d.service.telemetry import logs
 
-#: Those of commands that need no server.
+#: Settings of the commands that start no server.
 _OFFLINE_SETTINGS = ("model_repository", "default_model", "execution_provider", "device", "threads")
 
 
@@ -71,18 +71,18 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         "--on-bad-rows",
         choices=("error", "skip", "report"),
         default="report",
-        help="what happens at a row without a text, or that cannot be read: error ends the run, skip leaves it out, "
-        "report also lists it in an error file (default: report)",
+        help="what happens to rows without a text and rows that cannot be read: error ends the run, skip leaves them "
+        "out, report also lists them in an error file (default: report)",
     )
     predict.add_argument(
-        "--format", choices=("txt", "csv", "tsv", "jsonl"), default="txt", help="of standard input (default: txt)"
+        "--format", choices=("txt", "csv", "tsv", "jsonl"), default="txt", help="format of stdin (default: txt)"
     )
-    predict.add_argument("--engine", choices=("local", "ray"), default="local", help="where it runs (default: local)")
+    predict.add_argument("--engine", choices=("local", "ray"), default="local", help="where to score (default: local)")
     predict.add_argument(
-        "--workers", type=_number, default=0, help="processes, or actors of Ray; 0: one per processor (default: 0)"
+        "--workers", type=_number, default=0, help="processes, or Ray actors; 0: one per processor (default: 0)"
     )
-    predict.add_argument("--part-rows", type=_number, default=8192, help="rows of a part (default: 8192)")
-    predict.add_argument("--overwrite", action="store_true", help="replace an existing output and start anew")
+    predict.add_argument("--part-rows", type=_number, default=8192, help="rows per part (default: 8192)")
+    predict.add_argument("--overwrite", action="store_true", help="replace an existing output and start again")
     add_flags(predict, (*_OFFLINE_SETTINGS, "max_text_characters"))
 
 
@@ -157,7 +157,7 @@ def _check(options: argparse.Namespace) -> int:
     print(f"{options.artifact}: {manifest.name}, version {manifest.version}, labels {', '.join(manifest.labels)}")
     for name, file in manifest.files.items():
         print(f"  ok  {name}: {file.bytes:,} bytes, SHA-256 {file.sha256}")
-    print(f"  ok  tokenizer: {manifest.vocabulary_size:,} ids, at most {manifest.max_tokens} a review")
+    print(f"  ok  tokenizer: {manifest.vocabulary_size:,} ids, at most {manifest.max_tokens} per review")
     classifier = Classifier(artifact, provider=options.execution_provider)
     answer = classifier.predict((manifest.golden.text,))[0]
     print(f"  ok  golden answer on {classifier.engine.provider}: {answer.label}, {answer.score}")

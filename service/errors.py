@@ -6,8 +6,8 @@ from http import HTTPStatus
 
 from sentiment_conv1d.model.errors import SentimentError
 
-#: Longer messages are cut: a message can repeat a name that is as long as the body. gRPC sends it as a percent-encoded
-#: header, and clients accept at most 8 KiB of headers.
+#: Longer messages are truncated, because a message can repeat a name that is as long as the body. gRPC sends the
+#: message as a percent-encoded header, and clients accept at most 8 KiB of headers.
 MAX_MESSAGE_CHARACTERS = 500
 
 
@@ -32,7 +32,7 @@ class ClientDisconnected(Exception):
 
 
 class Malformed(RequestError):
-    """The bytes do not have the protocol's format, for example are not JSON."""
+    """The bytes do not have the protocol's format, for example because they are not JSON."""
 
     code = "malformed"
 

@@ -28,9 +28,10 @@ def fingerprint(files: Iterable[Path]) -> str:
 
 
 class Reloaded(ABC):
-    """Contents that are read from files, and read again when the files change.
+    """Contents of files, which `refresh` reads again if the files have changed.
 
-    If the new files are invalid, the old contents stay in use. Raises `StartupError` if the first files are invalid.
+    If the new files are invalid, the old contents stay in use. The constructor raises `StartupError` if the files are
+    invalid.
     """
 
     def __init__(self, what: str, files: Sequence[Path]) -> None:

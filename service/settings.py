@@ -41,13 +41,14 @@ class Settings(BaseModel):
         description="Folder of the models: `<name>/<version>/`.",
     )
     default_model: str | None = Field(
-        None, description="Model for requests that name none; by default the only model, or `imdb-cnn` of several."
+        None,
+        description="Model for requests that name no model. By default the only model, or `imdb-cnn` if there are "
+        "several.",
     )
     versions: str = Field(
         "newest:1",
-        description="Versions of each model to serve: newest:N, all or only:A,B. Prefix NAME= for a "
-        "single model, as in "
-        "`newest:2 imdb-cnn=only:3,4`.",
+        description="Versions of each model to serve: newest:N, all or only:A,B. Prefix NAME= for a single model, as "
+        "in `newest:2 imdb-cnn=only:3,4`.",
     )
     watch_interval: float = Field(
         2, ge=0, le=3600, description="Seconds between two scans of the model repository; 0 turns them off."
@@ -62,15 +63,15 @@ class Settings(BaseModel):
     )
     uds: Path | None = Field(
         None,
-        description="Path of a Unix domain socket on which REST listens instead of a port. Its owner and "
-        "group can connect.",
+        description="Path of a Unix domain socket on which REST listens instead of a port. Its owner and group can "
+        "connect.",
     )
     grpc: bool = Field(True, description="Whether to serve gRPC.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 chooses a free port and logs it.")
     grpc_uds: Path | None = Field(
         None,
-        description="Path of a Unix domain socket on which gRPC listens instead of a port. Its "
-        "owner and group can connect.",
+        description="Path of a Unix domain socket on which gRPC listens instead of a port. Its owner and group can "
+        "connect.",
     )
     tls_certificate: Path | None = Field(
         None, description="A PEM file with the server's certificate chain. REST and gRPC then accept only TLS."
@@ -82,8 +83,8 @@ class Settings(BaseModel):
     cors_origins: str | None = Field(
         None,
         pattern=_ORIGINS,
-        description="Origins whose web pages can call the service, separated by commas; `*` for all. None: only its "
-        "own.",
+        description="Origins of web pages that can call the service, separated by commas; `*` for all. None: only "
+        "the service's own origin.",
     )
     predict_route: str | None = Field(
         None,
@@ -99,8 +100,8 @@ class Settings(BaseModel):
     )
     execution_provider: ProviderChoice = Field(
         "auto",
-        description="auto: CUDA if it works, otherwise the CPU. cuda: CUDA, or the service does not "
-        "start. cpu: the CPU.",
+        description="auto: CUDA if it works, otherwise the CPU. cuda: CUDA; without it the service does not start. "
+        "cpu: the CPU.",
     )
     device: int = Field(0, ge=0, description="Number of the CUDA device.")
     workers: int = Field(
@@ -115,13 +116,15 @@ class Settings(BaseModel):
     threads: int = Field(1, ge=1, le=256, description="ONNX Runtime threads per run.")
     batching: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Dynamic batching on a thread. auto: only on CUDA; on a CPU, requests that arrive "
-        "together run together "
-        "without a delay.",
+        description="Dynamic batching on a thread. auto: only on CUDA; on a CPU, requests that arrive together run "
+        "together without a delay.",
     )
     batching_rows: int = Field(BATCH_ROWS, ge=1, le=1024, description="Texts per batch, and per run on CUDA.")
     batching_delay: float = Field(
-        0.001, ge=0, le=1, description="Seconds a text may wait for others under load; no wait on an idle device."
+        0.001,
+        ge=0,
+        le=1,
+        description="Seconds that a text can wait for others under load. On an idle device it does not wait.",
     )
     api_keys: SecretStr | None = Field(
         None,
@@ -160,25 +163,26 @@ class Settings(BaseModel):
     max_pending_texts: int = Field(
         2048,
         ge=1,
-        description="Texts of these requests, counted separately for small and large requests; more is a 429.",
+        description="Texts of the requests that wait or run, counted separately for small and large requests; more "
+        "is a 429.",
     )
     max_buffered_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1,
-        description="Bytes that requests hold in one worker until their answers are written; more is a 429. Over REST "
-        "a byte of a body counts as five, because its texts take as much memory.",
+        description="Bytes that requests hold in one worker until their answers are written; more is a 429. Over "
+        "REST a byte of a body counts as five, because its texts take as much memory.",
     )
     max_connections: int = Field(
         2048,
         ge=1,
-        description="REST connections of one worker. New connections replace idle ones; if none is idle, "
-        "they get a 503.",
+        description="REST connections of one worker. New connections replace idle ones; if none is idle, they get a "
+        "503.",
     )
     max_connections_per_address: int = Field(
         0,
         ge=0,
-        description="REST connections, and gRPC connections, of one address in one worker; more are rejected. 0: no "
-        "limit, because callers behind a proxy share its address.",
+        description="Connections of one address in one worker, separately for REST and gRPC; more are rejected. 0: "
+        "no limit, because callers behind a proxy share its address.",
     )
     handshake_timeout: float = Field(10, gt=0, description="Seconds for a TLS or HTTP/2 handshake.")
     header_timeout: float = Field(10, gt=0, description="Seconds for the head of a request to arrive.")
@@ -198,9 +202,8 @@ class Settings(BaseModel):
     grpc_max_age: float = Field(
         3600,
         gt=0,
-        description="Seconds, plus or minus a tenth, until a gRPC caller is asked to reconnect, which "
-        "also spreads callers over new "
-        "workers; running calls get as long again.",
+        description="Seconds, plus or minus a tenth, until the service asks a gRPC caller to reconnect, so that "
+        "callers also reach new workers. Running calls get the same time again.",
     )
     drain_delay: float = Field(
         0, ge=0, description="Seconds between SIGTERM, when /readyz returns 503, and the end of listening."
@@ -213,9 +216,8 @@ class Settings(BaseModel):
     access_log: bool = Field(False, description="Whether to log every request; failures are always logged.")
     tracing: bool = Field(
         False,
-        description="Whether to send OpenTelemetry traces; the standard `OTEL_` variables configure the "
-        "endpoint and the "
-        "sampling. Needs the `tracing` extra.",
+        description="Whether to send OpenTelemetry traces. The standard `OTEL_` variables configure the endpoint and "
+        "the sampling. Needs the `tracing` extra.",
     )
 
     @field_validator("versions")

@@ -129,7 +129,9 @@ RULES: dict[str, tuple[Callable[[Path], bool], Callable[[str], bool]]] = {
         lambda path: package_of(path) == "scoring",
         lambda module: (
             package(module) in WEB | CLIENTS | TRAINING | {"export"}
-            or module.startswith(("service.rest", "service.grpc", "service.oip", "service.process.server"))
+            or module.startswith(
+                ("service.rest", "service.grpc", "service.oip", "service.tfserving", "service.process.server")
+            )
             or is_heavy(module)
         ),
     ),
@@ -224,7 +226,7 @@ LAYERS = (
     ("network",),
     ("inference",),
     ("models",),
-    ("oip",),
+    ("oip", "tfserving"),
     ("rest.server", "grpc.transport"),
     ("rest", "grpc"),
     ("process",),

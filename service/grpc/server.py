@@ -19,7 +19,7 @@ from urllib.parse import quote
 from google.rpc.code_pb2 import Code
 
 from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
-from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment
+from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Call, Terms
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
@@ -45,10 +45,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: Services of which the health service reports the status. The empty name stands for the whole server.
-HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE)
+HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
 
 #: Methods that have metrics of their own, and whether they run a model.
-ROUTES = dict.fromkeys(oip.ROUTES, False) | dict.fromkeys((*sentiment.ROUTES, *oip.MODEL_ROUTES), True)
+ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
+    (*sentiment.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
+)
 
 
 #: Methods that need no API key with `--open-health`.
@@ -108,13 +110,14 @@ class GrpcServer:
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
         self._counted = Counted(dataplane, metrics, tracer)
-        services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE)
+        services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
         methods = {
             **self._health.methods(),
             **oip.OpenInference(dataplane, models, readiness, reconciler, settings.max_batch_texts).methods(
                 self._counted
             ),
             **sentiment.Sentiment(dataplane, models).methods(self._counted),
+            **tfserving.TfServing(dataplane, models).methods(self._counted),
             **reflection.Reflection(services).methods(),
         }
         self._unknown = self._counted.unknown()

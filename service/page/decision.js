@@ -1,4 +1,4 @@
-// The last step of "How it reads": from the highest values of the filters to a probability.
+// The last step of "How it works": from the pooled values of the filters to a probability.
 
 import { byId, draw, fillTable, formula, make } from "./dom.js";
 import { count, percent, plain, signed } from "./format.js";
@@ -13,14 +13,14 @@ export function showDecision(shown) {
   const steps = [{ values: features, weights: featureWeights }, ...shown.layers.slice(0, -1)];
   const inner = shown.layers.slice(0, -1);
   byId("decide-text").textContent =
-    (inner.length ? `A dense layer mixes the ${count(features.length)} values into ${inner.map((layer) => count(layer.units)).join(", then ")} new ones: each is a sum of all of them, with a learned weight for each. ` : "") +
-    `The last layer adds up what is left, with its own weights, into ${last.units === 1 ? "one number, the logit" : `one number for each of the ${last.units} labels, the logits`}. ` +
-    (shown.final === "Sigmoid" ? "The sigmoid squeezes it between 0 and 1: that is the probability." : "The softmax makes probabilities of them that add up to 1.");
+    (inner.length ? `A dense layer computes ${inner.map((layer) => count(layer.units)).join(", then ")} new values from the ${count(features.length)} values. Each new value is a sum of all of them, with learned weights. ` : "") +
+    `The last layer adds up its inputs, with its own weights, to ${last.units === 1 ? "one number, the logit" : `one number for each of the ${last.units} labels, the logits`}. ` +
+    (shown.final === "Sigmoid" ? "The sigmoid maps the logit to a probability between 0 and 1." : "The softmax turns the logits into probabilities that add up to 1.");
   byId("layers").replaceChildren(...inner.map((layer, index) => {
     const moves = layer.values.map((value, unit) => value * layer.weights[unit]);
-    const canvas = make("canvas", { class: "bars", role: "img", "aria-label": `Bars of what each of the ${count(layer.units)} units adds to the logit.` });
+    const canvas = make("canvas", { class: "bars", role: "img", "aria-label": `Bars of the part that each of the ${count(layer.units)} units adds to the logit.` });
     const figure = make("figure", { class: "layer" }, canvas, make("figcaption", {},
-      `Dense layer, ${count(steps[index].values.length)} \u2192 ${count(layer.units)}${layer.activations.length ? `, ${layer.activations.map((each) => each.toLowerCase()).join(", ")}` : ""}: what each unit, times its weight, adds to the logit.`));
+      `Dense layer, ${count(steps[index].values.length)} \u2192 ${count(layer.units)}${layer.activations.length ? `, ${layer.activations.map((each) => each.toLowerCase()).join(", ")}` : ""}: each unit times its weight, which is the part that it adds to the logit.`));
     requestAnimationFrame(() => drawLayer(canvas, moves));
     canvas.redraw = () => drawLayer(canvas, moves);
     return figure;

@@ -1,4 +1,4 @@
-// Two steps of "How it reads": the feature map of the filters of one convolution, and the pooled value of each filter.
+// Two steps of "How it works": the feature map of the filters of one convolution, and the pooled value of each filter.
 
 import { byId, fillSelect, formula, make } from "./dom.js";
 import { count, plain, side, signed } from "./format.js";
@@ -6,10 +6,10 @@ import { bars, colour, css, frame, palette, picture, prepare, scaleOf, showScale
 import { dimensionsOf, spanOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
 
 let shown = null; // an inspection
-let bank = 0; // which of its convolutions
-let image = null; // of the feature map
+let bank = 0; // index of the convolution that is shown
+let image = null; // picture of the feature map
 
-/** Wire the controls. `chosen({width, index})` when a filter is. */
+/** Wire the controls. Calls `chosen({width, index})` when a filter is chosen. */
 export function startMap(chosen) {
   const choose = (part) => {
     const { width, filters, first } = shown.banks[bank];
@@ -38,7 +38,7 @@ export function showBank(inspection) {
   showPooled();
 }
 
-/** Draw both again, for example in other colours. */
+/** Draw both pictures again, for example in other colours. */
 export function redrawBank() {
   image = null;
   drawMap();
@@ -96,10 +96,10 @@ function showPooled() {
   const counting = each.pooled.filter((value) => value > 0).length;
   byId("pooled").setAttribute("aria-label", `Bars of the ${count(each.filters)} ${averages ? "averages" : "highest values"}; ${count(counting)} are above zero.`);
   byId("pooled-caption").textContent =
-    `${count(each.filters)} bars, one a filter: blue where it speaks for ${shown.target}, orange where against; the stronger the colour, the more it moves the decision. ${count(counting)} are above zero.`;
+    `${count(each.filters)} bars, one per filter. Blue bars speak for ${shown.target}, orange bars against it. The stronger the colour, the more the filter moves the decision. ${count(counting)} bars are above zero.`;
   byId("pooled-text").replaceChildren(
     `Filter no. ${index} is highest over ${wordsUnder(shown, filterBank, position)}: `, make("b", {}, plain(curve[position])), ` ${bias < 0 ? "\u2212" : "+"} ${Math.abs(bias).toFixed(4)} (its bias)${filterBank.pooling === "mean" ? "; the average over all places is " : ", which counts as "}`,
-    make("b", { id: "kept" }, plain(activation)), `. Each unit of it changes the logit by ${signed(weight)}, so it moves it by `, make("b", { class: side(activation * weight) }, signed(activation * weight)), ".");
+    make("b", { id: "kept" }, plain(activation)), `. Its weight in the logit is ${signed(weight)}, so it moves the logit by `, make("b", { class: side(activation * weight) }, signed(activation * weight)), ".");
   const { before, after } = activationOf(each.activations);
   formula(byId("pool-formula"), "m", { sub: "f" }, averages ? " = mean" : ` = ${before}max`, { sub: "t" }, ` ${averages ? before : ""}F[t, f] + b`, { sub: "f" }, after,
     { size: `${count(each.feature_map.length)}${TIMES}${count(each.filters)} \u2192 ${count(each.filters)}` });

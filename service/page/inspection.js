@@ -1,4 +1,4 @@
-// An inspection, the answer of `/v1/inspect`: its sizes, its words by their position, and its filters by theirs.
+// An inspection, the answer of `/v1/inspect`: its sizes, the words at its positions, and the places of its filters.
 //
 // A place is an index of a curve. The convolution may add zeros around the ids and skip words between the taps of a
 // filter, so places and positions of ids differ.
@@ -24,7 +24,7 @@ export const startOf = (bank, place) => place - bank.padding[0];
 export const positionsUnder = (bank, place) =>
   Array.from({ length: bank.width }, (_, tap) => startOf(bank, place) + tap * bank.dilation);
 
-/** The word at a position, or what stands there instead. */
+/** The word at a position, or the name of the padding or start id. */
 export function nameAt(inspection, position) {
   const word = inspection.explanation.words[position - inspection.first_word];
   if (word) return word.text;

@@ -1,4 +1,4 @@
-// The page: sends what is typed to the service and shows the answers.
+// The page: sends the typed text to the service and shows the answers.
 
 import { byId, make } from "./dom.js";
 import { percent } from "./format.js";
@@ -9,9 +9,9 @@ import { markWords, showExplanation, showFilters, showPrediction, walkWithKeys }
 import { SAMPLES } from "./samples.js";
 import { get, Newest, post, rememberKey, Trouble } from "./service.js";
 
-const TYPING = 140; // milliseconds without a key press before the service is asked
-const SETTLED = 450; // and before it is asked for all numbers
-const SPOKEN = 1000; // and before a screen reader announces the label
+const TYPING = 140; // milliseconds after the last key press until the page requests an explanation
+const SETTLED = 450; // until it requests all intermediate values
+const SPOKEN = 1000; // until a screen reader announces the label
 
 const NO_EXPLANATION =
   "There is no exact explanation for this model, because it does not consist of an embedding, convolutions directly after it, global pooling and dense layers. Its label and probability are above.";
@@ -88,7 +88,7 @@ function loaded({ name, version }) {
   return models.find((each) => each.name === name && each.version === version);
 }
 
-/** The model that made a prediction; if that version has just been replaced, the one that is listed. */
+/** The model that made a prediction, or its listed version if the version has just been replaced. */
 function modelOf({ model }) {
   return loaded(model) ?? models.find((each) => each.name === model.name);
 }
@@ -98,7 +98,7 @@ function explained({ label, prediction }) {
   return modelOf(prediction).activation === "softmax" ? label : Object.keys(prediction.probabilities)[1];
 }
 
-/** Request all numbers, about a megabyte, when the section is near the viewport. */
+/** Request all intermediate values, about a megabyte, when the section is near the viewport. */
 function inspectSoon(milliseconds = 0) {
   if (!answered || !nearReading || inspected === answered) return;
   const request = answered;

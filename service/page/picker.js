@@ -1,12 +1,12 @@
-// Which model, version and label the page asks for.
+// The picker: the model, version and label that the page requests.
 
 import { byId, fillSelect } from "./dom.js";
 
-const AUTOMATIC = ""; // the service's default model, and the label that the model decides for
+const AUTOMATIC = ""; // the default model of the service, or the predicted label
 
 let models = [];
 
-/** Offer the loaded models; `onChoice` is called after each choice. */
+/** Offer the loaded models. Calls `onChoice` after each choice. */
 export function offerModels(loaded, onChoice) {
   models = loaded;
   fill("model-choice", "default model", models.map((model) => [keyOf(model), `${model.name}, version ${model.version}`]));
@@ -15,7 +15,7 @@ export function offerModels(loaded, onChoice) {
   byId("label-choice").onchange = onChoice;
 }
 
-/** Offer the labels of the model that answered, if each of them has a logit of its own. */
+/** Offer the labels of the model that answered, if each label has its own logit. */
 export function offerLabels(model) {
   const labels = model?.activation === "softmax" ? model.labels : [];
   fill("label-choice", "predicted label", labels.map((label) => [label, label]));
@@ -34,7 +34,7 @@ function keyOf({ name, version }) {
   return `${name}/${version}`;
 }
 
-/** Fill a select; the choice stays if it is still offered. */
+/** Fill a select. The choice stays if it is still offered. */
 function fill(id, automatic, options) {
   fillSelect(byId(id), [[AUTOMATIC, automatic], ...options], byId(id).value);
 }

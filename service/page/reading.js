@@ -1,4 +1,4 @@
-// "How it reads": the six steps from words to a decision, drawn from what `/v1/inspect` answers.
+// "How it works": the six steps from words to a decision, drawn from the answer of `/v1/inspect`.
 
 import { showDecision } from "./decision.js";
 import { byId, fillSelect, fillTable, formula, make } from "./dom.js";
@@ -8,10 +8,11 @@ import { css, frame, keepDrawn, palette, picture, prepare, scaleOf, showScale } 
 import { bankOf, dimensionsOf, nameAt, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordsUnder } from "./inspection.js";
 import { Slide } from "./slide.js";
 
-const CHIPS = 40; // words that are shown with their ids
-const COLUMN = 46; // CSS pixels of a word in the close-up, at least
-const LABELS = 84; // and of the words above it
-const CURVE = 84; // and of the curve below it
+const CHIPS = 40; // number of words that are shown with their ids
+// Sizes of the close-up in CSS pixels.
+const COLUMN = 46; // minimum width of a word
+const LABELS = 84; // height of the words above the matrix
+const CURVE = 84; // height of the curve below the matrix
 const GAP = 10; // between the matrix and the filter
 const MARGIN = 36; // at the right, for the last word
 
@@ -19,8 +20,8 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 let shown = null; // an inspection
 let pictures = {};
-let points = []; // of the curve
-let seen = -1; // the position that the numbers are of
+let points = []; // points of the curve
+let seen = -1; // the position of the numbers that are shown
 let furthest = -1; // how far the curve has been drawn for this filter
 let onFilter = () => {};
 let onPlace = () => {};
@@ -29,7 +30,7 @@ const slide = new Slide(showPlace, (playing) => {
   byId("play").textContent = playing ? "Pause" : "Play";
 });
 
-/** Wire the controls. `chosen({width, index})` when a filter is, `placed(words)` for the numbers of the words beneath it. */
+/** Wire the controls. Calls `chosen({width, index})` when a filter is chosen, and `placed(words)` with the indices of the words beneath it. */
 export function start(chosen, placed) {
   onFilter = chosen;
   onPlace = placed;
@@ -64,7 +65,7 @@ export function start(chosen, placed) {
   keepDrawn(["matrix", "close", "overview", "map", "pooled"].map(byId), redraw);
 }
 
-/** Show a text's way. `target` is the label whose logit it is, `tokenizer` that of the model. */
+/** Show all steps for a text. `target` is the label of the logit, and `tokenizer` is the tokenizer of the model. */
 export function show(inspection, target, tokenizer) {
   shown = inspection;
   shown.tokenizer = tokenizer;
@@ -100,7 +101,7 @@ function play() {
     seen = -1;
     slide.seek(shown.filter.position);
   } else {
-    furthest = -1; // the curve grows anew
+    furthest = -1; // start to draw the curve again
     seen = -1;
     slide.seek(slide.place >= slide.last || slide.place === shown.filter.position ? slide.first : slide.place);
     slide.play();
@@ -130,10 +131,10 @@ function showIds() {
   const pads = time - words.length - start;
   const behind = pads > 0 && shown.first_word === start;
   byId("ids-text").textContent =
-    `There are ${count(shown.vocabulary_size)} ids, those of padding and of unknown words among them. The network always reads ${count(time)}: ` +
+    `There are ${count(shown.vocabulary_size)} ids, including padding and unknown words. The network always reads ${count(time)} ids. ` +
     (shown.explanation.prediction.truncated
-      ? "this text is longer, so a part of it is cut off."
-      : `this text has ${several(words.length, "word")}${start ? " and the start" : ""}, so ${several(pads, "pad")} stand ${behind ? "behind" : "in front"}.`);
+      ? "This text is longer, so a part of it is cut off."
+      : `This text has ${several(words.length, "word")}${start ? " and the start id" : ""}, so ${several(pads, "pad id")} ${pads === 1 ? "is" : "are"} added ${behind ? "after" : "before"} it.`);
   const chips = words.slice(0, CHIPS).map((word) =>
     make("span", { class: `chip${word.known ? "" : " unknown"}` }, word.text.toLowerCase(), make("b", {}, count(word.id))));
   if (words.length > CHIPS) chips.push(make("span", { class: "chip filler" }, `${several(words.length - CHIPS, "more word")}`, make("b", {}, "\u2026")));
@@ -154,10 +155,10 @@ function showMatrix() {
   shown.embeddingScale = scaleOf(shown.embedding.flat());
   byId("matrix").setAttribute("aria-label",
     `Heat map of ${count(time)} columns, one for each id, and ${dimensionsOf(shown)} rows. ` +
-    `Columns ${count(shown.first_word + 1)} to ${count(shown.first_word + shown.explanation.words.length)} are the words, the others padding${shown.tokenizer.start_id === null ? "" : " and the start"}.`);
+    `Columns ${count(shown.first_word + 1)} to ${count(shown.first_word + shown.explanation.words.length)} are the words, the others padding${shown.tokenizer.start_id === null ? "" : " and the start id"}.`);
   byId("matrix-caption").textContent =
     `${count(time)} words across, ${dimensionsOf(shown)} numbers down: ${count(time * dimensionsOf(shown))} numbers.` +
-    (shown.explanation.words.length + 1 < time ? ` Where all columns are alike is padding; the words begin at column ${count(shown.first_word + 1)}.` : "");
+    (shown.explanation.words.length + 1 < time ? ` The area of equal columns is padding. The words begin at column ${count(shown.first_word + 1)}.` : "");
   showScale("matrix-scale", shown.embeddingScale);
   formula(byId("matrix-formula"), "E[x]", { size: `row x of a table of ${count(shown.vocabulary_size)}${TIMES}${dimensionsOf(shown)} learned numbers, looked up ${count(time)} times \u2192 ${count(time)}${TIMES}${dimensionsOf(shown)}` });
   drawMatrix();
@@ -210,8 +211,8 @@ function showFilter() {
   const skips = bank.dilation > 1 ? `, which reads one word in ${bank.dilation} and spans ${span},` : "";
   const zeros = before + behind ? ` + ${before + behind}` : "";
   byId("curve-caption").textContent =
-    `Above, the whole matrix with the filter on it; below, its curve: ${count(curve.length)} places, because a filter ${several(width, "word")} wide${skips} fits ${count(timeOf(shown))}${zeros} \u2212 ${span} + 1 times.` +
-    (zeros ? ` The convolution adds ${several(before, "column")} of zeros in front of the matrix and ${count(behind)} behind it.` : "");
+    `The upper picture shows the whole matrix with the filter on it, the lower one its curve. The curve has ${count(curve.length)} places, because a filter ${several(width, "word")} wide${skips} fits ${count(timeOf(shown))}${zeros} \u2212 ${span} + 1 times.` +
+    (zeros ? ` The convolution adds ${several(before, "column")} of zeros before the matrix and ${count(behind)} after it.` : "");
   formula(byId("slide-formula"), "F[t, f] = \u03a3", { sub: `k < ${width}` }, " \u03a3", { sub: `d < ${size}` }, " E[x", { sub: `t+${bank.dilation > 1 ? bank.dilation : ""}k${before ? `\u2212${before}` : ""}` }, "]", { sub: "d" }, " \u00b7 W[k, d, f]",
     { size: `${width}${TIMES}${size} numbers of the text, ${width}${TIMES}${size} of the filter \u2192 1 number` });
   const scrub = byId("scrub");
@@ -230,7 +231,7 @@ function showCurveTable() {
     curve.map((value, place) => [count(place), wordsUnder(shown, bankOf(shown), place), plain(value, 6)]), [0, 2]);
 }
 
-/** Draw the filter at a place, which may lie between two positions. */
+/** Draw the filter at a place, which can be between two positions. */
 function showPlace(place) {
   if (!shown) return;
   const { curve } = shown.filter;
@@ -288,9 +289,9 @@ function showProduct(at) {
   sum.replaceChildren(parts.map((part, tap) => (tap ? `${part < 0 ? " \u2212 " : " + "}${Math.abs(part).toFixed(4)}` : plain(part))).join(""), " = ",
     make("b", { id: "dot" }, plain(curve[at])));
   if (at === position && bank.pooling === "mean") {
-    sum.append(` \u2014 the peak. With the bias ${signed(bias)} and after the activation, the average over all places is `, make("b", {}, plain(activation)), ".");
+    sum.append(`, the peak. After the bias ${signed(bias)} and the activation, the average over all places is `, make("b", {}, plain(activation)), ".");
   } else if (at === position) {
-    sum.append(` \u2014 the peak. With the bias ${signed(bias)} and after the activation it counts as `, make("b", {}, plain(activation)), ".");
+    sum.append(`, the peak. After the bias ${signed(bias)} and the activation, its value is `, make("b", {}, plain(activation)), ".");
   }
 }
 

@@ -3,5 +3,5 @@
 window.SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#reference",
-  validatorUrl: null, // it is on another host
+  validatorUrl: null, // the validator is on another host
 });

@@ -3,7 +3,7 @@
 import { byId, fillTable, make } from "./dom.js";
 import { count, percent, plain, several, side, signed } from "./format.js";
 
-// Characters that are shown of the part that the model did not read.
+// The number of characters shown of the part that the model did not read.
 const UNREAD = 400;
 
 let words = [];
@@ -26,13 +26,13 @@ export function showPrediction(prediction, tokenizer) {
   byId("counts").textContent = [
     several(Math.max(0, wordCount(prediction, tokenizer)), "word"),
     prediction.unknown_tokens ? `${count(prediction.unknown_tokens)} unknown` : "",
-    prediction.truncated ? `longer than the model reads: only the ${tokenizer.truncation_side === "right" ? "beginning" : "end"} counts` : "",
+    prediction.truncated ? `too long: the model reads only the ${tokenizer.truncation_side === "right" ? "beginning" : "end"}` : "",
   ].filter(Boolean).join(" · ");
 }
 
 /** Show the text, with each word coloured by its share of the logit of `target`. Calls `onTake(index)` when a word is chosen. */
 export function showExplanation(text, explanation, target, tokenizer, onTake) {
-  const characters = Array.from(text); // offsets count characters, JavaScript's strings count halves of some
+  const characters = Array.from(text); // offsets count code points, and JavaScript's strings count UTF-16 units
   const largest = Math.max(...explanation.words.map((word) => Math.abs(word.share)), 1e-12);
   byId("legend-for").textContent = `for ${target}`;
   byId("legend-against").textContent = `against ${target}`;
@@ -68,7 +68,7 @@ export function showExplanation(text, explanation, target, tokenizer, onTake) {
   } else {
     parts.push(rest.join(""));
   }
-  const nothing = `There are no words. The model reads only ${tokenizer.start_id === null ? "padding" : "the start id"}.`;
+  const nothing = `The text has no words. The model reads only ${tokenizer.start_id === null ? "padding" : "the start id"}.`;
   byId("words").replaceChildren(...(words.length ? parts : [nothing]));
   taken = 0;
   words[0]?.setAttribute("tabindex", 0);
@@ -87,7 +87,7 @@ function read(word, target) {
   const direction = word.share < 0 ? "against" : "for";
   byId("readout").replaceChildren(
     make("b", {}, `\u201c${word.text}\u201d`), " adds ", make("b", { class: side(word.share) }, signed(word.share)),
-    `, ${direction} ${target}. ${word.known ? `Its id is ${count(word.id)}.` : "The model does not know this word: all unknown words have the same id."}`);
+    `, ${direction} ${target}. ${word.known ? `Its id is ${count(word.id)}.` : "The model does not know this word. All unknown words have the same id."}`);
 }
 
 function showSum(explanation, target, tokenizer) {
@@ -114,7 +114,7 @@ export function showFilters(text, explanation, onWatch) {
     }), [1, 2, 3]);
 }
 
-/** Mark the words beneath the filter, by their numbers. */
+/** Mark the words beneath the filter, by their indices. */
 export function markWords(marked) {
   words.forEach((word, index) => word.classList.toggle("marked", marked.includes(index)));
 }
@@ -125,7 +125,7 @@ function take(index) {
   words[taken]?.setAttribute("tabindex", 0);
 }
 
-/** Make the words one tab stop; arrow keys, Home and End move between them. */
+/** Make the words one tab stop. Arrow keys, Home and End move between them. */
 export function walkWithKeys() {
   byId("words").addEventListener("keydown", (event) => {
     const step = { ArrowRight: taken + 1, ArrowDown: taken + 1, ArrowLeft: taken - 1, ArrowUp: taken - 1, Home: 0, End: words.length - 1 }[event.key];

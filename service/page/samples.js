@@ -1,4 +1,4 @@
-// Texts to begin with.
+// Sample texts for models without samples.
 
 const LONG = `I went in knowing nothing, and for the first quarter of an hour I was sure that I had made a mistake. The
 camera sits in a kitchen and watches a woman peel potatoes. Nobody speaks. A clock ticks, a dog barks somewhere down the

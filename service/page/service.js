@@ -42,10 +42,10 @@ async function ask(path, { headers = {}, ...request }) {
 
 function explain(status, message) {
   const said = message ? ` The service says: ${message}` : "";
-  if (status === 401) return sessionStorage.getItem(KEY) ? "The service does not know this API key." : "The service asks for an API key.";
+  if (status === 401) return sessionStorage.getItem(KEY) ? "This API key is not valid." : "The service requires an API key.";
   if (status === 413) return `The text is longer than the service allows.${said}`;
   if (status === 429 || status === 503) return `The service is busy at the moment.${said}`;
-  if (status === 504) return "The service took too long.";
+  if (status === 504) return "The service did not answer in time.";
   return message ?? `The service answered with status ${status}.`;
 }
 

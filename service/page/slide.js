@@ -11,7 +11,7 @@ export class Slide {
 
   /** Calls `moved(place)` at every move, and `changed(playing)` at every start and stop. */
   constructor(moved, changed) {
-    this.place = 0; // can lie between two positions while it plays
+    this.place = 0; // can be between two positions while it plays
     this.last = 0;
     this.first = 0;
     this.moved = moved;

@@ -21,7 +21,7 @@ from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.refusal import error_body
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.rest.state import state_of
-from sentiment_conv1d.service.rest.tfserving import status
+from sentiment_conv1d.service.tfserving import model_status
 
 
 class StrictRequest(BaseModel):
@@ -236,6 +236,6 @@ def _description(models: LoadedModels, classifier: Classifier) -> ModelDescripti
         "execution_provider": classifier.engine.provider,
         "explainable": classifier.explainer.explainable,
         "ready": True,
-        "model_version_status": status(models.states(manifest.name)),
+        **model_status(models.states(manifest.name)),
     }
     return ModelDescription.model_validate(dict(manifest) | beside)

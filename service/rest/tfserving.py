@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
@@ -16,13 +16,12 @@ from pydantic import BaseModel
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.inference.prediction import Prediction
-from sentiment_conv1d.service.models.loaded import LoadedModels, State
+from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import PlainError, RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
 from sentiment_conv1d.service.rest.state import state_of
-
-SIGNATURE = "serving_default"
+from sentiment_conv1d.service.tfserving import check_signature, model_status, signature_map
 
 
 class TfServingRequest(LenientBody):
@@ -66,8 +65,7 @@ async def predict(dataplane: DataPlane, models: LoadedModels, request: EndpointR
     rows = body.instances is not None
     if rows == (body.inputs is not None):
         raise Invalid("exactly one of instances and inputs is needed")
-    if body.signature_name not in (None, "", SIGNATURE):
-        raise Invalid(f"there is no signature {body.signature_name!r}; there is: {SIGNATURE}")
+    check_signature(body.signature_name)
     classifier = models.get(request.parameters.get("model", ""), request.parameters.get("version", ""))
     place, elements = ("inputs", _column(body.inputs)) if body.instances is None else ("instances", body.instances)
     dataplane.check_count(len(elements))
@@ -126,7 +124,7 @@ async def metadata(request: Request, model: str, version: str = "") -> dict[str,
     manifest = state_of(request).models.get(model, version).manifest
     return {
         "model_spec": {"name": manifest.name, "signature_name": "", "version": str(manifest.version)},
-        "metadata": {"signature_def": {"signature_def": {SIGNATURE: _signature(len(manifest.labels))}}},
+        "metadata": {"signature_def": signature_map(manifest)},
     }
 
 
@@ -135,7 +133,7 @@ async def version_status(request: Request, model: str, version: str) -> dict[str
     """The state of one version."""
     models = state_of(request).models
     number = models.get(model, version).manifest.version
-    return {"model_version_status": status(each for each in models.states(model) if each.version == number)}
+    return model_status(each for each in models.states(model) if each.version == number)
 
 
 PROTOCOL = RestProtocol(
@@ -143,38 +141,3 @@ PROTOCOL = RestProtocol(
     dict.fromkeys(("/v1/models/{model}:predict", "/v1/models/{model}/versions/{version}:predict"), Predict),
     (router,),
 )
-
-
-def status(states: Iterable[State]) -> list[dict[str, Any]]:
-    """The states of versions that are served, or were refused, newest first."""
-    return [
-        _status(each, "AVAILABLE", "OK", "")
-        if each.served or each.refusal is None
-        else _status(each, "END", "INVALID_ARGUMENT", each.refusal.reason)
-        for each in sorted(states, key=lambda each: -each.version)
-    ]
-
-
-def _status(state: State, name: str, code: str, message: str) -> dict[str, Any]:
-    return {
-        "version": str(state.version),
-        "state": name,
-        "status": {"error_code": code, "error_message": message},
-    }
-
-
-def _signature(labels: int) -> dict[str, Any]:
-    return {
-        "method_name": "tensorflow/serving/predict",
-        "inputs": {"text": _tensor("DT_STRING")},
-        "outputs": {
-            "label": _tensor("DT_STRING"),
-            "score": _tensor("DT_FLOAT"),
-            "probabilities": _tensor("DT_FLOAT", labels),
-        },
-    }
-
-
-def _tensor(dtype: str, *sizes: int) -> dict[str, Any]:
-    dimensions = [{"size": str(size), "name": ""} for size in (-1, *sizes)]
-    return {"dtype": dtype, "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": ""}

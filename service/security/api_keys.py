@@ -52,8 +52,8 @@ class Access:
         if self._admin_keys is None or self._admin_keys.admit(authorization, key):
             return
         if self.needs_key:
-            raise Forbidden("an API key does not load or unload models; an administration key is needed")
-        raise Unauthorized("an administration key is needed, as Authorization: Bearer KEY or X-API-Key: KEY")
+            raise Forbidden("an API key cannot load or unload models; use an administration key")
+        raise Unauthorized("send an administration key as Authorization: Bearer KEY or X-API-Key: KEY")
 
     def refresh(self) -> None:
         """Read the key files again if they have changed."""
@@ -101,7 +101,7 @@ class ApiKeys(Reloaded):
             keys += [line for line in lines if not line.lstrip().startswith("#")]
         keys = [key.strip() for key in keys if key.strip()]
         if not keys:
-            raise StartupError(f"{self._kind} keys are configured, but there is none")
+            raise StartupError(f"{self._kind} keys are configured, but the list is empty")
         for number, key in enumerate(keys, start=1):
             if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable() or " " in key:
                 raise StartupError(

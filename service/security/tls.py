@@ -12,10 +12,10 @@ from sentiment_conv1d.service.settings import Settings
 
 
 class Certificates(Reloaded):
-    """A certificate chain with its key and, optionally, the authorities that must have signed client certificates.
+    """A certificate chain with its key and, optionally, the authorities of client certificates.
 
-    `rest` and `grpc` are the contexts of new connections. With `optional`, REST completes the handshake with callers
-    that have no certificate; the application decides which routes they can use.
+    `rest` and `grpc` are the SSL contexts for new connections. With `optional`, REST completes the handshake with
+    callers that have no certificate, and the application decides which routes they can use.
 
     Raises `StartupError`, which names the invalid file.
     """
@@ -30,7 +30,7 @@ class Certificates(Reloaded):
         """Return the certificates of the settings, or None without TLS. Raises `StartupError`."""
         if settings.tls_certificate is None or settings.tls_key is None:
             return None
-        # Orchestrators request health without a certificate, just as without an API key.
+        # The health probes of orchestrators send neither a client certificate nor an API key.
         optional = settings.open_health or settings.open_metrics or settings.open_page
         return cls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, optional=optional)
 

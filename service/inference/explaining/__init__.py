@@ -1,1 +1,1 @@
-"""Why the model decides as it does: every word's exact share of the logit, and every number on the way to it."""
+"""Explains decisions of the model: every word's exact share of the logit, and all intermediate values."""

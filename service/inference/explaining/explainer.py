@@ -1,4 +1,4 @@
-"""A text explained: shares for its words, the filters that moved the logit most, and the text's way as numbers."""
+"""Explains the decision on a text: the share of every word, the strongest filters and all intermediate values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sentiment_conv1d.service.inference.explaining.forward import Pass, forward
 from sentiment_conv1d.service.inference.explaining.inspection import Inspection, inspect
 from sentiment_conv1d.service.inference.explaining.network import Network, read_network
 
-#: Filters of an explanation, if nobody says.
+#: Default number of filters in an explanation.
 FILTERS = 10
 
 
@@ -27,21 +27,21 @@ class Word:
 
     text: str
     start: Annotated[int, Field(description="Offset of its first character in the text that was sent.")]
-    end: Annotated[int, Field(description="Offset behind its last character.")]
+    end: Annotated[int, Field(description="Offset after its last character.")]
     id: int
     known: Annotated[bool, Field(description="Whether the model knows the word.")]
-    share: Annotated[float, Field(description="What it adds to the logit.")]
+    share: Annotated[float, Field(description="The share of the logit that it adds.")]
 
 
 @dataclass(slots=True)
 class Filter:
-    """A filter, where it was highest."""
+    """A filter and the words where it has its highest value."""
 
     width: int
-    index: Annotated[int, Field(description="Its number among the filters of its width.")]
+    index: Annotated[int, Field(description="Its index among the filters of its width.")]
     activation: Annotated[float, Field(description="Its value after pooling.")]
-    weight: Annotated[float, Field(description="What the logit gains with that value.")]
-    start: Annotated[int, Field(description="Characters of the words under it; 0 to 0 where there are none.")]
+    weight: Annotated[float, Field(description="The factor by which the value moves the logit.")]
+    start: Annotated[int, Field(description="Offsets of the words under it; 0 to 0 if there are none.")]
     end: int
 
 
@@ -49,8 +49,8 @@ class Filter:
 class Explanation:
     """`logit` = `bias` + `padding` + the shares of all words.
 
-    The logit is that of the second label under a sigmoid, and that of `label` under a softmax. `padding` is the share
-    of everything but the words: pad ids and the start id.
+    `logit` belongs to the second label of a sigmoid model, or to `label` of a softmax model. `padding` is the share of
+    the pad ids and the start id.
     """
 
     label: str
@@ -62,23 +62,23 @@ class Explanation:
 
 
 class Reading:
-    """What the model read of a text: a row of ids, and where its words lie."""
+    """The row of ids that the model read, and the positions of its words in the text."""
 
     def __init__(self, row: npt.NDArray[np.int32], spans: list[tuple[int, int]], first: int) -> None:
         self.row = row  # [time]
-        self.spans = spans  # of the words read, in the text
+        self.spans = spans  # start and end of each word in the text
         #: Position of the first word in the row; all other positions are pad ids or the start id.
         self.first = first
         self.words = slice(first, first + len(spans))
 
     def span(self, position: int, width: int) -> tuple[int, int]:
-        """The characters under a window, which may reach beyond the row; (0, 0) if there are none."""
+        """Return the characters under a window, or (0, 0) if it has none. The window can extend beyond the row."""
         under = self.spans[max(position - self.first, 0) : max(position - self.first + width, 0)]
         return (under[0][0], under[-1][1]) if under else (0, 0)
 
 
 class Explainer:
-    """Explains what a model of the foldable family decides. Any other model raises `NotExplainable` when asked."""
+    """Explains the decisions of a folded model. For any other model, the methods raise `NotExplainable`."""
 
     def __init__(self, artifact: Artifact) -> None:
         self.manifest = artifact.manifest
@@ -88,12 +88,12 @@ class Explainer:
 
     @property
     def explainable(self) -> bool:
-        """Whether it is one of the family."""
+        """Whether the model has exact explanations."""
         return self._network is not None
 
     @property
     def network(self) -> Network:
-        """Its arrays. Raises `NotExplainable`."""
+        """The arrays of the network. Raises `NotExplainable`."""
         if self._network is None:
             raise NotExplainable(
                 f"there is no exact explanation for model {self.manifest.name!r}: "
@@ -102,9 +102,9 @@ class Explainer:
         return self._network
 
     def explain(self, text: str, encoding: Encoding, label: str, filters: int = FILTERS) -> Explanation:
-        """Where the decision on a text comes from, whose encoding is given.
+        """Explain the decision on a text.
 
-        Raises `NotExplainable`, or `Invalid` for a label the model does not have.
+        Raises `NotExplainable`, or `Invalid` for a label that the model does not have.
         """
         unit = self._unit(label)
         reading = self._read(text, encoding)
@@ -120,10 +120,10 @@ class Explainer:
         *,
         feature_map: bool = False,
     ) -> tuple[Explanation, Inspection]:
-        """The explanation and all numbers behind it, over the full length of the model.
+        """Return the explanation and all intermediate values, over the full sequence length of the model.
 
-        `chosen` is the width and index of the filter that is shown in full; None is the one that moved the logit most.
-        Raises as `explain` does, and `Invalid` for a filter the model does not have.
+        `chosen` is the width and the index of the filter that is shown in full. By default, it is the filter that moved
+        the logit most. Raises the errors of `explain`, and `Invalid` for a filter that the model does not have.
         """
         unit = self._unit(label)
         number = None if chosen is None else self._number(*chosen)
@@ -136,14 +136,14 @@ class Explainer:
         return explanation, inspect(self.network, taken, attribution, number, reading.first, feature_map=feature_map)
 
     def _unit(self, label: str) -> int:
-        """The unit of the last layer whose logit is explained for a label."""
+        """Return the unit of the last layer that computes the logit of a label."""
         labels = self.manifest.labels
         if label not in labels:
             raise Invalid(f"label: there is no {label!r}; the labels are {', '.join(labels)}")
         return 0 if self.manifest.activation == "sigmoid" else labels.index(label)
 
     def _number(self, width: int, index: int) -> int:
-        """The number over all banks of a filter whose index counts those of its width."""
+        """Return the number of a filter over all banks. `index` counts the filters of the same width."""
         first, remaining = 0, index
         for bank in self.network.banks:
             filters = len(bank.bias)
@@ -175,11 +175,11 @@ class Explainer:
         )
 
     def _read(self, text: str, encoding: Encoding, *, whole: bool = False) -> Reading:
-        """The ids that the model reads of a text, with as little padding as gives the same answer, or in full."""
+        """Return the ids that the model reads, with the least padding that gives the same answer, or with all of it."""
         ids, max_tokens = encoding.ids, self._input_shape.max_tokens
         row = self._input_shape.pad([ids], max_tokens if whole or self.network.averages else None)[0]
         spans = self._tokenizer.spans(text)
-        starts = encoding.tokens - len(spans)  # ids in front of the words
+        starts = encoding.tokens - len(spans)  # ids before the words
         spans = spans[: max_tokens - starts] if self._tokenizer.keeps_first else spans[-max_tokens:]
         behind = len(row) - len(ids) if self._input_shape.pads_behind else 0
         return Reading(row, spans, len(row) - behind - len(spans))

@@ -1,14 +1,12 @@
-"""Every word's exact share of the logit.
+"""Computes every word's exact share of the logit.
 
-After global max pooling a filter's value comes from one window of words, and each word in it adds `E[x] . W[k]`. After
-average pooling it comes from all windows, and each has an equal part of it. An activation a is taken as the line
-through its value at zero and its value at this input, a(z) = a(0) + s z, which for relu is the gradient. So, going back
-from a logit,
+After global max pooling, the value of a filter comes from one window of words, and each word in it adds `E[x] . W[k]`.
+After average pooling, it comes from all windows in equal parts. An activation a is replaced by the line through its
+value at zero and its value at this input, a(z) = a(0) + s z. For relu, s is the gradient. The logit is then
 
     logit = constant + sum over filters f of  m[f] * z[f],      z[f] = b[f] + sum over k of  E[x[p[f] + k]] . W[k, :, f]
 
-and what word x[p] contributes to the sum is its share. Nothing is estimated and nothing is left over: bias, padding and
-shares add up to the logit.
+and the share of word x[p] is its part of this sum. Nothing is estimated: bias, padding and shares add up to the logit.
 """
 
 from __future__ import annotations
@@ -25,17 +23,17 @@ from sentiment_conv1d.service.inference.explaining.network import Network
 
 @dataclass(frozen=True)
 class Attribution:
-    """Where a logit comes from: `bias` and all `shares` add up to it, but for the rounding of float32."""
+    """The parts of a logit. `bias` and all `shares` add up to it, except for float32 rounding."""
 
     logit: float
     bias: float
     shares: npt.NDArray[np.float64]  # [time]
-    weights: Weights  # [filters of all banks]: what the logit gains with a pooled value
-    layers: tuple[Weights, ...]  # [units] of each dense layer: what the logit gains with its values
+    weights: Weights  # [filters of all banks]: the factor of each pooled value in the logit
+    layers: tuple[Weights, ...]  # [units] of each dense layer: the factor of each of its values in the logit
 
 
 def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
-    """Where the logit of a unit of the last layer comes from."""
+    """Divide the logit of a unit of the last layer into its parts."""
     weights, layers, constant = _linearize(network, taken, unit)
     shares = np.zeros(len(taken.tokens))
     first = 0
@@ -56,13 +54,13 @@ def attribute(network: Network, taken: Pass, unit: int) -> Attribution:
         padded = np.bincount(places.ravel(), products.ravel(), len(pooled.tokens))
         before, behind = bank.padding[0], bank.padding[0] + len(shares)
         shares += padded[before:behind]
-        # The zeros around the text add nothing in float32, but what they are rounded to in 8 bits.
+        # The zeros around the text add nothing in float32. In 8 bits they add their quantization error.
         constant += float(padded[:before].sum() + padded[behind:].sum())
     return Attribution(float(taken.logits[unit]), constant, shares, weights, layers)
 
 
 def _linearize(network: Network, taken: Pass, unit: int) -> tuple[Weights, tuple[Weights, ...], float]:
-    """m, what the logit gains with the values of each dense layer, and the constant; from the last layer back."""
+    """Return m, the factors of the values of each dense layer in the logit, and the constant."""
     weights: Weights = np.zeros_like(taken.logits)
     weights[unit] = 1
     layers: list[Weights] = []
@@ -76,10 +74,10 @@ def _linearize(network: Network, taken: Pass, unit: int) -> tuple[Weights, tuple
 
 
 def _back(weights: Weights, activations: tuple[str, ...], bias: Weights, sums: Weights) -> tuple[Weights, float]:
-    """From the weights of activated sums to those of the sums without their bias, and what is constant in between."""
+    """Turn the weights of activated sums into weights of the sums without their bias, and a constant."""
     if not activations:
         return weights, float(weights @ bias)
-    if activations == ("Relu",):  # nearly always, and a line through zero
+    if activations == ("Relu",):  # the usual case: a line through zero
         factors: Weights = weights * (sums > 0)
         return factors, float(factors @ bias)
     at_zero = apply(activations, np.zeros_like(sums))
@@ -89,7 +87,7 @@ def _back(weights: Weights, activations: tuple[str, ...], bias: Weights, sums: W
 
 
 def strongest(taken: Pass, attribution: Attribution, count: int) -> npt.NDArray[np.intp]:
-    """The filters that move the logit most, by their number over all banks; of equal ones the first."""
+    """Return the numbers over all banks of the filters that move the logit most. Of equal filters, the first wins."""
     moves = np.abs(attribution.weights * taken.features)
     order: npt.NDArray[np.intp] = np.argsort(-moves, kind="stable")[:count]
     return order[: np.count_nonzero(moves[order])]

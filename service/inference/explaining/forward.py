@@ -1,19 +1,19 @@
-"""One text's way through the network, with everything that is computed on it.
+"""The forward pass of one text through the network, with all intermediate values.
 
-For one row of ids x [time], with E the embedding and W the kernel of a bank of width w and dilation d that spans
-s = (w - 1) d + 1 words; x is padded first if the convolution pads:
+x [time] is a row of ids, E the embedding, and W the kernel of a bank. The bank has width w and dilation d and spans
+s = (w - 1) d + 1 words. If the convolution pads, x is padded first. Max pooling computes:
 
     feature map   F[t, f] = sum over k < w of  E[x[t + k d]] . W[k, :, f]      [time - s + 1, filters]
-    position      p[f]    = argmax over t of F[t, f], the first where several are as large
+    position      p[f]    = argmax over t of F[t, f], the first of several equal ones
     sum           z[f]    = F[p[f], f] + b[f]
     pooled        a[f]    = activation(z[f])
 
-for max pooling; average pooling takes the mean of activation(F[t, f] + b[f]) over all t.
+Average pooling computes the mean of activation(F[t, f] + b[f]) over all t.
 
-Most activations of the family never fall, so the maximum before them is the maximum after them. If one falls and then
-rises, as gelu does, p[f] is argmin instead of argmax for the filters whose activation is larger there.
+Most activations never fall, so the maximum before the activation is the maximum after it. If an activation falls and
+then rises, as gelu does, and its value is larger at argmin, p[f] is argmin instead of argmax.
 
-The products E[x] . W[k, :, f] are looked up in tables; those of an 8-bit graph are its own, in its own steps.
+The products E[x] . W[k, :, f] come from look-up tables. An 8-bit graph contains these tables.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from sentiment_conv1d.service.inference.explaining.tables import Entries, Tables
 
 @dataclass(frozen=True)
 class Pooled:
-    """What one bank makes of a text."""
+    """The output of one bank for a text, and the values that it is computed from."""
 
     bank: Bank
     tables: Tables
     tokens: npt.NDArray[np.int32]  # [time, with the padding of the bank]
     entries: Entries  # [positions, filters], sums of table entries
-    windows: npt.NDArray[np.intp]  # [windows, filters]: positions that are pooled; one for max pooling, else all
+    windows: npt.NDArray[np.intp]  # [windows, filters]: pooled positions: one for max pooling, otherwise all
     sums: Weights  # [windows, filters] at these positions, with the bias
     values: Weights  # [filters]: the means of the activated sums
 
     @property
     def positions(self) -> npt.NDArray[np.intp]:
-        """[filters]: the position that is pooled; for average pooling the one where the map is highest."""
+        """[filters]: the pooled position, or for average pooling the position of the highest value."""
         positions: npt.NDArray[np.intp] = self.windows[0]
         return positions if self.bank.pooling == "max" else self.feature_map.argmax(axis=0)
 
@@ -54,7 +54,7 @@ class Pooled:
 
 @dataclass(frozen=True)
 class Layer:
-    """What one dense layer makes of its inputs."""
+    """The output of one dense layer."""
 
     sums: Weights  # [units], with the bias
     values: Weights  # [units]
@@ -62,7 +62,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Pass:
-    """All of it."""
+    """All values of a forward pass."""
 
     tokens: npt.NDArray[np.int32]  # [time]
     pooled: tuple[Pooled, ...]
@@ -71,17 +71,17 @@ class Pass:
 
     @property
     def positions(self) -> npt.NDArray[np.intp]:
-        """[filters of all banks]: where in `tokens` the window of each starts; below 0 in the padding of its bank."""
+        """[filters of all banks]: where the window of each starts in `tokens`; negative in the padding of its bank."""
         return np.concatenate([pooled.positions - pooled.bank.padding[0] for pooled in self.pooled])
 
     @property
     def logits(self) -> Weights:
-        """[labels], or [1] of the second label under a sigmoid."""
+        """[labels] of a softmax model, or [1], for the second label, of a sigmoid model."""
         return self.layers[-1].values
 
 
 def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
-    """The way of one row of ids int32 [time], padding included, which must be no shorter than the widest filter."""
+    """Run the network on a row of ids, int32 [time], with padding. The row must be as long as the widest filter."""
     pooled = tuple(_pool(bank, tables, tokens) for bank, tables in zip(network.banks, network.tables, strict=True))
     features = value = np.concatenate([each.values for each in pooled])
     layers = []

@@ -1,4 +1,4 @@
-"""Every number between a text and its answer, for those who want to see how the model reads."""
+"""All intermediate values between a text and its prediction, in the form of the API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentiment_conv1d.service.inference.explaining.explanation import Attributio
 from sentiment_conv1d.service.inference.explaining.forward import Pass, Pooled
 from sentiment_conv1d.service.inference.explaining.network import Network
 
-# Arrays, which are described as what they are in JSON.
+# Arrays, with the schemas of their JSON form.
 Vector = Annotated[Weights, GetPydanticSchema(lambda _, handler: handler(list[float]))]
 Matrix = Annotated[Weights, GetPydanticSchema(lambda _, handler: handler(list[list[float]]))]
 Numbers = Annotated[npt.NDArray[np.int64], GetPydanticSchema(lambda _, handler: handler(list[int]))]
@@ -22,17 +22,17 @@ Numbers = Annotated[npt.NDArray[np.int64], GetPydanticSchema(lambda _, handler: 
 
 @dataclass(slots=True)
 class FilterView:
-    """One filter as it slides along the text."""
+    """One filter at every position of the text."""
 
-    bank: Annotated[int, Field(description="Its place in `banks`.")]
+    bank: Annotated[int, Field(description="Its index in `banks`.")]
     width: int
-    index: Annotated[int, Field(description="Its number among the filters of its width.")]
+    index: Annotated[int, Field(description="Its index among the filters of its width.")]
     kernel: Annotated[Matrix, Field(description="[width][embedding].")]
     bias: float
     curve: Annotated[Vector, Field(description="The dot product at every position, without the bias.")]
-    position: Annotated[int, Field(description="Where it is pooled; for an average, where the curve is highest.")]
+    position: Annotated[int, Field(description="The pooled position; for average pooling, the highest one.")]
     activation: Annotated[float, Field(description="The pooled value, after bias and activation.")]
-    weight: Annotated[float, Field(description="What the logit gains with it.")]
+    weight: Annotated[float, Field(description="The factor by which the activation moves the logit.")]
 
 
 @dataclass(slots=True)
@@ -41,14 +41,14 @@ class BankView:
 
     width: int
     filters: int
-    first: Annotated[int, Field(description="Index of its first filter among those of its width.")]
-    dilation: Annotated[int, Field(description="From one word under a filter to the next.")]
-    padding: Annotated[tuple[int, int], Field(description="Zero vectors in front of the ids, and behind them.")]
-    pooling: Annotated[Literal["max", "mean"], Field(description="Of the activated sums at all positions.")]
-    activations: Annotated[tuple[str, ...], Field(description="ONNX operators, after the bias.")]
-    positions: Annotated[Numbers, Field(description="Where each filter was highest.")]
+    first: Annotated[int, Field(description="Index of its first filter among the filters of its width.")]
+    dilation: Annotated[int, Field(description="The distance between the words under a filter.")]
+    padding: Annotated[tuple[int, int], Field(description="Zero vectors before the ids, and after them.")]
+    pooling: Annotated[Literal["max", "mean"], Field(description="The pooling of the activated sums.")]
+    activations: Annotated[tuple[str, ...], Field(description="ONNX operators after the bias.")]
+    positions: Annotated[Numbers, Field(description="The position where each filter is highest.")]
     pooled: Vector
-    weights: Annotated[Vector, Field(description="What the logit gains with each pooled value.")]
+    weights: Annotated[Vector, Field(description="The factor by which each pooled value moves the logit.")]
     feature_map: Annotated[Matrix | None, Field(description="[positions][filters], without the bias.")]
 
 
@@ -59,26 +59,26 @@ class LayerView:
     units: int
     activations: Annotated[tuple[str, ...], Field(description="ONNX operators.")]
     values: Vector
-    weights: Annotated[Vector, Field(description="What the logit gains with each value.")]
+    weights: Annotated[Vector, Field(description="The factor by which each value moves the logit.")]
 
 
 @dataclass(slots=True)
 class Inspection:
-    """The way of one text, padded to the full length of the model."""
+    """All intermediate values of one text, padded to the full sequence length of the model."""
 
     ids: npt.NDArray[np.int32]  # [time]
     first_word: int  # position of the first word
-    embedding: Weights  # [time, embedding]; what the filter reads of each word
+    embedding: Weights  # [time, embedding]: what the filter reads of each word
     filter: FilterView
     banks: list[BankView]
-    layers: list[LayerView]  # the last one gives the logits
-    final: str  # the ONNX operator that makes probabilities of them
+    layers: list[LayerView]  # the last one computes the logits
+    final: str  # the ONNX operator that turns logits into probabilities
 
 
 def inspect(
     network: Network, taken: Pass, attribution: Attribution, number: int, first_word: int, *, feature_map: bool
 ) -> Inspection:
-    """What a pass computed, with the filter of that number over all banks in full."""
+    """Return the values of a forward pass, with one filter in full. `number` is its number over all banks."""
     banks: list[BankView] = []
     chosen: FilterView | None = None
     embedding: Weights | None = None
@@ -127,7 +127,9 @@ def inspect(
 
 
 def _embedding(network: Network, pooled: Pooled, tokens: npt.NDArray[np.int32], index: int) -> Weights:
-    """The numbers that a filter reads of each word: an 8-bit graph has only what the word adds under each tap."""
+    """Return the numbers that a filter reads of each word. An 8-bit graph has only the part that it adds at each
+    tap.
+    """
     if network.embedding is not None:
         return network.embedding[tokens]
     words = np.broadcast_to(tokens[:, np.newaxis], (len(tokens), pooled.bank.width))

@@ -1,8 +1,8 @@
-"""The network of a folded graph as plain arrays, read from the graph itself.
+"""Reads the network of a folded graph as plain arrays, so that explanations use the weights that are served.
 
-`export.graphs.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel, the
-bias added to the first. `export.graphs.quantized` writes the tables of these products themselves, as uint8, with the
-step and the lowest value of each filter. So an explanation is about the weights that are served.
+`export.graphs.folded` writes the convolution as look-ups in the products of the embedding and each tap of a kernel. The
+first product includes the bias. `export.graphs.quantized` writes the tables of these products as uint8, with the step
+and the lowest value of each filter.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sentiment_conv1d.model.layers import ACTIVATIONS, SOFTMAX, Bank, Dense, Wei
 from sentiment_conv1d.service.inference.explaining import onnx_subset_pb2 as onnx
 from sentiment_conv1d.service.inference.explaining.tables import QuantizedTables, Tables
 
-#: What may turn the logits into probabilities.
+#: Operators that turn logits into probabilities.
 _FINAL = ("Sigmoid", SOFTMAX)
 
-#: Of `TensorProto.DataType`.
+#: Values of `TensorProto.DataType`.
 _FLOAT32, _UINT8, _INT64 = 1, 2, 7
 
 
@@ -31,20 +31,20 @@ def _work_on_each_value(activations: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Network:
-    """Embedding, filters, global pooling, dense layers; the last of them gives the logits."""
+    """An embedding, filters, global pooling and dense layers. The last dense layer computes the logits."""
 
-    embedding: Weights | None  # [vocabulary, embedding]; with zero padding, the last row is that of the padding
+    embedding: Weights | None  # [vocabulary, embedding]; with zero padding, the last row is the padding
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
-    final: str  # what makes probabilities of the logits: Sigmoid or Softmax
-    quantized: tuple[QuantizedTables, ...] = ()  # of every bank, if the graph is of 8 bits and has no embedding
+    final: str  # turns the logits into probabilities: Sigmoid or Softmax
+    quantized: tuple[QuantizedTables, ...] = ()  # one for every bank of an 8-bit graph, which has no embedding
 
     @cached_property
     def tables(self) -> tuple[Tables, ...]:
-        """What each word adds under each tap of each filter, for every bank.
+        """The tables of every bank: the part that each word adds at each tap of each filter.
 
-        The session of a float32 graph holds the same products. They are made for the first explanation, so that a
-        service that is never asked for one has no memory for them.
+        The session of a float32 graph contains the same products. This computes them for the first explanation, so a
+        service that explains nothing spends no memory on them.
         """
         if self.embedding is None:
             return self.quantized
@@ -52,12 +52,12 @@ class Network:
 
     @property
     def averages(self) -> bool:
-        """Whether a filter is averaged over the text, its padding included."""
+        """Whether a filter is averaged over the text, including its padding."""
         return any(bank.pooling == "mean" for bank in self.banks)
 
     def locate(self, number: int) -> tuple[Bank, int]:
-        """The bank of the filter with a number over all banks, and its index among the filters of its width."""
-        for place, bank in enumerate(self.banks):  # noqa: B007 - both are used behind the loop
+        """Return the bank of a filter and its index among the filters of its width. `number` counts over all banks."""
+        for place, bank in enumerate(self.banks):  # noqa: B007 - both are used after the loop
             if number < len(bank.bias):
                 break
             number -= len(bank.bias)
@@ -65,11 +65,11 @@ class Network:
 
 
 class _Unsupported(Exception):
-    """The graph has something that `export.graphs.folded` does not write."""
+    """The graph contains something that `export.graphs.folded` does not write."""
 
 
 def read_network(graph: bytes) -> Network | None:
-    """The network of a `model.onnx`, or None for a graph that is no folded network."""
+    """Return the network of a `model.onnx`, or None if the graph is not a folded network."""
     try:
         return _Reader(onnx.Model.FromString(graph).graph).network()
     except (_Unsupported, DecodeError):
@@ -77,7 +77,7 @@ def read_network(graph: bytes) -> Network | None:
 
 
 class _Reader:
-    """Goes through a graph from its output back to its input."""
+    """Reads a graph from its output back to its input."""
 
     def __init__(self, graph: onnx.Graph) -> None:
         self._nodes = {output: node for node in graph.node for output in node.output}
@@ -107,7 +107,7 @@ class _Reader:
         return Network(None, banks, tuple(head), final, quantized)
 
     def _activations(self, value: str) -> tuple[str, tuple[str, ...]]:
-        """What a value is computed from by activations alone, and these in order."""
+        """Return the value before the activations that compute a value, and these activations in order."""
         activations: list[str] = []
         while (operator := self._operator(value)) in (*ACTIVATIONS, SOFTMAX):
             node = self._nodes[value]
@@ -139,10 +139,10 @@ class _Reader:
         return Bank(np.stack(kernels), np.sum(biases, axis=0), activations, dilation, padding)
 
     def _quantized_bank(self, value: str, activations: tuple[str, ...]) -> tuple[Bank, QuantizedTables]:
-        """A bank of an 8-bit graph and its tables.
+        """Return a bank of an 8-bit graph and its tables.
 
-        It has no embedding of its own. What its filters read of a word is one number for each tap, that of the table,
-        and the kernel takes number k at tap k.
+        The graph has no embedding. Its filters read one number of a word for each tap, from the table, and the kernel
+        selects number k at tap k.
         """
         if self._operator(value) != "Add" or not _work_on_each_value(activations):
             raise _Unsupported
@@ -163,7 +163,7 @@ class _Reader:
         return Bank(kernel, bias, activations, dilation, padding), tables
 
     def _mean_bank(self, value: str) -> Bank:
-        """A bank whose activations are added at all positions; the missing padding is added, and the sum divided."""
+        """Return a bank with average pooling: a sum over all positions, plus the missing padding, and a division."""
         for operator in ("Mul", "Add", "ReduceSum"):
             if self._operator(value) != operator:
                 raise _Unsupported
@@ -171,7 +171,7 @@ class _Reader:
         return replace(self._filters(*self._activations(value)), pooling="mean")
 
     def _quasiconvex_bank(self, highest: str, lowest: str) -> Bank:
-        """A bank whose activations are computed on its largest sums and on its least ones."""
+        """Return a bank with an activation that is computed on its largest and on its smallest sums."""
         value, activations = self._activations(highest)
         negated, same = self._activations(lowest)
         map_negated = self._pooled(negated, "MaxPool")
@@ -185,7 +185,7 @@ class _Reader:
         return bank
 
     def _pooled(self, value: str, first_step: str) -> str:
-        """The feature map that a maximum is taken of."""
+        """Return the feature map of a maximum."""
         for operator in ("ReduceMax", first_step):
             if self._operator(value) != operator:
                 raise _Unsupported
@@ -193,7 +193,7 @@ class _Reader:
         return value
 
     def _taps(self, value: str) -> tuple[list[str], int, tuple[int, int]]:
-        """The tables of a feature map by their taps, its dilation, and the padding of the text."""
+        """Return the tables of a feature map in the order of their taps, its dilation, and the padding of the text."""
         looked_up = self._look_ups(value)
         tables = {offset: table for offset, table, _ in looked_up}
         offsets = sorted(tables)
@@ -204,7 +204,7 @@ class _Reader:
         return [tables[offset] for offset in offsets], dilation, paddings.pop()
 
     def _look_ups(self, value: str) -> list[tuple[int, str, tuple[int, int]]]:
-        """Every look-up of a sum: the word of the window that it is for, its table, and the padding of the text."""
+        """Return every look-up of a sum: the position in the window, the table, and the padding of the text."""
         node = self._nodes.get(value)
         if node is not None and node.op_type == "Add":
             return [look_up for each in node.input for look_up in self._look_ups(each)]
@@ -227,7 +227,7 @@ class _Reader:
         return [(start, table, (before, behind))]
 
     def _table(self, value: str) -> tuple[Weights, Weights]:
-        """A tap of a kernel, [embedding, filters], and the bias that is in its table, [filters]."""
+        """Return a tap of a kernel, [embedding, filters], and the bias in its table, [filters]."""
         bias: Weights | None = None
         if self._operator(value) == "Add":
             value, name = self._nodes[value].input

@@ -1,4 +1,4 @@
-"""The look-up tables of a folded graph, of float32 or of 8 bits."""
+"""The look-up tables of a folded graph, in float32 or in 8 bits."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.layers import Weights
 
-#: Table entries and sums of them, float32 or uint8.
+#: Table entries and sums of entries, float32 or uint8.
 Entries = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What each word adds under each tap of the filters of one width."""
+    """The parts that each word adds at each tap of the filters of one bank."""
 
     entries: Entries  # [width, vocabulary, filters]
 
     def values(self, sums: Entries) -> Weights:
-        """The values [..., filters] of filters whose entries add up to `sums` [..., filters]."""
+        """Convert sums of entries [..., filters] to values [..., filters]."""
         return sums
 
     def parts(self, words: npt.NDArray[np.integer], filters: npt.NDArray[np.integer]) -> Weights:
-        """What each word adds to the value of a filter, [rows, width]: `words` [rows, width], `filters` [rows]."""
+        """Return the parts [rows, width] that `words` [rows, width] add to the values of `filters` [rows]."""
         parts: Weights = self.entries[np.arange(len(self.entries)), words, filters[:, np.newaxis]]
         return parts
 
 
 @dataclass(frozen=True)
 class QuantizedTables(Tables):
-    """The tables of an 8-bit graph: an entry stands for `entry * step + lowest`, and sums of entries fit into uint8."""
+    """The tables of an 8-bit graph: an entry means `entry * step + lowest`, and sums of entries fit into uint8."""
 
     step: Weights  # [filters]
     lowest: Weights  # [width, filters]

@@ -1,4 +1,4 @@
-"""An explanation for a terminal: the text with its words coloured by their shares, and the numbers."""
+"""Renders an explanation for a terminal: the text with its words coloured by their shares, and the numbers."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from sentiment_conv1d.model.artifact import Manifest
 from sentiment_conv1d.service.inference.explaining.explainer import Explanation, Word
 from sentiment_conv1d.service.inference.prediction import Prediction
 
-#: Backgrounds of xterm's 256 colours, from a small share to the largest: against the logit, and for it.
+#: Background colours of xterm's palette, from a small share to the largest: for negative and for positive shares.
 _AGAINST = (224, 217, 216, 209, 202)
 _FOR = (195, 153, 117, 75, 33)
-_PALE = 0.02  # of the largest share: less is left without a colour
+_PALE = 0.02  # shares below this part of the largest share have no colour
 
-#: Words of the table.
+#: Number of words in the table.
 _ROWS = 10
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def render(text: str, manifest: Manifest, prediction: Prediction, explanation: Explanation, *, colour: bool) -> str:
-    """All of it as lines; without `colour`, nothing but text."""
+    """Return the explanation as text. Without `colour`, it contains no escape sequences."""
     return "\n".join(_lines(text, manifest, prediction, explanation, colour)) + "\n"
 
 
@@ -52,7 +52,7 @@ def _lines(
 
 
 def _coloured(text: str, words: list[Word]) -> str:
-    """The text; its unknown words are underlined, and what was not read is faint."""
+    """Colour the text. Unknown words are underlined, and the part that the model did not read is faint."""
     largest = max((abs(word.share) for word in words), default=0.0)
     end = words[0].start if words else len(text)
     parts = [f"\x1b[2m{_printable(text[:end])}\x1b[0m" if text[:end].strip() else _printable(text[:end])]
@@ -77,5 +77,5 @@ def _quoted(text: str, start: int, end: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """A text that cannot command the terminal."""
+    """Replace characters that could control the terminal."""
     return "".join(character if character.isprintable() or character in "\n\t" else _REPLACEMENT for character in text)

@@ -18,7 +18,13 @@ from tests.processes import PATIENCE, ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.grpc.channels import connect, refused
 
-SERVICES = ("", "sentiment.v1.Sentiment", "inference.GRPCInferenceService")
+SERVICES = (
+    "",
+    "sentiment.v1.Sentiment",
+    "inference.GRPCInferenceService",
+    "tensorflow.serving.PredictionService",
+    "tensorflow.serving.ModelService",
+)
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
 
@@ -72,11 +78,11 @@ def test_drain() -> None:
         watches = [health.Watch(HealthCheckRequest(service=service), timeout=PATIENCE) for service in SERVICES]
         leaving = health.Watch(HealthCheckRequest(), timeout=PATIENCE)
         unknown = health.Watch(HealthCheckRequest(service="other"), timeout=PATIENCE)
-        assert [next(watch).status for watch in (*watches, leaving)] == [SERVING] * 4
+        assert [next(watch).status for watch in (*watches, leaving)] == [SERVING] * (len(SERVICES) + 1)
         assert next(unknown).status == HealthCheckResponse.SERVICE_UNKNOWN
         leaving.cancel()  # the others must not be forgotten with it
         server.process.send_signal(signal.SIGTERM)
-        assert [next(watch).status for watch in watches] == [NOT_SERVING] * 3
+        assert [next(watch).status for watch in watches] == [NOT_SERVING] * len(SERVICES)
         assert health.Check(HealthCheckRequest()).status == NOT_SERVING
         assert listed(channel) == dict.fromkeys(SERVICES, NOT_SERVING)
         assert sentiment.Predict(PredictRequest(text="x")).tokens == 2

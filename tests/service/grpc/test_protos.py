@@ -12,8 +12,9 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor, ServiceDescri
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
-from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment
+from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.descriptors import COMPILED, POOL
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.inference.dataplane import DataPlane
@@ -27,7 +28,11 @@ PROTOS = Path("service/grpc/protos")
 MESSAGES = (PROTOS, Path("service/inference/explaining"))
 
 SERVER = "sentiment_conv1d.service.grpc.server"
-THEIRS = ("grpc_health.v1.health_pb2", "grpc_reflection.v1alpha.reflection_pb2")
+THEIRS = (
+    "grpc_health.v1.health_pb2",
+    "grpc_reflection.v1alpha.reflection_pb2",
+    "tensorflow_serving.apis.prediction_service_pb2",
+)
 
 
 def protoc(*arguments: str) -> None:
@@ -48,8 +53,9 @@ def test_messages_are_not_stale(folder: Path, tmp_path: Path) -> None:
 
 
 def test_descriptors_are_not_stale(tmp_path: Path) -> None:
-    """`make stubs` does not change the descriptors of gRPC's own services."""
-    files = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / PROTOS / "grpc").rglob("*.proto"))
+    """`make stubs` does not change the descriptors of services that other projects define."""
+    folders = (PROJECT / PROTOS / "grpc", PROJECT / PROTOS / "tensorflow")
+    files = [str(path.relative_to(PROJECT)) for folder in folders for path in sorted(folder.rglob("*.proto"))]
     out = tmp_path / COMPILED.name
     protoc(f"--proto_path={PROTOS}", f"--descriptor_set_out={out}", *files)
     assert COMPILED.read_bytes() == out.read_bytes(), f"{out.name}: run `make stubs`"
@@ -87,6 +93,36 @@ def test_same_as_grpcs_packages(theirs: FileDescriptor) -> None:
     assert methods(services).items() <= ours.items()
 
 
+@pytest.mark.parametrize("service", tfserving.SERVICES)
+def test_same_as_tensorflow_servings_stubs(service: str) -> None:
+    """Every field and method that is declared here is the same in TensorFlow Serving's own stubs."""
+    theirs = {
+        prediction_service_pb2.DESCRIPTOR: tfserving.PREDICTION_SERVICE,
+        model_service_pb2.DESCRIPTOR: tfserving.MODEL_SERVICE,
+    }
+    [file] = [file for file, name in theirs.items() if name == service]
+    original = file.services_by_name[service.rpartition(".")[2]]
+    ours = POOL.FindServiceByName(service)
+    assert methods([ours]).items() <= methods([original]).items()
+    for method in ours.methods:
+        for kind in ("input_type", "output_type"):
+            compare(getattr(method, kind), getattr(original.methods_by_name[method.name], kind))
+
+
+def compare(ours: Descriptor | None, theirs: Descriptor | None) -> None:
+    """Check that a message and the messages in it travel as theirs do, as far as ours declares them."""
+    assert ours is not None and theirs is not None
+    assert ours.full_name == theirs.full_name
+    for field in ours.fields:
+        other = theirs.fields_by_name[field.name]
+        assert (field.number, field.type, field.is_repeated) == (other.number, other.type, other.is_repeated)
+        if field.message_type is not None:
+            compare(field.message_type, other.message_type)
+        if field.enum_type is not None and other.enum_type is not None:
+            numbers = {value.name: value.number for value in other.enum_type.values}
+            assert {value.name: value.number for value in field.enum_type.values}.items() <= numbers.items()
+
+
 def test_versions_of_reflection() -> None:
     """The versions of reflection differ in their names alone."""
     new, old = (
@@ -110,10 +146,11 @@ def test_every_method_is_answered() -> None:
     answered = {
         **oip.OpenInference(dataplane, models, Readiness(models), cast(Reconciler, None), 1).methods(counted),
         **sentiment.Sentiment(dataplane, models).methods(counted),
+        **tfserving.TfServing(dataplane, models).methods(counted),
         **health.Health(()).methods(),
         **reflection.Reflection(()).methods(),
     }
-    services = (oip.SERVICE, sentiment.SERVICE, health.SERVICE, *reflection.SERVICES)
+    services = (oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES, health.SERVICE, *reflection.SERVICES)
     assert {
         path: (method.request_streaming, method.response_streaming) for path, method in answered.items()
     } == methods(map(POOL.FindServiceByName, services))

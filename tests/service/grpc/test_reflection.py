@@ -22,13 +22,15 @@ def database(channel: grpc.Channel) -> ProtoReflectionDescriptorDatabase:
 
 
 def test_services(database: ProtoReflectionDescriptorDatabase) -> None:
-    """The services are ours, the Open Inference Protocol, health and reflection itself."""
+    """The services are ours, the Open Inference Protocol, TensorFlow Serving, health and reflection itself."""
     assert sorted(database.get_services()) == [
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         "inference.GRPCInferenceService",
         "sentiment.v1.Sentiment",
+        "tensorflow.serving.ModelService",
+        "tensorflow.serving.PredictionService",
     ]
 
 
@@ -95,11 +97,11 @@ def test_questions(channel: grpc.Channel, version: str) -> None:
     assert {f"grpc.reflection.{each}.ServerReflection" for each in ("v1", "v1alpha")} < set(names)
 
     for name in (*names, "sentiment.v1.Sentiment.Predict", "grpc.health.v1.HealthListRequest"):
-        [content] = ask(channel, version, file_containing_symbol=name).file_descriptor_response.file_descriptor_proto
-        file = FileDescriptorProto.FromString(content)
+        files = ask(channel, version, file_containing_symbol=name).file_descriptor_response.file_descriptor_proto
+        file = FileDescriptorProto.FromString(files[0])  # its dependencies follow
         assert name.startswith(f"{file.package}.")
         described = ask(channel, version, file_by_filename=file.name).file_descriptor_response
-        assert described.file_descriptor_proto == [content]
+        assert described.file_descriptor_proto == files
 
     message = "sentiment.v1.Prediction"
     numbers = ask(channel, version, all_extension_numbers_of_type=message).all_extension_numbers_response

@@ -54,21 +54,21 @@ def test_padding_stands_behind_the_words(open_page: Open, tmp_path: Path) -> Non
         expect(page.locator("#sum")).not_to_contain_text("start")
         show_reading(page)
         expect(page.locator("#chips .chip")).to_have_text(["don't4", "watch,1", "good3", "pad \u00d7 50"])
-        expect(page.locator("#ids-text")).to_contain_text("5 pads stand behind")
+        expect(page.locator("#ids-text")).to_contain_text("5 pad ids are added after it")
         answer = server.client.post("/v1/predict", json={"text": "DON'T watch, good!"}).json()
         assert abs(answer["probabilities"]["yes"] - right) < 1e-5
         expect(page.locator("#label")).to_have_text("yes" if right > 0.5 else "no")
         type_text(page, "")
-        expect(page.locator("#words")).to_have_text("There are no words. The model reads only padding.")
+        expect(page.locator("#words")).to_have_text("The text has no words. The model reads only padding.")
 
 
 def test_the_first_words_of_a_long_text(open_page: Open, tmp_path: Path) -> None:
-    """What is not read stands behind them."""
+    """The text that is not read stands after the words."""
     with serve(tmp_path, model(plain), tokenizer()) as server:
         page = open_page(server).page
         type_text(page, "good " * 8 + "film dull film")
         expect(page.locator("#counts")).to_contain_text("11 words")
-        expect(page.locator("#counts")).to_contain_text("only the beginning counts")
+        expect(page.locator("#counts")).to_contain_text("the model reads only the beginning")
         expect(page.locator("#words button")).to_have_text(["good"] * 8)
         expect(page.locator("#words .unread")).to_have_text("film dull film")
         expect(page.locator("#words")).to_contain_text("Not read, 3 words:")

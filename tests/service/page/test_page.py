@@ -258,7 +258,7 @@ def test_steps_show_their_numbers(open_page: Open, server: ServerProcess) -> Non
     show_reading(page)
     inspection = api(server, "inspect", text=text)
     values = inspection["filter"]["curve"]
-    scrub = page.get_by_label("Place of the filter in the whole text")
+    scrub = page.get_by_label("Position of the filter in the text")
     scrub.focus()
     page.keyboard.press("Home")
     expect(page.locator("#dot-place")).to_contain_text("place 0, over padding")
@@ -272,7 +272,7 @@ def test_steps_show_their_numbers(open_page: Open, server: ServerProcess) -> Non
         page.get_by_role("button", name="One word back").click()
     page.get_by_role("button", name="To the peak").click()
     expect(page.locator("#dot-place")).to_contain_text(f"place {inspection['filter']['position']},")
-    expect(page.locator("#dot-sum")).to_contain_text(f"counts as {inspection['filter']['activation']:.4f}")
+    expect(page.locator("#dot-sum")).to_contain_text(f"its value is {inspection['filter']['activation']:.4f}")
     page.get_by_text("The curve as a table").click()
     rows = page.locator("#curve-table tbody tr")
     expect(rows).to_have_count(len(values))
@@ -372,10 +372,10 @@ def test_api_key(open_page: Open) -> None:
     with ServerProcess("--workers", "1", "--open-page", SENTIMENT_API_KEYS=key) as server:
         opened = open_page(server, answer=False)
         page = opened.page
-        expect(page.locator("#trouble-text")).to_have_text("The service asks for an API key.")
+        expect(page.locator("#trouble-text")).to_have_text("The service requires an API key.")
         page.get_by_label("API key").fill("not-the-right-key")
-        page.get_by_role("button", name="Use it").click()
-        expect(page.locator("#trouble-text")).to_have_text("The service does not know this API key.")
+        page.get_by_role("button", name="Use this key").click()
+        expect(page.locator("#trouble-text")).to_have_text("This API key is not valid.")
         page.get_by_label("API key").fill(key)
         page.get_by_label("API key").press("Enter")
         expect(page.locator("#label")).to_have_text("positive")

@@ -252,9 +252,9 @@ def test_no_repository_ends_the_process(tmp_path: Path) -> None:
 
 
 def test_cuda_asked_for() -> None:
-    """CUDA that was asked for and does not work ends the process with status 2 and one sentence that says why."""
+    """If CUDA was requested but does not work, the process exits with status 2 and says why in one sentence."""
     refusal = refused("--execution-provider", "cuda", "--device", "63")
-    assert re.search("the CUDA execution provider was asked for and does not work here: .", refusal)
+    assert re.search("the CUDA execution provider was requested but does not work here: .", refusal)
 
 
 def test_automatic_provider_says_why_not_cuda() -> None:

@@ -61,8 +61,8 @@ def test_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("listed", "reason"),
     [
-        ("", "there is none"),
-        (" , ", "there is none"),
+        ("", "the list is empty"),
+        (" , ", "the list is empty"),
         ("short", "API key 1 must be at least 16"),
         (f"{FIRST},with space in the key", "API key 2 must be"),
         ("schlüssel-0123456789", "API key 1 must be"),
@@ -228,7 +228,7 @@ def test_administration_with_api_keys() -> None:
             assert (status, code) == (401, grpc.StatusCode.UNAUTHENTICATED)
         status, message, code, details = load(server, FIRST, unload=True)
         assert (status, code) == (403, grpc.StatusCode.PERMISSION_DENIED)
-        assert message == details and "an administration key is needed" in message
+        assert message == details and "use an administration key" in message
         for administrator in (ADMIN, OTHER_ADMIN):
             assert load(server, administrator) == (200, "", grpc.StatusCode.OK, "")
         for known in (FIRST, ADMIN):
@@ -302,7 +302,7 @@ def test_keys_change(tmp_path: Path) -> None:
         assert load(server, ADMIN)[0] == 401
         assert load(server, OTHER_ADMIN) == (200, "", grpc.StatusCode.OK, "")
 
-        for content, reason in ((f"{FIRST}\nshort", "API key 2 must be at least"), ("# none", "there is none")):
+        for content, reason in ((f"{FIRST}\nshort", "API key 2 must be at least"), ("# none", "the list is empty")):
             put(file, content)
             server.wait_for_log(f"ERROR .*the API keys changed, and the old ones stay in use: .*{reason}")
         file.write_bytes(FIRST.encode() + b"\xff")

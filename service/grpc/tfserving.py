@@ -1,0 +1,198 @@
+"""TensorFlow Serving over gRPC: `PredictionService` and `ModelService`.
+
+The one input is `text`, DT_STRING; the outputs are those of the REST route. Source: TensorFlow Serving's .proto files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
+
+from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.grpc.descriptors import message_class
+from sentiment_conv1d.service.grpc.fields import limited
+from sentiment_conv1d.service.grpc.methods import Counted
+from sentiment_conv1d.service.grpc.transport.call import Method
+from sentiment_conv1d.service.inference.classifier import Classifier
+from sentiment_conv1d.service.inference.dataplane import DataPlane
+from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.tfserving import SIGNATURE, check_signature, model_status, signature_map
+
+SERVICES = PREDICTION_SERVICE, MODEL_SERVICE = (
+    "tensorflow.serving.PredictionService",
+    "tensorflow.serving.ModelService",
+)
+
+#: Methods that run a model, and all methods.
+PREDICT, CLASSIFY = f"/{PREDICTION_SERVICE}/Predict", f"/{PREDICTION_SERVICE}/Classify"
+GET_MODEL_METADATA, GET_MODEL_STATUS = f"/{PREDICTION_SERVICE}/GetModelMetadata", f"/{MODEL_SERVICE}/GetModelStatus"
+MODEL_ROUTES = (PREDICT, CLASSIFY)
+ROUTES = (*MODEL_ROUTES, GET_MODEL_METADATA, GET_MODEL_STATUS)
+
+PredictRequest = message_class("tensorflow.serving.PredictRequest")
+PredictResponse = message_class("tensorflow.serving.PredictResponse")
+ClassificationRequest = message_class("tensorflow.serving.ClassificationRequest")
+ClassificationResponse = message_class("tensorflow.serving.ClassificationResponse")
+GetModelMetadataRequest = message_class("tensorflow.serving.GetModelMetadataRequest")
+GetModelMetadataResponse = message_class("tensorflow.serving.GetModelMetadataResponse")
+GetModelStatusRequest = message_class("tensorflow.serving.GetModelStatusRequest")
+GetModelStatusResponse = message_class("tensorflow.serving.GetModelStatusResponse")
+SignatureDefMap = message_class("tensorflow.serving.SignatureDefMap")
+
+_TYPES = PredictRequest.DESCRIPTOR.file.pool.FindEnumTypeByName("tensorflow.DataType").values_by_name
+_STRING, _FLOAT = _TYPES["DT_STRING"].number, _TYPES["DT_FLOAT"].number
+
+#: The one input, the one feature of an example, and the one kind of metadata.
+_TEXT = "text"
+_SIGNATURE_DEF = "signature_def"
+
+_OUTPUTS = ("label", "score", "probabilities")
+
+
+class TfServing:
+    """`tensorflow.serving.PredictionService` and `tensorflow.serving.ModelService`."""
+
+    def __init__(self, dataplane: DataPlane, models: LoadedModels) -> None:
+        self._dataplane = dataplane
+        self._models = models
+
+    def methods(self, counted: Counted) -> dict[str, Method]:
+        """Return the methods by path."""
+        unary, dataplane = counted.unary, self._dataplane
+        return {
+            PREDICT: unary(PREDICT, limited(PredictRequest, dataplane), self._predict),
+            CLASSIFY: unary(CLASSIFY, limited(ClassificationRequest, dataplane), self._classify),
+            GET_MODEL_METADATA: unary(GET_MODEL_METADATA, GetModelMetadataRequest.FromString, self._metadata),
+            GET_MODEL_STATUS: unary(GET_MODEL_STATUS, GetModelStatusRequest.FromString, self._status),
+        }
+
+    async def _predict(self, request: Any, remaining: float | None) -> Any:
+        """Predict a tensor of texts, and return the outputs of `output_filter`, by default all of them."""
+        classifier = self._classifier(request.model_spec)
+        outputs = _chosen(request.output_filter)
+        if list(request.inputs) != [_TEXT]:
+            raise Invalid(f"inputs: the one input is {_TEXT}, not {_names(request.inputs)}")
+        texts = _texts(request.inputs[_TEXT])
+        predictions = await self._dataplane.predict(classifier, texts, remaining)
+        response = PredictResponse()
+        _specify(response.model_spec, classifier.manifest)
+        for name in outputs:
+            _fill(response.outputs[name], name, predictions)
+        return response
+
+    async def _classify(self, request: Any, remaining: float | None) -> Any:
+        """Classify examples with the feature `text`, and return the probability of every label."""
+        classifier = self._classifier(request.model_spec)
+        texts = _example_texts(request.input)
+        response = ClassificationResponse()
+        _specify(response.model_spec, classifier.manifest)
+        for prediction in await self._dataplane.predict(classifier, texts, remaining):
+            classes = response.result.classifications.add().classes
+            for label, probability in zip(classifier.labels, prediction.probabilities, strict=True):
+                classes.add(label=label, score=float(probability))
+        return response
+
+    async def _metadata(self, request: Any, remaining: float | None) -> Any:
+        """Return the signature of a model."""
+        manifest = self._classifier(request.model_spec).manifest
+        if list(request.metadata_field) != [_SIGNATURE_DEF]:
+            raise Invalid(f"metadata_field: the one field is {_SIGNATURE_DEF}, not {_names(request.metadata_field)}")
+        response = GetModelMetadataResponse()
+        _specify(response.model_spec, manifest, signature="")
+        response.metadata[_SIGNATURE_DEF].Pack(ParseDict(signature_map(manifest), SignatureDefMap()))
+        return response
+
+    async def _status(self, request: Any, remaining: float | None) -> Any:
+        """Return the states of one version, or of all versions of a model."""
+        spec = request.model_spec
+        manifest = self._models.get(spec.name, _version(spec)).manifest
+        states = self._models.states(manifest.name)
+        if _version(spec):
+            states = [state for state in states if state.version == manifest.version]
+        return ParseDict(model_status(states), GetModelStatusResponse())
+
+    def _classifier(self, spec: Any) -> Classifier:
+        """Return the classifier that a request names. Raises `NotFound` or `Invalid`."""
+        check_signature(spec.signature_name)
+        return self._models.get(spec.name, _version(spec))
+
+
+def _version(spec: Any) -> str:
+    """Return the version of a `ModelSpec`, or an empty string. Raises `Invalid` for a version label."""
+    if spec.version_label:
+        raise Invalid(f"model_spec: there is no version label {spec.version_label!r}; name a version instead")
+    return str(spec.version.value) if spec.HasField("version") else ""
+
+
+def _chosen(output_filter: Sequence[str]) -> Sequence[str]:
+    for name in output_filter:
+        if name not in _OUTPUTS:
+            raise Invalid(f"output_filter: there is no output {name!r}; there are: {', '.join(_OUTPUTS)}")
+    return output_filter or _OUTPUTS
+
+
+def _texts(tensor: Any) -> list[str]:
+    """Return the texts of a tensor of shape [], [batch] or [batch, 1]. Raises `Invalid`."""
+    if tensor.dtype != _STRING:
+        raise Invalid(f"inputs.{_TEXT}: the dtype is DT_STRING")
+    shape = [each.size for each in tensor.tensor_shape.dim]
+    values = tensor.string_val
+    if len(shape) > 2 or shape[1:] not in ([], [1]) or prod(shape) != len(values):
+        raise Invalid(f"inputs.{_TEXT}: {len(values)} values of string_val do not have the shape [batch] or [batch, 1]")
+    return [_decoded(value, number) for number, value in enumerate(values)]
+
+
+def _example_texts(given: Any) -> list[str]:
+    """Return the text of every example. An example without one has that of the context. Raises `Invalid`."""
+    kind = given.WhichOneof("kind")
+    if kind is None:
+        raise Invalid("input: an example_list is needed")
+    examples = getattr(given, kind)
+    context = examples.context.features.feature if kind == "example_list_with_context" else {}
+    return [_example_text(each.features.feature, context, number) for number, each in enumerate(examples.examples)]
+
+
+def _example_text(features: Mapping[str, Any], context: Mapping[str, Any], number: int) -> str:
+    values: Sequence[bytes] = next((each[_TEXT].bytes_list.value for each in (features, context) if _TEXT in each), ())
+    if len(values) != 1:
+        raise Invalid(f"example {number}: the feature {_TEXT} needs one value in its bytes_list")
+    return _decoded(values[0], number)
+
+
+def _decoded(value: bytes, number: int) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise Invalid(f"text {number}: not UTF-8") from None
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
+
+
+def _specify(spec: Any, manifest: Manifest, signature: str = SIGNATURE) -> None:
+    """Name the model that answers."""
+    spec.name = manifest.name
+    spec.version.value = manifest.version
+    spec.signature_name = signature
+
+
+def _fill(tensor: Any, name: str, predictions: Sequence[Prediction]) -> None:
+    """Set a tensor to one output: label or score [batch], or probabilities [batch, labels]."""
+    tensor.tensor_shape.dim.add(size=len(predictions))
+    match name:
+        case "label":
+            tensor.dtype = _STRING
+            tensor.string_val.extend(each.label.encode() for each in predictions)
+        case "score":
+            tensor.dtype = _FLOAT
+            tensor.float_val.extend(float(each.score) for each in predictions)
+        case _:
+            tensor.dtype = _FLOAT
+            tensor.tensor_shape.dim.add(size=len(predictions[0].probabilities))
+            tensor.float_val.extend(float(value) for each in predictions for value in each.probabilities)

@@ -1,0 +1,61 @@
+"""What TensorFlow Serving's API says about models, over REST and gRPC: the signature, and the status of versions.
+
+The documents have protobuf's JSON form. Source: TensorFlow Serving's api_rest.md and its .proto files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sentiment_conv1d.model.artifact import Manifest
+from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.models.loaded import State
+
+#: The only signature of every model.
+SIGNATURE = "serving_default"
+
+
+def check_signature(name: str | None) -> None:
+    """Raise `Invalid` if a request names another signature."""
+    if name not in (None, "", SIGNATURE):
+        raise Invalid(f"there is no signature {name!r}; there is: {SIGNATURE}")
+
+
+def signature_map(manifest: Manifest) -> dict[str, Any]:
+    """Return the signatures of a model as a `SignatureDefMap`."""
+    signature = {
+        "method_name": "tensorflow/serving/predict",
+        "inputs": {"text": _tensor("DT_STRING")},
+        "outputs": {
+            "label": _tensor("DT_STRING"),
+            "score": _tensor("DT_FLOAT"),
+            "probabilities": _tensor("DT_FLOAT", len(manifest.labels)),
+        },
+    }
+    return {"signature_def": {SIGNATURE: signature}}
+
+
+def model_status(states: Iterable[State]) -> dict[str, Any]:
+    """Return the states of versions that are served or were rejected, newest first, as a `GetModelStatusResponse`."""
+    return {
+        "model_version_status": [
+            _status(each, "AVAILABLE", "OK", "")
+            if each.served or each.refusal is None
+            else _status(each, "END", "INVALID_ARGUMENT", each.refusal.reason)
+            for each in sorted(states, key=lambda each: -each.version)
+        ]
+    }
+
+
+def _status(state: State, name: str, code: str, message: str) -> dict[str, Any]:
+    return {
+        "version": str(state.version),
+        "state": name,
+        "status": {"error_code": code, "error_message": message},
+    }
+
+
+def _tensor(dtype: str, *sizes: int) -> dict[str, Any]:
+    dimensions = [{"size": str(size), "name": ""} for size in (-1, *sizes)]
+    return {"dtype": dtype, "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": ""}
