@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 
-# One service, two images: `cpu`, the last stage and so the default, and `cuda`. And `loadtest`, to test either with.
+# The images of the service: `cpu` (the last stage, and therefore the default) and `cuda`. `loadtest` load tests both.
 #   docker build --tag sentiment-conv1d .
 #   docker build --tag sentiment-conv1d:cuda --target cuda .
 ARG PYTHON_IMAGE=python:3.13-slim
@@ -13,16 +13,16 @@ COPY scoring scoring
 COPY sentiment_conv1d sentiment_conv1d
 COPY model_repository model_repository
 COPY pyproject.toml ./
-# Bytecode is made here, because the service cannot write it: compiling at every start would cost a second. It is never
-# compared with its source again, which does not change in an image.
+# The service cannot write bytecode, and compiling at every start would take a second. Python does not compare the
+# bytecode with its source, which does not change in an image.
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash model service scoring sentiment_conv1d
 
 FROM ${PYTHON_IMAGE} AS environment
 RUN python3 -m venv /opt/venv
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all:
 
-# pip serves no purpose once the packages are in: the environment of the service cannot install anything.
-# Tracing is included, so that SENTIMENT_TRACING is all it takes to turn it on.
+# pip is removed after the installation, so that nothing can be installed into the environment of the service. The
+# tracing packages are included, so that setting SENTIMENT_TRACING turns tracing on.
 FROM environment AS cpu-packages
 COPY requirements/tracing.txt /tmp/
 RUN /opt/venv/bin/pip install --requirement /tmp/tracing.txt && /opt/venv/bin/pip uninstall --yes pip
@@ -47,7 +47,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /srv/sentiment
-# A number, so that Kubernetes can see that it is not root.
+# The user is a number, so that Kubernetes can verify that it is not root.
 USER 10001:10001
 EXPOSE 8000 8001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-m", "service.process.probe"]
@@ -55,13 +55,13 @@ ENTRYPOINT ["python", "-m", "service"]
 CMD ["serve"]
 
 FROM runtime AS cuda
-# What NVIDIA's container toolkit brings in from the host: the driver's library for CUDA, and nvidia-smi.
+# NVIDIA's container toolkit adds these parts of the host's driver: the CUDA library and nvidia-smi.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=cuda-packages /opt/venv /opt/venv
 COPY --from=code /srv/sentiment /srv/sentiment
 
-# What tests the service under load: docker build --target loadtest .
+# The load test: docker build --target loadtest .
 FROM runtime AS loadtest
 COPY --from=loadtest-packages /opt/venv /opt/venv
 COPY --from=code /srv/sentiment /srv/sentiment

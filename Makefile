@@ -1,10 +1,10 @@
-# Two commands do everything on a fresh machine with Python 3.11 to 3.13: `make serve` and `make test`.
+# On a fresh machine with Python 3.11 to 3.13, `make serve` and `make test` install everything that they need.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-# Flags for the commands: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
+# ARGS passes flags to a command: `make serve ARGS="--port 9000"`, `make test ARGS="-k tokenizer"`.
 ARGS ?=
 
 NODE_MODULES := tests/interop/node/node_modules
@@ -15,15 +15,15 @@ NODE_MODULES := tests/interop/node/node_modules
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
 
-# Most tests wait for servers, so two processes share them. The tests of attacks compare latencies and run alone. They attack
-# servers, whose coverage is not measured. The floor of the coverage is in pyproject.toml.
+# Most tests wait for servers, so two processes share them. The attack tests compare latencies, so they run alone, and
+# without coverage, because they only run code in servers. pyproject.toml sets the minimum coverage.
 PARALLEL := --numprocesses 2 --dist loadfile
 
 test: lint debian $(VENV)/.programs  ## lint, check types, run all tests and measure their coverage
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks)
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
 
-# Ray has an environment of its own. Without it, the tests are skipped by name.
+# Ray has a separate environment. Without it, the tests are skipped, and pytest lists them.
 RAY_VENV ?= .venv-ray
 RAY_BIN := $(RAY_VENV)/bin
 
@@ -39,10 +39,10 @@ interop: $(VENV)/.dev $(NODE_MODULES)  ## call every gRPC method from clients in
 loadtest: $(VENV)/.loadtest  ## test the service under load: make loadtest ARGS="--url http://host:8000"
 	@$(BIN)/python -m loadtest $(ARGS)
 
-benchmarks: $(VENV)/.dev  ## measure all that the documentation quotes, for half an hour: make benchmarks ARGS=serving
+benchmarks: $(VENV)/.dev  ## measure all numbers in the documentation (half an hour): make benchmarks ARGS=serving
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-compare: $(VENV)/.dev  ## install other model servers, each by itself, and measure them: make compare ARGS="--rounds 1"
+compare: $(VENV)/.dev  ## install other model servers separately and measure them: make compare ARGS="--rounds 1"
 	$(BIN)/python -m benchmarks.other_servers --install
 	$(BIN)/python -m benchmarks.other_servers $(ARGS)
 
@@ -59,10 +59,10 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc
 PROTOS := service/grpc/protos
 MESSAGES := $(wildcard $(PROTOS)/*.proto service/inference/explaining/*.proto)
 
-# Other projects' services: only their descriptors are compiled, see service/grpc/descriptors.py.
+# The services of other projects. `make stubs` compiles only their descriptors, see service/grpc/descriptors.py.
 EXTERNAL := $(wildcard $(PROTOS)/grpc/*/*/*.proto $(PROTOS)/tensorflow/*.proto)
 
-# The types of the generated messages, which only mypy reads, so Git ignores them.
+# The types of the generated messages. Only mypy reads them, so Git ignores them.
 MESSAGE_TYPES := $(MESSAGES:.proto=_pb2.pyi)
 
 %_pb2.pyi: %.proto | $(VENV)/.dev
@@ -73,7 +73,7 @@ lint: $(VENV)/.dev $(MESSAGE_TYPES)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Debian packages for tests that must be installed, because they have a hundred dependencies. If one is missing, its tests
+# Debian packages that must be installed, because they have a hundred dependencies. If a package is missing, its tests
 # are skipped, or fail if CI=true.
 DEBIAN_PACKAGES := chromium
 
@@ -146,14 +146,14 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	for name in $(OTHER_SERVERS); do \
 		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
 
-# Every set of packages that runs in production, or against it. A package that cannot be looked up fails the audit.
+# The packages that run in production or test it. The audit fails if a package cannot be looked up.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
 	ray.txt tracing.txt)
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
 	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
 
-# protoc names modules after the paths of their .proto files, which lack the prefix `sentiment_conv1d`.
+# protoc names modules after the paths of their .proto files, which do not have the prefix `sentiment_conv1d`.
 QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.service./"
 
 stubs: $(VENV)/.dev  ## generate code from the .proto files
@@ -195,8 +195,8 @@ $(VENV)/audit/.installed: requirements/audit.txt | $(VENV)/bin/python
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-# Programs that tests start. They are unpacked and not installed, because Debian's Prometheus would run as a service.
-# Without Debian or a network, the tests that need them are skipped, or fail if CI is set.
+# Programs that tests start. They are only unpacked, because Debian's Prometheus would run as a service. Without Debian
+# or a network, the tests that need these programs are skipped, or fail if CI is set.
 DEBIAN_PROGRAMS := docker-compose kubectl prometheus promtool
 DOWNLOAD := apt-get --quiet --quiet --option APT::Sandbox::User=root download $(DEBIAN_PROGRAMS)
 

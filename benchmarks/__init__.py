@@ -1,4 +1,4 @@
-"""Measurements of this service against what is usually written, and against the floor of the machine.
+"""Compares this service with typical applications, and with servers that only return a constant.
 
-`python -m benchmarks` prints every number that the documentation quotes, as Markdown.
+`python -m benchmarks` prints every number in the documentation, as Markdown.
 """

@@ -1,8 +1,8 @@
-"""`python -m benchmarks`: measure every number that the documentation quotes, and print it as the tables that it holds.
+"""`python -m benchmarks`: measures every number in the documentation, and prints the tables of its pages.
 
-Each section runs in a process of its own, one after the other, and can be run alone as `python -m benchmarks.SECTION`,
-with flags of its own. Run all of them on an idle machine and replace the tables of a page together, so that its numbers
-come from one run.
+The sections run one after the other, each in its own process. `python -m benchmarks.SECTION` runs a single section and
+has flags of its own. Run all sections on an idle machine, and replace the tables of a page together, so that its
+numbers come from one run.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from loadtest.processes import PROJECT
 
-#: Sections that can draw their medians.
+#: Sections that can plot their medians.
 _PLOTTED = ("serving", "other_servers")
 
 
 class Section(NamedTuple):
-    """A benchmark: the pages of `docs/` that quote it, and the flags of `--quick`, with which it takes some seconds."""
+    """A benchmark: the pages of `docs/` that contain its numbers, and its flags for `--quick`."""
 
     pages: tuple[str, ...]
     quick: tuple[str, ...]
@@ -41,12 +41,12 @@ SECTIONS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sections. The exit status is 1 if one of them fails; the others are run all the same."""
+    """Run the sections. If one of them fails, the others still run, and the exit status is 1."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="see whether they work; the numbers say nothing")
+    parser.add_argument("--quick", action="store_true", help="only check that they work; the numbers mean nothing")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help=f"draw {' and '.join(_PLOTTED)} as SVG into it")
     options = parser.parse_args(arguments)
     unknown = set(options.sections) - set(SECTIONS)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.batch_sizes`: texts a second of the graph by the rows of a run, on a processor or a GPU."""
+"""`python -m benchmarks.batch_sizes`: the throughput of the graph by batch size, on a processor or a GPU."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import get_args
 
 import numpy as np
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
-from benchmarks.naive import ARTIFACT
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.engine import Engine
 from sentiment_conv1d.service.settings import ProviderChoice
@@ -19,7 +19,7 @@ _SECONDS = 0.05  # of each measurement
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--execution-provider", choices=get_args(ProviderChoice), default="auto")
     parser.add_argument("--device", type=int, default=0, help="number of the CUDA device")
@@ -34,19 +34,22 @@ def main() -> None:
     random = np.random.default_rng(0)
     runs: dict[tuple[int, int], list[float]] = {}
     for _ in range(options.rounds):
-        for time in (32, 128, manifest.max_tokens):
+        for sequence_length in (32, 128, manifest.max_tokens):
             for rows in sizes:
-                tokens = random.integers(3, manifest.vocabulary_size, (rows, time), np.int32)
-                runs.setdefault((rows, time), []).append(measure(engine, tokens))
+                tokens = random.integers(3, manifest.vocabulary_size, (rows, sequence_length), np.int32)
+                runs.setdefault((rows, sequence_length), []).append(measure(engine, tokens))
     print(circumstances())
     print(f"{engine.provider}, medians of {options.rounds} rounds; every run copies ids in and probabilities out.\n")
-    medians = sorted((time, rows, median(seconds)) for (rows, time), seconds in runs.items())
-    cells = [[f"{time}", f"{rows}", f"{each * 1e6:,.0f}", f"{rows / each:,.0f}"] for time, rows, each in medians]
-    print(table(["ids", "rows", "µs a run", "texts/s"], cells))
+    medians = sorted((sequence_length, rows, median(seconds)) for (rows, sequence_length), seconds in runs.items())
+    cells = [
+        [f"{sequence_length}", f"{rows}", f"{each * 1e6:,.0f}", f"{rows / each:,.0f}"]
+        for sequence_length, rows, each in medians
+    ]
+    print(table(["ids", "rows", "µs per run", "texts/s"], cells))
 
 
 def measure(engine: Engine, tokens: np.ndarray[tuple[int, int], np.dtype[np.int32]]) -> float:
-    """Seconds a run."""
+    """Return the seconds per run."""
     engine.run(tokens, tokens.shape[1])
     started = perf_counter()
     runs = 0

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.caches`: what the same work costs after other work has emptied the caches of the processor.
+"""`python -m benchmarks.caches`: the cost of a text after other work has emptied the processor's caches.
 
-A loop over the model alone finds code and tables in the caches. A request in the middle of network code, or after the
-process has slept, does not.
+A loop over the model alone finds code and tables in the caches. A request between network code, or after the process
+has slept, does not.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from time import perf_counter, sleep
 
 import numpy as np
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, number, table
-from benchmarks.naive import ARTIFACT
-from loadtest import texts
+from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 
@@ -23,13 +23,13 @@ _MEGABYTE = 2**20
 
 
 def reading(megabytes: int) -> Callable[[], object]:
-    """Work that reads that much memory."""
+    """Return work that reads so much memory."""
     memory = np.zeros(megabytes * _MEGABYTE // 8)
     return memory.sum
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=300, help="texts (default: 300)")
@@ -59,7 +59,7 @@ def main() -> None:
                     tokenize.append(encoded - started)
             rows.append([kind, name, number(median(tokenize) * 1e6), number(median(graph) * 1e6)])
     print(circumstances())
-    print(f"Medians of {options.rounds} rounds of {options.count} texts, µs a text.\n")
+    print(f"Medians of {options.rounds} rounds of {options.count} texts, µs per text.\n")
     print(table(["texts", "work before each", "tokenize", "graph"], rows))
 
 

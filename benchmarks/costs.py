@@ -1,6 +1,6 @@
-"""`python -m benchmarks.costs`: what counting, request ids, limits and logging cost a request, each taken out in turn.
+"""`python -m benchmarks.costs`: the cost per request of metrics, request ids, limits and logs, each removed in turn.
 
-One process drives the REST application without a network, so what is left is the application alone.
+One process calls the REST application without a network, to measure only the application.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from unittest.mock import patch
 
 import uvloop
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
-from benchmarks.naive import ARTIFACT
-from loadtest import texts
+from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
@@ -42,7 +42,7 @@ _HEADERS = {b"host": b"localhost:8000", b"content-type": b"application/json"}
 
 @contextmanager
 def without(*methods: tuple[type, str, Callable[..., Any]]) -> Iterator[None]:
-    """Methods replaced by others that do less."""
+    """Replace methods with others that do less."""
     patches = [patch.object(owner, name, other) for owner, name, other in methods]
     for each in patches:
         each.start()
@@ -54,13 +54,13 @@ def without(*methods: tuple[type, str, Callable[..., Any]]) -> Iterator[None]:
 
 
 def nothing(*arguments: Any, **keywords: Any) -> None:
-    """The replacement of what is taken out."""
+    """Do nothing, in place of a removed method."""
 
 
-#: The name of the application with nothing taken out or added.
+#: The name of the unchanged application.
 BASE = "as it is, without a network"
 
-#: What is taken out, by name.
+#: The removed parts, by name.
 PARTS: dict[str, tuple[tuple[type, str, Callable[..., Any]], ...]] = {
     "metrics of requests": ((Metrics, "began", nothing), (Metrics, "ended", nothing)),
     "metrics of models": tuple((Statistics, name, nothing) for name in ("count_soon", "ran")),
@@ -70,7 +70,7 @@ PARTS: dict[str, tuple[tuple[type, str, Callable[..., Any]], ...]] = {
 
 
 class Asked(HttpRequest):
-    """A request that has arrived, and whose answer is dropped."""
+    """A request that has arrived completely, and whose response is discarded."""
 
     method, path, target, client, certified = "POST", "/v1/predict", b"/v1/predict", "127.0.0.1", False
 
@@ -80,20 +80,20 @@ class Asked(HttpRequest):
         self._body = body
 
     async def body(self, limit: int, seconds: float) -> bytes:
-        """All of it."""
+        """Return the whole body."""
         return self._body
 
     async def while_connected(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """The result."""
+        """Return the result."""
         return await work
 
     async def send(self, status: int, answer: Answer, request_id: str) -> None:
-        """Nowhere."""
+        """Discard the response."""
         assert status == HTTPStatus.OK
 
 
 async def drive(application: Application, bodies: Sequence[bytes], headers: dict[bytes, bytes]) -> float:
-    """Seconds a request, one after the other, each with a turn of the event loop for what is done after it."""
+    """Return the seconds per request. Requests run one after the other, each followed by a turn of the event loop."""
     handler = application.find_handler(b"/v1/predict", {b"content-length": b"0"})
     assert handler is not None
     started = perf_counter()
@@ -104,7 +104,7 @@ async def drive(application: Application, bodies: Sequence[bytes], headers: dict
 
 
 async def measure(bodies: Sequence[bytes], rounds: int) -> dict[str, list[float]]:
-    """Seconds a request, as it is and with each part taken out or added, in every round."""
+    """Return the seconds per request in every round: unchanged, and with each part removed or added."""
     plain, logging_all = (load(Settings(access_log=on)) for on in (False, True))
     squeezed = [gzip.compress(body, 1) for body in bodies]
     seconds: dict[str, list[float]] = {}
@@ -120,7 +120,7 @@ async def measure(bodies: Sequence[bytes], rounds: int) -> dict[str, list[float]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--count", type=int, default=500, help="texts (default: 500)")
@@ -138,11 +138,11 @@ def main() -> None:
     print(circumstances())
     print(f"Median differences of {options.rounds} rounds of {options.count} texts.\n")
     rows = [[name, *(_cell(name, column) for column in columns)] for name in columns[0]]
-    print(table(["µs a request", *kinds], rows))
+    print(table(["µs per request", *kinds], rows))
 
 
 def _cell(name: str, seconds: dict[str, list[float]]) -> str:
-    """The median as it is, or of the differences to that in each round."""
+    """Return the median of the unchanged application, or that of the differences to it in each round."""
     base = seconds[BASE]
     if name == BASE:
         return f"{median(base) * 1e6:.1f}"

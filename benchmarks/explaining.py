@@ -1,8 +1,8 @@
-"""`python -m benchmarks.explaining`: what an explanation costs, against a prediction for the same text.
+"""`python -m benchmarks.explaining`: the cost of an explanation, compared with a prediction for the same text.
 
-As requests to the service, one after the other on one connection, and in process on one thread; in turn, several rounds
-of all texts. An explanation holds the prediction, as the answer of `/v1/explain` does; an inspection holds both, over
-the full length of the model.
+It measures requests to the service, one after the other on one connection, and calls in process on one thread, in
+several alternating rounds over all texts. An explanation includes the prediction, like the answer of `/v1/explain`. An
+inspection includes both, over the full length of the model.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.markdown import circumstances, table
-from benchmarks.naive import ARTIFACT
-from loadtest import texts
 from loadtest.processes import Server
+from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.classifier import Classifier
 
 
 def measure(works: dict[str, Callable[[str], object]], reviews: Sequence[str], rounds: int) -> dict[str, float]:
-    """Microseconds a text of every work: medians over the rounds, in each of which all of them take their turn."""
+    """Return the microseconds per text of each kind of work: medians over the rounds, in which the kinds alternate."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
@@ -37,7 +37,7 @@ def measure(works: dict[str, Callable[[str], object]], reviews: Sequence[str], r
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure and print a table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--artifact", type=Path, default=ARTIFACT)
     options.add_argument("--texts", type=Path, help="a file: lines, .csv, .jsonl or .parquet (default: generated)")
@@ -81,7 +81,7 @@ def main() -> None:
         connection.close()
     print(circumstances())
     print(f"One worker, medians of {chosen.rounds} rounds of {chosen.count} texts.\n")
-    head = ["µs a text", "request, whole", "request, 20 words", "in process, whole", "in process, 20 words"]
+    head = ["µs per text", "request, whole", "request, 20 words", "in process, whole", "in process, 20 words"]
     rows = [[name, *(f"{column[name]:,.0f}" for column in columns)] for name in in_process]
     print(table(head, [*rows, ["explain / predict", *(f"{c['explain'] / c['predict']:.1f}" for c in columns)]]))
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.folded`: what folded models of other forms cost, against one of `imdb-cnn`'s form.
+"""`python -m benchmarks.folded`: the cost of folded models of other forms, compared with that of `imdb-cnn`.
 
-All have the same numbers of ids, filters and units, and random weights. Each graph reads one review after the other on
-one thread, padded as little as it needs. The graphs take turns, in several rounds of all reviews.
+All models have the same numbers of ids, filters and units, and random weights. Each graph reads one review after the
+other on one thread, with as little padding as it needs. The graphs alternate, in several rounds over all reviews.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 import keras
 from keras import layers
 
+from benchmarks.baselines.naive import ARTIFACT
 from benchmarks.explaining import measure
 from benchmarks.markdown import circumstances, table
-from benchmarks.naive import ARTIFACT
-from loadtest import texts
+from loadtest.traffic import texts
 from sentiment_conv1d.export.checks.parity import session
 from sentiment_conv1d.export.graphs.folded import folded_graph
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import Tokenizer
 
-#: The form that all others are compared with, and by how much those that do the same work may be slower.
+#: The form that the others are compared with, and the limit for forms that do the same work.
 BASE, BOUND = "imdb-cnn", 1.3
 
 
 def model(tokenizer: Tokenizer, *pooled: Any, free: bool = False) -> keras.Model:
-    """The sizes of `imdb-cnn`; `pooled` are functions of the embedded text, each of which gives features."""
+    """Return a model with the sizes of `imdb-cnn`. `pooled` are functions from the embedded text to features."""
     ids = keras.Input((None if free else tokenizer.max_tokens,), dtype="int32")
     embedded = layers.Embedding(tokenizer.vocabulary_size, 50)(ids)
     features = [branch(embedded) for branch in pooled]
@@ -39,7 +39,7 @@ def model(tokenizer: Tokenizer, *pooled: Any, free: bool = False) -> keras.Model
 
 
 def branch(*behind: Any, **convolution: Any) -> Callable[[Any], Any]:
-    """A convolution, layers behind it, and the maximum."""
+    """Return a convolution followed by layers and the maximum."""
 
     def features(embedded: Any) -> Any:
         value = layers.Conv1D(**({"filters": 250, "kernel_size": 3, "activation": "relu"} | convolution))(embedded)
@@ -51,13 +51,13 @@ def branch(*behind: Any, **convolution: Any) -> Callable[[Any], Any]:
 
 
 def both(embedded: Any) -> Any:
-    """One convolution, its maximum and its average."""
+    """Apply one convolution, and return its maximum and its average."""
     convolved = layers.Conv1D(250, 3, activation="relu")(embedded)
     return layers.Concatenate()([layers.GlobalMaxPooling1D()(convolved), layers.GlobalAveragePooling1D()(convolved)])
 
 
 def models(tokenizer: Tokenizer) -> dict[str, keras.Model]:
-    """All forms by name."""
+    """Return all forms by name."""
     normal = (layers.BatchNormalization(), layers.ReLU())
     return {
         BASE: model(tokenizer, branch()),
@@ -75,8 +75,8 @@ def models(tokenizer: Tokenizer) -> dict[str, keras.Model]:
 
 
 def predictor(network: keras.Model, tokenizer: Tokenizer) -> Callable[[str], object]:
-    """The folded graph as a function of a text, whose ids are made before."""
-    family, reason = recognise(network, tokenizer.max_tokens, tokenizer.padding_id)
+    """Return the folded graph as a function of a text, whose ids are computed once."""
+    family, reason = recognize(network, tokenizer.max_tokens, tokenizer.padding_id)
     assert family is not None, reason
     served = session(folded_graph(family).SerializeToString())
     shape = InputShape.of(tokenizer, family.leading_padding)
@@ -91,7 +91,7 @@ def predictor(network: keras.Model, tokenizer: Tokenizer) -> Callable[[str], obj
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure and print a table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--count", type=int, default=256)
     options.add_argument("--rounds", type=int, default=9)
@@ -102,11 +102,11 @@ def main() -> None:
     whole = texts.generate(tokenizer, chosen.count)
     kinds = {"whole": whole, "20 words": texts.shorten(whole)}
     for reviews in kinds.values():
-        measure(works, reviews, 1)  # the ids are made, and memory is allocated
+        measure(works, reviews, 1)  # computes the ids and allocates memory
     columns = [measure(works, reviews, chosen.rounds) for reviews in kinds.values()]
     print(circumstances())
     print(f"One thread, medians of {chosen.rounds} rounds of {chosen.count} texts. The bound is {BOUND}.\n")
-    head = ["form", *(f"{unit}, {kind}" for kind in kinds for unit in ("µs a text", f"to {BASE}"))]
+    head = ["form", *(f"{unit}, {kind}" for kind in kinds for unit in ("µs per text", f"to {BASE}"))]
     print(table(head, [[name, *_cells(name, columns)] for name in works]))
 
 

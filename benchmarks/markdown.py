@@ -1,4 +1,4 @@
-"""What the benchmarks print: Markdown, in the form in which the pages of `docs/` hold it."""
+"""The output of the benchmarks: Markdown in the form of the pages of `docs/`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from statistics import median
 
-from loadtest import machine
+from loadtest.measurement import machine
 
 _VERSIONS = ("Python", "onnxruntime", "onnxruntime-gpu", "numpy")
 
 
 def circumstances() -> str:
-    """The machine and the libraries, without which no number says anything."""
+    """Return the machine and the versions of the libraries."""
     described, versions = machine.describe(), machine.versions()
     libraries = ", ".join(f"{name} {versions[name]}" for name in _VERSIONS if name in versions)
     return (
@@ -22,18 +22,18 @@ def circumstances() -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of GitHub's Markdown."""
+    """Return a table in GitHub's Markdown."""
     lines = ("".join(f"| {cell} " if cell else "| " for cell in row) + "|" for row in (head, *rows))
     first, *others = lines
     return "\n".join([first, "|---" * len(head) + "|", *others])
 
 
 def number(value: float) -> str:
-    """With two digits, or all of those in front of the point."""
+    """Format with two significant digits, or all digits of the integer part."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def spread(values: Iterable[float]) -> str:
-    """The median of several rounds, and their range."""
+    """Format the median of several rounds, and their range."""
     each = list(values)
     return f"{median(each):.2f} ({min(each):.2f} to {max(each):.2f})"

@@ -1,10 +1,10 @@
-"""`python -m benchmarks.ray_serving`: what Ray Serve adds to a request, and what a second replica adds to the rate.
+"""`python -m benchmarks.ray_serving`: the cost of Ray Serve per request, and the gain of a second replica.
 
-The plain service with one and two workers beside Ray Serve with one and two replicas, one server at a time, in Ray's
-usual mode and in its mode for throughput. The processor time a request is that of all processes of a server, Ray's own
-included, less the time that they take without requests; other programs on the cores hardly change it.
+It compares the plain service with one and two workers with Ray Serve with one and two replicas, one server at a time,
+in Ray's default mode and in its throughput mode. The processor time per request is that of all processes of a server,
+including Ray's own, minus the time that they use without requests. Other programs on the cores hardly affect it.
 
-Needs wrk and the environment of `make test-ray`, in which it runs.
+It needs wrk, and runs in the environment of `make test-ray`.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from urllib.request import Request, urlopen
 from benchmarks.markdown import circumstances, number, table
 from benchmarks.rest import PREDICT, Load, Script, require
 from loadtest.errors import LoadTestError
+from loadtest.measurement.saturation import read_wrk
 from loadtest.processes import PROJECT, Server
-from loadtest.saturation import read_wrk
-from loadtest.texts import generate
+from loadtest.traffic.texts import generate
 from sentiment_conv1d.model.artifact import read_artifact
 
 ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"
 
-#: Ray's mode for throughput: HAProxy hands requests to the replicas, which answer HTTP themselves.
+#: Ray's throughput mode: HAProxy forwards requests to the replicas, which speak HTTP themselves.
 THROUGHPUT = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 
 _VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "PYTHONWARNINGS": "ignore"}
 
-#: Requests at once, for each worker or replica.
+#: Concurrent requests per worker or replica.
 _CONNECTIONS = 8
 
 
 def plain(workers: int) -> Server:
-    """The plain service."""
+    """Return the plain service."""
     ports = ("--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}")
     options = ("--execution-provider", "cpu", "--workers", str(workers))
     return Server(f"plain, {workers}", "-m", "service", "serve", *ports, *options, probe="/readyz")
 
 
 def on_ray(replicas: int, mode: str, variables: Mapping[str, str]) -> Server:
-    """The service on Ray."""
+    """Return the service on Ray."""
     arguments = ("-m", "benchmarks.ray_serving", "--serve", str(replicas), "{port}")
     return Server(f"Ray Serve{mode}, {replicas}", *arguments, probe="/readyz", environment={**_VARIABLES, **variables})
 
@@ -68,7 +68,7 @@ def serve(replicas: int, port: int) -> None:
 
 
 def wait_for(server: Server) -> None:
-    """Wait until a text is answered: Ray's proxy answers probes before there is a replica."""
+    """Wait for the answer to a text, because Ray's proxy answers probes before there is a replica."""
     body = json.dumps({"text": "good"}).encode()
     request = Request(f"http://127.0.0.1:{server.port}/v1/predict", body, {"content-type": "application/json"})
     deadline = time.monotonic() + 120
@@ -83,12 +83,12 @@ def wait_for(server: Server) -> None:
 
 
 def measure(server: Server, script: Script, connections: int, seconds: int) -> Load:
-    """The load, with the processor time that the requests alone take. Raises `LoadTestError` if none is answered."""
+    """Return the load, with the processor time of the requests alone. Raises `LoadTestError` if none is answered."""
     start = server.cpu_seconds()
     time.sleep(seconds)
     middle = server.cpu_seconds()
     program, *arguments = script.wrk.command(f"http://127.0.0.1:{server.port}", connections, seconds)
-    # Ray on busy cores can take longer than wrk waits by default.
+    # On busy cores, Ray can take longer than wrk's default timeout.
     command = [program, *arguments[:-1], "--timeout", "60s", arguments[-1]]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     cpu = server.cpu_seconds() - middle - (middle - start)

@@ -1,4 +1,4 @@
-"""The load of REST: wrk, which takes little of the cores that it shares with the server."""
+"""Load over REST with wrk, which uses little of the cores that it shares with the server."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from loadtest import saturation
 from loadtest.errors import LoadTestError
+from loadtest.measurement import saturation
 from loadtest.processes import Server
 
 
 class Load(NamedTuple):
-    """What one run of a generator saw."""
+    """The results of one run of a load generator."""
 
-    rate: float  # texts a second
-    p50: float  # seconds a request
-    p99: float  # seconds a request
-    cpu: float  # seconds of the server's processor time a text
-    errors: int  # answers other than 2xx, and connections that broke or waited for more than 2 s
+    rate: float  # texts per second
+    p50: float  # seconds per request
+    p99: float  # seconds per request
+    cpu: float  # seconds of the server's processor time per text
+    errors: int  # responses other than 2xx, broken connections, and timeouts of 2 s
 
 
 class Form(NamedTuple):
-    """A route, and how texts are put for it."""
+    """A route, and the body of a request with texts."""
 
     path: str
     body: Callable[[Sequence[str]], Any]
-    texts: int = 1  # of one request
+    texts: int = 1  # per request
 
 
 PREDICT = Form("/v1/predict", lambda texts: {"text": texts[0]})
@@ -39,12 +39,12 @@ INFER = Form(
 
 
 def batch(texts: int) -> Form:
-    """`/v1/predict_batch` with that many texts."""
+    """Return `/v1/predict_batch` with so many texts."""
     return Form("/v1/predict_batch", lambda texts: {"texts": list(texts)}, texts)
 
 
 class Script:
-    """Has wrk send requests of one form with texts in turn."""
+    """A script for wrk that sends requests of one form with texts in turn."""
 
     def __init__(self, form: Form, texts: Sequence[str]) -> None:
         self.texts = form.texts
@@ -54,9 +54,9 @@ class Script:
 
 
 def run(server: Server, script: Script, connections: int, seconds: int) -> Load:
-    """Send as fast as answers come back, over so many connections, which are shared out evenly over the server's ports.
+    """Send requests in a closed loop. The connections are distributed evenly over the server's ports.
 
-    Raises `LoadTestError` if no answer comes back.
+    Raises `LoadTestError` if no response arrives.
     """
     before = server.cpu_seconds()
     answers = script.wrk.run(_url(server), connections, seconds, server.ports)
@@ -74,7 +74,7 @@ def run(server: Server, script: Script, connections: int, seconds: int) -> Load:
 
 @contextmanager
 def meanwhile(server: Server, script: Script) -> Iterator[None]:
-    """One connection that sends without pause from `with` to the end of the block."""
+    """Send requests over one connection in a closed loop, until the end of the block."""
     process = subprocess.Popen(script.wrk.command(_url(server), 1, 3600), stdout=subprocess.DEVNULL)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The load of gRPC: `python -m benchmarks.rpc`, a process of its own that calls as fast as answers come back."""
+"""Load over gRPC: `python -m benchmarks.rpc`, a separate process that calls in a closed loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH = 32
 
 
 def run(server: Server, method: str, texts: Path, callers: int, seconds: float) -> Load:
-    """Call a method from another process; `texts` is a JSON file with a list. A batch counts as its texts."""
+    """Call a method from another process. `texts` is a JSON file with a list. Each text of a batch counts."""
     before = server.cpu_seconds()
     finished = subprocess.run(
         [
@@ -45,7 +45,7 @@ def run(server: Server, method: str, texts: Path, callers: int, seconds: float) 
 
 
 class Calls:
-    """Callers that take turns with the texts until the time is up."""
+    """Callers that send the texts in turn until the time is over."""
 
     def __init__(self, channel: grpc.aio.Channel, texts: Sequence[str], seconds: float) -> None:
         self._stub: Any = SentimentStub(channel)
@@ -54,30 +54,30 @@ class Calls:
         self._requests = cycle([pb.PredictRequest(text=text) for text in texts])
         self._batches = cycle([pb.PredictBatchRequest(texts=texts[n : n + BATCH]) for n in range(0, len(texts), BATCH)])
         self._end = perf_counter() + seconds
-        self.latencies: list[float] = []  # seconds of each answer
+        self.latencies: list[float] = []  # seconds per answer
         self.texts = 0
 
     async def predict(self) -> None:
-        """One text a call."""
+        """Send one text per call."""
         while (started := perf_counter()) < self._end:
             await self._stub.Predict(next(self._requests))
             self._note(started, 1)
 
     async def infer(self) -> None:
-        """One text a call of the Open Inference Protocol."""
+        """Send one text per call of the Open Inference Protocol."""
         while (started := perf_counter()) < self._end:
             await self._open_inference.ModelInfer(next(self._infers))
             self._note(started, 1)
 
     async def batch(self) -> None:
-        """`BATCH` texts a call."""
+        """Send `BATCH` texts per call."""
         while (started := perf_counter()) < self._end:
             request = next(self._batches)
             await self._stub.PredictBatch(request)
             self._note(started, len(request.texts))
 
     async def stream(self) -> None:
-        """One call, and the next text goes out without waiting for the answer to the last."""
+        """Send texts over one stream, without waiting for the answers to the earlier ones."""
 
         async def requests() -> AsyncIterator[pb.PredictRequest]:
             while perf_counter() < self._end:
@@ -100,8 +100,8 @@ def _infer_request(text: str) -> inference_pb2.ModelInferRequest:
 
 
 async def call(address: str, method: str, texts: Sequence[str], callers: int, seconds: float) -> dict[str, float]:
-    """The texts that were answered, the time it took, and the latencies of an answer in seconds."""
-    # A connection for every caller: the kernel shares out connections, not calls.
+    """Return the number of answered texts, the duration, and the latencies in seconds."""
+    # One connection per caller, because the server distributes connections, not calls.
     channels = [grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(callers)]
     await asyncio.gather(*(channel.channel_ready() for channel in channels))
     started = perf_counter()
@@ -114,7 +114,7 @@ async def call(address: str, method: str, texts: Sequence[str], callers: int, se
 
 
 def main() -> None:
-    """Call and print what came of it as JSON."""
+    """Call, and print the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address")
     parser.add_argument("method", choices=("predict", "infer", "batch", "stream"))

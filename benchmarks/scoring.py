@@ -1,11 +1,11 @@
-"""`python -m benchmarks.scoring`: reviews a second from Parquet to Parquet, offline, on two cores of this machine.
+"""`python -m benchmarks.scoring`: the offline rate from Parquet to Parquet, on two cores of this machine.
 
-The local engine is compared with what two cores could do at most: twice the rate of one core that classifies the same
-texts in batches and neither reads nor writes. Beside it are the loop that everybody writes, over the rows of a pandas
-DataFrame with one `InferenceSession.run` each, and Ray Data with two actors; both only if their packages are installed.
+It compares the local engine with the limit of two cores: twice the rate of one core that classifies the same texts in
+batches, without reading and writing. It also measures the usual loop over the rows of a pandas DataFrame, with one
+`InferenceSession.run` per row, and Ray Data with two actors, if their packages are installed.
 
-If other programs share the cores, rates say little. The processor time a review hardly depends on them; it does not
-include the start of processes.
+If other programs share the cores, the rates mean little. The processor time per review hardly depends on them. It does
+not include the start of processes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pyarrow
 from pyarrow import parquet
 
 from benchmarks.markdown import circumstances, number, table
-from loadtest.texts import generate
+from loadtest.traffic.texts import generate
 from sentiment_conv1d.model.artifact import read_artifact
 from sentiment_conv1d.scoring.local import score_locally
 from sentiment_conv1d.scoring.part import Job, score_part
@@ -35,15 +35,15 @@ from sentiment_conv1d.scoring.storage import find_sources
 
 ARTIFACT = Path(__file__).parent.parent / "model_repository" / "imdb-cnn" / "1"
 
-#: Texts of a batch in process.
+#: Texts per batch in process.
 BATCH = 256
 
-#: Rows of the naive loop at most, which is slow.
+#: The most rows for the naive loop, which is slow.
 _NAIVE_ROWS = 2000
 
 
 class Measurement(NamedTuple):
-    """How long something took."""
+    """The duration of a measurement."""
 
     rows: int
     seconds: float
@@ -51,38 +51,38 @@ class Measurement(NamedTuple):
 
 
 def measure(rows: int, work: Callable[[], object], *, here: bool = True) -> Measurement:
-    """Do something with rows; `here` says that this process does it."""
+    """Measure work on rows. `here` means that this process does the work."""
     began, processor_began = perf_counter(), process_time()
     work()
     return Measurement(rows, perf_counter() - began, process_time() - processor_began if here else None)
 
 
 def classify(texts: list[str]) -> None:
-    """What one core does at most."""
+    """Classify on one core, which is the limit."""
     classifier = Session(str(ARTIFACT)).classifier()
     for start in range(0, len(texts), BATCH):
         classifier.predict(texts[start : start + BATCH])
 
 
 def score_parts(source: Path, folder: Path) -> None:
-    """What a process of the local engine does."""
+    """Score like a process of the local engine."""
     job = Job(Session(str(ARTIFACT)), str(folder), ".parquet")
     for part in plan(find_sources([str(source)])):
         score_part(job, part)
 
 
 def score(source: Path, out: Path, engine: Engine) -> None:
-    """What the command `predict` does."""
+    """Score like the command `predict`."""
     output = Output(str(out), single=False, extension=".parquet")
     job = Job(Session(str(ARTIFACT)), "", ".parquet")
     score_sources(find_sources([str(source)]), output, job, engine, overwrite=True, progress=False)
 
 
 def loop(source: Path, out: Path) -> None:
-    """What everybody writes."""
+    """Score with the usual loop."""
     import pandas
 
-    from benchmarks.naive import Naive
+    from benchmarks.baselines.naive import Naive
 
     naive = Naive()
     frame = pandas.read_parquet(source).head(_NAIVE_ROWS)
@@ -140,7 +140,7 @@ def report(rounds: dict[str, list[Measurement]]) -> None:
         microseconds = number(median(times)) if times else ""
         rows.append((case, number(rates[case]), f"{rates[case] / most:.2f}", microseconds))
     print(circumstances(), f"Medians of {len(found)} rounds.\n")
-    print(table(("", "reviews/s", "of two cores' batches", "CPU µs a review"), rows))
+    print(table(("", "reviews/s", "of two cores' batches", "CPU µs per review"), rows))
 
 
 if __name__ == "__main__":

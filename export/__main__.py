@@ -1,4 +1,4 @@
-"""`python -m export`: a run folder, or any Keras model of texts, becomes the next version of an artifact."""
+"""`python -m export`: export a run folder, or any Keras text model, as the next version of an artifact."""
 
 from __future__ import annotations
 
@@ -21,39 +21,43 @@ from sentiment_conv1d.model.run import RunError
 if TYPE_CHECKING:
     from sentiment_conv1d.export.checks.parity import Reviews
     from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
-    from sentiment_conv1d.export.exporter import Exported, Trained
+    from sentiment_conv1d.export.exporter import Exported
+    from sentiment_conv1d.export.sources.trained import Trained
     from sentiment_conv1d.export.sources.vocabularies import Statements
     from sentiment_conv1d.model.artifact import Manifest
 
-#: The value of an option that was not given, for options that may be None.
+#: The default of options that accept None as a value.
 _UNSTATED = object()
 
-#: Characters of the longest text that is published as a sample.
+#: The largest number of characters of a published sample.
 MAX_SAMPLE = 1000
 
-#: Real reviews that parity is proven on; more would only repeat it.
+#: The largest number of real reviews that parity is checked on.
 MAX_REVIEWS = 1000
 
 
 def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     top = argparse.ArgumentParser(
         prog=prog,
-        description="Write a trained model as the next version of an ONNX artifact, after proving that both answer "
-        "the same.",
+        description="Export a trained model as the next version of an ONNX artifact, after checking that both return "
+        "the same probabilities.",
     )
     top.add_argument("source", type=Path, metavar="RUN", help="a run folder, a .keras or .h5 file, or a SavedModel")
     top.add_argument("--name", help="name of the model (default: that of the run's configuration)")
     top.add_argument(
-        "--repository", type=Path, default=Path("model_repository"), help="where to (default: model_repository)"
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        help="the model repository to write to (default: model_repository)",
     )
     top.add_argument(
         "--quantize",
         action="store_true",
-        help="publish the 8-bit form of a Conv1D model: about twice as fast; --data measures what it costs in accuracy",
+        help="publish the 8-bit form of a Conv1D model, which is about twice as fast; --data measures its accuracy",
     )
     top.add_argument(
-        "--data", type=Path, help="labelled reviews to prove parity and measure accuracy on, a file or folder"
+        "--data", type=Path, help="a file or folder of labelled reviews, to check parity and measure accuracy"
     )
     top.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
     top.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
@@ -74,26 +78,30 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         metavar="N",
         help="publish N texts of --data for each label, for people to try on the page (default: 0)",
     )
-    foreign = top.add_argument_group("for a model from elsewhere (docs/own-models.md)")
+    _add_foreign_flags(top.add_argument_group("for a model from elsewhere (docs/own-models.md)"))
+    return top
+
+
+def _add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
+    """Add the flags that state what a file of a model from elsewhere does not contain."""
     foreign.add_argument(
         "--vocabulary",
         "--tokenizer",
         type=Path,
         metavar="FILE",
-        help="which word has which id: a word index, a Tokenizer or TextVectorization of Keras, "
-        "a tokenizer.json, or a list of words",
+        help="the vocabulary: a word index, a Tokenizer or TextVectorization of Keras, a tokenizer.json, or a list of "
+        "words",
     )
-    foreign.add_argument("--max-tokens", type=_positive, help="ids of a text, for a model that takes any number")
+    foreign.add_argument("--max-tokens", type=_positive, help="sequence length, for a model that takes any")
     foreign.add_argument("--index-from", type=int, default=3, help="id of rank 0 in a word index (default: 3)")
-    foreign.add_argument("--num-words", type=_positive, help="words with this id or a higher one are unknown")
+    foreign.add_argument("--num-words", type=_positive, help="words with this id or a higher id are unknown")
     foreign.add_argument("--first-id", type=_id, help="id of the first word in a list of words")
     for name, meaning in (("pad", "padding"), ("start", "the start of a text"), ("unknown", "unknown words")):
         kind = _id if name == "pad" else _id_or_none
-        none = "" if name == "pad" else "; none: there is none"
+        none = "" if name == "pad" else ", or none"
         foreign.add_argument(f"--{name}-id", type=kind, default=_UNSTATED, metavar="ID", help=f"id of {meaning}{none}")
-    foreign.add_argument("--padding-side", choices=("left", "right"), help="where a short text is padded")
-    foreign.add_argument("--truncation-side", choices=("left", "right"), help="where a long text is cut")
-    return top
+    foreign.add_argument("--padding-side", choices=("left", "right"), help="the side where short texts are padded")
+    foreign.add_argument("--truncation-side", choices=("left", "right"), help="the side where long texts are truncated")
 
 
 def _positive(text: str) -> int:
@@ -106,7 +114,7 @@ def _positive(text: str) -> int:
 def _id(text: str) -> int:
     number = int(text)
     if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no id")
+        raise argparse.ArgumentTypeError(f"{text} is not an id")
     return number
 
 
@@ -115,7 +123,7 @@ def _id_or_none(text: str) -> int | None:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
-    """Run the export; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
+    """Run the export and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
     quiet_tensorflow()
     try:
@@ -130,11 +138,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m export")
 
 
 def _hint(error: SentimentError) -> str:
-    """What to do about an error. Those of reading and writing files do not know the options of this command."""
+    """What to do about an error. Errors of reading and writing files do not know the options of this command."""
     hints: dict[type[SentimentError], str] = {
-        RunError: "name a folder that `python -m model train` wrote, a .keras or .h5 file, or a SavedModel",
-        DataError: "check --data, --text-column and --label-column; docs/training.md says what can be read",
-        ArtifactError: "name another folder with --repository",
+        RunError: "pass a folder that `python -m model train` wrote, a .keras or .h5 file, or a SavedModel",
+        DataError: "check --data, --text-column and --label-column; docs/training.md lists the formats",
+        ArtifactError: "choose another folder with --repository",
     }
     if isinstance(error, ExportError):
         return error.hint
@@ -146,21 +154,22 @@ def _export(options: argparse.Namespace) -> int:
     if options.data is not None and not options.data.exists():
         raise DataError(f"{options.data}: there is no such file or folder")
     if options.samples and options.data is None:
-        raise ExportError("--samples are taken from --data, which is not given", "name the data with --data")
+        raise ExportError("--samples takes texts from --data, which is missing", "pass the data with --data")
     trained = _trained(options)
 
-    from sentiment_conv1d.export.exporter import export, renamed
+    from sentiment_conv1d.export.exporter import export
+    from sentiment_conv1d.export.sources.trained import renamed
 
     name = options.name or (trained.configuration.name if trained.configuration else "")
     if not re.fullmatch(NAME_PATTERN, name):
         raise ExportError(
-            f"--name: {name!r} is no name of a model",
-            "state one of lower-case letters, digits, '.', '_' and '-', 64 at most",
+            f"--name: {name!r} is not a valid model name",
+            "use lower-case letters, digits, '.', '_' and '-', at most 64 characters",
         )
     labelled = None if options.data is None else _labelled(options, trained)
     reviews = [] if labelled is None else [_thinned(labelled, options.data.name)]
     if options.labels is not None and trained.configuration is not None:
-        trained = renamed(trained, _names(options.labels))  # the data has the names of the training
+        trained = renamed(trained, _names(options.labels))  # after reading the data, which has the labels of the run
     exported = export(
         trained,
         name,
@@ -185,16 +194,16 @@ def _trained(options: argparse.Namespace) -> Trained:
     if is_run:
         if options.vocabulary is not None:
             raise ExportError(
-                f"{source}: --vocabulary is for a model from elsewhere, and this is a run folder",
-                "leave it out: the run has its own",
+                f"{source}: --vocabulary is for models from elsewhere, and this is a run folder",
+                "leave it out: the run has its own vocabulary",
             )
-        from sentiment_conv1d.export.exporter import from_run
+        from sentiment_conv1d.export.sources.trained import from_run
 
         return from_run(source)
-    from sentiment_conv1d.export.exporter import from_keras_file
+    from sentiment_conv1d.export.sources.trained import from_keras_file
 
     if options.labels is None:
-        raise ExportError(f"{source}: no file says what the model's answers mean", "state --labels")
+        raise ExportError(f"{source}: the labels of the model are unknown", "pass them with --labels")
     return from_keras_file(source, _names(options.labels), options.vocabulary, _statements(options))
 
 
@@ -234,7 +243,7 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
 
 
 def _samples(reviews: LabelledReviews, labels: Sequence[str], number: int) -> Iterator[Sample]:
-    """The first texts of each label that are short enough for a page."""
+    """Yield the first texts of each label that are short enough for the page."""
     for place, label in enumerate(labels):
         texts = (text for text, truth in zip(reviews.texts, reviews.labels, strict=True) if truth == place)
         yield from (Sample(label=label, text=text) for text in islice(filter(_is_short, texts), number))
@@ -259,7 +268,7 @@ def _print_result(exported: Exported) -> None:
         print(f"{check.inputs:{width}}  {check.against:19}  {check.examples:6}  {check.largest_difference:.1e}")
     print("no label changed" if manifest.precision == "float32" else "no label changed except by quantization")
     if exported.unfolded:
-        print(f"served as Keras wrote it, every review padded to {manifest.max_tokens} ids: {exported.unfolded}")
+        print(f"not folded, so every review is padded to {manifest.max_tokens} ids: {exported.unfolded}")
     elif manifest.precision == "float32":
         print(f"folded: convolutions of width {', '.join(map(str, manifest.convolution_widths))} are table look-ups")
     else:
@@ -279,17 +288,17 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
         metrics = manifest.metrics
         print(f"accuracy: {metrics.values['accuracy']:.4f} on {metrics.measured_on}")
     elif trained.configuration is None:
-        print("the tokenizer was not checked: --data measures the accuracy on labelled texts")
+        print("the vocabulary was not checked; --data measures the accuracy on labelled texts")
         unknown, words = trained.tokenizer.count_words(manifest.golden.text)
         warning = "warning: " if 2 * unknown > words else ""
-        print(f"{warning}{unknown} of {words} words of the golden text are unknown to the vocabulary")
+        print(f"{warning}{unknown} of {words} words of the golden text are not in the vocabulary")
     for line in exported.warnings:
         print(line)
 
 
 def _print_quantization_error(manifest: Manifest) -> None:
     widths = ", ".join(map(str, manifest.convolution_widths))
-    print(f"quantized: convolutions of width {widths} are table look-ups of 8 bits")
+    print(f"quantized: convolutions of width {widths} are look-ups in 8-bit tables")
     width = max(len(each.inputs) for each in manifest.rounding)
     print(f"{'inputs':{width}}  {'number':>6}  largest  mean     labels changed  accuracy  in float32")
     for each in manifest.rounding:
@@ -300,7 +309,7 @@ def _print_quantization_error(manifest: Manifest) -> None:
             f"{each.changed_labels:14}{shown}"
         )
     if manifest.metrics is None:
-        print("the accuracy of the 8-bit graph was not measured: --data measures it")
+        print("the accuracy of the 8-bit graph was not measured; --data measures it")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Load tests of the service, and reports of what they found: `python -m loadtest`.
+"""Load tests of the service, with reports: `python -m loadtest`.
 
-What it needs beyond the service's own libraries is the extra `loadtest`, and that of `loadtest.locustfile` is `locust`.
+The extra `loadtest` installs the additional libraries, and the extra `locust` those of `loadtest.locustfile`.
 """

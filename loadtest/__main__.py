@@ -1,4 +1,4 @@
-"""`python -m loadtest`: test a service and write a report; compare two reports."""
+"""The command line `python -m loadtest`: tests a service and writes a report, or compares two reports."""
 
 from __future__ import annotations
 
@@ -16,87 +16,105 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 try:
-    from loadtest import comparison, machine, objective, probe, report, texts
     from loadtest.errors import LoadTestError
+    from loadtest.generation import probe
+    from loadtest.generation.pool import ENDING, GeneratorPool
+    from loadtest.measurement import machine, objective
     from loadtest.plan import Plan
-    from loadtest.pool import ENDING, GeneratorPool
     from loadtest.processes import PROJECT, Server
+    from loadtest.reporting import comparison, report
+    from loadtest.reporting.summary import summary
     from loadtest.run import FORMAT, Run
-    from loadtest.summary import summary
-    from loadtest.target import Endpoint, Target
-    from loadtest.traffic import FORMS, make_requests, parse_mix
+    from loadtest.traffic import texts
+    from loadtest.traffic.requests import FORMS, make_requests, parse_mix
+    from loadtest.traffic.target import Endpoint, Target
 except ModuleNotFoundError as error:
     print(f"error: {error.name} is missing: pip install --require-hashes -r requirements/loadtest.txt", file=sys.stderr)
     sys.exit(2)
 
 _ARTIFACT = PROJECT / "model_repository" / "imdb-cnn" / "1"
 
-#: Different requests of a kind; they are sent in turn.
+#: Different requests of each kind. They are sent in turn.
 _REQUESTS = 1024
 
 MET, MISSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong: a list of all flags would hide it."""
+    """Reports errors in one line, without the list of all flags."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(UNUSABLE, f"error: {message} ({self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     top = _Parser(prog="python -m loadtest", description="Load tests of the service.")
     commands = top.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="test a service and write a report (what happens without a command)")
+    run = commands.add_parser("run", help="test a service and write a report (the default command)")
     target = run.add_argument_group("what is tested")
-    target.add_argument("--url", help="REST address of a running service (default: start one on free ports)")
-    target.add_argument("--grpc-url", help="its gRPC address (default: the same host, port 8001; or `none`)")
+    target.add_argument("--url", help="REST address of a running service (default: start a service on free ports)")
+    target.add_argument("--grpc-url", help="its gRPC address, or `none` (default: the same host, port 8001)")
     target.add_argument("--model", default="imdb-cnn", help="name for the Open Inference Protocol (default: imdb-cnn)")
-    target.add_argument("--workers", type=_count, help="worker processes of the service that is started")
-    target.add_argument("--cores", type=_count, help="processors of a service elsewhere, to count a rate per core")
-    target.add_argument("--ca", type=Path, metavar="FILE", help="certificates to trust, for https and gRPC over TLS")
+    target.add_argument("--workers", type=_count, help="number of worker processes of the started service")
+    target.add_argument("--cores", type=_count, help="number of processors of a running service, for the rate per core")
+    target.add_argument("--ca", type=Path, metavar="FILE", help="certificates to trust for https and for gRPC over TLS")
 
-    traffic = run.add_argument_group("what is sent", "an API key is taken from the variable LOADTEST_API_KEY")
+    traffic = run.add_argument_group("what is sent", "The API key comes from the variable LOADTEST_API_KEY.")
     traffic.add_argument(
-        "--traffic", default="rest", metavar="MIX", help=f"one of {', '.join(FORMS)}; or shares: rest=70,oip-grpc=30"
+        "--traffic",
+        default="rest",
+        metavar="MIX",
+        help=f"one of {', '.join(FORMS)}, or shares: rest=70,oip-grpc=30",
     )
     traffic.add_argument(
-        "--texts", default="imdb", help="imdb, short, mixed, or a file (.txt, .csv, .tsv, .jsonl, .parquet)"
+        "--texts", default="imdb", help="imdb, short, mixed or a file (.txt, .csv, .tsv, .jsonl, .parquet)"
     )
-    traffic.add_argument("--batch", type=_count, default=32, help="texts of a request of rest-batch (default: 32)")
+    traffic.add_argument("--batch", type=_count, default=32, help="texts per request of rest-batch (default: 32)")
 
     steps = run.add_argument_group("how it is sent")
-    steps.add_argument("--rates", type=_numbers(_rate), help="requests a second, such as 100,200,400 (default: found)")
-    steps.add_argument("--concurrency", type=_numbers(_count), help="of the closed loop (default: 1,2,4,8,16,32,64)")
-    steps.add_argument("--seconds", type=_seconds, help="of each step (default: 4)")
-    steps.add_argument("--only", choices=("open", "closed"), help="open: just the rates; closed: just the concurrency")
-    steps.add_argument("--no-protocols", action="store_true", help="leave out the comparison of protocols")
-    steps.add_argument("--poisson", action="store_true", help="arrivals by chance, as of many independent callers")
+    steps.add_argument(
+        "--rates",
+        type=_numbers(_rate),
+        help="rates, such as 100,200,400 (default: from the closed loop)",
+    )
+    steps.add_argument(
+        "--concurrency", type=_numbers(_count), help="callers of the closed loop (default: 1,2,4,8,16,32,64)"
+    )
+    steps.add_argument("--seconds", type=_seconds, help="duration of each step (default: 4)")
+    steps.add_argument(
+        "--only",
+        choices=("open", "closed"),
+        help="open: only the rates; closed: only the concurrency",
+    )
+    steps.add_argument("--no-protocols", action="store_true", help="skip the comparison of protocols")
+    steps.add_argument("--poisson", action="store_true", help="send at random times, like many independent callers")
     steps.add_argument("--connections", type=_count, default=32, help="opened before the start (default: 32)")
-    steps.add_argument("--max-connections", type=_count, default=1024, help="opened when needed (default: 1024)")
-    steps.add_argument("--timeout", type=_seconds, default=10.0, help="seconds to wait for an answer (default: 10)")
-    steps.add_argument("--processes", type=_count, default=1, help="that send (default: 1)")
-    steps.add_argument("--max-seconds", type=_seconds, default=180.0, help="of the whole test (default: 180)")
-    steps.add_argument("--max-requests", type=_count, default=2_000_000, help="of one step (default: 2,000,000)")
-    steps.add_argument("--smoke", action="store_true", help="a few steps of a moment: does everything work?")
-    steps.add_argument("--like", type=Path, metavar="REPORT", help="the rates and steps of an earlier test")
+    steps.add_argument("--max-connections", type=_count, default=1024, help="limit on connections (default: 1024)")
+    steps.add_argument("--timeout", type=_seconds, default=10.0, help="seconds to wait for a response (default: 10)")
+    steps.add_argument("--processes", type=_count, default=1, help="number of processes that send (default: 1)")
+    steps.add_argument(
+        "--max-seconds", type=_seconds, default=180.0, help="time limit of the whole test (default: 180)"
+    )
+    steps.add_argument("--max-requests", type=_count, default=2_000_000, help="limit per step (default: 2,000,000)")
+    steps.add_argument("--smoke", action="store_true", help="run a few very short steps to check that everything works")
+    steps.add_argument("--like", type=Path, metavar="REPORT", help="repeat the rates and steps of an earlier test")
 
-    results = run.add_argument_group("what comes of it")
-    results.add_argument("--slo", help="an objective such as 'p99<20ms,errors<0.1%%'; missing it is exit status 1")
+    results = run.add_argument_group("results")
+    results.add_argument("--slo", help="objective such as 'p99<20ms,errors<0.1%%'; exit status 1 if it is missed")
     results.add_argument("--out", type=Path, help="folder of the report (default: runs/loadtest-DATE-TIME)")
 
-    compare = commands.add_parser("compare", help="put two reports side by side")
-    compare.add_argument("old", type=Path, help="report.json, or the folder that holds it")
+    compare = commands.add_parser("compare", help="compare two reports")
+    compare.add_argument("old", type=Path, help="report.json, or the folder that contains it")
     compare.add_argument("new", type=Path)
     compare.add_argument("--out", type=Path, help="folder of the comparison (default: NEW/comparison)")
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command and return its exit status.
 
-    The exit status is 0, 1 where an objective is missed, 2 for what the caller can mend, 130 when interrupted.
+    The status is 0 for success, 1 if the objective was missed, 2 for an error of the user, and 130 if interrupted.
     """
     given = complete(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
@@ -111,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def complete(arguments: Sequence[str]) -> list[str]:
-    """The arguments with their command: without one, a test is meant."""
+    """Add the default command, `run`, to arguments without a command."""
     named = bool(arguments) and (not arguments[0].startswith("-") or arguments[0] in ("-h", "--help"))
     return [*arguments] if named else ["run", *arguments]
 
@@ -122,7 +140,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     plan = _plan(options)
     for rate in plan.rates or ():
         if rate * plan.seconds > plan.max_requests:
-            raise LoadTestError(f"{rate:g} a second for {plan.seconds:g} s are more than --max-requests")
+            raise LoadTestError(f"{rate:g} requests per second for {plan.seconds:g} s exceed --max-requests")
     _check_target(options)
     out = options.out or PROJECT / "runs" / f"loadtest-{datetime.now():%Y%m%d-%H%M%S}"
     _make_folder(out)
@@ -198,7 +216,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         "max_requests": options.max_requests,
     }
     if options.connections > options.max_connections:
-        raise LoadTestError("--connections are more than --max-connections")
+        raise LoadTestError("--connections exceeds --max-connections")
     steps: dict[str, Any] = {}
     if options.like is not None:
         earlier = _read(options.like)
@@ -212,7 +230,7 @@ def _plan(options: argparse.Namespace) -> Plan:
             steps[name] = getattr(options, name)
     if options.only == "open":
         if steps.get("rates") is None:
-            raise LoadTestError("--only open needs --rates: without a closed loop nobody knows which to try")
+            raise LoadTestError("--only open needs --rates, because only the closed loop can find rates")
         steps["concurrency"] = ()
     if options.only == "closed":
         steps["rates"] = ()
@@ -225,9 +243,9 @@ def _check_target(options: argparse.Namespace) -> None:
     elsewhere = {"--grpc-url": options.grpc_url, "--cores": options.cores, "--ca": options.ca}
     for flag, value in elsewhere.items():
         if value is not None and options.url is None:
-            raise LoadTestError(f"{flag} is for a service elsewhere (--url)")
+            raise LoadTestError(f"{flag} needs --url")
     if options.workers is not None and options.url is not None:
-        raise LoadTestError("--workers is for a service that is started here (no --url)")
+        raise LoadTestError("--workers cannot be used with --url")
 
 
 @contextmanager
@@ -248,7 +266,7 @@ def _target(options: argparse.Namespace, service: Server | None) -> Target:
     if options.grpc_url is not None:
         grpc = None if options.grpc_url == "none" else Endpoint.parse(options.grpc_url, 8001)
     if options.ca is not None and not (rest.tls or (grpc is not None and grpc.tls)):
-        raise LoadTestError("--ca is for https:// and grpcs://")
+        raise LoadTestError("--ca needs an address with https:// or grpcs://")
     return Target(rest, grpc, options.model, key, options.ca)
 
 
@@ -275,9 +293,9 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise LoadTestError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise LoadTestError(f"{file} is no report of a load test") from error
+        raise LoadTestError(f"{file} is not a report of a load test") from error
     if form != FORMAT:
-        raise LoadTestError(f"{file} has format {form}, and this program reads format {FORMAT}")
+        raise LoadTestError(f"{file} has format {form}, but this program reads format {FORMAT}")
     assert isinstance(document, dict)
     return document
 
@@ -295,7 +313,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    # Once is enough: what comes then is the partial report, and the end of all processes.
+    # Ignore further signals while the partial report is written and all processes end.
     for each in ENDING:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -327,13 +345,13 @@ def _numbers(kind: Any) -> Any:
         try:
             return tuple(kind(part) for part in text.split(","))
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 10,20,40") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 10,20,40") from None
 
     return numbers
 
 
 if __name__ == "__main__":
     for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, _interrupt)
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""The same traffic as Locust scenarios (https://locust.io): web UI, headless, or on several machines.
+"""The same requests as Locust scenarios (https://locust.io), with a web page, headless, or on several machines.
 
 `locust -f loadtest/locustfile.py --host http://127.0.0.1:8000`, see docs/load-testing.md. Locust is an extra:
-requirements/locust.txt. A user sends about one request a second, so that users are requests a second as long as the
-service keeps up. Users wait for their answers, so that a slow service gets fewer requests: for latency at a given rate,
+requirements/locust.txt. A user sends about one request per second, so the number of users is the rate as long as the
+service keeps up. Users wait for their responses, so a slow service gets fewer requests. For latency at a given rate,
 use `python -m loadtest`.
 """
 
@@ -23,11 +23,11 @@ from locust import FastHttpUser, LoadTestShape, User, constant_throughput, event
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from loadtest import texts
+from loadtest.generation.rpc import credentials, metadata
 from loadtest.processes import PROJECT
-from loadtest.rpc import credentials, metadata
-from loadtest.target import Endpoint, Target
-from loadtest.traffic import FORMS, Form
+from loadtest.traffic import texts
+from loadtest.traffic.requests import FORMS, Form
+from loadtest.traffic.target import Endpoint, Target
 from sentiment_conv1d.model.artifact import read_artifact
 
 grpc.experimental.gevent.init_gevent()
@@ -38,26 +38,26 @@ _BATCH = 32
 
 @events.init_command_line_parser.add_listener
 def _add_flags(parser: LocustArgumentParser) -> None:
-    """All but the scenario can be changed on the page as well, which has a list of its own for that."""
+    """Add flags. They can also be changed on the page, except the scenario, for which the page has its own list."""
     add = parser.add_argument
-    add("--grpc-host", default="", help="host:port of gRPC (default: that of --host, port 8001)")
-    add("--ca", default="", help="file with certificates to trust, for https and gRPC over TLS")
-    add("--model", default="imdb-cnn", help="name for the Open Inference Protocol")
-    add("--texts", default="imdb", help="imdb, short, mixed, or a file")
+    add("--grpc-host", default="", help="host:port of gRPC (default: the host of --host, port 8001)")
+    add("--ca", default="", help="file with certificates to trust for https and for gRPC over TLS")
+    add("--model", default="imdb-cnn", help="model name for the Open Inference Protocol")
+    add("--texts", default="imdb", help="imdb, short, mixed or a file")
     add(
         "--scenario",
         choices=("", *SCENARIOS),
         default="",
         include_in_web_ui=False,
-        help="in place of --users and --spawn-rate",
+        help="replaces --users and --spawn-rate",
     )
-    add("--peak-users", type=int, default=100, help="users of the scenario at its highest")
-    add("--scenario-seconds", type=float, default=0.0, help="its length, if not the usual one")
+    add("--peak-users", type=int, default=100, help="the most users of the scenario")
+    add("--scenario-seconds", type=float, default=0.0, help="length of the scenario (default: its own)")
 
 
 @events.init.add_listener
 def _choose(environment: Environment, **_: Any) -> None:
-    """What the process that leads decides, by its flags or on its page."""
+    """Set up the scenarios in the main process, from its flags or its page."""
     options: Any = environment.parsed_options
     scenarios = {name: Scenario(shape, length, options) for name, (length, shape) in SCENARIOS.items()}
     environment.available_shape_classes = {**scenarios}
@@ -66,7 +66,7 @@ def _choose(environment: Environment, **_: Any) -> None:
 
 @events.test_start.add_listener
 def _prepare(environment: Environment, **_: Any) -> None:
-    """What every process needs, now that the flags of the leading one, or the address of the page, are here."""
+    """Prepare every process, after it has received the flags of the main process or the address from the page."""
     options: Any = environment.parsed_options
     tokenizer = read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").tokenizer
     Traffic.texts = itertools.cycle(texts.choose(options.texts, tokenizer, _TEXTS))
@@ -77,20 +77,20 @@ def _prepare(environment: Environment, **_: Any) -> None:
 
 
 class Traffic:
-    """What all users share."""
+    """The texts and the service, shared by all users."""
 
     texts: Iterator[str]
     target: Target
 
     @classmethod
     def body(cls, form: Form) -> bytes:
-        """The next request of a form."""
+        """Return the body of the next request of a form."""
         size = _BATCH if form.batched else 1
         return form.body([next(cls.texts) for _ in range(size)], cls.target.model)
 
 
 class _RestUser(FastHttpUser):
-    """Sends requests of one form over a connection of its own."""
+    """Sends requests of one form over its own connection."""
 
     abstract = True
     wait_time = constant_throughput(1)
@@ -99,12 +99,12 @@ class _RestUser(FastHttpUser):
 
     @staticmethod
     def ssl_context_factory() -> ssl.SSLContext:
-        """Of Locust, whose own trusts everybody."""
+        """Return a context that verifies the server, unlike Locust's default."""
         return Traffic.target.tls_context()
 
     @task
     def ask(self) -> None:
-        """One request."""
+        """Send one request."""
         form = FORMS[self.form]
         headers = {"Content-Type": "application/json"}
         if Traffic.target.api_key is not None:
@@ -114,7 +114,7 @@ class _RestUser(FastHttpUser):
 
 
 class _GrpcUser(User):
-    """Makes calls over a channel of its own."""
+    """Makes calls over its own channel."""
 
     abstract = True
     wait_time = constant_throughput(1)
@@ -132,18 +132,18 @@ class _GrpcUser(User):
         )
 
     def on_stop(self) -> None:
-        """Of Locust."""
+        """Called by Locust at the end."""
         self._channel.close()
 
     @task
     def ask(self) -> None:
-        """One request."""
+        """Send one request."""
         form = FORMS[self.form]
         method: Any = self._channel.unary_unary(form.path)
         self.record(lambda: method(Traffic.body(form), timeout=30, metadata=metadata(Traffic.target)))
 
     def record(self, call: Callable[[], bytes]) -> None:
-        """Make a call and tell Locust of it."""
+        """Make a call and report it to Locust."""
         started = perf_counter()
         answer, error = b"", None
         try:
@@ -161,14 +161,14 @@ class _GrpcUser(User):
 
 
 class RestUser(_RestUser):
-    """One text a request, the most frequent kind of user."""
+    """One text per request. These are the most frequent users."""
 
     weight = 6
     form = "rest"
 
 
 class BatchUser(_RestUser):
-    """Several texts a request."""
+    """Several texts per request."""
 
     weight = 1
     form = "rest-batch"
@@ -189,25 +189,25 @@ class OpenInferenceGrpcUser(_GrpcUser):
 
 
 class GrpcUser(_GrpcUser):
-    """Typed calls."""
+    """Typed unary calls."""
 
     weight = 1
     form = "grpc"
 
 
 class StreamUser(_GrpcUser):
-    """A typed stream that stays open; every message waits for its answer."""
+    """A typed stream that stays open. Every message waits for its response."""
 
     weight = 1
     form = "grpc-stream"
 
     def on_start(self) -> None:
-        """Of Locust."""
+        """Called by Locust at the start."""
         self._open()
 
     @task
     def ask(self) -> None:
-        """One message."""
+        """Send one message."""
         self.record(self._exchange)
 
     def _open(self) -> None:
@@ -230,16 +230,16 @@ def _steady(share: float) -> float:
 
 
 def _ramp(share: float) -> float:
-    """Ever more users, in twenty steps: where does throughput stop to follow?"""
+    """Increase the users in twenty steps, to find where throughput stops to increase."""
     return (int(share * 20) + 1) / 20
 
 
 def _spike(share: float) -> float:
-    """Few users, then ten times as many from one moment to the next, then few: does latency come back?"""
+    """Multiply the users by ten and back, to see whether latency recovers."""
     return 1.0 if 0.4 <= share < 0.6 else 0.1
 
 
-#: The usual length in seconds, and the share of the highest number of users at every share of it.
+#: The default length in seconds, and the share of the peak users as a function of the share of the length.
 SCENARIOS: dict[str, tuple[float, Callable[[float], float]]] = {
     "steady": (120.0, _steady),
     "ramp": (300.0, _ramp),
@@ -249,7 +249,7 @@ SCENARIOS: dict[str, tuple[float, Callable[[float], float]]] = {
 
 
 class Scenario(LoadTestShape):
-    """How many users there are at which time. Not picked up by Locust on its own, so that the flags of it work."""
+    """The number of users over time. It is abstract, so that Locust does not select it and its own flags work."""
 
     abstract = True
 
@@ -260,7 +260,7 @@ class Scenario(LoadTestShape):
         self._options = options
 
     def tick(self) -> tuple[int, float] | None:
-        """Users, and how many of them may start a second; None at the end."""
+        """Return the number of users and how many start per second, or None at the end."""
         share = self.get_run_time() / (self._options.scenario_seconds or self._seconds)
         if share >= 1:
             return None

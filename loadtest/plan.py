@@ -1,31 +1,31 @@
-"""Which steps a test takes, and how it goes on from what they say."""
+"""The plan of a test: its steps, and which rates to try next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.measurement import Step
-from loadtest.objective import Objective
+from loadtest.measurement.objective import Objective
+from loadtest.measurement.step import Step
 
-#: Rates to try, as shares of the throughput of the closed loop: sparse where nothing happens, dense around the knee.
+#: Rates to try, as shares of the throughput of the closed loop. They are dense around the expected knee.
 _SHARES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
 
-#: Searching ends when the highest rate that is good and the lowest that is not are so close.
+#: The search ends when the ratio of the lowest bad rate to the highest good rate is below this.
 _CLOSE = 1.03
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asks for."""
+    """The steps that the command line asks for."""
 
     traffic: str = "rest"
-    rates: tuple[float, ...] | None = None  # None: found from the throughput of the closed loop
+    rates: tuple[float, ...] | None = None  # None: derived from the throughput of the closed loop
     concurrency: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     seconds: float = 4.0  # of each step
-    searches: int = 4  # steps at most to narrow down the highest rate that meets the objective
-    protocols: bool = True  # whether every protocol is measured for comparison
-    second_opinions: bool = True  # whether wrk and perf_analyzer are asked
+    searches: int = 4  # the most steps of the search for the highest rate that meets the objective
+    protocols: bool = True  # whether to measure every protocol
+    second_opinions: bool = True  # whether to run wrk and perf_analyzer
     poisson: bool = False
     connections: int = 32
     max_connections: int = 1024
@@ -33,14 +33,14 @@ class Plan:
     max_requests: int = 2_000_000
 
     def rates_for(self, throughput: float) -> tuple[float, ...]:
-        """The rates of the open loop, in ascending order."""
+        """Return the rates of the open loop, in ascending order."""
         if self.rates is not None:
             return tuple(sorted(self.rates))
         return tuple(dict.fromkeys(readable(share * throughput) for share in _SHARES))
 
 
 def readable(rate: float) -> float:
-    """The rate with two or three digits, so that it can be asked for again."""
+    """Round a rate to two or three digits, so that people can repeat it."""
     if rate < 10:
         return max(round(rate, 1), 0.1)
     step = 10 ** (len(str(int(rate))) - 2)
@@ -48,7 +48,7 @@ def readable(rate: float) -> float:
 
 
 def next_rate(objective: Objective, steps: Sequence[Step]) -> float | None:
-    """Halfway between the highest rate that meets the objective and the next that does not; None once that is close."""
+    """Return the rate between the highest that meets the objective and the next one, or None if they are close."""
     best = objective.highest(steps)
     if best is None:
         return None

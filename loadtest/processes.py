@@ -1,4 +1,4 @@
-"""Servers to measure, as process trees: starting, stopping, processor time, memory."""
+"""Servers to measure: starts and stops them, and measures the processor time and memory of their process trees."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _LOG_LINES = 20
 
 
 class Server:
-    """One server on ports of its own, from `with` to the end of the block.
+    """A server on free ports, which runs from `with` to the end of the block.
 
-    `{port}`, `{ports}` (with commas between them) and `{grpc_port}` in the arguments are replaced. `python` and the
+    `{port}`, `{ports}` (separated by commas) and `{grpc_port}` in the arguments are replaced. `python` and the
     variables of `environment` replace those of this process. Raises `LoadTestError` if the server does not start.
     """
 
@@ -59,7 +59,7 @@ class Server:
             env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
-            start_new_session=True,  # Ctrl-C goes to this process, which stops the server in turn
+            start_new_session=True,  # Ctrl-C reaches only this process, which stops the server
         )
         try:
             while not all(map(self._answers, self.ports)):
@@ -78,21 +78,21 @@ class Server:
         self._stop()
 
     def log(self) -> str:
-        """The last lines that it wrote to its standard error."""
+        """Return the last lines that the server wrote to standard error."""
         self._log.seek(0)
         return "\n".join(self._log.read().decode(errors="replace").splitlines()[-_LOG_LINES:])
 
     def cpu_seconds(self) -> float:
-        """User and system time of all its processes so far."""
+        """Return the user and system time of all processes since their start."""
         total = 0.0
         for process in self._processes():
-            with contextlib.suppress(psutil.Error):  # it may have ended since
+            with contextlib.suppress(psutil.Error):  # the process may have ended
                 times = process.cpu_times()
                 total += times.user + times.system
         return total
 
     def pss_megabytes(self) -> list[float]:
-        """Proportional set size of each of its processes: memory they share is divided among them."""
+        """Return the proportional set size of each process, which divides shared memory among the processes."""
         sizes = []
         for process in self._processes():
             with contextlib.suppress(psutil.Error):
@@ -107,7 +107,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for process in processes[1:]:  # not every server stops its own
+        for process in processes[1:]:  # not every server stops its own processes
             with contextlib.suppress(psutil.Error):
                 process.kill()
         self._log.close()

@@ -1,4 +1,4 @@
-"""What a person sees while a test runs: one line per step and, on a terminal, a progress bar."""
+"""The progress of a test: one line per step and, on a terminal, a progress bar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from tqdm import tqdm
 
-from loadtest.measurement import Step
+from loadtest.measurement.step import Step
 from loadtest.units import duration
 
 
@@ -23,7 +23,7 @@ class Progress:
         self._head = ""
         self._bar = tqdm(
             total=steps,
-            disable=None,  # unless standard error is a terminal
+            disable=None,  # tqdm: only on a terminal
             leave=False,
             dynamic_ncols=True,
             bar_format="{desc} {bar:20}{postfix}, {remaining} left",

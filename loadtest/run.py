@@ -1,4 +1,4 @@
-"""A test from its first step to its document, which holds all that the report shows."""
+"""Runs a test, and collects its results in a document, from which the report is made."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Any
 
 import psutil
 
-from loadtest import machine, saturation
-from loadtest.load import Load
-from loadtest.measurement import Step, knee, measure
-from loadtest.metrics import Snapshot, between, cost
-from loadtest.objective import Objective
+from loadtest.generation.load import Load
+from loadtest.generation.pool import GeneratorPool
+from loadtest.measurement import machine, saturation
+from loadtest.measurement.metrics import Snapshot, between, cost
+from loadtest.measurement.objective import Objective
+from loadtest.measurement.step import Step, knee, measure
 from loadtest.plan import Plan, next_rate
-from loadtest.pool import GeneratorPool
 from loadtest.progress import Progress
-from loadtest.target import Target
-from loadtest.traffic import FORMS, Request
+from loadtest.traffic.requests import FORMS, Request
+from loadtest.traffic.target import Target
 from loadtest.units import duration
 
-#: Version of the document; readers refuse what is newer than they are.
+#: Version of the document. Readers reject other versions.
 FORMAT = 1
 
-#: Callers of the comparison of protocols.
+#: Concurrent callers in the comparison of protocols.
 _CALLERS = 16
 
-#: A rate that the service answers less of than this is beyond its capacity; after two of those there is no use in more.
+#: If the service answers a smaller share of a rate, the rate exceeds its capacity. Two such rates end the open loop.
 _KEPT_UP = 0.95
 
 
 class Interrupted(Exception):
-    """Ctrl-C, or the end of the time that the test may take."""
+    """The test ends early: Ctrl-C, or the time limit."""
 
 
 class Run:
-    """One test. `execute` fills `document`, and what is there when it is interrupted is a report too."""
+    """One test. `execute` fills `document`, which is a partial report if the test is interrupted."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Run:
         about: Mapping[str, Any],
         memory: Callable[[], float] | None = None,
     ) -> None:
-        """`about` goes into the document: what is tested, and how it was asked for.
+        """`about` is added to the document: what is tested, and with which options.
 
-        `memory` says how many bytes the service has, if somebody knows better than its own metrics.
+        `memory` returns the memory of the service in bytes, in place of the service's own metric.
         """
         self._plan = plan
         self._target = target
@@ -80,7 +80,7 @@ class Run:
         }
 
     def execute(self) -> None:
-        """Every step of the plan, until Ctrl-C or the end of the time."""
+        """Run every step of the plan, until Ctrl-C or the time limit."""
         began = perf_counter()
         snapshot = Snapshot.take(self._target)
         self.document |= {"workers": snapshot.workers, "models": snapshot.models}
@@ -101,14 +101,14 @@ class Run:
 
     def _closed_loop(self) -> None:
         for callers in self._plan.concurrency:
-            self._step("closed", f"closed loop, {callers} at once", self._load(callers=callers))
+            self._step("closed", f"closed loop, {callers} callers", self._load(callers=callers))
 
     def _open_loop(self) -> None:
         throughput = max((step["throughput"] for step in self.document["closed"]), default=0.0)
         rates = self._plan.rates_for(throughput) if throughput or self._plan.rates else ()
         beyond = 0
         for number, rate in enumerate(rates):
-            step = self._step("open", f"open loop, {rate:,g} a second", self._load(rate=rate))
+            step = self._step("open", f"open loop, {rate:,g} per second", self._load(rate=rate))
             beyond = beyond + 1 if step["throughput"] < _KEPT_UP * rate else 0
             if beyond == 2 and self._plan.rates is None:
                 self._progress.more(number + 1 - len(rates))
@@ -121,7 +121,7 @@ class Run:
             rate = next_rate(self._objective, self.document["open"])
             if rate is None:
                 break
-            self._step("open", f"open loop, {rate:,g} a second", self._load(rate=rate))
+            self._step("open", f"open loop, {rate:,g} per second", self._load(rate=rate))
         self.document["open"].sort(key=lambda step: step["rate"])
 
     def _protocols(self) -> None:
@@ -129,7 +129,7 @@ class Run:
             return
         for name, form in FORMS.items():
             if name in self._traffic:
-                title = f"{form.title}, {_CALLERS} at once"
+                title = f"{form.title}, {_CALLERS} callers"
                 self._step("protocols", title, self._load(traffic=name, callers=_CALLERS))
 
     def _second_opinions(self) -> None:
@@ -148,10 +148,10 @@ class Run:
             if form not in self._traffic or saturation.find(tool) is None:
                 continue
             self._check_time(2 * seconds)
-            self._progress.begin(f"{tool}, {_CALLERS} at once")
+            self._progress.begin(f"{tool}, {_CALLERS} callers")
             opinion = ask()
             if opinion is None:
-                self._progress.say(f"{tool} did not work here and is left out")
+                self._progress.say(f"{tool} failed and is left out")
                 continue
             self.document["second_opinions"].append(opinion)
             self._progress.end({"throughput": opinion["throughput"], "latency": opinion, "failed": opinion["failed"]})
@@ -175,7 +175,7 @@ class Run:
         self._check_time(load.seconds + load.warmup)
         self._progress.begin(title)
         before = Snapshot.take(self._target)
-        psutil.cpu_percent()  # the next call says how busy all processors were since this one
+        psutil.cpu_percent()  # the next call returns the use of all processors since this one
         found = self._pool.run(load, lambda passed, over: self._progress.watch(passed, load.seconds, over))
         busy = psutil.cpu_percent() / 100
         server = between(before, Snapshot.take(self._target), self._overhead)
@@ -201,7 +201,7 @@ class Run:
         return len(plan.concurrency) + rates + searches + protocols + opinions
 
     def _conclude(self) -> None:
-        """What all steps say together."""
+        """Add the results of all steps together."""
         document = self.document
         steps = [*document["closed"], *document["open"], *document["protocols"]]
         document["knee"] = knee(document["open"])
@@ -218,7 +218,7 @@ class Run:
         best = objective.highest(steps)
         rate = None if best is None else best["rate"]
         workers = self.document["workers"]
-        # A worker keeps one core busy, so cores without a worker count for nothing.
+        # A worker uses one core, so further cores do not count.
         cores = min(filter(None, (workers, self.document["service_cores"])), default=None)
         return {
             "text": objective.text,
@@ -231,23 +231,23 @@ class Run:
 
 
 def warnings(steps: Sequence[Step]) -> list[str]:
-    """What a reader has to know before believing the numbers."""
+    """Return what a reader has to know before trusting the numbers."""
     found = []
     limited = [step for step in steps if step["generator"]["bottleneck"]]
     if limited:
         titles = "; ".join(step["title"] for step in limited)
         found.append(
             f"The generator, not the server, was the bottleneck in {len(limited)} of {len(steps)} steps ({titles}). "
-            "There the server can do more than these numbers say: use more --processes, or send from another machine."
+            "The server can do more than these numbers say: use more --processes, or send from another machine."
         )
     late = [step for step in steps if step["generator"]["tail_late"] and not step["generator"]["bottleneck"]]
     if late:
         titles = ", ".join(f"{step['title']} by {duration(step['generator']['lag_p99'])}" for step in late)
         found.append(
             f"The machine kept the generator from sending on time: one request in a hundred was late ({titles}). Their "
-            "latencies hold that time too, and the server has no part in it."
+            "latencies include this delay, which the server did not cause."
         )
     short = [step for step in steps if step["interrupted"]]
     if short:
-        found.append(f"{short[0]['title']} was broken off after {short[0]['seconds']:.1f} s.")
+        found.append(f"{short[0]['title']} was interrupted after {short[0]['seconds']:.1f} s.")
     return found

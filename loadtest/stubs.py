@@ -12,7 +12,7 @@ from sentiment_conv1d.service.grpc.protos import inference_pb2, sentiment_pb2
 
 
 class _Stub:
-    """Has a multicallable for every method of `service`, under its name, as a generated stub does."""
+    """Has a multicallable for every method of `service`, like a generated stub."""
 
     service: ClassVar[ServiceDescriptor]
 
@@ -31,12 +31,12 @@ class _Stub:
 
 
 class SentimentStub(_Stub):
-    """The service's own API."""
+    """Stub of the service's own API."""
 
     service = sentiment_pb2.DESCRIPTOR.services_by_name["Sentiment"]
 
 
 class GRPCInferenceServiceStub(_Stub):
-    """The Open Inference Protocol."""
+    """Stub of the Open Inference Protocol."""
 
     service = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]

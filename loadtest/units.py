@@ -1,4 +1,4 @@
-"""Numbers in words, as short as they can be read."""
+"""Formats numbers and units for people."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 
 def number(value: float) -> str:
-    """With three digits, or more where there are more in front of the point."""
+    """Format with three significant digits, or all digits of the integer part."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
-    """In milliseconds below a second, with three digits or so."""
+    """Format seconds, as milliseconds if below one second, with about three digits."""
     if seconds >= 1:
         return f"{seconds:,.2f} s"
     value = seconds * 1e3
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def rate(value: float) -> str:
-    """Requests a second."""
+    """Format requests per second."""
     return f"{number(round(value, 1))} requests/s"
 
 
@@ -29,7 +29,7 @@ def _round_duration(seconds: float) -> str:
 
 
 class Unit(NamedTuple):
-    """How values are written, and how the round numbers along an axis."""
+    """The formats of values, and of the round numbers along an axis."""
 
     show: Callable[[float], str]
     tick: Callable[[float], str]

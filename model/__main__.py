@@ -22,71 +22,72 @@ from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import checkpointed_epochs, stages_folder
 from sentiment_conv1d.model.tokenizer import learn
 
-#: Fields that have no flag of their own: the labels come from the data, the convolutions have `--convolutions`.
+#: Fields without a flag of the same form: the labels come from the data, and `--convolutions` is defined below.
 _NO_FLAG = {"labels", "convolutions"}
 
 
-#: Share of the training texts that is held out if something is decided on them.
+#: The share of the training texts that is held out if the configuration needs held-out texts.
 _VALIDATION_FRACTION = 0.1
 
 
 def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog=prog, description="Train and evaluate the Conv1D text classifier.")
     commands = top.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train on labelled texts and write a run folder")
-    train.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"what to train on: {SOURCES}")
+    train.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"training data: {SOURCES}")
     _add_plan_flags(train)
     train.add_argument("--out", type=Path, required=True, help="the run folder to write")
-    train.add_argument("--overwrite", action="store_true", help="replace a run folder that is there")
+    train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
+    train.add_argument("--resume", action="store_true", help="continue an interrupted training of the same run folder")
     train.add_argument(
-        "--resume", action="store_true", help="go on with an interrupted training of the same run folder"
-    )
-    train.add_argument(
-        "--embeddings", type=Path, metavar="FILE", help="pretrained word vectors, in the text form of word2vec or GloVe"
+        "--embeddings",
+        type=Path,
+        metavar="FILE",
+        help="pretrained word vectors, in the text format of word2vec or GloVe",
     )
 
-    check = commands.add_parser("check-data", help="read data as train does, and say what is in it and what is wrong")
+    check = commands.add_parser("check-data", help="read data as train does, and report its contents and problems")
     check.add_argument("data", nargs="+", metavar="SOURCE", help=SOURCES)
     _add_plan_flags(check)
 
     evaluate = commands.add_parser("evaluate", help="measure a run on labelled texts")
     evaluate.add_argument("run", type=Path, help="a run folder")
-    evaluate.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"what to measure on: {SOURCES}")
+    evaluate.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"data to measure on: {SOURCES}")
     add_reading_flags(evaluate)
     evaluate.add_argument("--out", type=Path, help="folder for metrics and plots (default: RUN/evaluation)")
     return top
 
 
 def _add_plan_flags(command: argparse.ArgumentParser) -> None:
-    """Add the flags that decide which texts a model is trained on, and how."""
+    """Add the flags for the data and the configuration of a training."""
     command.add_argument(
         "--test-data",
         nargs="+",
         default=[],
         metavar="SOURCE",
-        help="what to measure on (default: the test part of the data, or --test-fraction of it)",
+        help="data to measure on (default: the test part of the data, or --test-fraction of it)",
     )
     add_reading_flags(command)
     command.add_argument(
         "--preset",
         choices=sorted(PRESETS),
-        help="numbers to start from (default: text-cnn, and imdb-cnn for the data imdb)",
+        help="the configuration to start from (default: text-cnn, or imdb-cnn for the data imdb)",
     )
     command.add_argument(
         "--test-fraction",
         type=_fraction,
         default=0.2,
-        help="share of the texts held out to measure on, where the data has no test part (default: 0.2)",
+        help="share of the texts held out to measure on, if the data has no test part (default: 0.2)",
     )
     command.add_argument(
         "--validation-fraction",
         type=_fraction,
-        help="share of the training texts held out for early stopping, calibration and the learning curves (default: "
-        "0.1 if the preset uses them, else 0)",
+        help="share of the training texts held out for early stopping, calibration and learning curves (default: 0.1 "
+        "if the configuration needs them, else 0)",
     )
-    numbers = command.add_argument_group("configuration", "each replaces a number of the preset")
+    numbers = command.add_argument_group("configuration", "each flag replaces a value of the preset")
     for name, field in Configuration.model_fields.items():
         if name not in _NO_FLAG:
             numbers.add_argument(_flag(name), metavar="VALUE", help=field.description)
@@ -96,7 +97,7 @@ def _add_plan_flags(command: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
-    """Run a command; returns its exit status: 0, 2 for what the caller can mend, 130 when interrupted."""
+    """Run a command and return its exit status: 0, 2 after an error that the caller can fix, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
     quiet_tensorflow()
     handle_signals()
@@ -116,11 +117,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
 
 
 def _left_behind(out: Path) -> str:
-    """What an interrupted training wrote."""
+    """Say what an interrupted training wrote, and how to continue it."""
     if epochs := checkpointed_epochs(out):
-        return f"--resume goes on after epoch {epochs[-1]}"
+        return f"--resume continues after epoch {epochs[-1]}"
     if stages_folder(out).is_dir():
-        return "the same command goes on from the last checkpoint"
+        return "the same command continues from the last checkpoint"
     return "nothing was written"
 
 
@@ -134,7 +135,7 @@ def _train(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.training import trainer
 
     if options.resume and configuration.recipe == "labels":
-        print(f"going on after epoch {max(checkpointed_epochs(options.out), default=0)}")
+        print(f"continuing after epoch {max(checkpointed_epochs(options.out), default=0)}")
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
     evaluation = trainer.train(
         configuration,
@@ -158,7 +159,7 @@ def _check_data(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
-    """Read the data, and print what is in it and what was left out."""
+    """Read the data, and print its profile and the rows that were left out."""
     validation_fraction = options.validation_fraction
     if validation_fraction is None:
         validation_fraction = _VALIDATION_FRACTION if configuration.needs_validation else 0
@@ -249,7 +250,7 @@ def _fraction(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to below 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
     return value
 
 

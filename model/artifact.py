@@ -1,12 +1,12 @@
-"""The artifact: one folder `<repository>/<name>/<version>/` that holds all a service needs of a model.
+"""The artifact: one folder `<repository>/<name>/<version>/` with everything that the service needs of a model.
 
     model.onnx       input `tokens` int32 [batch, time], output `probabilities` float32 [batch, 1] or [batch, labels]
     tokenizer.json   text to ids, see `model.tokenizer`
     manifest.json    what the model is, what was measured, and the SHA-256 of both files and of itself
-    README.md        the same for people, see `model.model_card`; readers ignore it
+    README.md        the model card, see `model.model_card`; readers ignore it
 
-Readers check everything before they use anything; writers fill a temporary folder and rename it into place, so that
-nobody ever reads half an artifact.
+A reader checks all files before it uses any. A writer fills a temporary folder and renames it into place, so that
+nobody reads an incomplete artifact.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _NO_DIGEST = "0" * 64
 _SELF_DIGEST = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"')
 
 
-#: What can be wrong with an artifact, in one word: a file is missing or has another size than the manifest says; its
-#: bytes are not those of its digest; it cannot be read; it contradicts itself or this program; ONNX Runtime does not
-#: open the graph or gets another golden answer.
+#: What can be wrong with an artifact. `incomplete`: a file is missing, or its size is not the one in the manifest.
+#: `damaged`: a file does not match its digest. `unreadable`: a file cannot be read. `invalid`: the artifact contradicts
+#: itself or is not supported. `graph`: ONNX Runtime cannot open the graph, or gets another golden answer.
 Fault = Literal["incomplete", "damaged", "unreadable", "invalid", "graph"]
 
 
 class ArtifactError(SentimentError):
-    """An artifact that is missing, changed, truncated, too new or inconsistent; the message names the file."""
+    """An artifact is missing, changed, truncated, too new or inconsistent. The message names the file."""
 
     def __init__(self, message: str, fault: Fault = "invalid") -> None:
         super().__init__(message)
@@ -67,14 +67,17 @@ class File(_Record):
 
 
 class Golden(_Record):
-    """A text and its answer, Keras' or, for an 8-bit graph, its own; a loader must get the same before it serves."""
+    """A text and its probabilities, which a loader must get before it serves the model.
+
+    They are those of Keras or, for an 8-bit graph, of the graph itself.
+    """
 
     text: str
-    probabilities: tuple[float, ...] = Field(min_length=1, description="One for a sigmoid, else one a label.")
+    probabilities: tuple[float, ...] = Field(min_length=1, description="One for a sigmoid, else one per label.")
 
 
 class Metrics(_Record):
-    """What was measured, and on what."""
+    """Metrics, and the data that they were measured on."""
 
     measured_on: str
     examples: int = Field(ge=1)
@@ -82,7 +85,7 @@ class Metrics(_Record):
 
 
 class Sample(_Record):
-    """A text to try, with its true label."""
+    """A text for users to try, with its true label."""
 
     label: str
     text: str = Field(max_length=2000)
@@ -98,19 +101,19 @@ class ParityCheck(_Record):
 
 
 class QuantizationCheck(_Record):
-    """How far the answers of an 8-bit graph are from those of the float32 graph that it was quantized from."""
+    """The differences between an 8-bit graph and the float32 graph that it was quantized from."""
 
     inputs: str
     examples: int = Field(ge=1)
     largest_difference: float = Field(ge=0)
     mean_difference: float = Field(ge=0)
     changed_labels: int = Field(ge=0)
-    accuracy: float | None = Field(description="Of the 8-bit graph; null if the labels are not known.")
+    accuracy: float | None = Field(description="Of the 8-bit graph; null if the labels are unknown.")
     float32_accuracy: float | None
 
 
 class Manifest(_Record):
-    """`manifest.json`. Fields added later to format version 1 are left out if they have their default value."""
+    """`manifest.json`. Fields that were added to format version 1 later are omitted if they have their default."""
 
     format_version: Literal[1] = 1
     name: Name
@@ -119,22 +122,21 @@ class Manifest(_Record):
     labels: tuple[Label, ...] = Field(min_length=2)
     activation: Literal["sigmoid", "softmax"]
     max_tokens: int = Field(ge=1)
-    vocabulary_size: int = Field(ge=1, description="Ids run from 0 to one below this number.")
+    vocabulary_size: int = Field(ge=1, description="The number of ids. The highest id is one below it.")
     convolution_widths: tuple[int, ...] = Field(description="Empty if the graph is not of the Conv1D family.")
     leading_padding: int | None = Field(
         ge=0,
-        description="Pad ids next to a short review, where the tokenizer pads, that stand for padding up to "
-        "max_tokens; null: pad to max_tokens.",
+        description="The number of pad ids that is equivalent to padding up to max_tokens; null: pad to max_tokens.",
     )
-    configuration: Configuration | None = Field(description="How it was trained; null for a model trained elsewhere.")
+    configuration: Configuration | None = Field(description="Of the training; null for a model trained elsewhere.")
     precision: Literal["float32", "uint8", "int8"] = Field(
         "float32",
         exclude_if=lambda value: value == "float32",
-        description="What the convolutions are computed in. Exports no longer write int8.",
+        description="The data type of the convolutions. Exports no longer write int8.",
     )
-    metrics: Metrics | None = Field(description="Measured on what is served; null where nothing was.")
+    metrics: Metrics | None = Field(description="Of the served graph; null if it was not measured.")
     parity: tuple[ParityCheck, ...] = Field(
-        description="Of the float32 graph against Keras, and of an 8-bit graph against itself."
+        description="Comparisons of the float32 graph with Keras, and of an 8-bit graph with itself."
     )
     rounding: tuple[QuantizationCheck, ...] = Field(
         (), exclude_if=lambda value: not value, description="The quantization error of an 8-bit graph."
@@ -142,7 +144,7 @@ class Manifest(_Record):
     decision: DecisionRule = Field(
         DecisionRule(),
         exclude_if=lambda value: value == DecisionRule(),
-        description="How the label follows from the probabilities, which the graph gives at this temperature.",
+        description="How the label follows from the probabilities. The graph applies the temperature.",
     )
     samples: tuple[Sample, ...] = Field(
         (), exclude_if=lambda value: not value, description="Held-out texts that people may see."
@@ -170,11 +172,11 @@ class Manifest(_Record):
 
     @property
     def outputs(self) -> int:
-        """Columns of `probabilities`: one for a sigmoid, one a label for a softmax."""
+        """Columns of `probabilities`: one for a sigmoid, one per label for a softmax."""
         return 1 if self.activation == "sigmoid" else len(self.labels)
 
     def to_bytes(self) -> bytes:
-        """The file's content, its own digest filled in."""
+        """Return the content of the file, including its own digest."""
         unsigned = self.model_copy(update={"manifest_sha256": _NO_DIGEST})
         content = (json.dumps(unsigned.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
         return _with_digest(content, hashlib.sha256(content).hexdigest())
@@ -182,7 +184,7 @@ class Manifest(_Record):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified artifact in memory: the contents, by file, are the bytes whose digests were checked."""
+    """A verified artifact in memory. `contents` are the bytes of each file, whose digests were checked."""
 
     path: Path
     manifest: Manifest
@@ -196,24 +198,24 @@ class Artifact:
 
     @property
     def input_shape(self) -> InputShape:
-        """The ids that the graph reads of a text."""
+        """The input of the graph."""
         return InputShape.of(self.tokenizer, self.manifest.leading_padding)
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read and verify the artifact in folder `path`. Raises `ArtifactError`, which names the file at fault."""
+    """Read and verify the artifact in folder `path`. Raises `ArtifactError`, which names the file."""
     return verify(path, read_contents(path))
 
 
 def read_contents(path: Path) -> dict[str, bytes]:
-    """The bytes of every file of an artifact, unchecked, by its name. Raises `ArtifactError`."""
+    """Read every file of an artifact without checking it; returns the bytes by file name. Raises `ArtifactError`."""
     if not path.is_dir():
         raise ArtifactError(f"{path}: there is no such artifact folder", "incomplete")
     return {name: _read(path / name) for name in FILES}
 
 
 def verify(path: Path, contents: Mapping[str, bytes]) -> Artifact:
-    """The artifact of these files, which errors say to lie in `path`. Raises `ArtifactError`."""
+    """Verify the contents of an artifact's files. Raises `ArtifactError`, which names the file as one in `path`."""
     manifest = _check_manifest(path / MANIFEST_FILE, contents[MANIFEST_FILE])
     for name, file in manifest.files.items():
         _check(path / name, contents[name], file)
@@ -231,7 +233,7 @@ def verify(path: Path, contents: Mapping[str, bytes]) -> Artifact:
 
 
 def versions(repository: Path, name: str) -> list[int]:
-    """The versions of a model in a repository, oldest first; folders whose name is no version are not looked at."""
+    """Return the versions of a model in a repository, oldest first. Folders with other names are ignored."""
     folder = repository / name
     if not folder.is_dir():
         return []
@@ -244,10 +246,10 @@ def is_version(name: str) -> bool:
 
 
 def publish(repository: Path, manifest: Mapping[str, Any], graph: bytes, tokenizer: Tokenizer) -> Artifact:
-    """Write the next free version of a model into a repository, all of it or nothing.
+    """Write the next free version of a model into a repository, completely or not at all.
 
-    `manifest` holds the fields of `Manifest` but `version` and `files`. Two exports at once get two versions.
-    Raises `ArtifactError` if the repository cannot be written to or the finished artifact does not verify.
+    `manifest` contains the fields of `Manifest` except `version` and `files`. Two exports at the same time write two
+    versions. Raises `ArtifactError` if the repository cannot be written to, or the finished artifact is invalid.
     """
     contents = {GRAPH_FILE: graph, TOKENIZER_FILE: tokenizer.to_json().encode()}
     files = {
@@ -274,9 +276,10 @@ def publish(repository: Path, manifest: Mapping[str, Any], graph: bytes, tokeniz
 
 
 def copy(source: Path, target: Path) -> Artifact:
-    """Write the artifact in `source` to `target`, a new folder `<repository>/<name>/<version>`, under that name there.
+    """Write the artifact in `source` to a new folder `target`, with the name and version of that folder.
 
-    All of it is written or nothing. Raises `ArtifactError` if the source does not verify or the target will not do.
+    `target` is `<repository>/<name>/<version>`. The artifact is written completely or not at all. Raises
+    `ArtifactError` if the source is invalid, or the target is not such a folder or exists.
     """
     artifact = read_artifact(source)
     target = target.absolute()
@@ -293,24 +296,24 @@ def copy(source: Path, target: Path) -> Artifact:
             _write_through(temporary / name, content)
         read_artifact(temporary)
         if target.exists():
-            raise ArtifactError(f"{target}: it exists already")
+            raise ArtifactError(f"{target}: the folder already exists")
         temporary.rename(target)
     return read_artifact(target)
 
 
 def check_place(artifact: Artifact) -> None:
-    """Raise `ArtifactError` if the folder is that of another name or version than the manifest says."""
+    """Raise `ArtifactError` if the name or version in the manifest is not that of the folder."""
     manifest, path = artifact.manifest, artifact.path
     if (path.parent.name, path.name) != (manifest.name, str(manifest.version)):
         raise ArtifactError(
-            f"{path}: the manifest is that of {manifest.name} {manifest.version}; to give an artifact another name or "
+            f"{path}: the manifest belongs to {manifest.name} {manifest.version}; to give an artifact another name or "
             "version, use `python -m sentiment_conv1d copy ARTIFACT NEW_ARTIFACT`"
         )
 
 
 @contextmanager
 def _staging(home: Path) -> Iterator[Path]:
-    """A folder in `home` to fill and rename; removed if that does not happen. Raises `ArtifactError` for `OSError`."""
+    """Yield a folder in `home` to fill and rename. It is removed otherwise. Raises `ArtifactError` for `OSError`."""
     temporary = None
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -333,7 +336,7 @@ def _write_through(path: Path, content: bytes) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block
             raise ArtifactError(f"{path}: cannot be read (not a file)", "unreadable")
         return path.read_bytes()
     except FileNotFoundError:

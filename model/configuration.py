@@ -1,4 +1,4 @@
-"""The Conv1D family as data: every number that decides what is trained."""
+"""The configuration of a training: every number that decides what is trained."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from sentiment_conv1d.model.decision import THRESHOLD
 
-#: Ids every vocabulary starts with: padding, the start of a review, an unknown word.
+#: The number of ids before the words of a vocabulary: padding, the start of a review, and unknown words.
 RESERVED_IDS = 3
 
-#: A name is a folder of the repository and a part of URLs.
+#: A name is a folder in the repository and part of URLs.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -37,37 +37,37 @@ class Configuration(BaseModel):
 
     name: Name = Field("imdb-cnn", description="Name of the model in a model repository.")
     labels: tuple[Label, ...] = Field(
-        ("negative", "positive"), min_length=2, description="Two labels: one sigmoid; more: a softmax."
+        ("negative", "positive"), min_length=2, description="Two labels make a sigmoid, more make a softmax."
     )
     tokenizer: str = Field(
         "words",
         pattern=_TOKENIZERS,
         exclude_if=lambda value: value == "words",
-        description="How texts are cut: words (as the IMDB data of Keras), words:unicode (punctuation of all scripts) "
-        "or character n-grams, for example characters:1-3.",
+        description="How texts are split: words (as in the IMDB data of Keras), words:unicode (punctuation of all "
+        "scripts) or character n-grams, for example characters:1-3.",
     )
-    vocabulary_size: int = Field(5000, gt=RESERVED_IDS, description="Ids in all, the three reserved ones included.")
-    max_tokens: int = Field(400, ge=1, description="Ids the model reads of one review: the last ones.")
-    embedding_width: int = Field(50, ge=1, description="Numbers that stand for one word.")
+    vocabulary_size: int = Field(5000, gt=RESERVED_IDS, description="Number of ids, including the three reserved ones.")
+    max_tokens: int = Field(400, ge=1, description="Sequence length: the model reads the last ids of a review.")
+    embedding_width: int = Field(50, ge=1, description="Length of the vector of a word.")
     convolutions: tuple[Convolution, ...] = Field((Convolution(),), min_length=1, description="Banks of filters.")
     hidden_width: int = Field(250, ge=0, description="Units of the dense layer; 0: no dense layer.")
-    embedding_dropout: Dropout = Field(0.2, description="Share of the embedding dropped while training.")
-    hidden_dropout: Dropout = Field(0.2, description="Share of the dense layer dropped while training.")
+    embedding_dropout: Dropout = Field(0.2, description="Dropout rate after the embedding.")
+    hidden_dropout: Dropout = Field(0.2, description="Dropout rate after the dense layer.")
     optimizer: Literal["adam", "rmsprop", "sgd", "adagrad"] = Field("adam", description="Keras optimizer.")
     learning_rate: float = Field(0.001, gt=0, allow_inf_nan=False, description="Step size of the optimizer.")
     batch_size: int = Field(32, ge=1, description="Reviews per training step.")
-    epochs: int = Field(2, ge=1, description="Passes over the training reviews, at most.")
+    epochs: int = Field(2, ge=1, description="Maximum number of passes over the training reviews.")
     patience: int = Field(
         0,
         ge=0,
         exclude_if=lambda value: value == 0,
-        description="Epochs without a lower loss on held-out reviews after which training stops, and the best weights "
-        "are kept; 0: all epochs are trained.",
+        description="Training stops after this number of epochs without a lower loss on held-out reviews, and keeps "
+        "the best weights; 0: it never stops early.",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none",
         exclude_if=lambda value: value == "none",
-        description="How much a label counts in the loss: none (each review alike) or balanced (each label alike).",
+        description="Weight of a label in the loss: none (all reviews count the same) or balanced (all labels do).",
     )
     calibration: Literal["none", "temperature"] = Field(
         "none",
@@ -77,8 +77,8 @@ class Configuration(BaseModel):
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["f1"] = Field(
         THRESHOLD,
         exclude_if=lambda value: value == THRESHOLD,
-        description="Of two labels, the probability of the second from which on it is decided for; f1: the one with "
-        "the highest macro F1 on held-out reviews.",
+        description="The lowest probability of the second of two labels at which the model answers with it; f1: the "
+        "threshold with the highest macro F1 on held-out reviews.",
     )
     recipe: Literal["labels", "distillation"] = Field(
         "labels",
@@ -86,7 +86,7 @@ class Configuration(BaseModel):
         description="What the model learns from: labels, or distillation (labels, and a teacher's answers to "
         "unlabelled texts).",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and hold-out.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of weights, shuffling, dropout and held-out reviews.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -108,37 +108,39 @@ class Configuration(BaseModel):
     def _check_distillation(self) -> None:
         """Check what `model.training.student` needs: one bank, and an embedding that holds the rows of all its taps."""
         if len(self.labels) != 2 or len(self.convolutions) != 1 or self.hidden_width:
-            raise ValueError("a distillation has two labels, filters of one width and no hidden layer")
+            raise ValueError("a distillation needs two labels, filters of one width and no hidden layer")
         (convolution,) = self.convolutions
         if self.embedding_width != convolution.width * convolution.filters:
-            raise ValueError("the embedding width of a distillation is the width of its filters times their number")
+            raise ValueError(
+                "the embedding width of a distillation must be the width of its filters times their number"
+            )
         if self.tokenizer != "words":
-            raise ValueError(f"a distillation has the tokenizer words, not {self.tokenizer}")
+            raise ValueError(f"a distillation needs the tokenizer words, not {self.tokenizer}")
         if self.patience or self.class_weights != "none" or self.calibration != "none":
-            raise ValueError("a distillation calibrates itself, and has no patience and no class weights")
+            raise ValueError("a distillation has its own calibration, and takes no patience and no class weights")
 
     @property
     def needs_validation(self) -> bool:
-        """Whether something is decided on held-out reviews."""
+        """Whether the training needs held-out reviews."""
         calibrates = self.calibration != "none" or self.recipe == "distillation"
         return calibrates or self.patience > 0 or self.threshold == "f1"
 
     @property
     def activation(self) -> Literal["sigmoid", "softmax"]:
-        """What the last layer ends with."""
+        """The activation of the last layer."""
         return "sigmoid" if len(self.labels) == 2 else "softmax"
 
     @property
     def outputs(self) -> int:
-        """Units of the last layer: one for a sigmoid, one a label for a softmax."""
+        """Units of the last layer: one for a sigmoid, one per label for a softmax."""
         return 1 if self.activation == "sigmoid" else len(self.labels)
 
 
-#: `text-cnn` is for texts of one's own: it reads all scripts, stops when the held-out loss no longer falls, and is
+#: `text-cnn` is for your own texts: it reads all scripts, stops when the held-out loss no longer falls, and is
 #: calibrated.
-#: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py); `kim-cnn` has the three filter
+#: `imdb-cnn` is the classic example of the Keras repository (examples/imdb_cnn.py). `kim-cnn` has the three filter
 #: widths of Kim, "Convolutional Neural Networks for Sentence Classification" (EMNLP 2014).
-#: `accurate` is the most accurate one, which learns from unlabelled reviews too: see `model.training.distillation`.
+#: `accurate` is the most accurate preset. It also learns from unlabelled reviews: see `model.training.distillation`.
 PRESETS: dict[str, Configuration] = {
     "imdb-cnn": Configuration(),
     "text-cnn": Configuration(

@@ -1,4 +1,4 @@
-"""From the output of a model to the label that it decides for."""
+"""The decision for a label, given the output of a model."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ if TYPE_CHECKING:  # settings import this module through the configuration, and 
     import numpy as np
     import numpy.typing as npt
 
-#: The output of a sigmoid from which on it decides for the second label, unless the model has its own.
+#: The lowest output of a sigmoid that decides for the second label, unless the model has its own threshold.
 THRESHOLD = 0.5
 
 
 class DecisionRule(BaseModel):
-    """How a model decides, as it was chosen after training. The network contains the division by `temperature`."""
+    """How a model decides, chosen after training. The network contains the division by `temperature`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(THRESHOLD, gt=0, lt=1)
     temperature: float = Field(1.0, gt=0)
-    chosen_on: str | None = Field(None, description="The texts that decided; null if none did.")
+    chosen_on: str | None = Field(None, description="The texts that the rule was chosen on; null if there were none.")
 
 
 def decide(output: npt.NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> int:
-    """The number of the label that one row of the output decides for.
+    """Return the index of the label that one row of the output decides for.
 
-    `output` is [1], the probability of the second label (sigmoid), or [labels], the probability of each (softmax). Of
-    several labels with the same probability it is the first. `threshold` is for a sigmoid.
+    `output` is [1], the probability of the second label (sigmoid), or [labels], the probability of each (softmax). If
+    several labels have the same probability, the first one wins. `threshold` applies to a sigmoid only.
     """
-    # A float of Python is compared in a third of the time that a NumPy scalar takes.
+    # Comparing a Python float takes a third of the time of a NumPy scalar.
     if len(output) == 1:
         return 1 if output.item() >= threshold else 0
     return int(output.argmax())
 
 
 def decide_all(outputs: npt.NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> npt.NDArray[np.int64]:
-    """The label of every row of [n, 1] or [n, labels]: int64 [n]."""
+    """Return the index of the label of every row: [n, 1] or [n, labels] -> int64 [n]."""
     import numpy as np
 
     return np.fromiter((decide(output, threshold) for output in outputs), np.int64, len(outputs))

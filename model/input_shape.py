@@ -1,4 +1,4 @@
-"""The input of a model: ids of texts of any length as one matrix, int32 [batch, time]."""
+"""The input of a model: the ids of several texts as one matrix, int32 [batch, sequence_length]."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.tokenizer import Tokenizer
 
-#: Ids of several texts: each int32 [n], or all of them int32 [rows, n].
+#: Ids of several texts: one int32 [n] for each text, or int32 [rows, n].
 Rows: TypeAlias = Sequence[npt.NDArray[np.int32]] | npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class InputShape:
-    """How many ids a model reads of a text, and the padding of a shorter one.
+    """The number of ids that a model reads of a text, and how shorter texts are padded.
 
-    The tokenizer truncates a longer text. The padding is in front of the text, or behind it if `pads_behind`.
+    The tokenizer truncates longer texts. The padding comes before the text, or after it if `pads_behind`.
 
-    A model of the Conv1D family needs no padding up to `max_tokens`. If no filter is wider than `leading_padding`, that
-    many pad ids stand for any larger number, on either side: all windows in the padding have one value. Max pooling
-    counts it once, and the graph of average pooling adds those that are left out. If `leading_padding` is None, every
-    text is padded to `max_tokens`.
+    A model of the Conv1D family does not need padding up to `max_tokens`. If no filter is wider than `leading_padding`,
+    that number of pad ids is equivalent to any larger number, because all windows within the padding have the same
+    value. Max pooling counts the value once, and a graph with average pooling adds the missing windows. If
+    `leading_padding` is None, every text is padded to `max_tokens`.
     """
 
     max_tokens: int
@@ -35,7 +35,7 @@ class InputShape:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, leading_padding: int | None = None) -> InputShape:
-        """The shape of a model that reads the ids of a tokenizer."""
+        """Return the input shape of a model that reads the ids of a tokenizer."""
         return cls(
             tokenizer.max_tokens,
             tokenizer.vocabulary_size,
@@ -44,37 +44,37 @@ class InputShape:
             tokenizer.pads_behind,
         )
 
-    def time(self, tokens: int) -> int:
-        """The fewest columns for `tokens` ids with which the model answers as if they were padded to `max_tokens`."""
+    def sequence_length(self, tokens: int) -> int:
+        """Return the shortest sequence length for `tokens` ids that is equivalent to padding to `max_tokens`."""
         if self.leading_padding is None:
             return self.max_tokens
         return min(tokens + self.leading_padding, self.max_tokens)
 
-    def pad(self, rows: Rows, time: int | None = None) -> npt.NDArray[np.int32]:
-        """Rows of ids as int32 [rows, time]; by default with as few columns as the longest row allows.
+    def pad(self, rows: Rows, sequence_length: int | None = None) -> npt.NDArray[np.int32]:
+        """Pad rows of ids to int32 [rows, sequence_length], by default as short as the longest row allows.
 
-        Raises `ValueError` if a row is longer than `time`.
+        Raises `ValueError` if a row is longer than `sequence_length`.
         """
-        if time is None:
-            time = self.time(max(map(len, rows)))
-        matrix = np.empty((len(rows), time), np.int32)
+        if sequence_length is None:
+            sequence_length = self.sequence_length(max(map(len, rows)))
+        matrix = np.empty((len(rows), sequence_length), np.int32)
         self.fill(matrix, rows)
         return matrix
 
     def fill(self, matrix: npt.NDArray[np.int32], rows: Rows) -> None:
-        """Write rows of ids into a matrix int32 [height, time] and padding everywhere else."""
-        time = matrix.shape[1]
+        """Write rows of ids into a matrix int32 [height, sequence_length], and padding everywhere else."""
+        sequence_length = matrix.shape[1]
         matrix.fill(self.padding_id)
         if self.pads_behind:
             for number, row in enumerate(rows):
                 matrix[number, : len(row)] = row
             return
         for number, row in enumerate(rows):
-            matrix[number, time - len(row) :] = row
+            matrix[number, sequence_length - len(row) :] = row
 
     def check(self, ids: npt.NDArray[np.int32]) -> None:
-        """Raise `ValueError`, which says why, if the model cannot read ids int32 [batch, time] that a caller made."""
+        """Raise `ValueError` with the reason if the model cannot read a caller's ids int32 [batch, sequence_length]."""
         if not 1 <= ids.shape[1] <= self.max_tokens:
-            raise ValueError(f"{ids.shape[1]} ids a text; the model reads 1 to {self.max_tokens}")
+            raise ValueError(f"{ids.shape[1]} ids per text; the model reads 1 to {self.max_tokens}")
         if ids.min() < 0 or ids.max() >= self.vocabulary_size:
-            raise ValueError(f"ids run from 0 to {self.vocabulary_size - 1}")
+            raise ValueError(f"ids must be between 0 and {self.vocabulary_size - 1}")

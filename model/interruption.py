@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM, which end a command with `KeyboardInterrupt`.
 
-The exception is raised in whatever Python code runs when the signal arrives. If that is a destructor or a callback of a
-library, Python discards the exception. Long work therefore calls `check` now and then.
+Python raises the exception in whatever code runs when the signal arrives. If that is a destructor or a callback of a
+library, the exception is lost. Long computations therefore call `check` regularly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _received = False
 
 
 def handle_signals() -> None:
-    """Raise `KeyboardInterrupt` at SIGTERM, and at SIGINT unless it is ignored."""
+    """Raise `KeyboardInterrupt` on SIGTERM, and on SIGINT unless it is ignored."""
     global _received
     _received = False
     signal.signal(signal.SIGTERM, _interrupt)

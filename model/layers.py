@@ -1,6 +1,6 @@
-"""The layers of a network of the Conv1D family as plain arrays, as they are exported and as they are explained.
+"""The layers of the Conv1D family as plain arrays, for export and explanations.
 
-An activation is written as its ONNX operator, followed by the operator's `alpha` if it has one: `Relu`,
+The notation of an activation is its ONNX operator, followed by the operator's `alpha` if it has one: `Relu`,
 `LeakyRelu(0.2)`.
 """
 
@@ -43,8 +43,8 @@ def _gelu(x: Weights, _: float) -> Weights:
     return result
 
 
-#: Activations that fall, down to one lowest value, and then rise. The largest value that one of them gives for a set of
-#: numbers is the one that it gives for the largest or for the least of them.
+#: Activations that fall to a minimum and then rise. The maximum of such an activation over a set of numbers is its
+#: value at the largest or at the smallest of them.
 QUASICONVEX: dict[str, Callable[[Weights, float], Weights]] = {
     "Gelu": _gelu,
     "HardSwish": lambda x, _: x * _hard_sigmoid(x, 1 / 6),
@@ -52,9 +52,8 @@ QUASICONVEX: dict[str, Callable[[Weights, float], Weights]] = {
     "Silu": lambda x, _: x * _sigmoid(x),
 }
 
-#: The activations that work on each value alone, by their ONNX operators, as functions of the value and alpha. Except
-#: for those above and for `Neg`, none of them ever falls, so they may be computed once on a maximum instead of at every
-#: position.
+#: Elementwise activations by their ONNX operators, as functions of the value and alpha. Except for those above and
+#: `Neg`, they are monotone, so they can be computed once on the maximum instead of at every position.
 ACTIVATIONS: dict[str, Callable[[Weights, float], Weights]] = {
     "Elu": _exponential,
     "HardSigmoid": _hard_sigmoid,
@@ -71,18 +70,18 @@ ACTIVATIONS: dict[str, Callable[[Weights, float], Weights]] = {
     **QUASICONVEX,
 }
 
-#: The one activation that works on all units of a layer together.
+#: The only activation that is not elementwise.
 SOFTMAX = "Softmax"
 
 
 def parse(activation: str) -> tuple[str, float | None]:
-    """The ONNX operator of an activation, and its `alpha`."""
+    """Return the ONNX operator of an activation, and its `alpha`."""
     operator, _, alpha = activation.rstrip(")").partition("(")
     return operator, float(alpha) if alpha else None
 
 
 def apply(activations: tuple[str, ...], value: Weights) -> Weights:
-    """The activations one after the other; each works on every value alone."""
+    """Apply elementwise activations one after the other."""
     for activation in activations:
         operator, alpha = parse(activation)
         value = ACTIVATIONS[operator](value, alpha or 0.0).astype(value.dtype, copy=False)
@@ -91,15 +90,15 @@ def apply(activations: tuple[str, ...], value: Weights) -> Weights:
 
 @dataclass(frozen=True)
 class Bank:
-    """The filters of one width, and what is pooled of each over the text."""
+    """A bank: the filters of one width, and their pooling over the text."""
 
     kernel: Weights  # [width, embedding, filters]
     bias: Weights  # [filters]
     activations: tuple[str, ...]  # after the bias, in order
-    dilation: int = 1  # from one word under a filter to the next
-    padding: tuple[int, int] = (0, 0)  # zero vectors in front of the text, and behind it
-    pooling: Literal["max", "mean"] = "max"  # of the activated sums at all positions
-    name: str = ""  # of the layer that it was exported from
+    dilation: int = 1  # distance between the words under a filter
+    padding: tuple[int, int] = (0, 0)  # zero vectors before and after the text
+    pooling: Literal["max", "mean"] = "max"  # of the activations at all positions
+    name: str = ""  # of the exported layer
 
     @property
     def width(self) -> int:
@@ -113,7 +112,7 @@ class Bank:
 
     @property
     def quasiconvex(self) -> bool:
-        """Whether the maximum may be the activation of a filter's least sum instead of its largest."""
+        """Whether the maximum may be the activation of a filter's smallest sum instead of its largest."""
         return self.pooling == "max" and any(parse(activation)[0] in QUASICONVEX for activation in self.activations)
 
 

@@ -1,6 +1,6 @@
-"""The model card of an artifact: `README.md` in the form of Hugging Face's Hub, made of the manifest alone.
+"""The model card of an artifact: a `README.md` in the format of Hugging Face's Hub, written from the manifest.
 
-Nothing reads it back, so it has no digest and may be edited. The form is that of
+No program reads it, so it has no digest and may be edited. The format is described at
 https://huggingface.co/docs/hub/model-cards: metadata in YAML between two lines of dashes, then Markdown.
 """
 
@@ -17,7 +17,7 @@ CARD_FILE = "README.md"
 
 
 def model_card(manifest: Manifest) -> str:
-    """The card of an artifact."""
+    """Return the model card of an artifact."""
     return "\n".join([*_metadata(manifest), "", *_body(manifest)]) + "\n"
 
 
@@ -42,25 +42,25 @@ def _body(manifest: Manifest) -> Iterator[str]:
     yield from ("## Use", "", "```sh", f"sentiment-conv1d serve --default-model {manifest.name}")
     yield from (f"sentiment-conv1d explain --model {manifest.name} 'Your text.'", "```", "")
     yield (
-        "`model.onnx` takes the ids of texts, `tokens` int32 [batch, time], and answers `probabilities` float32 "
-        f"[batch, {manifest.outputs}]. `tokenizer.json` is read by Hugging Face's `tokenizers`. The model reads "
-        f"{manifest.max_tokens:,} tokens of a text at most."
+        "`model.onnx` takes the ids of texts, `tokens` int32 [batch, time], and returns `probabilities` float32 "
+        f"[batch, {manifest.outputs}]. `tokenizer.json` has the format of Hugging Face's `tokenizers`. The model reads "
+        f"at most {manifest.max_tokens:,} tokens of a text."
     )
     yield from ("", "## Decisions", "")
     if manifest.activation == "sigmoid":
         yield (
-            f"The output is the probability of `{manifest.labels[1]}`, which is the answer from "
-            f"{manifest.decision.threshold:.4g} on."
+            f"The output is the probability of `{manifest.labels[1]}`. The model answers with this label if the "
+            f"probability is at least {manifest.decision.threshold:.4g}."
         )
     else:
-        yield "The output is the probability of each label, and the answer is the label with the highest one."
+        yield "The output is the probability of each label. The model answers with the most probable label."
     if manifest.decision.temperature != 1:
         yield (
             f"The logits are divided by {manifest.decision.temperature:.4g}, a temperature chosen on "
             f"{manifest.decision.chosen_on}."
         )
     yield from ("", "## Evaluation", "")
-    yield from ["It was not evaluated."] if manifest.metrics is None else _scores(manifest.metrics)
+    yield from ["The model was not evaluated."] if manifest.metrics is None else _scores(manifest.metrics)
     if manifest.configuration is not None:
         yield from ("", "## Training", "", "| setting | value |", "|---|---|")
         for name, value in manifest.configuration.model_dump(mode="json").items():

@@ -1,4 +1,4 @@
-"""The run folder: everything one training leaves behind, complete or not there at all."""
+"""The run folder, which contains everything that a training writes. It exists only if it is complete."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"
 EVALUATION_FOLDER = "evaluation"
 
-#: All that each kind of folder holds. By the first file a folder is known to be of that kind.
+#: The contents of each kind of folder. The first file identifies the kind.
 RUN_CONTENTS = (
     CONFIGURATION_FILE,
     KERAS_FILE,
@@ -48,18 +48,18 @@ EVALUATION_CONTENTS = (METRICS_FILE, PLOTS_FOLDER)
 
 
 class RunError(SentimentError):
-    """A run folder that is missing, incomplete or in the way."""
+    """A run folder is missing or incomplete, or it exists and must not be replaced."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What export and evaluation read of a run."""
+    """The part of a run that export and evaluation read."""
 
     path: Path
     configuration: Configuration
     tokenizer: Tokenizer
-    metrics: Metrics | None  # None if nothing was held out to measure on
-    trained_on: TrainingTexts | None  # None in a run of a version that did not write them
+    metrics: Metrics | None  # None if there were no test texts
+    trained_on: TrainingTexts | None  # None in a run of an older version
     decision: DecisionRule
 
     @property
@@ -69,7 +69,7 @@ class Run:
 
 
 def read_run(path: Path) -> Run:
-    """Read a run folder. Raises `RunError`, which names the file at fault."""
+    """Read a run folder. Raises `RunError`, which names the file."""
     if not path.is_dir():
         raise RunError(f"{path}: there is no such run folder")
     if not (path / KERAS_FILE).is_file():
@@ -95,29 +95,29 @@ def read_run(path: Path) -> Run:
 
 
 def checkpoint_folder(run: Path) -> Path:
-    """Where the checkpoints of a training that writes this run folder are; a folder for each epoch, named by it."""
+    """Return the folder with the checkpoints of the training that writes `run`: one per epoch, named after it."""
     return run.with_name(f"{run.name}.checkpoint")
 
 
 def stages_folder(run: Path) -> Path:
-    """Where the finished stages of a distillation that writes this run folder are; it is there after the first one."""
+    """Return the folder with the finished stages of the distillation that writes `run`."""
     return run.with_name(f"{run.name}.stages")
 
 
 def checkpointed_epochs(run: Path) -> list[int]:
-    """The epochs after which an interrupted training left a checkpoint, the last one at the end."""
+    """Return the epochs after which an interrupted training left a checkpoint, in ascending order."""
     folder = checkpoint_folder(run)
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a document as a person would read it."""
+    """Write a document as indented JSON."""
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first thing that is wrong, and where, in one line."""
+    """Return the first fault and its place on one line."""
     fault = error.errors()[0]
     place = ".".join(map(str, fault["loc"]))
     message = fault["msg"].removeprefix("Value error, ")
@@ -125,10 +125,10 @@ def first_fault(error: ValidationError) -> str:
 
 
 def ensure_free(path: Path, overwrite: bool, contents: Sequence[str] = RUN_CONTENTS) -> None:
-    """Raise `RunError` if `path` is taken and may not be replaced, so that hours of training are not lost to it.
+    """Raise `RunError` if `path` exists and must not be replaced. Call it before a training of several hours.
 
-    Only a folder that holds the first of `contents` and nothing but `contents` is ever replaced: a slip in a path must
-    not delete something else.
+    Only a folder that contains the first of `contents`, and nothing but `contents`, is ever replaced, so that a typo in
+    a path does not delete something else.
     """
     try:
         if not path.exists() and not path.is_symlink():
@@ -141,16 +141,16 @@ def ensure_free(path: Path, overwrite: bool, contents: Sequence[str] = RUN_CONTE
     if path.is_symlink():
         raise RunError(f"{path} is a link: it will not be overwritten")
     if contents[0] not in present:
-        raise RunError(f"{path} exists and holds no {contents[0]}: it will not be overwritten")
+        raise RunError(f"{path} exists and contains no {contents[0]}: it will not be overwritten")
     if strange := sorted(present - set(contents)):
-        raise RunError(f"{path} holds {strange[0]}, which would be lost: it will not be overwritten")
+        raise RunError(f"{path} contains {strange[0]}, which would be lost: it will not be overwritten")
 
 
 @contextmanager
 def staging(path: Path, overwrite: bool = False, contents: Sequence[str] = RUN_CONTENTS) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and goes away when it does not.
+    """Yield a temporary folder that becomes `path` if the block succeeds, and is removed if it fails.
 
-    Raises `RunError` as `ensure_free` does, and where the folder cannot be written to.
+    Raises `RunError` as `ensure_free` does, and if the folder cannot be written to.
     """
     ensure_free(path, overwrite, contents)
     try:
@@ -183,7 +183,7 @@ def _trained_on(path: Path) -> TrainingTexts | None:
 
 
 def _read_decision(path: Path) -> DecisionRule:
-    """The decision rule; that of runs without the file is the default."""
+    """Read the decision rule; runs without the file have the default one."""
     if not path.exists():
         return DecisionRule()
     try:

@@ -96,11 +96,12 @@ def test_sizes(classifier: Classifier, way: tuple[Explanation, Inspection]) -> N
     dense, last = network.head
     dense_numbers = sum(each.kernel.size + len(each.bias) for each in network.head)
     for sentence in (
-        f"{time - len(explanation.words) - 1} pads",
-        f"filter {shown.filter.index}, which moved the decision most. Its highest place is {shown.filter.position},",
+        f"{time - len(explanation.words) - 1} pad ids",
+        f"filter {shown.filter.index}, which moved the decision most.",
+        f"its highest value at position {shown.filter.position},",
         f"{int((bank.pooled > 0).sum())} are above zero",
         f"{int((shown.layers[0].values > 0).sum())} of them are above zero",
-        f"{kernel.size:,} numbers and a bias",
+        f"{kernel.size:,} numbers in all and one bias per filter",
         f"{embedding.size:,} in the embedding",
         f"{kernel.size + filters:,} in the filters",
         f"{dense.kernel.size:,} in all",

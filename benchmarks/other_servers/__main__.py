@@ -1,8 +1,8 @@
 """`python -m benchmarks.other_servers`: other model servers with the same classifier, in one interleaved run.
 
-Servers run one at a time, since some of them are busy even without requests. The others serve what the competent
-application does: an unfolded graph over as many positions as the texts have, and a dictionary of words. `--pipeline`
-has them serve the naive application's graph and tokenizer instead, or this project's own.
+Servers run one at a time, because some of them use the processor even without requests. The other servers run the
+competent application's classifier: an unfolded graph over as many positions as the texts have, and a dictionary of
+words. With `--pipeline` they run the naive application's graph and tokenizer, or this project's own.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pathlib import Path
 import onnx
 
 from benchmarks import rest
-from benchmarks.cases import COMPETENT, NAIVE, SHORT, WHOLE
+from benchmarks.baselines.naive import ARTIFACT, MAX_TOKENS, Naive, unfolded_graph
 from benchmarks.markdown import circumstances
-from benchmarks.naive import ARTIFACT, MAX_TOKENS, Naive, unfolded_graph
 from benchmarks.other_servers import environments
 from benchmarks.other_servers.environments import NotInstalled
 from benchmarks.other_servers.report import Measured, document, save_plot, summary
 from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of
 from benchmarks.rest import Script
-from loadtest import texts
+from benchmarks.serving.cases import COMPETENT, NAIVE, SHORT, WHOLE
 from loadtest.errors import LoadTestError
+from loadtest.traffic import texts
 from sentiment_conv1d.model.artifact import read_artifact
 
 #: This project's graph and tokenizer.
@@ -36,15 +36,15 @@ FOLDED = "folded"
 
 _CONNECTIONS = 32
 _WARM_UP = 1  # seconds
-_CHECKED = 8  # texts of every kind
+_CHECKED = 8  # texts per kind
 
 
 def main() -> None:
-    """Install, or measure and print."""
+    """Install the environments, or measure and print."""
     names = [other.name for other in OTHER_SERVERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.other_servers", description=__doc__)
-    parser.add_argument("--install", action="store_true", help="make the environments, measure nothing")
-    parser.add_argument("--python", default=sys.executable, help="what the environments are made with (default: this)")
+    parser.add_argument("--install", action="store_true", help="create the environments without measuring")
+    parser.add_argument("--python", default=sys.executable, help="Python of the environments (default: this one)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="these servers (default: all)")
     parser.add_argument("--pipeline", choices=(COMPETENT, NAIVE, FOLDED), default=COMPETENT, help="of the others")
     parser.add_argument("--texts", default=texts.IMDB, help="imdb (generated), or a .txt, .csv, .jsonl, .parquet")
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def install(others: Sequence[OtherServer], python: str) -> None:
-    """Make the environments that are missing. Leaves with a sentence for each that could not be made."""
+    """Create the missing environments. Exits with a message for each that could not be created."""
     failures = []
     for other in others:
         print(f"{other.title} {environments.version(other.name, other.package)}", flush=True)
@@ -78,7 +78,7 @@ def install(others: Sequence[OtherServer], python: str) -> None:
 
 
 def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
-    """All rounds, the table, the document and the plot."""
+    """Run all rounds, and write the table, the document and the plot."""
     rest.require()
     tokenizer = read_artifact(ARTIFACT).tokenizer
     whole = texts.choose(options.texts, tokenizer, 1024)
@@ -130,9 +130,9 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
 
 
 def save_unfolded(folder: Path, pipeline: str) -> Path:
-    """What the competent or the naive application makes for itself."""
-    time = "time" if pipeline == COMPETENT else MAX_TOKENS
-    onnx.save(unfolded_graph(onnx.load(ARTIFACT / "model.onnx"), time), folder / "model.onnx")
+    """Save the unfolded graph of the competent or the naive application."""
+    sequence_length = "time" if pipeline == COMPETENT else MAX_TOKENS
+    onnx.save(unfolded_graph(onnx.load(ARTIFACT / "model.onnx"), sequence_length), folder / "model.onnx")
     shutil.copy(ARTIFACT / "tokenizer.json", folder)
     return folder
 
@@ -148,9 +148,9 @@ class Comparison:
         self._truth = {text: naive.predict(text) for text in checked}
 
     def run(self, target: Target, measured: Measured) -> None:
-        """Start it, check its answers, warm it up, measure it with every kind of text, stop it.
+        """Start a server, check its answers, warm it up, measure it with every kind of text, and stop it.
 
-        Raises `LoadTestError` where it does not start, or its answers are wrong.
+        Raises `LoadTestError` if it does not start or its answers are wrong.
         """
         started = time.perf_counter()
         with target.server as server:
@@ -158,7 +158,7 @@ class Comparison:
             measured.ready.append(time.perf_counter() - started)
             for kind, each in self._kinds.items():
                 script = Script(target.form, each)
-                with contextlib.suppress(LoadTestError):  # the first answers of some take longer
+                with contextlib.suppress(LoadTestError):  # the first answers of some servers take longer
                     rest.run(server, script, _CONNECTIONS, _WARM_UP)
                 load = rest.run(server, script, _CONNECTIONS, self._seconds)
                 measured.loads.setdefault(kind, []).append(load)

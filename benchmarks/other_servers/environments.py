@@ -15,25 +15,25 @@ _INSTALLED = ".installed"  # a copy of the requirements that were installed
 
 
 class NotInstalled(Exception):
-    """Why a server cannot be measured."""
+    """The environment of a server is missing or cannot be created."""
 
 
 def requirements(name: str) -> Path:
-    """The pins."""
+    """Return the file of the pinned requirements."""
     return _REQUIREMENTS / f"{name}.txt"
 
 
 def version(name: str, package: str) -> str:
-    """What is pinned."""
+    """Return the pinned version."""
     pin = re.search(rf"^{re.escape(package)}==(\S+)", requirements(name).read_text(), re.MULTILINE)
     assert pin is not None
     return pin[1]
 
 
 def interpreter(name: str) -> str:
-    """The Python of an environment.
+    """Return the Python of an environment.
 
-    Raises `NotInstalled` if there is none, or one from other requirements.
+    Raises `NotInstalled` if the environment is missing or was created from other requirements.
     """
     marker = _ENVIRONMENTS / name / _INSTALLED
     if not marker.exists() or marker.read_text() != requirements(name).read_text():
@@ -42,9 +42,9 @@ def interpreter(name: str) -> str:
 
 
 def install(name: str, python: str) -> None:
-    """Make the environment anew with that Python.
+    """Create the environment again with this Python.
 
-    Raises `NotInstalled` if it cannot be made.
+    Raises `NotInstalled` if it cannot be created.
     """
     folder = _ENVIRONMENTS / name
     shutil.rmtree(folder, ignore_errors=True)

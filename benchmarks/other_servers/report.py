@@ -1,4 +1,4 @@
-"""What a run of `benchmarks.other_servers` says."""
+"""The results of `benchmarks.other_servers`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.cases import COMPETENT, SERVICE
 from benchmarks.markdown import number, table
-from benchmarks.report import save_bars
 from benchmarks.rest import Load
+from benchmarks.serving.cases import COMPETENT, SERVICE
+from benchmarks.serving.report import save_bars
 
 
 @dataclass
@@ -25,9 +25,9 @@ class Measured:
 
 
 def summary(measured: Mapping[str, Measured], absent: Mapping[str, str]) -> Iterator[str]:
-    """A table with the medians of all rounds and of the ratios in each round, and why servers were not measured."""
+    """Return the table of medians and ratios, and why some servers were not measured."""
     head = [
-        *("", "texts", "requests/s", f"/ {COMPETENT}", f"/ {SERVICE}", "p50 ms", "p99 ms", "server CPU µs a request"),
+        *("", "texts", "requests/s", f"/ {COMPETENT}", f"/ {SERVICE}", "p50 ms", "p99 ms", "server CPU µs per request"),
         *("memory MB", "ready s", "errors"),
     ]
     rows = []
@@ -47,7 +47,7 @@ def _ratio(loads: list[Load], others: list[Load]) -> float:
 
 
 def document(measured: Mapping[str, Measured], absent: Mapping[str, str], about: Mapping[str, Any]) -> str:
-    """Everything, as JSON."""
+    """Return all measurements as JSON."""
     servers = {
         title: {
             "loads": {kind: [load._asdict() for load in loads] for kind, loads in each.loads.items()},
@@ -60,6 +60,6 @@ def document(measured: Mapping[str, Measured], absent: Mapping[str, str], about:
 
 
 def save_plot(measured: Mapping[str, Measured], path: Path) -> None:
-    """Requests a second and processor time a request, as bars: the medians."""
+    """Plot the medians of the rate and of the processor time per request as bars."""
     kinds = next(iter(measured.values())).loads
     save_bars({f"{title}, {kind}": each.loads[kind] for kind in kinds for title, each in measured.items()}, path)

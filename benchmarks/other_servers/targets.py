@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is started, what it is asked, and how its answers are read."""
+"""The measured servers: how each is started, and the form of its requests and responses."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import rest, serving
-from benchmarks.cases import COMPETENT, NAIVE, SERVICE
+from benchmarks import rest
 from benchmarks.other_servers import environments
 from benchmarks.rest import Form
+from benchmarks.serving.__main__ import make_servers
+from benchmarks.serving.cases import COMPETENT, NAIVE, SERVICE
 from loadtest.errors import LoadTestError
 from loadtest.processes import Server
 
-#: Variables that name folders for temporary files.
+#: Environment variables with folders for temporary files.
 _SCRATCH = ("TMPDIR", "RAY_TMPDIR", "PYTRITON_HOME")
 
-#: How far answers may be off: batches sum in another order.
+#: Tolerance of the answers, because batches add up in another order.
 _TOLERANCE = 1e-4
 _PATIENCE = 60.0
 
@@ -36,7 +37,7 @@ class OtherServer(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A server that is measured."""
+    """A measured server."""
 
     title: str
     server: Server
@@ -44,7 +45,7 @@ class Target(NamedTuple):
     probability: Callable[[Any], float]
 
     def check(self, truth: Mapping[str, float]) -> None:
-        """Wait until the first text is answered, and compare the probabilities of all.
+        """Wait for the answer to the first text, and compare the probabilities of all texts.
 
         Raises `LoadTestError`.
         """
@@ -96,13 +97,13 @@ OTHER_SERVERS = (
 
 
 def references(workers: int) -> list[Target]:
-    """This service and the applications."""
-    servers = {server.name: server for server in serving.make_servers(workers)}
+    """Return this service and the applications."""
+    servers = {server.name: server for server in make_servers(workers)}
     return [Target(name, servers[name], rest.PREDICT, _scored) for name in (SERVICE, COMPETENT, NAIVE)]
 
 
 def target_of(other: OtherServer, workers: int, model: Path, scratch: Path) -> Target:
-    """Another server with a model and a folder for temporary files; `applications.classifier` has the model's form.
+    """Return another server with a model and a folder for temporary files. See `applications.classifier`.
 
     Raises `NotInstalled`.
     """

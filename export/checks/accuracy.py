@@ -1,6 +1,6 @@
-"""The proof on meaning: labelled texts through the tokenizer and the served graph.
+"""Accuracy of the served graph on labelled texts.
 
-Parity compares graphs on the same ids, so it says nothing about a vocabulary that gives words the wrong ids.
+Parity compares graphs on the same ids, so it cannot detect a vocabulary that gives words the wrong ids. Accuracy can.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sentiment_conv1d.model.input_shape import InputShape
 
 
 def measure(served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape) -> Metrics:
-    """The metrics of a graph on reviews with labels."""
+    """Measure a graph on labelled reviews."""
     answers = answers_in_batches(served, reviews.rows, shape)
     return Metrics(
         measured_on=reviews.source,
@@ -29,16 +29,16 @@ def measure(served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], 
 
 
 def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
-    """Raise `ExportError` if always answering the most frequent label would be right as often.
+    """Raise `ExportError` if the model is no better than always answering with the most frequent label.
 
-    Reviews of a single label cannot tell.
+    If all reviews have the same label, nothing is checked.
     """
     counts = np.unique(reviews.labels, return_counts=True)[1]
     majority, accuracy = counts.max() / counts.sum(), metrics.values["accuracy"]
     if len(counts) > 1 and accuracy <= majority:
         raise ExportError(
-            f"accuracy {accuracy:.3f}, and {majority:.3f} with the most frequent label alone, on {reviews.source}: "
-            "the vocabulary, the order of the labels or the model is wrong",
+            f"the accuracy of {accuracy:.3f} is no better than that of the most frequent label, {majority:.3f}, on "
+            f"{reviews.source}: the vocabulary, the order of the labels or the model is wrong",
             "check --vocabulary, --index-from and --labels, or publish it with --allow-poor-accuracy",
         )
 
@@ -46,14 +46,14 @@ def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
 def check_shift(
     served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape, metrics: Metrics
 ) -> Iterator[str]:
-    """A warning if the answers are more often right with the ids of words one higher or lower."""
-    reserved = 3  # no vocabulary reserves more ids in front of its words
+    """Warn if the accuracy is higher when all word ids are one higher or lower."""
+    reserved = 3  # no vocabulary reserves more ids before its words
     for step, direction in ((1, "higher"), (-1, "lower")):
         rows = [_shifted(row, step, reserved, shape.vocabulary_size) for row in reviews.rows]
         moved = replace(reviews, rows=rows)
         accuracy = measure(served, moved, labels, shape).values["accuracy"]
         if accuracy > metrics.values["accuracy"]:
-            yield f"warning: accuracy {accuracy:.3f} with the ids of all words one {direction}: check the first id"
+            yield f"warning: the accuracy is {accuracy:.3f} if all word ids are one {direction}: check the first id"
 
 
 def _shifted(row: Ids, step: int, reserved: int, size: int) -> Ids:

@@ -1,4 +1,4 @@
-"""The proof that the exported graph answers as Keras does, alone and in batches, with full padding and with little."""
+"""Parity: the exported graph returns what Keras returns, alone and in batches, with full and with minimal padding."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sentiment_conv1d.model.input_shape import InputShape
 
 TOLERANCE = 1e-5
 
-#: The most rows that the service runs together on a CPU.
+#: The largest number of rows that the service runs together on a CPU.
 _BATCH_ROWS = 32
 
-#: What helps if ONNX Runtime fails.
-_OPERATORS = "build the model of layers that ONNX Runtime can run; the message names the operation at fault"
+#: The hint if ONNX Runtime fails.
+_OPERATORS = "replace the operation that the message names with layers that ONNX Runtime supports"
 
 Ids = npt.NDArray[np.int32]
 Answers = npt.NDArray[np.float32]
@@ -28,22 +28,24 @@ Predict = Callable[[Ids], Answers]
 
 
 class ParityError(ExportError):
-    """The graph does not answer as the Keras model does; no artifact is written."""
+    """The graph does not return what the Keras model returns; no artifact is written."""
 
-    def __init__(self, message: str, hint: str = "this is a defect of the export: report it with the model") -> None:
+    def __init__(
+        self, message: str, hint: str = "this is a bug in the export: please report it with the model"
+    ) -> None:
         super().__init__(message, hint)
 
 
 @dataclass(frozen=True)
 class Reviews:
-    """Ids to compare answers on, each int32 [at most max_tokens], and what they are."""
+    """Ids to compare answers on, each int32 [at most max_tokens], and where they come from."""
 
     source: str
     rows: list[Ids]
 
 
 def generated(shape: InputShape, seed: int = 0, count: int = 256) -> Reviews:
-    """Random ids of every length from one to full, the shortest and the longest among them, and the highest id."""
+    """Generate random ids of many lengths, including the shortest and the longest, and the highest id."""
     max_tokens, vocabulary_size = shape.max_tokens, shape.vocabulary_size
     random = np.random.default_rng(seed)
     edges = [1, 2, 3, 4, max_tokens - 4, max_tokens - 3, max_tokens - 2, max_tokens - 1, max_tokens]
@@ -55,9 +57,9 @@ def generated(shape: InputShape, seed: int = 0, count: int = 256) -> Reviews:
 
 
 def session(graph: bytes) -> Predict:
-    """A graph in ONNX Runtime as a function of ids.
+    """Open a graph in ONNX Runtime and return a function that runs it on ids.
 
-    Opening it and calling the function raise `ParityError` if ONNX Runtime fails.
+    Raises `ParityError` if ONNX Runtime fails, and so does the function.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -84,9 +86,9 @@ def compare(
     reviews: Sequence[Reviews],
     shape: InputShape,
 ) -> list[ParityCheck]:
-    """Compare the served graph and Keras' own ONNX graph with Keras, on each set of reviews.
+    """Compare the served graph, and the ONNX graph that Keras wrote, with Keras on each set of reviews.
 
-    Raises `ParityError` at the first one that is off by more than `TOLERANCE` or changes a label.
+    Raises `ParityError` if an output differs by more than `TOLERANCE`, or a label differs.
     """
     checks = []
     for each in reviews:
@@ -101,7 +103,7 @@ def compare(
 
 
 def compare_forms(served: Predict, reviews: Sequence[Reviews], shape: InputShape) -> list[ParityCheck]:
-    """A graph against itself: one review at a time and with little padding, against batches with full padding.
+    """Compare a graph with itself: single reviews and minimal padding against batches with full padding.
 
     Raises `ParityError` as `compare` does.
     """
@@ -113,10 +115,10 @@ def compare_forms(served: Predict, reviews: Sequence[Reviews], shape: InputShape
 
 
 def answers_in_batches(served: Predict, rows: list[Ids], shape: InputShape) -> Answers:
-    """Answers in batches of reviews of similar length, padded as little as the longest of them allows.
+    """Run a graph on batches of reviews of similar length, each padded as little as its longest review allows.
 
-    The service also groups by length. On a CPU it runs at most 1,024 positions at once, see
-    `service.inference.length_buckets`; here a batch always has `_BATCH_ROWS` rows, whatever their length.
+    The service also groups reviews by length. On a CPU it runs at most 1,024 positions at once, see
+    `service.inference.length_buckets`; here a batch always has `_BATCH_ROWS` rows.
     """
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     answers: dict[int, Answers] = {}
@@ -147,7 +149,7 @@ def _check(against: str, reviews: Reviews, form: str, truth: Answers, answers: A
     if truth.shape != answers.shape:
         raise ParityError(f"{inputs}: {answers.shape} answers instead of {truth.shape}")
     difference = np.abs(truth - answers)
-    # A comparison that is not true of NaN must not pass.
+    # Negated, so that NaN fails.
     if not float(difference.max()) <= TOLERANCE:
         worst = int(difference.max(axis=1).argmax())
         raise ParityError(

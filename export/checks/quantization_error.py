@@ -1,4 +1,4 @@
-"""The quantization error: how far 8 bits move the answers, and how many of them stay right."""
+"""The quantization error: how far the answers of an 8-bit graph are from float32, and what that costs in accuracy."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from sentiment_conv1d.model.decision import THRESHOLD, decide_all
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 
-#: How much less accurate than the float32 graph an 8-bit graph may be.
+#: The largest accepted loss of accuracy compared with the float32 graph.
 MAX_ACCURACY_LOSS = 0.001
 
-#: How far a probability may move on generated ids. The preset's move by 0.03 at most; a graph at fault by far more.
+#: The largest accepted change of a probability on generated ids. With the preset it is 0.03; a wrong graph exceeds this
+#: limit by far.
 MAX_DIFFERENCE = 0.1
 
 
@@ -31,7 +32,7 @@ class QuantizationError(ExportError):
 
 @dataclass(frozen=True, eq=False)
 class LabelledReviews(Reviews):
-    """Reviews whose labels are known."""
+    """Reviews with their true labels."""
 
     labels: npt.NDArray[np.int64]  # [rows], indices into the label names
     threshold: float = THRESHOLD  # of the model's decisions
@@ -40,26 +41,27 @@ class LabelledReviews(Reviews):
 
 @dataclass(frozen=True)
 class Graphs:
-    """A float32 graph, the 8-bit graph that was quantized from it, and the ids that both read."""
+    """A float32 graph, the 8-bit graph that was quantized from it, and the input shape of both."""
 
     float32: Predict
     quantized: Predict
     shape: InputShape
 
     def answers(self, rows: list[Ids]) -> tuple[Answers, Answers]:
-        """The answers of both graphs, in batches of reviews of similar length."""
+        """Run both graphs, in batches of reviews of similar length."""
         return answers_in_batches(self.float32, rows, self.shape), answers_in_batches(self.quantized, rows, self.shape)
 
 
 def measure_difference(graphs: Graphs, reviews: Reviews) -> QuantizationCheck:
     """Compare the graphs on reviews without labels.
 
-    Raises `QuantizationError` if a probability moves by more than `MAX_DIFFERENCE`.
+    Raises `QuantizationError` if a probability changes by more than `MAX_DIFFERENCE`.
     """
     check = _check(reviews, *graphs.answers(reviews.rows))
     if check.largest_difference > MAX_DIFFERENCE:
         raise QuantizationError(
-            f"{reviews.source}: 8 bits move a probability by {check.largest_difference:.3f}, more than {MAX_DIFFERENCE}"
+            f"{reviews.source}: quantization changes a probability by {check.largest_difference:.3f}, "
+            f"more than {MAX_DIFFERENCE}"
         )
     return check
 
@@ -67,7 +69,7 @@ def measure_difference(graphs: Graphs, reviews: Reviews) -> QuantizationCheck:
 def measure_accuracy(
     graphs: Graphs, reviews: LabelledReviews, label_names: tuple[str, ...]
 ) -> tuple[QuantizationCheck, Metrics]:
-    """Compare the graphs on reviews with labels, and measure the 8-bit graph.
+    """Compare the graphs on labelled reviews, and measure the 8-bit graph.
 
     Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
     """
@@ -77,8 +79,8 @@ def measure_accuracy(
     lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(quantized.predicted == reviews.labels))
     if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
         raise QuantizationError(
-            f"{reviews.source}: accuracy {quantized.accuracy:.4f} in 8 bits, {float32.accuracy:.4f} in float32, "
-            f"which is a loss of more than {MAX_ACCURACY_LOSS}"
+            f"{reviews.source}: the accuracy is {quantized.accuracy:.4f} with 8 bits and {float32.accuracy:.4f} in "
+            f"float32; the loss must not exceed {MAX_ACCURACY_LOSS}"
         )
     return check, Metrics(measured_on=reviews.source, examples=len(reviews.rows), values=quantized.values())
 
@@ -92,7 +94,7 @@ def _check(
 ) -> QuantizationCheck:
     difference = np.abs(float32.astype(np.float64) - quantized)
     if not np.isfinite(difference).all():
-        raise QuantizationError(f"{reviews.source}: the 8-bit graph answers with NaN or infinity")
+        raise QuantizationError(f"{reviews.source}: the 8-bit graph returns NaN or infinity")
     changed = decide_all(float32) != decide_all(quantized)
     return QuantizationCheck(
         inputs=reviews.source,

@@ -1,21 +1,23 @@
 """The graph that is served for the Conv1D family: convolution as table look-ups.
 
-A filter bank `W` of width w straight after an embedding `E` computes at position t
+A filter bank `W` of width w directly after an embedding `E` computes, at position t,
 
     sum over k < w of  E[x[t+k]] . W[k]
 
-and `E . W[k]` does not depend on the text. So each tap k becomes a table `T[k] = E . W[k]` [vocabulary, filters], and
-the feature map is `T[0][x[t]] + ... + T[w-1][x[t+w-1]]`: w look-ups, no multiplication. The bias is added to the first
-table, and a monotone activation commutes with the maximum, so it runs once on the pooled values. An activation that
-falls and then rises, such as gelu, has its maximum where the sum is largest or where it is least, so it runs on both of
-these. An average is one of activations, so these run at every position, and a text without its full padding gets the
-share of the padding that it lacks. A dilated filter reads every second or third word. Zero padding is an id of its own
-behind the vocabulary, whose embedding is zero.
+`E . W[k]` does not depend on the text. So each tap k becomes a table `T[k] = E . W[k]` [vocabulary, filters], and the
+feature map is `T[0][x[t]] + ... + T[w-1][x[t+w-1]]`: w look-ups and no multiplication.
 
-The tables are written as MatMul of the two constants, which ONNX Runtime computes when a session starts, so the file
-stays as small as the weights.
+- The bias is added to the first table.
+- A monotone activation commutes with the maximum, so it runs once, on the pooled values. An activation that falls and
+  then rises, such as gelu, has its maximum where the sum is largest or where it is smallest, so it runs on both.
+- Average pooling needs the activation at every position. The graph adds the padding that a short text lacks.
+- A dilated filter reads every second or third word.
+- Zero padding is an extra id after the vocabulary, whose embedding is zero.
 
-Both dimensions of the input are free: see `model.input_shape` for what a short review needs in front.
+The graph contains each table as a MatMul of two constants, which ONNX Runtime computes when it creates a session. So
+the file is only as large as the weights.
+
+Both dimensions of the input are free. `model.input_shape` describes the padding that a short review needs.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def folded_graph(family: Family) -> onnx.ModelProto:
 
 
 def padded_embedding(graph: Graph, family: Family) -> Weights:
-    """The embedding, and behind it the zeros of the padding if a bank pads; the constant `outside` is their id."""
+    """Return the embedding, with a row of zeros at the end if a bank pads. The constant `outside` is the row's id."""
     if not any(any(bank.padding) for bank in family.banks):
         return family.embedding
     graph.constant("outside", np.int32(len(family.embedding)))
@@ -62,9 +64,9 @@ def padded_embedding(graph: Graph, family: Family) -> Weights:
 
 
 def feature_map(graph: Graph, bank: Bank, tables: Sequence[str], name: str) -> str:
-    """The sum of the table look-ups of all taps, in the tables' type: [1, batch, positions, filters].
+    """Add up the table look-ups of all taps, in the type of the tables: [1, batch, positions, filters].
 
-    The tables are [1, vocabulary, filters]. If the bank pads, their last row is that of the padding, and the constant
+    The tables are [1, vocabulary, filters]. If the bank pads, their last row belongs to the padding, and the constant
     `outside` is its id.
     """
     tokens = "tokens"
@@ -77,14 +79,14 @@ def feature_map(graph: Graph, bank: Bank, tables: Sequence[str], name: str) -> s
 
 @dataclass(frozen=True)
 class _Map:
-    """The feature map of a bank in the graph, float32 [1, batch, positions, filters], and the tables it is made of."""
+    """The feature map of a bank in the graph, float32 [1, batch, positions, filters], and its tables."""
 
     bank: Bank
     tables: Sequence[str]
     name: str
 
     def is_of(self, bank: Bank) -> bool:
-        """Whether a bank has the same filters: Keras pools a convolution by its maximum and by its average at once."""
+        """Whether a bank has the same filters: a Keras model can pool a convolution by maximum and by average."""
         own = self.bank
         return (own.dilation, own.padding) == (bank.dilation, bank.padding) and (
             np.array_equal(own.kernel, bank.kernel) and np.array_equal(own.bias, bank.bias)
@@ -104,17 +106,17 @@ def _maximum(graph: Graph, bank: Bank, feature_map: str, name: str) -> str:
 
 def _maxima(graph: Graph, feature_map: str, name: str) -> str:
     """The largest value of each filter: [batch, filters]."""
-    # Max pooling in two steps, both vectorised over the filters. GlobalMaxPool needs a transposed map, with which a
-    # whole review takes a twentieth more; ReduceMax alone is slower still. The last window may be cut short.
+    # Max pooling in two steps, both vectorized over the filters. GlobalMaxPool needs a transposed map, which makes a
+    # whole review 5 % slower; ReduceMax alone is slower still. The last window may be shorter.
     window = {"kernel_shape": [WINDOW, 1], "strides": [WINDOW, 1], "ceil_mode": 1}
     maxima = graph.node("MaxPool", [feature_map], f"{name}_maxima", **window)
     return graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)
 
 
 def _mean(graph: Graph, family: Family, bank: Bank, feature_map: _Map, name: str) -> str:
-    """The average activation of each filter over a text with all of its padding: [batch, filters].
+    """The average activation of each filter over a fully padded text: [batch, filters].
 
-    Every pad id that a short text lacks is one more position with nothing but padding under the filter.
+    Every pad id that a short text lacks would be one more position at which the filter reads only padding.
     """
     activated = graph.activations(bank.activations, feature_map.name, f"{name}_mean")
     axes = graph.constant("batch_and_positions", np.array([0, 2], np.int64))
@@ -138,19 +140,19 @@ def _mean(graph: Graph, family: Family, bank: Bank, feature_map: _Map, name: str
 
 
 def _table(graph: Graph, bank: Bank, name: str, tap: int) -> str:
-    """What each word adds under a tap: [1, vocabulary, filters].
+    """The product of each word's embedding and a tap: [1, vocabulary, filters].
 
-    Pooling wants four dimensions, and they come for free with the kernel's [1, embedding, filters].
+    Pooling needs four dimensions. A kernel [1, embedding, filters] provides them without a Reshape.
     """
     kernel = graph.constant(f"{name}_kernel_{tap}", bank.kernel[tap][np.newaxis])
     table = graph.node("MatMul", ["embedding", kernel], f"{name}_table_{tap}")
-    if tap == 0 and bank.bias.any():  # here it is added once for all texts, behind the pooling once for each
+    if tap == 0 and bank.bias.any():  # added once per session; after pooling, it would be added for every text
         table = graph.node("Add", [table, graph.constant(f"{name}_bias", bank.bias)], f"{name}_biased_table_{tap}")
     return table
 
 
 def _sum_of_taps(graph: Graph, bank: Bank, tables: Sequence[str], tokens: str, name: str) -> str:
-    """The table look-ups of all taps for ids int32 [batch, time], added up: [1, batch, positions, filters]."""
+    """Add up the table look-ups of all taps: ids int32 [batch, sequence_length] -> [1, batch, positions, filters]."""
     sums = ""
     for tap, table in enumerate(tables):
         looked_up = graph.node("Gather", [table, _ids(graph, bank, tokens, name, tap)], f"{name}_tap_{tap}", axis=1)

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making: what the graphs of the Conv1D family have in common."""
+"""A builder for the ONNX graphs of the Conv1D family."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sentiment_conv1d.model.layers import SOFTMAX, Bank, Dense, parse
 
 OPSET = 17
 
-#: Of opset 17 (onnx/docs/Versioning.md); older runtimes refuse files that state a newer one.
+#: The IR version of opset 17 (onnx/docs/Versioning.md). Older runtimes refuse files with a newer one.
 IR_VERSION = 8
 
 #: The domain of the functions below.
 _DOMAIN = "sentiment_conv1d"
 
-#: Activations that the opset has no operator for, as functions of the file. ONNX Runtime replaces them by what is in
-#: them when a session starts, and then by one kernel if it has one.
+#: Activations without an operator in the opset, as functions in the file. When ONNX Runtime creates a session, it
+#: inlines them, and replaces the nodes with a single kernel if it has one.
 _FUNCTIONS = {
     "Gelu": """
         root = Constant <value = float {1.4142135623730951}> ()
@@ -51,7 +51,7 @@ _FUNCTIONS = {
 
 
 class Graph:
-    """Nodes and constants in the order they are needed, every constant once.
+    """Nodes and constants in order of use, with every constant stored once.
 
     The input is `tokens`, int32 [batch, time], both dimensions free.
     """
@@ -62,17 +62,17 @@ class Graph:
         self._functions: set[str] = set()
 
     def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
-        """A constant by its name; the first one of a name stays."""
+        """Add a constant and return its name. If the name exists, its first value stays."""
         self._constants.setdefault(name, numpy_helper.from_array(np.asarray(value), name))
         return name
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
-        """One operator, named as its output."""
+        """Add a node, named after its output, and return the name."""
         self._nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
     def activations(self, activations: Sequence[str], value: str, name: str) -> str:
-        """Activations, as `model.layers` names them, one after the other."""
+        """Add activations, in the notation of `model.layers`, one after the other, and return the output's name."""
         for activation in activations:
             operator, alpha = parse(activation)
             attributes: dict[str, Any] = {} if alpha is None else {"alpha": alpha}
@@ -86,7 +86,7 @@ class Graph:
         return value
 
     def classifier(self, pooled: list[str], head: Sequence[Dense]) -> onnx.ModelProto:
-        """The finished model: the pooled banks, each [batch, filters], side by side and through the dense layers.
+        """Concatenate the pooled banks, each [batch, filters], add the dense layers, and return the finished model.
 
         Its output is `probabilities`, float32 [batch, outputs].
         """
@@ -129,7 +129,7 @@ def _function(name: str) -> onnx.FunctionProto:
 
 
 def bank_names(banks: Sequence[Bank]) -> list[str]:
-    """By their widths; a number tells apart banks of the same width."""
+    """Name banks by their widths, with a number for the second and later banks of a width."""
     widths = [bank.width for bank in banks]
     repeats = [widths[:index].count(width) for index, width in enumerate(widths)]
     return [f"convolution_{width}" + (f"_{n + 1}" if n else "") for width, n in zip(widths, repeats, strict=True)]

@@ -5,16 +5,17 @@ of tap k are shifted, so that the least of them is 0, and divided by a step that
 
     entry[k][word] = round((T[k][word] - lowest[k]) / step)
 
-The steps are such that the largest entries of all taps add up to 255 at most. So no sum of entries overflows, whatever
-the text is, and there is nothing to calibrate. After pooling, a maximum m stands for
+The steps are so large that the largest entries of all taps add up to 255 at most. So no text can make a sum overflow,
+and there is nothing to calibrate. After pooling, a maximum m stands for
 
     m * step + lowest[0] + ... + lowest[width - 1] + bias
 
-on which activation and dense layers run in float32. A maximum of sums is a maximum of the entries' sums, so the bias
-and the activation, which never falls, can wait until then.
+The activation and the dense layers run on this value in float32. The bias and a monotone activation do not change which
+position has the maximum, so they are applied after pooling.
 
-The tables are in the file as they are looked up. Made from float32 weights when a session starts, an entry could round
-up on one processor and down on another. So every processor computes the same maxima, to the last bit.
+The file contains the tables themselves. If a session computed them from float32 weights when it starts, an entry could
+be rounded up on one processor and down on another. With stored tables, every processor computes the same maxima, to the
+last bit.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ class QuantizedBank:
 def quantized_graph(family: Family) -> onnx.ModelProto:
     """tokens int32 [batch, time] -> probabilities float32 [batch, outputs].
 
-    Raises `ExportError`, which names the layer, if the maximum of the sums is not enough to pool a bank: the bank is
-    averaged, or its activation can be largest where the sum is least, as gelu can.
+    Raises `ExportError`, which names the layer, if a bank cannot be pooled by the maximum of its sums: it has average
+    pooling, or an activation such as gelu, which can be largest where the sum is smallest.
     """
     for bank in family.banks:
         if bank.pooling == "mean":
             raise ExportError(
-                f"layer {bank.name} has no 8-bit form: it is pooled by its average", "export it without --quantize"
+                f"layer {bank.name} has no 8-bit form: it has average pooling", "export it without --quantize"
             )
         if bank.quasiconvex:
             raise ExportError(
@@ -71,13 +72,13 @@ def quantized_graph(family: Family) -> onnx.ModelProto:
 
 
 def quantize(bank: Bank, embedding: Weights) -> QuantizedBank:
-    """The tables of a bank for an embedding [vocabulary, embedding], in steps of each filter."""
+    """Quantize the tables of a bank for an embedding [vocabulary, embedding], with one step for each filter."""
     tables = embedding @ bank.kernel
     lowest = tables.min(axis=1)
-    # Rounding adds half a step a tap at most, and a sum of integers that is below 256 is 255 at most.
+    # Rounding adds at most half a step per tap, and a sum of integers below 256 is at most 255.
     ranges: npt.NDArray[np.float64] = (tables.max(axis=1) - lowest).sum(axis=0, dtype=np.float64)
     step: Weights = (ranges / (LARGEST_SUM - bank.width // 2)).astype(np.float32)
-    step[step == 0] = 1  # a filter that has the same value for every text
+    step[step == 0] = 1  # a filter with the same value for every text
     entries = np.empty(tables.shape, np.uint8)
     for tap, table in enumerate(tables):
         entries[tap] = np.round((table - lowest[tap]) / step.astype(np.float64))
@@ -88,7 +89,7 @@ def _bank(graph: Graph, bank: Bank, tables: QuantizedBank, name: str) -> str:
     """The maxima of one bank after its activations: float32 [batch, filters]."""
     names = [graph.constant(f"{name}_table_{tap}", entries[np.newaxis]) for tap, entries in enumerate(tables.entries)]
     sums = feature_map(graph, bank, names, name)
-    # As in `export.graphs.folded`, in two steps. With ONNX's own MaxPool, a whole review takes seven times as long.
+    # In two steps, as in `export.graphs.folded`. With ONNX's own MaxPool, a whole review takes seven times as long.
     window = {"kernel_shape": [1, WINDOW], "strides": [1, WINDOW], "ceil_mode": 1, "domain": "com.microsoft"}
     maxima = graph.node("NhwcMaxPool", [sums], f"{name}_maxima", **window)
     pooled = graph.node("ReduceMax", [maxima], f"{name}_pooled", axes=[0, 2], keepdims=0)

@@ -1,4 +1,4 @@
-"""Keras' own ONNX exporter: the reference for parity, and the graph that is served outside the Conv1D family."""
+"""The graph that Keras' own ONNX exporter writes: the reference for parity, and what is served for other models."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sentiment_conv1d.export.errors import ExportError, quoted
 
 
 def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:
-    """What Keras writes, with this project's names: tokens int32 [batch, max_tokens] -> probabilities.
+    """Export a model with Keras, under this project's names: tokens int32 [batch, max_tokens] -> probabilities.
 
-    Raises `ExportError` if Keras cannot write the model as ONNX.
+    Raises `ExportError` if Keras cannot export the model.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reference.onnx"
@@ -26,19 +26,19 @@ def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:
             model.export(path, format="onnx", input_signature=signature, verbose=False)
             reference = onnx.load(path)
             _write_erfc(reference.graph)
-            # What it cannot translate, tf2onnx leaves in the graph as it was.
+            # tf2onnx leaves operators that it cannot translate in the graph.
             onnx.checker.check_model(reference)
         except Exception as error:
-            # Keras and tf2onnx raise whatever the operator at fault raised.
+            # Keras and tf2onnx pass on whatever the failing operator raises.
             raise ExportError(
-                f"Keras cannot write this model as ONNX: {quoted(error)}",
-                "build the model of layers that have an ONNX form; the message names the operation at fault",
+                f"Keras cannot export this model to ONNX: {quoted(error)}",
+                "replace the operation that the message names with layers that ONNX supports",
             ) from error
     return _named(_pruned(reference))
 
 
 def _write_erfc(graph: onnx.GraphProto) -> None:
-    """Write erfc(x) as 1 - erf(x): Keras' gelu has erfc, which ONNX does not have and tf2onnx leaves in the graph."""
+    """Write erfc(x) as 1 - erf(x): Keras' gelu uses erfc, which ONNX lacks and tf2onnx leaves in the graph."""
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type != "Erfc":
@@ -52,7 +52,7 @@ def _write_erfc(graph: onnx.GraphProto) -> None:
 
 
 def _pruned(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without nodes and constants that no output needs."""
+    """Remove nodes and constants that no output needs."""
     graph = model.graph
     needed = {value.name for value in graph.output}
     kept: list[onnx.NodeProto] = []
@@ -67,7 +67,7 @@ def _pruned(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _read(node: onnx.NodeProto) -> Iterator[str]:
-    """Names of the values that a node reads; the body of a loop or a branch reads those around it, too."""
+    """Names of the values that a node reads, including what the body of a loop or branch reads from outside."""
     yield from node.input
     for body in _bodies(node):
         for inner in body.node:
@@ -79,12 +79,12 @@ def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Input and output under the names, types and free batch dimension of the artifact's contract."""
+    """Give input and output the names, types and dimensions of an artifact."""
     graph = model.graph
     if len(graph.input) != 1 or len(graph.output) != 1:
         raise ExportError(
-            f"the ONNX graph has {len(graph.input)} inputs and {len(graph.output)} outputs instead of one",
-            "export a model that reads the ids of one text and answers with probabilities",
+            f"the ONNX graph has {len(graph.input)} inputs and {len(graph.output)} outputs; it must have one of each",
+            "export a model that reads the ids of one text and returns probabilities",
         )
     given, answer = graph.input[0], graph.output[0]
     columns = given.type.tensor_type.shape.dim[1].dim_value

@@ -1,4 +1,4 @@
-"""Keras' activations, functions and layers, under the names of `model.layers`."""
+"""Keras' activation functions and layers, in the notation of `model.layers`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 
 from sentiment_conv1d.model.layers import SOFTMAX
 
-#: By the names of Keras' functions. `linear` is no activation at all.
+#: By the names of Keras' functions. `linear` means no activation.
 _FUNCTIONS = {
     "elu": "Elu(1.0)",
     "gelu": "Gelu",
@@ -30,11 +30,11 @@ _FUNCTIONS = {
 
 
 class UnknownActivation(Exception):
-    """An activation that has no name here; the message is Keras' name for it."""
+    """An activation that this project does not know; the message is Keras' name for it."""
 
 
 def function_activations(function: Any) -> tuple[str, ...]:
-    """What the `activation` of a layer computes. Raises `UnknownActivation`."""
+    """Return the activations that a layer's `activation` computes. Raises `UnknownActivation`."""
     if isinstance(function, keras.layers.Layer):
         found = layer_activations(function)
         if found is not None:
@@ -47,9 +47,10 @@ def function_activations(function: Any) -> tuple[str, ...]:
 
 
 def layer_activations(layer: Any) -> tuple[str, ...] | None:
-    """What an activation layer computes on [batch, features] or [batch, time, features]; None for any other layer.
+    """Return the activations that an activation layer computes; None for any other layer.
 
-    Raises `UnknownActivation` if `keras.layers.Activation` computes something else.
+    The layer's input is [batch, features] or [batch, sequence_length, features]. Raises `UnknownActivation` if a
+    `keras.layers.Activation` computes something else.
     """
     kind = type(layer)
     if kind is keras.layers.Activation:

@@ -1,4 +1,4 @@
-"""Batch normalizations: after training, each feature is multiplied by a scale and shifted."""
+"""Batch normalization, which after training multiplies each feature by a scale and shifts it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Affine:
-    """`scale * x + shift` for each feature x; `name` is that of the layer."""
+    """`scale * x + shift` for each feature x. `name` is the layer's name."""
 
     name: str
     scale: Numbers  # [features]
     shift: Numbers  # [features]
 
     def then(self, following: Affine) -> Affine:
-        """Both as one."""
+        """Return the map that applies this one and then `following`."""
         return Affine(following.name, self.scale * following.scale, self.shift * following.scale + following.shift)
 
     def of(self, features: slice) -> Affine:
-        """That of some features."""
+        """Return the map of some of the features."""
         return replace(self, scale=self.scale[features], shift=self.shift[features])
 
 
 def normalization(layer: Any, axes: int) -> Affine | None:
-    """A batch normalization of the last of `axes` axes; None for any other layer."""
+    """Return the map of a batch normalization over the last of `axes` axes; None for any other layer."""
     if type(layer) is not keras.layers.BatchNormalization or layer.axis not in (-1, axes - 1):
         return None
     mean, variance = (np.asarray(each, np.float64) for each in (layer.moving_mean, layer.moving_variance))
@@ -46,7 +46,7 @@ def normalization(layer: Any, axes: int) -> Affine | None:
 
 
 def merged_into_outputs(affine: Affine, kernel: Weights, bias: Weights) -> tuple[Weights, Weights]:
-    """A kernel [..., features] and a bias [features] whose result is normalized."""
+    """Merge a normalization into the kernel [..., features] and the bias [features] before it."""
     return (
         (kernel * affine.scale).astype(np.float32),
         (bias * affine.scale + affine.shift).astype(np.float32),
@@ -54,7 +54,7 @@ def merged_into_outputs(affine: Affine, kernel: Weights, bias: Weights) -> tuple
 
 
 def merged_into_inputs(affine: Affine, dense: Dense) -> Dense:
-    """A dense layer that reads normalized features."""
+    """Merge a normalization into the dense layer after it."""
     return replace(
         dense,
         kernel=(affine.scale[:, np.newaxis] * dense.kernel).astype(np.float32),

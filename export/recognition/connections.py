@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional  # what keras.Model(inputs, outputs) makes; it has no public name
+from keras.src.models.functional import (
+    Functional,
+)  # the class of keras.Model(inputs, outputs), which has no public name
 
-#: Layers that do nothing once training is over.
+#: Layers that do nothing after training.
 _IDLE = (
     keras.layers.Dropout,
     keras.layers.SpatialDropout1D,
@@ -21,30 +23,30 @@ _IDLE = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """A symbolic tensor of a model; for one inside an inner model, `outer` is what that model is called with."""
+    """A symbolic tensor of a model. For a tensor of an inner model, `outer` is the input of that model in the outer."""
 
     value: Any
     outer: Tensor | None = None
 
 
 def producer(tensor: Tensor) -> tuple[Any, list[Tensor]]:
-    """The layer that computes a tensor, and what it computes it from.
+    """Return the layer that computes a tensor, and the layer's inputs.
 
-    Models inside the model are looked through if they have one input and one output.
+    Inner models with one input and one output count as their layers.
     """
     history = tensor.value._keras_history
     layer = history.operation
     if type(layer) is keras.layers.InputLayer and tensor.outer is not None:
         return producer(tensor.outer)
     inputs = [Tensor(value, tensor.outer) for value in layer._inbound_nodes[history.node_index].input_tensors]
-    # A subclass of `keras.Model` may compute anything; these two compute what their layers do.
+    # A subclass of `keras.Model` may compute anything; these two only run their layers.
     if type(layer) in (keras.Sequential, Functional) and len(layer.inputs) == len(layer.outputs) == len(inputs) == 1:
         return producer(Tensor(layer.outputs[0], inputs[0]))
     return layer, inputs
 
 
 def skip_idle(tensor: Tensor) -> Tensor:
-    """The tensor in front of layers that do nothing once training is over."""
+    """Return the tensor before any layers that do nothing after training."""
     layer, inputs = producer(tensor)
     while type(layer) in _IDLE:
         tensor = inputs[0]
@@ -53,7 +55,7 @@ def skip_idle(tensor: Tensor) -> Tensor:
 
 
 def source(tensor: Tensor) -> Any:
-    """The symbolic tensor itself, or for the input of an inner model, the one that the model is called with."""
+    """Return the symbolic tensor or, for the input of an inner model, the tensor that the model is called with."""
     while type(tensor.value._keras_history.operation) is keras.layers.InputLayer and tensor.outer is not None:
         tensor = tensor.outer
     return tensor.value

@@ -1,8 +1,8 @@
 """The Conv1D family: Embedding -> Conv1D, one or several in parallel -> global pooling -> dense layers.
 
-Only such a model can be folded. It is recognized by its layers and how they are connected, however it was built: models
-inside the model are looked through, layers that do nothing after training are skipped, and batch normalizations are
-merged into the weights before or behind them. A subclass of a layer may compute anything, so it is not accepted.
+Only a model of this family can be folded. It is recognized by its layers and their connections, however it was built.
+Inner models count as their layers, layers that do nothing after training are skipped, and batch normalizations are
+merged into the weights before or after them. A subclass of a layer is not accepted, because it may compute anything.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class Family:
     embedding: Weights  # [vocabulary, embedding]
     banks: tuple[Bank, ...]
     head: tuple[Dense, ...]
-    padding_id: int = 0  # of a short text
+    padding_id: int = 0
 
     @property
     def leading_padding(self) -> int:
-        """Pad ids in front of a short text that stand for any larger number: see `model.input_shape`."""
+        """The number of pad ids that are equivalent to any larger number: see `model.input_shape`."""
         return max(bank.span for bank in self.banks)
 
 
-#: What each layer pools over the text.
+#: The pooling over the text that each layer computes.
 _POOLINGS: dict[type, Literal["max", "mean"]] = {
     keras.layers.GlobalMaxPooling1D: "max",
     keras.layers.GlobalAveragePooling1D: "mean",
@@ -44,29 +44,29 @@ _POOLINGS: dict[type, Literal["max", "mean"]] = {
 
 
 class _Unsupported(Exception):
-    """The model is not of the family; the message says why."""
+    """The model does not belong to the family; the message says why."""
 
 
-def recognise(model: keras.Model, max_tokens: int | None = None, padding_id: int = 0) -> tuple[Family | None, str]:
-    """The model as a `Family`, or None and why it is not one.
+def recognize(model: keras.Model, max_tokens: int | None = None, padding_id: int = 0) -> tuple[Family | None, str]:
+    """Return the model as a `Family` and an empty string, or None and the reason why it does not belong to the family.
 
-    `max_tokens` is the sequence length of a model that takes any, as with `keras.Input((None,))`. `padding_id` is what
-    the model reads next to a short text.
+    `max_tokens` is the sequence length for a model that takes any, as with `keras.Input((None,))`. `padding_id` pads
+    short texts.
     """
     try:
-        return replace(_recognise(model, max_tokens), padding_id=padding_id), ""
+        return replace(_recognize(model, max_tokens), padding_id=padding_id), ""
     except _Unsupported as unsupported:
         return None, str(unsupported)
 
 
-def _recognise(model: keras.Model, max_tokens: int | None) -> Family:
+def _recognize(model: keras.Model, max_tokens: int | None) -> Family:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise _Unsupported("it has several inputs or outputs")
     tokens = model.inputs[0]
     if len(tokens.shape) != 2:
-        raise _Unsupported(f"its input has shape {tokens.shape}, not [batch, time]")
-    time = tokens.shape[1] or max_tokens
-    if time is None:
+        raise _Unsupported(f"its input has shape {tokens.shape}, not [batch, sequence_length]")
+    sequence_length = tokens.shape[1] or max_tokens
+    if sequence_length is None:
         raise _Unsupported(f"its input has shape {tokens.shape}, and no sequence length is given")
     head, features = _head(Tensor(model.outputs[0]))
     branches = _branches(features)
@@ -78,10 +78,10 @@ def _recognise(model: keras.Model, max_tokens: int | None) -> Family:
     if any(branch.tokens is not tokens for branch in branches):
         raise _Unsupported(f"layer {embedding.name} does not read the model's input everywhere")
     for branch in branches:
-        if branch.bank.span > time + sum(branch.bank.padding):
-            raise _Unsupported(f"a filter spans {branch.bank.span} words and the sequence length is {time}")
+        if branch.bank.span > sequence_length + sum(branch.bank.padding):
+            raise _Unsupported(f"a filter spans {branch.bank.span} words, and the sequence length is {sequence_length}")
     banks, head = _joined(branches, head)
-    return Family(int(time), _array(embedding.embeddings), tuple(banks), tuple(head))
+    return Family(int(sequence_length), _array(embedding.embeddings), tuple(banks), tuple(head))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class _Branch:
     """A pooled convolution."""
 
     bank: Bank
-    before_pooling: Affine | None  # behind the activations
+    before_pooling: Affine | None  # after the activations
     after_pooling: Affine | None
     embedding: Any
     tokens: Any  # the tensor of ids that the embedding reads
@@ -97,18 +97,18 @@ class _Branch:
 
 @dataclass(frozen=True)
 class _Steps:
-    """What stands between two layers with weights: activations and normalizations, in order, and the layer before."""
+    """The activations and normalizations after a layer with weights, in order, and the layer itself."""
 
     steps: list[str | Affine]
     layer: Any
     inputs: list[Tensor]
-    tensor: Tensor  # what the layer gives
+    tensor: Tensor  # the output of the layer
 
 
 def _head(tensor: Tensor) -> tuple[list[Dense], Tensor]:
-    """The dense layers in front of the output, first to last, and the features that they read.
+    """Return the dense layers before the output, first to last, and the features that they read.
 
-    Without a dense layer, the features are the answer: that is a dense layer that changes nothing.
+    A model without a dense layer gets one that returns the features unchanged.
     """
     layers: list[Dense] = []
     while True:
@@ -120,22 +120,22 @@ def _head(tensor: Tensor) -> tuple[list[Dense], Tensor]:
         layers.insert(0, dense)
         if after is not None:
             if len(layers) == 1:
-                raise _Unsupported(f"layer {after.name} stands behind the last activation")
+                raise _Unsupported(f"layer {after.name} comes after the last activation")
             layers[1] = merged_into_inputs(after, layers[1])
         tensor = found.inputs[0]
     if layers:
         return layers, tensor
     if type(found.layer) not in (*_POOLINGS, keras.layers.Concatenate):
-        raise _Unsupported(f"layer {found.layer.name} stands where a dense layer should")
+        raise _Unsupported(f"layer {found.layer.name} is where a dense layer should be")
     size = int(found.tensor.value.shape[-1])
     dense, after = _dense(np.eye(size, dtype=np.float32), np.zeros(size, np.float32), found.steps)
     if after is not None:
-        raise _Unsupported(f"layer {after.name} stands behind the last activation")
+        raise _Unsupported(f"layer {after.name} comes after the last activation")
     return [dense], found.tensor
 
 
 def _dense(kernel: Weights, bias: Weights, steps: list[str | Affine]) -> tuple[Dense, Affine | None]:
-    """A dense layer with the steps behind it, and the normalization that is left for the next layer."""
+    """Return a dense layer with the steps after it, and the normalization that is left for the next layer."""
     kernel, bias, activations, after = _merged(kernel, bias, steps)
     return Dense(kernel, bias, activations), after
 
@@ -143,7 +143,7 @@ def _dense(kernel: Weights, bias: Weights, steps: list[str | Affine]) -> tuple[D
 def _merged(
     kernel: Weights, bias: Weights, steps: list[str | Affine]
 ) -> tuple[Weights, Weights, tuple[str, ...], Affine | None]:
-    """A kernel with the first normalizations merged into it, the activations behind them, and a last normalization."""
+    """Merge the normalizations before the first activation; returns the activations and the last normalization too."""
     activations: list[str] = []
     after: Affine | None = None
     for step in steps:
@@ -153,14 +153,14 @@ def _merged(
             else:
                 kernel, bias = merged_into_outputs(step, kernel, bias)
         elif after is not None:
-            raise _Unsupported(f"layer {after.name} stands between two activations")
+            raise _Unsupported(f"layer {after.name} is between two activations")
         else:
             activations.append(step)
     return kernel, bias, tuple(activations), after
 
 
 def _branches(tensor: Tensor) -> list[_Branch]:
-    """The pooled convolutions, side by side as the first dense layer reads them."""
+    """Return the pooled convolutions in the order in which the first dense layer reads them."""
     found = _steps(tensor)
     if type(found.layer) is not keras.layers.Concatenate:
         return [_branch(tensor, [])]
@@ -177,23 +177,13 @@ def _branches(tensor: Tensor) -> list[_Branch]:
 
 
 def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
-    """A pooled convolution; `following` are steps behind the tensor that it gives."""
+    """Return a pooled convolution. `following` are the steps after its output."""
     pooled = _steps(tensor)
+    _check_pooling(pooled)
     pooling = pooled.layer
-    if type(pooling) not in _POOLINGS:
-        raise _Unsupported(f"layer {pooling.name} stands where a global pooling should")
-    if len(pooled.inputs) > 1:
-        raise _Unsupported(f"layer {pooling.name} reads a mask")
-    if pooling.data_format != "channels_last" or pooling.keepdims:
-        raise _Unsupported(f"layer {pooling.name} keeps its dimensions or pools along the channels")
     found = _steps(pooled.inputs[0])
     layer = found.layer
-    if type(layer) is not keras.layers.Conv1D:
-        raise _Unsupported(f"layer {layer.name} stands where a convolution should")
-    plain = {"strides": (1,), "groups": 1, "data_format": "channels_last"}
-    for name, value in plain.items():
-        if getattr(layer, name) != value:
-            raise _Unsupported(f"layer {layer.name} has {name} {getattr(layer, name)}")
+    _check_convolution(layer)
     kernel, bias, activations, before_pooling = _merged(
         _array(layer.kernel), _bias(layer), [*_activation(layer), *found.steps]
     )
@@ -203,21 +193,39 @@ def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
         raise _Unsupported(f"layer {layer.name} has a softmax over its filters")
     kind = _POOLINGS[type(pooling)]
     if kind == "mean" and later:
-        raise _Unsupported(f"layer {pooling.name} averages in front of an activation")
+        raise _Unsupported(f"layer {pooling.name} averages before an activation")
     if kind == "max" and (len(_quasiconvex(activations)) > 1 or _quasiconvex(later)):
-        raise _Unsupported(f"layer {layer.name} has activations that pooling does not commute with")
+        raise _Unsupported(f"layer {layer.name} has activations that do not commute with pooling")
     if later and before_pooling is not None:
-        raise _Unsupported(f"layer {before_pooling.name} stands between two activations")
+        raise _Unsupported(f"layer {before_pooling.name} is between two activations")
     embedding, inputs = producer(skip_idle(found.inputs[0]))
     if type(embedding) is not keras.layers.Embedding:
-        raise _Unsupported(f"layer {embedding.name} stands where an embedding should")
+        raise _Unsupported(f"layer {embedding.name} is where an embedding should be")
     bank = Bank(kernel, bias, (*activations, *later), int(layer.dilation_rate[0]), pooling=kind, name=layer.name)
     bank = replace(bank, padding=_padding(layer.padding, bank.span))
     return _Branch(bank, before_pooling, after_pooling, embedding, source(inputs[0]))
 
 
+def _check_pooling(pooled: _Steps) -> None:
+    pooling = pooled.layer
+    if type(pooling) not in _POOLINGS:
+        raise _Unsupported(f"layer {pooling.name} is where a global pooling layer should be")
+    if len(pooled.inputs) > 1:
+        raise _Unsupported(f"layer {pooling.name} reads a mask")
+    if pooling.data_format != "channels_last" or pooling.keepdims:
+        raise _Unsupported(f"layer {pooling.name} keeps its dimensions or pools along the channels")
+
+
+def _check_convolution(layer: Any) -> None:
+    if type(layer) is not keras.layers.Conv1D:
+        raise _Unsupported(f"layer {layer.name} is where a convolution should be")
+    for name, value in {"strides": (1,), "groups": 1, "data_format": "channels_last"}.items():
+        if getattr(layer, name) != value:
+            raise _Unsupported(f"layer {layer.name} has {name} {getattr(layer, name)}")
+
+
 def _padding(padding: str, span: int) -> tuple[int, int]:
-    """The zero vectors in front of the text and behind it, as Keras counts them."""
+    """Return the numbers of zero vectors that Keras puts before and after the text."""
     if padding == "causal":
         return span - 1, 0
     if padding == "same":
@@ -230,10 +238,10 @@ def _quasiconvex(activations: tuple[str, ...]) -> list[str]:
 
 
 def _joined(branches: list[_Branch], head: list[Dense]) -> tuple[list[Bank], list[Dense]]:
-    """Banks without normalizations behind their activations, and the head with what is left of these.
+    """Merge the normalizations after the banks' activations into the head; returns the banks and the head.
 
-    A normalization with a negative scale makes a maximum of a minimum. That is the maximum of the filter with all signs
-    changed, so such filters become a bank of their own. An average is normalized as it is.
+    A normalization with a negative scale turns a minimum into a maximum. The minimum of a filter is the negated maximum
+    of the filter with its signs changed, so such filters become a bank of their own. An average needs no such change.
     """
     banks: list[Bank] = []
     rows: list[npt.NDArray[np.intp]] = []

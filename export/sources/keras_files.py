@@ -1,7 +1,7 @@
 """Keras models from elsewhere: a `.keras` or `.h5` file or a SavedModel, as a float32 model over ids of a fixed length.
 
-The graphs that this project serves compute in float32, so other weights are cast. A `TextVectorization` layer in front
-is cut off: the service does its work.
+The graphs that this project serves compute in float32, so weights of other types are cast. A `TextVectorization` layer
+is removed, because the service tokenizes texts itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FLOATS = re.compile(r"^b?float\d+$")
 
 @dataclass(frozen=True)
 class Imported:
-    """A model over ids, the layer that made them of text if there was one, and what was changed."""
+    """A model over ids, the layer that made ids from text if there was one, and what the import changed."""
 
     model: keras.Model
     vectorization: Any  # keras.layers.TextVectorization or None
@@ -37,53 +37,60 @@ class Imported:
 
     @property
     def max_tokens(self) -> int:
-        """The ids that the model reads of a text."""
+        """The sequence length of the model."""
         return int(self.model.inputs[0].shape[1])
 
     @property
     def embedding_rows(self) -> int | None:
-        """One more than the highest id that the model takes; None if it has no embedding layer."""
+        """The highest id that the model takes, plus one; None if it has no embedding layer."""
         embeddings = [each for each in layers(self.model) if isinstance(each, keras.layers.Embedding)]
         return min((int(each.input_dim) for each in embeddings), default=None)
 
 
 def import_model(path: Path, max_tokens: int | None = None) -> Imported:
-    """Load a model; `max_tokens` is the number of ids for a model that takes any.
+    """Load a model. `max_tokens` is the sequence length for a model that takes any.
 
-    Raises `ExportError` if the file is no model, or not one with one input and one output.
+    Raises `ExportError` if the file is not a model with one input and one output.
     """
     model = _saved_model(path) if is_saved_model(path) else load(path)
     _check_ends(path, model)
     model, vectorization = _without_vectorization(path, model)
     notes = []
     if vectorization is not None:
-        notes.append(f"layer {vectorization.name} is cut off: it becomes the tokenizer")
-    shape = model.inputs[0].shape
-    if len(shape) != 2:
-        raise ExportError(
-            f"{path}: the model takes an input of shape {shape}, not ids [batch, time]",
-            "export the part of the model that starts with the embedding",
-        )
-    time = shape[1] or max_tokens
-    if time is None:
-        raise ExportError(
-            f"{path}: the model takes any number of ids", "--max-tokens states the number that it was trained with"
-        )
-    if max_tokens not in (None, time):
-        raise ExportError(
-            f"--max-tokens: the model takes {time} ids, not {max_tokens}", "leave the flag out: the model states it"
-        )
+        notes.append(f"layer {vectorization.name} is removed; the tokenizer takes its place")
+    sequence_length = _sequence_length(path, model, max_tokens)
     types = sorted(_other_types(model))
-    if types or shape[1] is None:
-        model = _clone(path, model, time)
+    if types or model.inputs[0].shape[1] is None:
+        model = _clone(path, model, sequence_length)
     if types:
         notes.append(f"cast from {', '.join(types)} to float32")
     if str(model.outputs[0].dtype) != "float32":
         raise ExportError(
-            f"{path}: the model answers in {model.outputs[0].dtype}",
-            "save the model as .keras: its weights are cast to float32",
+            f"{path}: the output of the model is {model.outputs[0].dtype}",
+            "save the model as .keras: its weights are then cast to float32",
         )
     return Imported(model, vectorization, tuple(notes))
+
+
+def _sequence_length(path: Path, model: Any, max_tokens: int | None) -> int:
+    shape = model.inputs[0].shape
+    if len(shape) != 2:
+        raise ExportError(
+            f"{path}: the input of the model has shape {shape}, not [batch, sequence_length]",
+            "export the part of the model that starts with the embedding",
+        )
+    sequence_length = shape[1] or max_tokens
+    if sequence_length is None:
+        raise ExportError(
+            f"{path}: the model takes any number of ids",
+            "state the number that it was trained with, with --max-tokens",
+        )
+    if max_tokens not in (None, sequence_length):
+        raise ExportError(
+            f"--max-tokens: the model takes {sequence_length} ids, not {max_tokens}",
+            "leave the flag out: the model states its sequence length",
+        )
+    return int(sequence_length)
 
 
 def is_saved_model(path: Path) -> bool:
@@ -92,23 +99,23 @@ def is_saved_model(path: Path) -> bool:
 
 
 def load(path: Path) -> keras.Model:
-    """The model in a `.keras` or `.h5` file. Raises `ExportError`, which names the layer at fault."""
+    """Load the model in a `.keras` or `.h5` file. Raises `ExportError`, which names the layer that cannot be loaded."""
     if not path.is_file():
         raise ExportError(f"{path}: there is no such file", "check the path of the model")
     try:
         with _readable(path) as file:
             return keras.models.load_model(file, compile=False)
     except Exception as error:
-        # A broken file surfaces as whatever zipfile, h5py or a layer's constructor raise.
+        # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
         raise _refusal(path, error) from error
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[Path]:
-    """The file, or a copy that today's Keras reads of one that Keras 2.2 or older wrote.
+    """Yield the file or, if Keras 2.2 or older wrote it, a copy that Keras 3 can read.
 
-    In these, a `Sequential` model has no input layer, but the shape of the input in its first layer, and before 2.2.3
-    its configuration is the list of layers alone.
+    In such a file, a `Sequential` model has no input layer. Its first layer contains the shape of the input. Before
+    Keras 2.2.3, its configuration is only the list of layers.
     """
     if not h5py.is_hdf5(path):
         yield path
@@ -135,7 +142,7 @@ def _readable(path: Path) -> Iterator[Path]:
 
 
 def layers(model: Any) -> Iterator[Any]:
-    """All layers of a model, those of the models in it included; of a layer, the layer itself."""
+    """Yield all layers of a model, including those of inner models; for a layer, the layer itself."""
     if not isinstance(model, keras.Model):
         yield model
         return
@@ -149,27 +156,28 @@ def _refusal(path: Path, error: Exception) -> ExportError:
     if lambdas:
         return ExportError(
             f"{path}: layer {', '.join(lambdas)} is a Lambda, whose Python code is not loaded",
-            "save the model with layers or operations of Keras in its place",
+            "replace it with layers or operations of Keras, and save the model again",
         )
     if _keras_version(path).startswith("1."):
         return ExportError(
-            f"{path}: a file of Keras {_keras_version(path)}", "load it with Keras 2.2, and export what that saves"
+            f"{path}: Keras {_keras_version(path)} wrote this file",
+            "load it with Keras 2.2, save it again and export the new file",
         )
     missing = re.search(r"(?:Could not locate class|Unknown layer:) '?(?:\w+>)?(\w+)", text)
     if missing:
         return ExportError(
             f"{path}: {missing[1]} is a class of your own, which Keras cannot load here",
-            "build the model of Keras' own layers, load its weights and save it again",
+            "build the model from Keras' own layers, load its weights and save it again",
         )
     cause = text.rsplit("Exception encountered: ", maxsplit=1)[-1]
     return ExportError(
         f"{path}: not a Keras model that can be loaded ({quoted(cause)})",
-        "a file that `model.save('model.keras')` of Keras wrote can be loaded",
+        "write the file with `model.save('model.keras')`",
     )
 
 
 def _keras_version(path: Path) -> str:
-    """That which wrote an HDF5 file; Keras 1 and 2 state it."""
+    """Return the version of Keras that wrote an HDF5 file; empty if the file does not state it."""
     if not h5py.is_hdf5(path):
         return ""
     with h5py.File(path) as file:
@@ -178,7 +186,7 @@ def _keras_version(path: Path) -> str:
 
 
 def _named_layers(path: Path) -> list[tuple[str, str]]:
-    """Name and class of every layer that a file's configuration lists, as far as it can be read."""
+    """Return the name and class of every layer in a file's configuration; nothing if it cannot be read."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -202,7 +210,7 @@ def _walk(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _saved_model(path: Path) -> keras.Model:
-    """A SavedModel as a Keras model of one layer."""
+    """Wrap a SavedModel in a Keras model of one layer."""
     try:
         signature = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
         inputs = list(signature.structured_input_signature[1].values())
@@ -213,49 +221,52 @@ def _saved_model(path: Path) -> keras.Model:
         ) from error
     if len(inputs) != 1 or len(signature.structured_outputs) != 1:
         raise ExportError(
-            f"{path}: {len(inputs)} inputs and {len(signature.structured_outputs)} outputs instead of one",
-            "export a model that reads the ids of one text and answers with probabilities",
+            f"{path}: the SavedModel has {len(inputs)} inputs and {len(signature.structured_outputs)} outputs; it must "
+            "have one of each",
+            "export a model that reads the ids of one text and returns probabilities",
         )
     if inputs[0].dtype == tensorflow.string:
-        raise ExportError(f"{path}: this SavedModel reads text", "save the model as .keras: its tokenizer can be read")
+        raise ExportError(
+            f"{path}: this SavedModel reads text", "save the model as .keras, from which the tokenizer can be read"
+        )
     layer = keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")
     ids = keras.Input(tuple(inputs[0].shape[1:]), dtype=inputs[0].dtype.name)
     return keras.Model(ids, next(iter(layer(ids).values())))
 
 
 def _check_ends(path: Path, model: Any) -> None:
-    # A subclass of `keras.Model` and a `Sequential` that was never built have neither.
+    # A subclass of `keras.Model` and a `Sequential` model that was never built have no inputs and outputs.
     for kind in ("input", "output"):
         ends = getattr(model, f"{kind}s", None) or []
         if len(ends) != 1:
             names = ", ".join(str(end.name) for end in ends) or "none that Keras knows of"
             raise ExportError(
                 f"{path}: the model must have one {kind}, and has {len(ends)}: {names}",
-                "export a model that reads the ids of one text and answers with probabilities",
+                "export a model that reads the ids of one text and returns probabilities",
             )
 
 
 def _without_vectorization(path: Path, model: Any) -> tuple[Any, Any]:
-    """The model behind its `TextVectorization` layer, and that layer."""
+    """Return the part of the model after its `TextVectorization` layer, and that layer."""
     if str(model.inputs[0].dtype) != "string":
         return model, None
     found = [each for each in model.layers if isinstance(each, keras.layers.TextVectorization)]
     if len(found) != 1:
         raise ExportError(
-            f"{path}: the model reads text and has {len(found)} TextVectorization layers of its own",
-            "export the model that starts with the embedding, with --vocabulary",
+            f"{path}: the model reads text, and has {len(found)} TextVectorization layers instead of one",
+            "export the part of the model that starts with the embedding, with --vocabulary",
         )
     try:
         return keras.Model(_output(found[0], model.outputs[0]), model.outputs[0]), found[0]
     except ValueError as error:
         raise ExportError(
-            f"{path}: layer {found[0].name} is not the only one that reads the text",
-            "export the model that starts with the embedding, with --vocabulary",
+            f"{path}: layer {found[0].name} is not the only layer that reads the text",
+            "export the part of the model that starts with the embedding, with --vocabulary",
         ) from error
 
 
 def _output(layer: Any, tensor: Any) -> Any:
-    """The output of a layer that a tensor was made from, which is the tensor itself if none is found."""
+    """Return the output of a layer from which a tensor is computed; the tensor itself if there is none."""
     waiting = [tensor]
     while waiting:
         each = waiting.pop()
@@ -272,19 +283,23 @@ def _other_types(model: Any) -> set[str]:
     return {name for name in types if _FLOATS.match(name) and name != "float32"}
 
 
-def _clone(path: Path, model: Any, time: int) -> Any:
-    """The same model in float32 over int32 [batch, time]."""
+def _clone(path: Path, model: Any, sequence_length: int) -> Any:
+    """Rebuild a model in float32 over int32 [batch, sequence_length]."""
 
     def in_float32(layer: Any) -> Any:
         return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
 
     try:
         clone = keras.models.clone_model(
-            model, input_tensors=keras.Input((time,), dtype="int32"), clone_function=in_float32, recursive=True
+            model,
+            input_tensors=keras.Input((sequence_length,), dtype="int32"),
+            clone_function=in_float32,
+            recursive=True,
         )
         clone.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
     except Exception as error:
         raise ExportError(
-            f"{path}: the model cannot be rebuilt in float32 over {time} ids", "save it in float32 with a fixed input"
+            f"{path}: the model cannot be rebuilt in float32 over {sequence_length} ids",
+            "save it in float32 with a fixed sequence length",
         ) from error
     return clone

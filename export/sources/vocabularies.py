@@ -1,4 +1,4 @@
-"""Vocabularies from elsewhere: each form of file, recognized by its content, and the rule that goes with it."""
+"""Vocabularies from elsewhere: the form of a file is recognized by its content and decides the tokenizer's rule."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from sentiment_conv1d.model.tokenizer import (
     read_tokenizer,
 )
 
-#: White space of TensorFlow's `tf.strings.split`, and that of Hugging Face's `WhitespaceSplit`, which is Unicode's.
+#: White space in TensorFlow's `tf.strings.split`, and in Hugging Face's `WhitespaceSplit`, which follows Unicode.
 _ASCII_SPACES = "\t\n\v\f\r"
 _UNICODE_SPACES = (
     _ASCII_SPACES + "\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 )
 
-#: First bytes of files that Keras writes: a zip archive, HDF5.
+#: The first bytes of files that Keras writes: zip and HDF5.
 _KERAS = (b"PK\x03\x04", b"\x89HDF")
 
-#: Names that a vocabulary of Hugging Face gives the pad id.
+#: The names of the padding token in vocabularies of Hugging Face.
 _PAD_NAMES = ("[PAD]", "<pad>", "<PAD>")
 
 
 @dataclass(frozen=True)
 class Statements:
-    """What the user states, because no file says it. `changes` are fields of `Rule` that replace those of the form."""
+    """What the user states because no file contains it. `changes` replace fields of the form's `Rule`."""
 
     max_tokens: int | None = None
     index_from: int = 3
@@ -51,7 +51,7 @@ NOTHING_STATED = Statements()
 
 @dataclass(frozen=True)
 class Asked:
-    """What the model asks of its ids, and what the user states of them."""
+    """What the model requires of its ids, and what the user states about them."""
 
     max_tokens: int
     embedding_rows: int | None
@@ -59,37 +59,37 @@ class Asked:
 
 
 def read_vocabulary(path: Path, asked: Asked) -> Tokenizer:
-    """The tokenizer of a vocabulary file. Raises `ExportError` if its form is not known or contradicts the model."""
+    """Read a vocabulary file. Raises `ExportError` if its form is unknown, or it does not fit the model."""
     try:
         tokenizer = _tokenizer(path, asked)
     except TokenizerError as error:
         raise ExportError(
             f"{path}: {error}",
-            "docs/own-models.md lists the forms of --vocabulary; --pad-id, --start-id and --unknown-id replace ids",
+            "docs/own-models.md lists the forms of --vocabulary; --pad-id, --start-id and --unknown-id change ids",
         ) from error
     rows = asked.embedding_rows
     if rows is not None and tokenizer.vocabulary_size > rows:
         raise ExportError(
-            f"{path}: its ids run to {tokenizer.vocabulary_size - 1}, and the model's embedding has {rows} rows",
+            f"{path}: its highest id is {tokenizer.vocabulary_size - 1}, but the model's embedding has {rows} rows",
             "use the vocabulary that the model was trained with, or --num-words to leave out rare words",
         )
     return tokenizer
 
 
 def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
-    """The tokenizer that does what a `TextVectorization` layer does. Raises `ExportError` if no rule does."""
+    """Return a tokenizer equivalent to a `TextVectorization` layer. Raises `ExportError` if there is none."""
     configuration = layer.get_config()
     for name, known in (("split", ("whitespace",)), ("ngrams", (None,)), ("output_mode", ("int",))):
         if configuration[name] not in known:
             raise ExportError(
-                f"layer {layer.name} has {name}={configuration[name]!r}, which no tokenizer of the service has",
+                f"layer {layer.name} has {name}={configuration[name]!r}, which the service does not support",
                 "train the model with split='whitespace', ngrams=None and output_mode='int'",
             )
     standardize = configuration["standardize"]
     if standardize not in ("lower_and_strip_punctuation", "lower", "strip_punctuation", None):
         raise ExportError(
-            f"layer {layer.name} standardizes with a function of its own",
-            "train the model with a standardization that TextVectorization has a name for",
+            f"layer {layer.name} standardizes texts with a function of your own",
+            "train the model with one of the standardizations that TextVectorization provides by name",
         )
     rule = replace(
         _vectorization_rule(asked),
@@ -101,7 +101,7 @@ def vectorization_tokenizer(layer: Any, asked: Asked) -> Tokenizer:
 
 def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
     if not path.is_file():
-        raise ExportError(f"{path}: there is no such file", "--vocabulary names a file")
+        raise ExportError(f"{path}: there is no such file", "check the path of --vocabulary")
     content = path.read_bytes()
     if content.startswith(_KERAS):
         return _keras_file(path, asked)
@@ -130,11 +130,11 @@ def _tokenizer(path: Path, asked: Asked) -> Tokenizer:
 
 
 def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer:
-    """`keras.datasets.imdb.get_word_index()`, whose ids `load_data` moves by `index_from`."""
+    """`keras.datasets.imdb.get_word_index()`, to whose numbers `load_data` adds `index_from`."""
     if min(ranks.values()) < 1:
         raise ExportError(
-            f"{path}: a word index counts from 1, and this one from {min(ranks.values())}",
-            "if they are ids, save the words in the order of their ids, one a line, and state --first-id",
+            f"{path}: a word index counts from 1, and this one counts from {min(ranks.values())}",
+            "if the numbers are ids, save the words in the order of their ids, one per line, and state --first-id",
         )
     rule = Rule(
         asked.max_tokens, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False
@@ -155,11 +155,11 @@ def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Token
         if configuration["char_level"] or split != " ":
             raise ExportError(
                 f"{path}: the Tokenizer splits at {'every character' if configuration['char_level'] else repr(split)}",
-                "only a Tokenizer with split=' ' and char_level=False can be read",
+                "train the model with a Tokenizer that has split=' ' and char_level=False",
             )
     except (LookupError, TypeError, ValueError) as error:
         raise ExportError(
-            f"{path}: not a whole Tokenizer of Keras ({error!r})", "save what its method to_json() returns"
+            f"{path}: not a complete Tokenizer of Keras ({error!r})", "save what its method to_json() returns"
         ) from error
     rule = Rule(
         max_tokens=asked.max_tokens,
@@ -176,21 +176,21 @@ def _legacy(path: Path, configuration: Mapping[str, Any], asked: Asked) -> Token
 
 
 def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
-    """`TextVectorization.get_vocabulary()`, which begins with an empty word, or any list."""
+    """`TextVectorization.get_vocabulary()`, which starts with an empty word, or any other list."""
     if words[:2] == ["", "[UNK]"]:
         rule = replace(_vectorization_rule(asked), lowercase="ascii", removed=string.punctuation)
         return _settled(_numbered(words[2:], 2), rule, asked)
     if asked.statements.first_id is None or "unknown_id" not in asked.statements.changes:
         raise ExportError(
-            f"{path}: a list of words does not say which ids they have",
-            "state --first-id, --unknown-id and, if there are, --start-id and --pad-id",
+            f"{path}: a list of words does not contain their ids",
+            "state --first-id, --unknown-id and, if the model has them, --start-id and --pad-id",
         )
     rule = Rule(
         asked.max_tokens, "unicode", "", WordTokenizer.punctuation, 0, None, None, keeps_first=False, pads_behind=False
     )
     known = [word for word in words if word]
     if len(set(known)) < len(known):
-        raise ExportError(f"{path}: a word is listed twice", "list every word once, in the order of the ids")
+        raise ExportError(f"{path}: a word occurs twice", "list every word once, in the order of the ids")
     return _settled(_numbered(known, asked.statements.first_id), rule, asked)
 
 
@@ -198,14 +198,14 @@ def _keras_file(path: Path, asked: Asked) -> Tokenizer:
     found = [each for each in layers(load(path)) if isinstance(each, keras.layers.TextVectorization)]
     if len(found) != 1:
         raise ExportError(
-            f"{path}: {len(found)} TextVectorization layers instead of one",
+            f"{path}: the file contains {len(found)} TextVectorization layers instead of one",
             "save the layer that the model was trained with in a model of its own",
         )
     return vectorization_tokenizer(found[0], asked)
 
 
 def _hugging_face(content: bytes, document: Mapping[str, Any], asked: Asked) -> Tokenizer:
-    """This project's `tokenizer.json`, or one that splits at white space and looks up words."""
+    """Read this project's `tokenizer.json`, or one that splits at white space and looks words up."""
     try:
         return read_tokenizer(content)
     except TokenizerError:
@@ -240,5 +240,5 @@ def _numbered(words: Sequence[str], first: int) -> dict[str, int]:
 
 
 def _settled(ids: Mapping[str, int], rule: Rule, asked: Asked) -> Tokenizer:
-    """The tokenizer of a rule as the service will read it: `WordTokenizer` if the rule is this project's."""
+    """Return the tokenizer as the service will read it: a `WordTokenizer` if the rule is this project's own."""
     return read_tokenizer(WordLevelTokenizer(ids, replace(rule, **asked.statements.changes)).to_json())

@@ -1,4 +1,4 @@
-"""The Large Movie Review Dataset from the site of its authors, into a cache that later runs reuse."""
+"""Download the Large Movie Review Dataset from its authors' site into a cache that later runs reuse."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _LOCAL_COPY = "pass --data with a local copy"
 
 
 class DownloadError(SentimentError):
-    """A file that could not be downloaded; the message says why, and what to do."""
+    """A file cannot be downloaded. The message says why, and what to do."""
 
 
 def fetch(
     url: str = ACL_IMDB_URL, md5: str = ACL_IMDB_MD5, *, cache: Path | None = None, timeout: float = 30.0
 ) -> Path:
-    """The path of the file with this MD5, downloaded with a progress bar unless the cache has it.
+    """Return the path of a file, downloaded with a progress bar unless the cache contains it with this MD5.
 
-    `timeout` is how many seconds the server may stay silent. Raises `DownloadError`; no incomplete file stays behind.
+    `timeout` is the number of seconds to wait for data. Raises `DownloadError` and leaves no incomplete file behind.
     """
     folder = default_cache() if cache is None else cache
     target = folder / url.rpartition("/")[2]
@@ -39,7 +39,7 @@ def fetch(
                 target.name, url, file_hash=md5, hash_algorithm="md5", cache_dir=folder, cache_subdir=""
             )
     except Exception as error:
-        # Keras raises ValueError for another digest and plain Exception for what the server answers.
+        # Keras raises ValueError for a wrong digest, and Exception for an error response of the server.
         with suppress(OSError):
             target.unlink()
         raise DownloadError(f"{url}: {error}; {_LOCAL_COPY}") from error
@@ -47,7 +47,7 @@ def fetch(
 
 
 def default_cache() -> Path:
-    """Where downloads are kept: the folder `sentiment-conv1d` of the user's cache."""
+    """Return the folder for downloads: `sentiment-conv1d` in the user's cache. Raises `DownloadError`."""
     configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The XDG specification says to ignore relative paths.
     try:
@@ -59,7 +59,7 @@ def default_cache() -> Path:
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Keras passes no timeout to urllib, which then takes that of all sockets."""
+    """Set the default timeout of sockets, which urllib uses because Keras passes none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,4 +1,4 @@
-"""What training and evaluation work on: texts with the number of their label."""
+"""Texts with the index of their label, which training and evaluation work on."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Examples:
         return len(self.texts)
 
     def take(self, indices: npt.NDArray[np.intp]) -> Examples:
-        """The examples at these positions, in this order."""
+        """Return the examples at these positions, in this order."""
         return Examples([self.texts[index] for index in indices], self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What one source holds. `source` and `test_source` say in words what was read.
+    """The content of one or several sources. `source` and `test_source` describe them in words.
 
-    `unlabelled` are texts without a label, if they were asked for.
+    `unlabelled` contains the texts without a label, if the caller asked for them.
     """
 
     label_names: tuple[str, ...]
@@ -42,13 +42,13 @@ class Dataset:
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    """Hold out a fraction of every label: (the rest, the held out), both in their old order.
+    """Hold out a fraction of every label; returns the rest and the held-out examples, both in their original order.
 
     The same seed gives the same split. Raises `DataError` if the fraction is not between 0 and 1, or if a label has
     a single example, which cannot be on both sides.
     """
     if not 0 < fraction < 1:
-        raise DataError(f"the fraction to hold out must lie between 0 and 1, not at {fraction}")
+        raise DataError(f"the fraction to hold out must be between 0 and 1, not {fraction}")
     generator = np.random.default_rng(seed)
     is_held_out = np.zeros(len(examples), bool)
     for label in np.unique(examples.labels):

@@ -1,4 +1,4 @@
-"""What is wrong with labelled texts, all of it in one message."""
+"""Faults in labelled texts, reported in one message."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Literal
 
 from sentiment_conv1d.model.tables import DataError, Fault
 
-#: What to do with rows that cannot be used: end with an error, leave them out, or leave them out and list every one.
+#: What to do with rows that cannot be used: stop with an error, leave them out, or leave them out and list every one.
 OnBadRows = Literal["error", "skip", "report"]
 
-#: Places that a message names; it counts the others.
+#: The number of places that a message names. It counts the others.
 _PLACES = 5
 
-#: What to do about a reason that begins so.
+#: Hints for reasons that start with these words.
 _HINTS = {
     "not UTF-8": "name the encoding of the file, for example --encoding cp1252",
-    "1 fields": "name what separates the fields, for example --delimiter ';'",
+    "1 fields": "name the delimiter of the file, for example --delimiter ';'",
 }
 
 
 class BadDataError(DataError):
-    """Everything that is wrong with the data, one fault a line; `hints` are the ways out."""
+    """Everything that is wrong with the data, one fault per line. `hints` say what to do about it."""
 
     def __init__(self, faults: Iterable[Fault], problems: Iterable[str], hints: Iterable[str]) -> None:
         lines = [*summary(faults), *problems]
-        title = [f"{len(lines)} things are wrong with the data:"] if len(lines) > 1 else []
+        title = [f"the data has {len(lines)} problems:"] if len(lines) > 1 else []
         super().__init__("\n  ".join([*title, *lines]))
         self.hints = tuple(hints)
 
     @property
     def hint(self) -> str:
-        """All hints in one line."""
+        """All hints on one line."""
         return "; ".join(self.hints)
 
 
 def summary(faults: Iterable[Fault]) -> list[str]:
-    """One line for each file and reason, with the places of the rows and their number."""
+    """Return one line for each file and reason, with the places and the number of the rows."""
     groups: dict[tuple[str, str], list[Fault]] = defaultdict(list)
     for fault in faults:
         groups[fault.file, fault.reason].append(fault)
@@ -45,7 +45,7 @@ def summary(faults: Iterable[Fault]) -> list[str]:
 
 
 def hints(faults: Iterable[Fault]) -> list[str]:
-    """What to do about rows that cannot be used; empty if there are none."""
+    """Return hints for rows that cannot be used; none if there are no such rows."""
     reasons = [fault.reason for fault in faults]
     special = [hint for start, hint in _HINTS.items() if any(reason.startswith(start) for reason in reasons)]
     return [*special, "--on-bad-rows skip leaves these rows out"] if reasons else []

@@ -11,7 +11,7 @@ from sentiment_conv1d.model.data.faults import OnBadRows
 from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
 from sentiment_conv1d.model.tables import Format
 
-#: What `--data` takes, for its help.
+#: The values of `--data`, for its help.
 SOURCES = (
     "files (.csv, .tsv, .json, .jsonl, .parquet; also compressed), a folder with train.parquet and test.parquet, a "
     "dataset folder of Hugging Face, an aclImdb folder or its tar.gz, or the word imdb for the official download"
@@ -19,33 +19,33 @@ SOURCES = (
 
 
 def add_reading_flags(command: argparse.ArgumentParser) -> None:
-    """Add the flags that say how sources are read."""
+    """Add the flags that control how sources are read."""
     command.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
     command.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
     command.add_argument(
-        "--delimiter", type=_delimiter, help="what separates the fields of a CSV file (default: what its header shows)"
+        "--delimiter", type=_delimiter, help="delimiter of a CSV file (default: detected from its header)"
     )
     command.add_argument(
-        "--encoding", help="encoding of text files, for example cp1252 (default: that of a byte order mark, or UTF-8)"
+        "--encoding", help="encoding of text files, for example cp1252 (default: from a byte order mark, or UTF-8)"
     )
     command.add_argument(
         "--on-bad-rows",
         choices=get_args(OnBadRows),
         default="error",
-        help="what to do with rows that cannot be used: end, leave them out, or leave them out and list every one "
+        help="what to do with rows that cannot be used: stop, leave them out, or leave them out and list every one "
         "(default: error)",
     )
     command.add_argument(
         "--similar-labels",
         choices=get_args(SimilarLabels),
         default="error",
-        help="what to do with labels that differ only in case or white space: end, make one label of them, or take "
-        "them for different ones (default: error)",
+        help="what to do with labels that differ only in case or white space: stop, merge them into one label, or "
+        "keep them as different labels (default: error)",
     )
 
 
 def reading_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments of `load` and `load_examples` that the flags stand for."""
+    """Return the flags as keyword arguments of `load` and `load_examples`."""
     return {
         "text_column": options.text_column,
         "label_column": options.label_column,
@@ -54,7 +54,7 @@ def reading_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def locate(sources: Sequence[str]) -> list[Path]:
-    """The sources as paths; `imdb` is downloaded unless there is a file of that name."""
+    """Return the sources as paths. `imdb` is downloaded, unless a file has that name."""
     return [_locate(source) for source in sources]
 
 
@@ -69,5 +69,5 @@ def _locate(source: str) -> Path:
 def _delimiter(text: str) -> str:
     delimiter = {"tab": "\t", "\\t": "\t"}.get(text, text)
     if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise argparse.ArgumentTypeError(f"{text!r} is not a single character, and not the word tab")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a single character nor the word tab")
     return delimiter

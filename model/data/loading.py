@@ -1,4 +1,4 @@
-"""Labelled texts from sources: rows become examples, and everything that is wrong is reported at once."""
+"""Load labelled texts from sources, and report everything that is wrong with them at once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sentiment_conv1d.model.data.rows import Columns, Row
 from sentiment_conv1d.model.data.sources import UNLABELLED_PART, Part, Reader, Source
 from sentiment_conv1d.model.tables import DataError, Fault, Format
 
-#: What the integers 0 and 1 stand for in a folder of Parquet files, and in `load_examples`.
+#: The meanings of the integers 0 and 1 in a folder of Parquet files, and in `load_examples`.
 SENTIMENTS = ("negative", "positive")
 
-#: What to do with labels that differ only in case and white space: end with an error, give all of them the most
-#: frequent spelling, or take them for different labels.
+#: What to do with labels that differ only in case and white space: stop with an error, give all of them the most
+#: frequent spelling, or keep them as different labels.
 SimilarLabels = Literal["error", "merge", "keep"]
 
 
@@ -43,14 +43,15 @@ def load(
     least_examples: int = 1,
     progress: bool = True,
 ) -> Dataset:
-    """Read everything there is to learn from in one or several sources; texts without a label only if `unlabelled`.
+    """Read the training texts, and test texts if there are any, of one or several sources.
 
-    `test_data` are the sources of the test part; without them it is the one that a single source has. Every label needs
-    `least_examples`, one for each part that they are divided into; one less if there is a test part already.
+    Texts without a label are read only if `unlabelled`. `test_data` are the sources of the test part; without them, a
+    single source may have its own. Every label needs `least_examples`, one for each part that the examples are divided
+    into, or one less if there is a test part already.
 
-    Label names are the distinct labels as strings, sorted; the integers of a `ClassLabel` have its names. In a folder
-    of Parquet files, rows with the integer label -1 are unlabelled and left out, and the integer labels 0 and 1 are
-    named negative and positive if nothing else names them.
+    The label names are the distinct labels as strings, sorted. The integers of a `ClassLabel` get its names. In a
+    folder of Parquet files, rows with the integer label -1 are unlabelled and left out, and the integer labels 0 and 1
+    are named negative and positive if nothing else names them.
 
     Raises `BadDataError`, which lists everything that is wrong, or `DataError` for a source that cannot be read.
     """
@@ -70,7 +71,7 @@ def load(
     problems = _label_problems(train.rows, names, spelled, reading.similar_labels, least)
     leaves_out = not faults or reading.on_bad_rows != "error"
     if len(names) == 1 and leaves_out:
-        problems.append((f"only one label, {names[0]!r}, in column {label_column!r}: nothing to tell apart", ""))
+        problems.append((f"column {label_column!r} contains only one label, {names[0]!r}: a model needs two", ""))
     if problems or not leaves_out or not names:
         found = [f"{paths[0]}: {text}" for text, _ in problems]
         raise BadDataError(faults, found, [*hints(faults), *filter(None, dict.fromkeys(hint for _, hint in problems))])
@@ -93,10 +94,11 @@ def load_examples(
     label_column: str = "label",
     reading: Reading = Reading(),  # noqa: B008
 ) -> Examples:
-    """Read what a trained model is evaluated on: a file, or the test part of a folder or archive (else its train part).
+    """Read the examples to evaluate a trained model on: a file, or the test part of a folder or archive.
 
-    Where the label names are negative and positive, the integer labels 0 and 1 stand for them.
-    Raises `BadDataError`, which lists everything that is wrong; a label outside `label_names` is a fault.
+    A folder or archive without a test part is read from its training part. If the label names are negative and
+    positive, the integer labels 0 and 1 stand for them. Raises `BadDataError`, which lists everything that is wrong; a
+    label outside `label_names` is a fault.
     """
     paths = [path] if isinstance(path, Path) else list(path)
     faults: list[Fault] = []
@@ -132,12 +134,12 @@ def _require_train(part: Part | None, path: Path) -> Part:
 
 
 def _only_part(reader: Reader, paths: Sequence[Path]) -> Part:
-    """What sources are measured on: the test part of each, or its training part if it has no other."""
+    """Read the test part of each source, or its training part if it has no other."""
     parts = []
     for path in paths:
         read = reader.open(path)
         part = read("test") or read("train")
-        assert part is not None  # a path with neither part has not been opened
+        assert part is not None  # a path with neither part cannot be opened
         parts.append(part)
     return _joined(parts)
 
@@ -152,14 +154,14 @@ def _describe(part: Part, examples: Examples) -> str:
 
 def _label_names(rows: Sequence[Row], spelled: dict[str, str], named_integers: bool) -> tuple[str, ...]:
     labels = {row.label for row in rows}
-    are_integers = all(type(row.label) is int for row in rows)  # a bool is none here
+    are_integers = all(type(row.label) is int for row in rows)  # a bool does not count
     if named_integers and are_integers and labels == {0, 1}:
         return SENTIMENTS
     return tuple(sorted({_respelled(str(label), spelled) for label in labels}))
 
 
 def _examples(rows: Sequence[Row], names: tuple[str, ...], spelled: dict[str, str], faults: list[Fault]) -> Examples:
-    """The rows as examples; those with a label that is none of `names` are added to `faults`."""
+    """Turn rows into examples. Rows whose label is not in `names` are added to `faults`."""
     numbers = {name: number for number, name in enumerate(names)}
     texts, labels = [], []
     for row in rows:
@@ -179,7 +181,7 @@ def _name(label: str | int, names: tuple[str, ...], spelled: dict[str, str]) -> 
 
 
 def _folded(label: str) -> str:
-    """A label without what people vary when they type it: case and white space."""
+    """Return a label without differences in case and white space, which people vary when they type."""
     return " ".join(label.casefold().split())
 
 
@@ -188,7 +190,7 @@ def _respelled(label: str, spelled: dict[str, str]) -> str:
 
 
 def _spelling(rows: Sequence[Row]) -> dict[str, str]:
-    """The most frequent spelling of each label, stripped of white space, by its folded form."""
+    """Return the most frequent spelling of each label, stripped of white space, by its folded form."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         counts[_folded(str(row.label))][str(row.label).strip()] += 1
@@ -198,7 +200,7 @@ def _spelling(rows: Sequence[Row]) -> dict[str, str]:
 def _label_problems(
     rows: Sequence[Row], names: tuple[str, ...], spelled: dict[str, str], similar: SimilarLabels, least: int
 ) -> list[tuple[str, str]]:
-    """What is wrong with the labels, and the way out of it."""
+    """Return the problems with the labels, each with a hint."""
     counts = Counter(_name(row.label, names, spelled) for row in rows)
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -206,14 +208,14 @@ def _label_problems(
     alike = [group for group in groups.values() if len(group) > 1]
     problems = []
     if similar == "error":
-        way_out = "--similar-labels merge makes one label of each group, keep takes them for different ones"
+        hint = "--similar-labels merge makes one label of each group; keep treats them as different labels"
         for group in alike:
             listed = ", ".join(f"{name!r} ({counts[name]:,})" for name in group)
-            problems.append((f"labels that differ only in case or white space: {listed}", way_out))
+            problems.append((f"labels that differ only in case or white space: {listed}", hint))
     for name in names:
         if counts[name] < least:
             place = next(row.place for row in rows if _name(row.label, names, spelled) == name)
             number = "a single example" if counts[name] == 1 else f"{counts[name]} examples"
-            text = f"label {name!r} has {number} ({place}), but is divided into {least} parts"
+            text = f"label {name!r} has {number} ({place}), but needs {least}, one for each part of the data"
             problems.append((text, "add examples of a rare label, or remove it from the data"))
     return problems

@@ -1,4 +1,4 @@
-"""What is held out of the training texts, and what for."""
+"""The plan of a training: which texts are trained on, and which are held out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sentiment_conv1d.model.data.examples import Dataset, Examples, split
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run trains and measures on. The sources say in words where the texts come from."""
+    """The texts that a run trains on and is measured on. The sources describe in words where they come from."""
 
     label_names: tuple[str, ...]
     train: Examples
@@ -22,7 +22,7 @@ class Plan:
 
 
 def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
-    """Hold out what is not there yet: test texts if the data has none of its own, validation texts if asked for.
+    """Hold out test texts if the data has no test part, and validation texts if `validation_fraction` is above 0.
 
     Raises `DataError` if a label has too few examples.
     """

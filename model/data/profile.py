@@ -1,4 +1,4 @@
-"""What there is to know about labelled texts before a model is trained on them."""
+"""The profile of labelled texts: counts and warnings before a model is trained on them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _UNSEPARATED = {
 }
 _LETTER = re.compile(r"[^\W\d_]")
 
-#: Texts whose letters are counted.
+#: The number of texts whose letters are counted.
 _SAMPLE = 1000
 
-#: From which share of the letters, tokens or texts on there is a warning.
+#: The shares of letters, tokens and texts above which there is a warning.
 _MANY_LETTERS, _MANY_UNKNOWN, _MANY_TRUNCATED, _MOSTLY = 0.2, 0.25, 0.25, 0.8
 
 #: The quantiles of the length of a text.
@@ -35,7 +35,7 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
 class LabelCount(NamedTuple):
-    """How many examples have a label; of the test part 0 if there is none."""
+    """The number of examples with a label. `test` is 0 if there is no test part."""
 
     label: str
     train: int
@@ -44,27 +44,27 @@ class LabelCount(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """Counts of one plan, as one tokenizer reads it. Shares are between 0 and 1."""
+    """Counts of a plan's texts and tokens. Shares are between 0 and 1."""
 
     labels: tuple[LabelCount, ...]
     lengths: tuple[int, ...]  # tokens of a training text at each of `QUANTILES`
     max_tokens: int
     truncated: float  # share of the training texts with more tokens than that
-    unknown: float  # share of the tokens that the model does not know, in the test part if there is one
-    repeated: int  # training texts that occurred before
-    contradictory: int  # different training texts with several labels
-    leaked: int  # test texts that are training texts, too
-    unseparated: tuple[str, ...]  # scripts of many letters, in which the tokenizer finds no words
+    unknown: float  # share of the tokens that are not in the vocabulary, in the test part if there is one
+    repeated: int  # training texts that repeat an earlier one
+    contradictory: int  # distinct training texts with several labels
+    leaked: int  # test texts that are also training texts
+    unseparated: tuple[str, ...]  # frequent scripts in which the tokenizer finds no words
 
     @property
     def majority(self) -> tuple[str, float]:
-        """The most frequent label of the training part, and how often it is right in the test part, if there is one."""
+        """The most frequent training label, and its share of the test part or, without one, of the training part."""
         label = max(self.labels, key=lambda each: each.train)
         tested = sum(each.test for each in self.labels)
         return label.label, label.test / tested if tested else label.train / sum(each.train for each in self.labels)
 
     def lines(self) -> Iterator[str]:
-        """The profile for a terminal."""
+        """Yield the profile as lines for a terminal."""
         width = max(len(each.label) for each in self.labels)
         for label, train, test in self.labels:
             yield f"  {label:{width}}  {train:>8,} to train on  {test:>8,} to measure on"
@@ -77,14 +77,14 @@ class Profile:
         )
 
     def warnings(self) -> Iterator[str]:
-        """What makes a model worse than it could be, or its metrics better than it is."""
+        """Yield warnings about texts that make the model worse, or its metrics too good."""
         if self.unseparated:
             yield (
                 f"the texts are written in {' and '.join(self.unseparated)}, without spaces between words, so this "
                 "tokenizer finds no words in them: pass --tokenizer characters:1-3"
             )
         if self.leaked:
-            yield f"{self.leaked:,} texts to measure on are training texts, too, so the metrics are too good"
+            yield f"{self.leaked:,} texts to measure on are also training texts, so the metrics are too good"
         if self.contradictory:
             yield f"{self.contradictory:,} training texts occur with several labels"
         if self.repeated:
@@ -96,8 +96,8 @@ class Profile:
             )
         if self.truncated > _MANY_TRUNCATED:
             yield (
-                f"{self.truncated:.1%} of the texts are longer than --max-tokens {self.max_tokens:,}, and only their "
-                "end is read"
+                f"{self.truncated:.1%} of the texts are longer than --max-tokens {self.max_tokens:,}, so the model "
+                "reads only their end"
             )
         if self.unknown > _MANY_UNKNOWN and not self.unseparated:
             yield (
@@ -106,7 +106,7 @@ class Profile:
 
 
 def profile(work: Plan, tokenizer: Tokenizer) -> Profile:
-    """Count what is in a plan. The tokenizer is the one that was learned from its training texts."""
+    """Count the texts and tokens of a plan. The tokenizer must have been learned from its training texts."""
     encodings = tokenizer.encode_batch(work.train.texts)
     tokens = np.array([encoding.tokens for encoding in encodings])
     measured = encodings if work.test is None else tokenizer.encode_batch(work.test.texts)
@@ -131,7 +131,7 @@ def profile(work: Plan, tokenizer: Tokenizer) -> Profile:
 
 
 def _unseparated_scripts(texts: Sequence[str]) -> tuple[str, ...]:
-    """The scripts without spaces between words that many letters of the texts belong to."""
+    """Return the scripts without spaces between words to which many letters of the texts belong."""
     sample = "".join(texts[:: max(1, len(texts) // _SAMPLE)])
     letters = Counter(_LETTER.findall(sample))
     total = max(letters.total(), 1)

@@ -1,4 +1,4 @@
-"""The Large Movie Review Dataset as its authors publish it: one text file a review, in a folder or an archive.
+"""The Large Movie Review Dataset as its authors publish it: one text file per review, in a folder or an archive.
 
 [aclImdb/]{train,test}/{neg,pos}/*.txt
 [aclImdb/]train/unsup/*.txt    reviews without a label
@@ -18,14 +18,14 @@ from sentiment_conv1d.model.data.rows import Row
 from sentiment_conv1d.model.tables import DataError
 
 FOLDER = "aclImdb"
-# Alphabetical, so that negative reviews come first everywhere.
+# In alphabetical order, so that negative reviews always come first.
 _LABELS = {"neg": "negative", "pos": "positive"}
-#: A part of the dataset, and the folder in `train` that has it. The label of its rows is the name of the part.
+#: The unlabelled part of the dataset, its folder in `train`, and the label of its rows.
 UNLABELLED = "unsup"
 
 
 def find_root(path: Path) -> Path | None:
-    """The folder that holds `train` and `test`: `path` or the `aclImdb` in it; None if it is neither."""
+    """Return the folder that contains `train` and `test`: `path`, or `aclImdb` in it; None if neither does."""
     for root in (path, path / FOLDER):
         if any((root / part / label).is_dir() for part in ("train", "test") for label in _LABELS):
             return root
@@ -33,9 +33,9 @@ def find_root(path: Path) -> Path | None:
 
 
 def read_folder(root: Path, part: str, progress: bool) -> list[Row] | None:
-    """The reviews of `train` or `test`, negative ones first, or of `unsup`, by file name; None if there are none.
+    """Read the reviews of `train` or `test`, negative ones first, or of `unsup`, by file name; None if there are none.
 
-    Raises `DataError`, which names the file at fault.
+    Raises `DataError`, which names the file.
     """
     folders = [f"train/{UNLABELLED}"] if part == UNLABELLED else [f"{part}/{label}" for label in _LABELS]
     if not (root / folders[0]).parent.is_dir():
@@ -56,9 +56,9 @@ def read_folder(root: Path, part: str, progress: bool) -> list[Row] | None:
 
 
 def read_archive(path: Path, progress: bool) -> dict[str, list[Row]]:
-    """The reviews of each part of a `.tar.gz`, in the order of `read_folder`; nothing is written to disk.
+    """Read the reviews of each part of a `.tar.gz`, in the order of `read_folder`, without writing to disk.
 
-    Raises `DataError`, which names the archive, and the file in it that is at fault.
+    Raises `DataError`, which names the archive and the file in it.
     """
     try:
         contents = dict(_members(path, progress))
@@ -70,14 +70,14 @@ def read_archive(path: Path, progress: bool) -> dict[str, list[Row]]:
         part = UNLABELLED if label == UNLABELLED else folder
         parts.setdefault(part, []).append(_row(f"{path}: {name}", name, contents[name]))
     if not parts.keys() - {UNLABELLED}:
-        raise DataError(f"{path}: the archive holds no {FOLDER}/train/pos/*.txt")
+        raise DataError(f"{path}: the archive contains no {FOLDER}/train/pos/*.txt")
     for part in parts.keys() - {UNLABELLED}:
         _require_both_labels(contents, part, str(path))
     return parts
 
 
 def _members(path: Path, progress: bool) -> Iterator[tuple[str, bytes]]:
-    """Name, from `train` or `test` on, and content of every review."""
+    """Yield the name, starting with `train` or `test`, and the content of every review."""
     with (
         path.open("rb") as file,
         tqdm(
@@ -97,7 +97,7 @@ def _members(path: Path, progress: bool) -> Iterator[tuple[str, bytes]]:
                 content = archive.extractfile(member)
                 assert content is not None
                 yield name, content.read()
-        # An archive's last bytes are of no interest to tarfile, but gzip's checksum is in them.
+        # tarfile does not read the last bytes of an archive, which contain gzip's checksum.
         while unpacked.read(1 << 20):
             pass
 
@@ -114,7 +114,7 @@ def _review_name(member: str) -> str | None:
 
 
 def _is_review(name: str) -> bool:
-    # Names with a dot in front are not reviews but what a Mac adds to them.
+    # macOS adds files whose names start with a dot.
     return name.endswith(".txt") and not name.startswith(".")
 
 

@@ -1,4 +1,4 @@
-"""Labelled rows of a table, checked before anything is learned from them."""
+"""Labelled rows of a table, checked before a model is trained on them."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from sentiment_conv1d.model.tables import Chunk, DataError, Fault, Format, Table
 
 
 class Columns(NamedTuple):
-    """The two columns that are read."""
+    """The names of the columns with the text and the label."""
 
     text: str
     label: str
 
 
 class Row(NamedTuple):
-    """A row that can be learned from."""
+    """A row that a model can be trained on."""
 
     file: str
     unit: str  # what `number` counts: "line" or "row"
     number: int  # the row's number in its file, 0 if the file is one text
     text: str  # not blank
-    label: str | int  # a bool is an int, too
+    label: str | int  # a bool is an int as well
 
     def fault(self, reason: str) -> Fault:
-        """The row as one that cannot be used."""
+        """Return the fault that the row has for this reason."""
         return Fault(self.file, self.unit, self.number, reason)
 
     @property
     def place(self) -> str:
-        """What a message says about where it is."""
+        """The file and the row's number, for a message."""
         return self.fault("").place
 
 
-#: What a column is in a row that does not have it.
+#: The value of a column that a row lacks.
 _MISSING = object()
 
 
@@ -48,11 +48,10 @@ def read_rows(
     wanted: Callable[[Any], bool] = lambda label: True,
     label_names: tuple[str, ...] | None = None,
 ) -> list[Row]:
-    """The usable rows of a file with a wanted label; the others with a wanted label are added to `faults`.
+    """Read the usable rows of a file whose label is wanted. Unusable rows with a wanted label are added to `faults`.
 
-    Integers of a column become its label names: those that Hugging Face's `datasets` wrote to the file, or
-    `label_names`.
-    Raises `DataError`, which names the file, if a column is missing or empty, or nothing is labelled.
+    Integer labels become names: those that Hugging Face's `datasets` wrote to the file, or `label_names`. Raises
+    `DataError`, which names the file, if a column is missing or empty, or no row has a label.
     """
     rows: list[Row] = []
     own: list[Fault] = []
@@ -79,7 +78,7 @@ def read_rows(
 
 
 def _values(table: Table, chunk: Chunk, columns: Columns) -> Iterator[tuple[int, Any, Any]]:
-    """Number, text and label of every row; a column may be missing if each row has its own."""
+    """Yield the number, text and label of every row. A column may be missing if each row has its own columns."""
     if table.columns is None:
         for row in chunk.rows:
             yield row.number, _get(row.values, columns.text), _get(row.values, columns.label)
@@ -88,12 +87,12 @@ def _values(table: Table, chunk: Chunk, columns: Columns) -> Iterator[tuple[int,
 
 
 def _get(values: dict[str, Any], column: str) -> Any:
-    # The other columns are part of the message, so that a misspelled name is seen.
+    # The message lists the other columns, so that a misspelled name is easy to see.
     return values[column] if column in values else (_MISSING, ", ".join(map(repr, values)) or "none")
 
 
 def _unusable(text: Any, label: Any, columns: Columns) -> str:
-    """Why a row cannot be used; empty if it can."""
+    """Return why a row cannot be used; an empty string if it can."""
     for value, column in ((text, columns.text), (label, columns.label)):
         if isinstance(value, tuple) and value[0] is _MISSING:
             return f"there is no column {column!r}; columns: {value[1]}"
@@ -104,7 +103,7 @@ def _unusable(text: Any, label: Any, columns: Columns) -> str:
     if not isinstance(label, str | int):
         shown = repr(label)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        return f"the column {columns.label!r} holds {shown}, which is neither a string, an integer nor a boolean"
+        return f"the column {columns.label!r} contains {shown}, not a string, integer or boolean"
     return ""
 
 

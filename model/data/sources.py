@@ -1,4 +1,4 @@
-"""From paths to labelled rows, whatever lies there."""
+"""Sources of labelled texts: files, folders and archives, and the parts in them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sentiment_conv1d.model.data import review_files
 from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
 from sentiment_conv1d.model.tables import READABLE, DataError, Fault, Format, extension
+from sentiment_conv1d.model.tables.class_label import class_names
 
 SUPPORTED = (
     "a .csv, .tsv, .jsonl, .json or .parquet file, also compressed as .gz, .bz2, .xz or .zip; a folder with "
@@ -20,19 +20,19 @@ SUPPORTED = (
 )
 _UNLABELLED = -1
 
-#: The part of texts without a label, by the name that the Large Movie Review Dataset gives to it.
+#: The name of the part with texts without a label, as in the Large Movie Review Dataset.
 UNLABELLED_PART = review_files.UNLABELLED
 
 #: Parquet files of one part of a dataset: `train.parquet`, or as Hugging Face names them.
 _PARQUET_PART = re.compile(rf"(train|test|validation|{UNLABELLED_PART})(-\d{{5}}-of-\d{{5}})?\.parquet")
 
-#: Where Hugging Face's `datasets` and its Hub describe a dataset.
+#: The file in which Hugging Face's `datasets` and Hub describe a dataset.
 _DATASET_INFO = "dataset_info.json"
 
 
 @dataclass(frozen=True)
 class Part:
-    """The training, test or unlabelled rows of a source, and what to call them."""
+    """The training, test or unlabelled rows of a source, and a name for messages."""
 
     name: str
     rows: list[Row]
@@ -42,13 +42,13 @@ class Part:
         return f"{len(self.rows):,} reviews of {self.name}"
 
 
-#: What reads the part "train", "test" or `UNLABELLED_PART` of a source; it gives None if the source has no such part.
+#: A function that reads the part "train", "test" or `UNLABELLED_PART` of a source; None if the source lacks the part.
 Source = Callable[[str], Part | None]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How sources are read. Rows that cannot be used are added to `faults`."""
+    """A reader of sources. It adds rows that cannot be used to `faults`."""
 
     columns: Columns
     form: Format
@@ -56,22 +56,19 @@ class Reader:
     progress: bool
 
     def open(self, path: Path) -> Source:
-        """What reads the parts of a source.
-
-        Raises `DataError`, which names the path, for anything that cannot be read.
-        """
+        """Return a function that reads the parts of a source. Raises `DataError`, which names the path."""
         if self.columns.text == self.columns.label:
             raise DataError(f"texts and labels cannot both be read from column {self.columns.text!r}")
         if path.is_dir():
             return self._open_folder(path)
         if not path.is_file():
-            raise DataError(f"{path}: there is no such file or folder; what can be read: {SUPPORTED}")
+            raise DataError(f"{path}: there is no such file or folder; supported are {SUPPORTED}")
         if path.name.lower().endswith(".tar.gz"):
             return self._archive(path)
         kind = extension(path)
         if kind in READABLE and kind != ".txt":
             return self._table(path)
-        raise DataError(f"{path}: this kind of file is not supported; what can be read: {SUPPORTED}")
+        raise DataError(f"{path}: this kind of file is not supported; supported are {SUPPORTED}")
 
     def _open_folder(self, path: Path) -> Source:
         parts = _parquet_parts(path)
@@ -79,7 +76,7 @@ class Reader:
             return self._parquet_folder(path, parts)
         root = review_files.find_root(path)
         if root is None:
-            raise DataError(f"{path}: nothing in this folder is supported; what can be read: {SUPPORTED}")
+            raise DataError(f"{path}: this folder contains no supported files; supported are {SUPPORTED}")
         return self._review_folder(root)
 
     def _table(self, path: Path) -> Source:
@@ -91,7 +88,6 @@ class Reader:
         return read
 
     def _parquet_folder(self, folder: Path, parts: dict[str, list[Path]]) -> Source:
-        # Many datasets of the Hub keep the labels of their test part to themselves.
         names = _described_labels(folder, self.columns.label)
 
         def read(part: str) -> Part | None:
@@ -103,6 +99,7 @@ class Reader:
                     file,
                     self.columns,
                     self.faults,
+                    # Many datasets on the Hub do not publish the labels of their test part.
                     wanted=lambda label: (label != _UNLABELLED) is labelled,
                     label_names=names,
                 )
@@ -128,9 +125,9 @@ class Reader:
 
 
 def _parquet_parts(folder: Path) -> dict[str, list[Path]]:
-    """The Parquet files of "train", "test" and `UNLABELLED_PART` in a folder or its `data`, in their order.
+    """Return the Parquet files of "train", "test" and `UNLABELLED_PART` in a folder or its folder `data`, in order.
 
-    The part `validation` is the test part of a dataset without one.
+    In a dataset without a test part, the part `validation` takes its place.
     """
     for place in (folder, folder / "data"):
         parts: dict[str, list[Path]] = {}
@@ -146,12 +143,11 @@ def _parquet_parts(folder: Path) -> dict[str, list[Path]]:
 
 
 def _described_labels(folder: Path, column: str) -> tuple[str, ...] | None:
-    """The names of the `ClassLabel` of a column by the folder's `dataset_info.json`; None if it names none."""
+    """Return the names of a column's `ClassLabel` in the folder's `dataset_info.json`; None if there are none."""
     file = folder / _DATASET_INFO
     if not file.is_file():
         return None
     try:
-        feature: Any = json.loads(file.read_text(encoding="utf-8"))["features"][column]
-        return tuple(map(str, feature["names"])) if feature["_type"] == "ClassLabel" else None
+        return class_names(json.loads(file.read_text(encoding="utf-8"))["features"], column)
     except (ValueError, LookupError, TypeError):
         return None

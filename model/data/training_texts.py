@@ -1,7 +1,7 @@
-"""The texts that a model was trained on, as digests, so that its accuracy is never measured on them unnoticed.
+"""Digests of the texts that a model was trained on, so that its accuracy is not measured on them by accident.
 
 The file is a NumPy array (`.npy`, version 1.0 of the format) of uint64: the first eight bytes of the BLAKE2b digest of
-every text in UTF-8, sorted. That is 200 kB for 25,000 texts. Digests recognize a text in any file and any order.
+every text in UTF-8, sorted. It takes 200 kB for 25,000 texts. Digests identify a text in any file and any order.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class TrainingTexts:
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> TrainingTexts:
-        """Those of a training."""
+        """Return the digests of texts."""
         return cls(np.unique(_digests(texts)))
 
     @classmethod
     def read(cls, path: Path) -> TrainingTexts:
-        """The content of a file that `write` wrote. Raises `DataError`, which names the file."""
+        """Read a file that `write` wrote. Raises `DataError`, which names the file."""
         try:
             digests = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
@@ -45,15 +45,15 @@ class TrainingTexts:
         np.save(path, self.digests, allow_pickle=False)
 
     def held_out(self, examples: Examples) -> Examples:
-        """The examples whose text the model was not trained on."""
+        """Return the examples whose text the model was not trained on."""
         return examples.take(np.flatnonzero(~np.isin(_digests(examples.texts), self.digests)))
 
 
 def measurable(examples: Examples, source: str, trained_on: TrainingTexts | None) -> tuple[Examples, str]:
-    """The examples that the accuracy of a model is measured on, and what they are in words.
+    """Return the examples to measure a model on, and a description of them.
 
-    Training texts are left out, unless there are no others. If `trained_on` is None, they are unknown and nothing is
-    left out. The words say which of these it is.
+    Training texts are left out, unless there are no others. If `trained_on` is None, the training texts are unknown and
+    nothing is left out. The description says which of these cases applies.
     """
     everything = f"{len(examples):,} reviews of {source}"
     if trained_on is None:

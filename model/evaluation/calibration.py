@@ -1,4 +1,4 @@
-"""Probabilities and thresholds chosen on texts that were held out of training."""
+"""Temperature scaling and decision thresholds, chosen on held-out texts."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import numpy.typing as npt
 
 from sentiment_conv1d.model.evaluation.evaluation import Floats, label_probabilities
 
-#: Temperatures beyond these are not searched; from a few texts nobody knows better.
+#: The limits of the search for a temperature. A few texts are no evidence for a more extreme one.
 _COLDEST, _HOTTEST = 0.2, 5.0
 
 _SMALLEST_PROBABILITY = 1e-7
 
-#: Steps of the search, each of which leaves two thirds of the interval.
+#: The number of steps of the search, each of which reduces the interval to two thirds.
 _STEPS = 40
 
 
 def best_temperature(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """The number that logits are divided by so that the probabilities fit the labels best.
+    """Return the temperature by which to divide logits so that the probabilities fit the labels best.
 
-    `outputs` are [n, 1] of a sigmoid or [n, labels] of a softmax, `labels` [n]. It minimizes the log loss, as in Guo et
-    al., "On Calibration of Modern Neural Networks" (ICML 2017). As in Platt, "Probabilistic Outputs for Support Vector
-    Machines" (1999), the label of a text counts a little less than 1, because a few texts that are all classified
-    correctly are no proof of certainty.
+    `outputs` are [n, 1] of a sigmoid or [n, labels] of a softmax, `labels` [n]. The temperature minimizes the log loss,
+    as in Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017). As in Platt, "Probabilistic Outputs for
+    Support Vector Machines" (1999), the target of the true label is slightly below 1, because a few texts that are all
+    classified correctly do not prove certainty.
     """
     logits = np.log(np.clip(label_probabilities(outputs), _SMALLEST_PROBABILITY, 1))
     targets = _targets(labels, logits.shape[1])
@@ -43,7 +43,7 @@ def best_temperature(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:
 
 
 def at_temperature(outputs: Floats, temperature: float) -> npt.NDArray[np.float64]:
-    """The outputs of the same model with its logits divided by `temperature`, in the same shape."""
+    """Return the outputs of the same model with its logits divided by `temperature`, in the same shape."""
     logits = np.log(np.clip(label_probabilities(outputs), _SMALLEST_PROBABILITY, 1)) / temperature
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -51,9 +51,10 @@ def at_temperature(outputs: Floats, temperature: float) -> npt.NDArray[np.float6
 
 
 def best_threshold(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """The probability of the second of two labels from which on to decide for it, with the highest macro F1.
+    """Return the threshold for the probability of the second label that has the highest macro F1.
 
-    `outputs` are [n, 1] of a sigmoid. Of several, it is the one that is closest to 0.5, and always between two outputs.
+    `outputs` are [n, 1] of a sigmoid. If several thresholds are equally good, the one closest to 0.5 is returned. It is
+    0.5 or lies between two outputs.
     """
     values = np.unique(outputs[:, 0].astype(np.float64))
     candidates = np.append((values[1:] + values[:-1]) / 2, 0.5)
@@ -63,7 +64,7 @@ def best_threshold(outputs: Floats, labels: npt.NDArray[np.int64]) -> float:
 
 
 def _targets(labels: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.float64]:
-    """How much each label counts for each text: float64 [n, labels], rows sum to 1."""
+    """Return the target probability of each label for each text: float64 [n, labels], rows sum to 1."""
     counts = np.bincount(labels, minlength=number)
     of_truth = ((counts + 1) / (counts + 2))[labels]
     targets = np.repeat(((1 - of_truth) / (number - 1))[:, None], number, axis=1)

@@ -1,16 +1,17 @@
-"""Tables in files, read as a stream: the one reader of training, evaluation and offline scoring.
+"""Read tables from files as a stream, for training, evaluation and offline scoring.
 
-Formats go by extension:
+The extension decides the format:
 
-    .txt          one text a line, in a column `text`; LF or CRLF ends a line, nothing else does
-    .csv, .tsv    a header row, then rows of as many fields; double quotes; blank lines are skipped. The delimiter is
-                  the one of comma, semicolon, tab and vertical bar that splits the header into most fields
-    .jsonl        one object a line, each with keys of its own; blank lines are skipped
+    .txt          one text per line, in a column `text`; only LF and CRLF end a line
+    .csv, .tsv    a header row, then rows with the same number of fields; double quotes; blank lines are skipped. The
+                  delimiter is the one of comma, semicolon, tab and vertical bar that splits the header into most fields
+    .jsonl        one object per line, each with its own keys; blank lines are skipped
     .json         an array of objects, or the same as .jsonl
     .parquet      needs pyarrow, which is imported only when such a file is opened
 
-All but Parquet may be compressed (`reviews.csv.gz`, `.bz2`, `.xz`, and `.zip` with one file) and in any encoding that
-Python knows. Text is UTF-8 unless `Format` or a byte order mark says otherwise; the mark is not part of the text.
+All formats except Parquet may be compressed (`reviews.csv.gz`, `.bz2`, `.xz`, and `.zip` with one file) and in any
+encoding that Python knows. Text is UTF-8 unless `Format` or a byte order mark says otherwise. The mark is not part of
+the text.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ READABLE = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
 class Format(NamedTuple):
-    """What a file does not say about itself; None is detected."""
+    """The delimiter and encoding of a file. None means that it is detected."""
 
     delimiter: str | None = None  # of CSV
     encoding: str | None = None  # of all text formats
 
 
 def open_table(path: Path, form: Format = Format(), faults: list[Fault] | None = None) -> Table:  # noqa: B008
-    """Open a file whose extension is one of `READABLE`, in whatever case, perhaps with that of a compression.
+    """Open a file whose extension is one of `READABLE`, in upper or lower case, or a compressed one.
 
-    `faults` collects the rows that cannot be read; if it is None, the first one raises `DataError`.
-    Raises `DataError` if the file cannot be read, its columns cannot be told apart, or pyarrow is missing.
+    `faults` collects the rows that cannot be read; if it is None, the first one raises `DataError`. Raises `DataError`
+    if the file cannot be read, two columns have the same name, or pyarrow is missing.
     """
     try:
         table = _open(path, extension(path), form)
@@ -57,7 +58,7 @@ def _open(path: Path, kind: str, form: Format) -> Table:
         from sentiment_conv1d.model.tables.parquet import ParquetTable
 
         if is_compressed(path):
-            raise DataError(f"{path}: a Parquet file is compressed itself; unpack it")
+            raise DataError(f"{path}: a compressed Parquet file cannot be read; decompress it")
         return ParquetTable(path)
     file, encoding = open_utf8(path, form.encoding)
     total = None if is_compressed(path) else path.stat().st_size

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """Why one row cannot be used. Rows with the same `reason` are reported together; `detail` is about this row."""
+    """Why a row cannot be used. Rows with the same `reason` are reported together; `detail` is about this row only."""
 
     file: str
     unit: str  # "line" or "row"
-    number: int  # of the row, or of its first line; 0 if the file is one text
+    number: int  # of the row or of its first line; 0 if the whole file is one text
     reason: str
     detail: str = ""
 

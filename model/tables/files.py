@@ -1,7 +1,7 @@
-"""Files as a stream of UTF-8 bytes: decompressed, and decoded from another encoding.
+"""Open a file as a stream of UTF-8 bytes: decompress it, and decode it from its encoding.
 
-Compression goes by extension: `.gz`, `.bz2`, `.xz`, and `.zip` with a single file in it. The encoding is the one that
-is stated, or that a byte order mark of UTF-8, UTF-16 or UTF-32 shows, or UTF-8.
+The extension decides the compression: `.gz`, `.bz2`, `.xz`, or `.zip` with a single file in it. The encoding is the
+stated one, else that of a byte order mark (UTF-8, UTF-16 or UTF-32), else UTF-8.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any, cast
 
 from sentiment_conv1d.model.tables.errors import DataError
 
-#: What a damaged file raises while it is read.
+#: The errors that reading a damaged file raises.
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, UnicodeDecodeError)
 
-#: Byte order marks of encodings that are decoded here. A mark of UTF-32 begins with the one of UTF-16.
+#: Byte order marks. The UTF-32 marks come first, because the UTF-32 (LE) mark starts with the UTF-16 (LE) mark.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -32,9 +32,9 @@ _MARKS = (
 
 
 def extension(path: Path) -> str:
-    """The extension that says what is in a file, in lower case: `.csv` of `reviews.csv`, `reviews.csv.gz` and a zip.
+    """Return the extension of a file's content in lower case, for example `.csv` for `reviews.csv.gz`.
 
-    Raises `DataError` if a zip archive does not hold exactly one file.
+    Raises `DataError` if a zip archive does not contain exactly one file.
     """
     compression = path.suffix.lower()
     if compression not in _DECOMPRESSORS:
@@ -45,15 +45,15 @@ def extension(path: Path) -> str:
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a file is read through a decompressor."""
+    """Whether a file is compressed, by its extension."""
     return path.suffix.lower() in _DECOMPRESSORS
 
 
 def open_utf8(path: Path, encoding: str | None) -> tuple[io.BufferedReader, str]:
-    """Open a file as UTF-8 bytes, and the name of the encoding that it is decoded from.
+    """Open a file as UTF-8 bytes; returns the name of its encoding too.
 
-    A byte that the encoding does not have stays as it is, so that its line is not UTF-8. Raises `DataError` for an
-    unknown encoding and a damaged archive, and `OSError`.
+    A byte that is invalid in the encoding is passed on unchanged, so its line is not valid UTF-8. Raises `DataError`
+    for an unknown encoding or a damaged archive, and `OSError`.
     """
     decompress = _DECOMPRESSORS.get(path.suffix.lower())
     # Decompressors have all methods of a buffered file.
@@ -115,10 +115,10 @@ def _only_member(path: Path) -> tuple[zipfile.ZipFile, str]:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise DataError(f"{path}: not a zip archive, or a damaged one ({error})") from error
-    # A Mac adds a folder with a second file for each.
+    # macOS adds a folder with a second file for each file.
     names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if len(names) != 1:
-        raise DataError(f"{path}: the archive holds {len(names)} files; a table is read from an archive with one")
+        raise DataError(f"{path}: the archive contains {len(names)} files instead of one")
     return archive, names[0]
 
 

@@ -1,4 +1,4 @@
-"""Tables in JSON files: one array of objects."""
+"""Tables in JSON files, as an array of objects."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sentiment_conv1d.model.tables.text import JsonlTable, LineChunk
 
 
 class _ObjectChunk(LineChunk):
-    """Objects of the array, each with keys of its own."""
+    """Objects of the array, each with its own keys."""
 
     unit = "row"
 
 
 class JsonTable(Table):
-    """The objects of an array, counted from 1. The whole file is in memory, because JSON cannot be cut."""
+    """The objects of an array, counted from 1. The whole file is in memory, because JSON cannot be read in parts."""
 
     unit = "rows"
 
@@ -53,7 +53,7 @@ class JsonTable(Table):
 
 
 def open_json(source: Path, file: BufferedReader, total: int | None, encoding: str) -> Table:
-    """Open a `.json` file: an array of objects, or one object a line, which Hugging Face gives this extension too."""
+    """Open a `.json` file: an array of objects, or one object per line, as Hugging Face writes it."""
     start = file.peek(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"["):
         try:

@@ -12,10 +12,10 @@ from sentiment_conv1d.model.tables.files import READ_ERRORS
 
 
 class Lines(Iterator[str]):
-    """Each line with its end. LF alone ends one, not the dozen characters at which `str.splitlines` cuts.
+    """The lines of a file, including their ends. Only LF ends a line, unlike with `str.splitlines`.
 
-    A line that is not UTF-8 is given with replacement characters; `take_damage` says where it was damaged. Raises
-    `DataError` if the file cannot be read on.
+    A line that is not UTF-8 is returned with replacement characters, and `take_damage` says where it is damaged. Raises
+    `DataError` if the file cannot be read.
     """
 
     def __init__(self, source: Path | str, file: BufferedReader) -> None:
@@ -46,12 +46,12 @@ class Lines(Iterator[str]):
             return line.decode(errors="replace")
 
     def take_damage(self) -> str:
-        """The first byte that is not UTF-8 in the lines read since the last call; empty if there is none."""
+        """Return the first byte that is not UTF-8 in the lines since the last call; an empty string if all are."""
         damage, self._damage = self._damage, ""
         return damage
 
     def place(self, number: int) -> str:
-        """A line, for a message."""
+        """Return the place of a line, for a message."""
         return f"{self.source}: line {number}"
 
     def _unreadable(self, error: Exception) -> DataError:

@@ -1,4 +1,4 @@
-"""Tables in Parquet files. Imports pyarrow, so it is imported only when such a file is opened."""
+"""Tables in Parquet files. This module needs pyarrow, so import it only when such a file is opened."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ except ImportError as error:
         "(`pip install --require-hashes -r requirements/parquet.txt`)"
     ) from error
 
+from sentiment_conv1d.model.tables.class_label import class_names
 from sentiment_conv1d.model.tables.plain import plain
 from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS, Chunk, Row, Table, require_distinct
 
-#: What pyarrow raises at values that do not fit; some of its errors are no ArrowException.
+#: The errors that pyarrow raises for values that do not fit. Some are not subclasses of ArrowException.
 UNFIT = (pyarrow.ArrowException, OverflowError, TypeError, ValueError)
 
 
 class BatchChunk(Chunk):
-    """Rows of a Parquet file; Python values are made of them only when asked for."""
+    """Rows of a Parquet file. They are converted to Python values only on access."""
 
     unit = "row"
 
@@ -66,15 +67,15 @@ class BatchChunk(Chunk):
 
 
 class ParquetTable(Table):
-    """A few hundred rows at a time; neither the file nor a row group is ever held as a whole."""
+    """A Parquet file, read a few hundred rows at a time. Neither the file nor a row group is in memory as a whole."""
 
     unit = "rows"
 
     def __init__(self, source: Path | str, file: Any = None) -> None:
-        """Read the file at the path `source`, or the open binary `file` that messages call by that name."""
+        """Read the file at the path `source`, or the open binary `file`, which messages then call `source`."""
         self.source = source
         self.place = str(source)
-        # Without a buffer size, the reader loads a column of a whole row group at once.
+        # Without a buffer size, the reader loads a whole column of a row group at once.
         settings = {"buffer_size": CHUNK_BYTES, "pre_buffer": False, "page_checksum_verification": True}
         try:
             self._file = ParquetFile(source if file is None else file, **settings)
@@ -95,7 +96,7 @@ class ParquetTable(Table):
         yield from self.chunks_from(0, columns)
 
     def group_of(self, row: int) -> tuple[int, int]:
-        """The row group that contains a row, and the group's first row; rows count from 0."""
+        """Return the row group that contains a row, and the first row of the group. Rows count from 0."""
         first = 0
         for number in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(number).num_rows
@@ -105,7 +106,7 @@ class ParquetTable(Table):
         return self._file.num_row_groups, first
 
     def chunks_from(self, row: int, columns: Sequence[str] | None = None) -> Iterator[BatchChunk]:
-        """As `chunks`, from the start of the row group that contains `row`, which counts from 0."""
+        """Like `chunks`, from the start of the row group that contains `row`, which counts from 0."""
         group, first = self.group_of(row)
         first += 1
         try:
@@ -117,18 +118,18 @@ class ParquetTable(Table):
             raise DataError(f"{self.source}: damaged from row {first} on ({damage})") from damage
 
     def label_names(self, column: str) -> tuple[str, ...] | None:
-        """The names of a column of integers that is a `ClassLabel` of Hugging Face's `datasets`; None if it is none.
+        """Return the names of a `ClassLabel` of Hugging Face's `datasets`; None if the column is not one.
 
         The library writes them to the schema's metadata, as JSON under the key `huggingface`.
         """
         try:
             document = json.loads((self.schema.metadata or {}).get(b"huggingface", b""))
-            return class_labels(document["info"]["features"], column)
+            return class_names(document["info"]["features"], column)
         except (ValueError, LookupError, TypeError):
             return None
 
     def _batches(self, first: int, columns: Sequence[str] | None) -> Iterator[Any]:
-        """Record batches whose rows are about a chunk; each row group has its own size of rows."""
+        """Yield record batches of about the size of a chunk, given the mean size of a row in each row group."""
         chosen = None if columns is None else list(columns)
         try:
             for number in range(first, self._file.num_row_groups):
@@ -138,15 +139,6 @@ class ParquetTable(Table):
                 yield from self._file.iter_batches(size, row_groups=[number], columns=chosen)
         except (pyarrow.ArrowException, OSError) as error:
             raise _Damaged(error) from error
-
-
-def class_labels(features: Any, column: str) -> tuple[str, ...] | None:
-    """The names of a `ClassLabel` among the features of a dataset, in the order of their integers; None without it.
-
-    Raises `LookupError` or `TypeError` for another structure than that of `datasets.Features.to_dict`.
-    """
-    feature = features[column]
-    return tuple(map(str, feature["names"])) if feature["_type"] == "ClassLabel" else None
 
 
 class _Damaged(Exception):

@@ -1,4 +1,4 @@
-"""Arrow arrays to values that JSON and CSV have, see the table in `scoring`."""
+"""Convert Arrow arrays to values that JSON and CSV can represent, see the table in `scoring`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def plain(array: Any) -> list[Any]:
-    """The values of a `pyarrow.Array`: None, str, bool, int, float, NumPy's shorter floats, lists and dicts of those.
+    """Convert a `pyarrow.Array` to None, str, bool, int, float, NumPy's shorter floats, and lists and dicts of those.
 
-    Raises `ValueError` at a string that is not UTF-8 and at a timestamp beyond what can be written.
+    Raises `ValueError` for a string that is not UTF-8 and a timestamp that cannot be written.
     """
     for kinds, convert in _CONVERSIONS:
         if any(is_of_kind(array.type) for is_of_kind in kinds):
@@ -83,7 +83,7 @@ _CONVERSIONS: tuple[tuple[tuple[Callable[[Any], bool], ...], Callable[[Any], lis
     ((types.is_timestamp,), _timestamps),
     ((types.is_date, types.is_time, types.is_decimal), _as_text),
     ((types.is_duration,), _seconds),
-    # Widened to a double, 0.1 would be written as 0.10000000149011612.
+    # Converted to a double, 0.1 would be written as 0.10000000149011612.
     ((types.is_float32,), lambda array: _each(np.float32, array.to_pylist())),
     ((types.is_float16,), lambda array: _each(np.float16, array.to_pylist())),
     ((types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary), _base64),

@@ -1,4 +1,4 @@
-"""A table that is open for reading, and its rows a chunk at a time."""
+"""A table that is open for reading, and its rows, one chunk at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 from sentiment_conv1d.model.tables.errors import DataError
 from sentiment_conv1d.model.tables.faults import Fault
 
-#: A chunk ends at the first of these two. Python objects take a few times the bytes of the file.
+#: A chunk ends at the first of these limits. Python objects take a few times the bytes of the file.
 CHUNK_ROWS = 256
 CHUNK_BYTES = 2**20
 
@@ -20,11 +20,11 @@ class Row(NamedTuple):
 
     number: int  # from 1; in text formats the number of its first line
     values: dict[str, Any]  # all columns
-    json: bytes | None = None  # the object as it was spelled, if it came as JSON
+    json: bytes | None = None  # the object as it was written, if the file is JSON
 
 
 class Chunk(ABC):
-    """Consecutive rows: what is in memory at one time."""
+    """Consecutive rows, which are in memory together."""
 
     unit: str  # "line" or "row"
 
@@ -43,10 +43,10 @@ class Chunk(ABC):
 
     @abstractmethod
     def values(self, column: str) -> list[Any]:
-        """One column as Python values. Raises `DataError` at a row that does not have it."""
+        """Return a column as Python values. Raises `DataError` if a row does not have it."""
 
     def strings(self, column: str) -> list[str | None]:
-        """One column of strings and nulls. Raises `DataError` at a value of another type."""
+        """Return a column of strings and nulls. Raises `DataError` for a value of another type."""
         values = self.values(column)
         for number, value in zip(self.numbers, values, strict=True):
             if value is not None and not isinstance(value, str):
@@ -55,12 +55,12 @@ class Chunk(ABC):
         return values
 
     def place(self, number: int) -> str:
-        """A row, for a message."""
+        """Return the place of a row, for a message."""
         return f"{self.source}: {self.unit} {number}"
 
     @property
     def span(self) -> str:
-        """All of the rows, for a message."""
+        """The place of all rows, for a message."""
         return f"{self.source}: {self.unit}s {self.numbers[0]} to {self.numbers[-1]}"
 
 
@@ -69,27 +69,27 @@ class Table(ABC):
 
     source: Path | str
     columns: tuple[str, ...] | None = None  # of every row; None if each row has its own
-    place: str  # where the columns are named, for a message
-    total: int | None  # where the progress bar ends, None if that is not known
-    unit: str  # what the progress bar counts
-    row_unit = "row"  # what rows are counted in: "line" or "row"
+    place: str  # the place of the column names, for a message
+    total: int | None  # of the progress bar, None if unknown
+    unit: str  # of the progress bar
+    row_unit = "row"  # of the numbers of rows: "line" or "row"
     faults: list[Fault] | None = None  # collects the rows that cannot be read; None: the first one is an error
     _file: Any
 
     @abstractmethod
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
-        """All rows, once. With `columns`, the others may be left out.
+        """Yield all rows once. With `columns`, the other columns may be left out.
 
-        Rows that cannot be read are left out and added to `faults`. If that is None, the first one raises `DataError`;
-        so does a file that cannot be read on.
+        Rows that cannot be read are left out and added to `faults`. If that is None, the first one raises `DataError`.
+        Raises `DataError` if the file cannot be read to its end.
         """
 
     def label_names(self, column: str) -> tuple[str, ...] | None:
-        """What the integers of a column stand for, if the file says so."""
+        """Return the names of the integers in a column, if the file contains them."""
         return None
 
     def report(self, number: int, reason: str, detail: str = "") -> None:
-        """Add a row to `faults`. Raises `DataError` if nobody collects them."""
+        """Add a row to `faults`. Raises `DataError` if `faults` is None."""
         fault = Fault(str(self.source), self.row_unit, number, reason, detail)
         if self.faults is None:
             raise DataError(str(fault))
@@ -119,5 +119,5 @@ def require_distinct(place: str, columns: Sequence[str]) -> None:
     seen = set()
     for column in columns:
         if column in seen:
-            raise DataError(f"{place}: the column {column!r} is there twice")
+            raise DataError(f"{place}: two columns are named {column!r}")
         seen.add(column)

@@ -25,13 +25,13 @@ from sentiment_conv1d.model.tables.table import (
     require_distinct,
 )
 
-#: What may separate the fields of a CSV file.
+#: The delimiters that are detected in a CSV file.
 _DELIMITERS = ",;\t|"
 
-#: Which of them it is if several are possible, by the extension of the file.
+#: The delimiter if several are possible, by the extension of the file.
 USUAL_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
-#: The largest that the csv module takes on every platform; its default is 128 KiB.
+#: The largest limit that the csv module accepts on every platform. Its default is 128 KiB.
 _FIELD_LIMIT = 2**31 - 1
 
 
@@ -55,14 +55,14 @@ class LineChunk(Chunk):
 
 
 class LineTable(Table):
-    """What the text formats share."""
+    """A table in a text format."""
 
     unit, row_unit = "B", "line"
 
     def __init__(
         self, source: Path | str, file: BufferedReader, total: int | None = None, encoding: str = "UTF-8"
     ) -> None:
-        """Read a file of UTF-8, `total` bytes if that is known; `encoding` is what it was decoded from."""
+        """Read a file of UTF-8. `total` is its size in bytes if known, and `encoding` its encoding before decoding."""
         self._file, self.total, self._encoding = file, total, encoding
         self.source, self.place = source, str(source)
         try:
@@ -94,7 +94,7 @@ class LineTable(Table):
         """Read what comes before the rows."""
 
     def _is_damaged(self, number: int) -> bool:
-        """Report a row from line `number` on, up to the last line that was read, that is not UTF-8."""
+        """Whether the row that starts at line `number` is not UTF-8. It is reported."""
         damage = self._lines.take_damage()
         if damage:
             self.report(number, f"not {self._encoding}", damage)
@@ -105,7 +105,7 @@ class LineTable(Table):
 
 
 class TxtTable(LineTable):
-    """One text a line; an empty line is an empty text, so that rows and lines count alike."""
+    """One text per line. An empty line is an empty text, so that rows and lines have the same numbers."""
 
     columns = ("text",)
 
@@ -116,7 +116,7 @@ class TxtTable(LineTable):
 
 
 class CsvTable(LineTable):
-    """Fields between delimiters, double quotes, quoted newlines allowed."""
+    """Fields separated by a delimiter, with double quotes. Quoted fields may contain newlines."""
 
     columns: tuple[str, ...]
 
@@ -130,21 +130,20 @@ class CsvTable(LineTable):
         delimiter: str | None = None,
         usual: str = ",",
     ) -> None:
-        """Read a file whose delimiter is stated, or the one that gives its header most fields; `usual` breaks a tie."""
+        """Read a file. Without a `delimiter`, the one that splits the header into most fields; `usual` breaks ties."""
         self._delimiter = delimiter
         self._usual = usual
         super().__init__(source, file, total, encoding)
 
     def _read_header(self) -> None:
-        # The header is read by itself: the delimiter of all other rows is the one that it has.
+        # The header is read separately, because it decides the delimiter of all other rows.
         lines = header_lines(self._lines)
         number = self._lines.number - len(lines) + 1 + next((n for n, line in enumerate(lines) if line.strip()), 0)
         if damage := self._lines.take_damage():
             raise DataError(f"{self._lines.place(number)}: not {self._encoding} ({damage})")
         delimiter = self._delimiter or detect_delimiter(lines, self._usual)
         try:
-            # Strict, or the module would take `"a"b` for ab and the rest of the file for a field whose quote is not
-            # closed.
+            # If not strict, the module reads `"a"b` as ab, and after an unclosed quote the rest of the file as a field.
             header, *others = filter(None, csv.reader(lines, delimiter=delimiter, strict=True))
         except csv.Error as error:
             raise DataError(f"{self._lines.place(number)}: not valid CSV ({_reason(error)})") from error
@@ -152,7 +151,7 @@ class CsvTable(LineTable):
             raise DataError(f"{self._lines.source}: there is no header row") from None
         self.place = self._lines.place(number)
         if others:
-            raise DataError(f"{self.place}: not valid CSV (a quote in a field that does not begin with one)")
+            raise DataError(f"{self.place}: not valid CSV (a quote inside a field that does not start with a quote)")
         require_distinct(self.place, header)
         self.columns = tuple(header)
         self._records = csv.reader(self._lines, delimiter=delimiter, strict=True)
@@ -166,10 +165,10 @@ class CsvTable(LineTable):
                 self.report(number, f"{len(fields)} fields, while the header has {len(self.columns)}")
 
     def _numbered(self) -> Iterator[tuple[int, list[str]]]:
-        """Records that are not blank, each with the number of its first line."""
+        """Yield records that are not blank, each with the number of its first line."""
         while True:
             number = self._lines.number + 1
-            # The limit belongs to the whole process, so others find it as they left it.
+            # The limit is global, so it is set for one record only.
             limit = csv.field_size_limit(_FIELD_LIMIT)
             try:
                 fields = next(self._records, None)
@@ -186,7 +185,7 @@ class CsvTable(LineTable):
 
 
 def header_lines(lines: Iterable[str]) -> list[str]:
-    """The lines up to the end of a header row: the first one that is not blank, and more while a quote is open."""
+    """Return the lines up to the end of the header row: the first non-blank line, and more while a quote is open."""
     header: list[str] = []
     quotes = 0
     for line in lines:
@@ -198,7 +197,7 @@ def header_lines(lines: Iterable[str]) -> list[str]:
 
 
 def detect_delimiter(header: Sequence[str], usual: str) -> str:
-    """The delimiter that splits the lines of a header into most fields; `usual` if several do."""
+    """Return the delimiter that splits a header into most fields; `usual` if there are several."""
     counts = {}
     for delimiter in _DELIMITERS:
         try:
@@ -213,7 +212,7 @@ def _reason(error: csv.Error) -> str:
 
 
 class JsonlTable(LineTable):
-    """One JSON object a line, each with keys of its own."""
+    """One JSON object per line, each with its own keys."""
 
     def _rows(self) -> Iterator[Row]:
         for line in self._lines:
@@ -221,7 +220,7 @@ class JsonlTable(LineTable):
             number = self._lines.number
             if spelled and not self._is_damaged(number):
                 try:
-                    # It refuses lone surrogates, NaN and numbers too large for a double, which could not be written.
+                    # orjson refuses lone surrogates, NaN and numbers too large for a double, which cannot be written.
                     values = orjson.loads(spelled)
                 except orjson.JSONDecodeError as error:
                     self.report(number, "not valid JSON", f"{error.msg} at character {error.pos + 1}")
@@ -240,10 +239,10 @@ def open_text(
     encoding: str = "UTF-8",
     delimiter: str | None = None,
 ) -> LineTable:
-    """Open a file of UTF-8 as the table that its extension names: `.txt`, `.csv`, `.tsv` or `.jsonl`.
+    """Open a file of UTF-8 as a table, by its extension: `.txt`, `.csv`, `.tsv` or `.jsonl`.
 
-    `total` is its size in bytes if that is known, `encoding` what it was decoded from, and `delimiter` that of a CSV
-    file if it is stated. Raises `DataError` if the columns cannot be told apart.
+    `total` is its size in bytes if known, `encoding` its encoding before decoding, and `delimiter` the stated delimiter
+    of a CSV file. Raises `DataError` if two columns have the same name.
     """
     if extension == ".jsonl":
         return JsonlTable(source, file, total, encoding)
@@ -255,12 +254,12 @@ def open_text(
 def open_records(
     source: Path | str, extension: str, header: bytes, records: bytes, line: int, faults: list[Fault] | None = None
 ) -> Table:
-    """Open whole records of a file as a table: `header` is the file's header row, `line` the first record's line.
+    """Open complete records of a file as a table. `header` is the file's header row, `line` the first record's line.
 
-    `faults` collects the records that cannot be read; if it is None, the first one raises `DataError`, and so do
-    columns that cannot be told apart.
+    `faults` collects the records that cannot be read; if it is None, the first one raises `DataError`. Raises
+    `DataError` if two columns have the same name.
     """
-    # The reader removes a byte order mark from the front, and records without a header can begin with one of their own.
+    # The reader removes a byte order mark at the start. Without a header, the first record may start with one itself.
     content = BytesIO((header or codecs.BOM_UTF8) + records)
     table = open_text(source, BufferedReader(cast(RawIOBase, content)), extension)
     table.number_from(line)

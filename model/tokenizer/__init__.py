@@ -1,9 +1,9 @@
-"""Text to ids. Which rule applies is stated in the artifact's `tokenizer.json`.
+"""Text to ids. The artifact's `tokenizer.json` states the rule.
 
-`interface` is what the rest of the project uses. `words` implements the rule of the IMDB data of Keras, and `document`
-is its form in the file. `word_level` implements the rules of models from elsewhere; `vocabulary` looks up the words of
-these two. `unicode_text` implements words and character n-grams of any script. `learn` makes the tokenizer of a
-configuration; `read_tokenizer` chooses by the content of the file.
+The rest of the project uses `interface`. `words` implements the rule of the IMDB data of Keras, `unicode_text`
+implements words and character n-grams of any script, and `word_level` the rules of models from elsewhere. `document`
+writes the file of the first two, and `vocabulary` looks words up for `words` and `word_level`. `learn` makes the
+tokenizer of a configuration, and `read_tokenizer` the one that a file describes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def learn(configuration: Configuration, texts: Sequence[str]) -> Tokenizer:
-    """The tokenizer that a configuration asks for, with the vocabulary of the training texts."""
+    """Make the tokenizer of a configuration, with the vocabulary of the training texts."""
     sizes = (configuration.vocabulary_size, configuration.max_tokens)
     kind, _, detail = configuration.tokenizer.partition(":")
     if kind == "characters":
@@ -42,9 +42,9 @@ def learn(configuration: Configuration, texts: Sequence[str]) -> Tokenizer:
 
 
 def read_tokenizer(content: str | bytes) -> Tokenizer:
-    """The tokenizer that a `tokenizer.json` describes.
+    """Make the tokenizer that a `tokenizer.json` describes.
 
-    Raises `TokenizerError` if it asks for a rule that this project does not have: it must not be misread.
+    Raises `TokenizerError` if this project does not implement the rule in the file.
     """
     try:
         document = json.loads(content)

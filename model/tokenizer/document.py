@@ -1,7 +1,7 @@
-"""`tokenizer.json` of rules whose ids are those of three reserved words, then of the known words by frequency.
+"""The `tokenizer.json` of rules whose ids start with three reserved words, followed by the known words by frequency.
 
-The file is in the format of Hugging Face's `tokenizers`: normalizers turn everything that separates words into spaces,
-pre-tokenizers cut there, and a `WordLevel` model looks the words up.
+The file has the format of Hugging Face's `tokenizers`: normalizers turn everything that separates words into spaces,
+pre-tokenizers split at spaces, and a `WordLevel` model looks the words up.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from sentiment_conv1d.model.configuration import RESERVED_IDS
 from sentiment_conv1d.model.tokenizer.interface import TokenizerError
 
-#: What the first ids stand for in `tokenizer.json`.
+#: The words of the first ids in `tokenizer.json`.
 RESERVED_WORDS = ("<pad>", "<start>", "<unk>")
 
-#: The pre-tokenizer that cuts at spaces.
+#: The pre-tokenizer that splits at spaces.
 ON_SPACES: dict[str, Any] = {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False}
 
 
@@ -26,11 +26,11 @@ def word_document(
     pre_tokenizers: Sequence[dict[str, Any]],
     words: Sequence[str],
 ) -> dict[str, Any]:
-    """The content of `tokenizer.json` for a rule whose ids are those of `RESERVED_WORDS`, then those of `words`.
+    """Return the content of `tokenizer.json` for a rule whose words are `RESERVED_WORDS` and then `words`.
 
-    Two places need a word. The start word is put in front by a normalizer and not by a post-processor, because a
-    post-processor's token survives truncation and Keras' does not. That normalizer leaves an empty text empty, so
-    padding to at least one id, with the start id, gives such a text its one id.
+    The start word appears in two places. A normalizer adds it to the front of a text. A post-processor would not do,
+    because its token survives truncation and Keras' start id does not. The normalizer leaves an empty text empty, so
+    padding to at least one id, with the start id, gives such a text its single id.
     """
     _, start, unknown = RESERVED_WORDS
     several = {"type": "Sequence", "pretokenizers": list(pre_tokenizers)}
@@ -62,9 +62,9 @@ def word_document(
 
 
 def read_words(document: Any) -> tuple[list[str], int]:
-    """The words and `max_tokens` of a document that `word_document` made; the rest of it is not looked at.
+    """Return the words and `max_tokens` of a document that `word_document` made, without checking the rest.
 
-    Raises `TokenizerError` if it is something else.
+    Raises `TokenizerError` if they cannot be read.
     """
     try:
         max_tokens = operator.index(document["truncation"]["max_length"])

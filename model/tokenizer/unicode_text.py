@@ -1,12 +1,12 @@
-"""Words or characters of any script to ids.
+"""Words or character n-grams of any script to ids.
 
 The rule: lower-case; punctuation, white space and control characters of all scripts become spaces, while the apostrophe
-stays inside a word; split on spaces. The words are looked up as they are, or cut into character n-grams by maximum
-matching: from the left, always the longest n-gram that is known. So Chinese, Japanese and Thai, which have no spaces
-between words, are cut as well. Ids are those of `model.tokenizer.words`: 0 pads, 1 starts a text, 2 is an unknown word
-or character, known ones count from 3 by training frequency, and the last `max_tokens` ids are kept.
+stays inside a word; split on spaces. The words are looked up as they are, or split into character n-grams by maximum
+matching: from the left, always the longest known n-gram. This works for Chinese, Japanese and Thai, which have no
+spaces between words. The ids are those of `model.tokenizer.words`: 0 pads, 1 starts a text, 2 is an unknown word or
+character, known ones count from 3 by training frequency, and the last `max_tokens` ids are kept.
 
-Every character becomes a single other one, so that a place in the words is the same place in the text.
+Normalization replaces every character by exactly one, so that an index in the words is the same index in the text.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from sentiment_conv1d.model.tokenizer.words import lower_case
 
 _APOSTROPHE = "'"
 
-#: Written for the apostrophe inside a word.
+#: Characters that are used as an apostrophe inside a word.
 _APOSTROPHES = "\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}\N{FULLWIDTH APOSTROPHE}"
 
-#: Categories of Unicode that separate words: P, Z and Cc.
+#: Unicode categories of characters that separate words: P, Z and Cc.
 _SEPARATORS = frozenset(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "Zp", "Cc"))
 
-#: Other separators: symbols of ASCII, and the zero-width space of Thai and Khmer. All other symbols, emojis among them,
-#: are words.
+#: Other separators: ASCII symbols, and the zero-width space of Thai and Khmer. All other symbols, including emojis, are
+#: words.
 _SYMBOLS = "$+<=>^`|~\N{ZERO WIDTH SPACE}"
 
-#: Its lower case in Unicode is two characters.
+#: Unicode lower-cases it to two characters.
 _DOTTED_I = "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}"
 
 _NORMALIZERS: list[dict[str, Any]] = [
@@ -53,12 +53,12 @@ _NORMALIZERS: list[dict[str, Any]] = [
 
 _WORD = re.compile("[^ ]+")
 
-#: How often an n-gram of several characters must occur to be worth an id.
+#: The least number of occurrences for an n-gram of several characters to get an id.
 _LEAST_COUNT = 2
 
 
 class _Normalized(dict[int, str]):
-    """What each character becomes."""
+    """The normalized form of each character."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -80,8 +80,8 @@ _NORMALIZED = _Normalized()
 class UnicodeTokenizer(Tokenizer):
     """Words to ids by the rule of this module, or character n-grams if `cuts`.
 
-    `words` are the known words or n-grams in the order of their ids, the first of which is 3.
-    Raises `TokenizerError` if one repeats or could never be found in a text.
+    `words` are the known words or n-grams in the order of their ids, which start at 3. Raises `TokenizerError` if one
+    repeats or cannot occur in a text.
     """
 
     padding_id, start_id, unknown_id = 0, 1, 2
@@ -97,7 +97,7 @@ class UnicodeTokenizer(Tokenizer):
             raise TokenizerError("a word of the vocabulary repeats")
         for word in self.words:
             if word.translate(_NORMALIZED).split() != [word]:
-                raise TokenizerError(f"the vocabulary holds {word!r}, which is not a single word")
+                raise TokenizerError(f"the vocabulary contains {word!r}, which is not a single word")
         self._lengths = sorted({len(word) for word in self.words}, reverse=True)
 
     @classmethod
@@ -106,7 +106,7 @@ class UnicodeTokenizer(Tokenizer):
     ) -> UnicodeTokenizer:
         """Learn the most frequent words, or the n-grams whose number of characters is in `sizes`.
 
-        There are at most `vocabulary_size` ids in all; ties are broken by spelling.
+        `vocabulary_size` limits the number of ids, including the reserved ones. Spelling breaks ties.
         """
         counts: Counter[str] = Counter()
         for text in texts:
@@ -125,18 +125,17 @@ class UnicodeTokenizer(Tokenizer):
         return len(self.words) + RESERVED_IDS
 
     def encode(self, text: str) -> Encoding:
-        """The last `max_tokens` ids of a text; those of an empty text are the start id alone."""
+        """Encode the last `max_tokens` ids of a text. An empty text has the start id only."""
         words = text.translate(_NORMALIZED).split()
         pieces = (piece for word in words for piece in self._cut(word)) if self.cuts_characters else words
         ids = [self.start_id, *(self._ids.get(piece, self.unknown_id) for piece in pieces)]
         return Encoding(np.array(ids[-self.max_tokens :], np.int32), len(ids), ids.count(self.unknown_id))
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        """The encoding of every text."""
         return list(map(self.encode, texts))
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where each word or n-gram lies in the text. The start id comes before them and has no place in it."""
+        """Return the place of each word or n-gram in the text. The start id, which comes first, has none."""
         spans = []
         for match in _WORD.finditer(text.translate(_NORMALIZED)):
             start = match.start()
@@ -146,7 +145,7 @@ class UnicodeTokenizer(Tokenizer):
         return spans
 
     def _cut(self, word: str) -> Iterator[str]:
-        """The longest known n-gram at each place; an unknown character is a piece of its own."""
+        """Yield the longest known n-gram at each place, and unknown characters one by one."""
         start = 0
         while start < len(word):
             candidates = (word[start : start + length] for length in self._lengths)
@@ -161,7 +160,7 @@ class UnicodeTokenizer(Tokenizer):
     def from_document(cls, document: Any) -> UnicodeTokenizer:
         """Read the parsed content of a `tokenizer.json` that `to_json` wrote.
 
-        Raises `TokenizerError` on anything else: a file that asks for another rule must not be misread.
+        Raises `TokenizerError` for anything else, so that a file with another rule is never misread.
         """
         words, max_tokens = read_words(document)
         pre_tokenizer = document.get("pre_tokenizer")
@@ -170,10 +169,10 @@ class UnicodeTokenizer(Tokenizer):
         return tokenizer
 
     def _document(self) -> dict[str, Any]:
-        """The content of `tokenizer.json`.
+        """Return the content of `tokenizer.json`.
 
-        `tokenizers` takes the first alternative of a regular expression that matches: with the longest ones in front,
-        that is maximum matching.
+        `tokenizers` takes the first alternative of a regular expression that matches. With the longest alternatives
+        first, that is maximum matching.
         """
         steps = [ON_SPACES]
         if self.cuts_characters:
@@ -191,7 +190,7 @@ def _n_grams(word: str, sizes: range) -> Iterator[str]:
 
 
 def _is_writable(word: str) -> bool:
-    """Whether a file can hold a word: lone surrogates are not UTF-8."""
+    """Whether a file can contain a word: lone surrogates cannot be encoded in UTF-8."""
     try:
         word.encode()
     except UnicodeEncodeError:

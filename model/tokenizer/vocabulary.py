@@ -1,10 +1,10 @@
-"""Words and their ids: one word after the other, or all words of a text at once.
+"""Look up the ids of words, one word after the other or all words of a text at once.
 
-Python makes an object of every word and hashes it, and so takes about 90 ns a word. NumPy finds all words of a text in
-some 25 calls, and takes a fifth of that as soon as there are a few hundred words. So a short text goes through a
-dictionary, and a longer one through arrays that are a perfect hash of the known words (R. Pagh, "Hash and Displace",
-WADS 1999): multiplication takes a word to a bucket and to a slot, and each bucket moves its words to other slots, so
-that no two known words have the same. Whether it is the same word is seen by comparing.
+Python creates and hashes an object for every word, which takes about 90 ns per word. NumPy looks up all words of a text
+in about 25 calls, which takes a fifth of the time for a text of a few hundred words. So short texts use a dictionary,
+and longer ones use arrays with a perfect hash of the known words (R. Pagh, "Hash and Displace", WADS 1999). A
+multiplication maps a word to a bucket and to a slot, and each bucket displaces its words so that no two known words
+share a slot. A comparison then shows whether the word is the known one.
 """
 
 from __future__ import annotations
@@ -17,30 +17,31 @@ from itertools import repeat
 import numpy as np
 import numpy.typing as npt
 
-#: Bytes of the longest word that has a slot; two integers.
+#: The largest number of bytes of a word with a slot: two integers.
 _KEY_BYTES = 16
 _KEY = np.dtype((np.void, _KEY_BYTES))
 
-#: From where on arrays are faster than the dictionary, and where they leave the caches of a core. Bytes.
+#: The smallest and largest text, in bytes, for which arrays are faster than the dictionary. Larger arrays do not fit
+#: into the caches of a core.
 _LEAST_BYTES, MOST_BYTES = 768, 32_768
 
-#: What is read behind the last word: the space that ends it, and as much as a key that begins there reaches.
+#: The bytes after the last word: the space that ends it, and the rest of a key that starts there.
 _TAIL = b" " + bytes(_KEY_BYTES)
 
-#: How many places are tried for the words of a bucket. A third of the slots is taken, so a few are enough.
+#: The largest number of displacements that are tried for a bucket. A third of the slots is used, so a few suffice.
 _TRIES = 1000
 
-# Arrays, which NumPy compares with faster than with numbers.
+# Arrays, because NumPy compares with them faster than with Python numbers.
 _SPACE = np.array(b" "[0], np.uint8)
-# The key of an id that is no word's: after a zero byte there are but zeros in a word's.
+# The key of ids without a word. No word has it, because a word's key has only zeros after the first zero byte.
 _NO_WORD = np.frombuffer(b"\1".rjust(_KEY_BYTES, b"\0"), np.uint64)
-_BOTH = np.array([True, True]).view(np.uint16)  # parts of a key are equal
+_BOTH = np.array([True, True]).view(np.uint16)  # both halves of a key are equal
 
 
 class Vocabulary:
-    """Known words and their ids; `unknown` is the id of all others.
+    """Known words and their ids. `unknown` is the id of all other words.
 
-    Words are UTF-8, and hold neither a zero byte nor white space that `bytes.split` would cut at.
+    Words are UTF-8 and contain neither a zero byte nor white space at which `bytes.split` splits.
     """
 
     def __init__(self, ids: Mapping[bytes, int], unknown: int) -> None:
@@ -49,7 +50,7 @@ class Vocabulary:
         self._hash = _PerfectHash(self._ids, unknown)
 
     def look_up(self, text: bytes) -> npt.NDArray[np.int32]:
-        """The ids int32 [words] of what spaces separate in a text, which begins with a space."""
+        """Look up the words of a text, which starts with a space and separates words by spaces: int32 [words]."""
         if _LEAST_BYTES <= len(text) <= MOST_BYTES:
             return self._hash.look_up(text)
         words = text.split()
@@ -57,7 +58,7 @@ class Vocabulary:
 
 
 class _PerfectHash:
-    """The same by arrays. Words that are too long, or find no slot, are left to the dictionary."""
+    """A vocabulary in arrays. The dictionary handles words that are too long or have no slot."""
 
     def __init__(self, ids: Mapping[bytes, int], unknown: int) -> None:
         self._ids = ids
@@ -67,13 +68,13 @@ class _PerfectHash:
         keys = np.frombuffer(b"".join(word.ljust(_KEY_BYTES, b"\0") for word in held), np.uint64).reshape(-1, 2)
         self._keys = np.tile(_NO_WORD, (max([unknown, *ids.values()]) + 1, 1))
         self._keys[numbers] = keys
-        # Row n keeps the first n bytes of a key, and the last row nothing, for longer words.
+        # Row n keeps the first n bytes of a key. The last row, for longer words, keeps nothing.
         masks = [b"\xff" * length + bytes(_KEY_BYTES - length) for length in range(_KEY_BYTES + 1)]
         self._masks = np.frombuffer(b"".join([*masks, bytes(_KEY_BYTES)]), np.uint64).reshape(-1, 2)
 
         slot_bits = max(4, (3 * len(held)).bit_length())
         bucket_bits = slot_bits - 3
-        chance = random.Random(1)  # noqa: S311 - the same in every process, and no secret
+        chance = random.Random(1)  # noqa: S311 - the same in every process, and not secret
         self._factors = [np.array(chance.getrandbits(64) | 1, np.uint64) for _ in range(2)]
         self._shift = np.array(64 - slot_bits - bucket_bits, np.uint64)
         self._bucket_bits, self._bucket_mask = np.array(bucket_bits), np.array((1 << bucket_bits) - 1)
@@ -82,7 +83,7 @@ class _PerfectHash:
         self._complete = self._settle(keys, numbers) == len(ids)
 
     def look_up(self, text: bytes) -> npt.NDArray[np.int32]:
-        """The ids int32 [words] of a text that begins with a space."""
+        """Look up the words of a text that starts with a space: int32 [words]."""
         size = len(text) + 1
         text += _TAIL
         spaces = np.equal(np.frombuffer(text, np.uint8, size), _SPACE)
@@ -101,7 +102,7 @@ class _PerfectHash:
         return ids.astype(np.int32)
 
     def _settle(self, keys: npt.NDArray[np.uint64], numbers: npt.NDArray[np.int64]) -> int:
-        """Give words their slots; how many found one."""
+        """Assign slots to words; returns the number of words that got one."""
         buckets, slots = self._places(keys[:, 0], keys[:, 1])
         settled = 0
         for bucket, displacement, words in _displace(buckets.tolist(), slots.tolist(), len(self._slots)):
@@ -113,7 +114,7 @@ class _PerfectHash:
     def _places(
         self, first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The bucket and, before it is moved, the slot of each key: the upper bits of a product."""
+        """Return the bucket of each key and its slot before displacement: the upper bits of a product."""
         places = second * self._factors[0]
         places ^= first
         places *= self._factors[1]
@@ -125,7 +126,7 @@ class _PerfectHash:
 
 
 def _displace(buckets: list[int], slots: list[int], number: int) -> Iterator[tuple[int, int, list[int]]]:
-    """For each bucket that succeeds the displacement that gives its words slots of their own, and which words."""
+    """Yield each bucket with a displacement that gives all its words free slots, the displacement, and the words."""
     members = defaultdict(list)
     for word, bucket in enumerate(buckets):
         members[bucket].append(word)

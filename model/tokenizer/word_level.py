@@ -1,9 +1,9 @@
-"""Words to ids by a rule that `tokenizer.json` states, for models that were not trained with this project's rule.
+"""Words to ids by a rule that `tokenizer.json` states, for models that were not trained with this project's rules.
 
-Every rule lower-cases or not, removes some characters, splits the text at others, and looks up the words. Unknown words
-get an id of their own or are dropped. The file is in the format of Hugging Face's `tokenizers`, whose `encode` gives
-the same ids. That library drops words by a BPE model without merges: only whole words, each with the space in front of
-it, are in its vocabulary, and it leaves out what it cannot find.
+A rule may lower-case a text. It removes some characters, splits the text at others, and looks up the words. Unknown
+words have an id or are dropped. The file has the format of Hugging Face's `tokenizers`, whose `encode` returns the same
+ids. To drop words, the file uses a BPE model without merges. Its vocabulary contains only whole words, each with the
+space before it, and the library leaves out what it cannot find.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from sentiment_conv1d.model.tokenizer.words import character_class, lower_case
 _PADDING, _START, _UNKNOWN = "<pad>", "<start>", "<unk>"
 _SIDES = {False: "Left", True: "Right"}
 
-#: `tokenizers` has no normalizer that lower-cases ASCII only, as TensorFlow does.
+#: `tokenizers` has no normalizer that lower-cases only ASCII, as TensorFlow does.
 _ASCII_LOWERCASE: list[dict[str, Any]] = [
     {"type": "Replace", "pattern": {"String": upper}, "content": upper.lower()} for upper in string.ascii_uppercase
 ]
 
-# The vocabulary cuts a text at white space and holds no zero byte, so what a rule keeps of these in a word travels as
-# bytes that no UTF-8 text contains. So does the word whose id is the start id.
+# The vocabulary splits a text at white space and cannot contain a zero byte. If a rule keeps such characters in a word,
+# bytes that do not occur in UTF-8 replace them. The word of the start id is such a byte too.
 _STAND_INS = dict(zip("\t\n\v\f\r\0", range(0xFA, 0x100), strict=True))
 _TO_STAND_INS = bytes(_STAND_INS.get(chr(byte), byte) for byte in range(256))
 _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
 _START_WORD = b"\xf9"
 
-#: The vocabulary has 16 bytes for every id.
+#: The vocabulary takes 16 bytes for every id.
 _MOST_IDS = 1 << 24
 
 Lowercase = Literal["unicode", "ascii", "none"]
@@ -47,25 +47,25 @@ Lowercase = Literal["unicode", "ascii", "none"]
 
 @dataclass(frozen=True)
 class Rule:
-    """How a text becomes ids. Without a start id, a text without words is one pad id."""
+    """How a text becomes ids. Without a start id, a text without words becomes one pad id."""
 
     max_tokens: int
     lowercase: Lowercase
     removed: str  # characters
-    separators: str  # characters at which words end, besides the space
+    separators: str  # characters that separate words, besides the space
     padding_id: int
-    start_id: int | None  # in front of every text; None: nothing is
+    start_id: int | None  # before every text; None: texts have no start id
     unknown_id: int | None  # None: unknown words are dropped
-    keeps_first: bool  # of a long text the first `max_tokens` ids, else the last ones
-    pads_behind: bool
+    keeps_first: bool  # truncation keeps the first `max_tokens` ids of a text, else the last ones
+    pads_behind: bool  # padding comes after the text, else before it
 
     def words(self, text: str) -> list[str]:
-        """The words of a text as they are looked up."""
+        """Split a text into the words that are looked up."""
         words = self.spaced(text).split()
         return [word.translate(_FROM_STAND_INS).decode("utf-8", "surrogatepass") for word in words]
 
     def spaced(self, text: str) -> bytes:
-        """The words of a text as UTF-8, with spaces between them and one in front."""
+        """Return the words of a text as UTF-8, with a space before each word."""
         if not text.isascii():
             if self.lowercase == "unicode":
                 text = lower_case(text)
@@ -74,18 +74,25 @@ class Rule:
         return b" " + text.encode("utf-8", "surrogatepass").translate(self._table, self._removed)
 
     @cached_property
+    def stripped(self) -> str:
+        """The characters that the rule removes from a text, including those that it lower-cases first."""
+        return self._removed.decode() + "".join(each for each in self.removed if not each.isascii())
+
+    @cached_property
+    def _lower(self) -> bytes:
+        upper = b"" if self.lowercase == "none" else string.ascii_uppercase.encode()
+        return bytes.maketrans(upper, upper.lower())
+
+    @cached_property
     def _table(self) -> bytes:
-        table = bytearray(_TO_STAND_INS)
-        if self.lowercase != "none":
-            for upper in string.ascii_uppercase:
-                table[ord(upper)] = ord(upper.lower())
+        table = bytearray(_TO_STAND_INS[byte] for byte in self._lower)
         for separator in filter(str.isascii, self.separators):
             table[ord(separator)] = ord(" ")
         return bytes(table)
 
     @cached_property
     def _removed(self) -> bytes:
-        return "".join(filter(str.isascii, self.removed)).encode()
+        return bytes(byte for byte in range(128) if chr(self._lower[byte]) in self.removed)
 
     @cached_property
     def _beyond_ascii(self) -> dict[int, str | None]:
@@ -94,9 +101,9 @@ class Rule:
 
 
 class WordLevelTokenizer(Tokenizer):
-    """Words to ids by any `Rule`; `ids` are those of the known words.
+    """Words to ids by any `Rule`. `ids` are the ids of the known words.
 
-    Raises `TokenizerError` if an id is negative or too high, or stands for two things.
+    Raises `TokenizerError` if an id is negative or too high, or has two meanings.
     """
 
     def __init__(self, ids: Mapping[str, int], rule: Rule) -> None:
@@ -119,13 +126,13 @@ class WordLevelTokenizer(Tokenizer):
         if numbers[-1] >= _MOST_IDS:
             raise TokenizerError(f"id {numbers[-1]} is too high: a vocabulary has at most {_MOST_IDS:,} ids")
         self._size = numbers[-1] + 1
-        # A word with a character that the rule changes is in no text.
+        # A word with a character that the rule changes cannot occur in a text.
         found = {word: number for word, number in ids.items() if rule.words(word) == [word]}
         known = {word.encode("utf-8", "surrogatepass").translate(_TO_STAND_INS): id for word, id in found.items()}
         if rule.start_id is not None:
             known[_START_WORD] = rule.start_id
         self._begin = b"" if rule.start_id is None else b" " + _START_WORD
-        self._dropped = self._size  # stands for unknown words until they are dropped
+        self._dropped = self._size  # the id of unknown words until they are dropped
         self._vocabulary = Vocabulary(known, self._dropped if rule.unknown_id is None else rule.unknown_id)
 
     @property
@@ -133,7 +140,7 @@ class WordLevelTokenizer(Tokenizer):
         return self._size
 
     def encode(self, text: str) -> Encoding:
-        """The first or last `max_tokens` ids of a text; those of an empty text are the start id or one pad id."""
+        """Encode the first or last `max_tokens` ids of a text. An empty text has only the start id or one pad id."""
         ids = self._vocabulary.look_up(self._begin + self.rule.spaced(text))
         unknown = 0
         if self.unknown_id is None:
@@ -146,18 +153,17 @@ class WordLevelTokenizer(Tokenizer):
         return Encoding(kept, len(ids), unknown)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        """The encoding of every text."""
         return list(map(self.encode, texts))
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where each word that has an id lies in the text."""
+        """Return the place of each word with an id in the text."""
         spans = []
         for match in re.finditer(f"[^ {re.escape(self.rule.separators)}]+", text):
             read = self.rule.words(match.group())
             if read and (self.unknown_id is not None or read[0] in self._ids):
-                stripped = match.group().lstrip(self.rule.removed)
+                stripped = match.group().lstrip(self.rule.stripped)
                 start = match.end() - len(stripped)
-                spans.append((start, start + len(stripped.rstrip(self.rule.removed))))
+                spans.append((start, start + len(stripped.rstrip(self.rule.stripped))))
         return spans
 
     def count_words(self, text: str) -> tuple[int, int]:
@@ -171,7 +177,7 @@ class WordLevelTokenizer(Tokenizer):
     def from_document(cls, document: Any) -> WordLevelTokenizer:
         """Read the parsed content of a `tokenizer.json` that `to_json` wrote.
 
-        Raises `TokenizerError` on anything else: a file that asks for another rule must not be misread.
+        Raises `TokenizerError` for anything else, so that a file with another rule is never misread.
         """
         try:
             tokenizer = cls._lenient(document)
@@ -182,7 +188,7 @@ class WordLevelTokenizer(Tokenizer):
 
     @classmethod
     def _lenient(cls, document: Any) -> WordLevelTokenizer:
-        """The rule that a document comes closest to; what else it asks for is ignored."""
+        """Return the tokenizer closest to a document. Parts of the document that no rule has are ignored."""
         drops = document["model"]["type"] == "BPE"
         mark = " " if drops else ""
         ids = {word: _id(number) for word, number in document["model"]["vocab"].items()}
@@ -207,7 +213,7 @@ class WordLevelTokenizer(Tokenizer):
         return cls({word.removeprefix(mark): number for word, number in ids.items()}, rule)
 
     def _document(self) -> dict[str, Any]:
-        """The content of `tokenizer.json`; `model.tokenizer.words` says why a start id is written in two places."""
+        """Return the content of `tokenizer.json`. `document.word_document` explains the two places of a start id."""
         rule = self.rule
         empty = (_PADDING, rule.padding_id) if rule.start_id is None else (_START, rule.start_id)
         return {
@@ -276,11 +282,11 @@ class WordLevelTokenizer(Tokenizer):
 
 def _id(number: object) -> int:
     if type(number) is not int:
-        raise TypeError(f"{number!r} is no id")
+        raise TypeError(f"{number!r} is not an id")
     return number
 
 
 def _characters(pattern: str) -> str:
-    """The characters of a class that `character_class` wrote."""
+    """Return the characters of a class that `character_class` wrote."""
     escapes = {"t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r"}
     return re.sub(r"\\(.)", lambda found: escapes.get(found[1], found[1]), pattern[1:-1])

@@ -1,12 +1,11 @@
 """Words to ids, as in the IMDB data of Keras.
 
 The rule: lower-case; punctuation, tab and newline become spaces; split on spaces; id 0 pads, 1 starts a review, 2 is
-an unknown word, known words count from 3 by training frequency; the last `max_tokens` ids are kept, the start id
-included in the count.
+an unknown word, known words count from 3 by training frequency; the last `max_tokens` ids are kept, counting the start
+id.
 
-`tokenizer.json` is in the format of Hugging Face's `tokenizers` library, whose `encode` gives the same ids. This module
-reads text more than ten times faster, because the whole rule is one C loop over UTF-8 bytes and one look-up of all
-words.
+`tokenizer.json` has the format of Hugging Face's `tokenizers` library, whose `encode` returns the same ids. This module
+is more than ten times faster, because the whole rule is one C loop over UTF-8 bytes and one look-up of all words.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from sentiment_conv1d.model.tokenizer.document import ON_SPACES, RESERVED_WORDS,
 from sentiment_conv1d.model.tokenizer.interface import Encoding, Tokenizer, TokenizerError, check_rule
 from sentiment_conv1d.model.tokenizer.vocabulary import MOST_BYTES, Vocabulary
 
-#: Of `keras.datasets.imdb`: the default filters of Keras' `text_to_word_sequence`.
+#: The default filters of Keras' `text_to_word_sequence`, which made `keras.datasets.imdb`.
 _PUNCTUATION = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
-# `bytes.split()` without an argument is the fast one, but it also cuts at \r, \v and \f, where the rule does not, and a
-# zero byte ends a word of the vocabulary: they travel as bytes that no UTF-8 text contains. Every byte of a multi-byte
-# character is above 0x7F, so ASCII can be replaced byte by byte.
+# `bytes.split()` is fastest without an argument, but then it also splits at \r, \v and \f, at which the rule does not
+# split, and the vocabulary cannot contain a zero byte. So bytes that do not occur in UTF-8 replace these characters.
+# Every byte of a multi-byte character is above 0x7F, so ASCII can be replaced byte by byte.
 _STAND_INS = {"\r": 0xFF, "\v": 0xFE, "\f": 0xFD, "\0": 0xFC}
 
-# The word whose id is the start id. No text holds it either.
+# The word of the start id, which does not occur in UTF-8 either.
 _START = b"\xfb"
 _BEGIN = b" " + _START + b" "
 
@@ -56,15 +55,15 @@ _FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS
 
 
 def lower_case(text: str) -> str:
-    """The lower-case text of `tokenizers`, which maps one character after the other.
+    """Lower-case a text as `tokenizers` does, which maps each character by itself.
 
-    Python lower-cases a sigma by its place in the word.
+    Python lower-cases a sigma depending on its place in the word.
     """
     return text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}").lower()
 
 
 def _spaced(text: str) -> bytes:
-    """Lower-case UTF-8 with spaces for all that separates words."""
+    """Return a text as lower-case UTF-8 with spaces between words."""
     if text.isascii():
         return text.encode().translate(_TO_WORDS)
     return lower_case(text).encode("utf-8", "surrogatepass").translate(_TO_WORDS)
@@ -73,15 +72,15 @@ def _spaced(text: str) -> bytes:
 class WordTokenizer(Tokenizer):
     """Words to ids by the rule of this module.
 
-    `words` are the known words in the order of their ids, the first of which is 3.
-    Raises `TokenizerError` if a word repeats or could never be found in a text.
+    `words` are the known words in the order of their ids, which start at 3. Raises `TokenizerError` if a word repeats
+    or cannot occur in a text.
     """
 
     padding_id, start_id, unknown_id = 0, 1, 2
     reserved_words = RESERVED_WORDS
     punctuation = _PUNCTUATION
 
-    # Arrays, which NumPy compares with faster than with numbers.
+    # Arrays, because NumPy compares with them faster than with Python numbers.
     _start = np.array(start_id, np.int32)
     _unknown = np.array(unknown_id, np.int32)
 
@@ -94,24 +93,27 @@ class WordTokenizer(Tokenizer):
         for number, word in enumerate(self.words, start=RESERVED_IDS):
             split = self.split(word)
             if len(split) != 1 or split[0] in ids:
-                raise TokenizerError(f"the vocabulary holds {word!r}, which repeats or is not a single word")
+                raise TokenizerError(f"the vocabulary contains {word!r}, which repeats or is not a single word")
             ids[split[0]] = number
         self._vocabulary = Vocabulary(ids, self.unknown_id)
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], vocabulary_size: int, max_tokens: int) -> WordTokenizer:
-        """Learn the most frequent words, at most `vocabulary_size` ids in all; ties are broken by spelling."""
+        """Learn the most frequent words.
+
+        `vocabulary_size` limits the number of ids, including the reserved ones. Spelling breaks ties.
+        """
         ranked = sorted(cls.count(texts).items(), key=lambda item: (-item[1], item[0]))
         return cls([word for word, _ in ranked[: vocabulary_size - RESERVED_IDS]], max_tokens)
 
     @staticmethod
     def split(text: str) -> list[bytes]:
-        """The words of a text, lower-cased UTF-8; \\r, \\v, \\f and \\0 inside a word are the stand-in bytes."""
+        """Split a text into words of lower-case UTF-8, in which stand-in bytes replace \\r, \\v, \\f and \\0."""
         return _spaced(text).split()
 
     @classmethod
     def count(cls, texts: Iterable[str]) -> Counter[str]:
-        """How often each word occurs. Words with lone surrogates, which no file can hold, are left out."""
+        """Count the words of texts. Words with lone surrogates, which no file can contain, are left out."""
         counts: Counter[bytes] = Counter()
         for text in texts:
             counts.update(cls.split(text))
@@ -128,16 +130,16 @@ class WordTokenizer(Tokenizer):
         return len(self.words) + RESERVED_IDS
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where each word lies in the text. The start id comes before them and has no place in it."""
+        """Return the place of each word in the text. The start id, which comes first, has none."""
         return list(map(re.Match.span, _WORD.finditer(text)))
 
     def encode(self, text: str) -> Encoding:
-        """The last `max_tokens` ids of a text; those of an empty text are the start id alone."""
+        """Encode the last `max_tokens` ids of a text. An empty text has the start id only."""
         ids = self._vocabulary.look_up(_BEGIN + _spaced(text))
         return self._encoding(ids, np.equal(ids, self._unknown))
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        """The encoding of every text. Looked up together, a whole review takes a quarter of the time."""
+        """Encode several texts. Looking them up together takes a quarter of the time for whole reviews."""
         if len(texts) == 1:
             return [self.encode(texts[0])]
         encodings = []
@@ -160,7 +162,7 @@ class WordTokenizer(Tokenizer):
     def from_document(cls, document: Any) -> WordTokenizer:
         """Read the parsed content of a `tokenizer.json` that `to_json` wrote.
 
-        Raises `TokenizerError` on anything else: a file that asks for another rule must not be misread.
+        Raises `TokenizerError` for anything else, so that a file with another rule is never misread.
         """
         words, max_tokens = read_words(document)
         check_rule(document, word_document(max_tokens, _NORMALIZERS, [ON_SPACES], words))
@@ -168,7 +170,7 @@ class WordTokenizer(Tokenizer):
 
 
 def _join(texts: Iterable[str]) -> Iterator[bytes]:
-    """The beginnings and the words of several texts, as many as are looked up together best."""
+    """Yield the start and the words of texts, joined up to the size for which a joint look-up is fastest."""
     parts: list[bytes] = []
     size = 0
     for text in texts:
@@ -184,7 +186,7 @@ def _join(texts: Iterable[str]) -> Iterator[bytes]:
 
 
 def character_class(characters: str) -> str:
-    """A regular expression of `tokenizers` that matches one of these characters."""
+    """Return a regular expression of `tokenizers` that matches one of these characters."""
     escapes = {"\t": r"\t", "\n": r"\n", "\v": r"\v", "\f": r"\f", "\r": r"\r"}
     return "[" + "".join(escapes.get(each, each if each.isalnum() else "\\" + each) for each in characters) + "]"
 

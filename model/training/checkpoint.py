@@ -1,7 +1,7 @@
-"""Checkpoints: what a training needs to go on after an interruption, written after every epoch.
+"""Checkpoints, from which an interrupted training resumes. One is written after every epoch.
 
-They are folders beside the run folder: `<run>.checkpoint/<epoch>/`. Each is written to a temporary folder and renamed,
-so that it is complete or not there; an older one is removed only after that.
+They are folders next to the run folder: `<run>.checkpoint/<epoch>/`. A checkpoint is written to a temporary folder and
+renamed, so it is never incomplete. The previous one is removed after that.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ Weights = list[npt.NDArray[Any]]
 
 @dataclass
 class Progress:
-    """How far a training has come."""
+    """The progress of a training."""
 
-    epochs: list[dict[str, float]] = field(default_factory=list)  # of the history, one an epoch
-    steps: list[dict[str, float]] = field(default_factory=list)  # of the history, one for a number of batches
+    epochs: list[dict[str, float]] = field(default_factory=list)  # of the history
+    steps: list[dict[str, float]] = field(default_factory=list)  # of the history, one for several batches
     best_epoch: int = 0  # with the lowest held-out loss; 0 without held-out texts
     best_loss: float = float("inf")
 
     @property
     def epoch(self) -> int:
-        """Epochs that are complete."""
+        """The number of complete epochs."""
         return len(self.epochs)
 
     def is_over(self, configuration: Configuration) -> bool:
-        """Whether all epochs are trained, or the held-out loss no longer falls."""
+        """Whether all epochs are complete, or the held-out loss no longer falls."""
         waited = self.epoch - self.best_epoch
         return self.epoch >= configuration.epochs or (0 < configuration.patience <= waited and self.best_epoch > 0)
 
 
 class Checkpoints:
-    """The checkpoints of one run folder. `fingerprint` identifies what is trained on what."""
+    """The checkpoints of one run folder. `fingerprint` identifies the configuration and the data."""
 
     def __init__(self, run: Path, fingerprint: str) -> None:
         self._run = run
@@ -55,13 +55,15 @@ class Checkpoints:
         self._fingerprint = fingerprint
 
     def start(self, overwrite: bool) -> None:
-        """Make room for a new training. Raises `RunError` if there is an interrupted one, unless `overwrite`."""
+        """Remove old checkpoints before a new training. Raises `RunError` if there are any, unless `overwrite`."""
         if checkpointed_epochs(self._run) and not overwrite:
-            raise RunError(f"{self.folder} holds an interrupted training: pass --resume to go on, or --overwrite")
+            raise RunError(
+                f"{self.folder} contains an interrupted training: pass --resume to continue it, or --overwrite"
+            )
         self.remove()
 
     def save(self, model: keras.Model, progress: Progress, best: Weights | None) -> None:
-        """Write the state after an epoch. Raises `OSError` if there is no room; the last checkpoint stays."""
+        """Write the state after an epoch. Raises `OSError` if the disk is full; the previous checkpoint stays."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / ".writing"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -80,9 +82,10 @@ class Checkpoints:
                 shutil.rmtree(self.folder / str(epoch), ignore_errors=True)
 
     def load(self) -> tuple[keras.Model, Progress, Weights | None]:
-        """The model, with the state of its optimizer, the progress, and the best weights if others are better.
+        """Read the model with the state of its optimizer, the progress, and the best weights.
 
-        Raises `RunError` if there is no checkpoint, or one of another training.
+        The best weights are None if they are those of the model. Raises `RunError` if there is no checkpoint, or it
+        belongs to another training.
         """
         epochs = checkpointed_epochs(self._run)
         if not epochs:
@@ -91,7 +94,9 @@ class Checkpoints:
         try:
             state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
             if state.pop("fingerprint") != self._fingerprint:
-                raise RunError(f"{folder}: a checkpoint of other data or another configuration; train without --resume")
+                raise RunError(
+                    f"{folder}: the checkpoint belongs to other data or another configuration; train without --resume"
+                )
             best = None
             if (folder / _BEST).exists():
                 with np.load(folder / _BEST) as arrays:
@@ -106,9 +111,9 @@ class Checkpoints:
 
 
 def fingerprint(configuration: Configuration, work: Plan) -> str:
-    """A digest of everything that decides what is trained, except for how long.
+    """Return a digest of everything that decides what is trained, except the number of epochs.
 
-    With another number of epochs, a finished training can go on.
+    So a training can continue with more epochs.
     """
     asked = configuration.model_dump(mode="json", exclude={"epochs", "name"})
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())

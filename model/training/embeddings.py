@@ -1,7 +1,7 @@
-"""Pretrained word vectors in the text form of word2vec and GloVe: a word and its numbers on each line.
+"""Pretrained word vectors in the text format of word2vec and GloVe: a word and its numbers on each line.
 
-word2vec's files begin with a line that has the number of words and the width; GloVe's do not. The file may be
-compressed like a table.
+word2vec's files start with a line with the number of words and the width; GloVe's do not. Like a table, a file may be
+compressed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from sentiment_conv1d.model.tables.files import READ_ERRORS, open_utf8
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """The vectors of the words of a vocabulary that a file has."""
+    """The vectors in a file for the words of a vocabulary."""
 
     source: str
     width: int
-    rows: dict[int, npt.NDArray[np.float32]]  # by the word's place in the vocabulary, each [width]
+    rows: dict[int, npt.NDArray[np.float32]]  # [width] by the word's index in the vocabulary
 
 
 def read_vectors(path: Path, words: Sequence[str]) -> Vectors:
-    """Read the vectors of some words; the others in the file are skipped. Raises `DataError`, which names the line."""
+    """Read the vectors of `words`; other words are skipped. Raises `DataError`, which names the line."""
     places = {word: place for place, word in enumerate(words)}
     rows: dict[int, npt.NDArray[np.float32]] = {}
     width = 0
@@ -50,5 +50,5 @@ def read_vectors(path: Path, words: Sequence[str]) -> Vectors:
     except READ_ERRORS as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     if not rows:
-        raise DataError(f"{path}: it has a vector for none of the {len(words):,} words of the training texts")
+        raise DataError(f"{path}: the file has no vector for any of the {len(words):,} words of the training texts")
     return Vectors(path.name, width, rows)

@@ -16,10 +16,10 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, Weights
 
-#: Training batches whose running means make one point of the learning curves.
+#: The number of training batches for each point of the learning curves.
 BATCHES_PER_POINT = 50
 
-#: By how much the held-out loss must fall for an epoch to count as better. It falls for ever if all texts are easy.
+#: How much the held-out loss must fall for an epoch to count as better. If all texts are easy, it never stops falling.
 _LEAST_GAIN = 0.001
 
 #: Encoded texts int32 [n, max_tokens] and their labels int64 [n].
@@ -27,7 +27,7 @@ Encoded = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 
 
 class TrainingError(SentimentError):
-    """A training that cannot start with these labels, or whose loss is no longer finite."""
+    """A training cannot start, or its loss is no longer finite."""
 
 
 def fit(
@@ -41,9 +41,9 @@ def fit(
     *,
     show_progress: bool,
 ) -> Progress:
-    """Train up to the last epoch, or until the held-out loss no longer falls, and leave the best weights in the model.
+    """Train until the last epoch, or until the held-out loss no longer falls, and set the best weights.
 
-    `progress` and `best` are those of a checkpoint. Raises `TrainingError`.
+    `progress` and `best` come from a checkpoint. Returns the progress. Raises `TrainingError`.
     """
     epochs = _Epochs(configuration, len(train[1]), checkpoints, progress, best, show_progress)
     with epochs.bar:
@@ -65,15 +65,15 @@ def fit(
 
 
 def _class_weights(labels: npt.NDArray[np.int64]) -> dict[int, float]:
-    """What a text of each label counts in the loss, so that all labels count alike and a text counts 1 on average."""
+    """Return the weight of a text of each label in the loss: all labels count the same, and texts 1 on average."""
     counts = np.bincount(labels)
     return {label: len(labels) / (len(counts) * count) for label, count in enumerate(counts.tolist()) if count}
 
 
 class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
-    """Shows the progress, keeps the history and the best weights, and ends a training that no longer gets better.
+    """Show the progress, record the history and the best weights, write checkpoints and stop early.
 
-    Keras reports means over the epoch so far; points are the means between two of those.
+    Keras reports means since the start of the epoch. A point of the history is the mean between two such reports.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         show_progress: bool,
     ) -> None:
         super().__init__()
-        self.best = best  # weights, if they are not those of the last epoch
+        self.best = best  # weights; None if they are those of the last epoch
         self._configuration = configuration
         self._checkpoints = checkpoints
         self._progress = progress
@@ -109,12 +109,12 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         assert logs is not None
         interruption.check()
         if not math.isfinite(logs["loss"]):
-            raise TrainingError(f"the training went astray in step {self._step + 1}: try a smaller --learning-rate")
+            raise TrainingError(f"the loss is not finite in step {self._step + 1}: try a smaller --learning-rate")
         self._step += 1
         self.bar.update()
         self.bar.set_postfix(loss=f"{logs['loss']:.4f}", accuracy=f"{logs['accuracy']:.4f}", refresh=False)
         if (batch + 1) % BATCHES_PER_POINT == 0 or batch + 1 == self._batches:
-            seen = min((batch + 1) * self._configuration.batch_size, self._examples)  # the last batch may be smaller
+            seen = min((batch + 1) * self._configuration.batch_size, self._examples)  # the last batch can be smaller
             point = seen * np.array([1, logs["loss"], logs["accuracy"]])
             count, loss, accuracy = (point - self._last_point).tolist()
             self._points.append({"step": self._step, "loss": loss / count, "accuracy": accuracy / count})
@@ -133,7 +133,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         try:
             self._checkpoints.save(self.model, progress, self.best)
         except OSError as error:
-            # The training is worth more than a checkpoint of it.
+            # Losing a checkpoint is better than losing the training.
             reason = error.strerror or error
             self.bar.write(f"warning: {self._checkpoints.folder}: no checkpoint after epoch {epoch + 1} ({reason})")
 
@@ -148,5 +148,5 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def history(progress: Progress) -> dict[str, Any]:
-    """The history of a training, for `history.json` and the learning curves."""
+    """Return the history of a training, for `history.json` and the learning curves."""
     return {"steps": progress.steps, "epochs": progress.epochs}

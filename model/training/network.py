@@ -18,9 +18,9 @@ _OPTIMIZERS = {
 
 
 def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
-    """A compiled network: ids int32 [batch, max_tokens] -> probabilities float32 [batch, outputs].
+    """Build and compile a network: ids int32 [batch, max_tokens] -> probabilities float32 [batch, outputs].
 
-    `vocabulary_size` is the tokenizer's, which is smaller than the configuration's where the texts hold fewer words.
+    `vocabulary_size` is the tokenizer's. It is smaller than the configuration's if the texts contain fewer words.
     """
     tokens = keras.Input((configuration.max_tokens,), dtype="int32", name="tokens")
     embedded = keras.layers.Embedding(vocabulary_size, configuration.embedding_width, name="embedding")(tokens)
@@ -54,7 +54,7 @@ def build(configuration: Configuration, vocabulary_size: int) -> keras.Model:
 
 
 def set_vectors(model: keras.Model, vectors: Vectors) -> None:
-    """Begin with pretrained vectors for the words that have one; `vectors` are as wide as the embedding."""
+    """Initialize the embedding with pretrained vectors, which must have its width, for the words that have one."""
     layer = model.get_layer("embedding")
     (weights,) = layer.get_weights()
     for place, vector in vectors.rows.items():
@@ -63,16 +63,16 @@ def set_vectors(model: keras.Model, vectors: Vectors) -> None:
 
 
 def divide_logits(model: keras.Model, temperature: float) -> None:
-    """Fold a temperature into the last layer: its weights and biases are divided by it, and so are its logits."""
+    """Fold a temperature into the last layer: dividing its weights and biases by it divides the logits."""
     layer = model.get_layer("probabilities")
     layer.set_weights([array / temperature for array in layer.get_weights()])
 
 
 def of_student(configuration: Configuration, student: Student) -> keras.Model:
-    """The network of `build` with the weights of a student, whose tables become an embedding.
+    """Build a network with the weights of a student, whose tables become the embedding.
 
-    The embedding of a word is its rows in the tables of all taps, side by side. The kernel of each tap selects that
-    tap's row.
+    The embedding of a word consists of its rows in the tables of all taps, side by side. The kernel of each tap selects
+    that tap's row.
     """
     width, vocabulary_size, filters = student.tables.shape
     model = build(configuration, vocabulary_size)

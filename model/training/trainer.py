@@ -1,10 +1,9 @@
-"""From labelled texts to a finished run folder."""
+"""Train on labelled texts and write the run folder; load and evaluate the trained model."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +49,12 @@ from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
 from sentiment_conv1d.model.training.fitting import TrainingError, fit, history
 from sentiment_conv1d.model.training.stages import Stages
 
-LIBRARIES = ("tensorflow", "keras", "numpy")
-
 
 @dataclass(frozen=True)
 class _Trained:
-    """What comes out of a recipe."""
+    """The result of a recipe."""
 
-    configuration: Configuration  # the width of the embedding is that of pretrained vectors
+    configuration: Configuration  # with the embedding width of the pretrained vectors
     model: keras.Model
     tokenizer: Tokenizer
     decision: DecisionRule
@@ -65,7 +62,7 @@ class _Trained:
     history: dict[str, Any]
     checkpoints: Checkpoints | Stages
     best_epoch: int = 0
-    vectors: str = ""  # which words began with pretrained vectors
+    vectors: str = ""  # a description of the pretrained vectors
 
 
 def train(
@@ -78,24 +75,25 @@ def train(
     embeddings: Path | None = None,
     progress: bool = False,
 ) -> Evaluation | None:
-    """Train, measure and write the run folder `out`, which appears only when it is complete.
+    """Train, evaluate and write the run folder `out`, which appears when it is complete.
 
-    After every epoch there is a checkpoint beside it, from which a training with `resume` goes on; it is removed in the
-    end. A distillation goes on without `resume`. `embeddings` is a file of pretrained word vectors.
+    Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues. The
+    checkpoint is removed at the end. A distillation continues without `resume`. `embeddings` is a file of pretrained
+    word vectors.
 
-    Returns the evaluation on the test texts, None if there are none. Raises `RunError` if the folder cannot be written
-    or there is nothing to resume, `DataError` for the vectors, and `TrainingError`.
+    Returns the evaluation on the test texts, or None if there are none. Raises `RunError` if the folder cannot be
+    written or there is nothing to resume, `DataError` if the vectors cannot be read, and `TrainingError`.
     """
     started = time.perf_counter()
     configuration = _with_labels(configuration, work.label_names)
     if configuration.needs_validation and work.validation is None:
-        raise TrainingError("nothing is held out to decide on: --validation-fraction must be above 0")
+        raise TrainingError("this configuration needs held-out texts: --validation-fraction must be above 0")
     ensure_free(out, overwrite)
     keras.utils.set_random_seed(configuration.seed)
     tf.config.experimental.enable_op_determinism()
     if configuration.recipe == "distillation":
         if embeddings is not None:
-            raise TrainingError("a distillation cannot begin with pretrained vectors")
+            raise TrainingError("a distillation cannot use pretrained vectors")
         trained = _distilled(configuration, work, out, progress)
     else:
         trained = _trained(configuration, work, out, embeddings, overwrite=overwrite, resume=resume, show=progress)
@@ -143,7 +141,7 @@ def _trained(
     resume: bool,
     show: bool,
 ) -> _Trained:
-    """The recipe `labels`: Keras fits the network to the labels."""
+    """Train with the recipe `labels`: Keras fits the network to the labels."""
     tokenizer = learn(configuration, work.train.texts)
     vectors = None if embeddings is None else read_vectors(embeddings, tokenizer.words)
     if vectors is not None:
@@ -170,7 +168,7 @@ def _trained(
 
 
 def _distilled(configuration: Configuration, work: Plan, out: Path, show: bool) -> _Trained:
-    """The recipe `distillation`, whose probabilities are calibrated already."""
+    """Train with the recipe `distillation`, which calibrates the probabilities itself."""
     assert work.validation is not None
     stages = Stages(stages_folder(out), fingerprint(configuration, work))
     distilled = distill(configuration, Texts(work.train, work.unlabelled, work.validation), stages, show)
@@ -202,7 +200,7 @@ def _fit(
     resume: bool,
     show: bool,
 ) -> tuple[keras.Model, Progress]:
-    """The trained network and how far the training came."""
+    """Fit the network; returns it with the progress."""
     if resume:
         model, progress, best = checkpoints.load()
     else:
@@ -222,12 +220,12 @@ def _fit(
 
 
 def _describe(vectors: Vectors | None, tokenizer: Tokenizer) -> str:
-    """Which words began with pretrained vectors, for the report; empty if none did."""
+    """Describe the pretrained vectors for the report; an empty string if there are none."""
     return "" if vectors is None else f"{len(vectors.rows):,} of {len(tokenizer.words):,} words of {vectors.source}"
 
 
 def _decide(model: keras.Model, configuration: Configuration, tokenizer: Tokenizer, work: Plan) -> DecisionRule:
-    """Choose temperature and threshold on the held-out texts, and fold the temperature into the network."""
+    """Choose the temperature and the threshold on the held-out texts, and fold the temperature into the network."""
     temperature, threshold = 1.0, configuration.threshold
     if work.validation is None or (configuration.calibration == "none" and threshold != "f1"):
         assert threshold != "f1"
@@ -242,16 +240,16 @@ def _decide(model: keras.Model, configuration: Configuration, tokenizer: Tokeniz
 
 
 def load(run: Run) -> keras.Model:
-    """The trained network of a run. Raises `RunError`."""
+    """Load the trained network of a run. Raises `RunError`."""
     try:
         return keras.models.load_model(run.keras_file, compile=False)
     except Exception as error:
-        # A broken file surfaces as whatever zipfile, h5py or a layer's constructor raise.
+        # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
         raise RunError(f"{run.keras_file}: not a Keras model that can be loaded ({error})") from error
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> npt.NDArray[np.int32]:
-    """Texts as the network reads them: int32 [texts, max_tokens]."""
+    """Encode texts as input of the network: int32 [texts, max_tokens]."""
     return InputShape.of(tokenizer).pad([encoding.ids for encoding in tokenizer.encode_batch(texts)])
 
 
@@ -263,7 +261,7 @@ def evaluate(
     progress: bool,
     threshold: float = THRESHOLD,
 ) -> Evaluation:
-    """The network's answers on labelled texts, 512 at a time."""
+    """Run the network on labelled texts, 512 at a time, and evaluate its answers."""
     tokens = encode(tokenizer, examples.texts)
     blocks = [
         model.predict_on_batch(tokens[start : start + 512])
@@ -273,7 +271,7 @@ def evaluate(
 
 
 def write_plots(folder: Path, evaluation: Evaluation | None, history: dict[str, Any] | None) -> dict[str, bytes]:
-    """Write every plot there is data for; returns the PNG files by name."""
+    """Write the plots that there is data for; returns the PNG files by name."""
     folder.mkdir()
     figures = {} if history is None else {"learning_curves": plots.learning_curves(history)}
     if evaluation is not None:
@@ -291,12 +289,9 @@ def write_plots(folder: Path, evaluation: Evaluation | None, history: dict[str, 
 
 
 def libraries() -> dict[str, str]:
-    """Versions of what decides the numbers. The CPU build of TensorFlow goes by another distribution name."""
-    found = {}
-    for name in LIBRARIES:
-        module = {"tensorflow": tf, "keras": keras}.get(name)
-        found[name] = module.__version__ if module is not None else version(name)
-    return found
+    """Return the versions of the libraries that affect the weights."""
+    # Not by `importlib.metadata`: TensorFlow's CPU build is another distribution.
+    return {module.__name__: module.__version__ for module in (tf, keras, np)}
 
 
 def _with_labels(configuration: Configuration, labels: tuple[str, ...]) -> Configuration:

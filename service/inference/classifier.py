@@ -91,9 +91,9 @@ class Classifier:
         if self._is_one_row(encodings):
             yield {0: self._predict_one(encodings[0])}
             return
-        time = self.input_shape.time
-        for run in self.buckets.group([time(len(encoding.ids)) for encoding in encodings]):
-            outputs = self.engine.run([encodings[text].ids for text in run.texts], run.time, run.rows)
+        sequence_length = self.input_shape.sequence_length
+        for run in self.buckets.group([sequence_length(len(encoding.ids)) for encoding in encodings]):
+            outputs = self.engine.run([encodings[text].ids for text in run.texts], run.sequence_length, run.rows)
             # A run can have padding rows.
             yield {
                 text: self._prediction(encodings[text], output)
@@ -105,7 +105,7 @@ class Classifier:
         return len(encodings) == 1 and not self.buckets.row_sizes
 
     def _predict_one(self, encoding: Encoding) -> Prediction:
-        output = self.engine.run((encoding.ids,), self.input_shape.time(len(encoding.ids)))[0]
+        output = self.engine.run((encoding.ids,), self.input_shape.sequence_length(len(encoding.ids)))[0]
         return self._prediction(encoding, output)
 
     def _prediction(self, encoding: Encoding, output: npt.NDArray[np.float32]) -> Prediction:
@@ -115,14 +115,15 @@ class Classifier:
         """Check the golden answer, then run the largest shapes and ids, so that requests do not allocate or fail."""
         golden = artifact.manifest.golden
         encoding = self.tokenizer.encode(golden.text)
-        time = self.input_shape.time(len(encoding.ids))
-        if self.engine.time not in (None, time):
-            raise GraphError(f"takes {self.engine.time} tokens, not {time}")
-        answer = self.engine.run([encoding.ids], time)[0]
+        sequence_length = self.input_shape.sequence_length(len(encoding.ids))
+        if self.engine.sequence_length not in (None, sequence_length):
+            raise GraphError(f"takes {self.engine.sequence_length} tokens, not {sequence_length}")
+        answer = self.engine.run([encoding.ids], sequence_length)[0]
         expected = np.array(golden.probabilities)
         if answer.shape != expected.shape or not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
             raise GraphError(f"answers the golden text with {answer.tolist()} instead of {expected.tolist()}")
         largest_id = artifact.manifest.vocabulary_size - 1
-        shortest = self.input_shape.time(len(self.tokenizer.encode("").ids))
-        for rows, time in self.buckets.shapes() or self.buckets.largest(shortest, self.input_shape.max_tokens):
-            self.engine.run(np.full((rows, time), largest_id, np.int32), time)
+        shortest = self.input_shape.sequence_length(len(self.tokenizer.encode("").ids))
+        shapes = self.buckets.shapes() or self.buckets.largest(shortest, self.input_shape.max_tokens)
+        for shape in shapes:
+            self.engine.run(np.full(shape, largest_id, np.int32), shape[1])

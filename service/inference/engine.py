@@ -68,17 +68,17 @@ class Engine:
         return "cuda" if self.provider == CUDA else "cpu"
 
     @property
-    def time(self) -> int | None:
-        """The number of columns of `tokens` if the graph fixes it, otherwise None."""
+    def sequence_length(self) -> int | None:
+        """The sequence length if the graph fixes it, otherwise None."""
         columns = self._session.get_inputs()[0].shape[1]
         return columns if isinstance(columns, int) else None
 
-    def run(self, rows: Rows, time: int, height: int = 0) -> npt.NDArray[np.float32]:
-        """Return the probabilities, float32 [rows, 1] or [rows, labels], of rows of at most `time` ids.
+    def run(self, rows: Rows, sequence_length: int, height: int = 0) -> npt.NDArray[np.float32]:
+        """Return the probabilities, float32 [rows, 1] or [rows, labels], of rows of at most `sequence_length` ids.
 
-        The graph gets the rows as int32 [rows, time], padded, with at least `height` rows. Raises `GraphError`.
+        The graph gets them as int32 [rows, sequence_length], padded, with at least `height` rows. Raises `GraphError`.
         """
-        shape = max(len(rows), height), time
+        shape = max(len(rows), height), sequence_length
         try:
             slot = self._take_slot(shape)
             self._fill(slot.tokens, rows)
@@ -182,7 +182,7 @@ def _open(graph: bytes, providers: list[Any], threads: int, severity: int | None
         raise GraphError(f"the graph must map tokens to probabilities, not {names[0]} to {names[1]}")
     tokens = session.get_inputs()[0]
     if tokens.type != "tensor(int32)" or len(tokens.shape) != 2:
-        raise GraphError(f"the graph must take int32 [batch, time], not {tokens.type} {tokens.shape}")
+        raise GraphError(f"the graph must take int32 [batch, sequence_length], not {tokens.type} {tokens.shape}")
     probabilities = session.get_outputs()[0]
     if probabilities.type != "tensor(float)" or [type(size) for size in probabilities.shape[1:]] != [int]:
         answers = f"{probabilities.type} {probabilities.shape}"

@@ -17,11 +17,11 @@ _WASTE = 48
 
 
 class Run(NamedTuple):
-    """The indices of texts that run together as int32 [rows, time]. Rows beyond the texts are padding."""
+    """The indices of texts that run together as int32 [rows, sequence_length]. Rows beyond the texts are padding."""
 
     texts: list[int]
     rows: int
-    time: int
+    sequence_length: int
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class LengthBuckets:
     """The rule for texts to share a run, for one execution provider."""
 
     max_rows: int
-    max_positions: int | None = None  # rows times time; a run of a single row can have more
+    max_positions: int | None = None  # rows times sequence length; a run of a single row can have more
     row_sizes: tuple[int, ...] = ()  # the allowed numbers of rows, ascending, up to max_rows; empty: any number
-    time_sizes: tuple[int, ...] = ()  # the allowed numbers of columns, ascending; empty: any number
+    sequence_lengths: tuple[int, ...] = ()  # the allowed sequence lengths, ascending; empty: any
 
     def group(self, lengths: Sequence[int]) -> Iterator[Run]:
-        """Yield runs that contain every text once, shortest first. `lengths` are the columns that the texts need."""
+        """Yield runs that contain every text once, shortest first. `lengths` are the sequence lengths of the texts."""
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         start = 0
         for end in range(1, len(order)):
@@ -46,31 +46,31 @@ class LengthBuckets:
 
     def shapes(self) -> list[tuple[int, int]]:
         """Return all shapes, if their number is limited."""
-        return [(rows, time) for rows in self.row_sizes for time in self.time_sizes]
+        return [(rows, sequence_length) for rows in self.row_sizes for sequence_length in self.sequence_lengths]
 
     def largest(self, shortest: int, longest: int) -> list[tuple[int, int]]:
-        """Return the shapes with the most rows and with the most columns, for texts of these lengths."""
-        columns = max(shortest, (self.max_positions or 0) // self.max_rows)
-        return [(self.max_rows, min(columns, longest)), (1, longest)]
+        """Return the shape with the most rows and the longest shape, for texts of these sequence lengths."""
+        sequence_length = max(shortest, (self.max_positions or 0) // self.max_rows)
+        return [(self.max_rows, min(sequence_length, longest)), (1, longest)]
 
-    def _joins(self, rows: int, time: int, length: int) -> bool:
+    def _joins(self, rows: int, sequence_length: int, length: int) -> bool:
         """Return whether a text joins a run of so many rows that are no longer than the text."""
         if rows == self.max_rows:
             return False
         if self.max_positions is None:
             return True
-        return (rows + 1) * length <= self.max_positions and rows * (length - time) <= _WASTE
+        return (rows + 1) * length <= self.max_positions and rows * (length - sequence_length) <= _WASTE
 
     def _run(self, texts: list[int], lengths: Sequence[int]) -> Run:
-        return Run(texts, _up(len(texts), self.row_sizes), _up(lengths[texts[-1]], self.time_sizes))
+        return Run(texts, _up(len(texts), self.row_sizes), _up(lengths[texts[-1]], self.sequence_lengths))
 
 
 CPU_BUCKETS = LengthBuckets(max_rows=32, max_positions=1024)
 
 
 def cuda_buckets(max_rows: int, max_tokens: int) -> LengthBuckets:
-    """Return shapes whose rows and columns are powers of two: up to `max_rows` rows, 32 to `max_tokens` columns."""
-    return LengthBuckets(max_rows, row_sizes=_powers(1, max_rows), time_sizes=_powers(32, max_tokens))
+    """Return shapes in powers of two: up to `max_rows` rows, sequence lengths from 32 to `max_tokens`."""
+    return LengthBuckets(max_rows, row_sizes=_powers(1, max_rows), sequence_lengths=_powers(32, max_tokens))
 
 
 def _powers(first: int, last: int) -> tuple[int, ...]:

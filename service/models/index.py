@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sentiment_conv1d.service.models.loaded import LoadedModels
-from sentiment_conv1d.service.models.scan import Scan
+from sentiment_conv1d.service.models.repository import Scan
 from sentiment_conv1d.service.version_policy import VersionPolicy
 
 

@@ -22,8 +22,7 @@ from sentiment_conv1d.service.models import snapshot
 from sentiment_conv1d.service.models.index import Entry, index
 from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
 from sentiment_conv1d.service.models.replay_log import Fact, Order
-from sentiment_conv1d.service.models.repository import Repository
-from sentiment_conv1d.service.models.scan import Scan
+from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
 from sentiment_conv1d.service.models.steps import Drop, Forget, Load, Step, next_step, settle
 from sentiment_conv1d.service.telemetry.metrics import Metrics, TooManyModels

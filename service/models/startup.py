@@ -11,8 +11,7 @@ from sentiment_conv1d.model.artifact import Artifact, ArtifactError
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
-from sentiment_conv1d.service.models.repository import Repository
-from sentiment_conv1d.service.models.scan import Scan
+from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.steps import Load, next_step
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version_policy import VersionPolicy

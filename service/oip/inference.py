@@ -139,7 +139,7 @@ def _leading_input(inputs: Sequence[Input]) -> Input:
 
 
 def _check_rank(given: Input, ranks: tuple[int, ...]) -> None:
-    expected = {TEXT: ("BYTES", "[batch, 1] or [batch]"), TOKENS: ("INT32", "[batch, time]")}[given.name]
+    expected = {TEXT: ("BYTES", "[batch, 1] or [batch]"), TOKENS: ("INT32", "[batch, sequence length]")}[given.name]
     if given.datatype != expected[0]:
         raise Invalid(f"input '{given.name}' has datatype {expected[0]}, not {given.datatype}")
     unfit = len(given.shape) not in ranks or (given.name == TEXT and len(given.shape) == 2 and given.shape[1] != 1)

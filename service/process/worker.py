@@ -34,7 +34,7 @@ from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.process.channel import Channel, ChannelClosed
 from sentiment_conv1d.service.process.heap import Heap
 from sentiment_conv1d.service.rest.app import Application
-from sentiment_conv1d.service.rest.cors import allow_origins
+from sentiment_conv1d.service.rest.middleware.cors import allow_origins
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.protocol import Protocol
 from sentiment_conv1d.service.rest.server.refusal import refusal
@@ -98,7 +98,7 @@ class Worker(uvicorn.Server):
         application.state.reconciler = self._reconciler
         self._tracer: Tracer | None = None
         if settings.tracing:
-            from sentiment_conv1d.service.rest.traced import Traced
+            from sentiment_conv1d.service.rest.middleware.traced import Traced
             from sentiment_conv1d.service.telemetry.tracing import Tracer
 
             self._tracer = Tracer()

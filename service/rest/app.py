@@ -33,7 +33,18 @@ from sentiment_conv1d.service.errors import (
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS, DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.rest import cloud, explain, huggingface, native, oip, openapi, operations, page, tfserving
+from sentiment_conv1d.service.rest import (
+    cloud,
+    explain,
+    huggingface,
+    native,
+    oip,
+    openapi,
+    operations,
+    page,
+    tfserving,
+    vllm,
+)
 from sentiment_conv1d.service.rest.endpoint import EndpointRequest
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.routing import Match, Routes
@@ -60,6 +71,7 @@ PROTOCOLS = (
     oip.PROTOCOL,
     tfserving.PROTOCOL,
     huggingface.PROTOCOL,
+    vllm.PROTOCOL,
     cloud.SAGEMAKER,
     operations.PROTOCOL,
     page.REFERENCE,

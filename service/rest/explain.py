@@ -79,10 +79,11 @@ class InspectionBody(BaseModel):
     explanation: ExplanationBody
     labels: list[str]
     vocabulary_size: int
-    ids: list[int] = Field(description="[time], with the padding.")
+    ids: list[int] = Field(description="[sequence length], with the padding.")
     first_word: int = Field(description="Position of the first word of `explanation.words`.")
     embedding: list[list[float]] = Field(
-        description="[time][embedding]; for an 8-bit model [time][width]: what a word adds to the filter at each place."
+        description="[sequence length][embedding]; for an 8-bit model [sequence length][width]: what a word adds to "
+        "the filter at each place."
     )
     filter: FilterView
     banks: list[BankView]

@@ -112,8 +112,6 @@ class TeiPredict(Endpoint):
     async def respond(self, request: EndpointRequest) -> Answer:
         started = perf_counter()
         body = parse(TeiRequest, request.body, self.dataplane)
-        if body.raw_scores:
-            raise Invalid("raw_scores: this model answers with probabilities only")
         if (body.truncation_direction or "left").lower() != "left":
             raise Invalid("truncation_direction: this model was trained on the last words of a text, which is 'left'")
         texts, single = _tei_texts(body.inputs)
@@ -124,7 +122,7 @@ class TeiPredict(Endpoint):
             raise Invalid(
                 f"inputs: {longest} tokens; the model reads {classifier.manifest.max_tokens}, truncate is false"
             )
-        answers = [scored(classifier, each) for each in predictions]
+        answers = [scored(classifier, each, raw=body.raw_scores) for each in predictions]
         return Answer(
             to_json(answers[0] if single else answers),
             headers=(
@@ -160,9 +158,11 @@ async def classify(
     return Answer(to_json(document), headers=model_headers(classifier.manifest))
 
 
-def scored(classifier: Classifier, prediction: Prediction) -> list[dict[str, Any]]:
-    """The labels of one text with their probabilities, the most probable first."""
-    pairs = zip(classifier.labels, prediction.probabilities, strict=True)
+def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False) -> list[dict[str, Any]]:
+    """The labels of one text with their probabilities, or with their logits if `raw`, the most probable first."""
+    sigmoid = classifier.manifest.activation == "sigmoid"
+    scores = prediction.logits(sigmoid=sigmoid) if raw else prediction.probabilities
+    pairs = zip(classifier.labels, scores, strict=True)
     return [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda pair: -pair[1])]
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck, Sample
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.service.errors import HTTP_STATUS
+from sentiment_conv1d.service.errors import HTTP_STATUS, Invalid, RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS
 from sentiment_conv1d.service.inference.prediction import Prediction
@@ -37,17 +38,31 @@ class ModelRequest(StrictRequest):
     version: str = Field("", description="One of its versions that are served; without it, the newest of them.")
 
 
-class PredictRequest(ModelRequest):
+class DecisionRequest(ModelRequest):
+    """A body that may change the label and the form of the answer."""
+
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="The probability of the second label from which on it is the label; two labels."
+    )
+    top_k: int | None = Field(None, ge=1, description="Return only so many of the most probable labels, highest first.")
+    logits: bool = Field(False, description="Return the logits too.")
+
+
+class PredictRequest(DecisionRequest):
     """One review."""
 
     text: str = Field(description="The review. An empty one is valid and read as its start id alone.")
 
 
-class PredictBatchRequest(ModelRequest):
+class PredictBatchRequest(DecisionRequest):
     """Several reviews."""
 
-    texts: Annotated[list[str], FailFast()] = Field(
-        description="The reviews, at least one.", json_schema_extra={"minItems": 1}
+    # Elements are checked by hand, because with `on_error` a bad one is not an error of the body.
+    texts: Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1})] = Field(
+        description="The reviews, at least one."
+    )
+    on_error: Literal["fail", "report"] = Field(
+        "fail", description="Whether a bad text fails the request, or is listed in `errors` while others are answered."
     )
 
 
@@ -68,12 +83,22 @@ class PredictionBody(BaseModel):
     unknown_tokens: int = Field(description="Of those, words the model does not know.", ge=0)
     truncated: bool = Field(description="Whether the model read only the last part of the review.")
     model: ModelReference
+    logits: dict[str, float] = Field({}, description="With `logits`, the logit of every returned label.")
+
+
+class TextError(BaseModel):
+    """Why a text of a batch has no prediction."""
+
+    index: int = Field(description="Of the text, from 0.")
+    code: str
+    message: str
 
 
 class PredictBatchResponse(BaseModel):
     """Predictions in the order of the texts."""
 
-    predictions: list[PredictionBody]
+    predictions: list[PredictionBody | None]
+    errors: list[TextError] = Field([], description='With `"on_error": "report"`, the texts whose prediction is null.')
 
 
 class ErrorDetail(BaseModel):
@@ -142,15 +167,19 @@ class Predict(Endpoint):
     async def respond(self, request: EndpointRequest) -> Answer:
         if (text := _only_text(request.body)) is not None:
             classifier = self.models.get()
-        else:
-            body = parse(PredictRequest, request.body, self.dataplane)
-            text, classifier = body.text, self.models.get(body.model, body.version)
-        predictions = await self.dataplane.predict(classifier, (text,))
-        return Answer(to_json(prediction_body(classifier.manifest, predictions[0])))
+            [prediction] = await self.dataplane.predict(classifier, (text,))
+            return Answer(to_json(prediction_body(classifier.manifest, prediction)))
+        body = parse(PredictRequest, request.body, self.dataplane)
+        classifier = _classifier(self.models, body)
+        [prediction] = await self.dataplane.predict(classifier, (body.text,))
+        return Answer(to_json(_decided_body(classifier.manifest, prediction, body)))
 
 
 class PredictBatch(Endpoint):
-    """The predictions for several reviews, in their order. All of them succeed or the request fails."""
+    """The predictions for several reviews, in their order.
+
+    A bad text fails the request, unless `on_error` is `report`: then its prediction is null and `errors` names it.
+    """
 
     summary = "Classify several reviews"
     request_model = PredictBatchRequest
@@ -161,9 +190,30 @@ class PredictBatch(Endpoint):
 
     async def respond(self, request: EndpointRequest) -> Answer:
         body = parse(PredictBatchRequest, request.body, self.dataplane)
-        classifier = self.models.get(body.model, body.version)
-        predictions = await self.dataplane.predict(classifier, body.texts)
-        return Answer(to_json({"predictions": [prediction_body(classifier.manifest, each) for each in predictions]}))
+        classifier = _classifier(self.models, body)
+        self.dataplane.check_count(len(body.texts))
+        errors = self._errors(body.texts)
+        if errors and body.on_error == "fail":
+            raise next(iter(errors.values()))
+        good = [text for index, text in enumerate(body.texts) if index not in errors]
+        predictions = await self.dataplane.predict(classifier, good) if good else []
+        answers: list[Any] = [_decided_body(classifier.manifest, each, body) for each in predictions]
+        for index in errors:
+            answers.insert(index, None)
+        if body.on_error == "fail":
+            return Answer(to_json({"predictions": answers}))
+        named = [{"index": index, "code": error.code, "message": error.message} for index, error in errors.items()]
+        return Answer(to_json({"predictions": answers, "errors": named}))
+
+    def _errors(self, texts: Sequence[Any]) -> dict[int, RequestError]:
+        """The errors of the texts that cannot be classified, by index."""
+        errors: dict[int, RequestError] = {}
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
+                errors[index] = Invalid(f"texts.{index}: a text is needed")
+            elif (error := self.dataplane.check_text(text, index)) is not None:
+                errors[index] = error
+        return errors
 
 
 def _only_text(body: bytes) -> str | None:
@@ -219,6 +269,30 @@ def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any
         "truncated": prediction.truncated,
         "model": {"name": manifest.name, "version": str(manifest.version)},
     }
+
+
+def _classifier(models: LoadedModels, body: DecisionRequest) -> Classifier:
+    """The classifier that a body names. Raises `NotFound`, and `Invalid` for a threshold that it does not have."""
+    classifier = models.get(body.model, body.version)
+    if body.threshold is not None and classifier.manifest.activation != "sigmoid":
+        raise Invalid("threshold: this model chooses the most probable of its labels")
+    return classifier
+
+
+def _decided_body(manifest: Manifest, prediction: Prediction, body: DecisionRequest) -> dict[str, Any]:
+    """The answer for one review with the threshold, the labels and the logits that the request asks for."""
+    if body.threshold is not None:
+        prediction = prediction.decided(manifest.labels, body.threshold)
+    document = prediction_body(manifest, prediction)
+    if body.logits:
+        logits = prediction.logits(sigmoid=manifest.activation == "sigmoid")
+        document["logits"] = dict(zip(manifest.labels, logits, strict=True))
+    if body.top_k is not None:
+        probabilities: dict[str, Any] = document["probabilities"]
+        highest = sorted(probabilities, key=probabilities.__getitem__, reverse=True)[: body.top_k]
+        for name in document.keys() & {"probabilities", "logits"}:
+            document[name] = {label: document[name][label] for label in highest}
+    return document
 
 
 def _description(models: LoadedModels, classifier: Classifier) -> ModelDescription:

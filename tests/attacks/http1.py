@@ -139,7 +139,7 @@ def declined_upgrades(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add()
 def occupied_by_unwanted_bodies(server: ServerProcess, times: int) -> int:
-    """Open more connections than the limit, with bodies that are discarded. New callers must still connect."""
+    """Open more connections than the limit, with bodies that are discarded. New callers can still connect."""
     with connections(server.port, 2100 * times) as opened:
         sent = pour(((each, [_ANSWERED_EARLY[number % 2]]) for number, each in enumerate(opened)), times).sent
         for _ in range(3):
@@ -249,7 +249,7 @@ _ADMINISTERED = Setup(("--workers", "1", "--admin", "open"))
 
 @SCENARIOS.add(_ADMINISTERED)
 def unload_from_a_web_page(server: ServerProcess, times: int) -> int:
-    """A simple request of any web page cannot unload a model."""
+    """A web page cannot unload a model with a simple request."""
     fields = {"Origin": "https://evil.example", "Content-Type": "text/plain"}
     for _ in range(times):
         unload = httpx.post(

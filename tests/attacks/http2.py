@@ -80,7 +80,7 @@ def _watches(count: int, first: int = 1) -> bytes:
 
 
 def _amplified() -> bytes:
-    """Put a field of 3,950 bytes in HPACK's table and refer to it four times in each of 1,000 calls."""
+    """Put a field of 3,950 bytes into HPACK's table and refer to it four times in each of 1,000 calls."""
     path_and_field = literal(b":path", WATCH, indexed=True) + literal(b"x", b"x" * 3949, indexed=True)
     first = b"\x83\x86" + path_and_field
     rest = literal(b"content-type", b"application/grpc") + b"\xbe" * 3
@@ -390,7 +390,7 @@ def slow_windows(server: ServerProcess, times: int) -> int:
 
 
 def _gone(connection: socket.socket, crumb: bytes, received: bytearray, waiting: set[int]) -> bool:
-    """Open a window slightly. Returns whether the server has since ended all calls or the connection."""
+    """Open a window slightly. Returns whether the server has ended all calls or the connection since then."""
     connection.setblocking(False)
     try:
         connection.send(crumb)

@@ -80,7 +80,7 @@ def reflection(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(OPEN)
 def thousands_of_calls(server: ServerProcess, times: int) -> int:
-    """Send more small calls than a connection may have, in one write."""
+    """Send more small calls than a connection can have, in one write."""
     head = block(REPOSITORY_INDEX)
     calls = b"".join(headers(stream, head) + data(stream, message(b""), ended=True) for stream in streams(1000))
     return _call(server, _WIDE + calls, times, 24)
@@ -88,7 +88,7 @@ def thousands_of_calls(server: ServerProcess, times: int) -> int:
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES, refusals=True)
 def unread_answers(server: ServerProcess, times: int) -> int:
-    """Send small requests with answers of 270 kB and disconnect without reading. The log stays clean."""
+    """Send small requests with answers of 270 kB and disconnect without reading. The log has no errors."""
     body = b'{"text":"good"}'
     ask = b"POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     with connections(server.port, 30 * times, receive_buffer=4096) as opened:

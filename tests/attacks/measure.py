@@ -92,7 +92,7 @@ class Attacked:
         return megabytes_of([*workers(server), *([server] if total else [])])
 
     def suffer(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
-        """Attack the server. The p99 of another caller may grow by `waits` seconds."""
+        """Attack the server. The p99 of another caller can grow by `waits` seconds."""
         idle = self.idle
         failures: list[str] = []
         slow: list[str] = []
@@ -135,7 +135,7 @@ class Attacked:
         return result
 
     def _settled(self, idle: float) -> float:
-        """Return the memory when it is back at its level, or after waiting for that."""
+        """Return the memory when it is back at its level, or after a time limit."""
         deadline = time.monotonic() + _SETTLE
         while (now := self.megabytes()) > idle + LEFTOVER_MEGABYTES and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -34,7 +34,7 @@ _WRITING = threading.Lock()
 
 
 class Wait(NamedTuple):
-    """A request: its due time on the monotonic clock, the seconds until its answer, and whether that was right."""
+    """A request: its due time on the monotonic clock, the seconds until its answer, and whether it was right."""
 
     protocol: str
     due: float
@@ -102,7 +102,7 @@ class Probe:
 
 
 def percentile(waits: Sequence[Wait], share: float) -> float:
-    """Return the seconds within which a share of the requests was answered."""
+    """Return the seconds within which this share of the requests was answered."""
     ordered = sorted(each.seconds for each in waits)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 

@@ -53,7 +53,7 @@ BUFFERED_MEGABYTES = 256
 
 
 class Scenarios(dict[str, Scenario]):
-    """Attacks by the names of their functions."""
+    """Attacks by the name of their function."""
 
     def add(
         self,

@@ -62,7 +62,7 @@ def servers(probe: Probe) -> Iterator[Servers]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_attack(servers: Servers, name: str) -> None:
-    """An attack does not raise a worker's memory, and other callers get answers meanwhile."""
+    """An attack does not raise a worker's memory, and other callers still get answers."""
     attacked = servers.having(SCENARIOS[name].setup)
     for _ in range(ATTEMPTS):
         result = attacked.suffer(name, SCENARIOS[name], 1, waits=WAITS)

@@ -70,18 +70,18 @@ def block(path: bytes, *fields: bytes) -> bytes:
 
 
 def headers(stream: int, content: bytes, *, ended: bool = False, complete: bool = True) -> bytes:
-    """HEADERS."""
+    """Build a HEADERS frame."""
     flags = [*(["END_HEADERS"] if complete else []), *(["END_STREAM"] if ended else [])]
     return HeadersFrame(stream, content, flags=flags).serialize()
 
 
 def continuation(stream: int, content: bytes) -> bytes:
-    """CONTINUATION that is not the last."""
+    """Build a CONTINUATION frame that is not the last one."""
     return ContinuationFrame(stream, content).serialize()
 
 
 def data(stream: int, content: bytes = b"", *, ended: bool = False) -> bytes:
-    """DATA, in as many frames as it takes."""
+    """Build as many DATA frames as the content needs."""
     pieces = [content[at : at + 16_384] for at in range(0, len(content), 16_384)] or [b""]
     frames = [DataFrame(stream, piece) for piece in pieces]
     if ended:
@@ -90,12 +90,12 @@ def data(stream: int, content: bytes = b"", *, ended: bool = False) -> bytes:
 
 
 def settings(**values: int) -> bytes:
-    """SETTINGS by their names in hyperframe."""
+    """Build a SETTINGS frame from the names in hyperframe."""
     return SettingsFrame(settings={getattr(SettingsFrame, name): value for name, value in values.items()}).serialize()
 
 
 def window(stream: int, increment: int) -> bytes:
-    """WINDOW_UPDATE."""
+    """Build a WINDOW_UPDATE frame."""
     return WindowUpdateFrame(stream, increment).serialize()
 
 
@@ -122,7 +122,7 @@ def frames(received: bytearray) -> Iterator[Frame]:
 
 @contextmanager
 def connections(port: int, count: int, *, receive_buffer: int | None = None) -> Iterator[list[socket.socket]]:
-    """Open `count` connections, or as many as this process can have."""
+    """Open `count` connections, or as many as this process can open."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
         opened = []

@@ -13,13 +13,19 @@ from tests.processes import PROJECT, run
 @pytest.mark.parametrize(
     ("name", "head"),
     [
-        ("costs", "| µs a request | whole | 20 words |"),
+        ("costs", "| µs per request | whole | 20 words |"),
         ("caches", "| texts | work before each | tokenize | graph |"),
-        ("batch_sizes", "| ids | rows | µs a run | texts/s |"),
-        ("scoring", "| | reviews/s | of two cores' batches | CPU µs a review |"),
-        ("explaining", "| µs a text | request, whole | request, 20 words | in process, whole | in process, 20 words |"),
-        ("folded", "| form | µs a text, whole | to imdb-cnn, whole | µs a text, 20 words | to imdb-cnn, 20 words |"),
-        ("capacity", "| Requests/s | answers/s | p50 | p99 | cores | CPU a text | memory | meets the objective |"),
+        ("batch_sizes", "| ids | rows | µs per run | texts/s |"),
+        ("scoring", "| | reviews/s | of two cores' batches | CPU µs per review |"),
+        (
+            "explaining",
+            "| µs per text | request, whole | request, 20 words | in process, whole | in process, 20 words |",
+        ),
+        (
+            "folded",
+            "| form | µs per text, whole | to imdb-cnn, whole | µs per text, 20 words | to imdb-cnn, 20 words |",
+        ),
+        ("capacity", "| Requests/s | answers/s | p50 | p99 | cores | CPU per text | memory | meets the objective |"),
     ],
 )
 def test_sections(name: str, head: str) -> None:

@@ -1,4 +1,4 @@
-"""Metrics of several replicas as those of one service."""
+"""The metrics of several replicas are added up."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ sentiment_model_info{version="1"} 1.0
 
 
 class OneReplica:
-    """Metrics of a replica."""
+    """The metrics of one replica."""
 
     def expose(self, states: object) -> bytes:
-        """Always the same."""
+        """Return the same text every time."""
         return TEXT
 
 
 def test_samples() -> None:
-    """Samples are those that are not 0, by name and labels."""
+    """`samples_of` returns the samples that are not 0, by name and labels."""
     found = samples_of(TEXT.decode())
     assert found == {
         'sentiment_requests_total{status="200"}': 3.0,
@@ -34,7 +34,7 @@ def test_samples() -> None:
 
 
 def test_sum() -> None:
-    """Counts and gauges of all replicas are added up; facts are not, and series that only others have are there too."""
+    """Counts and gauges are added up, facts are not, and series that only other replicas have are included."""
     board = Board()
     own = samples_of(TEXT.decode())
     assert board.report("a", own) == {}
@@ -52,7 +52,7 @@ def test_sum() -> None:
 
 
 def test_ended_replicas() -> None:
-    """The counts of a replica that has ended remain; its gauges do not."""
+    """The counts of a replica that has ended remain, and its gauges do not."""
     board = Board()
     with mock.patch.object(metrics, "monotonic", return_value=0.0):
         board.report("a", samples_of(TEXT.decode()))

@@ -1,24 +1,25 @@
-"""A trained run, an exported artifact and small Keras models; what takes time is made once."""
+"""Fixtures: a trained run, an exported artifact and small Keras models, each made once."""
 
 from pathlib import Path
 
 import keras
 import pytest
 
-from sentiment_conv1d.export.exporter import Exported, Trained, export, from_run
+from sentiment_conv1d.export.exporter import Exported, export
+from sentiment_conv1d.export.sources.trained import Trained, from_run
 from sentiment_conv1d.model.__main__ import main
 from tests.tiny import FLAGS, write_reviews
 
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty reviews, half of them positive."""
+    """A file of sixty reviews, half of them positive."""
     return write_reviews(tmp_path_factory.mktemp("data") / "reviews.csv")
 
 
 @pytest.fixture(scope="session")
 def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder; tests only read it."""
+    """The run folder, which tests only read."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     assert main(["train", "--data", str(reviews), "--out", str(out), *FLAGS]) == 0
     return out
@@ -26,19 +27,19 @@ def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(run_path: Path) -> Trained:
-    """The run as export reads it."""
+    """The run as the export reads it."""
     return from_run(run_path)
 
 
 @pytest.fixture(scope="session")
 def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The run's artifact."""
+    """The artifact of the run."""
     return export(trained, "tiny", tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture(scope="session")
 def averaging(trained: Trained) -> keras.Model:
-    """A model over the run's ids that cannot be folded: it has no convolution."""
+    """A model over the ids of the run that has no convolution, so it cannot be folded."""
     keras.utils.set_random_seed(1)
     return keras.Sequential(
         [

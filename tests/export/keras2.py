@@ -1,4 +1,4 @@
-"""HDF5 files as Keras 2 wrote them, for tests: the layout of a real file of Keras 2, without Keras 2."""
+"""Write HDF5 files in the layout of Keras 2, for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests ask of an ONNX graph."""
+"""Inspect an ONNX graph, for tests."""
 
 import hashlib
 
@@ -15,7 +15,7 @@ Value = tuple[str, str, list[str | int]]
 
 
 def dead_nodes(model: onnx.ModelProto) -> list[str]:
-    """Nodes whose outputs nothing reads, inside the bodies of loops and branches, too."""
+    """Return the nodes whose outputs no node reads, including those in loops and branches."""
     read = {value.name for value in model.graph.output}
     nodes = all_nodes(model.graph)
     for node in nodes:
@@ -26,13 +26,13 @@ def dead_nodes(model: onnx.ModelProto) -> list[str]:
 
 
 def idle_constants(model: onnx.ModelProto) -> list[str]:
-    """Initializers that nothing reads."""
+    """Return the initializers that no node reads."""
     read = {name for node in all_nodes(model.graph) for name in node.input}
     return [constant.name for constant in model.graph.initializer if constant.name not in read]
 
 
 def repeated_constants(model: onnx.ModelProto) -> list[str]:
-    """Initializers whose name or content another one has, too."""
+    """Return the initializers that share their name or content with another one."""
     seen: set[object] = set()
     repeated = []
     for constant in model.graph.initializer:
@@ -45,7 +45,7 @@ def repeated_constants(model: onnx.ModelProto) -> list[str]:
 
 
 def all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Those of the bodies of loops and branches, too."""
+    """Return all nodes, including those in loops and branches."""
     nodes = list(graph.node)
     for node in graph.node:
         for body in bodies(node):
@@ -54,12 +54,12 @@ def all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs inside a node."""
+    """Return the graphs inside a node."""
     return [body for attribute in node.attribute for body in (attribute.g, *attribute.graphs)]
 
 
 def contract(model: onnx.ModelProto) -> tuple[list[Value], list[Value]]:
-    """All inputs and all outputs, as ONNX Runtime sees them."""
+    """Return all inputs and outputs as ONNX Runtime reports them."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return (
         [(value.name, value.type, value.shape) for value in session.get_inputs()],
@@ -68,12 +68,12 @@ def contract(model: onnx.ModelProto) -> tuple[list[Value], list[Value]]:
 
 
 def answers(model: onnx.ModelProto, tokens: Ids) -> Answers:
-    """What ONNX Runtime answers."""
+    """Run a graph with ONNX Runtime."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     result: Answers = session.run(["probabilities"], {"tokens": tokens})[0]
     return result
 
 
-def random_ids(rows: int, time: int, vocabulary: int) -> npt.NDArray[np.int32]:
-    """The same ids every time."""
-    return np.random.default_rng(3).integers(0, vocabulary, (rows, time), dtype=np.int32)
+def random_ids(rows: int, sequence_length: int, vocabulary: int) -> npt.NDArray[np.int32]:
+    """Return random ids, which are the same for the same shape."""
+    return np.random.default_rng(3).integers(0, vocabulary, (rows, sequence_length), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Character n-grams from training to explanations, for languages without spaces between words."""
+"""Character n-grams for languages without spaces between words, from training to explanations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLAGS = ("--tokenizer", "characters:1-3", "--max-tokens", "60", "--learning-rate
 
 @pytest.mark.parametrize("write", [write_chinese_reviews, write_thai_reviews])
 def test_texts_without_spaces(write: Callable[[Path], Path], tmp_path: Path) -> None:
-    """Reviews are learned far better than by always answering one label, and every n-gram is explained in its place."""
+    """The model is far better than the most frequent label, and every n-gram is explained in its place."""
     data = write(tmp_path / "reviews.csv")
     assert main(["train", "--data", str(data), "--out", str(tmp_path / "run"), "--name", "reviews", *FLAGS]) == 0
     assert export([str(tmp_path / "run"), "--repository", str(tmp_path)]) == 0

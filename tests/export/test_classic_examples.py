@@ -1,4 +1,4 @@
-"""Keras' text examples, from the saved model and its vocabulary to the answer to a text: each equal to Keras."""
+"""Keras' text examples: the service returns what Keras returns for a text, given the model and its vocabulary."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Ids = npt.NDArray[np.int32]
 
 
 def reviews(count: int, seed: int) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Texts that two words give away, half of them positive."""
+    """Return texts whose label depends on two words, half of them positive."""
     generator = random.Random(seed)
     texts = []
     for number in range(count):
@@ -48,10 +48,10 @@ def reviews(count: int, seed: int) -> tuple[list[str], npt.NDArray[np.int64]]:
 
 
 class WordIndex:
-    """`keras.datasets.imdb`: ranks moved by three, a start id, padding and truncation in front."""
+    """The vocabulary of `keras.datasets.imdb`: ranks plus three, a start id, padding and truncation at the front."""
 
-    def __init__(self, time: int) -> None:
-        self._time = time
+    def __init__(self, sequence_length: int) -> None:
+        self._sequence_length = sequence_length
         self._ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
 
     def save(self, folder: Path) -> Path:
@@ -61,14 +61,14 @@ class WordIndex:
 
     def ids(self, texts: Sequence[str]) -> Ids:
         rows = [[1, *(self._ranks.get(word, -1) + 3 for word in text_to_word_sequence(text))] for text in texts]
-        return np.asarray(keras.utils.pad_sequences(rows, self._time))
+        return np.asarray(keras.utils.pad_sequences(rows, self._sequence_length))
 
 
 class Vectorization:
-    """A `TextVectorization` layer, saved in a model of its own."""
+    """A `TextVectorization` layer, saved in its own model."""
 
-    def __init__(self, time: int) -> None:
-        self.layer = layers.TextVectorization(output_sequence_length=time)
+    def __init__(self, sequence_length: int) -> None:
+        self.layer = layers.TextVectorization(output_sequence_length=sequence_length)
         self.layer.adapt([*WORDS * 2, "rare"])
 
     def save(self, folder: Path) -> Path:
@@ -81,10 +81,10 @@ class Vectorization:
 
 
 class Legacy:
-    """The `Tokenizer` of Keras 2, with its padding and truncation in front."""
+    """The `Tokenizer` of Keras 2, with padding and truncation at the front."""
 
-    def __init__(self, time: int) -> None:
-        self._time = time
+    def __init__(self, sequence_length: int) -> None:
+        self._sequence_length = sequence_length
         self._tokenizer = LegacyTokenizer(num_words=ROWS, oov_token="<oov>")
         self._tokenizer.fit_on_texts([" ".join(WORDS)])
 
@@ -94,14 +94,14 @@ class Legacy:
         return file
 
     def ids(self, texts: Sequence[str]) -> Ids:
-        return np.asarray(keras.utils.pad_sequences(self._tokenizer.texts_to_sequences(texts), self._time))
+        return np.asarray(keras.utils.pad_sequences(self._tokenizer.texts_to_sequences(texts), self._sequence_length))
 
 
-def imdb_cnn_keras_1(time: int) -> keras.Model:
-    """`Embedding(dropout=)`, `Convolution1D(border_mode=, subsample_length=)`, by what they are called now."""
+def imdb_cnn_keras_1(sequence_length: int) -> keras.Model:
+    """Build the example of Keras 1 with today's names of its layers and arguments."""
     return keras.Sequential(
         [
-            keras.Input((time,)),
+            keras.Input((sequence_length,)),
             layers.Embedding(ROWS, 50, embeddings_initializer="uniform"),
             layers.SpatialDropout1D(0.2),
             layers.Conv1D(250, 3, padding="valid", activation="relu", strides=1),
@@ -115,9 +115,9 @@ def imdb_cnn_keras_1(time: int) -> keras.Model:
     )
 
 
-def imdb_cnn_keras_2(time: int) -> keras.Model:
-    """`model.add(…)`, with a dropout behind the embedding."""
-    model = keras.Sequential([keras.Input((time,))])
+def imdb_cnn_keras_2(sequence_length: int) -> keras.Model:
+    """Build the example of Keras 2: `model.add(…)`, with a dropout after the embedding."""
+    model = keras.Sequential([keras.Input((sequence_length,))])
     model.add(layers.Embedding(ROWS, 50))
     model.add(layers.Dropout(0.2))
     model.add(layers.Conv1D(250, 3, padding="valid", activation="relu", strides=1))
@@ -130,9 +130,11 @@ def imdb_cnn_keras_2(time: int) -> keras.Model:
     return model
 
 
-def imdb_cnn_keras_3(time: int, *, padding: str = "valid", free: bool = False, normal: bool = False) -> keras.Model:
-    """The functional form, whose variants people build."""
-    ids = keras.Input((None if free else time,), dtype="int64")
+def imdb_cnn_keras_3(
+    sequence_length: int, *, padding: str = "valid", free: bool = False, normal: bool = False
+) -> keras.Model:
+    """Build the functional form, with common variants."""
+    ids = keras.Input((None if free else sequence_length,), dtype="int64")
     x = layers.Embedding(ROWS, 50)(ids)
     x = layers.Dropout(0.2)(x)
     x = layers.Conv1D(250, 3, padding=padding, activation=None if normal else "relu")(x)
@@ -143,8 +145,8 @@ def imdb_cnn_keras_3(time: int, *, padding: str = "valid", free: bool = False, n
     return keras.Model(ids, layers.Dense(1, activation="sigmoid")(x))
 
 
-def text_classification_from_scratch(time: int) -> keras.Model:
-    """Two convolutions with strides over an input of any length."""
+def text_classification_from_scratch(sequence_length: int) -> keras.Model:
+    """Build two convolutions with strides over an input of any length."""
     ids = keras.Input((None,), dtype="int64")
     x = layers.Embedding(ROWS, 128)(ids)
     x = layers.Dropout(0.5)(x)
@@ -156,8 +158,8 @@ def text_classification_from_scratch(time: int) -> keras.Model:
     return keras.Model(ids, layers.Dense(1, activation="sigmoid", name="predictions")(x))
 
 
-def pretrained_word_embeddings(time: int) -> keras.Model:
-    """A frozen embedding, three convolutions with pooling between them, and a softmax."""
+def pretrained_word_embeddings(sequence_length: int) -> keras.Model:
+    """Build a frozen embedding, three convolutions with pooling between them, and a softmax."""
     embedding = layers.Embedding(ROWS, 100, trainable=False)
     ids = keras.Input((None,), dtype="int64")
     x = embedding(ids)
@@ -173,9 +175,9 @@ def pretrained_word_embeddings(time: int) -> keras.Model:
     return keras.Model(ids, layers.Dense(2, activation="softmax")(x))
 
 
-def kim_cnn(time: int) -> keras.Model:
-    """Widths 3, 4 and 5 side by side."""
-    ids = keras.Input((time,), dtype="int32")
+def kim_cnn(sequence_length: int) -> keras.Model:
+    """Build filters of widths 3, 4 and 5 in parallel."""
+    ids = keras.Input((sequence_length,), dtype="int32")
     x = layers.Embedding(ROWS, 50)(ids)
     pooled = [layers.GlobalMaxPooling1D()(layers.Conv1D(100, width, activation="relu")(x)) for width in (3, 4, 5)]
     x = layers.Dropout(0.5)(layers.Concatenate()(pooled))
@@ -184,7 +186,7 @@ def kim_cnn(time: int) -> keras.Model:
 
 @dataclass(frozen=True)
 class Example:
-    """How a model is built, which vocabulary goes with it, how it is saved, and what is folded of it."""
+    """An example: its model, its vocabulary, the format of its file, and the widths that are folded."""
 
     build: Callable[..., keras.Model]
     vocabulary: Callable[[int], Any]
@@ -192,7 +194,7 @@ class Example:
     file: str = "model.keras"
     keras_2: str = ""
     inside: bool = False
-    time: int = 60
+    sequence_length: int = 60
     variant: tuple[tuple[str, Any], ...] = ()
 
 
@@ -204,7 +206,7 @@ EXAMPLES = {
     "text_classification_from_scratch": Example(
         text_classification_from_scratch, Vectorization, widths=(), inside=True
     ),
-    "pretrained_word_embeddings": Example(pretrained_word_embeddings, Vectorization, widths=(), time=200),
+    "pretrained_word_embeddings": Example(pretrained_word_embeddings, Vectorization, widths=(), sequence_length=200),
     "Kim's CNN": Example(kim_cnn, WordIndex, widths=(3, 4, 5)),
     "Input((None,))": Example(imdb_cnn_keras_3, WordIndex, variant=(("free", True),)),
     "same padding": Example(imdb_cnn_keras_3, WordIndex, variant=(("padding", "same"),)),
@@ -216,7 +218,7 @@ EXAMPLES = {
 
 
 def save(example: Example, model: keras.Model, vocabulary: Any, folder: Path) -> list[str]:
-    """Write the files that a user of the example has; the arguments that name them."""
+    """Write the files of an example; returns the arguments that name them."""
     source = folder / example.file
     if example.inside:
         text = keras.Input((1,), dtype="string")
@@ -226,16 +228,16 @@ def save(example: Example, model: keras.Model, vocabulary: Any, folder: Path) ->
         save_as_keras_2(model, source, example.keras_2)
     else:
         model.save(source)
-    length = [] if model.inputs[0].shape[1] else ["--max-tokens", str(example.time)]
+    length = [] if model.inputs[0].shape[1] else ["--max-tokens", str(example.sequence_length)]
     return [str(source), "--vocabulary", str(vocabulary.save(folder)), *length]
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 def test_an_example_is_served_as_keras_answers(example: Example, tmp_path: Path) -> None:
-    """The answers to texts and the accuracy are those of Keras on ids that Keras made."""
+    """The service's outputs and accuracy are those of Keras on ids that Keras made."""
     keras.utils.set_random_seed(5)
-    vocabulary = example.vocabulary(example.time)
-    model = example.build(example.time, **dict(example.variant))
+    vocabulary = example.vocabulary(example.sequence_length)
+    model = example.build(example.sequence_length, **dict(example.variant))
     softmax = model.outputs[0].shape[1] > 1
     loss = "sparse_categorical_crossentropy" if softmax else "binary_crossentropy"
     model.compile(keras.optimizers.Adam(3e-3), loss, metrics=["accuracy"])

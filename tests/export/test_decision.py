@@ -1,4 +1,4 @@
-"""What training and export decide about labels: thresholds, temperatures and names, up to the service's answers."""
+"""Thresholds, temperatures and names of labels, from training to the service's answers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def artifact(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """The same model with other names for its labels."""
+    """The artifact of the run, with other names for its labels."""
     repository = tmp_path_factory.mktemp("repository")
     arguments = [str(run), "--name", "decided", "--repository", str(repository), "--labels", "thumbs down, thumbs up"]
     data = ["--data", str(run.parent / "reviews.csv"), "--allow-poor-accuracy"]
@@ -50,7 +50,7 @@ def artifact(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 def test_the_manifest_says_how_the_model_decides(run: Path, artifact: Artifact) -> None:
-    """Threshold, temperature and names are in it, and its metrics are those of the threshold."""
+    """The manifest contains threshold, temperature and names, and the metrics use the threshold."""
     decision = read_run(run).decision
     assert decision.threshold == 0.97
     assert artifact.manifest.decision == decision != DecisionRule()
@@ -72,7 +72,7 @@ def test_the_service_decides_by_the_manifest(run: Path, artifact: Artifact) -> N
 
 
 def test_every_protocol_has_the_label_of_the_threshold(artifact: Artifact) -> None:
-    """Native requests, explanations and TensorFlow Serving's say the same."""
+    """Native predictions, explanations and TensorFlow Serving return the same label."""
     repository = artifact.path.parent.parent
     with ServerProcess("--workers", "1", repository=repository) as server:
         client: httpx.Client = server.client
@@ -83,7 +83,7 @@ def test_every_protocol_has_the_label_of_the_threshold(artifact: Artifact) -> No
 
 
 def test_labels_must_have_a_name_each(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One name for two labels is refused, and so is the same name twice."""
+    """One name for two labels is refused, and so is a repeated name."""
     for labels, said in (("up", "1 names for the 2 labels negative, positive"), ("up,up", "labels repeat")):
         assert export([str(run), "--repository", str(tmp_path), "--labels", labels]) == 2
         assert said in capsys.readouterr().err

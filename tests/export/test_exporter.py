@@ -1,4 +1,4 @@
-"""From a trained model to a published artifact, or to nothing at all."""
+"""An export publishes an artifact or leaves nothing behind."""
 
 import json
 import shutil
@@ -17,27 +17,28 @@ from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.checks.parity import ParityError
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews, QuantizationError
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, Trained, export, from_keras_file, from_run
+from sentiment_conv1d.export.exporter import GOLDEN_TEXT, Exported, export
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
-from sentiment_conv1d.export.recognition.family import Family, recognise
+from sentiment_conv1d.export.recognition.family import Family, recognize
+from sentiment_conv1d.export.sources.trained import Trained, from_keras_file, from_run
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact, versions
 from sentiment_conv1d.model.run import RunError, read_run
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 from sentiment_conv1d.service.inference.classifier import Classifier
 from tests.export.onnx_graph import contract
 
-TIME, IDS = 6, 8
+SEQUENCE_LENGTH, IDS = 6, 8
 LABELS = ("no", "yes")
 
 
-def tokenizer(words: int = IDS - 3, max_tokens: int = TIME) -> Tokenizer:
+def tokenizer(words: int = IDS - 3, max_tokens: int = SEQUENCE_LENGTH) -> Tokenizer:
     return WordTokenizer([f"w{number}" for number in range(words)], max_tokens)
 
 
 def small(*head: Any) -> keras.Model:
-    """A model that cannot be folded, with the head that a test is about."""
+    """Build a model that cannot be folded, with the head under test."""
     chain = [layers.Embedding(IDS, 3), layers.GlobalAveragePooling1D()]
-    return keras.Sequential([keras.Input((TIME,), dtype="int32"), *chain, *head])
+    return keras.Sequential([keras.Input((SEQUENCE_LENGTH,), dtype="int32"), *chain, *head])
 
 
 def dense(units: int, activation: str | None) -> Any:
@@ -45,7 +46,7 @@ def dense(units: int, activation: str | None) -> Any:
 
 
 def test_a_run_becomes_a_folded_artifact(exported: Exported, run_path: Path) -> None:
-    """The manifest says what the model is, how it was trained, what was measured and what was compared."""
+    """The manifest describes the model, its training, its metrics and the comparisons."""
     artifact = read_artifact(exported.artifact.path)
     manifest, run = artifact.manifest, read_run(run_path)
     assert exported.unfolded == ""
@@ -65,7 +66,7 @@ def test_a_run_becomes_a_folded_artifact(exported: Exported, run_path: Path) -> 
 
 
 def test_the_service_gives_the_golden_answer(exported: Exported, trained: Trained) -> None:
-    """What Keras said of a text, the service says too, and of other texts as well."""
+    """The service returns what Keras returns, for the golden text and for others."""
     artifact = read_artifact(exported.artifact.path)
     texts = [GOLDEN_TEXT, "", "A lovely and moving story.", "Awful, dull, clumsy. " * 30]
     predictions = Classifier(artifact).predict(texts)
@@ -77,7 +78,7 @@ def test_the_service_gives_the_golden_answer(exported: Exported, trained: Traine
 
 
 def test_versions_count_up(trained: Trained, tmp_path: Path) -> None:
-    """An export never replaces another, and makes the repository where there is none."""
+    """An export never replaces a version, and creates the repository if it does not exist."""
     repository = tmp_path / "made" / "on the way"
     paths = [export(trained, "tiny", repository).artifact.path for _ in range(2)]
     assert paths == [repository / "tiny" / "1", repository / "tiny" / "2"]
@@ -87,13 +88,13 @@ def test_versions_count_up(trained: Trained, tmp_path: Path) -> None:
 def test_what_cannot_be_folded_is_served_as_keras_wrote_it(
     averaging: keras.Model, trained: Trained, tmp_path: Path
 ) -> None:
-    """From a `.keras` file, with the reason; every review is padded in full then."""
+    """A model that cannot be folded is exported with the reason, and reviews are padded in full."""
     averaging.save(tmp_path / "averaging.keras")
     (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_json())
     loaded = from_keras_file(tmp_path / "averaging.keras", LABELS, tmp_path / "tokenizer.json")
     exported = export(loaded, "averaging", tmp_path / "repository")
     manifest = exported.artifact.manifest
-    assert "stands where a convolution should" in exported.unfolded
+    assert "is where a convolution should be" in exported.unfolded
     assert (manifest.convolution_widths, manifest.leading_padding) == ((), None)
     assert (manifest.configuration, manifest.metrics) == (None, None)
     assert len(manifest.parity) == 3
@@ -102,7 +103,7 @@ def test_what_cannot_be_folded_is_served_as_keras_wrote_it(
 
 
 def test_three_labels_get_a_probability_each(tmp_path: Path) -> None:
-    """A softmax stays one."""
+    """A softmax stays a softmax."""
     labels = ("bad", "fair", "good")
     exported = export(Trained(small(dense(3, "softmax")), tokenizer(), labels), "three", tmp_path)
     manifest = exported.artifact.manifest
@@ -112,7 +113,7 @@ def test_three_labels_get_a_probability_each(tmp_path: Path) -> None:
 
 
 def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
-    """The sequence length is the tokenizer's, and a dilated filter needs pad ids for all the words that it spans."""
+    """The sequence length is the tokenizer's, and the pad ids cover all words that a dilated filter spans."""
     chain = [layers.Embedding(IDS, 3), layers.Conv1D(4, 3, padding="same", dilation_rate=2, activation="gelu")]
     head = [layers.BatchNormalization(), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")]
     model = keras.Sequential([keras.Input((None,), dtype="int32"), *chain, *head])
@@ -120,7 +121,7 @@ def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
     exported = export(trained, "gelu", tmp_path)
     manifest = exported.artifact.manifest
     assert exported.unfolded == ""
-    assert (manifest.max_tokens, manifest.convolution_widths, manifest.leading_padding) == (TIME, (3,), 5)
+    assert (manifest.max_tokens, manifest.convolution_widths, manifest.leading_padding) == (SEQUENCE_LENGTH, (3,), 5)
     classifier = Classifier(exported.artifact)
     for text in ("", "w0", "w0 w1 other w4", "w2 " * 9):
         [encoding] = classifier.encode((text,))
@@ -132,7 +133,7 @@ def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
 
 
 def test_two_labels_may_have_a_softmax(tmp_path: Path) -> None:
-    """Two columns are as good as one."""
+    """Two labels may have a softmax with two columns."""
     exported = export(Trained(small(dense(2, "softmax")), tokenizer(), LABELS), "two", tmp_path)
     assert exported.artifact.manifest.activation == "softmax"
 
@@ -140,21 +141,21 @@ def test_two_labels_may_have_a_softmax(tmp_path: Path) -> None:
 def test_a_graph_that_is_not_equal_leaves_nothing(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parity comes before the repository."""
+    """A graph that differs from Keras is not published."""
 
     def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
-        family, reason = recognise(model, *reading)
+        family, reason = recognize(model, *reading)
         assert family is not None
         return replace(family, embedding=family.embedding * 1.01), reason
 
-    monkeypatch.setattr(exporter, "recognise", tampered)
+    monkeypatch.setattr(exporter, "recognize", tampered)
     with pytest.raises(ParityError, match="off by"):
         export(trained, "tiny", tmp_path / "repository")
     assert list(tmp_path.iterdir()) == []
 
 
 def labelled(trained: Trained) -> LabelledReviews:
-    """Texts with the labels that the model gives them."""
+    """Return texts with the labels that the model predicts."""
     texts = ["A lovely and moving story.", "Awful, dull, clumsy. " * 30, "", "the film", "superb warm", "noisy town"]
     rows = [trained.tokenizer.encode(text).ids for text in texts]
     answers = trained.predict(trained.input_shape.pad(rows))[:, 0] >= 0.5
@@ -162,7 +163,7 @@ def labelled(trained: Trained) -> LabelledReviews:
 
 
 def test_an_8_bit_artifact_says_what_rounding_cost(trained: Trained, tmp_path: Path) -> None:
-    """Its metrics and its golden answer are its own, and the service gives that answer."""
+    """The metrics and the golden answer are those of the 8-bit graph, and the service returns that answer."""
     exported = export(trained, "tiny", tmp_path, quantize=True, labelled=labelled(trained))
     manifest = read_artifact(exported.artifact.path).manifest
     assert (manifest.precision, manifest.convolution_widths, manifest.leading_padding) == ("uint8", (2, 3), 3)
@@ -178,7 +179,7 @@ def test_an_8_bit_artifact_says_what_rounding_cost(trained: Trained, tmp_path: P
 
 
 def test_what_was_not_measured_on_an_8_bit_graph_is_not_stated(trained: Trained, tmp_path: Path) -> None:
-    """The run's metrics are those of another graph."""
+    """An 8-bit artifact does not contain the metrics of the run."""
     assert trained.metrics is not None
     manifest = export(trained, "tiny", tmp_path, quantize=True).artifact.manifest
     assert manifest.metrics is None
@@ -188,7 +189,7 @@ def test_what_was_not_measured_on_an_8_bit_graph_is_not_stated(trained: Trained,
 def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does one whose answers are far off where there are no labels."""
+    """An 8-bit graph that loses accuracy or is far off is not published."""
 
     def turned(family: Family) -> onnx.ModelProto:
         last = family.head[-1]
@@ -196,18 +197,18 @@ def test_an_8_bit_graph_that_is_less_accurate_leaves_nothing(
 
     monkeypatch.setattr(exporter, "quantized_graph", turned)
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1.0)
-    with pytest.raises(QuantizationError, match=r"six texts: accuracy .* in 8 bits, 1.0000 in float32"):
+    with pytest.raises(QuantizationError, match=r"six texts: the accuracy is .* with 8 bits and 1.0000 in float32"):
         export(trained, "tiny", tmp_path / "repository", quantize=True, labelled=labelled(trained))
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_DIFFERENCE", 1e-6)
-    with pytest.raises(QuantizationError, match="generated ids: 8 bits move a probability by"):
+    with pytest.raises(QuantizationError, match="generated ids: quantization changes a probability by"):
         export(trained, "tiny", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_folded_has_no_8_bit_form(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
-    """The reason is that of the folded graph."""
+    """The error contains the reason why the model cannot be folded."""
     other = Trained(averaging, trained.tokenizer, LABELS)
-    with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an 8-bit form: layer .* stands"):
+    with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an 8-bit form: layer .* is where"):
         export(other, "averaging", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -217,11 +218,11 @@ def unbuilt() -> keras.Model:
 
 
 def over_vectors() -> keras.Model:
-    return keras.Sequential([keras.Input((TIME, 2)), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")])
+    return keras.Sequential([keras.Input((SEQUENCE_LENGTH, 2)), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")])
 
 
 def two_outputs() -> keras.Model:
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     pooled = layers.GlobalMaxPooling1D()(layers.Embedding(IDS, 3)(tokens))
     return keras.Model(tokens, [dense(1, "sigmoid")(pooled), dense(1, "sigmoid")(pooled)])
 
@@ -235,19 +236,29 @@ def astray() -> keras.Model:
 @pytest.mark.parametrize(
     ("build", "labels", "reading", "message"),
     [
-        (lambda: small(dense(1, "sigmoid")), ("a", "b", "c"), tokenizer(), r"3 labels do not go with .*\(256, 1\)"),
-        (lambda: small(dense(3, "softmax")), LABELS, tokenizer(), r"2 labels do not go with .*\(256, 3\)"),
-        (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "rescaling does not answer with"),
+        (
+            lambda: small(dense(1, "sigmoid")),
+            ("a", "b", "c"),
+            tokenizer(),
+            r"\(256, 1\), which does not match 3 labels",
+        ),
+        (lambda: small(dense(3, "softmax")), LABELS, tokenizer(), r"\(256, 3\), which does not match 2 labels"),
+        (lambda: small(dense(1, None), layers.Rescaling(100.0)), LABELS, tokenizer(), "rescaling does not return"),
         (lambda: small(dense(3, "sigmoid")), ("a", "b", "c"), tokenizer(), "do not sum to 1"),
-        (astray, LABELS, tokenizer(), "answers with NaN"),
+        (astray, LABELS, tokenizer(), "returns NaN"),
         (
             lambda: small(dense(1, "sigmoid")),
             LABELS,
             tokenizer(words=IDS - 2),
             "does not take all 9 ids of the tokenizer",
         ),
-        (lambda: small(dense(1, "sigmoid")), LABELS, tokenizer(max_tokens=7), r"must take ids \[batch, 7\]"),
-        (over_vectors, LABELS, tokenizer(), r"must take ids \[batch, 6\]"),
+        (
+            lambda: small(dense(1, "sigmoid")),
+            LABELS,
+            tokenizer(max_tokens=7),
+            r"must take the tokenizer's ids \[batch, 7\]",
+        ),
+        (over_vectors, LABELS, tokenizer(), r"must take the tokenizer's ids \[batch, 6\]"),
         (unbuilt, LABELS, tokenizer(), "0 inputs and 0 outputs"),
         (two_outputs, LABELS, tokenizer(), "1 inputs and 2 outputs"),
     ],
@@ -267,7 +278,7 @@ def astray() -> keras.Model:
 def test_what_is_no_classifier_of_these_ids_is_refused(
     build: Callable[[], keras.Model], labels: tuple[str, ...], reading: Tokenizer, message: str, tmp_path: Path
 ) -> None:
-    """The message says what does not fit, and nothing is written."""
+    """The message says what does not match, and nothing is written."""
     keras.utils.set_random_seed(4)
     with pytest.raises(ExportError, match=message):
         export(Trained(build(), reading, labels), "x", tmp_path / "repository")
@@ -275,7 +286,7 @@ def test_what_is_no_classifier_of_these_ids_is_refused(
 
 
 def test_one_id_too_many_is_found_in_a_large_vocabulary(tmp_path: Path) -> None:
-    """The highest id is always asked for, however rare it would be among random ones."""
+    """The highest id is always tested, even if random ids would rarely contain it."""
     model = keras.Sequential(
         [
             keras.Input((2,), dtype="int32"),
@@ -289,7 +300,7 @@ def test_one_id_too_many_is_found_in_a_large_vocabulary(tmp_path: Path) -> None:
 
 
 def test_a_repository_that_cannot_be_written_to_is_named(trained: Trained, tmp_path: Path) -> None:
-    """A file is no place for an artifact."""
+    """A repository that is a file is refused by name."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot be written to"):
         export(trained, "tiny", tmp_path / "file")
@@ -307,13 +318,13 @@ def test_a_repository_that_cannot_be_written_to_is_named(trained: Trained, tmp_p
     ids=["one", "empty", "twice", "long"],
 )
 def test_labels_that_name_nothing_are_refused(labels: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    """Before the model is looked at."""
+    """Invalid labels are refused before the model is read."""
     with pytest.raises(ExportError, match=message):
         from_keras_file(tmp_path / "none.keras", labels, tmp_path / "none.json")
 
 
 def test_files_that_cannot_be_read_are_named(run_path: Path, tmp_path: Path) -> None:
-    """A missing file, a model or a tokenizer that is none, a run that is none."""
+    """The message names a missing file and an invalid model, tokenizer or run."""
     model, reading = run_path / "model.keras", run_path / "tokenizer.json"
     (tmp_path / "bad.keras").write_bytes(b"no model")
     (tmp_path / "bad.json").write_text(json.dumps({"version": "1.0"}))

@@ -1,4 +1,4 @@
-"""`python -m export`, as a user runs it."""
+"""The command `python -m export`."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ import pytest
 from sentiment_conv1d.export import exporter
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.export.exporter import Exported
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.artifact import read_artifact, versions
 from sentiment_conv1d.model.run import read_run
 
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
-    """One line on stderr says this, and a second one what to do about it."""
+    """Assert that stderr contains one line with a message and one line with a hint."""
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[0] for line in lines] == ["error", "hint"]
     assert all(len(line) > len("error: ") for line in lines)
@@ -30,7 +30,7 @@ def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
 def test_a_run_is_exported_under_its_own_name(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The table lists what was compared: reviews that were held out of the training, and made up ids."""
+    """The table lists the comparisons on held-out reviews and on generated ids."""
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["inputs", "against", "number", "largest", "difference"]
@@ -54,12 +54,12 @@ def test_a_run_is_exported_under_its_own_name(
 def test_the_8_bit_form_is_exported_with_what_it_costs(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Differences on generated ids, and accuracy on the reviews that were held out of the training."""
+    """The output shows the differences on generated ids and the accuracy on held-out reviews."""
     monkeypatch.setattr("sentiment_conv1d.export.checks.quantization_error.MAX_ACCURACY_LOSS", 0.1)  # of 12 reviews
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews), "--quantize"]) == 0
     printed = capsys.readouterr().out.splitlines()
     after = printed.index("no label changed except by quantization")
-    assert printed[after + 1] == "quantized: convolutions of width 2, 3 are table look-ups of 8 bits"
+    assert printed[after + 1] == "quantized: convolutions of width 2, 3 are look-ups in 8-bit tables"
     assert printed[after + 3].split()[:3] == ["generated", "ids", "256"]
     assert printed[after + 3].split()[-2:] == ["-", "-"]
     manifest = read_artifact(tmp_path / "tiny" / "1").manifest
@@ -73,15 +73,15 @@ def test_the_8_bit_form_is_exported_with_what_it_costs(
 def test_without_data_the_accuracy_of_the_8_bit_form_is_not_known(
     run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And that is said."""
+    """The output says that the accuracy was not measured."""
     assert main([str(run_path), "--repository", str(tmp_path), "--quantize"]) == 0
-    assert "the accuracy of the 8-bit graph was not measured: --data measures it" in capsys.readouterr().out
+    assert "the accuracy of the 8-bit graph was not measured; --data measures it" in capsys.readouterr().out
 
 
 def test_long_data_is_thinned(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A number of reviews from all over the file proves as much as all of them."""
+    """Parity is checked on a limited number of reviews from the whole file."""
     monkeypatch.setattr("sentiment_conv1d.export.__main__.MAX_REVIEWS", 5)
     assert main([str(run_path), "--repository", str(tmp_path), "--data", str(reviews)]) == 0
     assert "4 reviews of reviews.csv, padded, batches" in capsys.readouterr().out
@@ -90,20 +90,20 @@ def test_long_data_is_thinned(
 def test_a_keras_file_is_exported_with_its_labels(
     averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The reason why it is not folded is printed."""
+    """The output contains the reason why the model is not folded."""
     averaging.save(tmp_path / "other.keras")
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no, yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "served as Keras wrote it, every review padded to 12 ids: layer embedding" in printed
+    assert "not folded, so every review is padded to 12 ids: layer embedding" in printed
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
 
 
 def test_what_has_no_8_bit_form_is_refused(
     averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the reason, and nothing is written."""
+    """A model without an 8-bit form is refused with the reason, and nothing is written."""
     averaging.save(tmp_path / "other.keras")
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no,yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
@@ -113,7 +113,7 @@ def test_what_has_no_8_bit_form_is_refused(
 
 
 def test_two_exports_at_once_get_two_versions(run_path: Path, tmp_path: Path) -> None:
-    """Two processes, two artifacts, both whole; and neither says anything but what it did."""
+    """Two processes that export at the same time write two complete versions."""
     command = [sys.executable, "-m", "export", str(run_path), "--repository", str(tmp_path)]
     processes = [
         subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
@@ -132,14 +132,14 @@ def test_two_exports_at_once_get_two_versions(run_path: Path, tmp_path: Path) ->
 def test_an_unequal_graph_is_refused(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit status 2, the review at fault, and no repository."""
+    """The exit status is 2, the message names the review, and there is no repository."""
 
     def tampered(model: keras.Model, *reading: int) -> tuple[Any, str]:
-        family, reason = recognise(model, *reading)
+        family, reason = recognize(model, *reading)
         assert family is not None
         return replace(family, banks=family.banks[::-1]), reason
 
-    monkeypatch.setattr(exporter, "recognise", tampered)
+    monkeypatch.setattr(exporter, "recognize", tampered)
     assert main([str(run_path), "--repository", str(tmp_path / "repository")]) == 2
     assert "error: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -149,16 +149,16 @@ def test_an_unequal_graph_is_refused(
 def test_a_name_that_is_no_folder_is_refused(
     name: str, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A name is part of paths and URLs."""
+    """A name that cannot be part of paths and URLs is refused."""
     assert main([str(run_path), "--name", name, "--repository", str(tmp_path / "repository")]) == 2
-    refused(capsys, f"--name: {name!r} is no name of a model")
+    refused(capsys, f"--name: {name!r} is not a valid model name")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_exported_is_refused(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every mistake is one line and perhaps a hint, and writes nothing."""
+    """Every error is one line with a hint, and nothing is written."""
     keras_file, reading = str(run_path / "model.keras"), str(run_path / "tokenizer.json")
     whole = [keras_file, "--tokenizer", reading, "--labels", "no,yes"]
     unlabelled = tmp_path / "reviews.csv"
@@ -167,14 +167,14 @@ def test_what_cannot_be_exported_is_refused(
         ([str(tmp_path / "none")], "none: there is no such run folder"),
         ([str(run_path), "--data", str(tmp_path / "none.csv")], "none.csv: there is no such file or folder"),
         ([str(run_path), "--data", str(unlabelled)], "label 'great' is none of the labels 'negative', 'positive'"),
-        ([str(run_path), "--vocabulary", reading], "--vocabulary is for a model from elsewhere"),
+        ([str(run_path), "--vocabulary", reading], "--vocabulary is for models from elsewhere"),
         ([str(run_path), "--labels", "no"], "1 names for the 2 labels negative, positive"),
-        ([str(run_path), "--samples", "3"], "--samples are taken from --data"),
-        ([keras_file], "no file says what the model's answers mean"),
-        ([keras_file, "--labels", "no,yes"], "nothing says which word has which"),
-        (whole, "--name: '' is no name of a model"),
+        ([str(run_path), "--samples", "3"], "--samples takes texts from --data"),
+        ([keras_file], "the labels of the model are unknown"),
+        ([keras_file, "--labels", "no,yes"], "no file says which word has which"),
+        (whole, "--name: '' is not a valid model name"),
         ([*whole[:-1], "no,", "--name", "x"], "labels.1: String should have at least 1 character"),
-        ([*whole[:-1], "a,b,c", "--name", "x"], "3 labels do not go with answers of shape (256, 1)"),
+        ([*whole[:-1], "a,b,c", "--name", "x"], "outputs have shape (256, 1), which does not match 3 labels"),
         ([str(tmp_path / "none.keras"), *whole[1:]], "none.keras: there is no such file"),
     ):
         assert main([*arguments, "--repository", str(tmp_path / "repository")]) == 2
@@ -185,7 +185,7 @@ def test_what_cannot_be_exported_is_refused(
 def test_a_repository_that_is_a_file_is_refused(
     run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It stays what it is."""
+    """A file in the place of the repository does not change."""
     (tmp_path / "file").write_text("mine")
     assert main([str(run_path), "--repository", str(tmp_path / "file")]) == 2
     refused(capsys, "cannot be written to")
@@ -195,7 +195,7 @@ def test_a_repository_that_is_a_file_is_refused(
 def test_an_interrupt_leaves_nothing(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C ends it with 130."""
+    """Ctrl-C ends the command with status 130 and leaves nothing behind."""
 
     def interrupted(*_: object, **__: object) -> Exported:
         raise KeyboardInterrupt

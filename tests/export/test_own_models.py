@@ -1,4 +1,4 @@
-"""Models from elsewhere, each with its vocabulary in the form that its owner has: the walks of docs/own-models.md."""
+"""Models from elsewhere with every form of vocabulary, as in docs/own-models.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sentiment_conv1d.model.artifact import TOKENIZER_FILE, read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 
 WORDS = ["the", "film", "was", "a", "good", "bad", "dull", "fine", "story", "dont", "worth"]
-ROWS, TIME = 20, 10
+ROWS, SEQUENCE_LENGTH = 20, 10
 
 #: Short and long, unknown words, punctuation inside words, other alphabets, nothing at all.
 TEXTS = [
@@ -41,11 +41,13 @@ Ids = npt.NDArray[np.int32]
 Export = Callable[..., Path]
 
 
-def network(embedding: Any = None, *, time: int | None = TIME, dtype: str = "float32") -> keras.Model:
-    """A small model of the Conv1D family whose answers depend on every id."""
+def network(
+    embedding: Any = None, *, sequence_length: int | None = SEQUENCE_LENGTH, dtype: str = "float32"
+) -> keras.Model:
+    """Build a small model of the Conv1D family whose outputs depend on every id."""
     keras.utils.set_random_seed(3)
     spread = keras.initializers.RandomUniform(-1, 1)
-    ids = keras.Input((time,), dtype="int32")
+    ids = keras.Input((sequence_length,), dtype="int32")
     value = keras.layers.Embedding(ROWS, 4, embeddings_initializer=spread, dtype=dtype)(ids)
     value = keras.layers.Conv1D(6, 3, activation="relu", dtype=dtype)(value)
     value = keras.layers.GlobalMaxPooling1D(dtype=dtype)(value)
@@ -80,7 +82,7 @@ def exported(tmp_path: Path) -> Export:
 
 
 def test_a_word_index_of_keras(tmp_path: Path, exported: Export) -> None:
-    """Ids are ranks moved by three; words that the embedding has no row for are unknown."""
+    """Ids are ranks plus three, and words without a row in the embedding are unknown."""
     ranks = {word: rank for rank, word in enumerate([*WORDS, *(f"rare{number}" for number in range(20))], start=1)}
     (tmp_path / "imdb_word_index.json").write_text(json.dumps(ranks))
     model = network()
@@ -90,12 +92,12 @@ def test_a_word_index_of_keras(tmp_path: Path, exported: Export) -> None:
     for text in TEXTS:
         ids = [ranks.get(word, ROWS) + 3 for word in text_to_word_sequence(text)]
         rows.append([1, *(number if number < ROWS else 2 for number in ids)])
-    padded = keras.utils.pad_sequences(rows, TIME)
-    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] for row in rows])
 
 
 def test_a_word_index_with_other_ids(tmp_path: Path, exported: Export) -> None:
-    """Ranks that are ids, no start id, and unknown words dropped."""
+    """A word index can contain ids, have no start id, and drop unknown words."""
     ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
     (tmp_path / "index.json").write_text(json.dumps(ranks))
     model = network()
@@ -103,14 +105,14 @@ def test_a_word_index_with_other_ids(tmp_path: Path, exported: Export) -> None:
     stated = ("--index-from", "0", "--start-id", "none", "--unknown-id", "none")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "index.json"), *stated)
     rows = [[ranks[word] for word in text_to_word_sequence(text) if word in ranks] for text in TEXTS]
-    padded = keras.utils.pad_sequences(rows, TIME)
-    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] or [0] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] or [0] for row in rows])
 
 
 @pytest.mark.parametrize("unknown", [None, "<oov>"])
 @pytest.mark.parametrize("twice", [False, True])
 def test_the_tokenizer_of_keras_2(unknown: str | None, twice: bool, tmp_path: Path, exported: Export) -> None:
-    """Unknown words are dropped unless it has a token for them; rare words are unknown."""
+    """Unknown words are dropped unless the Tokenizer has a token for them, and rare words are unknown."""
     legacy = LegacyTokenizer(num_words=9, oov_token=unknown)
     legacy.fit_on_texts([" ".join(WORDS)] * 2)
     content = legacy.to_json()
@@ -119,12 +121,12 @@ def test_the_tokenizer_of_keras_2(unknown: str | None, twice: bool, tmp_path: Pa
     model.save(tmp_path / "model.keras")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "tokenizer.json"))
     rows = legacy.texts_to_sequences(TEXTS)
-    padded = keras.utils.pad_sequences(rows, TIME)
-    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] or [0] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] or [0] for row in rows])
 
 
 def test_the_tokenizer_of_keras_2_with_padding_behind(tmp_path: Path, exported: Export) -> None:
-    """As `pad_sequences(padding="post", truncating="post")` does, and with other filters and upper case."""
+    """Padding and truncation at the end, other filters and upper case are supported."""
     legacy = LegacyTokenizer(lower=False, filters="!?;.")
     legacy.fit_on_texts([" ".join(WORDS), "GOOD"])
     (tmp_path / "tokenizer.json").write_text(legacy.to_json())
@@ -133,12 +135,14 @@ def test_the_tokenizer_of_keras_2_with_padding_behind(tmp_path: Path, exported: 
     sides = ("--padding-side", "right", "--truncation-side", "right")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "tokenizer.json"), *sides)
     rows = legacy.texts_to_sequences(TEXTS)
-    padded = keras.utils.pad_sequences(rows, TIME, padding="post", truncating="post")
-    assert_served(artifact, model.predict(padded, verbose=0), [row[:TIME] or [0] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH, padding="post", truncating="post")
+    assert_served(artifact, model.predict(padded, verbose=0), [row[:SEQUENCE_LENGTH] or [0] for row in rows])
 
 
 def vectorization(**changes: Any) -> Any:
-    return keras.layers.TextVectorization(output_sequence_length=TIME, vocabulary=WORDS, name="words", **changes)
+    return keras.layers.TextVectorization(
+        output_sequence_length=SEQUENCE_LENGTH, vocabulary=WORDS, name="words", **changes
+    )
 
 
 def unpadded(rows: Any) -> list[list[int]]:
@@ -150,7 +154,7 @@ def unpadded(rows: Any) -> list[list[int]]:
 def test_a_text_vectorization_layer_in_the_model(
     standardize: str | None, nested: bool, tmp_path: Path, exported: Export
 ) -> None:
-    """It is cut off and becomes the tokenizer, in front of layers or of a model, and the rest is folded."""
+    """The layer becomes the tokenizer, before layers or an inner model, and the rest is folded."""
     layer, behind = vectorization(standardize=standardize), network()
     model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *([behind] if nested else behind.layers[1:])])
     model.save(tmp_path / "model.keras")
@@ -162,7 +166,7 @@ def test_a_text_vectorization_layer_in_the_model(
 
 @pytest.mark.parametrize("form", ["lines", "json", "layer"])
 def test_the_vocabulary_of_a_text_vectorization_layer(form: str, tmp_path: Path, exported: Export) -> None:
-    """As one word a line, as a JSON list, and as the layer in a model of its own."""
+    """It is read from lines, from a JSON list, and from the layer in its own model."""
     layer, model = vectorization(), network()
     model.save(tmp_path / "model.keras")
     words = list(map(str, layer.get_vocabulary()))
@@ -180,7 +184,7 @@ def test_the_vocabulary_of_a_text_vectorization_layer(form: str, tmp_path: Path,
 
 
 def test_a_list_of_words(tmp_path: Path, exported: Export) -> None:
-    """The user states what the ids are."""
+    """The user states the ids of a list of words."""
     (tmp_path / "words.txt").write_text("\n".join(WORDS) + "\n")
     model = network()
     model.save(tmp_path / "model.keras")
@@ -188,12 +192,12 @@ def test_a_list_of_words(tmp_path: Path, exported: Export) -> None:
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "words.txt"), *stated)
     ids = {word: number for number, word in enumerate(WORDS, start=4)}
     rows = [[1, *(ids.get(word, 0) for word in text_to_word_sequence(text))] for text in TEXTS]
-    padded = keras.utils.pad_sequences(rows, TIME, value=3)
-    assert_served(artifact, model.predict(padded, verbose=0), [row[-TIME:] for row in rows])
+    padded = keras.utils.pad_sequences(rows, SEQUENCE_LENGTH, value=3)
+    assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] for row in rows])
 
 
 def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export) -> None:
-    """It splits at white space; padding and truncation are those of the file."""
+    """It splits at white space, and the file decides padding and truncation."""
     library = tokenizers.Tokenizer(
         tokenizers.models.WordLevel(
             {"[PAD]": 0, "[UNK]": 1} | {w: n for n, w in enumerate(WORDS, 2)}, unk_token="[UNK]"
@@ -201,8 +205,8 @@ def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export
     )
     library.normalizer = tokenizers.normalizers.Lowercase()
     library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    library.enable_truncation(TIME)
-    library.enable_padding(length=TIME)
+    library.enable_truncation(SEQUENCE_LENGTH)
+    library.enable_padding(length=SEQUENCE_LENGTH)
     library.save(str(tmp_path / "tokenizer.json"))
     model = network()
     model.save(tmp_path / "model.keras")
@@ -215,7 +219,7 @@ def test_a_word_level_tokenizer_of_hugging_face(tmp_path: Path, exported: Export
 def test_other_weights_are_cast(
     dtype: str, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The served answers are those of the same weights in float32, and a note says so."""
+    """Weights of other types are cast to float32, and a note says so."""
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
     model = network(dtype=dtype)
     model.save(tmp_path / "model.keras")
@@ -230,12 +234,12 @@ def test_other_weights_are_cast(
 
 @pytest.mark.parametrize("form", ["h5", "saved_model", "free"])
 def test_other_files(form: str, tmp_path: Path, exported: Export) -> None:
-    """An HDF5 file, a SavedModel, and a model over any number of ids."""
+    """HDF5 files, SavedModels and models over any number of ids are exported."""
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
-    model = network(time=None if form == "free" else TIME)
+    model = network(sequence_length=None if form == "free" else SEQUENCE_LENGTH)
     source = tmp_path / {"h5": "model.h5", "saved_model": "saved", "free": "model.keras"}[form]
     model.export(source, verbose=False) if form == "saved_model" else model.save(source)
-    length = ("--max-tokens", str(TIME)) if form == "free" else ()
+    length = ("--max-tokens", str(SEQUENCE_LENGTH)) if form == "free" else ()
     artifact = exported(source, "--vocabulary", str(tmp_path / "words.txt"), *length)
     ids = vectorization()(tf.constant(TEXTS))
     assert_served(artifact, model.predict(ids, verbose=0), unpadded(ids))
@@ -244,14 +248,14 @@ def test_other_files(form: str, tmp_path: Path, exported: Export) -> None:
 
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
-    """The vocabulary of `vectorization()`."""
+    """The file with the vocabulary of `vectorization()`."""
     file = tmp_path / "words.txt"
     file.write_text("\n".join(["", "[UNK]", *WORDS]))
     return file
 
 
 def refusal(capsys: pytest.CaptureFixture[str], source: Path, *arguments: str) -> tuple[str, str]:
-    """What the export says in its two lines: the error and the hint."""
+    """Return the two lines of an export's error: the message and the hint."""
     capsys.readouterr()
     target = source.parent / "repository"
     assert main([str(source), "--labels", "no,yes", "--name", "own", "--repository", str(target), *arguments]) == 2
@@ -264,7 +268,7 @@ def refusal(capsys: pytest.CaptureFixture[str], source: Path, *arguments: str) -
 
 @keras.saving.register_keras_serializable(package="mine")
 class Doubled(keras.layers.Layer):  # type: ignore[misc]
-    """A layer that only this file knows."""
+    """A layer class that Keras cannot load."""
 
     def call(self, value: Any) -> Any:
         return value * 2
@@ -273,8 +277,8 @@ class Doubled(keras.layers.Layer):  # type: ignore[misc]
 def test_models_that_cannot_be_imported_are_refused(
     words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two lines name the layer or file at fault and the way out."""
-    ids, more = keras.Input((TIME,), name="ids"), keras.Input((TIME,), name="more")
+    """Two lines name the layer or file and say what to do."""
+    ids, more = keras.Input((SEQUENCE_LENGTH,), name="ids"), keras.Input((SEQUENCE_LENGTH,), name="more")
     dense = keras.layers.Dense(1, activation="sigmoid")
     models = {
         "lambda.keras": (
@@ -286,7 +290,7 @@ def test_models_that_cannot_be_imported_are_refused(
         "own.h5": (keras.Model(ids, dense(Doubled()(ids))), "Doubled is a class of your own"),
         "two.keras": (keras.Model([ids, more], dense(ids + more)), "one input, and has 2: ids, more"),
         "answers.keras": (keras.Model(ids, [dense(ids), dense(ids)]), "one output, and has 2"),
-        "free.keras": (network(time=None), "takes any number of ids"),
+        "free.keras": (network(sequence_length=None), "takes any number of ids"),
     }
     for name, (model, _) in models.items():
         model.save(tmp_path / name)
@@ -307,18 +311,18 @@ def test_models_that_cannot_be_imported_are_refused(
         if name != "none.h5":
             assert message in refusal(capsys, tmp_path / name, "--vocabulary", str(words))[0]
     stated = ("--vocabulary", str(words), "--max-tokens", "9")
-    assert f"takes {TIME} ids, not 9" in refusal(capsys, tmp_path / "model.keras", *stated)[0]
+    assert f"takes {SEQUENCE_LENGTH} ids, not 9" in refusal(capsys, tmp_path / "model.keras", *stated)[0]
 
 
 def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
     words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Word pairs, characters, and a vocabulary besides that of the model."""
+    """Word pairs, characters, and a second vocabulary are refused."""
     for changes, message in (
         ({"ngrams": 2}, "ngrams=2"),
         ({"split": "character"}, "split='character'"),
     ):
-        layer = keras.layers.TextVectorization(output_sequence_length=TIME, name="words", **changes)
+        layer = keras.layers.TextVectorization(output_sequence_length=SEQUENCE_LENGTH, name="words", **changes)
         layer.adapt(["a b c"])
         model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *network().layers[1:]])
         model.save(tmp_path / "model.keras")
@@ -330,14 +334,14 @@ def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
 
 
 def test_a_standardization_that_has_no_name_is_refused() -> None:
-    """A function of the user's own cannot be written into a file."""
+    """A standardization function of the user is refused."""
     layer = keras.layers.TextVectorization(standardize=tf.strings.upper, vocabulary=WORDS, name="words")
-    with pytest.raises(ExportError, match="layer words standardizes with a function of its own"):
-        vectorization_tokenizer(layer, Asked(TIME, ROWS, Statements()))
+    with pytest.raises(ExportError, match="layer words standardizes texts with a function of your own"):
+        vectorization_tokenizer(layer, Asked(SEQUENCE_LENGTH, ROWS, Statements()))
 
 
 def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The file at fault is named, and what it would need."""
+    """The message names the file and what is wrong with it."""
     network().save(tmp_path / "model.keras")
     legacy = {"class_name": "Tokenizer", "config": {"word_index": {}, "split": " ", "filters": "", "lower": True}}
     whole = legacy["config"] | {"oov_token": None, "num_words": None, "char_level": True}  # type: ignore[operator]
@@ -350,13 +354,16 @@ def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: py
         (b"\xff\xfe", "neither a Keras file nor UTF-8"),
         (json.dumps({"a": "b"}), "neither a word index"),
         (json.dumps([1, 2]), "neither a word index"),
-        (json.dumps({"a": 0, "b": 1}), "counts from 1, and this one from 0"),
+        (json.dumps({"a": 0, "b": 1}), "counts from 1, and this one counts from 0"),
         (json.dumps({"a": 1, "b": 1}), "stands for two words"),
-        (json.dumps(legacy), "not a whole Tokenizer"),
+        (json.dumps(legacy), "not a complete Tokenizer"),
         (json.dumps(legacy | {"config": whole}), "every character"),
-        (json.dumps(hugging_face), "not a tokenizer in the format|another rule"),
-        ("good\nbad\n", "does not say which ids"),
-        ("\n".join(["", "[UNK]", *map(str, range(100))]), "its ids run to 101, and the model's embedding has 20 rows"),
+        (json.dumps(hugging_face), "not a tokenizer in the format|not a rule of this project"),
+        ("good\nbad\n", "does not contain their ids"),
+        (
+            "\n".join(["", "[UNK]", *map(str, range(100))]),
+            "its highest id is 101, but the model's embedding has 20 rows",
+        ),
     ):
         file = tmp_path / "vocabulary"
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -366,7 +373,7 @@ def test_vocabularies_that_cannot_be_read_are_refused(tmp_path: Path, capsys: py
 
 
 def labelled(path: Path) -> Path:
-    """Forty texts, half of them good and half bad."""
+    """Write forty texts, half of them good and half bad."""
     lines = [
         f"the film was {('bad', 'good')[number % 2]} {WORDS[number % 4]},{('no', 'yes')[number % 2]}"
         for number in range(40)
@@ -376,7 +383,7 @@ def labelled(path: Path) -> Path:
 
 
 def judge(good: int, bad: int) -> keras.Model:
-    """A model that looks for two ids: the first speaks for yes, the second for no."""
+    """Build a model that looks for two ids: one means yes, the other no."""
     model = network()
     table = np.zeros((ROWS, 4), np.float32)
     table[good, 0], table[bad, 1] = 1, 1
@@ -391,7 +398,7 @@ def judge(good: int, bad: int) -> keras.Model:
 def test_data_measures_the_whole_chain(
     words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From the text to the answer, printed and written into the manifest."""
+    """The accuracy from text to answer is printed and written into the manifest."""
     judge(good=2 + WORDS.index("good"), bad=2 + WORDS.index("bad")).save(tmp_path / "model.keras")
     data = labelled(tmp_path / "data.csv")
     artifact = exported(tmp_path / "model.keras", "--vocabulary", str(words), "--data", str(data))
@@ -406,11 +413,14 @@ def test_data_measures_the_whole_chain(
 def test_a_model_that_is_no_better_than_one_label_is_refused(
     words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A wrong vocabulary shows in the accuracy; the user may insist."""
+    """A wrong vocabulary is refused, unless `--allow-poor-accuracy` is passed."""
     judge(good=2 + WORDS.index("bad"), bad=2 + WORDS.index("good")).save(tmp_path / "model.keras")
     arguments = ("--vocabulary", str(words), "--data", str(labelled(tmp_path / "data.csv")))
     error, hint = refusal(capsys, tmp_path / "model.keras", *arguments)
-    assert "accuracy 0.000, and 0.500 with the most frequent label alone, on 40 reviews of data.csv" in error
+    assert (
+        "the accuracy of 0.000 is no better than that of the most frequent label, 0.500, on 40 reviews of data.csv"
+        in error
+    )
     assert "--allow-poor-accuracy" in hint
     artifact = exported(tmp_path / "model.keras", *arguments, "--allow-poor-accuracy")
     metrics = read_artifact(artifact).manifest.metrics
@@ -421,21 +431,21 @@ def test_a_model_that_is_no_better_than_one_label_is_refused(
 def test_ids_that_are_off_by_one_are_noticed(
     tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The accuracy with all ids one higher is better, and a warning says so."""
+    """A warning says that the accuracy is higher if all ids are one higher."""
     ranks = {word: rank for rank, word in enumerate(WORDS, start=1)}
     (tmp_path / "index.json").write_text(json.dumps(ranks))
     judge(good=3 + ranks["good"], bad=3 + ranks["bad"]).save(tmp_path / "model.keras")
     data = ("--data", str(labelled(tmp_path / "data.csv")), "--allow-poor-accuracy")
     exported(tmp_path / "model.keras", "--vocabulary", str(tmp_path / "index.json"), "--index-from", "2", *data)
-    assert "warning: accuracy 1.000 with the ids of all words one higher" in capsys.readouterr().out
+    assert "warning: the accuracy is 1.000 if all word ids are one higher" in capsys.readouterr().out
 
 
 def test_without_data_the_tokenizer_is_not_checked(
     words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """That is said, with the share of unknown words."""
+    """The output says that the vocabulary was not checked, and counts unknown words."""
     network().save(tmp_path / "model.keras")
     exported(tmp_path / "model.keras", "--vocabulary", str(words))
     printed = capsys.readouterr().out
-    assert "the tokenizer was not checked: --data measures the accuracy on labelled texts" in printed
-    assert "warning: 22 of 27 words of the golden text are unknown to the vocabulary" in printed
+    assert "the vocabulary was not checked; --data measures the accuracy on labelled texts" in printed
+    assert "warning: 22 of 27 words of the golden text are not in the vocabulary" in printed

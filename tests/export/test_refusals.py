@@ -1,4 +1,4 @@
-"""Every refusal of an import is two lines: what is at fault, and the way out."""
+"""Every refusal of an import is two lines: the cause and a hint."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from keras import layers
 
 from sentiment_conv1d.export.__main__ import main
 
-TIME, ROWS = 6, 12
+SEQUENCE_LENGTH, ROWS = 6, 12
 WORDS = ["good", "bad", "film"]
 
 
-def model(*tail: Any, rows: int = ROWS, time: int | None = TIME) -> keras.Model:
-    """A small classifier; `tail` stands for its last layer."""
+def model(*tail: Any, rows: int = ROWS, sequence_length: int | None = SEQUENCE_LENGTH) -> keras.Model:
+    """Build a small classifier that ends in the layers of `tail`."""
     chain = [layers.Embedding(rows, 4), layers.Conv1D(3, 2), layers.GlobalMaxPooling1D()]
     last = tail or (layers.Dense(1, "sigmoid", name="answer"),)
-    return keras.Sequential([keras.Input((time,), dtype="int32"), *chain, *last])
+    return keras.Sequential([keras.Input((sequence_length,), dtype="int32"), *chain, *last])
 
 
 def spoilt() -> keras.Model:
-    """A model whose training went astray."""
+    """Build a model whose weights are NaN."""
     broken = model()
     broken.layers[-1].set_weights([np.full((3, 1), np.nan), np.zeros(1)])
     return broken
 
 
 class Case(NamedTuple):
-    """An import that is refused: what is at fault, and the way out."""
+    """A refused import: the cause and the hint."""
 
     fault: str
     hint: str
@@ -50,20 +50,23 @@ class Case(NamedTuple):
 ALL_OF_A_LABEL = "text,label\n" + "a good film,no\na bad film,yes\n" * 8
 
 CASES = {
-    "no labels": Case("model.keras: no file says what", "state --labels", labels=None),
+    "no labels": Case("model.keras: the labels of the model are unknown", "with --labels", labels=None),
     "one label": Case("--labels: ", "two labels or more", labels="yes"),
     "an empty label": Case("--labels: ", "two labels or more", labels="yes,"),
-    "labels and units": Case("3 labels do not go with answers", "--labels names one label a unit", labels="a,b,c"),
-    "no name": Case("--name: 'No Name' is no name", "lower-case letters", arguments="--name 'No Name'"),
+    "labels and units": Case("outputs have shape", "--labels needs one label for each unit", labels="a,b,c"),
+    "no name": Case("--name: 'No Name' is not a valid model name", "lower-case letters", arguments="--name 'No Name'"),
     "no model": Case("none.keras: there is no such file", "check the path", file="none.keras"),
-    "no run": Case("none: there is no such run folder", "name a folder", file="none", vocabulary=None, labels=None),
-    "no vocabulary": Case("model.keras: the model reads ids", "--vocabulary names the file", vocabulary=None),
+    "no run": Case("none: there is no such run folder", "pass a folder", file="none", vocabulary=None, labels=None),
+    "no vocabulary": Case("model.keras: the model reads ids", "pass the vocabulary with --vocabulary", vocabulary=None),
     "no such vocabulary": Case(
-        "nothing.txt: there is no such file", "--vocabulary names a file", "--vocabulary nothing.txt", vocabulary=None
+        "nothing.txt: there is no such file",
+        "check the path of --vocabulary",
+        "--vocabulary nothing.txt",
+        vocabulary=None,
     ),
     "a list without ids": Case("vocabulary: a list of words", "state --first-id", vocabulary="good\nbad"),
     "a word twice": Case(
-        "vocabulary: a word is listed twice",
+        "vocabulary: a word occurs twice",
         "every word once",
         "--first-id 3 --unknown-id 2",
         vocabulary="good\nbad\ngood",
@@ -72,22 +75,24 @@ CASES = {
     "ranks from 0": Case("vocabulary: a word index counts from 1", "state --first-id", vocabulary='{"good": 0}'),
     "another form": Case("vocabulary: neither a word index", "lists the forms", vocabulary="{}"),
     "too many words": Case(
-        "vocabulary: its ids run to 101", "--num-words", vocabulary="\n".join(["", "[UNK]", *map(str, range(100))])
+        "vocabulary: its highest id is 101", "--num-words", vocabulary="\n".join(["", "[UNK]", *map(str, range(100))])
     ),
     "a length that is not the model's": Case("--max-tokens: the model takes 6 ids", "leave the flag", "--max-tokens 7"),
-    "no length": Case("model.keras: the model takes any number", "--max-tokens", model=lambda: model(time=None)),
+    "no length": Case(
+        "model.keras: the model takes any number", "--max-tokens", model=lambda: model(sequence_length=None)
+    ),
     "no probabilities": Case(
-        "layer answer does not answer with probabilities",
+        "layer answer does not return probabilities",
         "sigmoid or a softmax",
         model=lambda: model(layers.Dense(1, bias_initializer=keras.initializers.Constant(9), name="answer")),
     ),
     "no softmax": Case(
         "the probabilities of layer answer do not sum to 1",
-        "end the model in a softmax",
+        "end the model with a softmax",
         model=lambda: model(layers.Dense(3, "sigmoid", name="answer")),
         labels="a,b,c",
     ),
-    "not a number": Case("the model answers with NaN", "train it again", model=spoilt),
+    "not a number": Case("the model returns NaN", "train it again", model=spoilt),
     "no 8-bit form": Case(
         "only a model of the Conv1D family has an 8-bit form: layer unit",
         "without --quantize",
@@ -100,7 +105,7 @@ CASES = {
     "another label": Case("label 'maybe' is none of", "check --data", data="text,label\nfine,maybe\n"),
     "another column": Case("there is no column 'text'", "--text-column", data="review,label\nfine,yes\n"),
     "no better than one label": Case(
-        "with the most frequent label alone, on 16 reviews of data.csv",
+        "is no better than that of the most frequent label, 0.500, on 16 reviews of data.csv",
         "--allow-poor-accuracy",
         model=lambda: model(layers.Dense(1, "sigmoid", kernel_initializer="zeros", name="answer")),
         data=ALL_OF_A_LABEL,
@@ -113,7 +118,7 @@ CASES = {
 def test_a_refusal_is_two_lines(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first names what is at fault, the second what to do about it, and nothing is written."""
+    """The first line names the cause, the second says what to do about it, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     case.model().save("model.keras")
     arguments = [case.file, "--name", "own"]
@@ -136,9 +141,9 @@ def test_a_refusal_is_two_lines(
 def test_a_model_that_onnx_cannot_express_is_refused_briefly(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever the exporter of Keras says, one line of it is shown."""
+    """Keras' error is shown on one line."""
     network = model(layers.Dense(2), layers.Dense(1, "sigmoid", name="answer"))
-    ids = keras.Input((TIME,), dtype="int32")
+    ids = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     hashed = layers.Hashing(ROWS, output_mode="int", name="hash")(ids)
     keras.Model(ids, network(hashed)).save(tmp_path / "model.keras")
     (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
@@ -151,7 +156,7 @@ def test_a_model_that_onnx_cannot_express_is_refused_briefly(
 
 
 def test_a_file_of_keras_1_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Only Keras 2 knows its names of layers and the shapes of its weights."""
+    """Keras 1 names layers and shapes weights in ways that Keras 3 cannot read."""
     convolution = {"class_name": "Convolution1D", "config": {"name": "filters", "nb_filter": 3, "filter_length": 2}}
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file.attrs["keras_version"] = b"1.2.2"
@@ -159,5 +164,5 @@ def test_a_file_of_keras_1_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
         file.create_group("model_weights")
     assert main([str(tmp_path / "model.h5"), "--labels", "no,yes", "--name", "own"]) == 2
     error, hint = capsys.readouterr().err.splitlines()
-    assert error.endswith("model.h5: a file of Keras 1.2.2")
-    assert hint == "hint: load it with Keras 2.2, and export what that saves"
+    assert error.endswith("model.h5: Keras 1.2.2 wrote this file")
+    assert hint == "hint: load it with Keras 2.2, save it again and export the new file"

@@ -77,7 +77,7 @@ class Load:
                 self._ending = True
 
     async def go_on(self, requests: int) -> None:
-        """Wait until `requests` more requests have ended."""
+        """Wait until `requests` further requests have ended."""
         wanted = self.tally.counts.total() + requests
         async with self._grown:
             await self._grown.wait_for(lambda: self.tally.counts.total() >= wanted)
@@ -190,7 +190,7 @@ class Load:
 
 
 def _ended(code: grpc.StatusCode, metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
-    """Return the outcome of a call without an answer. Errors of the server itself have a request id."""
+    """Return the outcome of a call without an answer. Errors of the service have a request id."""
     if HEADER not in dict(metadata or ()):
         return LOST
     return f"{REFUSED}{code.name}"

@@ -72,7 +72,7 @@ async def killed_worker(short: bool) -> Report:
 
 
 async def stopped_worker(short: bool) -> Report:
-    """(b) SIGSTOP a worker for a while: it answers its requests later, other workers answer at once."""
+    """(b) SIGSTOP a worker for a while: it answers its requests later, and other workers answer at once."""
     seconds = 1.5 if short else 10
     with ServerProcess("--workers", "2", "--worker-timeout", "60") as server:
         load = _load(server)
@@ -128,7 +128,7 @@ async def new_version(short: bool) -> Report:
 
 
 async def corrupt_version(short: bool) -> Report:
-    """(d) Load a corrupt version: it is refused with its file's name, and the old version keeps serving."""
+    """(d) Load a corrupt version: it is refused, the reason names the file, and the old version stays."""
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
         answers = publish(repository)
@@ -204,7 +204,7 @@ async def terminated(short: bool) -> Report:
 
 
 async def overload(short: bool) -> Report:
-    """(f) Ten times the capacity: accepted requests are answered soon, all others are rejected at once."""
+    """(f) Ten times the capacity: accepted requests are answered soon, and all others are rejected at once."""
     notes = []
     tallies = []
     for kind in (_rest_batches, _grpc_batches):
@@ -236,7 +236,7 @@ async def overload(short: bool) -> Report:
 
 
 async def slowloris(short: bool) -> Report:
-    """(g) A thousand connections that send a byte now and then: they are closed, and the others do not notice."""
+    """(g) A thousand connections that send a byte now and then are closed, and other callers are not delayed."""
     count = 1000
     with ServerProcess("--workers", "2", "--header-timeout", "1" if short else "10") as server:
         load = _load(server)
@@ -373,7 +373,7 @@ async def _counted(server: ServerProcess, labels: str = "", series: str = "senti
 
 
 async def _until_in_flight(server: ServerProcess, wanted: int, *, exactly: bool = False) -> float:
-    """Wait until `wanted` other requests are in flight. Returns their number."""
+    """Wait until `wanted` other requests are in flight, and return their number."""
     async with asyncio.timeout(PATIENCE):
         while True:
             lines = (await _metrics(server)).splitlines()
@@ -422,7 +422,7 @@ async def _rest_batches(server: ServerProcess) -> tuple[Callable[[], Awaitable[s
 
 
 async def _grpc_batches(server: ServerProcess) -> tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[None]]]:
-    """Return the same request over gRPC."""
+    """Return a gRPC request of 32 reviews, and a function that closes its connections."""
     answers = shipped_answers()
     numbers = list(range(_BATCH))
     message = PredictBatchRequest(texts=[answers.texts[number] for number in numbers])

@@ -1,4 +1,4 @@
-"""Counts the outcomes of requests, and names those that were not answered."""
+"""Counts the outcomes of requests, and names the requests that were not answered."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ class Tally:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """Return a quantile of the values, or nan without values."""
+    """Return a quantile of the values, or nan if there are none."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else float("nan")

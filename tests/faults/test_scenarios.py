@@ -1,4 +1,4 @@
-"""Every fault in its short form; `make faults` runs the long one."""
+"""Every fault in its short form. `make faults` runs the long form."""
 
 import asyncio
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from loadtest.traffic import FORMS
+from loadtest.traffic.requests import FORMS
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually
 
 #: The least number with which Locust gives every kind of user one at least, by their weights.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.traffic import FORMS
+from loadtest.traffic.requests import FORMS
 from tests.loadtest.test_locustfile import page_of, start
 from tests.processes import ServerProcess, run
 from tests.service.certificates import Authority
@@ -66,7 +66,7 @@ def test_what_holds_no_certificate(secure: ServerProcess, tmp_path: Path, conten
     finished = run("-m", "loadtest", *addresses(secure), "--ca", str(file), "--out", str(tmp_path))
     assert finished.returncode == 2
     reason = f"cannot read certificates from {file}: No such file or directory"
-    assert finished.stderr == f"error: {f'{file} holds no certificates in PEM form' if content else reason}\n"
+    assert finished.stderr == f"error: {f'{file} contains no PEM certificates' if content else reason}\n"
 
 
 @pytest.mark.parametrize("known", [True, False])

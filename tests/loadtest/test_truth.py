@@ -62,7 +62,7 @@ def test_failures(tmp_path: Path) -> None:
     assert not document["objective"]["met"]
     assert document["objective"]["misses"]["400"] == [f"errors {step['failed_share']:.3%}"]
     page = (tmp_path / "report.html").read_text()
-    assert "503" in page and "refused: too much to do" in page
+    assert "503" in page and "rejected: overloaded" in page
 
 
 def test_a_generator_at_its_limit(tmp_path: Path) -> None:

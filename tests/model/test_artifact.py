@@ -1,4 +1,4 @@
-"""The artifact: written whole or not at all, and refused by name when anything about it changed."""
+"""The artifact is written completely or not at all, and refused by name if any part of it changed."""
 
 import json
 import shutil
@@ -64,18 +64,18 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One small artifact for all examples of a property, each of which puts back what it changed."""
+    """One small artifact for all examples of a property, each of which restores what it changed."""
     return publish(tmp_path_factory.mktemp("repository"), fields(), GRAPH, tokenizer()).path
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A small artifact of its own for every test."""
+    """A small artifact for one test."""
     return publish(tmp_path, fields(), GRAPH, tokenizer()).path
 
 
 def test_what_is_published_is_what_is_read(tmp_path: Path) -> None:
-    """Reading gives back the graph, the tokenizer and the fields, and nothing else lies in the folder."""
+    """Reading returns the published graph, tokenizer and fields, and the folder contains nothing else."""
     published = publish(tmp_path, fields(), GRAPH, tokenizer())
     read = read_artifact(tmp_path / "tiny" / "1")
     assert read.graph == GRAPH
@@ -86,7 +86,7 @@ def test_what_is_published_is_what_is_read(tmp_path: Path) -> None:
 
 
 def test_versions_count_up(tmp_path: Path) -> None:
-    """Each publication takes the number after the largest there is."""
+    """Each publication gets the number after the highest one."""
     (tmp_path / "tiny" / "7").mkdir(parents=True)
     assert publish(tmp_path, fields(), GRAPH, tokenizer()).manifest.version == 8
     assert publish(tmp_path, fields(), GRAPH, tokenizer()).manifest.version == 9
@@ -94,7 +94,7 @@ def test_versions_count_up(tmp_path: Path) -> None:
 
 
 def test_publications_at_the_same_time_get_different_versions(tmp_path: Path) -> None:
-    """Eight at once are eight versions, all of them whole."""
+    """Eight publications at the same time write eight complete versions."""
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(publish, tmp_path, fields(), GRAPH, tokenizer()) for _ in range(8)]
         published = sorted(future.result().manifest.version for future in futures)
@@ -105,27 +105,27 @@ def test_publications_at_the_same_time_get_different_versions(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["01", "-1", "1.0", "v1", "\u0661", ".publishing-x", "latest"])
 def test_other_folders_are_no_versions(tmp_path: Path, name: str) -> None:
-    """A version is a positive integer in its plain form."""
+    """A version is a positive integer in decimal form."""
     (tmp_path / "tiny" / name).mkdir(parents=True)
     assert versions(tmp_path, "tiny") == []
 
 
 def test_a_failed_publication_leaves_nothing(tmp_path: Path) -> None:
-    """A tokenizer that the manifest contradicts is noticed before the folder gets its name."""
+    """A tokenizer that contradicts the manifest is refused before the folder gets its name."""
     with pytest.raises(ArtifactError, match=r"tokenizer\.json: 5 tokens and 4 ids, while manifest\.json says 6 and 4"):
         publish(tmp_path, fields(max_tokens=6), GRAPH, tokenizer())
     assert list((tmp_path / "tiny").iterdir()) == []
 
 
 def test_a_repository_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    """Where no folder can be made, the error says so."""
+    """The error names a repository that cannot be created."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot be written to"):
         publish(tmp_path / "file", fields(), GRAPH, tokenizer())
 
 
 def test_a_copy_has_the_name_and_version_of_its_folder(tiny: Path, tmp_path: Path) -> None:
-    """Everything else is the same, the source stays as it is, and nothing else is left in the folder of the model."""
+    """A copy differs only in its name and version, and the source does not change."""
     before = {file.name: file.read_bytes() for file in tiny.iterdir()}
     copied = copy(tiny, tmp_path / "elsewhere" / "other" / "7")
     assert (copied.manifest.name, copied.manifest.version) == ("other", 7)
@@ -142,7 +142,7 @@ def test_a_copy_has_the_name_and_version_of_its_folder(tiny: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("tiny/1", "it exists already"),
+        ("tiny/1", "the folder already exists"),
         ("tiny/latest", "not a folder <repository>/<name>/<version>"),
         ("tiny/02", "not a folder <repository>/<name>/<version>"),
         ("Tiny/2", "not a folder <repository>/<name>/<version>"),
@@ -150,7 +150,7 @@ def test_a_copy_has_the_name_and_version_of_its_folder(tiny: Path, tmp_path: Pat
     ],
 )
 def test_where_no_copy_may_go(tiny: Path, tmp_path: Path, target: str, reason: str) -> None:
-    """An artifact that is there is never replaced, and a target that no repository would serve is refused."""
+    """A copy never replaces an artifact, and needs a target that a repository would serve."""
     (tmp_path / "file").write_text("")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ArtifactError, match=reason):
@@ -159,7 +159,7 @@ def test_where_no_copy_may_go(tiny: Path, tmp_path: Path, target: str, reason: s
 
 
 def test_a_changed_artifact_is_not_copied(tiny: Path, tmp_path: Path) -> None:
-    """A copy would give it a manifest that fits."""
+    """A changed artifact is not copied, because the copy would get a matching manifest."""
     (tiny / GRAPH_FILE).write_bytes(GRAPH.upper())
     with pytest.raises(ArtifactError, match="the file was changed"):
         copy(tiny, tmp_path / "tiny" / "2")
@@ -168,7 +168,7 @@ def test_a_changed_artifact_is_not_copied(tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE])
 @given(data=st.data())
 def test_any_changed_byte_is_noticed(restored: Path, file: str, data: st.DataObject) -> None:
-    """Whatever byte of whatever file changes, the error names the file."""
+    """If any byte of any file changes, the error names the file."""
     path = restored / file
     content = path.read_bytes()
     position = data.draw(st.integers(0, len(content) - 1))
@@ -183,7 +183,7 @@ def test_any_changed_byte_is_noticed(restored: Path, file: str, data: st.DataObj
 
 @pytest.mark.parametrize("file", [GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE])
 def test_truncated_lengthened_and_missing_files_are_named(tiny: Path, file: str) -> None:
-    """A file that is cut, grown, gone or a folder is named."""
+    """The error names a file that is truncated, longer, missing or a folder."""
     path = tiny / file
     content = path.read_bytes()
     for broken in (b"", content[:-1], content[: len(content) // 2], content + b"\n"):
@@ -199,13 +199,13 @@ def test_truncated_lengthened_and_missing_files_are_named(tiny: Path, file: str)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    """The path that was asked for is in the error."""
+    """The error contains the path."""
     with pytest.raises(ArtifactError, match="nowhere: there is no such artifact folder"):
         read_artifact(tmp_path / "nowhere")
 
 
 def test_a_newer_format_is_named_as_such(tiny: Path) -> None:
-    """The reader says that the manifest is too new, not that it is broken."""
+    """The error says that the manifest is too new, not that it is broken."""
     path = tiny / MANIFEST_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2, "novelty": True}))
     with pytest.raises(ArtifactError, match=r"manifest\.json: format version 2 is newer than .* reads \(1\)"):
@@ -214,7 +214,7 @@ def test_a_newer_format_is_named_as_such(tiny: Path) -> None:
 
 @pytest.mark.parametrize("content", ["{}", "[]", "null", '{"format_version": "1"}', '{"format_version": true, "x": 1}'])
 def test_json_that_is_no_manifest_is_refused(tiny: Path, content: str) -> None:
-    """Well-formed JSON of another kind is named, not trusted."""
+    """Valid JSON that is not a manifest is refused."""
     (tiny / MANIFEST_FILE).write_text(content)
     with pytest.raises(ArtifactError, match=MANIFEST_FILE):
         read_artifact(tiny)
@@ -235,7 +235,7 @@ def test_json_that_is_no_manifest_is_refused(tiny: Path, content: str) -> None:
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(tiny: Path, changes: dict[str, Any], place: str) -> None:
-    """A rightly signed manifest with impossible fields is refused by field."""
+    """A manifest with a correct digest and impossible fields is refused, and the error names the field."""
     manifest = read_artifact(tiny).manifest.model_copy(update=changes)
     (tiny / MANIFEST_FILE).write_bytes(manifest.to_bytes())
     with pytest.raises(ArtifactError, match=place):
@@ -243,7 +243,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(tiny: Path, changes: dict
 
 
 def test_the_shipped_artifact_is_the_classic_model() -> None:
-    """Verified, trained with the preset on all training reviews, measured on the test file, as good as it must be."""
+    """The shipped artifact is valid, trained with the preset on all training reviews, and accurate."""
     manifest = read_artifact(SHIPPED).manifest
     assert (manifest.name, manifest.version, manifest.labels) == ("imdb-cnn", 1, ("negative", "positive"))
     assert (manifest.max_tokens, manifest.vocabulary_size, manifest.convolution_widths) == (400, 5000, (3,))
@@ -254,7 +254,7 @@ def test_the_shipped_artifact_is_the_classic_model() -> None:
 
 
 def test_the_shipped_8_bit_artifact_is_the_same_model() -> None:
-    """It loses at most 0.1 point of accuracy, no probability moves by more than 0.03, and rows have one answer."""
+    """It loses at most 0.1 point of accuracy, and no probability differs by more than 0.03."""
     manifest = read_artifact(SHIPPED.parent.parent / "imdb-cnn-8bit" / "1").manifest
     float32 = read_artifact(SHIPPED).manifest
     assert (manifest.name, manifest.precision, manifest.configuration) == (
@@ -271,7 +271,7 @@ def test_the_shipped_8_bit_artifact_is_the_same_model() -> None:
 
 
 def test_what_came_later_is_only_written_where_it_tells(tmp_path: Path) -> None:
-    """A float32 manifest reads as before; an 8-bit one says so and states its quantization error."""
+    """Newer fields are written only for models that need them, such as 8-bit ones."""
     later = {"precision", "rounding"}
     float32 = publish(tmp_path, fields(), GRAPH, tokenizer())
     assert not later & json.loads((float32.path / MANIFEST_FILE).read_text()).keys()
@@ -284,13 +284,13 @@ def test_what_came_later_is_only_written_where_it_tells(tmp_path: Path) -> None:
 
 
 def test_a_copy_elsewhere_is_as_good(tmp_path: Path) -> None:
-    """Nothing in an artifact depends on where it lies."""
+    """An artifact does not depend on its location."""
     copy = shutil.copytree(SHIPPED, tmp_path / "copy")
     assert read_artifact(copy).manifest == read_artifact(SHIPPED).manifest
 
 
 def test_the_manifest_says_its_own_digest_last() -> None:
-    """The digest is over the file with its own digits as zeros, so a person can check it with sed and sha256sum."""
+    """The manifest's digest can be checked with sed and sha256sum."""
     content = (SHIPPED / MANIFEST_FILE).read_bytes()
     assert Manifest.model_validate_json(content).to_bytes() == content
     assert content.splitlines()[-2].startswith(b'  "manifest_sha256": "')

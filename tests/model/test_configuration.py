@@ -1,4 +1,4 @@
-"""The configuration of the Conv1D family."""
+"""The configuration of a training."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolu
 
 
 def test_the_preset_has_the_classic_numbers() -> None:
-    """`imdb-cnn` is the example that everybody knows."""
+    """`imdb-cnn` has the numbers of Keras' example."""
     preset = PRESETS["imdb-cnn"]
     assert (preset.vocabulary_size, preset.max_tokens, preset.embedding_width) == (5000, 400, 50)
     assert preset.convolutions == (Convolution(width=3, filters=250),)
@@ -21,7 +21,7 @@ def test_the_preset_has_the_classic_numbers() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_has_the_name_it_is_found_by(name: str) -> None:
-    """A preset's model goes by the name of the preset."""
+    """The model of a preset has the name of the preset."""
     assert PRESETS[name].name == name
 
 
@@ -32,7 +32,7 @@ def test_three_labels_make_a_softmax() -> None:
 
 
 def test_json_keeps_every_number() -> None:
-    """A configuration survives its file."""
+    """A configuration is the same after writing and reading its file."""
     configuration = PRESETS["kim-cnn"]
     assert Configuration.model_validate_json(configuration.model_dump_json()) == configuration
 
@@ -54,7 +54,7 @@ def test_json_keeps_every_number() -> None:
     ],
 )
 def test_what_cannot_be_built_is_refused(field: str, value: Any, message: str) -> None:
-    """A number that no network can have is refused with its reason."""
+    """An impossible number is refused with a reason."""
     with pytest.raises(ValidationError, match=message):
         Configuration.model_validate({field: value})
 
@@ -66,19 +66,19 @@ def test_what_cannot_be_built_is_refused(field: str, value: Any, message: str) -
         ({"hidden_width": 5}, "no hidden layer"),
         ({"convolutions": ({"width": 2}, {"width": 3})}, "filters of one width"),
         ({"embedding_width": 50}, "width of its filters times their number"),
-        ({"tokenizer": "characters:1-2"}, "has the tokenizer words"),
+        ({"tokenizer": "characters:1-2"}, "needs the tokenizer words"),
         ({"patience": 2}, "no patience"),
         ({"class_weights": "balanced"}, "no class weights"),
-        ({"calibration": "temperature"}, "calibrates itself"),
+        ({"calibration": "temperature"}, "has its own calibration"),
     ],
 )
 def test_a_distillation_is_one_bank_of_tables(changes: dict[str, Any], message: str) -> None:
-    """The recipe trains the look-up tables of one bank, and nothing else."""
+    """A distillation that is not one bank of tables is refused."""
     with pytest.raises(ValidationError, match=message):
         Configuration.model_validate(PRESETS["accurate"].model_dump() | changes)
 
 
 def test_the_recipe_is_only_written_if_it_is_not_the_usual_one() -> None:
-    """So the manifests of all other models can be read by releases that know no recipe."""
+    """The default recipe is not written, so older releases can read the manifests."""
     assert "recipe" not in PRESETS["imdb-cnn"].model_dump()
     assert PRESETS["accurate"].model_dump()["recipe"] == "distillation"

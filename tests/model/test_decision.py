@@ -1,4 +1,4 @@
-"""From outputs to labels."""
+"""Decisions for a label."""
 
 import numpy as np
 from hypothesis import given
@@ -9,13 +9,13 @@ from sentiment_conv1d.model.decision import decide, decide_all
 
 
 def test_half_is_the_second_label() -> None:
-    """A sigmoid of exactly 0.5 decides for label 1, the number just below it for label 0."""
+    """An output of exactly 0.5 decides for label 1, and the number just below for label 0."""
     below = np.nextafter(np.float32(0.5), np.float32(0))
     assert decide_all(np.array([[0.5], [below]], np.float32)).tolist() == [1, 0]
 
 
 def test_the_first_of_equals_is_chosen() -> None:
-    """Of labels with the same probability the first is chosen."""
+    """If labels have the same probability, the first one wins."""
     assert decide_all(np.array([[0.2, 0.4, 0.4], [0.1, 0.1, 0.8]])).tolist() == [1, 2]
 
 

@@ -1,4 +1,4 @@
-"""Reviews of different length as one matrix, and how little padding a short one needs."""
+"""Padding reviews of different lengths to one matrix, as little as possible."""
 
 from dataclasses import replace
 
@@ -20,39 +20,41 @@ def windows(row: npt.NDArray[np.int32], width: int) -> set[tuple[int, ...]]:
 
 
 @given(st.lists(st.integers(0, 9), max_size=5), st.integers(9, 12))
-def test_rows_stand_at_the_right(lengths: list[int], time: int) -> None:
-    """Every row ends in its own ids, and what is in front of them is padding."""
-    matrix = pad([ids(length) for length in lengths], time)
-    assert matrix.shape == (len(lengths), time)
+def test_rows_stand_at_the_right(lengths: list[int], sequence_length: int) -> None:
+    """Every row ends with its own ids, after the padding."""
+    matrix = pad([ids(length) for length in lengths], sequence_length)
+    assert matrix.shape == (len(lengths), sequence_length)
     assert matrix.dtype == np.int32
     for row, length in zip(matrix, lengths, strict=True):
-        assert row[time - length :].tolist() == ids(length).tolist()
-        assert (row[: time - length] == 0).all()
+        assert row[sequence_length - length :].tolist() == ids(length).tolist()
+        assert (row[: sequence_length - length] == 0).all()
 
 
 @given(st.lists(st.integers(0, 9), max_size=5), st.integers(9, 12), st.integers(0, 3))
-def test_a_matrix_is_filled_whatever_it_holds(lengths: list[int], time: int, left: int) -> None:
-    """Nothing of what was there stays, and rows that no text takes are padding."""
-    matrix = np.full((len(lengths) + left, time), 77, np.int32)
+def test_a_matrix_is_filled_whatever_it_holds(lengths: list[int], sequence_length: int, left: int) -> None:
+    """Filling overwrites all of a matrix, and rows without a text are padding."""
+    matrix = np.full((len(lengths) + left, sequence_length), 77, np.int32)
     rows = [ids(length) for length in lengths]
-    shape(time).fill(matrix, rows)
-    np.testing.assert_array_equal(matrix, np.vstack([pad(rows, time), np.zeros((left, time), np.int32)]))
+    shape(sequence_length).fill(matrix, rows)
+    np.testing.assert_array_equal(
+        matrix, np.vstack([pad(rows, sequence_length), np.zeros((left, sequence_length), np.int32)])
+    )
 
 
 def test_a_row_that_is_too_long_is_no_row() -> None:
-    """Nothing is cut off in silence."""
+    """A row that is too long is an error."""
     with pytest.raises(ValueError, match="broadcast"):
         pad([ids(4)], 3)
 
 
 @given(st.data())
 def test_little_padding_shows_every_window_of_full_padding(data: st.DataObject) -> None:
-    """Max pooling over a filter of any width up to `leading_padding` sees the same values in both."""
+    """Minimal and full padding have the same windows for filters up to `leading_padding`."""
     max_tokens = data.draw(st.integers(1, 20))
     tokens = data.draw(st.integers(1, max_tokens))
     leading_padding = data.draw(st.integers(1, max_tokens))
     width = data.draw(st.integers(1, leading_padding))
-    short = pad([ids(tokens)], shape(max_tokens, leading_padding).time(tokens))[0]
+    short = pad([ids(tokens)], shape(max_tokens, leading_padding).sequence_length(tokens))[0]
     full = pad([ids(tokens)], max_tokens)[0]
     assert tokens <= len(short) <= len(full)
     assert windows(short, width) == windows(full, width)
@@ -60,7 +62,7 @@ def test_little_padding_shows_every_window_of_full_padding(data: st.DataObject) 
 
 @given(st.data())
 def test_padding_behind_the_text_shows_every_window_too(data: st.DataObject) -> None:
-    """The same holds if the text stands at the left."""
+    """The same is true for padding after the text."""
     max_tokens = data.draw(st.integers(1, 20))
     tokens = data.draw(st.integers(1, max_tokens))
     leading_padding = data.draw(st.integers(1, max_tokens))
@@ -74,5 +76,5 @@ def test_padding_behind_the_text_shows_every_window_too(data: st.DataObject) -> 
 
 @pytest.mark.parametrize("tokens", [1, 7, 10])
 def test_without_a_leading_padding_every_row_is_padded_in_full(tokens: int) -> None:
-    """A graph outside the Conv1D family reads `max_tokens` columns."""
-    assert shape(10).time(tokens) == 10
+    """A graph outside the Conv1D family reads `max_tokens` ids."""
+    assert shape(10).sequence_length(tokens) == 10

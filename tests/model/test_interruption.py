@@ -13,7 +13,7 @@ from sentiment_conv1d.model.interruption import check, handle_signals
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The handlers of the test process come back afterwards."""
+    """Restore the signal handlers of the test process."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     handle_signals()  # forgets the signals of the test
@@ -23,7 +23,7 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_lost_exception(number: signal.Signals) -> None:
-    """Once a signal has arrived, the next check raises, whatever became of the first exception."""
+    """After a signal, the next check raises, even if the first exception was lost."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     handle_signals()
     check()
@@ -34,7 +34,7 @@ def test_a_lost_exception(number: signal.Signals) -> None:
 
 
 def test_an_ignored_signal() -> None:
-    """Ctrl-C stays ignored if a shell has started the command in the background."""
+    """Ctrl-C stays ignored if a shell started the command in the background."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     handle_signals()
     signal.raise_signal(signal.SIGINT)

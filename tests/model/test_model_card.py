@@ -25,7 +25,7 @@ def test_the_card_is_of_hugging_faces_form() -> None:
     assert manifest.metrics is not None
     assert results == pytest.approx(manifest.metrics.values, abs=1e-6)
     assert "# imdb-cnn, version 1" in card.text
-    assert "the probability of `positive`, which is the answer from 0.5 on" in card.text
+    assert "answers with this label if the probability is at least 0.5" in card.text
 
 
 def test_the_card_states_how_the_model_decides() -> None:
@@ -33,9 +33,9 @@ def test_the_card_states_how_the_model_decides() -> None:
     manifest = read_artifact(PROJECT / "model_repository" / "imdb-cnn" / "1").manifest
     decision = DecisionRule(threshold=0.4, temperature=1.25, chosen_on="50 held out of tickets.csv")
     card = model_card(manifest.model_copy(update={"decision": decision, "metrics": None}))
-    assert "which is the answer from 0.4 on" in card
+    assert "if the probability is at least 0.4" in card
     assert "divided by 1.25, a temperature chosen on 50 held out of tickets.csv" in card
-    assert "It was not evaluated." in card
+    assert "The model was not evaluated." in card
 
 
 def test_an_artifact_has_a_card(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The run folder: complete or not there, and never in the place of something else."""
+"""The run folder exists only if it is complete, and never replaces anything else."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """What looks like a finished run."""
+    """A folder that looks like a finished run."""
     path = tmp_path / "run"
     path.mkdir()
     (path / run.CONFIGURATION_FILE).write_text("old")
@@ -24,12 +24,12 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def copy(run_path: Path, tmp_path: Path) -> Path:
-    """A real run that a test may spoil."""
+    """A real run that a test may change."""
     return Path(shutil.copytree(run_path, tmp_path / "copy"))
 
 
 def test_a_run_is_read_as_it_was_written(run_path: Path) -> None:
-    """Configuration, tokenizer and metrics belong to one training."""
+    """Configuration, tokenizer and metrics are those of the training."""
     found = read_run(run_path)
     assert found.configuration.name == "tiny"
     assert found.configuration.labels == ("negative", "positive")
@@ -43,14 +43,14 @@ def test_a_run_is_read_as_it_was_written(run_path: Path) -> None:
 
 
 def test_a_missing_run_is_named(tmp_path: Path) -> None:
-    """No run folder, no run."""
+    """The error names a run folder that does not exist."""
     with pytest.raises(RunError, match="nowhere: there is no such run folder"):
         read_run(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("name", [run.KERAS_FILE, run.TOKENIZER_FILE, run.CONFIGURATION_FILE, run.METRICS_FILE])
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
-    """What export needs must be there."""
+    """The error names a missing file that the export needs."""
     (copy / name).unlink()
     with pytest.raises(RunError, match=f"{name}: the file is missing"):
         read_run(copy)
@@ -65,7 +65,7 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     ids=["empty", "cut", "list", "wrong", "binary", "deep"],
 )
 def test_a_spoilt_file_is_named_in_one_line(copy: Path, name: str, content: bytes) -> None:
-    """Whatever stands in a file, the message starts with its name and goes on for one line."""
+    """For a damaged file, the error is one line that starts with its name."""
     (copy / name).write_bytes(content)
     with pytest.raises(RunError) as caught:
         read_run(copy)
@@ -74,7 +74,7 @@ def test_a_spoilt_file_is_named_in_one_line(copy: Path, name: str, content: byte
 
 
 def test_a_staged_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
-    """Before that there is only a hidden one beside it, and parents are made on the way."""
+    """Until then there is only a hidden folder next to it. Parents are created."""
     out = tmp_path / "deep" / "run"
     with staging(out) as folder:
         (folder / "file").write_text("new")
@@ -86,7 +86,7 @@ def test_a_staged_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
-    """Half a run is no run."""
+    """If the block fails, nothing is left behind."""
     with pytest.raises(error), staging(tmp_path / "run") as folder:
         (folder / "file").write_text("half")
         raise error
@@ -94,7 +94,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) ->
 
 
 def test_a_failure_keeps_the_run_that_was_to_be_replaced(old: Path) -> None:
-    """Overwriting happens at the end or not at all."""
+    """If the block fails, the old run stays."""
     with pytest.raises(KeyboardInterrupt), staging(old, overwrite=True):
         raise KeyboardInterrupt
     assert names(old.parent) == ["run"]
@@ -102,7 +102,7 @@ def test_a_failure_keeps_the_run_that_was_to_be_replaced(old: Path) -> None:
 
 
 def test_a_failure_of_the_last_step_keeps_the_old_run(old: Path) -> None:
-    """Between the two renames the old run is not lost."""
+    """If the second rename fails, the old run is restored."""
     with pytest.raises(RunError, match="cannot be written to"), staging(old, overwrite=True) as folder:
         shutil.rmtree(folder)
     assert names(old.parent) == ["run"]
@@ -110,7 +110,7 @@ def test_a_failure_of_the_last_step_keeps_the_old_run(old: Path) -> None:
 
 
 def test_overwriting_replaces_all_of_a_run(old: Path) -> None:
-    """Nothing of the old run is mixed into the new one."""
+    """The new run contains nothing of the old one."""
     with staging(old, overwrite=True) as folder:
         (folder / "new").write_text("")
     assert names(old.parent) == ["run"]
@@ -118,13 +118,13 @@ def test_overwriting_replaces_all_of_a_run(old: Path) -> None:
 
 
 def test_a_run_is_not_overwritten_unasked(old: Path) -> None:
-    """The way out is in the message."""
+    """The error names the flag that overwrites a run."""
     with pytest.raises(RunError, match="exists: choose another folder or pass --overwrite"):
         ensure_free(old, overwrite=False)
 
 
 def test_two_trainings_into_one_folder_do_not_mix(tmp_path: Path) -> None:
-    """Who comes second is refused, and the first one's run stays."""
+    """If two trainings write one folder, the second is refused and the first stays."""
     out = tmp_path / "run"
     with pytest.raises(RunError, match="exists"), staging(out), staging(out) as first:
         (first / "first").write_text("")
@@ -133,32 +133,32 @@ def test_two_trainings_into_one_folder_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_is_never_overwritten(tmp_path: Path, old: Path) -> None:
-    """A slip in a path must not delete something else."""
+    """A folder that is not a run is not replaced, for example after a typo in a path."""
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(old)
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for name, message in {
-        "file": f"holds no {run.CONFIGURATION_FILE}",
-        "folder": f"holds no {run.CONFIGURATION_FILE}",
+        "file": f"contains no {run.CONFIGURATION_FILE}",
+        "folder": f"contains no {run.CONFIGURATION_FILE}",
         "link": "is a link",
         "dangling": "is a link",
     }.items():
         with pytest.raises(RunError, match=message):
             ensure_free(tmp_path / name, overwrite=True)
     (old / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match=r"holds notes\.txt, which would be lost"):
+    with pytest.raises(RunError, match=r"contains notes\.txt, which would be lost"):
         ensure_free(old, overwrite=True)
 
 
 def test_an_evaluation_never_takes_the_place_of_a_run(run_path: Path) -> None:
-    """Both hold a metrics.json; only one is hours of work."""
+    """An evaluation does not replace a run, although both contain a metrics.json."""
     with pytest.raises(RunError, match="which would be lost"):
         ensure_free(run_path, True, EVALUATION_CONTENTS)
 
 
 def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """A file where a folder should be, or a name that is too long, is no traceback."""
+    """The error names a path that is below a file or too long."""
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "run", tmp_path / ("x" * 300)):
         with pytest.raises(RunError, match="cannot be"), staging(path):

@@ -122,7 +122,7 @@ def test_the_delimiter_is_that_of_the_header(delimiter: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("header", "message"),
-    [('"id,text\n', r"line 1: not valid CSV \(a quote is never closed\)"), ("id,id\n", "'id' is there twice")],
+    [('"id,text\n', r"line 1: not valid CSV \(a quote is never closed\)"), ("id,id\n", "two columns are named 'id'")],
 )
 def test_a_header_that_cannot_be_read_ends_a_run(header: str, message: str, tmp_path: Path) -> None:
     """Even if no row follows it, the run does not end as if the file were empty."""

@@ -404,7 +404,7 @@ def test_json_without_a_parquet_type(tmp_path: Path, values: list[Any]) -> None:
         ("in.csv", b"", "there is no header row"),
         ("in.csv", b"\xef\xbb\xbf\n\n", "there is no header row"),
         ("in.csv", b"id,review\n1,a\n", "line 1: there is no column 'text'; columns: 'id', 'review'"),
-        ("in.csv", b"text,id,text\n", "line 1: the column 'text' is there twice"),
+        ("in.csv", b"text,id,text\n", "line 1: two columns are named 'text'"),
         ("in.csv", b"text,score\n", "line 1: the column 'score' has the name of one that scoring adds"),
         ("in.csv", b'text,id\n"a\nb",1\nc\n', "line 4: 1 fields, while the header has 2"),
         ("in.csv", b"text,id\na,1\nb,2,3\n", "line 3: 3 fields, while the header has 2"),
@@ -453,7 +453,7 @@ def test_bad_parquet(tmp_path: Path, table: dict[str, Any], message: str) -> Non
 def test_parquet_with_one_name_twice(tmp_path: Path) -> None:
     """Two columns of one name are refused."""
     parquet.write_table(pyarrow.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "in.parquet")
-    assert "in.parquet: the column 'text' is there twice" in refusal(tmp_path / "in.parquet")
+    assert "in.parquet: two columns are named 'text'" in refusal(tmp_path / "in.parquet")
 
 
 def test_parquet_strings_that_are_not_utf8(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small models by hand: a table with one row an id and one column a label, summed over the review."""
+"""Small hand-made models: a table with one row per id and one column per label, summed over the review."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def table_graph(
     shape: Sequence[int | str] = ("batch", "time"),
     names: tuple[str, str] = ("tokens", "probabilities"),
 ) -> bytes:
-    """The ONNX graph of such a model."""
+    """Return the ONNX graph of such a model."""
     nodes = [
         helper.make_node("Gather", ["weights", names[0]], ["rows"], axis=0),
         helper.make_node("ReduceSum", ["rows", "axes"], ["sums"], keepdims=0),
@@ -49,7 +49,7 @@ def table_graph(
 
 
 def probabilities(words: Sequence[str], strength: float = 2) -> npt.NDArray[np.float32]:
-    """What `table_graph()`, or one whose words weigh `strength`, answers to words of `WORDS`."""
+    """Return the answers of `table_graph()`, or of a table with words of weight `strength`, to words of `WORDS`."""
     sums = np.array([strength * words.count(word) for word in WORDS], np.float32)
     exponentials: npt.NDArray[np.float32] = np.exp(sums)
     shares: npt.NDArray[np.float32] = exponentials / exponentials.sum()
@@ -60,7 +60,7 @@ GOLDEN = probabilities(["praise", "praise", "question"])
 
 
 def publish_table(repository: Path, graph: bytes | None = None, **changes: Any) -> Artifact:
-    """Write a model of three labels into a repository; `changes` are fields of its manifest."""
+    """Write a model of three labels into a repository. `changes` are fields of its manifest."""
     manifest: dict[str, Any] = {
         "name": "tickets",
         "created": "2026-01-01T00:00:00+00:00",
@@ -81,14 +81,14 @@ def publish_table(repository: Path, graph: bytes | None = None, **changes: Any) 
 
 
 def publish_strength(repository: Path, strength: float, **changes: Any) -> Artifact:
-    """Write a model whose words weigh `strength`, by which its answers tell it from others."""
+    """Write a model with words of weight `strength`, so that its answers differ from those of other versions."""
     golden = probabilities(["praise", "praise", "question"], strength)
     changes = {"golden": {"text": "praise praise question", "probabilities": golden.tolist()}} | changes
     return publish_table(repository, table_graph((WEIGHTS / 2 * strength).astype(np.float32)), **changes)
 
 
 def shipped_copy(repository: Path) -> Path:
-    """A copy of the shipped artifact in another repository."""
+    """Copy the shipped artifact into another repository."""
     copy = repository / "imdb-cnn" / "1"
     shutil.copytree(MODEL_REPOSITORY / "imdb-cnn" / "1", copy)
     return copy

@@ -1,4 +1,4 @@
-"""Certificates that are made for a test and gone after it."""
+"""Creates certificates for tests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Issued(NamedTuple):
 
     @property
     def pair(self) -> tuple[str, str]:
-        """Their paths."""
+        """Return the paths of the certificate and its key."""
         return str(self.certificate), str(self.key)
 
 
 class Authority:
-    """Signs certificates; its own lies in `certificate`."""
+    """An authority that signs certificates. `certificate` is its own."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class Authority:
         self.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
 
     def issue(self, name: str, *, expired: bool = False) -> Issued:
-        """A certificate for this machine, good for servers and clients."""
+        """Issue a certificate for this machine that is valid for servers and clients."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -67,7 +67,7 @@ def _name(name: str) -> x509.Name:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days_ago: int = 1
 ) -> x509.CertificateBuilder:
-    """Good for five days from so many days ago on."""
+    """Return a builder for a certificate that is valid for five days, starting in `days` days."""
     start = datetime.datetime.now(datetime.UTC) - days_ago * _DAY
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start)

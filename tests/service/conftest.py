@@ -1,4 +1,4 @@
-"""The shipped model, in this process and in a server of its own; and small hand-made models."""
+"""Fixtures: the shipped model in this process and in a server, and small hand-made models."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ with mock.patch.object(descriptor_pool, "Default", return_value=descriptor_pool.
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """A server with the shipped model and default settings but for administration, for every test that only asks."""
+    """Serve the shipped model with default settings and administration, for tests that change nothing."""
     with ServerProcess("--admin", "open") as process:
         yield process
 
 
 @pytest.fixture(scope="session")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with a model of three widths, two dense layers and three labels, for every test that only asks."""
+    """Serve a model of three widths, two dense layers and three labels, for tests that change nothing."""
     # Here, since it brings Keras along, which takes seconds.
     from tests.service.inference.explaining.families import publish, several_widths
 
@@ -39,11 +39,11 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 @pytest.fixture(scope="session")
 def artifact() -> Artifact:
-    """The shipped model's artifact."""
+    """Return the artifact of the shipped model."""
     return read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1")
 
 
 @pytest.fixture(scope="session")
 def classifier(artifact: Artifact) -> Classifier:
-    """The shipped model."""
+    """Return the classifier of the shipped model."""
     return Classifier(artifact)

@@ -13,14 +13,14 @@ MEGABYTE = 1024 * 1024
 
 
 def held(pid: int) -> int:
-    """Bytes of a process, its share of what it has in common with others included."""
+    """Return the bytes of a process, including its share of shared pages."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     [pss] = [line for line in lines if line.startswith("Pss:")]
     return int(pss.split()[1]) * 1024
 
 
 class Peak:
-    """The most that a service and its workers hold together within a `with` block."""
+    """The peak memory of a service and its workers in a `with` block."""
 
     def __init__(self, supervisor: int) -> None:
         self._pids = [supervisor, *children(supervisor)]

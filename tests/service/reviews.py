@@ -1,4 +1,4 @@
-"""Texts like reviews, made of the shipped vocabulary."""
+"""Generates texts like reviews from the shipped vocabulary."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MARKS = ("", "", "", "", ",", ".", "!", "?", " -", " <br />", "…", "'s")
 
 
 def vocabulary() -> list[str]:
-    """The words that the shipped model knows, the most frequent first."""
+    """Return the words that the shipped model knows, the most frequent first."""
     document = json.loads((MODEL_REPOSITORY / "imdb-cnn" / "1" / "tokenizer.json").read_text())
     ids: dict[str, int] = document["model"]["vocab"]
     return sorted(ids, key=ids.__getitem__)[4:]  # the first are no words
 
 
 def reviews(count: int, seed: int) -> list[str]:
-    """As long as IMDB's and as often truncated, with a few words that nobody knows; the same for the same seed."""
+    """Generate reviews as long as IMDB's, some of them truncated, with a few unknown words, from a seed."""
     chance = random.Random(seed)
     words = vocabulary()
 

@@ -1,4 +1,4 @@
-"""Many callers over all protocols at once: each gets its own answer, also while others leave half-way."""
+"""Many concurrent callers over all protocols get their own answers while others disconnect."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
 class Server(NamedTuple):
-    """A server, and what a client needs to talk to it."""
+    """A server and the clients for it."""
 
     process: ServerProcess
     http: httpx.AsyncClient
@@ -149,7 +149,7 @@ async def hang_up(server: Server, body: Any, path: str, part: float) -> None:
 
 
 async def leave(server: Server, number: int, texts: list[str]) -> None:
-    """Leave half-way, in one of the ways there are."""
+    """Disconnect in one of several ways."""
     for text in texts:
         match number % 5:
             case 0:
@@ -219,7 +219,7 @@ async def _awaited(work: Awaitable[None]) -> None:
 
 @pytest.mark.parametrize("leaving", [False, True], ids=["all stay", "a third leaves"])
 def test_own_answers(classifier: Classifier, leaving: bool) -> None:
-    """Everyone who stays gets the answer to their own text; afterwards nothing waits, and every protocol answers."""
+    """Every remaining caller gets its own answer. Afterwards nothing waits, and every protocol answers."""
     limits = ("--max-pending-texts", str(PENDING), "--max-batch-texts", str(PENDING))
     with ServerProcess(*limits) as process:
         asyncio.run(scenario(process, classifier, leaving))

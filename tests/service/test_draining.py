@@ -1,4 +1,4 @@
-"""Callers with kept connections while the service is told to leave: none of their requests is lost."""
+"""Callers with keep-alive connections lose no request at shutdown."""
 
 import os
 import signal
@@ -25,19 +25,19 @@ Ask = Callable[[], int]
 
 
 def with_httpx(server: ServerProcess) -> Ask:
-    """A caller of httpx."""
+    """A caller that uses httpx."""
     client = httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False)
     return lambda: client.post("/v1/predict", content=GOOD).status_code
 
 
 def with_urllib3(server: ServerProcess) -> Ask:
-    """A caller of urllib3, on which requests is built, without retries."""
+    """A caller that uses urllib3, like requests, without retries."""
     pool = urllib3.HTTPConnectionPool("127.0.0.1", server.port, timeout=PATIENCE, retries=False)
     return lambda: pool.request("POST", "/v1/predict", body=GOOD).status
 
 
 def by_hand(server: ServerProcess) -> Ask:
-    """A caller that connects again when it is told that its connection ends, and not before."""
+    """A caller that reconnects only after it has received `Connection: close`."""
     kept = ExitStack()
     connections: list[Connection] = []
 
@@ -55,7 +55,7 @@ def by_hand(server: ServerProcess) -> Ask:
 
 
 def ask_until_refused(ask: Ask) -> tuple[int, str]:
-    """The answers until nobody listens any more, and what broke before, if anything did."""
+    """Send requests until the connection is refused. Returns the answers and the first error, if there was one."""
     answers = 0
     while True:
         try:
@@ -72,7 +72,7 @@ def ask_until_refused(ask: Ask) -> tuple[int, str]:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_callers_who_keep_their_connections(workers: str) -> None:
-    """SIGTERM with a drain delay breaks no request of 32 callers, who all move on."""
+    """A shutdown with a drain delay breaks no request of 32 callers."""
     flags = ("--workers", workers, "--drain-delay", "2", "--no-grpc")
     with ServerProcess(*flags) as server, ThreadPoolExecutor(32) as pool:
         makers = [with_httpx] * 12 + [with_urllib3] * 12 + [by_hand] * 8
@@ -87,7 +87,7 @@ def test_callers_who_keep_their_connections(workers: str) -> None:
 
 @pytest.mark.parametrize("delay", ["0", "0.5"])
 def test_callers_who_do_not_go_on(delay: str) -> None:
-    """Neither half a head nor a body that goes on after its response holds the service up."""
+    """An incomplete head, or a body that continues after its response, does not delay the exit."""
     began = request("/v1/predict", f"Content-Length: {len(GOOD)}")
     with ServerProcess("--workers", "1", "--drain-delay", delay) as server, ExitStack() as stack:
         half, early = (stack.enter_context(Connection(server.port)) for _ in range(2))
@@ -99,7 +99,7 @@ def test_callers_who_do_not_go_on(delay: str) -> None:
 
 
 def test_a_request_on_its_way() -> None:
-    """A request that comes on an idle connection just after SIGTERM is answered, without a drain delay as well."""
+    """A request on an idle connection just after SIGTERM is answered, even without a drain delay."""
     with ServerProcess("--workers", "1", *PATIENT) as server, ExitStack() as stack:
         idle = [stack.enter_context(Connection(server.port)) for _ in range(20)]
         for connection in idle[:10]:

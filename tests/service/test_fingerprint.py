@@ -1,4 +1,4 @@
-"""Whether files have changed."""
+"""Fingerprints detect changes of files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.processes import eventually
 
 
 def test_every_change_is_seen(tmp_path: Path) -> None:
-    """The fingerprint changes with every way in which a file does, and stays the same in between."""
+    """Every kind of change of a file changes the fingerprint, and nothing else does."""
     file, other, link = (tmp_path / name for name in ("file", "other", "link"))
     file.write_text("one")
     link.symlink_to(file)

@@ -1,6 +1,6 @@
-"""What this service uses of its libraries beyond their documented interfaces is still there, in the versions it allows.
+"""The undocumented parts of libraries that this service uses exist in the allowed versions.
 
-A failure here says that a library has changed. Read what it does now, change the code that is named, and then the bound
+If a test fails, a library has changed. Read its new code, change the code that the test names, and then raise the bound
 in pyproject.toml.
 """
 
@@ -57,7 +57,7 @@ RELIED_ON: dict[str, tuple[Callable[..., Any], str]] = {
 
 @pytest.mark.parametrize("name", PROTOCOL)
 def test_methods_of_uvicorns_protocol(name: str) -> None:
-    """`service/rest/server` overrides them, so they must be called as they are here."""
+    """`service/rest/server` overrides these methods, so the library must call them."""
     parameters = list(inspect.signature(getattr(HttpToolsProtocol, name)).parameters)
     assert parameters == ["self", *PROTOCOL[name]], f"uvicorn {uvicorn.__version__} changed HttpToolsProtocol.{name}"
 
@@ -67,7 +67,7 @@ async def _nothing(scope: Any, receive: Any, send: Any) -> None:
 
 
 def test_attributes_of_uvicorns_protocol() -> None:
-    """`service/rest/server` reads and sets them, and those of a cycle and of the flow control."""
+    """`service/rest/server` reads and sets these attributes of a protocol, a cycle and the flow control."""
     config = uvicorn.Config(_nothing, interface="asgi3", log_config=None)
     connection = HttpToolsProtocol(config, ServerState(), {}, _loop=object())  # type: ignore[arg-type]
     cycle = RequestResponseCycle(
@@ -87,13 +87,13 @@ def test_attributes_of_uvicorns_protocol() -> None:
 
 @pytest.mark.parametrize("what", RELIED_ON)
 def test_lines_of_uvicorn(what: str) -> None:
-    """What the service relies on is still written where it was."""
+    """The source of the library contains the lines that the service relies on."""
     function, line = RELIED_ON[what]
     assert line in inspect.getsource(function), f"uvicorn {uvicorn.__version__}: check whether {what}"
 
 
 def test_parser() -> None:
-    """Leniencies are named as `service/rest/server/protocol.py` has them, and the version is left to it."""
+    """Leniencies have the names that `service/rest/server/protocol.py` uses, and the HTTP version is left to it."""
 
     class Heard:
         versions: list[str] = []  # noqa: RUF012
@@ -108,7 +108,7 @@ def test_parser() -> None:
 
 
 def test_session_of_onnx_runtime() -> None:
-    """`service/inference/engine.py` runs a session below its Python class, as that class does itself."""
+    """`service/inference/engine.py` runs a session below its Python class, in the same way as that class."""
     source = inspect.getsource(onnxruntime.InferenceSession.run_with_iobinding)
     call = "self._sess.run_with_iobinding(iobinding._iobinding, run_options)"
     assert call in source, f"ONNX Runtime {onnxruntime.__version__} runs a session in another way"

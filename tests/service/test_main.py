@@ -1,4 +1,4 @@
-"""The commands that look after artifacts, as an operator runs them."""
+"""The commands that manage artifacts."""
 
 import shutil
 from pathlib import Path
@@ -8,12 +8,12 @@ from tests.service.artifacts import publish_table, shipped_copy
 
 
 def test_a_moved_artifact_can_be_copied(tmp_path: Path) -> None:
-    """`check` refuses a folder of another version and names the command that gives an artifact a new one."""
+    """`check` refuses a folder of another version and names the command that changes the version of an artifact."""
     moved = shipped_copy(tmp_path / "moved").rename(tmp_path / "moved" / "imdb-cnn" / "2")
     refusal = run("-m", "service", "check", str(moved))
     assert refusal.returncode == 2
     assert refusal.stderr == (
-        f"error: {moved}: the manifest is that of imdb-cnn 1; to give an artifact another name or version, use "
+        f"error: {moved}: the manifest belongs to imdb-cnn 1; to give an artifact another name or version, use "
         "`python -m sentiment_conv1d copy ARTIFACT NEW_ARTIFACT`\n"
     )
     target = tmp_path / "repository" / "films" / "2"
@@ -24,7 +24,7 @@ def test_a_moved_artifact_can_be_copied(tmp_path: Path) -> None:
 
 
 def test_a_copy_is_served(tmp_path: Path) -> None:
-    """A running service loads the next version that a copy makes."""
+    """A running service loads a version that `copy` creates."""
     first = publish_table(tmp_path).path
     with ServerProcess("--workers", "1", "--watch-interval", "0.1", repository=tmp_path) as process:
         copied = run("-m", "service", "copy", str(first), str(first.with_name("2")))
@@ -35,7 +35,7 @@ def test_a_copy_is_served(tmp_path: Path) -> None:
 
 
 def test_copy_needs_no_training(tmp_path: Path) -> None:
-    """TensorFlow is not loaded for a copy."""
+    """`copy` does not load TensorFlow."""
     shutil.copytree(shipped_copy(tmp_path), tmp_path / "x" / "imdb-cnn" / "1")
     program = f"""
 import sys
@@ -48,7 +48,7 @@ assert not {{"tensorflow", "keras", "onnx"}} & sys.modules.keys()
 
 
 def test_help_is_quick() -> None:
-    """Neither ONNX Runtime nor NumPy is loaded to print the commands and their flags."""
+    """`--help` loads neither ONNX Runtime nor NumPy."""
     program = """
 import contextlib, sys
 from sentiment_conv1d.service.__main__ import main

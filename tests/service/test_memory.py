@@ -1,4 +1,4 @@
-"""What callers can have a worker keep in memory."""
+"""The memory that callers can make a worker hold."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ _WAIT = 1.0
 
 
 def wait_of_another(server: ServerProcess) -> float:
-    """Seconds that a small request of a new connection takes."""
+    """Return the seconds of a small request on a new connection."""
     began = monotonic()
     with Connection(server.port) as connection:
         connection.post("/v1/predict", GOOD)
@@ -33,7 +33,7 @@ def wait_of_another(server: ServerProcess) -> float:
 
 
 def test_large_requests_fit_into_the_shipped_limit() -> None:
-    """80 callers with 8 MB each are answered or refused by two workers within 1 GiB, and no worker ends."""
+    """80 callers with 8 MB each are answered or refused by two workers within 1 GiB, and no worker is replaced."""
     body = json.dumps({"texts": ["a great film " * 630] * 1000}).encode()
     with ServerProcess("--workers", "2") as server, Peak(server.process.pid) as peak:
         workers = children(server.process.pid)
@@ -56,7 +56,7 @@ def test_large_requests_fit_into_the_shipped_limit() -> None:
 
 
 def test_very_many_parts() -> None:
-    """Millions of empty values, also compressed to 8 kB, are refused with the limit and take hardly any memory."""
+    """Millions of empty values, even compressed to 8 kB, are refused with the limit and take hardly any memory."""
     documents = {
         "/v1/predict": b"{" + b",".join(b'"%x":0' % number for number in range(700_000)) + b"}",
         "/v1/predict_batch": b'{"texts":[' + b"{}," * 2_700_000 + b"{}]}",
@@ -106,7 +106,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("start", ENDLESS)
 def test_endless_requests(start: str) -> None:
-    """Whatever part of a request does not end, the connection does, and neither memory nor other callers suffer."""
+    """A connection with any endless part of a request is closed, and memory and other callers are not affected."""
     begin, piece = ENDLESS[start]
     pieces = piece * (MEGABYTE // len(piece))
 

@@ -1,4 +1,4 @@
-"""A name never becomes a path: what lies outside of the model repository cannot be reached by any name."""
+"""A model name is never used as a path, so no name leads out of the model repository."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.service.rest.raw import Connection, request
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A good model in a folder beside the repository."""
+    """Create a valid model in a folder beside the repository."""
     folder = tmp_path_factory.mktemp("outside")
     publish_table(folder, name="secret")
     return folder
@@ -30,14 +30,14 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server_beside(outside: Path) -> Iterator[ServerProcess]:
-    """A server with a repository in the same folder."""
+    """Serve a repository in the same folder."""
     publish_table(outside / "repository")
     with ServerProcess("--workers", "1", "--admin", "open", repository=outside / "repository") as server:
         yield server
 
 
 def names(outside: Path) -> list[str]:
-    """Ways that would lead to the model outside if they were walked."""
+    """Return names that would lead to the outside model as paths."""
     secret = outside / "secret"
     return [
         "../secret",
@@ -60,12 +60,12 @@ def names(outside: Path) -> list[str]:
 
 @pytest.mark.usefixtures("server_beside")
 def test_the_way_would_lead_there(outside: Path) -> None:
-    """The test would notice: walked as a path, the first of the names leads to a model."""
+    """The first name leads to a model if it is used as a path, so the tests would notice."""
     assert (outside / "repository" / names(outside)[0] / "1" / "manifest.json").is_file()
 
 
 def test_rest(server_beside: ServerProcess, outside: Path) -> None:
-    """No name, quoted once, twice or not at all, loads or shows a model outside of the repository."""
+    """No name over REST, with any quoting, loads or shows a model outside the repository."""
     for name in names(outside):
         for quoted in (name, urllib.parse.quote(name, safe=""), urllib.parse.quote(urllib.parse.quote(name, safe=""))):
             for method, path in (
@@ -85,7 +85,7 @@ def test_rest(server_beside: ServerProcess, outside: Path) -> None:
 
 
 def test_grpc(server_beside: ServerProcess, outside: Path) -> None:
-    """Nor does any over gRPC, where nothing is quoted."""
+    """No name over gRPC loads or shows a model outside the repository."""
     with connect(server_beside) as channel:
         stub: Any = GRPCInferenceServiceStub(channel)
         for name in names(outside):
@@ -102,6 +102,6 @@ def test_grpc(server_beside: ServerProcess, outside: Path) -> None:
 
 @given(st.text(alphabet=st.sampled_from("./\\~%2ef:secret\x00 "), min_size=1, max_size=30))
 def test_any_name(server_beside: ServerProcess, name: str) -> None:
-    """Nor does any other."""
+    """No arbitrary name loads or shows a model outside the repository."""
     path = urllib.parse.quote(name, safe="")
     assert server_beside.client.post(f"/v2/repository/models/{path}/load").status_code in (400, 404, 405)

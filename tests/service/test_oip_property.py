@@ -1,7 +1,7 @@
-"""Any Open Inference Protocol request, well-formed or not, over either transport: a right answer or a refusal.
+"""Any Open Inference Protocol request over either transport gets a correct answer or an error.
 
-A refusal has the protocol's form and blames the request. Nothing is answered with a failure of the server, nothing
-hangs, and the next good request gets its answer.
+An error has the protocol's form and the status of a client error. No request makes the server fail or hang, and the
+next valid request gets its answer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ OUTPUTS = ("label", "score", "probabilities")
 
 @pytest.fixture(scope="module")
 def oip(server: ServerProcess) -> Iterator[Any]:
-    """A stub for the server with the shipped model."""
+    """Return a stub for the server with the shipped model."""
     with connect(server) as channel:
         yield GRPCInferenceServiceStub(channel)
 
@@ -62,7 +62,7 @@ WISHES = st.lists(st.sampled_from(OUTPUTS), unique=True)
 
 
 def native(server: ServerProcess, texts: list[str]) -> dict[str, list[Any]]:
-    """The elements of every output, from the native route."""
+    """Return the elements of every output, from the native route."""
     predictions = server.client.post("/v1/predict_batch", json={"texts": texts}).json()["predictions"]
     return {
         "label": [each["label"] for each in predictions],
@@ -82,7 +82,7 @@ def test_right_answer_over_rest(
     binary: tuple[bool, bool],
     data: st.DataObject,
 ) -> None:
-    """A well-formed request, in whichever form, gets what the native route answers and nothing else."""
+    """A valid request in any form gets the answer of the native route."""
     shape = [len(texts)] if flat else [len(texts), 1]
     fields: dict[str, Any] = {"parameters": {"binary_data_output": binary[1]}} if binary[1] else {}
     if wishes:
@@ -109,7 +109,7 @@ def test_right_answer_over_rest(
 def test_right_answer_over_grpc(
     server: ServerProcess, oip: Any, texts: list[str], wishes: list[str], flat: bool, raw: bool, id: str
 ) -> None:
-    """A well-formed message, in either form, alone or in a stream, gets what the native route answers."""
+    """A valid message in any form, alone or in a stream, gets the answer of the native route."""
     shape = [len(texts)] if flat else [len(texts), 1]
     wanted = [pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in wishes]
     if raw:
@@ -154,7 +154,7 @@ JSON = st.recursive(
 
 
 def mostly(usual: st.SearchStrategy[Any], other: st.SearchStrategy[Any] = JSON) -> st.SearchStrategy[Any]:
-    """The usual, and now and then something else."""
+    """Draw usual values, and sometimes others."""
     return st.integers(0, 9).flatmap(lambda number: usual if number < 9 else other)
 
 
@@ -166,7 +166,7 @@ NEARBY = st.one_of(
 
 @st.composite
 def good_requests(draw: st.DrawFn) -> tuple[dict[str, Any], list[bytes]]:
-    """A request that is answered: its JSON and the binary tensors behind it."""
+    """Draw a valid request: its JSON and the binary tensors after it."""
     inputs, tensors = [], []
     for name in draw(st.sampled_from([["text"], ["tokens"], ["text", "tokens"]])):
         given_input: dict[str, Any] = {"name": name, "shape": [2, 1], "datatype": "BYTES", "data": ["x", "y"]}
@@ -191,7 +191,7 @@ def good_requests(draw: st.DrawFn) -> tuple[dict[str, Any], list[bytes]]:
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[Any, list[bytes]]:
-    """A good request in which up to three things are replaced, added, put in twice or taken away."""
+    """Draw a valid request with up to three replaced, added, duplicated or removed parts."""
     document, tensors = draw(good_requests())
     for _ in range(draw(st.integers(0, 3))):
         *parents, key = draw(st.sampled_from(sorted(places(document), key=repr)))
@@ -214,7 +214,7 @@ HEADERS = st.sampled_from([b"-1", b"", b"0", b"1", b"x", b"1.5", b"99999", b"9" 
 
 
 def assert_right_or_refused(response: httpx.Response) -> None:
-    """An answer that is right in itself, or a refusal."""
+    """Assert that an answer is consistent, or an error."""
     if response.status_code != 200:
         refusal(response, range(400, 500))
         return
@@ -229,14 +229,14 @@ def assert_right_or_refused(response: httpx.Response) -> None:
 
 
 def assert_works(server: ServerProcess) -> None:
-    """The next good request, on a connection that was kept, gets its answer."""
+    """Assert that the next valid request on a kept connection gets its answer."""
     read(server.client.post(INFER, content=body_of(text_input("x"))))
 
 
 @settings(max_examples=400)
 @given(parts=requests(), data=st.data())
 def test_any_request_over_rest(server: ServerProcess, parts: tuple[Any, list[bytes]], data: st.DataObject) -> None:
-    """Any JSON in any place, any binary data behind it, and any header: an answer or a refusal."""
+    """Any JSON in any place, with any binary data and any header, gets an answer or an error."""
     head, tail = json.dumps(parts[0]).encode(), b"".join(parts[1])
     if tail or data.draw(st.booleans()):
         lie = data.draw(mostly(st.just(0), st.integers(-len(head), len(tail) + 3)))
@@ -250,7 +250,7 @@ def test_any_request_over_rest(server: ServerProcess, parts: tuple[Any, list[byt
 
 @given(document=JSON)
 def test_any_json_over_rest(server: ServerProcess, document: Any) -> None:
-    """Any JSON, alone or as the inputs: an answer or a refusal."""
+    """Any JSON, alone or as the inputs, gets an answer or an error."""
     for whole in (document, {"inputs": document}, {"inputs": [document]}):
         assert_right_or_refused(server.client.post(INFER, content=json.dumps(whole)))
     assert_works(server)
@@ -261,7 +261,7 @@ def test_any_json_over_rest(server: ServerProcess, document: Any) -> None:
 def test_any_binary_data_over_rest(
     server: ServerProcess, raw: bytes, shape: list[int], size: int, name: str, more: bytes
 ) -> None:
-    """Binary data that may not be what the JSON says: an answer or a refusal."""
+    """Binary data that does not match the JSON gets an answer or an error."""
     datatype = {"text": "BYTES", "tokens": "INT32"}[name]
     for announced, tail in ((len(raw), raw), (size, raw), (len(raw), raw + more)):
         given_input = binary_input(
@@ -275,7 +275,7 @@ def test_any_binary_data_over_rest(
     content=st.binary(max_size=200), header=st.none() | HEADERS, coding=st.sampled_from(["", "gzip", "deflate", "x"])
 )
 def test_any_bytes_over_rest(server: ServerProcess, content: bytes, header: bytes | None, coding: str) -> None:
-    """Any bytes with any headers, to any route that reads a body: an answer or a refusal."""
+    """Any bytes with any headers get an answer or an error from any route that reads a body."""
     headers = {b"content-encoding": coding.encode()}
     if header is not None:
         headers[HEADER.encode()] = header
@@ -293,7 +293,7 @@ def test_any_bytes_over_rest(server: ServerProcess, content: bytes, header: byte
 def test_broken_compression_over_rest(
     server: ServerProcess, parts: tuple[Any, list[bytes]], cut: float, junk: bytes, coding: str
 ) -> None:
-    """A compressed body that is cut, spoilt or goes on: an answer or a refusal."""
+    """A compressed body that is truncated, corrupt or too long gets an answer or an error."""
     head = json.dumps(parts[0]).encode()
     plain = b"".join([head, *parts[1]])
     body = gzip.compress(plain) if coding == "gzip" else zlib.compress(plain)
@@ -327,7 +327,7 @@ CONTENTS = st.fixed_dictionaries(
 
 @st.composite
 def inputs(draw: st.DrawFn, *, typed: bool) -> Any:
-    """An input, with typed contents or without; mostly one that fits the model."""
+    """Draw an input with or without typed contents that usually fits the model."""
     if draw(st.booleans()):
         kind = draw(st.sampled_from([("text", [1, 1], "BYTES"), ("tokens", [1, 1], "INT32")]))
         contents: dict[str, Any] = {"bytes_contents": [b"x"]} if kind[0] == "text" else {"int_contents": [7]}
@@ -340,7 +340,7 @@ def inputs(draw: st.DrawFn, *, typed: bool) -> Any:
 
 @st.composite
 def messages(draw: st.DrawFn) -> Any:
-    """A message of any content."""
+    """Draw a message with any content."""
     raw = draw(st.booleans())
     given_inputs = draw(
         st.lists(inputs(typed=not raw or draw(mostly(st.just(False), st.just(True)))), min_size=1, max_size=2)
@@ -370,7 +370,7 @@ def messages(draw: st.DrawFn) -> Any:
 @settings(max_examples=400)
 @given(message=messages())
 def test_any_message_over_grpc(oip: Any, message: Any) -> None:
-    """Any message: an answer, or a status that blames the request."""
+    """Any message gets an answer, or a status of a client error."""
     try:
         response = oip.ModelInfer(message, timeout=PATIENCE)
     except grpc.RpcError as error:
@@ -384,7 +384,7 @@ def test_any_message_over_grpc(oip: Any, message: Any) -> None:
 @settings(max_examples=50)
 @given(sent=st.lists(messages(), min_size=1, max_size=8))
 def test_any_messages_in_a_stream(oip: Any, sent: list[Any]) -> None:
-    """A stream of any messages: each is answered in its turn, as it would be alone, and the stream goes on."""
+    """Each message of a stream gets the answer that it would get alone, and the stream continues."""
     responses = list(oip.ModelStreamInfer(itertools.chain(sent, [text_request("x", id="last")]), timeout=PATIENCE))
     assert [each.infer_response.id for each in responses] == [*(each.id for each in sent), "last"]
     assert not responses[-1].error_message
@@ -401,7 +401,7 @@ def test_any_messages_in_a_stream(oip: Any, sent: list[Any]) -> None:
 
 @given(message=st.binary(max_size=60))
 def test_any_bytes_over_grpc(server: ServerProcess, oip: Any, message: bytes) -> None:
-    """Bytes that are no message end their call, or their stream, and nothing else."""
+    """Bytes that are not a message end their call or stream, and affect nothing else."""
     with connect(server) as channel:
         single: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         with pytest.raises(grpc.RpcError) as caught:

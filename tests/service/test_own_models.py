@@ -1,4 +1,4 @@
-"""Padding, special ids and truncation of models from elsewhere are right in every protocol and on the page."""
+"""Padding, special ids and truncation of other Keras models are right in every protocol and on the page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEXTS = [
 
 
 class Vectorization:
-    """A `TextVectorization` layer in the model: padding behind the text, its first ids, no start id."""
+    """A `TextVectorization` layer in the model: padding after the text, its first ids, no start id."""
 
     tokenizer: ClassVar = {
         "padding_id": 0,
@@ -54,7 +54,7 @@ class Vectorization:
 
 
 class WordList:
-    """A list of words: padding behind the text, its last ids, a start id, and unknown words dropped."""
+    """A list of words: padding after the text, its last ids, a start id, and unknown words dropped."""
 
     tokenizer: ClassVar = {
         "padding_id": 3,
@@ -78,13 +78,13 @@ class WordList:
 
 @pytest.fixture(scope="module", params=[Vectorization, WordList], ids=["TextVectorization", "list of words"])
 def vocabulary(request: pytest.FixtureRequest) -> Any:
-    """What makes ids of texts."""
+    """Turns texts into ids."""
     return request.param()
 
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    """A model over ids whose answers depend on every id."""
+    """Build a model whose answers depend on every id."""
     keras.utils.set_random_seed(3)
     return keras.Sequential(
         [
@@ -99,13 +99,13 @@ def model() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def expected(model: keras.Model, vocabulary: Any) -> Any:
-    """Keras' answers."""
+    """Return the answers of Keras."""
     return model.predict(vocabulary.ids(TEXTS), verbose=0)[:, 0]
 
 
 @pytest.fixture(scope="module")
 def own(model: keras.Model, vocabulary: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with that model."""
+    """Serve that model."""
     folder: Path = tmp_path_factory.mktemp("own")
     repository = folder / "repository"
     arguments = ["--labels", "no,yes", "--name", "own", "--repository", str(repository)]
@@ -121,7 +121,7 @@ def post(server: ServerProcess, path: str, body: Any) -> Any:
 
 
 def test_rest_and_grpc_answer_as_keras_does(own: ServerProcess, expected: Any) -> None:
-    """One text, several texts, and texts as a tensor."""
+    """One text, several texts, and a tensor of texts get the answers of Keras."""
     alone = [post(own, "/v1/predict", {"text": text})["probabilities"]["yes"] for text in TEXTS]
     together = [
         each["probabilities"]["yes"] for each in post(own, "/v1/predict_batch", {"texts": TEXTS})["predictions"]
@@ -142,7 +142,7 @@ def test_rest_and_grpc_answer_as_keras_does(own: ServerProcess, expected: Any) -
 def test_tokens_of_the_caller_answer_as_keras_does(
     padded: bool, own: ServerProcess, vocabulary: Any, expected: Any
 ) -> None:
-    """Ids of the Open Inference Protocol, padded by the caller or not."""
+    """Ids over the Open Inference Protocol get the answers of Keras, with and without padding."""
     for row, right in zip(vocabulary.ids(TEXTS).tolist(), expected, strict=True):
         ids = row if padded else unpadded(row, vocabulary)
         tensor = {"name": "tokens", "datatype": "INT32", "shape": [1, len(ids)], "data": ids}
@@ -158,7 +158,7 @@ def unpadded(row: list[int], vocabulary: Any) -> list[int]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_explanations_add_up(text: str, own: ServerProcess, vocabulary: Any, expected: Any) -> None:
-    """The shares sum to the logit of Keras' answer, and every word is where it is said to be."""
+    """The shares add up to the logit of Keras, and every word has the right offsets."""
     answer = post(own, "/v1/explain", {"text": text})
     right = expected[TEXTS.index(text)]
     assert answer["logit"] == pytest.approx(np.log(right / (1 - right)), abs=1e-4)
@@ -179,7 +179,7 @@ def test_explanations_add_up(text: str, own: ServerProcess, vocabulary: Any, exp
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_page_reads_the_same_ids(text: str, own: ServerProcess, vocabulary: Any) -> None:
-    """`/v1/inspect` and `/v1/models`, which the page draws, have the ids, the padding and the sides of the artifact."""
+    """`/v1/inspect` and `/v1/models` have the ids, the padding and the sides of the artifact."""
     shown = post(own, "/v1/inspect", {"text": text})
     row = vocabulary.ids([text])[0].tolist()
     assert shown["ids"] == row

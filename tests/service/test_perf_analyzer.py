@@ -1,4 +1,4 @@
-"""Triton's load generator, unmodified: it runs against the service and finds no failure, whichever way it asks."""
+"""Triton's load generator perf_analyzer runs unmodified against the service without a failure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTS = ["A gripping, beautifully acted film.", "Dull, très long, and a waste o
 
 @pytest.fixture(scope="module")
 def binary() -> Path:
-    """The program itself: the package's own command forgets its exit status."""
+    """Return the path of the program. The package's own command loses its exit status."""
     package = importlib.util.find_spec("perf_analyzer")
     if package is not None and package.origin is not None:
         path = Path(package.origin).parent / "bin" / "perf_analyzer"
@@ -37,7 +37,7 @@ def binary() -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of texts."""
+    """Create a file of texts."""
     path = tmp_path_factory.mktemp("data") / "texts.json"
     path.write_text(json.dumps({"data": [{"text": [text]} for text in TEXTS]}))
     return path
@@ -45,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def analyze(binary: Path, server: ServerProcess, tmp_path: Path) -> Analyze:
-    """Runs it, checks its status, its table and its report, and returns the report."""
+    """Run it, check its status, its table and its report, and return the report."""
 
     def run(protocol: str, *flags: str, concurrency: Sequence[int] = (1, 32)) -> str:
         port = server.port if protocol == "http" else server.grpc_port
@@ -84,13 +84,13 @@ def analyze(binary: Path, server: ServerProcess, tmp_path: Path) -> Analyze:
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_one_text(analyze: Analyze, protocol: str) -> None:
-    """One text again and again, by 8 to 32 callers at once."""
+    """One text is sent by 8 to 32 concurrent callers."""
     analyze(protocol, "--string-data", TEXTS[0], concurrency=range(8, 33, 8))
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_file_in_batches(analyze: Analyze, data: Path, protocol: str) -> None:
-    """Texts of a file, eight a request."""
+    """Texts of a file are sent in batches of eight."""
     report = analyze(protocol, "--input-data", str(data), "-b", "8")
     assert "Batch size: 8" in report
     for rows, runs in re.findall(r"Inference count: (\d+)\n *Execution count: (\d+)", report):
@@ -99,34 +99,34 @@ def test_file_in_batches(analyze: Analyze, data: Path, protocol: str) -> None:
 
 
 def test_random_texts(analyze: Analyze) -> None:
-    """Random strings and random ids, which it sends when it is told nothing."""
+    """Random strings and random ids, the default data, are answered."""
     analyze("http", "--string-length", "200")
 
 
 @pytest.mark.parametrize("forms", [("json", "json"), ("json", "binary"), ("binary", "json")])
 def test_json(analyze: Analyze, forms: tuple[str, str]) -> None:
-    """JSON in place of binary tensors, on either way or both."""
+    """JSON instead of binary tensors works for inputs, outputs and both."""
     analyze("http", "--string-data", TEXTS[1], "--input-tensor-format", forms[0], "--output-tensor-format", forms[1])
 
 
 def test_asynchronous_callers(analyze: Analyze) -> None:
-    """One thread with many requests on their way."""
+    """One thread can have many concurrent requests."""
     analyze("http", "--string-data", TEXTS[1], "--async")
 
 
 def test_stream(analyze: Analyze) -> None:
-    """gRPC streams."""
+    """gRPC streams work."""
     analyze("grpc", "--string-data", TEXTS[1], "--streaming")
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
 def test_compression(analyze: Analyze, algorithm: str) -> None:
-    """Compressed messages."""
+    """Compressed messages work."""
     analyze("grpc", "--string-data", TEXTS[1], "--grpc-compression-algorithm", algorithm)
 
 
 def test_an_unknown_model_is_noticed(binary: Path, server: ServerProcess) -> None:
-    """A failure is a status other than 0 and shows the service's reason: the tests above would see one."""
+    """A failure has a status other than 0 and shows the service's reason, so the other tests would notice it."""
     command = [str(binary), "-m", "other", "-u", f"127.0.0.1:{server.port}", "--string-data", "x"]
     result = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert result.returncode != 0

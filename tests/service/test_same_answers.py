@@ -1,4 +1,4 @@
-"""The same text gets the same answer, whichever way it is asked for."""
+"""A text gets the same answer over every protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.service.reviews import reviews
 
 
 class Answer(NamedTuple):
-    """What every protocol tells of a text."""
+    """The parts of an answer that every protocol has."""
 
     label: str
     positive: float
@@ -25,13 +25,13 @@ class Answer(NamedTuple):
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    """Many texts, short and long."""
+    """Return many texts of different lengths."""
     return reviews(500, seed=1)
 
 
 @pytest.fixture(scope="module")
 def expected(classifier: Classifier, texts: list[str]) -> list[Answer]:
-    """What the model says in this process, one text at a time."""
+    """Return the predictions of the model in this process, one text at a time."""
     predictions = [classifier.predict([text])[0] for text in texts]
     assert sum(each.truncated for each in predictions) > 10 and sum(each.unknown_tokens for each in predictions) > 500
     assert 50 < sum(each.label == "positive" for each in predictions) < 450
@@ -153,7 +153,7 @@ def test_same_answers(
     expected: list[Answer],
     ask: Callable[[ServerProcess, list[str]], Iterator[Answer]],
 ) -> None:
-    """Every text gets the label and the probability that the model gives it, alone or among others."""
+    """Every text gets the model's label and probability, alone and in batches."""
     answers = list(ask(server, texts))
     assert [each.label for each in answers] == [each.label for each in expected]
     for given, right in zip(answers, expected, strict=True):

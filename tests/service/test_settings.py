@@ -23,7 +23,7 @@ def test_defaults() -> None:
 
 
 def test_flag_beats_environment_beats_default() -> None:
-    """A flag wins over the environment, the environment over the default."""
+    """A flag overrides the environment, and the environment overrides the default."""
     environment = {"SENTIMENT_PORT": "9001", "SENTIMENT_THREADS": "2"}
     settings = read_settings(flags("--port", "9002"), environment)
     assert (settings.port, settings.threads, settings.device) == (9002, 2, 0)
@@ -31,7 +31,7 @@ def test_flag_beats_environment_beats_default() -> None:
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
-    """What a flag sets, the variable of the same name sets as well."""
+    """The variable of a setting has the effect of its flag."""
     examples = {
         "model_repository": "models",
         "default_model": "tickets",
@@ -78,7 +78,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
 
 
 def test_boolean_flag() -> None:
-    """A switch can be turned off again by its flag."""
+    """A flag can turn a switch off again."""
     assert not read_settings(flags("--no-access-log"), {"SENTIMENT_ACCESS_LOG": "1"}).access_log
 
 
@@ -88,14 +88,14 @@ def test_empty_variable() -> None:
 
 
 def test_unknown_variable() -> None:
-    """A variable that has the prefix but is not a setting is an error; other variables are ignored."""
+    """An unknown variable with the prefix is an error, and other variables are ignored."""
     with pytest.raises(StartupError, match="SENTIMENT_PROT is not a setting"):
         read_settings(flags(), {"SENTIMENT_PROT": "9000"})
     read_settings(flags(), {"PROT": "9000", "sentiment_prot": "9000"})
 
 
 def test_variables_of_clouds() -> None:
-    """Variables of clouds are read, the service's own win, and an error names the variable at fault."""
+    """The variables of clouds are read, the service's own override them, and an error names the variable."""
     cloud = {"PORT": "8081", "AIP_HTTP_PORT": "8082", "AIP_PREDICT_ROUTE": "/p", "AIP_HEALTH_ROUTE": "/h"}
     settings = read_settings(flags(), cloud)
     assert (settings.port, settings.predict_route, settings.health_route) == (8082, "/p", "/h")
@@ -131,7 +131,7 @@ def test_variables_of_clouds() -> None:
     ],
 )
 def test_bad_value(name: str, value: str) -> None:
-    """A value that will not do is refused by the name of the flag or variable it came from."""
+    """An invalid value is refused, and the message names its flag or variable."""
     with pytest.raises(StartupError) as error:
         read_settings(flags(f"{flag(name)}={value}"), {})
     assert str(error.value).startswith(f"{flag(name)}: ")
@@ -141,7 +141,7 @@ def test_bad_value(name: str, value: str) -> None:
 
 
 def test_batches_that_could_never_run() -> None:
-    """A limit on waiting texts below that of one batch is refused in words."""
+    """A limit on waiting texts below the limit of one batch is refused with a message."""
     with pytest.raises(StartupError, match=r"^max_pending_texts must not be below max_batch_texts"):
         read_settings(flags("--max-pending-texts", "5"), {})
 
@@ -156,13 +156,13 @@ def test_batches_that_could_never_run() -> None:
     ],
 )
 def test_administration_keys_that_nobody_needs_or_has(given: tuple[str, ...]) -> None:
-    """Administration by key needs keys, and keys need administration by key."""
+    """`--admin key` and administration keys need each other."""
     with pytest.raises(StartupError, match=r"^admin=key and admin_keys or admin_key_file go together"):
         read_settings(flags(*given), {})
 
 
 def test_documentation() -> None:
-    """docs/settings.md holds the table of the settings that there are."""
+    """docs/settings.md contains the table of all settings."""
     page = (PROJECT / "docs" / "settings.md").read_text()
     rows = [line for line in page.splitlines(keepends=True) if line.startswith("|")]
     assert "".join(rows) == table()
@@ -170,7 +170,7 @@ def test_documentation() -> None:
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """--help tells every flag with its variable and default."""
+    """--help lists every flag with its variable and default."""
     parser = argparse.ArgumentParser(prog="serve")
     add_flags(parser)
     text = " ".join(parser.format_help().split())

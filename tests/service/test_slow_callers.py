@@ -1,4 +1,4 @@
-"""Callers who are slow to send, slow to read or just there: they get no more than their share, and nobody waits."""
+"""Slow and idle callers are limited and do not delay others."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ BATCH = json.dumps({"texts": ["a"] * 1024}).encode()
 
 @contextmanager
 def sockets(port: int, count: int) -> Iterator[list[socket.socket]]:
-    """So many connections."""
+    """Open a number of connections."""
     with ExitStack() as stack:
         yield [stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(count)]
 
 
 def assert_works(server: ServerProcess) -> None:
-    """A new connection gets an answer."""
+    """Assert that a new connection gets an answer."""
     answer = httpx.post(f"{server.url}/v1/predict", content=GOOD, timeout=PATIENCE, trust_env=False)
     assert answer.status_code == 200, answer.text
 
 
 def wait_until_closed(server: ServerProcess, connections: Sequence[socket.socket], drip: bytes) -> int:
-    """Send a byte on every connection again and again until all are closed; returns the requests answered meanwhile."""
+    """Send a byte on every connection repeatedly until all are closed. Returns the requests answered meanwhile."""
     answered = 0
     with selectors.DefaultSelector() as selector:
         for connection in connections:
@@ -66,7 +66,7 @@ def wait_until_closed(server: ServerProcess, connections: Sequence[socket.socket
 
 
 def test_a_thousand_slow_heads() -> None:
-    """A thousand connections on which heads come a byte at a time are closed in the end, and hold up nobody before."""
+    """A thousand connections with heads that arrive byte by byte are closed, and delay nobody."""
     with (
         ServerProcess("--header-timeout", "1") as server,
         sockets(server.port, 1000) as connections,
@@ -77,7 +77,7 @@ def test_a_thousand_slow_heads() -> None:
 
 
 def test_slow_bodies() -> None:
-    """So are those on which bodies do."""
+    """A thousand connections with bodies that arrive byte by byte are closed, and delay nobody."""
     with (
         ServerProcess("--body-timeout", "1", "--workers", "1") as server,
         sockets(server.port, 200) as connections,
@@ -88,7 +88,7 @@ def test_slow_bodies() -> None:
 
 
 def test_idle_connections_make_room() -> None:
-    """Beyond the limit a new connection takes the place of idle ones, whether they have asked already or never."""
+    """At the limit a new connection replaces idle ones, whether they have sent requests before or not."""
     with ServerProcess("--max-connections", "20", "--workers", "1") as server, ExitStack() as stack:
         for number in range(60):
             connection = stack.enter_context(Connection(server.port))
@@ -102,7 +102,7 @@ def test_idle_connections_make_room() -> None:
 
 @pytest.mark.parametrize("first", ["further", "requests"])
 def test_a_request_that_was_not_read_yet_is_not_idle(first: str) -> None:
-    """However long a busy worker leaves a request unread, its connection makes room for nobody."""
+    """A connection with a request that a busy worker has not read is not evicted."""
     with ServerProcess("--max-connections", "3", "--workers", "1", *PATIENT) as server, ExitStack() as stack:
         asking = [stack.enter_context(Connection(server.port)) for _ in range(3)]
 
@@ -126,7 +126,7 @@ def test_a_request_that_was_not_read_yet_is_not_idle(first: str) -> None:
 
 
 def test_room_for_as_many_as_may_be() -> None:
-    """Up to the limit nobody is sent away, no matter how fast connections come and go."""
+    """Below the limit no connection is rejected, however fast connections come and go."""
     with ServerProcess("--max-connections", "3", "--workers", "1") as server:
         for _ in range(100):
             with ExitStack() as stack:
@@ -142,7 +142,7 @@ def test_room_for_as_many_as_may_be() -> None:
 
 
 def test_no_room() -> None:
-    """Where no connection is idle, a further one is told to come again, and it may once there is room."""
+    """If no connection is idle, a new one is rejected and can retry when there is room."""
     with ServerProcess("--max-connections", "3", "--workers", "1") as server, ExitStack() as stack:
         busy = [stack.enter_context(Connection(server.port)) for _ in range(3)]
         for connection in busy:
@@ -163,7 +163,7 @@ def test_no_room() -> None:
 
 
 def test_connections_of_one_address() -> None:
-    """An address gets as many connections as the setting allows it, and another address its own."""
+    """The limit per address applies to each address separately."""
     flags = ("--max-connections-per-address", "2", "--host", "0.0.0.0", "--workers", "1")
     with ServerProcess(*flags) as server, ExitStack() as stack:
         first, second = (stack.enter_context(Connection(server.port)) for _ in range(2))
@@ -187,7 +187,7 @@ def test_connections_of_one_address() -> None:
 
 
 def reader(port: int) -> socket.socket:
-    """A connection of somebody who takes little at a time."""
+    """Open a connection that reads slowly."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(PATIENCE)
@@ -204,7 +204,7 @@ def reader(port: int) -> socket.socket:
     ids=["fast path", "asgi"],
 )
 def test_answers_that_nobody_reads(ask: bytes) -> None:
-    """A client that sends many requests and reads no response is disconnected after a while."""
+    """A client that sends many requests and reads no response is disconnected."""
     with ServerProcess("--write-timeout", "1", "--workers", "1") as server, reader(server.port) as connection:
         connection.setblocking(False)
         with suppress(BlockingIOError):
@@ -216,7 +216,7 @@ def test_answers_that_nobody_reads(ask: bytes) -> None:
 
 
 def test_answer_that_is_read_slowly(server: ServerProcess) -> None:
-    """A large answer that is read piece by piece arrives whole."""
+    """A large answer that is read piece by piece arrives completely."""
     with reader(server.port) as connection:
         connection.sendall(request("/v1/predict_batch", "Connection: close", f"Content-Length: {len(BATCH)}") + BATCH)
         received = bytearray()
@@ -229,7 +229,7 @@ def test_answer_that_is_read_slowly(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("size", [400_000, 40_000])
 def test_memory_for_slow_bodies(size: int) -> None:
-    """What unfinished bodies may hold in memory is limited; who does not fit is refused, and the others go on."""
+    """The memory of unfinished bodies is limited: requests over the limit are refused, and others continue."""
     limit = str(BODY_FACTOR * size * 5 // 2)
     with ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server, ExitStack() as stack:
         [worker] = children(server.process.pid)
@@ -251,7 +251,7 @@ def test_memory_for_slow_bodies(size: int) -> None:
 
 @pytest.mark.parametrize("size", [400_000, 40_000])
 def test_memory_for_decompressed_bodies(size: int) -> None:
-    """A body counts with the bytes that it has decompressed, and is refused before they are all there."""
+    """The decompressed bytes of a body count, and it is refused before all of them are in memory."""
     limit = str(BODY_FACTOR * size)
     with (
         ServerProcess("--max-buffered-bytes", limit, "--workers", "1") as server,
@@ -263,7 +263,7 @@ def test_memory_for_decompressed_bodies(size: int) -> None:
 
 
 def test_memory_for_heads() -> None:
-    """A large head counts as a body does; one as health checks have is never refused for memory."""
+    """A large head counts like a body, and the small head of a health check is never refused for memory."""
     with ServerProcess("--max-buffered-bytes", "20000", "--workers", "1") as server, ExitStack() as stack:
         slow = stack.enter_context(Connection(server.port))
         slow.post("/v1/predict", b" " * 3500, length=3500 + len(GOOD))
@@ -278,7 +278,7 @@ def test_memory_for_heads() -> None:
 
 @pytest.mark.parametrize("answered", ["/livez", "/v1/no-such-route"])
 def test_a_body_that_drips_after_the_answer(server: ServerProcess, answered: str) -> None:
-    """A request that was answered early does not keep its connection by a body that goes on and on."""
+    """A connection is closed if a body continues for too long after an early answer."""
     with Connection(server.port) as connection:
         connection.send(request(answered, "Transfer-Encoding: chunked", method="GET"))
         assert connection.answer().status in (200, 404)
@@ -289,7 +289,7 @@ def test_a_body_that_drips_after_the_answer(server: ServerProcess, answered: str
 
 
 def test_trailers_without_end(server: ServerProcess) -> None:
-    """Fields behind a body, which nothing asks for, are not collected for ever."""
+    """Endless trailers after a body are not collected."""
     with Connection(server.port) as connection:
         connection.send(request("/v1/predict", "Transfer-Encoding: chunked"), b"2\r\n{}\r\n0\r\n")
         connection.send(b"a:b\r\n" * (MAX_HEAD_BYTES + 1))
@@ -299,7 +299,7 @@ def test_trailers_without_end(server: ServerProcess) -> None:
 
 
 def test_requests_in_advance(server: ServerProcess) -> None:
-    """Requests sent at once are all answered up to the limit; a client that sends more is disconnected."""
+    """Pipelined requests up to the limit are answered, and a client that sends more is disconnected."""
     ask = request("/livez", method="GET")
     with Connection(server.port) as connection:
         connection.send(ask * (1 + MAX_PIPELINED))
@@ -311,7 +311,7 @@ def test_requests_in_advance(server: ServerProcess) -> None:
 
 
 def test_few_file_descriptors() -> None:
-    """Where the system allows few open files, the service says so and lives with it."""
+    """If the system allows too few open files, the service logs how many connections it accepts, and works."""
     with ServerProcess("--workers", "1", prefix="prlimit --nofile=300:300") as server:
         server.wait_for_log(r"the system allows 300 open files: .* max_connections=114 grpc_max_connections=57")
         with sockets(server.port, 400), sockets(server.grpc_port, 100):
@@ -323,7 +323,7 @@ def test_few_file_descriptors() -> None:
 
 
 def test_soft_limit_of_file_descriptors() -> None:
-    """A soft limit is raised as far as it has to be."""
+    """The service raises its soft limit of open files as far as necessary."""
     with ServerProcess("--workers", "1", prefix="prlimit --nofile=256:") as server:
         assert not [line for line in server.log if "open files" in line]
         with sockets(server.port, 400):
@@ -331,7 +331,7 @@ def test_soft_limit_of_file_descriptors() -> None:
 
 
 def test_idle_grpc_connections_make_room() -> None:
-    """Over gRPC, connections beyond the limit take the place of those without a call, whether or not these answer."""
+    """Over gRPC, connections over the limit replace those without a call, whether or not these answer pings."""
     with (
         ServerProcess("--grpc-max-connections", "3", "--workers", "1") as server,
         sockets(server.grpc_port, 2),
@@ -373,7 +373,7 @@ def test_room_for_as_many_grpc_connections_as_may_be() -> None:
 
 
 def test_grpc_caller_who_is_gone() -> None:
-    """A gRPC connection whose other end answers no ping any more is closed, whatever it once asked for."""
+    """A gRPC connection that answers no pings is closed, with any calls."""
     with ServerProcess("--write-timeout", "1", "--workers", "1") as server, sockets(server.grpc_port, 1) as [silent]:
         silent.sendall(HELLO)
         while silent.recv(1000):

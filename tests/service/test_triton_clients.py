@@ -1,4 +1,4 @@
-"""Triton's own clients, unmodified: whichever asks, in whichever form, the answer is that of the native route."""
+"""Triton's own clients, unmodified, get the answers of the native route in every form."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ Row = TypeVar("Row")
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    """Many texts, one of them empty."""
+    """Return many texts, including an empty one."""
     return ["", *reviews(499, seed=2)]
 
 
 @pytest.fixture(scope="module")
 def expected(server: ServerProcess, texts: list[str]) -> list[Answer]:
-    """What `/v1/predict` answers to each."""
+    """Return the answers of `/v1/predict`."""
     answers = (server.client.post("/v1/predict", json={"text": text}).json() for text in texts)
     return [(each["label"], each["score"], list(each["probabilities"].values())) for each in answers]
 
 
 @pytest.fixture(scope="module")
 def http(server: ServerProcess) -> Iterator[Any]:
-    """The HTTP client."""
+    """Return the HTTP client."""
     with tritonclient.http.InferenceServerClient(
         f"127.0.0.1:{server.port}", concurrency=4, network_timeout=PATIENCE, connection_timeout=PATIENCE
     ) as client:
@@ -57,26 +57,26 @@ def http(server: ServerProcess) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def grpc(server: ServerProcess) -> Iterator[Any]:
-    """The gRPC client."""
+    """Return the gRPC client."""
     with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
         yield client
 
 
 def batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """Texts or answers in batches."""
+    """Divide texts or answers into batches."""
     for start in range(0, len(rows), BATCH):
         yield rows[start : start + BATCH]
 
 
 def text_input(package: Any, texts: Sequence[str], **options: bool) -> list[Any]:
-    """The client's input of texts."""
+    """Build the client's input of texts."""
     tensor = package.InferInput("text", [len(texts), 1], "BYTES")
     tensor.set_data_from_numpy(np.array([[text.encode()] for text in texts], np.object_), **options)
     return [tensor]
 
 
 def answers(result: Any) -> list[Answer]:
-    """What a client makes of a response."""
+    """Return the answers in a response."""
     labels = [each.decode() if isinstance(each, bytes) else each for each in result.as_numpy("label").ravel()]
     scores, probabilities = result.as_numpy("score"), result.as_numpy("probabilities")
     assert (scores.dtype, probabilities.dtype) == (np.float32, np.float32)
@@ -85,7 +85,7 @@ def answers(result: Any) -> list[Answer]:
 
 
 def assert_same(found: Sequence[Answer], wanted: Sequence[Answer]) -> None:
-    """The same labels, and the same probabilities up to their last bits."""
+    """Assert that labels are equal, and probabilities up to their last bits."""
     assert [label for label, _, _ in found] == [label for label, _, _ in wanted]
     for one, other in zip(found, wanted, strict=True):
         assert abs(one[1] - other[1]) <= 1e-6
@@ -93,7 +93,7 @@ def assert_same(found: Sequence[Answer], wanted: Sequence[Answer]) -> None:
 
 
 def test_the_texts_tell_something(expected: list[Answer]) -> None:
-    """The texts are of both labels, and the model is sure of some and of others not."""
+    """The texts have both labels, and the model is certain of some and uncertain of others."""
     assert {label for label, _, _ in expected} == {"negative", "positive"}
     assert min(score for _, score, _ in expected) < 0.6 and max(score for _, score, _ in expected) > 0.9
 
@@ -101,7 +101,7 @@ def test_the_texts_tell_something(expected: list[Answer]) -> None:
 @pytest.mark.parametrize("binary_in", [True, False], ids=["binary", "json"])
 @pytest.mark.parametrize("binary_out", [None, True, False], ids=["default", "binary", "json"])
 def test_http(http: Any, texts: list[str], expected: list[Answer], binary_in: bool, binary_out: bool | None) -> None:
-    """The HTTP client, in every mixture of binary form and JSON."""
+    """The HTTP client works with every combination of binary data and JSON."""
     wish = None
     if binary_out is not None:
         wish = [tritonclient.http.InferRequestedOutput(name, binary_data=binary_out) for name in OUTPUTS]
@@ -122,7 +122,7 @@ def test_http_compression(
     request_algorithm: str | None,
     response_algorithm: str | None,
 ) -> None:
-    """The HTTP client, compressed either way."""
+    """The HTTP client works with compressed requests and answers."""
     for batch, wanted in zip(batches(texts[:100]), batches(expected[:100]), strict=True):
         result = http.infer(
             MODEL,
@@ -134,14 +134,14 @@ def test_http_compression(
 
 
 def test_http_async_infer(http: Any, texts: list[str], expected: list[Answer]) -> None:
-    """The HTTP client with several requests on their way at once."""
+    """The HTTP client works with concurrent requests."""
     running = [http.async_infer(MODEL, text_input(tritonclient.http, batch)) for batch in batches(texts)]
     assert_same([each for request in running for each in answers(request.get_result())], expected)
 
 
 @pytest.mark.parametrize("algorithm", [None, "gzip", "deflate"])
 def test_grpc(grpc: Any, texts: list[str], expected: list[Answer], algorithm: str | None) -> None:
-    """The gRPC client, compressed or not."""
+    """The gRPC client works with and without compression."""
 
     def infer(batch: Sequence[str]) -> list[Answer]:
         return answers(grpc.infer(MODEL, text_input(tritonclient.grpc, batch), compression_algorithm=algorithm))
@@ -151,7 +151,7 @@ def test_grpc(grpc: Any, texts: list[str], expected: list[Answer], algorithm: st
 
 
 def results(done: queue.SimpleQueue[tuple[Any, Any]], count: int) -> Iterator[Any]:
-    """That many results of callbacks, in the order in which they came."""
+    """Return a number of results of callbacks, in the order of their arrival."""
     for _ in range(count):
         result, error = done.get(timeout=PATIENCE)
         assert error is None
@@ -159,12 +159,12 @@ def results(done: queue.SimpleQueue[tuple[Any, Any]], count: int) -> Iterator[An
 
 
 def callback(done: queue.SimpleQueue[tuple[Any, Any]]) -> Callable[[Any, Any], None]:
-    """What a client calls with each result or error."""
+    """Store the result or the error that the client passes."""
     return lambda result, error: done.put((result, error))
 
 
 def test_grpc_async_infer(grpc: Any, texts: list[str], expected: list[Answer]) -> None:
-    """The gRPC client with every request on its way at once; ids tell the answers apart."""
+    """The gRPC client works with concurrent requests, whose ids identify the answers."""
     done: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
     for number, batch in enumerate(batches(texts)):
         grpc.async_infer(MODEL, text_input(tritonclient.grpc, batch), callback(done), request_id=str(number))
@@ -173,7 +173,7 @@ def test_grpc_async_infer(grpc: Any, texts: list[str], expected: list[Answer]) -
 
 
 def test_grpc_stream(grpc: Any, texts: list[str], expected: list[Answer]) -> None:
-    """The gRPC client's stream, every text a request of its own."""
+    """The stream of the gRPC client works with one request per text."""
     done: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
     grpc.start_stream(callback(done))
     try:
@@ -192,7 +192,7 @@ def test_grpc_stream(grpc: Any, texts: list[str], expected: list[Answer]) -> Non
 
 
 def test_grpc_stream_with_a_refusal(grpc: Any) -> None:
-    """The gRPC client's stream hands a refusal over as such and goes on."""
+    """The stream of the gRPC client reports an error and continues."""
     done: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
     grpc.start_stream(callback(done))
     try:
@@ -210,7 +210,7 @@ def test_grpc_stream_with_a_refusal(grpc: Any) -> None:
 def test_http_aio(
     server: ServerProcess, texts: list[str], expected: list[Answer], binary: bool, algorithm: str | None
 ) -> None:
-    """The asynchronous HTTP client, all batches at once, compressed or not."""
+    """The asynchronous HTTP client works with concurrent batches, with and without compression."""
 
     async def ask() -> list[Any]:
         async with tritonclient.http.aio.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
@@ -231,7 +231,7 @@ def test_http_aio(
 
 
 def test_grpc_aio(server: ServerProcess, texts: list[str], expected: list[Answer]) -> None:
-    """The asynchronous gRPC client, all batches at once, and its stream."""
+    """The asynchronous gRPC client works with concurrent batches and with its stream."""
 
     async def ask() -> tuple[list[Any], list[Any]]:
         async with tritonclient.grpc.aio.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
@@ -256,7 +256,7 @@ def test_grpc_aio(server: ServerProcess, texts: list[str], expected: list[Answer
 
 
 def test_tokens(http: Any, grpc: Any, texts: list[str], expected: list[Answer], artifact: Artifact) -> None:
-    """Ids that the caller made are answered like their text, by either client."""
+    """Ids from the caller get the answer of their text, with both clients."""
     for text, wanted in list(zip(texts, expected, strict=True))[:SINGLES]:
         ids = artifact.tokenizer.encode(text).ids[np.newaxis].astype(np.int32)
         for client, package in ((http, tritonclient.http), (grpc, tritonclient.grpc)):
@@ -267,7 +267,7 @@ def test_tokens(http: Any, grpc: Any, texts: list[str], expected: list[Answer], 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_classification(http: Any, grpc: Any, expected: list[Answer], texts: list[str], protocol: str) -> None:
-    """Either client's class count gets that many classes."""
+    """The class count of both clients returns that many classes."""
     client, package = (http, tritonclient.http) if protocol == "http" else (grpc, tritonclient.grpc)
     wish = [package.InferRequestedOutput("probabilities", class_count=1)]
     result = client.infer(MODEL, text_input(package, texts[:BATCH]), outputs=wish)
@@ -278,7 +278,7 @@ def test_classification(http: Any, grpc: Any, expected: list[Answer], texts: lis
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_questions(http: Any, grpc: Any, protocol: str) -> None:
-    """Either client's other questions are answered."""
+    """All other methods of both clients are answered."""
     client = http if protocol == "http" else grpc
     assert client.is_server_live() and client.is_server_ready()
     assert client.is_model_ready(MODEL) and client.is_model_ready(MODEL, "1")
@@ -295,7 +295,7 @@ def test_questions(http: Any, grpc: Any, protocol: str) -> None:
 
 
 def test_repository(tmp_path: Path) -> None:
-    """Either client loads and unloads models, and each sees what the other did."""
+    """Both clients load and unload models, and each sees the changes of the other."""
     publish_table(tmp_path)
     with (
         ServerProcess("--admin", "open", repository=tmp_path) as process,
@@ -311,7 +311,7 @@ def test_repository(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_refusals(http: Any, grpc: Any, protocol: str) -> None:
-    """Either client shows the reason of a refusal."""
+    """Both clients show the reason of an error."""
     client, package = (http, tritonclient.http) if protocol == "http" else (grpc, tritonclient.grpc)
     given = text_input(package, ["x"])
     with pytest.raises(InferenceServerException, match="there is no model 'other'"):

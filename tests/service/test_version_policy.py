@@ -1,4 +1,4 @@
-"""What a version policy chooses, and what is no policy."""
+"""Version policies: the versions that they choose, and invalid policies."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
     ],
 )
 def test_choice(text: str, chosen: list[int]) -> None:
-    """The rule of a model, else that of all, chooses; the newest comes first."""
+    """The rule of a model, or otherwise the rule for all, chooses versions, the newest first."""
     assert VersionPolicy(text).choose("tickets", [3, 9, 1]) == chosen
 
 
@@ -34,6 +34,6 @@ def test_choice(text: str, chosen: list[int]) -> None:
     ],
 )
 def test_what_is_no_policy(text: str) -> None:
-    """Anything else is refused, and so are two rules for the same model."""
+    """Any other text is refused, and so are two rules for the same model."""
     with pytest.raises(ValueError):
         VersionPolicy(text)

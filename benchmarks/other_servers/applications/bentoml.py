@@ -19,7 +19,7 @@ class Sentiment:
 
     @bentoml.api(batchable=True, max_batch_size=16)
     def predict(self, texts: list[str]) -> list[float]:
-        """Of a batch, which holds the texts of several requests."""
+        """Predict a batch, which contains the texts of several requests."""
         return self._classify(texts)
 
 

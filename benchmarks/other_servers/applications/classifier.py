@@ -1,4 +1,4 @@
-"""Texts to probabilities, for whichever server."""
+"""A function from texts to probabilities, for every server."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 import onnxruntime
 import tokenizers
 
-from benchmarks.competent import Competent
+from benchmarks.baselines.competent import Competent
 from sentiment_conv1d.model.artifact import MANIFEST_FILE, read_artifact
 from sentiment_conv1d.service.inference.classifier import Classifier
 
 MAX_TOKENS = 400
 
-#: Texts to probabilities of `positive`, in their order.
+#: From texts to probabilities of `positive`, in the same order.
 Classify = Callable[[Sequence[str]], list[float]]
 
 
 def load() -> Classify:
-    """What is in the folder that the environment's `MODEL_FOLDER` names.
+    """Load the classifier from the folder in the environment variable `MODEL_FOLDER`.
 
-    An artifact goes through this service's classifier. Any other folder holds a `model.onnx` from `tokens`, int32
-    [batch, time], to `probabilities`, float32 [batch, 1], and a `tokenizer.json`. If the time is any, that is what the
-    competent application has, and if it is 400, what the naive application has.
+    An artifact runs in this service's classifier. Any other folder contains a `tokenizer.json` and a `model.onnx` that
+    maps `tokens`, int32 [batch, sequence_length], to `probabilities`, float32 [batch, 1]. The graph of the competent
+    application takes any sequence length, that of the naive application takes 400.
     """
     folder = Path(os.environ["MODEL_FOLDER"])
     if (folder / MANIFEST_FILE).exists():

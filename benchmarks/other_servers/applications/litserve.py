@@ -1,4 +1,4 @@
-"""LitServe: processes that take requests, and processes that run the model on batches of them."""
+"""LitServe: processes that accept requests, and processes that run the model on batches."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class Sentiment(litserve.LitAPI):
     """`{"text": ...}` to `{"probability": ...}`."""
 
     def setup(self, device: str) -> None:
-        """Once in every worker."""
+        """Load the model, once per worker."""
         self._classify = classifier.load()
 
-    # LitServe makes FastAPI validate what is annotated. Without, it hands over the JSON as it is.
+    # FastAPI would validate annotated parameters. Without annotations, LitServe passes the JSON on unchanged.
     def decode_request(self, request):  # type: ignore[no-untyped-def]
-        """The text."""
+        """Return the text."""
         return request["text"]
 
     def predict(self, texts: Sequence[str]) -> list[float]:
-        """Of a batch."""
+        """Predict a batch."""
         return self._classify(texts)
 
     def encode_response(self, probability):  # type: ignore[no-untyped-def]
-        """The answer."""
+        """Return the response."""
         return {"probability": probability}
 
 

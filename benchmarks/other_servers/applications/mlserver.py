@@ -19,19 +19,19 @@ class Sentiment(mlserver.MLModel):
     """`text`, BYTES [batch, 1], to `probability`, FP32 [batch, 1], over the Open Inference Protocol."""
 
     async def load(self) -> bool:
-        """Once in every worker."""
+        """Load the model, once per worker."""
         self._classify = classifier.load()
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Of a batch, which holds the texts of several requests."""
+        """Predict a batch, which contains the texts of several requests."""
         texts = StringCodec.decode_input(payload.inputs[0])
         probabilities = np.array(self._classify(texts), np.float32)[:, None]
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("probability", probabilities)])
 
 
 async def serve(port: int, workers: int, folder: str) -> None:
-    """Until a signal comes."""
+    """Serve until a signal arrives."""
     settings = mlserver.Settings(
         debug=False,
         host="127.0.0.1",

@@ -1,4 +1,4 @@
-"""PyTriton: Triton takes requests and batches them, threads of this process run the model."""
+"""PyTriton: Triton accepts and batches requests, and threads of this process run the model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main() -> None:
     """Serve."""
     port, workers = map(int, sys.argv[1:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the end of `with` stops Triton
-    # Triton starts a Python of its own, out of the library that belongs to this one.
+    # Triton starts its own Python with the library of this one.
     os.environ["LD_LIBRARY_PATH"] = sysconfig.get_config_var("LIBDIR")
     config = TritonConfig(http_address="127.0.0.1", http_port=port, allow_grpc=False, allow_metrics=False)
     with Triton(config=config) as triton:

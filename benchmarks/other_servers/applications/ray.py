@@ -1,4 +1,4 @@
-"""Ray Serve in its mode for throughput: HAProxy hands requests to the replicas, which answer HTTP themselves."""
+"""Ray Serve in its throughput mode: HAProxy forwards requests to the replicas, which speak HTTP themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-# Ray reads them when it is imported, and hands them to its processes.
+# Ray reads the variables when it is imported, and passes them to its processes.
 os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "1"
 os.environ["RAY_SERVE_THROUGHPUT_OPTIMIZED"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -65,7 +65,7 @@ class Reading:
     """The row of ids that the model read, and the positions of its words in the text."""
 
     def __init__(self, row: npt.NDArray[np.int32], spans: list[tuple[int, int]], first: int) -> None:
-        self.row = row  # [time]
+        self.row = row  # [sequence_length]
         self.spans = spans  # start and end of each word in the text
         #: Position of the first word in the row; all other positions are pad ids or the start id.
         self.first = first

@@ -27,7 +27,7 @@ class Attribution:
 
     logit: float
     bias: float
-    shares: npt.NDArray[np.float64]  # [time]
+    shares: npt.NDArray[np.float64]  # [sequence_length]
     weights: Weights  # [filters of all banks]: the factor of each pooled value in the logit
     layers: tuple[Weights, ...]  # [units] of each dense layer: the factor of each of its values in the logit
 

@@ -1,9 +1,9 @@
 """The forward pass of one text through the network, with all intermediate values.
 
-x [time] is a row of ids, E the embedding, and W the kernel of a bank. The bank has width w and dilation d and spans
+x is a row of n ids, E the embedding, and W the kernel of a bank. The bank has width w and dilation d and spans
 s = (w - 1) d + 1 words. If the convolution pads, x is padded first. Max pooling computes:
 
-    feature map   F[t, f] = sum over k < w of  E[x[t + k d]] . W[k, :, f]      [time - s + 1, filters]
+    feature map   F[t, f] = sum over k < w of  E[x[t + k d]] . W[k, :, f]      [n - s + 1, filters]
     position      p[f]    = argmax over t of F[t, f], the first of several equal ones
     sum           z[f]    = F[p[f], f] + b[f]
     pooled        a[f]    = activation(z[f])
@@ -34,7 +34,7 @@ class Pooled:
 
     bank: Bank
     tables: Tables
-    tokens: npt.NDArray[np.int32]  # [time, with the padding of the bank]
+    tokens: npt.NDArray[np.int32]  # [sequence_length, with the padding of the bank]
     entries: Entries  # [positions, filters], sums of table entries
     windows: npt.NDArray[np.intp]  # [windows, filters]: pooled positions: one for max pooling, otherwise all
     sums: Weights  # [windows, filters] at these positions, with the bias
@@ -64,7 +64,7 @@ class Layer:
 class Pass:
     """All values of a forward pass."""
 
-    tokens: npt.NDArray[np.int32]  # [time]
+    tokens: npt.NDArray[np.int32]  # [sequence_length]
     pooled: tuple[Pooled, ...]
     features: Weights  # [filters of all banks]: the pooled values, which the dense layers read
     layers: tuple[Layer, ...]
@@ -81,7 +81,7 @@ class Pass:
 
 
 def forward(network: Network, tokens: npt.NDArray[np.int32]) -> Pass:
-    """Run the network on a row of ids, int32 [time], with padding. The row must be as long as the widest filter."""
+    """Run the network on a padded row of ids, int32 [sequence_length], which must be as long as the widest filter."""
     pooled = tuple(_pool(bank, tables, tokens) for bank, tables in zip(network.banks, network.tables, strict=True))
     features = value = np.concatenate([each.values for each in pooled])
     layers = []

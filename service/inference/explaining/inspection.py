@@ -66,9 +66,9 @@ class LayerView:
 class Inspection:
     """All intermediate values of one text, padded to the full sequence length of the model."""
 
-    ids: npt.NDArray[np.int32]  # [time]
+    ids: npt.NDArray[np.int32]  # [sequence_length]
     first_word: int  # position of the first word
-    embedding: Weights  # [time, embedding]: what the filter reads of each word
+    embedding: Weights  # [sequence_length, embedding]: what the filter reads of each word
     filter: FilterView
     banks: list[BankView]
     layers: list[LayerView]  # the last one computes the logits

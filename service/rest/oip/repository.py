@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from sentiment_conv1d.service.errors import Forbidden
 from sentiment_conv1d.service.models.index import Entry
-from sentiment_conv1d.service.rest.cors import named_origins
 from sentiment_conv1d.service.rest.endpoint import LenientBody, parse
+from sentiment_conv1d.service.rest.middleware.cors import named_origins
 from sentiment_conv1d.service.rest.protocol import PlainError
 from sentiment_conv1d.service.rest.server.asgi import CHARGE, read_body
 from sentiment_conv1d.service.rest.state import state_of

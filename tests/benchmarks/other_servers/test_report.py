@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from benchmarks.cases import COMPETENT, SERVICE
 from benchmarks.other_servers.report import Measured, document, save_plot, summary
 from benchmarks.rest import Load
+from benchmarks.serving.cases import COMPETENT, SERVICE
 
 ABSENT = {"LitServe": "not installed: python -m benchmarks.other_servers --install"}
 

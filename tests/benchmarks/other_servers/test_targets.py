@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.naive import Naive
+from benchmarks.baselines.naive import Naive
 from benchmarks.other_servers import environments
 from benchmarks.other_servers.environments import NotInstalled
 from benchmarks.other_servers.targets import OTHER_SERVERS, OtherServer, Target, references, target_of

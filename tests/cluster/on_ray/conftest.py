@@ -31,7 +31,7 @@ _HTTP, _GRPC = 18000, 18001
 
 
 class OnRay(NamedTuple):
-    """A service with two replicas, one a node; has the attributes of `ServerProcess` that tests of answers use."""
+    """A service with two replicas, one per node. It has the attributes of `ServerProcess` that other tests use."""
 
     cluster: Any
     second_node: Any
@@ -42,7 +42,7 @@ class OnRay(NamedTuple):
 
 @pytest.fixture(scope="session")
 def nodes() -> Iterator[tuple[Any, Any]]:
-    """A cluster of a head and another node, and that node."""
+    """Start a cluster of a head and another node. Yields the cluster and that node."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -56,7 +56,7 @@ def nodes() -> Iterator[tuple[Any, Any]]:
 
 @pytest.fixture
 def service(nodes: tuple[Any, Any]) -> Iterator[OnRay]:
-    """The service."""
+    """Serve the shipped model on the cluster."""
     from ray import serve
     from ray.serve.config import HTTPOptions, gRPCOptions
 

@@ -1,4 +1,4 @@
-"""Files scored by actors of a cluster: the same as on one machine, whatever is killed."""
+"""Scoring files with actors of a cluster gives the same output as on one machine, even if processes are killed."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ TEXTS: list[Any] = [*reviews(1000, seed=9) * 2, None, " "]
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """2,000 texts and two rows without one."""
+    """Return 2,000 texts and two rows without a text."""
     table = pyarrow.table({"id": list(range(len(TEXTS))), "text": TEXTS})
     parquet.write_table(table, tmp_path / "in.parquet", row_group_size=700)
     return tmp_path / "in.parquet"
 
 
 def score(source: Path, out: Path, engine: Engine) -> Summary:
-    """Score into parts of 50 rows."""
+    """Score a file into parts of 50 rows."""
     job = Job(Session(str(ARTIFACT)), "", ".parquet")
     output = Output(str(out), single=False, extension=".parquet")
     return score_sources(find_sources([str(source)]), output, job, engine, part_rows=50, progress=False)
@@ -62,7 +62,7 @@ def test_same_as_local(nodes: Any, source: Path, tmp_path: Path) -> None:
 
 
 def test_a_node_is_killed(nodes: Any, source: Path, tmp_path: Path) -> None:
-    """When a node dies, its parts are scored by the other: each row is there exactly once."""
+    """If a node dies, the other node scores its parts, and the output has each row exactly once."""
     cluster, _ = nodes
     third = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
 
@@ -78,7 +78,7 @@ def test_a_node_is_killed(nodes: Any, source: Path, tmp_path: Path) -> None:
 
 
 def test_killed_and_resumed(nodes: Any, source: Path, tmp_path: Path) -> None:
-    """After SIGKILL half-way, the same command writes the rest, and nothing twice."""
+    """If a run is killed half-way, the same command writes the missing parts, and no row twice."""
     cluster, _ = nodes
     out = tmp_path / "out"
     arguments = ("predict", source, "--engine", "ray", "--workers", "2", "--part-rows", "50", "--out", f"{out}/")
@@ -98,7 +98,7 @@ def test_killed_and_resumed(nodes: Any, source: Path, tmp_path: Path) -> None:
 
 
 def test_errors_are_those_of_parts(nodes: Any, source: Path, tmp_path: Path) -> None:
-    """A part that cannot be read ends the run with its message, as on one machine; finished parts are kept."""
+    """A part that cannot be read ends the run with the same message as on one machine, and finished parts stay."""
 
     def first_part(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
         yield score_part(job, next(parts))

@@ -1,4 +1,4 @@
-"""Two replicas on two nodes: the answers of the plain service, whatever is killed."""
+"""Two replicas on two nodes give the answers of the plain service, even if replicas and nodes are killed."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ CALLERS = 4
 
 
 def expected() -> list[ways.Answer]:
-    """What the model says of `TEXTS`."""
+    """Return the predictions of the model for `TEXTS`."""
     predictions = Session(str(MODEL_REPOSITORY / "imdb-cnn" / "1")).classifier().predict(TEXTS)
     return [ways.Answer(each.label, float(each.probabilities[1])) for each in predictions]
 
 
 def grpc_open_inference(server: ServerProcess, texts: list[str]) -> Iterator[ways.Answer]:
-    """Answers over the Open Inference Protocol's gRPC."""
+    """Return the answers of the Open Inference Protocol over gRPC."""
     request = inference_pb2.ModelInferRequest(model_name="imdb-cnn")
     tensor = request.inputs.add(name="text", datatype="BYTES", shape=[len(texts), 1])
     tensor.contents.bytes_contents.extend(text.encode() for text in texts)
@@ -80,7 +80,7 @@ def test_same_answers(service: OnRay) -> None:
 
 
 def test_requests(service: OnRay) -> None:
-    """Request ids, refusals, explanations, health and metrics are those of the plain service."""
+    """Request ids, errors, explanations, health and metrics are the same as in the plain service."""
     client, server = service.client, cast(ServerProcess, service)
     response = client.post("/v1/predict", json={"text": "good"}, headers={"x-request-id": "mine"})
     assert (response.status_code, response.headers["x-request-id"]) == (200, "mine")
@@ -117,7 +117,7 @@ def test_requests(service: OnRay) -> None:
 
 
 class Load:
-    """Callers that compare every answer with the right one, over REST and gRPC."""
+    """Callers over REST and gRPC that compare every answer with the correct one."""
 
     def __init__(self, service: OnRay) -> None:
         self._service = service
@@ -142,7 +142,7 @@ class Load:
             thread.join(PATIENCE)
 
     def wait_for(self, answers: int) -> None:
-        """Wait for so many more answers."""
+        """Wait for a number of further answers."""
         goal, deadline = self.statuses["200"] + answers, time.monotonic() + 2 * PATIENCE
         while self.statuses["200"] < goal:
             assert time.monotonic() < deadline, self.statuses
@@ -177,13 +177,13 @@ class Load:
 
 
 def running() -> int:
-    """Replicas that run."""
+    """Return the running replicas."""
     states: dict[str, int] = serve.status().applications["default"].deployments["sentiment"].replica_states
     return states.get("RUNNING", 0)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for the cluster."""
+    """Wait until a condition on the cluster is true."""
     deadline = time.monotonic() + 2 * PATIENCE
     while not holds():
         assert time.monotonic() < deadline
@@ -192,7 +192,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("killed", ["replica", "node"])
 def test_killed_under_load(service: OnRay, killed: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """No answer is wrong; only requests that the killed replica was answering fail, each with a status."""
+    """No answer is wrong, and only requests in the killed replica fail, each with a status."""
     with Load(service) as load:
         load.wait_for(200)
         if killed == "replica":
@@ -214,7 +214,7 @@ def test_killed_under_load(service: OnRay, killed: str, capsys: pytest.CaptureFi
 
 
 def test_configuration() -> None:
-    """Ray accepts deploy/ray/serve.yaml, and finds what it imports."""
+    """Ray accepts deploy/ray/serve.yaml and can import its targets."""
     configuration = ServeDeploySchema.model_validate(yaml.safe_load((PROJECT / "deploy/ray/serve.yaml").read_text()))
     [application] = configuration.applications
     assert import_attr(application.import_path)(application.args) is not None
@@ -254,7 +254,7 @@ def test_a_new_model_version(service: OnRay, tmp_path: Path) -> None:
 
 
 def test_overload(service: OnRay) -> None:
-    """Requests that find no place are refused with 429 and Retry-After; all others are answered."""
+    """Requests over the capacity get 429 and Retry-After, and all others are answered."""
     deploy({"model_repository": str(MODEL_REPOSITORY)}, num_replicas=1, max_ongoing_requests=1, max_queued_requests=1)
     body = {"texts": TEXTS}
 
@@ -269,7 +269,7 @@ def test_overload(service: OnRay) -> None:
 
 
 def deploy(arguments: dict[str, str], **options: Any) -> None:
-    """Deploy the application anew."""
+    """Deploy the application again."""
     from sentiment_conv1d.cluster.application import deployment
 
     serve.run(deployment.options(autoscaling_config=None, **options).bind(arguments), route_prefix="/")

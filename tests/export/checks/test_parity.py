@@ -1,4 +1,4 @@
-"""The proof: equal answers pass, anything else is refused with its reason."""
+"""Parity: equal outputs pass, and everything else is refused with a reason."""
 
 from dataclasses import replace
 
@@ -20,26 +20,26 @@ from sentiment_conv1d.export.checks.parity import (
     generated,
     session,
 )
-from sentiment_conv1d.export.exporter import Trained
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
+from sentiment_conv1d.export.sources.trained import Trained
 from tests import ids
 
 REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
-TIME = 6
-SHAPE = ids.shape(TIME, 2)
+SEQUENCE_LENGTH = 6
+SHAPE = ids.shape(SEQUENCE_LENGTH, 2)
 
 
 def truth(tokens: Ids) -> Answers:
-    """A classifier of its own: two labels by the sum of the ids."""
+    """Classify reviews into two labels by the sum of their ids."""
     answers: Answers = (tokens.sum(axis=1, keepdims=True) / 100).astype(np.float32)
     return answers
 
 
 def counts_padding(tokens: Ids) -> Answers:
-    """Another one, which tells short reviews from padded ones."""
-    return truth(tokens) + np.float32(TIME - tokens.shape[1])
+    """Classify like `truth`, but give short reviews and padded ones different outputs."""
+    return truth(tokens) + np.float32(SEQUENCE_LENGTH - tokens.shape[1])
 
 
 def off_by(difference: float) -> Predict:
@@ -51,7 +51,7 @@ def checked(served: Predict, reference: Predict = truth, keras_predict: Predict 
 
 
 def test_every_way_of_serving_is_compared() -> None:
-    """Keras' graph and the served one, padded and short, alone and in batches."""
+    """The reference graph and the served graph are compared, padded and short, one by one and in batches."""
     checks = compare(truth, off_by(2e-6), truth, [REVIEWS, generated(SHAPE)], SHAPE)
     assert [(check.inputs, check.against, check.examples) for check in checks] == [
         ("three reviews, padded, batches", "Keras' ONNX graph", 3),
@@ -70,15 +70,15 @@ def test_every_way_of_serving_is_compared() -> None:
 
 
 def test_without_short_reviews_only_padded_ones_are_compared() -> None:
-    """A graph outside the family is never given less than `max_tokens` ids."""
-    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(TIME))
+    """A graph outside the family always reads `max_tokens` ids, so only padded reviews are compared."""
+    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(SEQUENCE_LENGTH))
     assert [check.inputs for check in checks] == ["three reviews, padded, batches"] * 2 + [
         "three reviews, padded, one by one"
     ]
 
 
 def test_a_difference_is_refused() -> None:
-    """The message has the review and both answers."""
+    """The message contains the review and both outputs."""
     with pytest.raises(
         ParityError, match=r"three reviews, padded, batches: off by 2.00e-05 from Keras, more than 1e-05"
     ):
@@ -89,13 +89,13 @@ def test_a_difference_is_refused() -> None:
 
 
 def test_a_difference_in_short_reviews_alone_is_refused() -> None:
-    """That padding may be left out is a claim to be proven."""
+    """A graph that gives short reviews other outputs than padded ones is refused."""
     with pytest.raises(ParityError, match="three reviews, short, one by one"):
         checked(counts_padding)
 
 
 def test_a_graph_is_compared_with_itself() -> None:
-    """One by one and short against padded batches; a graph that counts padding differs from itself."""
+    """Single and short reviews are compared with padded batches, so a graph that counts padding is refused."""
     checks = compare_forms(truth, [REVIEWS], SHAPE)
     assert [(check.inputs, check.against, check.largest_difference) for check in checks] == [
         ("three reviews, padded, one by one", "itself", 0),
@@ -107,7 +107,7 @@ def test_a_graph_is_compared_with_itself() -> None:
 
 
 def test_nan_is_refused() -> None:
-    """On either side, or on both."""
+    """NaN in either output, or in both, is refused."""
 
     def nan(tokens: Ids) -> Answers:
         return np.full((len(tokens), 1), np.nan, np.float32)
@@ -118,7 +118,7 @@ def test_nan_is_refused() -> None:
 
 
 def test_another_shape_is_refused() -> None:
-    """Two columns are not one."""
+    """Outputs with another number of columns are refused."""
     with pytest.raises(ParityError, match=r"\(3, 2\) answers instead of \(3, 1\)"):
         checked(lambda tokens: np.zeros((len(tokens), 2), np.float32))
 
@@ -127,7 +127,7 @@ def test_another_shape_is_refused() -> None:
     ("keras_row", "served_row"), [([0.5 - 1e-6], [0.5 + 1e-6]), ([0.4, 0.3 + 1e-6, 0.3], [0.4, 0.3, 0.3 + 1e-6])]
 )
 def test_a_label_is_what_the_largest_answer_says(keras_row: list[float], served_row: list[float]) -> None:
-    """A sigmoid that crosses one half is refused, however small the step; an order below the first is not."""
+    """A changed label is refused however small the difference; a changed order of other labels is not."""
 
     def fixed(row: list[float]) -> Predict:
         return lambda tokens: np.tile(np.array(row, np.float32), (len(tokens), 1))
@@ -143,8 +143,8 @@ def test_a_label_is_what_the_largest_answer_says(keras_row: list[float], served_
 
 
 def test_a_nudged_weight_is_refused(trained: Trained) -> None:
-    """One word of the embedding, off by a hundredth, does not get through."""
-    family, _ = recognise(trained.model)
+    """A graph in which one word's embedding is off by a hundredth is refused."""
+    family, _ = recognize(trained.model)
     assert family is not None
     shape = replace(trained.input_shape, leading_padding=3)
     reference = session(reference_graph(trained.model, shape.max_tokens).SerializeToString())
@@ -161,7 +161,7 @@ def test_a_nudged_weight_is_refused(trained: Trained) -> None:
 
 @given(st.integers(1, 10_000), st.integers(1, 50), st.integers(0, 5))
 def test_generated_ids_reach_every_edge(vocabulary_size: int, max_tokens: int, seed: int) -> None:
-    """Lengths from one to full, ids from the vocabulary and the highest of it among them."""
+    """Generated ids have lengths from one to `max_tokens` and include the highest id."""
     rows = generated(ids.shape(max_tokens, vocabulary_size=vocabulary_size), seed).rows
     lengths = {len(row) for row in rows}
     assert len(rows) == 256
@@ -172,7 +172,7 @@ def test_generated_ids_reach_every_edge(vocabulary_size: int, max_tokens: int, s
 
 
 def test_a_graph_that_cannot_be_opened_or_run_is_refused(averaging: keras.Model, trained: Trained) -> None:
-    """What ONNX Runtime says of it is in the message."""
+    """The message contains the error of ONNX Runtime."""
     with pytest.raises(ParityError, match="ONNX Runtime cannot open the graph"):
         session(b"no graph")
     graph = session(reference_graph(averaging, trained.tokenizer.max_tokens).SerializeToString())

@@ -1,4 +1,4 @@
-"""What 8 bits may cost: small differences pass and are reported, a loss of accuracy is refused."""
+"""The quantization error: small differences are reported, and a loss of accuracy is refused."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from sentiment_conv1d.export.checks.quantization_error import (
 from sentiment_conv1d.model.evaluation.evaluation import EvaluationError
 from tests import ids
 
-TIME = 4
+SEQUENCE_LENGTH = 4
 COUNT = 2000
 LABELS = ("no", "yes")
 
@@ -24,13 +24,13 @@ REVIEWS = LabelledReviews("made up", ROWS, np.array([number % 2 for number in ra
 
 
 def truth(tokens: Ids) -> Answers:
-    """A classifier that is always right: 0.25 or 0.75."""
+    """Classify reviews without an error, with probabilities of 0.25 or 0.75."""
     answers: Answers = (0.25 + 0.5 * (tokens[:, -1:] - 1)).astype(np.float32)
     return answers
 
 
 class Wrong:
-    """One that moves the answers to the first reviews of label `yes`."""
+    """A classifier that changes the outputs of the first reviews with the label `yes`."""
 
     def __init__(self, reviews: int, by: float) -> None:
         self._reviews, self._by = reviews, by
@@ -42,11 +42,11 @@ class Wrong:
 
 
 def graphs(reviews: int, by: float) -> Graphs:
-    return Graphs(truth, Wrong(reviews, by), ids.shape(TIME, 2))
+    return Graphs(truth, Wrong(reviews, by), ids.shape(SEQUENCE_LENGTH, 2))
 
 
 def test_a_difference_is_reported() -> None:
-    """The largest, the mean and the labels that changed; nothing of accuracy where the labels are not known."""
+    """The check reports the largest and mean difference and the changed labels, and no accuracy without labels."""
     rounding = measure_difference(graphs(4, 0.0625), Reviews("made up", ROWS))
     assert (rounding.inputs, rounding.examples, rounding.changed_labels) == ("made up", COUNT, 0)
     assert (rounding.largest_difference, rounding.mean_difference) == (0.0625, 0.0625 * 4 / COUNT)
@@ -54,31 +54,33 @@ def test_a_difference_is_reported() -> None:
 
 
 def test_a_probability_that_moves_far_is_refused() -> None:
-    """On ids without labels that is the only sign of a graph at fault."""
+    """A graph that changes a probability on generated ids too much is refused."""
     assert measure_difference(graphs(1, 0.0999), REVIEWS)
-    with pytest.raises(QuantizationError, match=r"made up: 8 bits move a probability by 0.125, more than 0.1"):
+    with pytest.raises(QuantizationError, match=r"made up: quantization changes a probability by 0.125, more than 0.1"):
         measure_difference(graphs(1, 0.125), REVIEWS)
 
 
 def test_accuracy_may_fall_by_a_thousandth() -> None:
-    """Two labels of two thousand may turn wrong, three may not."""
+    """Two more wrong labels of two thousand are accepted, and three are refused."""
     rounding, metrics = measure_accuracy(graphs(2, 0.5), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (0.999, 1.0, 2)
     assert (metrics.measured_on, metrics.examples, metrics.values["accuracy"]) == ("made up", COUNT, 0.999)
-    with pytest.raises(QuantizationError, match=r"accuracy 0.9985 in 8 bits, 1.0000 in float32, .* more than 0.001"):
+    with pytest.raises(
+        QuantizationError, match=r"accuracy is 0.9985 with 8 bits and 1.0000 in float32; .* exceed 0.001"
+    ):
         measure_accuracy(graphs(3, 0.5), REVIEWS, LABELS)
 
 
 def test_accuracy_may_rise() -> None:
-    """Quantization may correct a label, which the report shows too."""
-    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(TIME, 2)), REVIEWS, LABELS)
+    """An 8-bit graph may be more accurate than the float32 graph, and the check reports it."""
+    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(SEQUENCE_LENGTH, 2)), REVIEWS, LABELS)
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (1.0, 1 - 9 / COUNT, 9)
 
 
 def test_nan_is_refused() -> None:
-    """With labels and without."""
+    """NaN is refused with labels and without."""
     astray = graphs(1, float("nan"))
-    with pytest.raises(QuantizationError, match="made up: the 8-bit graph answers with NaN or infinity"):
+    with pytest.raises(QuantizationError, match="made up: the 8-bit graph returns NaN or infinity"):
         measure_difference(astray, REVIEWS)
     with pytest.raises(EvaluationError, match="NaN"):
         measure_accuracy(astray, REVIEWS, LABELS)

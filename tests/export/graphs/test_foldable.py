@@ -1,4 +1,4 @@
-"""Kinds of models that people have, folded: they answer as Keras does in every form, and their shares add up."""
+"""Common kinds of models: when folded, they return what Keras returns, and their shares add up to the logit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +12,14 @@ from sentiment_conv1d.export.checks.parity import compare, generated, session
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
-from sentiment_conv1d.export.recognition.family import Family, recognise
+from sentiment_conv1d.export.recognition.family import Family, recognize
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.service.inference.explaining.explanation import attribute
 from sentiment_conv1d.service.inference.explaining.forward import forward
 from sentiment_conv1d.service.inference.explaining.network import read_network
 from tests.export.onnx_graph import dead_nodes, idle_constants, repeated_constants
 
-TIME, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2
+SEQUENCE_LENGTH, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2
 
 Layers = list[Callable[[Any], Any]]
 
@@ -36,8 +36,8 @@ def answer(units: int = 1) -> Any:
     return layers.Dense(units, "sigmoid" if units == 1 else "softmax")
 
 
-def model_of(chain: Layers, shape: tuple[int | None, ...] = (TIME,), **embedding: Any) -> keras.Model:
-    """An embedding and layers behind it, one after the other."""
+def model_of(chain: Layers, shape: tuple[int | None, ...] = (SEQUENCE_LENGTH,), **embedding: Any) -> keras.Model:
+    """Build a model of an embedding and a chain of layers."""
     tokens = keras.Input(shape, dtype="int32")
     tensor = layers.Embedding(IDS, 4, **embedding)(tokens)
     for layer in chain:
@@ -46,7 +46,7 @@ def model_of(chain: Layers, shape: tuple[int | None, ...] = (TIME,), **embedding
 
 
 def randomize(model: keras.Model) -> keras.Model:
-    """Weights with which activations bend and signs differ; variances are positive."""
+    """Set random weights for which activations matter and signs differ. Variances are positive."""
     random = np.random.default_rng(1)
     for variable in model.weights:
         values = random.normal(scale=0.7, size=variable.shape)
@@ -54,15 +54,17 @@ def randomize(model: keras.Model) -> keras.Model:
     return model
 
 
-def assert_folds(model: keras.Model, time: int = TIME, *, explained: bool = True, pads_behind: bool = False) -> Family:
-    """It is folded, answers as Keras does padded and short, alone and in batches, and its shares add up."""
+def assert_folds(
+    model: keras.Model, sequence_length: int = SEQUENCE_LENGTH, *, explained: bool = True, pads_behind: bool = False
+) -> Family:
+    """Assert that a model is folded, returns what Keras returns in every form, and has exact shares."""
     randomize(model)
-    family, reason = recognise(model, time, PADDING_ID)
+    family, reason = recognize(model, sequence_length, PADDING_ID)
     assert family is not None, reason
     graph = folded_graph(family)
     assert dead_nodes(graph) == idle_constants(graph) == []
     served = session(graph.SerializeToString())
-    shape = InputShape(time, IDS, PADDING_ID, family.leading_padding, pads_behind)
+    shape = InputShape(sequence_length, IDS, PADDING_ID, family.leading_padding, pads_behind)
     reviews = generated(shape, count=60)
 
     def predict(tokens: Any) -> Any:
@@ -75,16 +77,16 @@ def assert_folds(model: keras.Model, time: int = TIME, *, explained: bool = True
         "short, one by one",
         "short, batches",
     }
-    truth = predict(shape.pad(reviews.rows, time))
+    truth = predict(shape.pad(reviews.rows, sequence_length))
     assert truth.std() > 1e-3  # otherwise any graph answers as Keras does
     if explained:
-        whole = time if any(bank.pooling == "mean" for bank in family.banks) else None
+        whole = sequence_length if any(bank.pooling == "mean" for bank in family.banks) else None
         assert_explains(graph.SerializeToString(), [shape.pad([row], whole)[0] for row in reviews.rows], truth)
     return family
 
 
 def assert_explains(graph: bytes, rows: list[Any], truth: Any) -> None:
-    """What is read back from the graph gives the logits, and the shares of each add up to it."""
+    """Assert that the network read from a graph returns its logits, and that the shares add up to each."""
     network = read_network(graph)
     assert network is not None
     for row, expected in zip(rows, truth, strict=True):
@@ -99,11 +101,11 @@ def assert_explains(graph: bytes, rows: list[Any], truth: Any) -> None:
 
 
 def test_a_free_sequence_length() -> None:
-    """It is then that of the tokenizer."""
+    """A model that takes any sequence length gets that of the tokenizer."""
     model = model_of([convolution(activation="relu"), pooling(), answer()], shape=(None,))
-    assert assert_folds(model).max_tokens == TIME
-    assert recognise(model)[1] == "its input has shape (None, None), and no sequence length is given"
-    assert recognise(model, 2)[1] == "a filter spans 3 words and the sequence length is 2"
+    assert assert_folds(model).max_tokens == SEQUENCE_LENGTH
+    assert recognize(model)[1] == "its input has shape (None, None), and no sequence length is given"
+    assert recognize(model, 2)[1] == "a filter spans 3 words, and the sequence length is 2"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_a_free_sequence_length() -> None:
     ["elu", "gelu", "hard_sigmoid", "hard_silu", "leaky_relu", "mish", "relu6", "selu", "silu", "softplus", "softsign"],
 )
 def test_activations(activation: str) -> None:
-    """Of convolutions and of dense layers."""
+    """Activations of convolutions and of dense layers are folded."""
     chain = [convolution(activation=activation), pooling(), layers.Dense(4, activation), answer()]
     assert_folds(model_of(chain))
 
@@ -128,7 +130,7 @@ def test_activations(activation: str) -> None:
     ids=lambda layer: type(layer).__name__,
 )
 def test_activation_layers(layer: Any) -> None:
-    """Behind the convolution, or given to it as its activation."""
+    """Activation layers are folded, after the convolution and as its activation."""
     assert_folds(model_of([convolution(), layer, pooling(), answer()]))
     assert_folds(model_of([convolution(activation=layer), pooling(), answer()]))
 
@@ -137,22 +139,22 @@ def test_activation_layers(layer: Any) -> None:
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("dilation", [1, 2, 3])
 def test_padding_and_dilation(padding: str, width: int, dilation: int) -> None:
-    """Filters of any width see zeros beyond both ends of the text, as Keras counts them, and skip words."""
+    """Filters of any width read zeros beyond both ends of the text, as in Keras, and skip words."""
     settings: dict[str, Any] = {"padding": padding, "dilation_rate": dilation, "activation": "tanh"}
     assert_folds(model_of([convolution(width, **settings), pooling(), answer()]))
 
 
-@pytest.mark.parametrize("time", [1, 2, 4])
+@pytest.mark.parametrize("sequence_length", [1, 2, 4])
 @pytest.mark.parametrize("padding", ["same", "causal"])
-def test_a_filter_wider_than_the_longest_text(padding: str, time: int) -> None:
-    """With padding it may be."""
-    assert_folds(model_of([convolution(5, padding=padding), pooling(), answer()], shape=(None,)), time)
+def test_a_filter_wider_than_the_longest_text(padding: str, sequence_length: int) -> None:
+    """A filter with padding may be wider than the longest text."""
+    assert_folds(model_of([convolution(5, padding=padding), pooling(), answer()], shape=(None,)), sequence_length)
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
 @pytest.mark.parametrize("first", [True, False])
 def test_normalization(activation: str, first: bool) -> None:
-    """Before or behind the activation, with scales of both signs, anywhere before the last activation."""
+    """A normalization with scales of both signs is folded before or after any activation except the last."""
     pair = [layers.BatchNormalization(), layers.Activation(activation)]
     chain: Layers = [convolution(padding="same"), *(pair if first else pair[::-1]), pooling()]
     chain += [layers.BatchNormalization(), layers.Dense(4), layers.BatchNormalization(), layers.ReLU()]
@@ -164,11 +166,11 @@ def test_normalization(activation: str, first: bool) -> None:
 
 
 def test_normalization_behind_a_gelu() -> None:
-    """It is folded unless a scale is negative, which makes the maximum a minimum inside the range."""
+    """A normalization after a gelu is folded unless one of its scales is negative."""
     normal = layers.BatchNormalization(name="normal", gamma_constraint="non_neg")
     model = model_of([convolution(activation="gelu"), normal, pooling(), answer()])
     randomize(model)
-    assert recognise(model)[1] == "layer normal has negative scales behind gelu"
+    assert recognize(model)[1] == "layer normal has negative scales behind gelu"
     model = model_of([convolution(activation="gelu"), layers.BatchNormalization(scale=False), pooling(), answer()])
     assert_folds(model)
 
@@ -178,21 +180,21 @@ def test_normalization_behind_a_gelu() -> None:
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("activation", ["linear", "relu", "gelu"])
 def test_an_average(activation: str, dilation: int, padding: str, pads_behind: bool) -> None:
-    """It counts the padding that a short text lacks, and every window has its part in the shares of its words."""
+    """An average counts the padding that a short text lacks, and every window contributes to its words' shares."""
     settings: dict[str, Any] = {"padding": padding, "dilation_rate": dilation, "activation": activation}
     model = model_of([convolution(**settings), layers.GlobalAveragePooling1D(), layers.Dense(4, "relu"), answer()])
     assert_folds(model, pads_behind=pads_behind)
 
 
-@pytest.mark.parametrize("time", [5, 6, TIME])
-def test_an_average_next_to_a_maximum(time: int) -> None:
-    """Both of one convolution, which is computed once, and of others."""
-    tokens = keras.Input((time,), dtype="int32")
+@pytest.mark.parametrize("sequence_length", [5, 6, SEQUENCE_LENGTH])
+def test_an_average_next_to_a_maximum(sequence_length: int) -> None:
+    """A model may pool one convolution by average and by maximum, and others too."""
+    tokens = keras.Input((sequence_length,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
     shared, wide = convolution(2, activation="tanh")(embedded), convolution(5, activation="silu")(embedded)
     pooled = [pooling()(shared), layers.GlobalAveragePooling1D()(shared), layers.GlobalAveragePooling1D()(wide)]
     model = keras.Model(tokens, answer(3)(layers.Concatenate()(pooled)))
-    family = assert_folds(model, time)
+    family = assert_folds(model, sequence_length)
     assert [bank.pooling for bank in family.banks] == ["max", "mean", "mean"]
     graph = folded_graph(family)
     assert repeated_constants(graph) == []
@@ -202,7 +204,7 @@ def test_an_average_next_to_a_maximum(time: int) -> None:
 
 
 def test_a_normalized_average() -> None:
-    """A normalization with scales of both signs before or behind the average, and behind an activation."""
+    """A normalization with scales of both signs is folded before and after average pooling."""
     normal = layers.BatchNormalization
     for chain in (
         [convolution(activation="gelu"), normal(), layers.GlobalAveragePooling1D()],
@@ -212,33 +214,33 @@ def test_a_normalized_average() -> None:
 
 
 def test_an_average_in_front_of_an_activation() -> None:
-    """It is not that of the activated sums, so the model is not folded."""
+    """A model with an activation after average pooling is not folded."""
     mean = layers.GlobalAveragePooling1D(name="mean")
     model = model_of([convolution(), mean, layers.ReLU(), answer()])
-    assert recognise(model)[1] == "layer mean averages in front of an activation"
+    assert recognize(model)[1] == "layer mean averages before an activation"
 
 
 def test_a_masked_average() -> None:
-    """It leaves out the padding, so the model is not folded."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    """An average with a mask leaves out the padding, so the model is not folded."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedding = layers.Embedding(IDS, 4, mask_zero=True)
     with pytest.warns(UserWarning, match="does not support masking"):
         convolved = convolution(padding="same")(embedding(tokens))
     masked = layers.GlobalAveragePooling1D(name="mean")(convolved, mask=embedding.compute_mask(tokens))
-    assert recognise(keras.Model(tokens, answer()(masked)))[1] == "layer mean reads a mask"
+    assert recognize(keras.Model(tokens, answer()(masked)))[1] == "layer mean reads a mask"
 
 
 def test_an_average_has_no_8_bit_form() -> None:
-    """The integers of the 8-bit graph are maxima."""
-    family, _ = recognise(model_of([convolution(), layers.GlobalAveragePooling1D(), answer()]))
+    """Average pooling has no 8-bit form."""
+    family, _ = recognize(model_of([convolution(), layers.GlobalAveragePooling1D(), answer()]))
     assert family is not None
-    with pytest.raises(ExportError, match="has no 8-bit form: it is pooled by its average"):
+    with pytest.raises(ExportError, match="has no 8-bit form: it has average pooling"):
         quantized_graph(family)
 
 
 def test_several_widths_are_normalized_together() -> None:
-    """A normalization behind the concatenation is split among the banks."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    """A normalization after the concatenation is split among the banks."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
     banks = [
         pooling()(
@@ -251,27 +253,27 @@ def test_several_widths_are_normalized_together() -> None:
 
 
 def test_an_activation_behind_the_concatenation() -> None:
-    """It is computed on the maxima of every bank."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    """An activation after the concatenation is computed on the maxima of every bank."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     embedded = layers.Embedding(IDS, 4)(tokens)
     banks = [pooling()(convolution(width)(embedded)) for width in (2, 3)]
     assert_folds(keras.Model(tokens, answer()(layers.ReLU()(layers.Concatenate()(banks)))))
 
 
 def test_without_a_dense_layer() -> None:
-    """The pooled values are the answer, with or without an activation behind them."""
+    """A model may return the pooled values, with or without an activation."""
     assert_folds(model_of([convolution(filters=1, activation="sigmoid"), pooling()]), explained=False)
     assert_folds(model_of([convolution(filters=1), pooling(), layers.Activation("sigmoid")]))
     assert_folds(model_of([convolution(filters=3), pooling(), layers.Softmax()]))
 
 
 def test_models_inside_a_model() -> None:
-    """They are looked through, however deep, and as often as they are called."""
+    """Inner models count as their layers, at any depth and for every call."""
     chain = [keras.Sequential([convolution(padding="same"), pooling()]), keras.Sequential([layers.Dense(4), answer()])]
     assert_folds(model_of(chain))
-    tokens = keras.Input((TIME,), dtype="int32")
-    embedder = keras.Sequential([keras.Input((TIME,), dtype="int32"), layers.Embedding(IDS, 4)])
-    filters = keras.Input((TIME, 4))
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
+    embedder = keras.Sequential([keras.Input((SEQUENCE_LENGTH,), dtype="int32"), layers.Embedding(IDS, 4)])
+    filters = keras.Input((SEQUENCE_LENGTH, 4))
     convolved = keras.Model(filters, keras.Sequential([convolution(), layers.Dropout(0.1)])(filters))
     assert_folds(keras.Model(tokens, answer()(pooling()(convolved(embedder(tokens))))))
     shared = keras.Sequential([layers.Dense(FILTERS, "relu")])
@@ -279,7 +281,7 @@ def test_models_inside_a_model() -> None:
 
 
 def test_a_mask_that_nothing_reads() -> None:
-    """Keras' convolution drops the mask of an embedding with `mask_zero`, so padding counts as without it."""
+    """`mask_zero` changes nothing, because Keras' convolution drops the mask."""
     with pytest.warns(UserWarning, match="does not support masking"):
         model = model_of([layers.Dropout(0.1), convolution(activation="relu"), pooling(), answer()], mask_zero=True)
         assert_folds(model)
@@ -288,22 +290,22 @@ def test_a_mask_that_nothing_reads() -> None:
 @pytest.mark.parametrize("padding", ["valid", "same", "causal"])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_the_8_bit_form(padding: str, dilation: int) -> None:
-    """It pads and dilates as the folded graph does."""
+    """The 8-bit form pads and dilates like the folded graph."""
     settings: dict[str, Any] = {"padding": padding, "dilation_rate": dilation, "activation": "relu"}
     model = randomize(model_of([convolution(4, **settings), pooling(), answer()]))
-    family, _ = recognise(model)
+    family, _ = recognize(model)
     assert family is not None
-    shape = InputShape(TIME, IDS, 0, family.leading_padding)
+    shape = InputShape(SEQUENCE_LENGTH, IDS, 0, family.leading_padding)
     rows = generated(shape, count=60).rows
     quantized = session(quantized_graph(family).SerializeToString())
-    truth = np.asarray(model.predict_on_batch(shape.pad(rows, TIME)))
-    assert quantized(shape.pad(rows, TIME)) == pytest.approx(truth, abs=0.05)
+    truth = np.asarray(model.predict_on_batch(shape.pad(rows, SEQUENCE_LENGTH)))
+    assert quantized(shape.pad(rows, SEQUENCE_LENGTH)) == pytest.approx(truth, abs=0.05)
     assert np.concatenate([quantized(shape.pad([row])) for row in rows]) == pytest.approx(truth, abs=0.05)
 
 
 def test_a_gelu_has_no_8_bit_form() -> None:
-    """Its largest value may be that of the least sum; the error names the layer and what to do."""
-    family, _ = recognise(model_of([convolution(activation="gelu", name="rising"), pooling(), answer()]))
+    """A gelu has no 8-bit form, and the error names the layer and what to do."""
+    family, _ = recognize(model_of([convolution(activation="gelu", name="rising"), pooling(), answer()]))
     assert family is not None
     with pytest.raises(ExportError, match="layer rising has no 8-bit form: its activation, Gelu, falls") as refused:
         quantized_graph(family)

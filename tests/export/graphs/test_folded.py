@@ -1,4 +1,4 @@
-"""The folded graph: the same answers, for less work, in a file that does not grow."""
+"""The folded graph returns what Keras returns, with fewer operations, in a small file."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from keras import layers
 
 from sentiment_conv1d.export.checks.parity import Ids, session
 from sentiment_conv1d.export.graphs.folded import folded_graph
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
 from sentiment_conv1d.model.training.network import build
 from tests.export.onnx_graph import contract, dead_nodes, idle_constants, repeated_constants
@@ -22,13 +22,13 @@ VOCABULARY = 12
 
 
 def folded(model: keras.Model) -> onnx.ModelProto:
-    family, reason = recognise(model)
+    family, reason = recognize(model)
     assert family is not None, reason
     return folded_graph(family)
 
 
 class Bank(NamedTuple):
-    """Filters of one width."""
+    """A bank: filters of one width."""
 
     width: int
     filters: int
@@ -45,17 +45,17 @@ class Layer(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A small member of the family; Keras draws weights, so it is built in the test and not in the strategy."""
+    """A small model of the family. The test builds it, because Keras draws its weights."""
 
-    time: int
+    sequence_length: int
     embedding: int
     banks: list[Bank]
     head: list[Layer]
     seed: int
 
     def build(self) -> keras.Model:
-        """The network, its weights large enough for activations to bend."""
-        tokens = keras.Input((self.time,), dtype="int32")
+        """Build the network, with weights large enough for activations to matter."""
+        tokens = keras.Input((self.sequence_length,), dtype="int32")
         embedded = layers.Embedding(VOCABULARY, self.embedding)(tokens)
         pooled = [
             layers.GlobalMaxPooling1D()(
@@ -78,39 +78,41 @@ def members() -> st.SearchStrategy[Member]:
     last = st.sampled_from([Layer(1, True, "sigmoid"), Layer(2, False, "softmax"), Layer(3, True, "softmax")])
     head = st.builds(lambda before, end: [*before, end], st.lists(hidden, max_size=2), last)
 
-    def of_length(time: int) -> st.SearchStrategy[Member]:
-        bank = st.builds(Bank, st.integers(1, time), st.integers(1, 4), st.booleans(), never_falling)
+    def of_length(sequence_length: int) -> st.SearchStrategy[Member]:
+        bank = st.builds(Bank, st.integers(1, sequence_length), st.integers(1, 4), st.booleans(), never_falling)
         banks = st.lists(bank, min_size=1, max_size=3)
-        return st.builds(Member, st.just(time), st.integers(1, 4), banks, head, st.integers(0, 2**32 - 1))
+        return st.builds(Member, st.just(sequence_length), st.integers(1, 4), banks, head, st.integers(0, 2**32 - 1))
 
     return st.integers(1, 9).flatmap(of_length)
 
 
-def reviews(time: int, count: int) -> list[Ids]:
+def reviews(sequence_length: int, count: int) -> list[Ids]:
     random = np.random.default_rng(count)
-    lengths = [time, 1, *random.integers(1, time + 1, count - 1).tolist()][:count]
+    lengths = [sequence_length, 1, *random.integers(1, sequence_length + 1, count - 1).tolist()][:count]
     return [random.integers(0, VOCABULARY, length, dtype=np.int32) for length in lengths]
 
 
 @given(members(), st.integers(1, 20))
 def test_it_answers_as_keras_does(member: Member, count: int) -> None:
-    """Alone or in a batch, padded in full or only as far as a filter sees, whatever lengths a batch mixes."""
-    model, time = member.build(), member.time
+    """The outputs are those of Keras, alone or in any batch, with full or minimal padding."""
+    model, sequence_length = member.build(), member.sequence_length
     widest = max(bank.width for bank in member.banks)
-    rows = reviews(time, count)
-    truth = np.asarray(model(pad(rows, time), training=False))
+    rows = reviews(sequence_length, count)
+    truth = np.asarray(model(pad(rows, sequence_length), training=False))
     predict = session(folded(model).SerializeToString())
 
-    assert predict(pad(rows, time)) == pytest.approx(truth, abs=1e-5)
+    assert predict(pad(rows, sequence_length)) == pytest.approx(truth, abs=1e-5)
     longest = max(len(row) for row in rows)
-    assert predict(pad(rows, shape(time, widest).time(longest))) == pytest.approx(truth, abs=1e-5)
+    assert predict(pad(rows, shape(sequence_length, widest).sequence_length(longest))) == pytest.approx(truth, abs=1e-5)
     for row, expected in zip(rows, truth, strict=True):
-        assert predict(pad([row], shape(time, widest).time(len(row))))[0] == pytest.approx(expected, abs=1e-5)
+        assert predict(pad([row], shape(sequence_length, widest).sequence_length(len(row))))[0] == pytest.approx(
+            expected, abs=1e-5
+        )
 
 
 @pytest.mark.parametrize("positions", [1, 31, 32, 33, 63, 64, 65, 398])
 def test_every_position_is_pooled(positions: int) -> None:
-    """The one word that differs counts at every position, up to the last of a window that is cut short."""
+    """A word that differs counts at every position, including those of a last shorter window."""
     keras.utils.set_random_seed(0)
     model = build(Configuration(max_tokens=positions + 2), vocabulary_size=VOCABULARY)
     embedding, *others = model.get_weights()
@@ -125,7 +127,7 @@ def test_every_position_is_pooled(positions: int) -> None:
 
 @given(members())
 def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
-    """Every node and every constant is there once, and for the answer."""
+    """Every node and every constant exists once and contributes to the output."""
     graph = folded(member.build())
     assert dead_nodes(graph) == []
     assert idle_constants(graph) == []
@@ -136,7 +138,7 @@ def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
 
 @pytest.mark.parametrize(("labels", "columns"), [(("no", "yes"), 1), (("a", "b", "c"), 3)])
 def test_the_contract_of_the_artifact(labels: tuple[str, ...], columns: int) -> None:
-    """Ids int32 [batch, time] in, probabilities float32 [batch, outputs] out; batch and time are free."""
+    """Input is int32 [batch, time] and output float32 [batch, outputs]; batch and time are free."""
     model = build(Configuration(labels=labels, max_tokens=9), vocabulary_size=VOCABULARY)
     assert contract(folded(model)) == (
         [("tokens", "tensor(int32)", ["batch", "time"])],
@@ -145,7 +147,7 @@ def test_the_contract_of_the_artifact(labels: tuple[str, ...], columns: int) -> 
 
 
 def test_the_names_are_those_of_the_widths() -> None:
-    """Whoever opens the graph finds the weights by name; a width that repeats counts on."""
+    """Weights are named after the width of their bank, with a number if a width repeats."""
     tokens = keras.Input((9,), dtype="int32")
     embedded = layers.Embedding(VOCABULARY, 2)(tokens)
     pooled = [layers.GlobalMaxPooling1D()(layers.Conv1D(2, width)(embedded)) for width in (2, 3, 2)]
@@ -165,7 +167,7 @@ def test_the_names_are_those_of_the_widths() -> None:
 
 @pytest.mark.parametrize("name", ["imdb-cnn", "text-cnn", "kim-cnn"])
 def test_the_file_is_as_small_as_the_weights(name: str) -> None:
-    """The tables are made when a session starts; in the file they are two factors."""
+    """The file contains the factors of the tables, which the session multiplies."""
     model = build(PRESETS[name], vocabulary_size=5000)
     size = len(folded(model).SerializeToString())
     assert size < 4 * model.count_params() + 10_000
@@ -174,11 +176,11 @@ def test_the_file_is_as_small_as_the_weights(name: str) -> None:
 
 
 def test_a_filter_as_wide_as_the_review() -> None:
-    """Then there is one window, and padding always goes all the way."""
+    """A filter as wide as the longest review has one window, and reviews are padded in full."""
     configuration = Configuration(max_tokens=6, convolutions=(Convolution(width=6, filters=3),))
     model = build(configuration, vocabulary_size=VOCABULARY)
     rows = reviews(6, 8)
     predict = session(folded(model).SerializeToString())
     truth: Any = model(pad(rows, 6), training=False)
-    assert shape(6, 6).time(1) == 6
+    assert shape(6, 6).sequence_length(1) == 6
     assert predict(pad(rows, 6)) == pytest.approx(np.asarray(truth), abs=1e-5)

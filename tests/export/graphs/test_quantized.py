@@ -1,4 +1,4 @@
-"""The 8-bit graph: near the float32 graph, the same for a row in any batch, and never out of range."""
+"""The 8-bit graph is close to the float32 graph, independent of the batch, and never overflows."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ EMULATOR = shutil.which("qemu-x86_64")
 
 
 class Filters(NamedTuple):
-    """The shape of a bank, and how large its numbers are."""
+    """The shape of a bank, and the size of its numbers."""
 
     width: int
     filters: int
@@ -43,27 +43,27 @@ class Filters(NamedTuple):
 
     @property
     def span(self) -> int:
-        """Positions from the first word under a filter to the last one."""
+        """The number of positions from the first word under a filter to the last."""
         return (self.width - 1) * self.dilation + 1
 
     @property
     def pads(self) -> tuple[int, int]:
-        """Zero vectors before and behind the text."""
+        """The numbers of zero vectors before and after the text."""
         outside = self.span - 1
         return {"valid": (0, 0), "causal": (outside, 0), "same": (outside // 2, outside - outside // 2)}[self.padding]
 
 
 class Member(NamedTuple):
-    """A small member of the family, whose weights are drawn in the test."""
+    """A small model of the family, whose weights the test draws."""
 
-    time: int
+    sequence_length: int
     embedding: int
     size: float
     banks: list[Filters]
     seed: int
 
     def family(self, head: tuple[Dense, ...] | None = None) -> Family:
-        """With the head given, or one that answers with the pooled features as they are."""
+        """Return the model with the given head, or with one that returns the pooled features."""
         random = np.random.default_rng(self.seed)
 
         def weights(size: float, *shape: int) -> Weights:
@@ -71,7 +71,7 @@ class Member(NamedTuple):
 
         features = sum(bank.filters for bank in self.banks)
         return Family(
-            max_tokens=self.time,
+            max_tokens=self.sequence_length,
             embedding=weights(self.size, VOCABULARY, self.embedding),
             banks=tuple(
                 Bank(
@@ -109,7 +109,7 @@ def members(
 ) -> st.SearchStrategy[Member]:
     size = st.sampled_from(sizes)
 
-    def of_length(time: int) -> st.SearchStrategy[Member]:
+    def of_length(sequence_length: int) -> st.SearchStrategy[Member]:
         bank = st.builds(
             Filters,
             st.integers(1, 6),
@@ -119,16 +119,18 @@ def members(
             st.sampled_from(activations),
             st.integers(1, 2),
             st.sampled_from(["valid", "same", "causal"]),
-        ).filter(lambda bank: bank.span <= time + sum(bank.pads))
+        ).filter(lambda bank: bank.span <= sequence_length + sum(bank.pads))
         banks = st.lists(bank, min_size=1, max_size=3)
-        return st.builds(Member, st.just(time), st.integers(least_embedding, 9), size, banks, st.integers(0, 2**32 - 1))
+        return st.builds(
+            Member, st.just(sequence_length), st.integers(least_embedding, 9), size, banks, st.integers(0, 2**32 - 1)
+        )
 
     return st.integers(1, 9).flatmap(of_length)
 
 
-def texts(time: int, count: int) -> list[Ids]:
+def texts(sequence_length: int, count: int) -> list[Ids]:
     random = np.random.default_rng(count)
-    lengths = [time, 1, *random.integers(1, time + 1, count).tolist()][:count]
+    lengths = [sequence_length, 1, *random.integers(1, sequence_length + 1, count).tolist()][:count]
     return [random.integers(0, VOCABULARY, length, dtype=np.int32) for length in lengths]
 
 
@@ -141,16 +143,16 @@ def random_head(random: np.random.Generator, inputs: int, outputs: int) -> tuple
 
 
 def rounding_error(family: Family) -> Weights:
-    """How far rounding can move each feature: half a step for each tap."""
+    """Return the largest change of each feature by rounding: half a step for each tap."""
     return np.concatenate([bank.width * quantize(bank, family.embedding).step / 2 for bank in family.banks])
 
 
 @example(Member(1, 1, 0.0, [Filters(1, 1, 1.0, 1.0, ("Relu",))], 0), 1)
 @given(members(NEVER_FALLING, [0.0, 1e-4, 1.0, 30.0]), st.integers(1, 20))
 def test_features_differ_by_rounding_at_most(member: Member, count: int) -> None:
-    """The features of both graphs differ by half a step for each tap at most, whatever the weights."""
+    """The features of both graphs differ by at most half a step for each tap."""
     family = member.family()
-    tokens = pad(texts(member.time, count), member.time)
+    tokens = pad(texts(member.sequence_length, count), member.sequence_length)
     truth = session(folded_graph(family).SerializeToString())(tokens)
     features = session(quantized_graph(family).SerializeToString())(tokens)
     float32 = 1e-5 * (1 + np.abs(truth))
@@ -159,22 +161,22 @@ def test_features_differ_by_rounding_at_most(member: Member, count: int) -> None
 
 @given(members(EXACT, [1.0]), st.integers(1, 20))
 def test_a_row_has_one_answer(member: Member, count: int) -> None:
-    """The features of a row are the same to the last bit alone, in a batch, and with any number of pad ids."""
-    rows = texts(member.time, count)
+    """The features of a row are exactly the same alone, in a batch, and with any number of pad ids."""
+    rows = texts(member.sequence_length, count)
     family = member.family()
     features = session(quantized_graph(family).SerializeToString())
-    shape = InputShape(member.time, VOCABULARY, 0, family.leading_padding)
+    shape = InputShape(member.sequence_length, VOCABULARY, 0, family.leading_padding)
 
-    together = features(pad(rows, member.time))
-    assert np.array_equal(features(pad(rows, shape.time(max(map(len, rows))))), together)
+    together = features(pad(rows, member.sequence_length))
+    assert np.array_equal(features(pad(rows, shape.sequence_length(max(map(len, rows))))), together)
     for row, expected in zip(rows, together, strict=True):
-        for time in range(shape.time(len(row)), member.time + 1):
-            assert np.array_equal(features(pad([row], time))[0], expected)
+        for sequence_length in range(shape.sequence_length(len(row)), member.sequence_length + 1):
+            assert np.array_equal(features(pad([row], sequence_length))[0], expected)
 
 
 @given(members(NEVER_FALLING, [0.0, 1e-30, 1e-4, 1.0, 30.0]))
 def test_no_sum_overflows(member: Member) -> None:
-    """The largest entries of all taps add up to 255 at most, and to nearly that, so that no step is wasted."""
+    """The largest entries of all taps add up to 255 at most, and to nearly 255."""
     family = member.family()
     for bank in family.banks:
         tables = quantize(bank, family.embedding)
@@ -187,7 +189,7 @@ def test_no_sum_overflows(member: Member) -> None:
 
 @given(members(NEVER_FALLING, [1.0]))
 def test_entries_are_values_in_steps(member: Member) -> None:
-    """Every entry stands for its word's value under its tap, to half a step."""
+    """Every entry represents the value of its word under its tap, to half a step."""
     family = member.family()
     for bank in family.banks:
         tables = quantize(bank, family.embedding)
@@ -198,13 +200,13 @@ def test_entries_are_values_in_steps(member: Member) -> None:
 
 @given(members(NEVER_FALLING, [1.0]), st.sampled_from([1, 3]), st.integers(0, 5))
 def test_shares_add_up_to_its_own_logit(member: Member, outputs: int, seed: int) -> None:
-    """What is read back from the graph gives its probabilities, and the shares of words add up to its logits."""
+    """The network read from the graph returns its probabilities, and the shares add up to its logits."""
     head = random_head(np.random.default_rng(seed), sum(bank.filters for bank in member.banks), outputs)
     family = member.family(head)
     graph = quantized_graph(family).SerializeToString()
     network = read_network(graph)
     assert network is not None
-    rows = pad(texts(member.time, 5), member.time)
+    rows = pad(texts(member.sequence_length, 5), member.sequence_length)
     for row, expected in zip(rows, session(graph)(rows), strict=True):
         taken = forward(network, row)
         for unit in range(outputs):
@@ -219,7 +221,7 @@ def test_shares_add_up_to_its_own_logit(member: Member, outputs: int, seed: int)
 # Few and small numbers may round to the same integers in two banks, which is no fault.
 @given(members(NEVER_FALLING, [1.0], least_filters=4, least_embedding=4))
 def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
-    """Every node and every constant exists once and is needed; pooling is the one operator that is not ONNX's own."""
+    """Every node and constant exists once and is needed, and only pooling is not an ONNX operator."""
     model = quantized_graph(member.family())
     assert dead_nodes(model) == []
     assert idle_constants(model) == []
@@ -232,7 +234,7 @@ def test_nothing_in_it_is_idle_or_twice(member: Member) -> None:
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_the_contract_of_the_artifact(outputs: int) -> None:
-    """Inputs and outputs are those of the float32 graph: ids int32 [batch, time], float32 [batch, outputs]."""
+    """Input and output are those of the float32 graph: int32 [batch, time], float32 [batch, outputs]."""
     member = Member(9, 5, 1.0, [Filters(2, 3, 1.0, 0.0, ("Relu",)), Filters(3, 4, 1.0, 1.0, ("Tanh",))], 1)
     family = member.family(random_head(np.random.default_rng(2), 7, outputs))
     assert contract(quantized_graph(family)) == contract(folded_graph(family))
@@ -243,7 +245,7 @@ def test_the_contract_of_the_artifact(outputs: int) -> None:
 
 
 def test_every_window_of_a_small_vocabulary() -> None:
-    """A text of any three words has the feature that the tables say, the largest and the least included."""
+    """Every text of three words has the feature that the tables imply."""
     family = Member(3, 4, 1.0, [Filters(3, 8, 1.0, 1.0, ())], 5).family()
     windows = np.array(list(itertools.product(range(VOCABULARY), repeat=3)), np.int32)
     tables = quantize(family.banks[0], family.embedding)
@@ -253,7 +255,7 @@ def test_every_window_of_a_small_vocabulary() -> None:
 
 
 def test_the_file_holds_one_byte_a_table_entry() -> None:
-    """The tables take a byte an entry, and the head stays float32."""
+    """The tables take one byte per entry, and the head is float32."""
     random = np.random.default_rng(6)
     bank = Bank(random.normal(size=(3, 50, 250)).astype(np.float32), np.zeros(250, np.float32), ("Relu",))
     embedding = random.normal(size=(5000, 50)).astype(np.float32)
@@ -277,7 +279,7 @@ print(json.dumps([session.run(["probabilities"], {"tokens": row})[0].tobytes().h
 @pytest.mark.skipif(EMULATOR is None, reason="qemu-x86_64 (Debian's qemu-user) is not installed")
 @pytest.mark.parametrize("processor", ["Nehalem", "Haswell"])
 def test_older_processors_compute_the_same_features(processor: str, tmp_path: Path) -> None:
-    """Emulated processors without AVX (Nehalem) and without AVX-512 and VNNI (Haswell) give the same bits."""
+    """Emulated processors without AVX or without AVX-512 and VNNI compute exactly the same features."""
     assert EMULATOR is not None
     banks = [Filters(3, 40, 1.0, 1.0, ("Relu",)), Filters(4, 17, 1.0, 0.0, (), 2, "same")]
     graph = quantized_graph(Member(40, 9, 1.0, banks, 7).family()).SerializeToString()

@@ -1,4 +1,4 @@
-"""Which Keras models are of the Conv1D family, and what is said of those that are not."""
+"""Which Keras models belong to the Conv1D family, and the reason why others do not."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from keras import layers
 
-from sentiment_conv1d.export.recognition.family import Family, recognise
+from sentiment_conv1d.export.recognition.family import Family, recognize
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.training.network import build
 
-TIME, IDS, EMBEDDING, FILTERS = 8, 20, 4, 5
+SEQUENCE_LENGTH, IDS, EMBEDDING, FILTERS = 8, 20, 4, 5
 
 
 def stack(*chain: Any, **given: Any) -> keras.Model:
-    """Layers one after the other, over an input of ids."""
-    return keras.Sequential([keras.Input(**({"shape": (TIME,), "dtype": "int32"} | given)), *chain])
+    """Build a model of layers one after the other."""
+    return keras.Sequential([keras.Input(**({"shape": (SEQUENCE_LENGTH,), "dtype": "int32"} | given)), *chain])
 
 
 def embedding(**settings: Any) -> Any:
@@ -36,8 +36,8 @@ def pooling() -> Any:
     return layers.GlobalMaxPooling1D(name="maximum")
 
 
-def recognised(model: keras.Model) -> Family:
-    family, reason = recognise(model)
+def recognized(model: keras.Model) -> Family:
+    family, reason = recognize(model)
     assert family is not None, reason
     assert reason == ""
     return family
@@ -48,24 +48,24 @@ def pooling_of(layer: Any) -> Callable[[Any], Any]:
 
 
 def refused(model: keras.Model) -> str:
-    """Why a model is not of the family."""
-    family, reason = recognise(model)
+    """Return why a model does not belong to the family."""
+    family, reason = recognize(model)
     assert family is None
     return reason
 
 
 def side_by_side(branches: Callable[[Any], Sequence[Any]]) -> keras.Model:
-    """One embedding, what `branches` makes of it, and a dense layer over all of it."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    """Build a model of an embedding, the branches that `branches` makes of it, and a dense layer over all."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     features = layers.Concatenate(name="features")(list(branches(embedding()(tokens))))
     return keras.Model(tokens, answer()(features))
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_presets_are_of_the_family(name: str) -> None:
-    """What this project trains, it folds."""
+    """The models of the presets belong to the family."""
     configuration = PRESETS[name]
-    family = recognised(build(configuration, vocabulary_size=100))
+    family = recognized(build(configuration, vocabulary_size=100))
     assert family.max_tokens == configuration.max_tokens
     assert family.embedding.shape == (100, configuration.embedding_width)
     assert [bank.kernel.shape for bank in family.banks] == [
@@ -77,13 +77,13 @@ def test_the_presets_are_of_the_family(name: str) -> None:
 
 
 def test_three_labels_are_of_the_family() -> None:
-    """So is the softmax."""
-    family = recognised(build(Configuration(labels=("a", "b", "c"), max_tokens=9), vocabulary_size=10))
+    """A softmax of three labels belongs to the family."""
+    family = recognized(build(Configuration(labels=("a", "b", "c"), max_tokens=9), vocabulary_size=10))
     assert family.head[-1].activations == ("Softmax",)
 
 
 def test_the_classic_example_is_of_the_family() -> None:
-    """As Keras' examples have it: a `Sequential` with dropouts, and activations in layers of their own."""
+    """A `Sequential` model with dropouts and activation layers, as in Keras' examples, is recognized."""
     model = stack(
         embedding(),
         layers.Dropout(0.2),
@@ -95,7 +95,7 @@ def test_the_classic_example_is_of_the_family() -> None:
         layers.Dense(1),
         layers.Activation("sigmoid"),
     )
-    family = recognised(model)
+    family = recognized(model)
     bank, (hidden, last) = family.banks[0], family.head
     found = [family.embedding, bank.kernel, bank.bias, hidden.kernel, hidden.bias, last.kernel, last.bias]
     for array, weight in zip(found, model.get_weights(), strict=True):
@@ -105,29 +105,29 @@ def test_the_classic_example_is_of_the_family() -> None:
 
 
 def test_functional_and_sequential_are_the_same_family() -> None:
-    """It is the layers that count, not how they were put together."""
+    """A functional and a `Sequential` model of the same layers are the same `Family`."""
     chain = [embedding(), convolution(), pooling(), answer()]
-    sequential = recognised(stack(*chain))
-    tokens = keras.Input((TIME,), dtype="int32")
+    sequential = recognized(stack(*chain))
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     tensor = tokens
     for layer in chain:
         tensor = layer(tensor)
-    functional = recognised(keras.Model(tokens, tensor))
+    functional = recognized(keras.Model(tokens, tensor))
     assert np.array_equal(sequential.embedding, functional.embedding)
     assert np.array_equal(sequential.banks[0].kernel, functional.banks[0].kernel)
 
 
 def test_several_widths_keep_their_order() -> None:
-    """Banks come as they are concatenated, because the dense layer reads them so."""
+    """Banks have the order of the concatenation, in which the dense layer reads them."""
     model = side_by_side(lambda e: [pooling_of(convolution(width, name=f"w{width}"))(e) for width in (4, 1, 3)])
-    assert [bank.width for bank in recognised(model).banks] == [4, 1, 3]
+    assert [bank.width for bank in recognized(model).banks] == [4, 1, 3]
 
 
 @pytest.mark.parametrize(
     "chain",
     [
         (convolution(1),),
-        (convolution(TIME),),
+        (convolution(SEQUENCE_LENGTH),),
         (convolution(use_bias=False),),
         (convolution(activation="tanh"),),
         (convolution(activation="sigmoid"),),
@@ -153,14 +153,14 @@ def test_several_widths_keep_their_order() -> None:
     ],
 )
 def test_what_keeps_the_maximum_is_of_the_family(chain: tuple[Any, ...]) -> None:
-    """Any width, with or without a bias, under any activation that never falls."""
-    recognised(stack(embedding(), *chain, layers.GlobalMaxPooling1D(), answer()))
+    """Filters may have any width, a bias or none, and any monotone activation."""
+    recognized(stack(embedding(), *chain, layers.GlobalMaxPooling1D(), answer()))
 
 
 def test_dense_layers_of_any_number_and_bias() -> None:
-    """The head is as deep as it is."""
+    """The head may have any number of dense layers, with or without a bias."""
     chain = [layers.Dense(3, use_bias=False), layers.Dense(3, activation="softmax"), layers.Dense(2), layers.Softmax()]
-    family = recognised(stack(embedding(), convolution(), pooling(), *chain))
+    family = recognized(stack(embedding(), convolution(), pooling(), *chain))
     assert [(dense.bias.tolist(), dense.activations) for dense in family.head] == [
         ([0, 0, 0], ()),
         ([0, 0, 0], ("Softmax",)),
@@ -169,25 +169,25 @@ def test_dense_layers_of_any_number_and_bias() -> None:
 
 
 def test_one_layer_used_twice_is_two_steps() -> None:
-    """Shared weights are found once for every use."""
+    """A layer that is used twice appears twice in the head."""
     shared = layers.Dense(FILTERS, activation="tanh")
-    family = recognised(stack(embedding(), convolution(), pooling(), shared, answer()))
+    family = recognized(stack(embedding(), convolution(), pooling(), shared, answer()))
     assert len(family.head) == 2
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     tensor = pooling()(convolution()(embedding()(tokens)))
-    assert len(recognised(keras.Model(tokens, answer()(shared(shared(tensor))))).head) == 3
+    assert len(recognized(keras.Model(tokens, answer()(shared(shared(tensor))))).head) == 3
 
 
 def test_one_embedding_called_twice_is_one_embedding() -> None:
-    """As long as both calls read the model's input."""
+    """An embedding may be called twice if both calls read the model's input."""
     words = embedding()
-    tokens = keras.Input((TIME,), dtype="int32")
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     banks = [pooling_of(layers.Conv1D(2, width))(words(tokens)) for width in (2, 3)]
-    assert len(recognised(keras.Model(tokens, answer()(layers.Concatenate()(banks)))).banks) == 2
+    assert len(recognized(keras.Model(tokens, answer()(layers.Concatenate()(banks)))).banks) == 2
 
 
 class Halved(layers.Dense):  # type: ignore[misc]
-    """A dense layer that answers something else."""
+    """A dense layer that returns half of its output."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return super().call(inputs) / 2
@@ -202,9 +202,9 @@ class Halved(layers.Dense):  # type: ignore[misc]
         ([convolution(activation="celu"), pooling(), answer()], "layer filters has the activation 'celu'"),
         ([convolution(activation=lambda x: x * x), pooling(), answer()], "layer filters has the activation '<lambda>'"),
         ([convolution(activation=layers.PReLU()), pooling(), answer()], "layer filters has the activation '<PReLU"),
-        ([convolution(), layers.ReLU(max_value=0.0, name="capped"), pooling(), answer()], "layer capped stands where"),
-        ([convolution(), layers.PReLU(name="leaky"), pooling(), answer()], "layer leaky stands where"),
-        ([convolution(), layers.BatchNormalization(axis=1, name="normal"), pooling(), answer()], "normal stands where"),
+        ([convolution(), layers.ReLU(max_value=0.0, name="capped"), pooling(), answer()], "layer capped is where"),
+        ([convolution(), layers.PReLU(name="leaky"), pooling(), answer()], "layer leaky is where"),
+        ([convolution(), layers.BatchNormalization(axis=1, name="normal"), pooling(), answer()], "normal is where"),
         (
             [
                 convolution(activation="relu"),
@@ -213,54 +213,54 @@ class Halved(layers.Dense):  # type: ignore[misc]
                 pooling(),
                 answer(),
             ],
-            "layer normal stands between two activations",
+            "layer normal is between two activations",
         ),
         (
             [convolution(), pooling(), answer(), layers.BatchNormalization(name="normal")],
-            "normal stands behind the last",
+            "normal comes after the last",
         ),
-        ([layers.BatchNormalization(name="normal"), convolution(), pooling(), answer()], "layer normal stands where"),
-        ([layers.LSTM(3, name="memory"), answer()], "layer memory stands where"),
-        ([convolution(), layers.MaxPooling1D(2, name="half"), pooling(), answer()], "layer half stands where"),
+        ([layers.BatchNormalization(name="normal"), convolution(), pooling(), answer()], "layer normal is where"),
+        ([layers.LSTM(3, name="memory"), answer()], "layer memory is where"),
+        ([convolution(), layers.MaxPooling1D(2, name="half"), pooling(), answer()], "layer half is where"),
         (
             [convolution(), layers.GlobalMaxPooling1D(keepdims=True, name="kept"), layers.Flatten(), answer()],
-            "stands where",
+            "is where",
         ),
         (
             [layers.GlobalMaxPooling1D(data_format="channels_first", name="words_kept"), answer()],
             "layer words_kept keeps its dimensions or pools along the channels",
         ),
-        ([convolution(), convolution(name="again"), pooling(), answer()], "layer filters stands where an embedding"),
-        ([layers.SeparableConv1D(5, 3, name="separable"), pooling(), answer()], "layer separable stands where"),
+        ([convolution(), convolution(name="again"), pooling(), answer()], "layer filters is where an embedding"),
+        ([layers.SeparableConv1D(5, 3, name="separable"), pooling(), answer()], "layer separable is where"),
         (
             [convolution(), pooling(), layers.Activation("gelu"), answer()],
-            "layer filters has activations that pooling does not commute with",
+            "layer filters has activations that do not commute with pooling",
         ),
         (
             [convolution(activation="gelu"), layers.Activation("silu"), pooling(), answer()],
-            "layer filters has activations that pooling does not commute with",
+            "layer filters has activations that do not commute with pooling",
         ),
-        ([layers.GlobalAveragePooling1D(), answer()], "layer words stands where a convolution should"),
-        ([convolution(), pooling(), Halved(1, activation="sigmoid", name="half")], "layer half stands where a dense"),
+        ([layers.GlobalAveragePooling1D(), answer()], "layer words is where a convolution should be"),
+        ([convolution(), pooling(), Halved(1, activation="sigmoid", name="half")], "layer half is where a dense"),
         ([convolution(), pooling(), answer(activation="celu")], "layer answer has the activation 'celu'"),
     ],
 )
 def test_what_cannot_be_folded_is_named(chain: list[Any], reason: str) -> None:
-    """The reason says which layer does not fit."""
+    """The reason names the layer that cannot be folded."""
     assert reason in refused(stack(embedding(), *chain))
 
 
 def test_two_embeddings_are_refused() -> None:
-    """There is one table to fold filters into."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    """Convolutions of different embeddings are refused."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     banks = [pooling_of(layers.Conv1D(2, 2))(embedding(name=name)(tokens)) for name in ("static", "tuned")]
     model = keras.Model(tokens, answer()(layers.Concatenate()(banks)))
     assert refused(model) == "its convolutions read different embeddings: static, tuned"
 
 
 def test_several_inputs_or_outputs_are_refused() -> None:
-    """One review in, one answer out."""
-    first, second = keras.Input((TIME,), dtype="int32"), keras.Input((TIME,), dtype="int32")
+    """A model with several inputs or outputs is refused."""
+    first, second = keras.Input((SEQUENCE_LENGTH,), dtype="int32"), keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = embedding()
     banks = [pooling_of(layers.Conv1D(2, 2))(words(tokens)) for tokens in (first, second)]
     out = answer()(layers.Concatenate()(banks))
@@ -270,8 +270,8 @@ def test_several_inputs_or_outputs_are_refused() -> None:
 
 
 def test_an_embedding_of_something_else_is_refused() -> None:
-    """Ids that were changed on the way are not those of the artifact's input."""
-    tokens = keras.Input((TIME,), dtype="int32")
+    """An embedding of ids that another layer changed is refused."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = embedding()
     banks = [
         pooling_of(layers.Conv1D(2, 2))(words(tokens)),
@@ -284,10 +284,10 @@ def test_an_embedding_of_something_else_is_refused() -> None:
 
 
 def test_banks_joined_along_another_axis_are_refused() -> None:
-    """Only maxima side by side are features."""
+    """Banks must be concatenated along their features."""
     model = side_by_side(lambda e: [pooling_of(layers.Conv1D(2, width))(e) for width in (2, 3)])
-    recognised(model)
-    tokens = keras.Input((TIME,), dtype="int32")
+    recognized(model)
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     words = embedding()(tokens)
     banks = [pooling_of(layers.Conv1D(2, width))(words) for width in (2, 3)]
     joined = layers.Concatenate(axis=0, name="stacked")(banks)

@@ -250,9 +250,9 @@ def test_unlabelled_reviews_of_a_parquet_folder(tmp_path: Path) -> None:
 def test_only_unlabelled_reviews(tmp_path: Path) -> None:
     """They are not enough to train or to measure on."""
     write_table(tmp_path / "unsup.parquet", [("so", -1)])
-    with pytest.raises(DataError, match="nothing in this folder is supported"):
+    with pytest.raises(DataError, match="this folder contains no supported files"):
         load(tmp_path)
-    with pytest.raises(DataError, match="nothing in this folder is supported"):
+    with pytest.raises(DataError, match="this folder contains no supported files"):
         load_examples(tmp_path, ("negative", "positive"))
 
 
@@ -401,7 +401,7 @@ def test_archive_of_something_else_is_an_error(tmp_path: Path) -> None:
     path = write_archive(
         tmp_path / "photos.tar.gz", {"holiday.jpg": "?", "train/pos/a/b.txt": "?", "valid/pos/0.txt": "?"}
     )
-    refuse(path, "holds no aclImdb/train/pos/*.txt")
+    refuse(path, "contains no aclImdb/train/pos/*.txt")
 
 
 @pytest.mark.skipif(not IMDB.is_dir(), reason="the IMDB reviews are not beside the project")
@@ -471,7 +471,7 @@ def test_empty_column_is_named(suffix: str, tmp_path: Path) -> None:
 def test_single_label_is_an_error(suffix: str, tmp_path: Path) -> None:
     """With one label there is nothing to learn."""
     path = write_table(tmp_path / f"reviews{suffix}", [("a joy", "good"), ("a treat", "good")])
-    refuse(path, "only one label, 'good', in column 'label'")
+    refuse(path, "column 'label' contains only one label, 'good'")
 
 
 @ANY_TABLE
@@ -523,10 +523,13 @@ def test_table_without_rows_is_an_error(suffix: str, tmp_path: Path) -> None:
         (b'text,label\n"two\nlines",good\na bore\n', "line 4: 1 fields, while the header has 2"),
         (b'text,label\na joy,good\n"a bore,bad\nand,more\n', "line 3: not valid CSV (a quote is never closed)"),
         (b'text,label\n"a joy" indeed,good\n', "line 2: not valid CSV ("),
-        (b'size 5",text,label\na joy,good\na bore,bad 7"\n', "line 1: not valid CSV (a quote in a field that does not"),
+        (
+            b'size 5",text,label\na joy,good\na bore,bad 7"\n',
+            "line 1: not valid CSV (a quote inside a field",
+        ),
         (b"text,label\r\na joy,good\r\ntr\xe8s,bad\r\n", "line 3: not UTF-8"),
         (b"\xef\xbb\xbftext,label\na joy,good\ntr\xe8s,bad\n", "line 3: not UTF-8"),
-        (b"text,label,text\na joy,good,?\n", "line 1: the column 'text' is there twice"),
+        (b"text,label,text\na joy,good,?\n", "line 1: two columns are named 'text'"),
         (b"\n\nbody,label\na joy,good\n", "line 3: there is no column 'text'"),
     ],
 )
@@ -549,8 +552,8 @@ def test_malformed_csv_is_refused(content: bytes, said: str, tmp_path: Path) -> 
         (b'{"text": 5, "label": 1}', "the column 'text' is of type int, not a string"),
         (b'{"text": ["a", "joy"], "label": 1}', "the column 'text' is of type list, not a string"),
         (b'{"text": "a joy", "label": NaN}', "not valid JSON ("),
-        (b'{"text": "a joy", "label": 1.0}', "the column 'label' holds 1.0, which is neither a string"),
-        (b'{"text": "a joy", "label": {"is": 1}}', "the column 'label' holds {'is': 1}, which is neither a string"),
+        (b'{"text": "a joy", "label": 1.0}', "the column 'label' contains 1.0, not a string"),
+        (b'{"text": "a joy", "label": {"is": 1}}', "the column 'label' contains {'is': 1}, not a string"),
         (b'{"text": "a joy \\ud83d", "label": 1}', "not valid JSON ("),
         (b'{"text": "a joy", "label": "\\ude00"}', "not valid JSON ("),
         (b'{"text": "tr\xe8s", "label": 1}', "not UTF-8"),
@@ -577,7 +580,7 @@ def test_long_values_are_cut_in_messages(tmp_path: Path) -> None:
         (arrow.array([1]), arrow.array([1]), "the column 'text' is of type int64, not a string"),
         (arrow.array([b"a joy"]), arrow.array([1]), "the column 'text' is of type binary"),
         (arrow.array([["a joy"]]), arrow.array([1]), "the column 'text' is of type list"),
-        (arrow.array(["a joy"]), arrow.array([1.5]), "row 1: the column 'label' holds 1.5, which is neither"),
+        (arrow.array(["a joy"]), arrow.array([1.5]), "row 1: the column 'label' contains 1.5, not a string"),
     ],
 )
 def test_parquet_column_of_a_wrong_type_is_named(text: Any, label: Any, said: str, tmp_path: Path) -> None:
@@ -600,7 +603,7 @@ def test_parquet_with_a_column_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "reviews.parquet"
     table = arrow.Table.from_arrays([arrow.array(["a"])] * 2 + [arrow.array([1])], ["text", "text", "label"])
     parquet.write_table(table, path)
-    refuse(path, "the column 'text' is there twice")
+    refuse(path, "two columns are named 'text'")
 
 
 def test_corrupt_parquet_is_refused(tmp_path: Path) -> None:
@@ -650,7 +653,7 @@ def test_folder_of_something_else_lists_what_is_supported(tmp_path: Path) -> Non
     """A folder without anything to read is refused, however it is named."""
     folder = tmp_path / "reviews.csv"
     folder.mkdir()
-    refuse(folder, "nothing in this folder is supported", ".csv, .tsv, .jsonl, .json or .parquet")
+    refuse(folder, "this folder contains no supported files", ".csv, .tsv, .jsonl, .json or .parquet")
 
 
 def test_file_that_cannot_be_opened_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -743,7 +746,7 @@ def test_split_goes_by_its_seed() -> None:
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
 def test_split_needs_a_fraction(fraction: float) -> None:
     """Nothing and everything are no hold-out."""
-    with pytest.raises(DataError, match="must lie between 0 and 1"):
+    with pytest.raises(DataError, match="must be between 0 and 1"):
         split(some_examples(5, 5), fraction, 0)
 
 

@@ -123,7 +123,7 @@ def test_an_archive_of_several_files_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "reviews.zip", "w") as archive:
         archive.writestr("a.csv", CSV)
         archive.writestr("b.csv", CSV)
-    with pytest.raises(DataError, match="the archive holds 2 files"):
+    with pytest.raises(DataError, match="the archive contains 2 files"):
         read(tmp_path / "reviews.zip")
 
 
@@ -212,17 +212,17 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     path.write_bytes(MESSY.encode() + b"tr\xe8s,good\nonly one,fair\n")
     error = faults(path, least_examples=2)
     assert str(error).splitlines() == [
-        "6 things are wrong with the data:",
+        "the data has 6 problems:",
         f"  {path}: lines 3, 8 (2 rows): the column 'text' is empty in this row",
         f"  {path}: line 6: 3 fields, while the header has 2",
         f"  {path}: line 7: the column 'label' is empty in this row",
         f"  {path}: line 9: 1 fields, while the header has 2",
         f"  {path}: line 11: not UTF-8 (byte 0xe8 at 3)",
-        f"  {path}: label 'fair' has a single example ({path}: line 12), but is divided into 2 parts",
+        f"  {path}: label 'fair' has a single example ({path}: line 12), but needs 2, one for each part of the data",
     ]
     assert error.hints == (
         "name the encoding of the file, for example --encoding cp1252",
-        "name what separates the fields, for example --delimiter ';'",
+        "name the delimiter of the file, for example --delimiter ';'",
         "--on-bad-rows skip leaves these rows out",
         "add examples of a rare label, or remove it from the data",
     )
@@ -253,7 +253,9 @@ def test_labels_that_nobody_can_tell_apart_are_named(tmp_path: Path) -> None:
     path.write_text("text,label\na, pos \nb,pos\nc,POS\nd,pos\ne,neg\n")
     error = faults(path)
     assert str(error) == f"{path}: labels that differ only in case or white space: ' pos ' (1), 'POS' (1), 'pos' (2)"
-    assert error.hints == ("--similar-labels merge makes one label of each group, keep takes them for different ones",)
+    assert error.hints == (
+        "--similar-labels merge makes one label of each group; keep treats them as different labels",
+    )
     merged = load(path, reading=Reading(similar_labels="merge"), progress=False)
     assert (merged.label_names, merged.train.labels.tolist()) == (("neg", "pos"), [1, 1, 1, 1, 0])
     kept = load(path, reading=Reading(similar_labels="keep"), progress=False)

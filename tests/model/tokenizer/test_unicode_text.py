@@ -30,14 +30,14 @@ def ids(tokenizer: UnicodeTokenizer, text: str) -> list[int]:
 
 
 def test_punctuation_and_case_of_all_scripts() -> None:
-    """Chinese, Arabic and curly punctuation separates words, and a curly apostrophe stays inside of one."""
+    """Chinese, Arabic and curly punctuation separates words, and a curly apostrophe does not."""
     tokenizer = UnicodeTokenizer(WORDS, 20, cuts=False)
     assert ids(tokenizer, "“Good”，don’t… ПРИВЕТ！مرحبا؟😀") == [1, 3, 4, 6, 7, 8]
     assert ids(tokenizer, "İSTANBUL ISTANBUL istanbul") == [1, 9, 9, 9]
 
 
 def test_the_longest_known_n_gram_is_taken() -> None:
-    """A text without spaces is cut from the left; an unknown character is one token."""
+    """A text without spaces is split from the left, and an unknown character is one token."""
     tokenizer = UnicodeTokenizer(N_GRAMS, 20, cuts=True)
     text = "不好看，好看啊 ABCab"
     assert ids(tokenizer, text) == [1, 6, 5, 2, 9, 7]
@@ -47,7 +47,7 @@ def test_the_longest_known_n_gram_is_taken() -> None:
 
 
 def test_the_last_ids_are_kept() -> None:
-    """A long text loses its beginning, the start id included; an empty text is the start id."""
+    """Truncation removes the start of a text and its start id; an empty text is the start id."""
     tokenizer = UnicodeTokenizer(N_GRAMS, 2, cuts=True)
     encoding = tokenizer.encode("好看a")
     assert (encoding.ids.tolist(), encoding.tokens) == ([5, 8], 3)
@@ -56,7 +56,7 @@ def test_the_last_ids_are_kept() -> None:
 
 @given(kinds, texts)
 def test_texts_are_read_as_hugging_face_reads_them(kind: tuple[tuple[str, ...], bool], text: str) -> None:
-    """The library's `encode` gives the same ids for the file, and the file is read as the same rule."""
+    """Hugging Face's `encode` returns the same ids, and the file describes the same rule."""
     words, cuts = kind
     tokenizer = UnicodeTokenizer(words, 6, cuts=cuts)
     content = tokenizer.to_json()
@@ -68,7 +68,7 @@ def test_texts_are_read_as_hugging_face_reads_them(kind: tuple[tuple[str, ...], 
 
 @given(kinds, texts)
 def test_every_token_has_a_span(kind: tuple[tuple[str, ...], bool], text: str) -> None:
-    """Only the start id has none; spans do not overlap, and one read alone is its id."""
+    """Every token except the start id has a span. Spans do not overlap, and the text of a span has its id."""
     words, cuts = kind
     tokenizer = UnicodeTokenizer(words, 1000, cuts=cuts)
     spans = tokenizer.spans(text)
@@ -79,14 +79,14 @@ def test_every_token_has_a_span(kind: tuple[tuple[str, ...], bool], text: str) -
 
 
 def test_the_vocabulary_is_learned_by_frequency() -> None:
-    """The most frequent n-grams have the first ids; those that occur once are left out unless they are characters."""
+    """Frequent n-grams come first, and those that occur once are left out unless they are characters."""
     tokenizer = UnicodeTokenizer.from_texts(["好看好看", "好啊"], 100, 10, range(1, 3))
     assert tokenizer.words == ("好", "好看", "看", "啊")
     assert UnicodeTokenizer.from_texts(["Good “good” bad"], 4, 10).words == ("good",)
 
 
 def test_a_configuration_names_its_tokenizer() -> None:
-    """Words of the IMDB rule, words of any script, or n-grams."""
+    """A configuration chooses words of the IMDB rule, words of any script, or n-grams."""
     texts = ["Nice — nice"]
     words = learn(Configuration(), texts)
     assert isinstance(words, WordTokenizer)
@@ -97,20 +97,20 @@ def test_a_configuration_names_its_tokenizer() -> None:
 
 @pytest.mark.parametrize("rule", ["letters", "characters", "characters:3-1", "characters:0-2", "words:ascii"])
 def test_other_rules_are_refused(rule: str) -> None:
-    """A configuration with a rule that does not exist is an error."""
+    """A configuration with an unknown rule is refused."""
     with pytest.raises(ValueError, match=r"pattern|shortest n-gram"):
         Configuration(tokenizer=rule)
 
 
 @pytest.mark.parametrize("words", [("a", "a"), ("a b",), ("A",), ("",), ("!",)])
 def test_words_that_no_text_has_are_refused(words: tuple[str, ...]) -> None:
-    """A vocabulary with a repeated word, or one that the rule would change, is an error."""
+    """A vocabulary with a repeated word, or one that the rule would change, is refused."""
     with pytest.raises(TokenizerError, match=r"repeats|not a single word"):
         UnicodeTokenizer(words, 10, cuts=True)
 
 
 def test_another_rule_in_the_file_is_refused() -> None:
-    """A file that differs in any step is not misread."""
+    """A file that differs in any step is refused."""
     document = json.loads(UnicodeTokenizer(WORDS, 10, cuts=False).to_json())
     document["normalizer"]["normalizers"][3]["pattern"]["Regex"] = r"[\p{P}]"
     with pytest.raises(TokenizerError):

@@ -19,7 +19,7 @@ WORDS = st.one_of(
 
 
 def vocabulary_of(words: list[bytes]) -> tuple[Vocabulary, dict[bytes, int]]:
-    """Ids count from 3."""
+    """Make a vocabulary whose ids count from 3."""
     ids = {word: number for number, word in enumerate(dict.fromkeys(words), start=3)}
     return Vocabulary(ids, UNKNOWN), ids
 
@@ -29,7 +29,7 @@ def vocabulary_of(words: list[bytes]) -> tuple[Vocabulary, dict[bytes, int]]:
 def test_any_word_of_any_vocabulary(
     known: list[bytes], others: list[bytes], gap: bytes, data: st.DataObject | None
 ) -> None:
-    """Short texts and long ones of known and unknown words give the ids that a dictionary gives word by word."""
+    """Short and long texts of known and unknown words have the ids of a dictionary look-up."""
     vocabulary, ids = vocabulary_of(known)
     words = [*known, *others]
     if data is not None:
@@ -41,7 +41,7 @@ def test_any_word_of_any_vocabulary(
 
 @pytest.mark.parametrize("size", [1, 700, 1000, MOST_BYTES, 3 * MOST_BYTES])
 def test_spaces_are_no_words(size: int) -> None:
-    """However many there are."""
+    """Any number of spaces separates words."""
     vocabulary, _ = vocabulary_of([b"a"])
     assert vocabulary.look_up(b" " * size).tolist() == []
     assert vocabulary.look_up(b" " * size + b"a").tolist() == [3]
@@ -50,7 +50,7 @@ def test_spaces_are_no_words(size: int) -> None:
 
 @pytest.mark.parametrize("which", ["shipped", "large"])
 def test_all_words_and_those_like_them(which: str) -> None:
-    """Every word is found in a long text, of 5,000 words or of 50,000, and what is almost one is not taken for it."""
+    """Vocabularies of 5,000 and 50,000 words find every word, and no word that only looks similar."""
     words = [f"{number}word{number % 100}".encode() for number in range(50_000)]
     if which == "shipped":
         tokenizer = read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1").tokenizer

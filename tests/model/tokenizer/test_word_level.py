@@ -1,4 +1,4 @@
-"""Words to ids by the rules of models from elsewhere."""
+"""The tokenizer for models from elsewhere."""
 
 from __future__ import annotations
 
@@ -57,14 +57,25 @@ def test_removed_characters_join_and_separators_split() -> None:
     assert (encoding.ids.tolist(), encoding.tokens, encoding.unknown_tokens) == ([2, 1, 2, 3, 2], 7, 1)
 
 
+def test_a_letter_is_lower_cased_before_it_is_removed() -> None:
+    """A rule that removes x removes X too, in ASCII and in other texts, as Hugging Face's library does."""
+    rule = replace(RULE, lowercase="unicode", removed="x")
+    tokenizer = WordLevelTokenizer(IDS, rule)
+    library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    for text in ("Xa X xb", "Xa X xb\u00e9"):
+        assert ids(tokenizer, text) == library.encode(text).ids
+        assert len(tokenizer.spans(text)) == tokenizer.encode(text).tokens
+    assert tokenizer.spans("Xa X xb") == [(1, 2), (6, 7)]
+
+
 def test_a_text_without_words_is_one_pad_id() -> None:
-    """A model needs at least one id; no token is counted."""
+    """A text without words has one pad id and counts no token."""
     encoding = WordLevelTokenizer(IDS, RULE).encode(" !.")
     assert (encoding.ids.tolist(), encoding.tokens, encoding.unknown_tokens) == ([0], 0, 0)
 
 
 def test_unknown_words_are_dropped_without_an_id_for_them() -> None:
-    """They count nowhere, and have no span."""
+    """Dropped words are not counted and have no span."""
     tokenizer = WordLevelTokenizer(IDS, replace(RULE, unknown_id=None, keeps_first=False))
     assert ids(tokenizer, "a zzz 'b ab good") == [2, 3, 7]
     assert tokenizer.spans("a zzz 'b ab good") == [(0, 1), (7, 8), (12, 16)]
@@ -72,7 +83,7 @@ def test_unknown_words_are_dropped_without_an_id_for_them() -> None:
 
 @given(rules, texts)
 def test_any_rule_reads_as_hugging_face_reads_it(rule: Rule, text: str) -> None:
-    """The library's `encode` gives the same ids for the file, and the file is read as the same rule."""
+    """Hugging Face's `encode` returns the same ids, and the file describes the same rule."""
     tokenizer = WordLevelTokenizer(IDS, rule)
     content = tokenizer.to_json()
     assert ids(tokenizer, text) == tokenizers.Tokenizer.from_str(content).encode(text).ids
@@ -83,7 +94,7 @@ def test_any_rule_reads_as_hugging_face_reads_it(rule: Rule, text: str) -> None:
 
 @given(rules, texts)
 def test_every_counted_word_has_a_span(rule: Rule, text: str) -> None:
-    """Only the start id has none, and a span read alone is the word that it covers."""
+    """Every token except the start id has a span, and the text of a span is its word."""
     tokenizer = WordLevelTokenizer(IDS, rule)
     spans = tokenizer.spans(text)
     assert tokenizer.encode(text).tokens == len(spans) + (rule.start_id is not None)
@@ -94,7 +105,7 @@ def test_every_counted_word_has_a_span(rule: Rule, text: str) -> None:
 
 @given(rules, st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=500))
 def test_a_long_text_is_read_like_a_short_one(rule: Rule, text: str) -> None:
-    """Its words are looked up together, in the same vocabulary."""
+    """The words of a long text have the same ids as one by one."""
     known = IDS | {"\u00e9": 6}
     tokenizer = WordLevelTokenizer(known, rule)
     text += " a dont good \u00e9 zzz " * 60
@@ -104,7 +115,7 @@ def test_a_long_text_is_read_like_a_short_one(rule: Rule, text: str) -> None:
 
 
 def test_words_that_no_text_holds_are_never_found() -> None:
-    """Those that the rule changes or cuts; a vocabulary may also have no words."""
+    """Words that the rule changes or splits are never found, and a vocabulary may be empty."""
     rule = replace(RULE, removed="", separators="", max_tokens=9)
     tokenizer = WordLevelTokenizer({"Good": 2, "a b": 3, "\ud800": 4, "a\tb": 5, "\0": 6}, rule)
     assert ids(tokenizer, "Good good a b \ud800 a\tb \0") == [1, 1, 1, 1, 4, 5, 6]
@@ -114,14 +125,14 @@ def test_words_that_no_text_holds_are_never_found() -> None:
 
 @pytest.mark.parametrize("unknown_id", [None, 1])
 def test_unknown_words_are_counted(unknown_id: int | None) -> None:
-    """Those that are dropped are among them."""
+    """Dropped words count as unknown."""
     tokenizer = WordLevelTokenizer({"a": 3}, replace(RULE, unknown_id=unknown_id, start_id=None, padding_id=0))
     assert tokenizer.count_words("a b a. c") == (2, 4)
     assert WordTokenizer(["a"], 9).count_words("a b a. c") == (2, 4)
 
 
 def test_this_projects_rule_has_the_fast_tokenizer() -> None:
-    """A file that states it is read by `WordTokenizer`, whoever wrote it."""
+    """`WordTokenizer` reads every file with this project's rule."""
     rule = Rule(9, "unicode", "", WordTokenizer.punctuation, 0, 1, 2, keeps_first=False, pads_behind=False)
     content = WordLevelTokenizer({"a": 3, "b": 4}, rule).to_json()
     assert content == WordTokenizer(["a", "b"], 9).to_json()
@@ -138,7 +149,7 @@ def test_this_projects_rule_has_the_fast_tokenizer() -> None:
     ],
 )
 def test_ids_that_contradict_each_other_are_refused(vocabulary: dict[str, int], message: str) -> None:
-    """An id means one thing."""
+    """An id with two meanings is refused."""
     with pytest.raises(TokenizerError, match=message):
         WordLevelTokenizer(vocabulary, RULE)
 
@@ -148,7 +159,7 @@ def test_ids_that_contradict_each_other_are_refused(vocabulary: dict[str, int], 
     [("pre_tokenizer", {"type": "Whitespace"}), ("post_processor", {}), ("added_tokens", [1]), ("padding", None)],
 )
 def test_a_file_with_a_rule_that_is_not_known_is_refused(part: str, value: Any) -> None:
-    """What would be misread is not read."""
+    """A file with an unknown rule is refused."""
     document = json.loads(WordLevelTokenizer(IDS, RULE).to_json()) | {part: value}
     with pytest.raises(TokenizerError, match=f"{part}|not a tokenizer"):
         read_tokenizer(json.dumps(document))

@@ -42,7 +42,7 @@ def ids(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def test_words_are_lower_case_without_punctuation() -> None:
-    """Case and punctuation go, the apostrophe stays."""
+    """Words are lower-case and without punctuation, except the apostrophe."""
     assert WordTokenizer.split("It's GOOD -- really_good!\t(9/10)\n") == [
         b"it's",
         b"good",
@@ -55,7 +55,7 @@ def test_words_are_lower_case_without_punctuation() -> None:
 
 @pytest.mark.parametrize("mark", WordTokenizer.punctuation)
 def test_every_mark_separates(mark: str) -> None:
-    """Each of Keras' filters cuts a word in two."""
+    """Each character of Keras' filters separates words."""
     assert WordTokenizer.split(f"a{mark}b") == [b"a", b"b"]
 
 
@@ -68,7 +68,7 @@ def test_only_the_space_itself_separates(space: str) -> None:
 
 
 def test_ids_count_by_frequency_from_three() -> None:
-    """The most frequent word is 3; words as frequent go by spelling; the rest is unknown."""
+    """The most frequent word has id 3, spelling breaks ties, and the rest is unknown."""
     tokenizer = WordTokenizer.from_texts(["b b a c", "b a c d"], vocabulary_size=6, max_tokens=10)
     assert tokenizer.words == ("b", "a", "c")
     assert tokenizer.vocabulary_size == 6
@@ -76,7 +76,7 @@ def test_ids_count_by_frequency_from_three() -> None:
 
 
 def test_a_long_review_keeps_its_last_ids() -> None:
-    """The start id falls off first, and the count is that of the whole review."""
+    """Truncation removes the start id first, and `tokens` counts the whole review."""
     tokenizer = WordTokenizer(["a", "b", "c"], max_tokens=3)
     assert ids(tokenizer, "a b") == [1, 3, 4]
     encoding = tokenizer.encode("x a b c")
@@ -92,12 +92,12 @@ def test_a_text_without_words_is_the_start_id(text: str, shipped: Tokenizer) -> 
 
 
 def test_ids_are_int32(shipped: Tokenizer) -> None:
-    """The type is that of the graph's input."""
+    """Ids have the type of the graph's input."""
     assert shipped.encode("fine").ids.dtype == np.int32
 
 
 def test_the_shipped_vocabulary_has_the_classic_size(shipped: Tokenizer) -> None:
-    """5000 ids in all, 400 of a review."""
+    """The vocabulary has 5000 ids, and a review at most 400."""
     assert (shipped.vocabulary_size, shipped.max_tokens) == (5000, 400)
     assert shipped.words[:3] == ("the", "and", "a")
 
@@ -106,7 +106,7 @@ def test_the_shipped_vocabulary_has_the_classic_size(shipped: Tokenizer) -> None
 def test_our_texts_read_as_hugging_face_reads_them(
     text: str, shipped: Tokenizer, hugging_face: tokenizers.Tokenizer
 ) -> None:
-    """The library's `encode` gives the same ids for the file we wrote."""
+    """Hugging Face's `encode` returns the same ids for the shipped file."""
     assert ids(shipped, text) == hugging_face.encode(text).ids
 
 
@@ -117,14 +117,14 @@ def test_our_texts_read_as_hugging_face_reads_them(
 def test_any_text_reads_as_hugging_face_reads_it(
     shipped: Tokenizer, hugging_face: tokenizers.Tokenizer, text: str, times: int
 ) -> None:
-    """Same ids on arbitrary Unicode, and where it is repeated until the text is a long one."""
+    """Hugging Face's `encode` returns the same ids for any Unicode, in short and long texts."""
     text = "\n".join([text] * times)
     assert ids(shipped, text) == hugging_face.encode(text).ids
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cn"])), max_size=20), st.integers(1, 12), st.data())
 def test_any_vocabulary_reads_as_hugging_face_reads_it(texts: list[str], max_tokens: int, data: st.DataObject) -> None:
-    """Same ids for words learnt from arbitrary Unicode, in a text made of them."""
+    """Hugging Face's `encode` returns the same ids for any vocabulary, in a text of its words."""
     tokenizer = WordTokenizer.from_texts(texts, vocabulary_size=20, max_tokens=max_tokens)
     library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     text = " ".join(data.draw(st.lists(st.sampled_from(texts), max_size=5))) if texts else ""
@@ -135,7 +135,7 @@ def test_any_vocabulary_reads_as_hugging_face_reads_it(texts: list[str], max_tok
 def test_every_test_review_reads_as_hugging_face_reads_it(
     shipped: Tokenizer, hugging_face: tokenizers.Tokenizer
 ) -> None:
-    """Same ids on all 12,500 reviews; `test_our_texts_read_as_hugging_face_reads_them` is the form that always runs."""
+    """Hugging Face's `encode` returns the same ids on all 12,500 reviews."""
     import pyarrow.parquet as parquet
 
     texts = parquet.read_table(REVIEWS, columns=["text"]).column("text").to_pylist()
@@ -148,7 +148,7 @@ def test_every_test_review_reads_as_hugging_face_reads_it(
     st.lists(st.one_of(st.text(), st.sampled_from(OWN_REVIEWS), st.sampled_from(["the " * 500, "qwertyuiop " * 500])))
 )
 def test_a_batch_reads_as_its_texts(shipped: Tokenizer, texts: list[str]) -> None:
-    """Short and long texts together have the ids and the counts that each has alone, in their order."""
+    """Texts in a batch have the ids and counts that each has alone."""
     together = shipped.encode_batch(texts)
     assert len(together) == len(texts)
     for text, encoding in zip(texts, together, strict=True):
@@ -158,7 +158,7 @@ def test_a_batch_reads_as_its_texts(shipped: Tokenizer, texts: list[str]) -> Non
 
 
 def test_a_batch_larger_than_the_caches(shipped: Tokenizer) -> None:
-    """Texts of a megabyte, together or one of them alone, are read in parts that nobody sees."""
+    """Texts of a megabyte have the same ids alone and together."""
     texts = ["A good film. " * (10 * number) for number in range(120)] + ["good " * 200_000, ""]
     for encoding, text in zip(shipped.encode_batch(texts), texts, strict=True):
         words = text.lower().replace(".", "").split()
@@ -168,7 +168,7 @@ def test_a_batch_larger_than_the_caches(shipped: Tokenizer) -> None:
 
 @given(st.text())
 def test_no_text_fails(shipped: Tokenizer, text: str) -> None:
-    """Every Python string has ids, lone surrogates included; ids stay in the vocabulary."""
+    """Every Python string has ids in the vocabulary, including lone surrogates."""
     encoding = shipped.encode(text)
     assert 1 <= len(encoding.ids) == min(encoding.tokens, 400)
     assert encoding.ids.min() > 0 and encoding.ids.max() < shipped.vocabulary_size
@@ -176,20 +176,20 @@ def test_no_text_fails(shipped: Tokenizer, text: str) -> None:
 
 @given(st.lists(st.text()))
 def test_a_learnt_tokenizer_survives_its_file(texts: list[str]) -> None:
-    """Written and read again, it knows the same words."""
+    """A tokenizer is the same after writing and reading its file."""
     tokenizer = WordTokenizer.from_texts(texts, vocabulary_size=50, max_tokens=7)
     again = read_tokenizer(tokenizer.to_json().encode())
     assert (again.words, again.max_tokens) == (tokenizer.words, tokenizer.max_tokens)
 
 
 def test_words_that_no_file_can_hold_are_not_learnt() -> None:
-    """A lone surrogate has no UTF-8."""
+    """Words with lone surrogates, which UTF-8 cannot encode, are not learned."""
     assert WordTokenizer.count(["good \ud800", "good"]) == {"good": 2}
 
 
 @pytest.mark.parametrize("words", [["a", "a"], ["a b"], ["A", "a"], [""], ["!"]])
 def test_words_that_could_not_be_found_are_refused(words: list[str]) -> None:
-    """A vocabulary holds single words, each once."""
+    """A vocabulary with a repeated word or several words in one is refused."""
     with pytest.raises(TokenizerError, match="repeats or is not a single word"):
         WordTokenizer(words, max_tokens=5)
 
@@ -218,7 +218,7 @@ def change(document: dict[str, Any], path: str, value: object) -> None:
     ],
 )
 def test_a_file_with_another_rule_is_refused(path: str, value: object, message: str) -> None:
-    """What would be misread is not read."""
+    """A file with another rule is refused."""
     document = json.loads(WordTokenizer(["a"], max_tokens=5).to_json())
     change(document, path, value)
     with pytest.raises(TokenizerError, match=message):
@@ -227,6 +227,6 @@ def test_a_file_with_another_rule_is_refused(path: str, value: object, message: 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{", '"x"', "\ud7ff", b"\xff\xfe\x00", "[" * 100_000])
 def test_a_file_that_is_no_tokenizer_is_refused(text: str | bytes) -> None:
-    """Any other content is an error of ours, not a traceback."""
+    """Any other content raises `TokenizerError`."""
     with pytest.raises(TokenizerError, match="not a tokenizer"):
         read_tokenizer(text)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from sentiment_conv1d.export.recognition.family import recognise
+from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training import trainer
@@ -67,7 +67,7 @@ def test_a_run_is_as_any_other(run_path: Path) -> None:
     assert (run.decision.threshold, run.decision.temperature) == (0.5, 1)
     assert "40 without a label" in (run_path / "report.html").read_text()
     assert run.configuration.recipe == "distillation"
-    family, reason = recognise(trainer.load(run))
+    family, reason = recognize(trainer.load(run))
     assert family is not None, reason
     assert [entry.name for entry in run_path.parent.iterdir()] == [run_path.name]
     epochs = json.loads((run_path / "history.json").read_text())["epochs"]
@@ -105,7 +105,7 @@ def test_an_interrupted_training_continues(
     with monkeypatch.context() as patched:
         patched.setattr(Stages, "write", interrupted)
         assert train(reviews, out) == 130
-    assert "interrupted: the same command goes on from the last checkpoint" in capsys.readouterr().err
+    assert "interrupted: the same command continues from the last checkpoint" in capsys.readouterr().err
     assert not out.exists()
     assert train(reviews, out) == 0
     assert [entry.name for entry in tmp_path.iterdir()] == ["accurate"]
@@ -139,7 +139,7 @@ def test_the_threshold_is_chosen_on_held_out_reviews(reviews: Path, tmp_path: Pa
 def test_pretrained_vectors_are_refused(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The embedding is the student's tables."""
     assert train(reviews, tmp_path / "run", "--embeddings", "vectors.txt") == 2
-    assert "cannot begin with pretrained vectors" in capsys.readouterr().err
+    assert "cannot use pretrained vectors" in capsys.readouterr().err
 
 
 def test_unlabelled_reviews_are_not_required(reviews: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def ids(rows: int) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
 
 
 def test_the_preset_is_the_classic_network() -> None:
-    """Layer for layer, weight for weight, `imdb-cnn` is the example that everybody knows."""
+    """`imdb-cnn` has the layers and the number of weights of Keras' example."""
     model = build(PRESETS["imdb-cnn"], vocabulary_size=5000)
     assert shapes(model) == {
         "embedding": [(5000, 50)],
@@ -44,7 +44,7 @@ def test_the_preset_is_the_classic_network() -> None:
 
 
 def test_several_widths_stand_side_by_side() -> None:
-    """`kim-cnn` pools three banks of filters and hands all their maxima on."""
+    """`kim-cnn` pools three banks of filters and concatenates them."""
     model = build(PRESETS["kim-cnn"], vocabulary_size=5000)
     assert {name: sizes[0] for name, sizes in shapes(model).items()} == {
         "embedding": (5000, 50),
@@ -58,7 +58,7 @@ def test_several_widths_stand_side_by_side() -> None:
 
 
 def test_two_labels_end_in_one_sigmoid() -> None:
-    """The answer is the probability of the second label, and the loss is that of a coin."""
+    """The output is the probability of the second label, with binary cross-entropy."""
     model = build(TINY, TINY.vocabulary_size)
     answers = model.predict_on_batch(ids(3))
     assert answers.shape == (3, 1)
@@ -70,7 +70,7 @@ def test_two_labels_end_in_one_sigmoid() -> None:
 
 
 def test_more_labels_end_in_a_softmax() -> None:
-    """The answer is one probability a label; they sum to 1."""
+    """The outputs are one probability per label and sum to 1."""
     model = build(TINY.model_copy(update={"labels": ("bad", "fair", "good")}), TINY.vocabulary_size)
     answers = model.predict_on_batch(ids(3))
     assert answers.shape == (3, 3)
@@ -82,7 +82,7 @@ def test_more_labels_end_in_a_softmax() -> None:
 
 
 def test_the_embedding_is_as_large_as_the_vocabulary_there_is() -> None:
-    """Texts with few different words do not leave rows that nothing reads."""
+    """The embedding has no rows for words that the texts do not contain."""
     assert shapes(build(TINY, vocabulary_size=7))["embedding"] == [(7, 4)]
 
 
@@ -91,7 +91,7 @@ def test_the_embedding_is_as_large_as_the_vocabulary_there_is() -> None:
     [("adam", keras.optimizers.Adam), ("rmsprop", keras.optimizers.RMSprop), ("sgd", keras.optimizers.SGD)],
 )
 def test_the_optimizer_is_the_one_asked_for(name: str, optimizer: type[keras.optimizers.Optimizer]) -> None:
-    """So is its step size."""
+    """The optimizer and its learning rate are those of the configuration."""
     model = build(TINY.model_copy(update={"optimizer": name, "learning_rate": 0.25}), TINY.vocabulary_size)
     assert type(model.optimizer) is optimizer
     assert float(model.optimizer.learning_rate) == 0.25
@@ -99,5 +99,5 @@ def test_the_optimizer_is_the_one_asked_for(name: str, optimizer: type[keras.opt
 
 @pytest.mark.parametrize("name", ["0", "a.b", "9-to-5_x.y"])
 def test_every_name_of_a_model_names_a_network(name: str) -> None:
-    """What a repository takes as a name, Keras takes too."""
+    """Every valid model name is a valid name for Keras."""
     build(TINY.model_copy(update={"name": name}), TINY.vocabulary_size).predict_on_batch(ids(1))

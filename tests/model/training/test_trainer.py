@@ -1,4 +1,4 @@
-"""Training and evaluation as a user runs them: what they write, what they refuse, what an interrupt leaves."""
+"""The commands `train` and `evaluate`: what they write, what they refuse, and what an interrupt leaves."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def train(data: Path, out: Path, *flags: str) -> int:
 
 @contextmanager
 def started(data: Path, out: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m model train` in a process of its own, which a test may leave early."""
+    """Start `python -m model train` in a process that a test may stop early."""
     command = [sys.executable, "-m", "model", "train", "--data", str(data), "--out", str(out), *FLAGS, *flags]
     # A process started in the background ignores Ctrl-C, and so would its children.
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -82,7 +82,7 @@ def equal(first: Path, second: Path) -> bool:
 
 
 def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
-    """An error on stderr, perhaps with a list of faults and hints, and it says this."""
+    """Assert that stderr contains an error with this text."""
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error: ")
     assert all(line.startswith(("  ", "hint: ")) for line in lines[1:])
@@ -90,7 +90,7 @@ def refused(capsys: pytest.CaptureFixture[str], message: str) -> None:
 
 
 def test_a_run_holds_everything(run_path: Path) -> None:
-    """The model, how it reads, how it was made, what it is worth, and something for a person to look at."""
+    """The run folder contains the model, tokenizer, configuration, history, metrics, plots and report."""
     assert names(run_path) == [
         "configuration.json",
         "decision.json",
@@ -114,7 +114,7 @@ def test_a_run_holds_everything(run_path: Path) -> None:
 
 
 def test_the_metrics_are_those_of_the_saved_model(run_path: Path, reviews: Path, tmp_path: Path) -> None:
-    """`evaluate` on the held out reviews finds what `train` wrote down."""
+    """`evaluate` on the held-out reviews returns the metrics that `train` wrote."""
     run = read_run(run_path)
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
     assert work.test is not None
@@ -137,7 +137,7 @@ def test_the_metrics_are_those_of_the_saved_model(run_path: Path, reviews: Path,
 def test_training_texts_are_not_measured(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`evaluate` on the file that the run was trained on measures what was held out of it."""
+    """`evaluate` on the training file measures only the texts that were held out."""
     assert main(["evaluate", str(run_path), "--data", str(reviews), "--out", str(tmp_path / "evaluation")]) == 0
     # 12 texts to test and 10 to validate were held out.
     measured_on = "22 of 60 reviews of reviews.csv; the others are training texts"
@@ -149,7 +149,7 @@ def test_training_texts_are_not_measured(
 def test_training_texts_are_measured_only_if_there_are_no_others(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The words say so, and also that an older run does not know its training texts."""
+    """The output says so, and that an older run does not know its training texts."""
     run = Path(shutil.copytree(run_path, tmp_path / "run"))
     seed = read_run(run).configuration.seed
     work = plan(load(reviews), test_fraction=0.2, validation_fraction=0.2, seed=seed)
@@ -164,7 +164,7 @@ def test_training_texts_are_measured_only_if_there_are_no_others(
 
 
 def test_the_history_adds_up(run_path: Path) -> None:
-    """Every point of the curve is there, and validation was measured after each epoch."""
+    """The history contains every point, and a validation after each epoch."""
     history = document(run_path / "history.json")
     assert [point["step"] for point in history["steps"]] == [5, 10]
     assert [epoch["epoch"] for epoch in history["epochs"]] == [1, 2]
@@ -177,7 +177,7 @@ def test_the_history_adds_up(run_path: Path) -> None:
 def test_points_of_the_curve_are_means_over_their_reviews(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weighted by their reviews, the last and smaller batch included, they give the mean of the epoch."""
+    """Weighted by their reviews, the points average to the mean of the epoch."""
     monkeypatch.setattr(fitting, "BATCHES_PER_POINT", 2)
     # 48 reviews to train on are two batches of 22 and one of 4.
     assert train(reviews, tmp_path / "run", "--batch-size", "22", "--epochs", "1") == 0
@@ -189,7 +189,7 @@ def test_points_of_the_curve_are_means_over_their_reviews(
 
 
 def test_the_same_seed_gives_the_same_run(reviews: Path, tmp_path: Path) -> None:
-    """Two processes learn the same weights to the bit, print no more than their progress; another seed differs."""
+    """Two processes with the same seed learn exactly the same weights; another seed differs."""
     outs = [tmp_path / "first", tmp_path / "second"]
     flags = ("--validation-fraction", "0.2", "--seed", "5")
     with started(reviews, outs[0], *flags) as first, started(reviews, outs[1], *flags) as second:
@@ -210,7 +210,7 @@ def test_the_same_seed_gives_the_same_run(reviews: Path, tmp_path: Path) -> None
 
 
 def test_an_interrupted_training_leaves_no_run(reviews: Path, tmp_path: Path) -> None:
-    """Ctrl-C and the stop of a container end it with 130, without a traceback and without half a run."""
+    """Ctrl-C and SIGTERM end a training with status 130, without a traceback or a run folder."""
     endless = ("--epochs", "1000000")
     with (
         started(reviews, tmp_path / "int", *endless) as interrupted,
@@ -221,13 +221,13 @@ def test_an_interrupted_training_leaves_no_run(reviews: Path, tmp_path: Path) ->
             process.send_signal(number)
             _, rest = process.communicate(timeout=PATIENCE)
             assert process.returncode == 130
-            assert re.search(r"interrupted: (nothing was written|--resume goes on after epoch \d+)\n$", rest.decode())
+            assert re.search(r"interrupted: (nothing was written|--resume continues after epoch \d+)\n$", rest.decode())
             assert b"Traceback" not in rest
     assert set(names(tmp_path)) <= {"int.checkpoint", "term.checkpoint"}
 
 
 def test_three_labels_make_a_softmax(run_of_three_labels: Path) -> None:
-    """One probability a label, in the order of their names."""
+    """The outputs are one probability per label, in the order of their names."""
     run = read_run(run_of_three_labels)
     assert run.configuration.labels == ("bad", "good", "so-so")
     model = trainer.load(run)
@@ -237,7 +237,7 @@ def test_three_labels_make_a_softmax(run_of_three_labels: Path) -> None:
 
 
 def test_nothing_held_out_is_nothing_measured(reviews: Path, tmp_path: Path) -> None:
-    """A run on all there is has its curves, and null for its metrics."""
+    """A run without test texts has learning curves, and null as metrics."""
     assert train(reviews, tmp_path / "run", "--test-fraction", "0", "--epochs", "1") == 0
     assert read_run(tmp_path / "run").metrics is None
     assert document(tmp_path / "run" / "metrics.json") is None
@@ -245,7 +245,7 @@ def test_nothing_held_out_is_nothing_measured(reviews: Path, tmp_path: Path) -> 
 
 
 def test_the_configuration_is_what_was_asked_for(run_path: Path) -> None:
-    """Flags replace numbers of the preset; the labels are those of the data."""
+    """Flags replace values of the preset, and the labels are those of the data."""
     configuration = Configuration.model_validate(document(run_path / "configuration.json"))
     assert [(bank.width, bank.filters) for bank in configuration.convolutions] == [(2, 5), (3, 6)]
     assert (configuration.batch_size, configuration.epochs, configuration.optimizer) == (8, 2, "adam")
@@ -255,7 +255,7 @@ def test_the_configuration_is_what_was_asked_for(run_path: Path) -> None:
 def test_a_run_is_replaced_only_when_asked(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before any training, `--out` that exists is refused; with `--overwrite` it is replaced as a whole."""
+    """An existing `--out` is refused before training, and `--overwrite` replaces it."""
     out = Path(shutil.copytree(run_path, tmp_path / "run"))
     (out / "history.json").write_text("old")
     with monkeypatch.context() as patch:
@@ -272,7 +272,7 @@ def test_a_run_is_replaced_only_when_asked(
 def test_a_folder_that_is_no_run_is_never_replaced(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not even with `--overwrite`."""
+    """`--overwrite` does not replace a folder that is not a run."""
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     assert train(reviews, tmp_path / "thesis", "--overwrite") == 2
@@ -303,7 +303,7 @@ def test_a_folder_that_is_no_run_is_never_replaced(
 def test_a_number_that_cannot_be_is_refused_by_its_flag(
     flags: tuple[str, str], message: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The message says which flag to mend."""
+    """The message names the flag with an impossible value."""
     assert train(reviews, tmp_path / "run", *flags) == 2
     refused(capsys, message)
     assert names(tmp_path) == []
@@ -314,11 +314,11 @@ def test_a_number_that_cannot_be_is_refused_by_its_flag(
 def test_a_share_lies_between_none_and_all(
     flag: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The usage is shown where the share is none."""
+    """A fraction that is not from 0 to below 1 is refused with the usage."""
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "none.csv", tmp_path / "run", f"{flag}={value}")
     assert exit_.value.code == 2
-    assert f"argument {flag}: {value!r} is not a share" in capsys.readouterr().err
+    assert f"argument {flag}: {value!r} is not a number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_share_lies_between_none_and_all(
 def test_data_that_cannot_be_learned_from_is_refused(
     content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line says what is wrong with it, and nothing is written."""
+    """One line says what is wrong with the data, and nothing is written."""
     data = tmp_path / "data.csv"
     if content is not None:
         data.write_text(content)
@@ -352,16 +352,16 @@ def test_data_that_cannot_be_learned_from_is_refused(
 def test_a_training_that_goes_astray_is_stopped(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A loss that is no number ends the training, and no run of it is left."""
+    """A loss that is not finite stops the training, and there is no run folder."""
     assert train(reviews, tmp_path / "run", "--optimizer", "sgd", "--learning-rate", "1e38") == 2
-    assert "astray" in capsys.readouterr().err.splitlines()[-1]
+    assert "the loss is not finite" in capsys.readouterr().err.splitlines()[-1]
     assert names(tmp_path) == []
 
 
 def test_an_evaluation_lies_in_its_run_and_is_renewed(
     run_of_three_labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without `--out` it is the folder `evaluation`, which the next one replaces."""
+    """The default of `--out` is the folder `evaluation` in the run, which each evaluation replaces."""
     run = Path(shutil.copytree(run_of_three_labels, tmp_path / "run"))
     data = write_reviews(tmp_path / "new.csv", ("bad", "good", "so-so"), count=90)
     for _ in range(2):
@@ -376,7 +376,7 @@ def test_an_evaluation_lies_in_its_run_and_is_renewed(
 def test_an_evaluation_does_not_take_the_place_of_anything(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Least of all of the run it measures."""
+    """An evaluation does not replace any other folder, such as the run."""
     run = Path(shutil.copytree(run_path, tmp_path / "run"))
     before = names(run)
     assert main(["evaluate", str(run), "--data", str(reviews), "--out", str(run)]) == 2
@@ -387,7 +387,7 @@ def test_an_evaluation_does_not_take_the_place_of_anything(
 def test_what_cannot_be_evaluated_is_refused(
     run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No run, a run whose model is broken, data with other labels: one line each, and nothing is written."""
+    """A missing run, a broken model and other labels are refused on one line each."""
     assert main(["evaluate", str(tmp_path / "none"), "--data", str(reviews)]) == 2
     refused(capsys, "there is no such run folder")
 
@@ -409,7 +409,7 @@ DECIDING = ("--patience", "2", "--calibration", "temperature", "--validation-fra
 
 
 def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """After Ctrl-C, `--resume` goes on after the last complete epoch and leaves no checkpoint."""
+    """After Ctrl-C, `--resume` continues after the last complete epoch and removes the checkpoint."""
     out = tmp_path / "run"
     with started(reviews, out, "--epochs", "100000") as process:
         while not any(entry.is_dir() for entry in tmp_path.glob("run.checkpoint/[0-9]*")):
@@ -417,14 +417,14 @@ def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: 
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)
-    epochs = int(re.findall(r"--resume goes on after epoch (\d+)", said.decode())[0])
+    epochs = int(re.findall(r"--resume continues after epoch (\d+)", said.decode())[0])
     assert names(tmp_path) == ["run.checkpoint"]
     assert names(tmp_path / "run.checkpoint") == [str(epochs)]
 
     assert train(reviews, out) == 2
-    refused(capsys, "holds an interrupted training: pass --resume to go on")
+    refused(capsys, "contains an interrupted training: pass --resume to continue it")
     assert train(reviews, out, "--resume", "--batch-size", "9") == 2
-    refused(capsys, "a checkpoint of other data or another configuration")
+    refused(capsys, "the checkpoint belongs to other data or another configuration")
     assert train(reviews, out, "--resume", "--epochs", str(epochs + 2)) == 0
     history = document(out / "history.json")
     assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, epochs + 3))
@@ -435,7 +435,7 @@ def test_an_interrupted_training_goes_on(reviews: Path, tmp_path: Path, capsys: 
 
 
 def test_a_full_disk_leaves_a_training_that_can_go_on(reviews: Path, tmp_path: Path) -> None:
-    """If the run folder cannot be written, the checkpoint stays; a checkpoint that cannot be written is a warning."""
+    """If the run folder cannot be written, the checkpoint stays and the training can be resumed."""
     out = tmp_path / "run"
     flags = [*FLAGS, "--vocabulary-size", "60"]
     program = (
@@ -458,7 +458,7 @@ def test_a_full_disk_leaves_a_training_that_can_go_on(reviews: Path, tmp_path: P
 def test_a_checkpoint_that_cannot_be_written_is_a_warning(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The training goes on without it."""
+    """If a checkpoint cannot be written, the training continues with a warning."""
 
     def full(self: Checkpoints, *state: object) -> None:
         raise OSError(28, "No space left on device")
@@ -471,7 +471,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(
 
 
 def test_training_stops_and_keeps_the_best_weights(reviews: Path, tmp_path: Path) -> None:
-    """The held-out loss decides, and the temperature makes the held-out probabilities fit."""
+    """The held-out loss stops the training, and the temperature fits the held-out probabilities."""
     out = tmp_path / "run"
     assert train(reviews, out, "--epochs", "200", "--learning-rate", "0.05", *DECIDING) == 0
     epochs = document(out / "history.json")["epochs"]
@@ -492,13 +492,13 @@ def test_training_stops_and_keeps_the_best_weights(reviews: Path, tmp_path: Path
 
 
 def test_what_decides_needs_held_out_texts(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Early stopping on nothing is refused."""
+    """Early stopping without held-out texts is refused."""
     assert train(reviews, tmp_path / "run", "--patience", "2", "--validation-fraction", "0") == 2
     refused(capsys, "--validation-fraction must be above 0")
 
 
 def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Words that the file has begin with its vectors, whose width the embedding takes over."""
+    """Words in the file start with its vectors, and the embedding has their width."""
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("3 3\nawful -9 0 1\nunheard-of 1 1 1\nlovely 9 0 1\n")
     out = tmp_path / "run"
@@ -511,7 +511,7 @@ def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.Captur
     assert "words of vectors.txt" in (out / "report.html").read_text()
     for content, said in (
         ("a 1 2\nb 1\n", "line 2: 1 numbers"),
-        ("q 1 2\n", "a vector for none"),
+        ("q 1 2\n", "no vector for any"),
         ("the x y\n", "line 1"),
     ):
         vectors.write_text(content)
@@ -521,7 +521,7 @@ def test_pretrained_vectors(reviews: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_class_weights_count_labels_alike(tmp_path: Path) -> None:
-    """With few examples of a label, balanced weights find more of them."""
+    """Balanced weights find more examples of a rare label."""
     found = []
     for weights_ in ("none", "balanced"):
         data = tmp_path / "rare.csv"
@@ -535,7 +535,7 @@ def test_class_weights_count_labels_alike(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_readme(tmp_path: Path) -> None:
-    """Without a flag, training on 600 tickets in three classes stops where more epochs do not help."""
+    """Without flags, training on 600 tickets in three classes stops when more epochs do not help."""
     data = write_tickets(tmp_path / "tickets.csv")
     out = tmp_path / "run"
     assert main(["train", "--data", str(data), "--out", str(out), "--name", "tickets"]) == 0

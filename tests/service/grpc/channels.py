@@ -1,4 +1,4 @@
-"""Calls to a server, and what a refusal looks like."""
+"""Makes calls to a server and describes refused ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.processes import ServerProcess
 
 
 class Refusal(NamedTuple):
-    """How a call ended that was not answered."""
+    """The end of a call that was not answered."""
 
     code: grpc.StatusCode
     message: str
@@ -20,7 +20,7 @@ class Refusal(NamedTuple):
 
 
 def connect(server: ServerProcess, **options: int) -> grpc.Channel:
-    """A channel of its own, with gRPC's options `grpc.NAME`."""
+    """Open a separate channel with gRPC's options `grpc.NAME`."""
     given = [(f"grpc.{name}", value) for name, value in options.items()]
     return grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options=[*given, ("grpc.enable_http_proxy", 0)])
 

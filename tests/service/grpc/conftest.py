@@ -1,4 +1,4 @@
-"""Channels to the server."""
+"""Fixtures: channels to the server."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.service.grpc.channels import connect
 
 @pytest.fixture(scope="session")
 def channel(server: ServerProcess) -> Iterator[grpc.Channel]:
-    """A channel to the shared server."""
+    """Open a channel to the shared server."""
     with connect(server) as channel:
         yield channel
 
 
 @pytest.fixture(scope="session")
 def stub(channel: grpc.Channel) -> SentimentStub:
-    """Our own service at the shared server."""
+    """Return a stub for `sentiment.v1.Sentiment` on the shared server."""
     return SentimentStub(channel)

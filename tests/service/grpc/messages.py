@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's messages over gRPC, as Triton's client declares them."""
+"""Builds messages of the Open Inference Protocol, as Triton's client declares them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.service.grpc import channels
 
 
 def tensor(name: str = "text", shape: Sequence[int] = (1, 1), datatype: str = "BYTES", **contents: Any) -> Any:
-    """An input; `contents` are typed ones."""
+    """Build an input with typed `contents`."""
     message = pb.ModelInferRequest.InferInputTensor(name=name, shape=shape, datatype=datatype)
     if contents:
         message.contents.CopyFrom(pb.InferTensorContents(**contents))
@@ -21,24 +21,24 @@ def tensor(name: str = "text", shape: Sequence[int] = (1, 1), datatype: str = "B
 
 
 def output(name: str, **parameters: int) -> Any:
-    """An output that is asked for."""
+    """Build a requested output."""
     wishes = {key: pb.InferParameter(int64_param=value) for key, value in parameters.items()}
     return pb.ModelInferRequest.InferRequestedOutputTensor(name=name, parameters=wishes)
 
 
 def request(*inputs: Any, raw: Sequence[bytes] = (), model: str = "imdb-cnn", **fields: Any) -> Any:
-    """An infer request; `raw` is binary data, one an input."""
+    """Build an infer request. `raw` is binary data, one item per input."""
     return pb.ModelInferRequest(model_name=model, inputs=inputs, raw_input_contents=raw, **fields)
 
 
 def text_request(*texts: str, **fields: Any) -> Any:
-    """An infer request of texts in typed contents."""
+    """Build an infer request of texts in typed contents."""
     contents = [text.encode() for text in texts]
     return request(tensor(shape=[len(texts), 1], bytes_contents=contents), **fields)
 
 
 def elements(response: Any) -> dict[str, list[Any]]:
-    """The outputs' elements by name, from an answer whose form is checked."""
+    """Return the elements of the outputs by name, and check the form of the answer."""
     assert len(response.outputs) == len(response.raw_output_contents)
     found: dict[str, list[Any]] = {}
     for described, raw in zip(response.outputs, response.raw_output_contents, strict=True):
@@ -55,6 +55,6 @@ def elements(response: Any) -> dict[str, list[Any]]:
 
 
 def refused(call: Callable[..., Any], message: Any, **options: Any) -> tuple[str, str]:
-    """The name of the status and the message with which a call ends."""
+    """Return the name of the status and the message that end a call."""
     refusal = channels.refused(lambda: call(message, timeout=PATIENCE, **options))
     return refusal.code.name, refusal.message

@@ -1,4 +1,4 @@
-"""gRPC by hand, for what no client sends: a connection that writes frames and reads them, with nothing in between."""
+"""A connection that reads and writes HTTP/2 frames, for calls that no client library sends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.service.grpc import wire
 
 
 class Answer(NamedTuple):
-    """All that came on a stream until it ended: every field, the messages, and the code of a reset."""
+    """The fields, the messages and the reset code of a stream that has ended."""
 
     fields: dict[str, str]
     messages: list[bytes]
@@ -23,17 +23,17 @@ class Answer(NamedTuple):
 
     @property
     def status(self) -> int | None:
-        """The number of gRPC's status."""
+        """Return the gRPC status code."""
         return int(self.fields["grpc-status"]) if "grpc-status" in self.fields else None
 
 
 def message(content: bytes, *, flag: int = 0, length: int | None = None) -> bytes:
-    """A message with what stands in front of it."""
+    """Return a message with its prefix."""
     return struct.pack(">BL", flag, len(content) if length is None else length) + content
 
 
 class Caller:
-    """A connection on which calls are made."""
+    """A connection that makes calls."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
@@ -52,11 +52,11 @@ class Caller:
         self._socket.close()
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes."""
         self._socket.sendall(data)
 
     def begin(self, path: str, fields: Mapping[str, str] | None = None, *, ended: bool = False) -> int:
-        """Send the head of a call; returns its stream. A field that is empty is left out."""
+        """Send the head of a call without its empty fields, and return its stream."""
         head = {
             ":method": "POST",
             ":scheme": "http",
@@ -72,7 +72,7 @@ class Caller:
         return stream
 
     def data(self, stream: int, data: bytes, *, ended: bool = True) -> None:
-        """Send data of a call, in one frame."""
+        """Send data of a call in one frame."""
         self.send(wire.data(stream, data, ended=ended))
 
     def call(self, path: str, content: bytes, fields: Mapping[str, str] | None = None) -> Answer:
@@ -82,7 +82,7 @@ class Caller:
         return self.answer(stream)
 
     def next_frame(self) -> wire.Frame | None:
-        """The next frame; None where the connection has ended."""
+        """Return the next frame, or None if the connection has ended."""
         while not self._frames:
             received = self._socket.recv(65536)
             if not received:
@@ -91,7 +91,7 @@ class Caller:
         return self._frames.pop(0)
 
     def answer(self, stream: int) -> Answer:
-        """Read until a stream has ended; what is of others is dropped, and so must not be of interest."""
+        """Read until a stream has ended. Drops the frames of other streams."""
         fields: dict[str, str] = {}
         content, reset = b"", None
         while (each := self.next_frame()) is not None:

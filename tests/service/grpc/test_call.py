@@ -1,4 +1,4 @@
-"""Calls as gRPC's protocol has them, and as it does not."""
+"""Calls that follow gRPC's protocol, and calls that violate it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ONE = PredictRequest(text="one").SerializeToString()
 
 @pytest.fixture
 def caller(server: ServerProcess) -> Iterator[Caller]:
-    """A connection to the shared server."""
+    """Connect to the shared server."""
     with Caller(server.grpc_port) as caller:
         yield caller
 
@@ -42,7 +42,7 @@ def tokens(messages: list[bytes]) -> list[int]:
 
 
 def test_answer(caller: Caller) -> None:
-    """A call is answered with the fields that gRPC asks for, and the connection takes the next one."""
+    """An answer has the fields that gRPC requires, and the connection accepts the next call."""
     for number in range(3):
         answer = caller.call(PREDICT, ONE, {"x-request-id": f"mine-{number}"})
         assert tokens(answer.messages) == [2]
@@ -57,7 +57,7 @@ def test_answer(caller: Caller) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/grpc+proto", "application/grpc;charset=utf-8"])
 def test_content_types(caller: Caller, content_type: str) -> None:
-    """A content type may say more."""
+    """A content type can have a suffix or parameters."""
     assert caller.call(PREDICT, ONE, {"content-type": content_type}).status == OK
 
 
@@ -70,7 +70,7 @@ def test_content_types(caller: Caller, content_type: str) -> None:
     ids=str,
 )
 def test_what_is_no_call(caller: Caller, fields: dict[str, str]) -> None:
-    """A request that is none of gRPC's is an error of HTTP, and what it sends is not waited for."""
+    """A request that is not gRPC gets an HTTP error, and the server does not wait for its body."""
     stream = caller.begin("/v1/predict", fields)
     answer = caller.answer(stream)
     assert answer.fields == {":status": "415", "content-type": "text/plain"}
@@ -81,7 +81,7 @@ def test_what_is_no_call(caller: Caller, fields: dict[str, str]) -> None:
     "path", ["/", "/sentiment.v1.Sentiment", "/sentiment.v1.Sentiment/Nothing", "/é".encode().decode("latin-1")]
 )
 def test_unknown_methods(caller: Caller, path: str) -> None:
-    """A method that is not there is named, and the refusal has a request id as any other."""
+    """The refusal of an unknown method names it and has a request id."""
     answer = caller.call(path, ONE)
     assert answer.status == UNIMPLEMENTED
     assert answer.fields["grpc-message"].startswith("there is no method /")
@@ -89,7 +89,7 @@ def test_unknown_methods(caller: Caller, path: str) -> None:
 
 
 def test_two_messages_in_a_unary_call(caller: Caller) -> None:
-    """A call that takes one message is refused two, in one frame or in two."""
+    """A unary call with two messages is refused, whether they arrive in one frame or in two."""
     for pieces in ([message(ONE) * 2], [message(ONE), message(ONE)]):
         stream = caller.begin(PREDICT)
         for number, piece in enumerate(pieces, start=1):
@@ -102,7 +102,7 @@ def test_two_messages_in_a_unary_call(caller: Caller) -> None:
 
 
 def test_no_message_in_a_unary_call(caller: Caller) -> None:
-    """So is one without any, whichever way it ends."""
+    """A unary call without a message is refused, for every way to end it."""
     bare = caller.begin(PREDICT, ended=True)
     assert caller.answer(bare).fields["grpc-message"] == "the method takes one message, and there is none"
     empty = caller.begin(PREDICT)
@@ -111,7 +111,7 @@ def test_no_message_in_a_unary_call(caller: Caller) -> None:
 
 
 def test_stream_without_messages(caller: Caller) -> None:
-    """A stream may be without any."""
+    """A stream without messages is accepted."""
     answer = caller.answer(caller.begin(PREDICT_STREAM, ended=True))
     assert (answer.status, answer.messages) == (OK, [])
 
@@ -119,7 +119,7 @@ def test_stream_without_messages(caller: Caller) -> None:
 @pytest.mark.parametrize("path", [PREDICT, PREDICT_STREAM])
 @pytest.mark.parametrize("size", [1, 4, 5, 6, len(message(ONE)) - 1])
 def test_message_that_is_not_complete(caller: Caller, path: str, size: int) -> None:
-    """A call whose last message lacks its end is refused."""
+    """A call with an incomplete last message is refused."""
     stream = caller.begin(path)
     caller.data(stream, message(ONE)[:size])
     answer = caller.answer(stream)
@@ -128,7 +128,7 @@ def test_message_that_is_not_complete(caller: Caller, path: str, size: int) -> N
 
 @pytest.mark.parametrize("path", [PREDICT, PREDICT_STREAM])
 def test_messages_in_pieces(caller: Caller, path: str) -> None:
-    """Where a message is cut does not matter."""
+    """A message can be divided at any byte."""
     whole = message(ONE)
     for cut in range(len(whole) + 1):
         stream = caller.begin(path)
@@ -138,7 +138,7 @@ def test_messages_in_pieces(caller: Caller, path: str) -> None:
 
 
 def test_messages_in_one_frame(caller: Caller) -> None:
-    """Several messages of a stream may come at once, and in every cut."""
+    """Several messages of a stream can arrive at once, divided at any byte."""
     whole = b"".join(message(PredictRequest(text="x " * number).SerializeToString()) for number in range(5))
     for cut in range(0, len(whole), 3):
         stream = caller.begin(PREDICT_STREAM)
@@ -148,7 +148,7 @@ def test_messages_in_one_frame(caller: Caller) -> None:
 
 
 def test_answers_of_a_stream_keep_their_order(stub: SentimentStub) -> None:
-    """Whatever runs together and what runs by itself, small and large requests are answered in their order."""
+    """Small and large requests of a stream are answered in their order."""
     sizes = [number % 7 if number % 10 else 4000 + number for number in range(200)]
     answers = stub.PredictStream(PredictRequest(text="word " * size) for size in sizes)
     assert [answer.tokens for answer in answers] == [size + 1 for size in sizes]
@@ -157,7 +157,7 @@ def test_answers_of_a_stream_keep_their_order(stub: SentimentStub) -> None:
 @pytest.mark.parametrize("path", [PREDICT, PREDICT_STREAM])
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_compression(caller: Caller, path: str, encoding: str) -> None:
-    """A compressed message is expanded, and one that is not may be among them."""
+    """A compressed message is decompressed, and uncompressed messages can be mixed with it."""
     compress = gzip.compress if encoding == "gzip" else zlib.compress
     for content in (message(compress(ONE), flag=1), message(ONE)):
         stream = caller.begin(path, {"grpc-encoding": encoding})
@@ -179,7 +179,7 @@ def test_compression(caller: Caller, path: str, encoding: str) -> None:
     ids=["noise", "cut", "more", "bomb"],
 )
 def test_compression_that_is_none(caller: Caller, content: bytes, reason: str) -> None:
-    """What cannot be expanded, or only to too much, is refused."""
+    """A message that cannot be decompressed, or whose content is too large, is refused."""
     stream = caller.begin(PREDICT, {"grpc-encoding": "gzip"})
     caller.data(stream, message(content, flag=1))
     answer = caller.answer(stream)
@@ -188,7 +188,7 @@ def test_compression_that_is_none(caller: Caller, content: bytes, reason: str) -
 
 
 def test_compression_that_is_not_known(caller: Caller) -> None:
-    """Another compression is refused with those that are known, as gRPC's document on compression asks for."""
+    """An unknown compression is refused, and the answer lists the known ones, as gRPC specifies."""
     answer = caller.call(PREDICT, ONE, {"grpc-encoding": "snappy"})
     assert answer.status == UNIMPLEMENTED
     assert "snappy" in answer.fields["grpc-message"]
@@ -197,7 +197,7 @@ def test_compression_that_is_not_known(caller: Caller) -> None:
 
 @pytest.mark.parametrize("flag", [1, 2, 255])
 def test_flags_of_messages(caller: Caller, flag: int) -> None:
-    """A message that is compressed without a word on how, or begins with something else, is refused."""
+    """A compressed message without a named compression, or with another flag, is refused."""
     stream = caller.begin(PREDICT)
     caller.data(stream, message(ONE, flag=flag))
     assert caller.answer(stream).status == INVALID
@@ -205,7 +205,7 @@ def test_flags_of_messages(caller: Caller, flag: int) -> None:
 
 @pytest.mark.parametrize("path", [PREDICT, PREDICT_STREAM])
 def test_message_that_is_too_large(caller: Caller, path: str) -> None:
-    """A message that is announced as too large is refused at once, and the rest of it need not be sent."""
+    """A message that is announced as too large is refused at once, and the caller need not send the rest."""
     stream = caller.begin(path)
     caller.data(stream, message(b"", length=2**32 - 1), ended=False)
     answer = caller.answer(stream)
@@ -218,26 +218,26 @@ def test_message_that_is_too_large(caller: Caller, path: str) -> None:
 
 @pytest.mark.parametrize("timeout", ["1", "S", "1s", "-1S", "123456789S", "1.5S"])
 def test_timeouts_that_are_none(caller: Caller, timeout: str) -> None:
-    """A deadline that cannot be read is refused with what was sent."""
+    """An invalid deadline is refused, and the message quotes it."""
     answer = caller.call(PREDICT, ONE, {"grpc-timeout": timeout})
     assert (answer.status, answer.fields["grpc-message"]) == (INVALID, f"grpc-timeout is {timeout}")
 
 
 @pytest.mark.parametrize("timeout", ["99999999H", "1M", "30S", "60000m", "60000000u"])
 def test_timeouts(caller: Caller, timeout: str) -> None:
-    """A deadline that has not passed changes nothing, whatever its unit."""
+    """A deadline in the future has no effect, in any unit."""
     assert caller.call(PREDICT, ONE, {"grpc-timeout": timeout}).status == OK
 
 
 @pytest.mark.parametrize("timeout", ["0S", "00000000n"])
 def test_timeouts_that_have_passed(caller: Caller, timeout: str) -> None:
-    """A call whose deadline has passed when it is read is refused."""
+    """A call is refused if its deadline has passed when it is read."""
     assert caller.call(PREDICT, ONE, {"grpc-timeout": timeout}).status == LATE
 
 
 @pytest.mark.parametrize("path", [PREDICT_STREAM, MODEL_STREAM_INFER, "/grpc.health.v1.Health/Watch"])
 def test_deadline_of_a_stream(caller: Caller, path: str) -> None:
-    """A stream is ended at its deadline, whether it waits for its caller or for something to tell."""
+    """A stream ends at its deadline, whether it waits for its caller or for a change of health."""
     stream = caller.begin(path, {"grpc-timeout": "50m"}, ended=False)
     if path.endswith("Watch"):
         caller.data(stream, message(b""))
@@ -246,7 +246,7 @@ def test_deadline_of_a_stream(caller: Caller, path: str) -> None:
 
 
 def test_slow_messages() -> None:
-    """A message whose end does not come is not waited for longer than a body, in a call as in a stream."""
+    """A message that stays incomplete ends its call or stream after the body timeout."""
     with ServerProcess("--body-timeout", "1", "--workers", "1") as server, Caller(server.grpc_port) as caller:
         for path in (PREDICT, PREDICT_STREAM):
             stream = caller.begin(path)
@@ -263,7 +263,7 @@ def test_slow_messages() -> None:
 
 
 def test_memory_for_slow_messages() -> None:
-    """What unfinished messages may hold in memory is limited; who does not fit is refused, and the others go on."""
+    """The memory of unfinished messages is limited: calls over the limit are refused, and the others continue."""
     text = PredictRequest(text="x" * 400_000).SerializeToString()
     with ServerProcess("--max-buffered-bytes", "5000000", "--workers", "1") as server, connect(server) as channel:
         stub = SentimentStub(channel)
@@ -286,7 +286,7 @@ def test_memory_for_slow_messages() -> None:
 
 
 def test_cancelled_before_the_message(server: ServerProcess, caller: Caller) -> None:
-    """A call that is given up before its message is complete leaves nothing behind."""
+    """A call that is cancelled before its message is complete leaves nothing behind."""
     for path in (PREDICT, PREDICT_STREAM):
         stream = caller.begin(path)
         caller.data(stream, message(ONE)[:-1], ended=False)
@@ -296,7 +296,7 @@ def test_cancelled_before_the_message(server: ServerProcess, caller: Caller) -> 
 
 
 def test_large_answer_within_small_windows(server: ServerProcess) -> None:
-    """An answer that is larger than all windows comes as they are opened."""
+    """An answer that is larger than all windows arrives as the windows are opened."""
     batch = PredictBatchRequest(texts=["x"] * 1024)
     with Caller(server.grpc_port) as caller:
         caller.send(wire.settings((wire.INITIAL_WINDOW_SIZE, 1000)))
@@ -317,7 +317,7 @@ def test_large_answer_within_small_windows(server: ServerProcess) -> None:
 
 
 def test_http1(server: ServerProcess) -> None:
-    """Who speaks HTTP/1.1 is told what this port is for."""
+    """A client that speaks HTTP/1.1 is told that this is the gRPC port."""
     with socket.create_connection(("127.0.0.1", server.grpc_port), PATIENCE) as connection:
         connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: test\r\n\r\n")
         received = b""

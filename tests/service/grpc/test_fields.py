@@ -1,4 +1,4 @@
-"""The fields of a message are counted before it is parsed."""
+"""The fields of a message are counted before the message is parsed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MESSAGES = st.builds(
 
 
 def count(message: Any) -> tuple[int, int]:
-    """Fields, and numbers of the fields that are packed."""
+    """Count the fields, and the numbers in packed fields."""
     fields = numbers = 0
     for descriptor, value in message.ListFields():
         elements = list(value) if descriptor.is_repeated else [value]
@@ -71,7 +71,7 @@ def test_exact(message: pb.ModelInferRequest) -> None:
 @example(content=b"\xff" * 300)
 @example(content=b"\x2a\xff\xff\xff\xff\x7f\x2a\xff\xff\xff\xff\x7f")
 def test_any_bytes(content: bytes) -> None:
-    """What is no message is left to the parser."""
+    """Bytes that are not a message are left to the parser."""
     check(content, pb.ModelInferRequest, LIMITS)
     try:
         pb.ModelInferRequest.FromString(content)
@@ -80,7 +80,7 @@ def test_any_bytes(content: bytes) -> None:
 
 
 def test_lengths_beyond_the_end() -> None:
-    """Fields that say they are longer than the message around them are not looked at beyond its end."""
+    """A field that claims to be longer than its message is not read beyond the end of the message."""
     lying = b"\x2a\x06\x1a\xff\xff\xff\xff\x0f"  # an input with a shape of 4 GB
     check(lying * 2000 + b"\x3a\x80\x80\x80\x04" + b"\1" * 8_000_000, pb.ModelInferRequest, LIMITS)
 
@@ -93,7 +93,7 @@ def test_very_many_fields(repeated: bytes) -> None:
 
 
 def test_very_many_numbers() -> None:
-    """So are millions of numbers in one field."""
+    """Millions of numbers in one field are refused."""
     contents = pb.InferTensorContents(int_contents=[1] * 1_000_000)
     tensor = pb.ModelInferRequest.InferInputTensor(contents=contents)
     with pytest.raises(TooLarge, match=f"or {LIMITS.values} numbers"):

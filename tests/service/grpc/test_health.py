@@ -1,4 +1,4 @@
-"""gRPC's health service: what load balancers and Kubernetes ask."""
+"""gRPC's health service, which load balancers and Kubernetes call."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NOT_SERVING = HealthCheckResponse.NOT_SERVING
 
 
 def health_of(channel: grpc.Channel) -> Any:
-    """The health service, whose type stubs know no methods."""
+    """Return the health service. Its type stubs have no methods."""
     return HealthStub(channel)
 
 
 def listed(channel: grpc.Channel) -> dict[str, int]:
-    """The status of every service. gRPC's package for Python does not know the method yet."""
+    """Return the status of every service. gRPC's Python package does not have this method yet."""
     method: Any = channel.unary_unary("/grpc.health.v1.Health/List")
     answer = message_class("grpc.health.v1.HealthListResponse").FromString(method(b""))
     return {service: response.status for service, response in answer.statuses.items()}
@@ -43,25 +43,25 @@ def listed(channel: grpc.Channel) -> dict[str, int]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_check(channel: grpc.Channel, service: str) -> None:
-    """The server as a whole and each of its services serve."""
+    """The whole server and each of its services are SERVING."""
     assert health_of(channel).Check(HealthCheckRequest(service=service)).status == SERVING
 
 
 def test_list(channel: grpc.Channel) -> None:
-    """Who asks for all is told of the server as a whole and of each of its services."""
+    """`List` returns the whole server and each of its services."""
     assert listed(channel) == dict.fromkeys(SERVICES, SERVING)
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_watch(channel: grpc.Channel, service: str) -> None:
-    """Who watches is told the status at once."""
+    """`Watch` sends the current status at once."""
     watch = health_of(channel).Watch(HealthCheckRequest(service=service), timeout=PATIENCE)
     assert next(watch).status == SERVING
     watch.cancel()
 
 
 def test_unknown_service(channel: grpc.Channel) -> None:
-    """A service that is not there is NOT_FOUND; who watches is told that it is unknown, for it might come."""
+    """`Check` of an unknown service is NOT_FOUND, and `Watch` reports SERVICE_UNKNOWN, since it could be added."""
     request = HealthCheckRequest(service="sentiment.v2.Sentiment")
     refusal = refused(lambda: health_of(channel).Check(request))
     assert refusal.code is grpc.StatusCode.NOT_FOUND
@@ -72,7 +72,7 @@ def test_unknown_service(channel: grpc.Channel) -> None:
 
 
 def test_drain() -> None:
-    """From SIGTERM on everyone is told NOT_SERVING while calls are answered; then the server leaves, watched or not."""
+    """After SIGTERM health is NOT_SERVING while calls are answered, and a watching client does not delay the exit."""
     with ServerProcess("--drain-delay", "2") as server, connect(server) as channel:
         health, sentiment = health_of(channel), SentimentStub(channel)
         watches = [health.Watch(HealthCheckRequest(service=service), timeout=PATIENCE) for service in SERVICES]
@@ -94,7 +94,7 @@ def test_drain() -> None:
 
 
 def test_watches_do_not_keep_the_server() -> None:
-    """Without a drain delay the server leaves at once, though someone watches and many seconds are granted."""
+    """Without a drain delay the server exits at once, although a client watches and the shutdown timeout is long."""
     with ServerProcess("--shutdown-timeout", "3600") as server, connect(server) as channel:
         watch = health_of(channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
         assert next(watch).status == SERVING
@@ -103,7 +103,7 @@ def test_watches_do_not_keep_the_server() -> None:
 
 
 def test_health_follows_the_default_model(tmp_path: Path) -> None:
-    """A service whose default model is unloaded says so, as /readyz does, and serves again after the load."""
+    """While the default model is unloaded, the service is NOT_SERVING, and after a load it is SERVING again."""
     publish_table(tmp_path)
     flags = ("--workers", "1", "--admin", "open")
     with ServerProcess(*flags, repository=tmp_path) as process, connect(process) as channel:

@@ -1,4 +1,4 @@
-"""What every method shares, with calls that no network has a part in."""
+"""The code that all methods share, tested with calls without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.service.telemetry.test_metrics import series
 
 
 class FakeCall:
-    """A call with one message, or of a stream with several, whose caller leaves when it is to take an answer."""
+    """A call with one message, or a stream with several, whose caller disconnects before it takes an answer."""
 
     def __init__(self, *messages: bytes, remaining: float | None = None, gone: bool = True) -> None:
         self.fields: dict[bytes, bytes] = {}
@@ -82,7 +82,7 @@ def counted(metrics: Metrics, **dataplane: Any) -> Counted:
 
 
 def calls_ended(metrics: Metrics) -> dict[str, float]:
-    """How often a call ended, by status."""
+    """Return the number of ended calls by status."""
     samples = series(metrics.expose().decode())
     return {
         dict(labels)["status"]: number
@@ -93,12 +93,12 @@ def calls_ended(metrics: Metrics) -> dict[str, float]:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """Counters of one method."""
+    """Create the metrics of one method."""
     return Metrics({"grpc": {"/method": False}})
 
 
 def test_answer(metrics: Metrics) -> None:
-    """A unary call is answered and counted, and its request id goes with the status."""
+    """A unary call is answered and counted, and its status carries the request id."""
     call = FakeCall(PredictRequest(text="x").SerializeToString(), gone=False)
     method = counted(metrics).unary("/method", PredictRequest.FromString, answered)
     asyncio.run(method.run(cast(Call, call)))
@@ -108,7 +108,7 @@ def test_answer(metrics: Metrics) -> None:
 
 
 def test_deadline_had_passed_on_arrival(metrics: Metrics) -> None:
-    """A call that arrives after its deadline is refused before its message is read, and counted as such."""
+    """A call that arrives after its deadline is refused and counted before its message is read."""
     call = FakeCall(b"", remaining=0.0)
     asyncio.run(counted(metrics).unary("/method", unread, unanswered).run(cast(Call, call)))
     [refusal] = call.refusals
@@ -117,7 +117,7 @@ def test_deadline_had_passed_on_arrival(metrics: Metrics) -> None:
 
 
 def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
-    """A message that is certainly too large for its place is refused before it is read; a small one is read."""
+    """A large message that cannot be admitted is refused before it is read, and a small one is read."""
 
     def full() -> None:
         raise Overloaded("2048 texts are waiting")
@@ -132,7 +132,7 @@ def test_large_messages_without_a_place_are_not_read(metrics: Metrics) -> None:
 
 @pytest.mark.parametrize("kind", ["unary", "stream"])
 def test_answers_that_nobody_takes(metrics: Metrics, kind: str) -> None:
-    """A call whose caller is gone when it is answered is counted as cancelled."""
+    """A call counts as cancelled if its caller has disconnected before the answer."""
     method = getattr(counted(metrics), kind)("/method", PredictRequest.FromString, answered)
     with pytest.raises(ClientDisconnected):
         asyncio.run(method.run(FakeCall(b"")))
@@ -140,7 +140,7 @@ def test_answers_that_nobody_takes(metrics: Metrics, kind: str) -> None:
 
 
 def test_deadline_of_a_stream(metrics: Metrics) -> None:
-    """A call that is cancelled since its deadline has passed is refused with that, and counted so."""
+    """A call that is cancelled after its deadline is refused and counted as DEADLINE_EXCEEDED."""
 
     async def cancelled(request: PredictRequest, remaining: float | None) -> Prediction:
         call.failure = DeadlineExceeded("the deadline has passed")
@@ -153,7 +153,7 @@ def test_deadline_of_a_stream(metrics: Metrics) -> None:
 
 
 def test_defects_are_not_shown(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
-    """What fails for a reason of ours is an internal error to the caller, and its reason is in the log."""
+    """An unexpected exception is an internal error for the caller, and the log contains its reason."""
 
     async def broken(request: PredictRequest, remaining: float | None) -> Prediction:
         raise ValueError("secret")
@@ -174,7 +174,7 @@ def labels(answers: list[bytes]) -> list[str]:
 
 
 def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
-    """Requests that are here at the same moment run together, no more than 16, and are answered in their order."""
+    """Requests that arrive at the same moment run together, up to 16, and are answered in their order."""
     running: list[str] = []
     together: list[int] = []
 
@@ -194,7 +194,7 @@ def test_requests_of_a_stream_run_together(metrics: Metrics) -> None:
 
 
 def test_a_bad_request_among_others_of_a_stream(metrics: Metrics) -> None:
-    """What came before it is answered, and then the call is refused."""
+    """The requests before an invalid one are answered, and then the call is refused."""
 
     async def picky(request: PredictRequest, remaining: float | None) -> Prediction:
         if request.text == "bad":
@@ -209,7 +209,7 @@ def test_a_bad_request_among_others_of_a_stream(metrics: Metrics) -> None:
 
 
 def test_a_stream_does_not_crowd_itself_out() -> None:
-    """Where there is no place for all that is here of a stream, the rest waits; without any place it is refused."""
+    """If only some of a stream's requests can be admitted, the others wait. If none can be, the stream is refused."""
     places = 2
 
     async def crowded(request: PredictRequest, remaining: float | None) -> Prediction:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC, asked with the messages of Triton's client."""
+"""The Open Inference Protocol over gRPC, called with the messages of Triton's client."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ TEXTS = ("A gripping, beautifully acted film.", "Dull, très long, and a waste o
 
 @pytest.fixture(scope="module")
 def oip(channel: grpc.Channel) -> Any:
-    """A stub for the server with the shipped model."""
+    """Return a stub for the server with the shipped model."""
     return GRPCInferenceServiceStub(channel)
 
 
 @pytest.fixture(scope="module")
 def expected(server: ServerProcess) -> dict[str, list[Any]]:
-    """The elements of every output for `TEXTS`, from the native route."""
+    """Return the elements of every output for `TEXTS`, from the native route."""
     answers = [server.client.post("/v1/predict", json={"text": text}).json() for text in TEXTS]
     return {
         "label": [answer["label"] for answer in answers],
@@ -47,27 +47,27 @@ def expected(server: ServerProcess) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository of one small model."""
+    """Create a repository with one small model."""
     publish_table(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def tickets(repository: Path) -> Iterator[Any]:
-    """A stub for a server of its own with that repository."""
+    """Return a stub for a server with that repository."""
     flags = ("--watch-interval", "0", "--admin", "open")
     with ServerProcess(*flags, repository=repository) as process, connect(process) as channel:
         yield GRPCInferenceServiceStub(channel)
 
 
 def parameter(value: bool | int | str | float) -> Any:
-    """A parameter of the kind that goes with the value."""
+    """Build a parameter of the type that fits the value."""
     kinds = {bool: "bool_param", int: "int64_param", str: "string_param", float: "double_param"}
     return pb.InferParameter(**{kinds[type(value)]: value})
 
 
 def test_typed_contents(oip: Any, expected: dict[str, list[Any]]) -> None:
-    """Typed contents are answered in raw form, which is all that Triton's clients read."""
+    """Typed contents are answered in raw form, the only form that Triton's clients read."""
     response = oip.ModelInfer(text_request(*TEXTS))
     assert (response.model_name, response.model_version, response.id) == ("imdb-cnn", "1", "")
     shapes = [(each.name, each.datatype, list(each.shape)) for each in response.outputs]
@@ -76,7 +76,7 @@ def test_typed_contents(oip: Any, expected: dict[str, list[Any]]) -> None:
 
 
 def test_raw_contents(oip: Any, expected: dict[str, list[Any]]) -> None:
-    """Raw contents are answered like typed ones, of shape [batch] too."""
+    """Raw contents get the same answers as typed ones, and so does shape [batch]."""
     raw = [pack(*TEXTS)]
     assert elements(oip.ModelInfer(request(tensor(shape=[3, 1]), raw=raw))) == expected
     response = oip.ModelInfer(request(tensor(shape=[3]), raw=raw))
@@ -85,7 +85,7 @@ def test_raw_contents(oip: Any, expected: dict[str, list[Any]]) -> None:
 
 
 def test_tokens(oip: Any) -> None:
-    """Ids are read from typed and from raw contents alike."""
+    """Ids are read from typed and from raw contents."""
     ids = [1, 17, 4, 4999, 0, 2]
     described: dict[str, Any] = {"name": "tokens", "shape": [2, 3], "datatype": "INT32"}
     typed = oip.ModelInfer(request(tensor(**described, int_contents=ids)))
@@ -95,7 +95,7 @@ def test_tokens(oip: Any) -> None:
 
 
 def test_both_inputs(oip: Any, expected: dict[str, list[Any]]) -> None:
-    """Load generators fill every input; the text is answered."""
+    """If a load generator fills every input, the text is answered."""
     noise = struct.pack("<6i", *[2**31 - 1, -(2**31)] * 3)
     inputs = [tensor(shape=[3, 1]), tensor("tokens", [3, 2], "INT32")]
     raw = [pack(*TEXTS), noise]
@@ -105,7 +105,7 @@ def test_both_inputs(oip: Any, expected: dict[str, list[Any]]) -> None:
 
 @pytest.mark.parametrize("wished", [["score"], ["probabilities", "label"], ["score", "probabilities", "label"]])
 def test_outputs(oip: Any, expected: dict[str, list[Any]], wished: list[str]) -> None:
-    """Exactly the outputs that are asked for come, in that order."""
+    """The answer has exactly the requested outputs, in the requested order."""
     found = elements(oip.ModelInfer(text_request(*TEXTS, outputs=[output(name) for name in wished])))
     assert list(found) == wished
     assert found == {name: expected[name] for name in wished}
@@ -113,7 +113,7 @@ def test_outputs(oip: Any, expected: dict[str, list[Any]], wished: list[str]) ->
 
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_classification(oip: Any, expected: dict[str, list[Any]], count: int) -> None:
-    """Classes come as strings of value, index and label, the most probable first."""
+    """Classes are strings of value, index and label, the most probable first."""
     response = oip.ModelInfer(text_request(*TEXTS, outputs=[output("probabilities", classification=count)]))
     [described] = response.outputs
     assert (described.datatype, list(described.shape)) == ("BYTES", [3, min(count, 2)])
@@ -123,19 +123,19 @@ def test_classification(oip: Any, expected: dict[str, list[Any]], count: int) ->
 
 
 def test_defaults(oip: Any) -> None:
-    """An empty name is the default model, an empty version the loaded one, and the loaded one may be named."""
+    """An empty name or version means the default model or its loaded version, which a request can also name."""
     for fields in ({"model": ""}, {"model_version": "1"}, {"model_version": ""}):
         assert oip.ModelInfer(text_request("x", **fields)).model_version == "1"
 
 
 @pytest.mark.parametrize("id", ["", "a 7", "é" * 1000])
 def test_id(oip: Any, id: str) -> None:
-    """The request's id comes back."""
+    """The answer has the id of the request."""
     assert oip.ModelInfer(text_request("x", id=id)).id == id
 
 
 def test_other_parameters_are_ignored(oip: Any, expected: dict[str, list[Any]]) -> None:
-    """Parameters that the service does not know change nothing, wherever they are."""
+    """Unknown parameters have no effect, at every place of a request."""
     message = text_request(*TEXTS)
     given: dict[str, Any] = {"triton_enable_empty_final_response": True, "sequence_id": 7, "x": "y", "z": 0.5}
     for name, value in given.items():
@@ -145,7 +145,7 @@ def test_other_parameters_are_ignored(oip: Any, expected: dict[str, list[Any]]) 
 
 
 def test_timeout(oip: Any) -> None:
-    """`timeout` counts in microseconds: one that is over before the end is an exceeded deadline, a long one is not."""
+    """`timeout` is in microseconds: if it passes before the end, the deadline is exceeded."""
     many = text_request(*["word " * 400] * 1024)
     many.parameters["timeout"].CopyFrom(parameter(1))
     status, message = refused(oip.ModelInfer, many)
@@ -159,7 +159,7 @@ def test_timeout(oip: Any) -> None:
 
 @pytest.mark.parametrize("value", [-1, -(2**63), True, "1", 1.0])
 def test_timeout_that_is_none(oip: Any, value: Any) -> None:
-    """A `timeout` that is no whole number, or a negative one, is refused."""
+    """A `timeout` that is negative or not an integer is refused."""
     status, message = refused(oip.ModelInfer, text_request("x", parameters={"timeout": parameter(value)}))
     assert (status, message) == ("INVALID_ARGUMENT", "parameter 'timeout' must be a whole number, not negative")
 
@@ -206,8 +206,8 @@ def test_timeout_that_is_none(oip: Any, value: Any) -> None:
         (request(tensor("tokens", [1, 2], "INT32"), raw=[b"1234"]), "4 bytes of binary data, 8 by its shape"),
         (request(tensor("tokens", [2**62, 0], "INT32"), raw=[b""]), "a dimension is not from 1"),
         (request(tensor("tokens", [2**62, 4], "INT32"), raw=[b""]), "73786976294838206464 by its shape"),
-        (request(tensor("tokens", [1, 1], "INT32"), raw=[b"\xff" * 4]), "ids run from 0 to 4999"),
-        (request(tensor("tokens", [1, 401], "INT32"), raw=[bytes(1604)]), "401 ids a text"),
+        (request(tensor("tokens", [1, 1], "INT32"), raw=[b"\xff" * 4]), "ids must be between 0 and 4999"),
+        (request(tensor("tokens", [1, 401], "INT32"), raw=[bytes(1604)]), "401 ids per text"),
         (text_request(*["x"] * 1025), "1025 texts in one request"),
         (text_request("x" * 1_000_001), "1000001 characters"),
         (request(tensor("tokens", [10**6, 1], "INT32"), raw=[bytes(4 * 10**6)]), "1000000 texts in one request"),
@@ -215,14 +215,14 @@ def test_timeout_that_is_none(oip: Any, value: Any) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_refused(oip: Any, message: Any, reason: str) -> None:
-    """What is no infer request of this model is an invalid argument with a short reason, and the next one works."""
+    """An invalid infer request is INVALID_ARGUMENT with a short reason, and the next request is answered."""
     status, text = refused(oip.ModelInfer, message)
     assert (status, reason in text) == ("INVALID_ARGUMENT", True), text
     assert oip.ModelInfer(text_request("x")).outputs
 
 
 def test_unknown_model(oip: Any) -> None:
-    """A model or version that is not loaded is not found, by every method that names one."""
+    """Every method that names a model returns NOT_FOUND for a model or version that is not loaded."""
     unknown = "there is no model 'other'; loaded: imdb-cnn, imdb-cnn-8bit"
     version = "version '2' of model 'imdb-cnn' is not loaded; loaded: 1"
     for method, kind in (
@@ -245,7 +245,7 @@ def test_unknown_model(oip: Any) -> None:
 
 
 def test_methods_that_are_not_there(oip: Any) -> None:
-    """Methods that the service does not have are unimplemented."""
+    """Methods that the service does not implement are UNIMPLEMENTED."""
     for method, message in (
         (oip.SystemSharedMemoryStatus, pb.SystemSharedMemoryStatusRequest()),
         (oip.TraceSetting, pb.TraceSettingRequest()),
@@ -255,7 +255,7 @@ def test_methods_that_are_not_there(oip: Any) -> None:
 
 
 def test_health(oip: Any) -> None:
-    """The server is alive and ready, and so is the model, but no other."""
+    """The server and the model are ready, and other models are not."""
     assert oip.ServerLive(pb.ServerLiveRequest()).live
     assert oip.ServerReady(pb.ServerReadyRequest()).ready
     for name, version, ready in (
@@ -269,7 +269,7 @@ def test_health(oip: Any) -> None:
 
 
 def test_metadata(server: ServerProcess, oip: Any) -> None:
-    """The server's and the model's metadata are those of REST."""
+    """The metadata of the server and the model equal those of REST."""
     document = server.client.get("/v2").json()
     metadata = oip.ServerMetadata(pb.ServerMetadataRequest())
     assert {"name": metadata.name, "version": metadata.version, "extensions": list(metadata.extensions)} == document
@@ -281,7 +281,7 @@ def test_metadata(server: ServerProcess, oip: Any) -> None:
 
 
 def test_configuration(oip: Any) -> None:
-    """The configuration has the batch size and the tensors' types and dims, in Triton's own message."""
+    """The configuration has the batch size and the types and dims of the tensors, in Triton's own message."""
     config = oip.ModelConfig(pb.ModelConfigRequest(name="imdb-cnn")).config
     assert (config.name, config.platform, config.backend) == ("imdb-cnn", "onnx_onnxv1", "onnxruntime")
     assert config.max_batch_size == 1024
@@ -292,7 +292,7 @@ def test_configuration(oip: Any) -> None:
 
 
 def test_statistics(oip: Any) -> None:
-    """Rows, runs, successes and failures are counted, in whichever way they came."""
+    """Rows, runs, successes and failures are counted in every form of request."""
 
     def statistics(name: str = "imdb-cnn") -> Any:
         [one] = [
@@ -320,7 +320,7 @@ def test_statistics(oip: Any) -> None:
 
 
 def test_stream(oip: Any) -> None:
-    """A stream is answered in order, each request with its id."""
+    """The requests of a stream are answered in order, each with its id."""
     texts = ["great " * (number % 7) + "awful" for number in range(100)]
     requests = (text_request(text, id=str(number)) for number, text in enumerate(texts))
     responses = list(oip.ModelStreamInfer(requests))
@@ -332,7 +332,7 @@ def test_stream(oip: Any) -> None:
 
 
 def test_stream_goes_on_after_a_refusal(oip: Any) -> None:
-    """A bad request in a stream is answered with its reason and its id, and those after it get their answers."""
+    """An invalid request in a stream gets its reason and its id, and later requests get their answers."""
     bad = {
         "unknown": text_request("x", model="other"),
         "double": request(tensor(), tensor(), raw=[b""] * 2),
@@ -356,7 +356,7 @@ def test_stream_goes_on_after_a_refusal(oip: Any) -> None:
 
 
 def test_stream_answers_before_it_ends(oip: Any) -> None:
-    """Each request is answered while the stream stays open."""
+    """Each request is answered while the stream is open."""
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     call = oip.ModelStreamInfer(iter(requests.get, None), timeout=PATIENCE)
     for number in range(5):
@@ -367,7 +367,7 @@ def test_stream_answers_before_it_ends(oip: Any) -> None:
 
 
 def test_stream_that_is_left(oip: Any) -> None:
-    """A caller who leaves its stream does no harm."""
+    """A caller that leaves its stream has no effect on others."""
     call = oip.ModelStreamInfer(text_request("x", id=str(number)) for number in itertools.count())
     assert next(call).infer_response.id == "0"
     call.cancel()
@@ -378,7 +378,7 @@ def test_stream_that_is_left(oip: Any) -> None:
 
 
 def test_large_messages(oip: Any) -> None:
-    """A message over the limit is refused, compressed or not; one below it is read, although over gRPC's own limit."""
+    """A message over the limit is refused, compressed or not, and one below it is read, even over gRPC's own limit."""
     large = request(tensor(shape=[9]), raw=[pack(*["x" * 990_000] * 9)])
     for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
         status, message = refused(oip.ModelInfer, large, compression=compression)
@@ -395,7 +395,7 @@ def test_compression(oip: Any, expected: dict[str, list[Any]], compression: grpc
 
 
 def trailing_id(method: Any, message: Any, **options: Any) -> str:
-    """The request id in the trailing metadata of an answer or of a refusal."""
+    """Return the request id in the trailing metadata of an answer or a refusal."""
     try:
         _, call = method.with_call(message, **options)
     except grpc.RpcError as error:
@@ -409,7 +409,7 @@ def trailing_id(method: Any, message: Any, **options: Any) -> str:
     "message", [text_request("x"), text_request("x", model="other"), request()], ids=["answer", "unknown", "invalid"]
 )
 def test_request_id(oip: Any, message: Any) -> None:
-    """The caller's request id comes back with answers and refusals; one that is not safe to log is replaced."""
+    """Answers and refusals have the caller's request id, and an id that is not safe to log is replaced."""
     assert trailing_id(oip.ModelInfer, message, metadata=[("x-request-id", "a-7.b")]) == "a-7.b"
     for unsafe in ("a b", "", "x" * 129, '"'):
         assert trailing_id(oip.ModelInfer, message, metadata=[("x-request-id", unsafe)]) not in {unsafe, ""}
@@ -424,7 +424,7 @@ def test_request_id_of_a_stream(oip: Any) -> None:
 
 
 def states(oip: Any, ready: bool = False) -> list[tuple[str, str, str]]:
-    """The index: name, version, state."""
+    """Return the name, version and state of every version in the index."""
     models = oip.RepositoryIndex(pb.RepositoryIndexRequest(ready=ready)).models
     return [(each.name, each.version, each.state) for each in models]
 
@@ -434,7 +434,7 @@ def load(oip: Any, name: str = "tickets") -> None:
 
 
 def test_load_of_a_new_version(tickets: Any, repository: Path) -> None:
-    """A version that is dropped into the repository is served once it is loaded, and no earlier."""
+    """A version in the repository is served after it is loaded, and not before."""
     publish_table(repository)
     assert states(tickets) == [("tickets", "1", "READY"), ("tickets", "2", "UNAVAILABLE")]
     assert tickets.ModelInfer(text_request("praise", model="tickets")).model_version == "1"
@@ -447,7 +447,7 @@ def test_load_of_a_new_version(tickets: Any, repository: Path) -> None:
 
 
 def test_load_of_a_broken_version(tickets: Any, repository: Path) -> None:
-    """A broken version is refused by the file at fault, and the old one keeps serving, in open streams as well."""
+    """A load of a broken version is refused and names the file, and the old version stays, also in open streams."""
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     stream = tickets.ModelStreamInfer(iter(requests.get, None), timeout=PATIENCE)
     broken = publish_table(repository).path
@@ -466,7 +466,7 @@ def test_load_of_a_broken_version(tickets: Any, repository: Path) -> None:
 
 
 def test_unload(tickets: Any) -> None:
-    """An unloaded model is not found, and without its default model the server is not ready, until it is back."""
+    """An unloaded model is NOT_FOUND, and the server is not ready while the default model is unloaded."""
     tickets.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="tickets"))
     assert refused(tickets.ModelInfer, text_request("praise", model="tickets"))[0] == "NOT_FOUND"
     assert refused(tickets.ModelInfer, text_request("praise", model=""))[0] == "NOT_FOUND"

@@ -36,7 +36,7 @@ THEIRS = (
 
 
 def protoc(*arguments: str) -> None:
-    """Compile."""
+    """Compile the .proto files."""
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=PROJECT, check=True)
 
 
@@ -62,7 +62,7 @@ def test_descriptors_are_not_stale(tmp_path: Path) -> None:
 
 
 def fields(message: Descriptor) -> set[tuple[Any, ...]]:
-    """All that decides how a message travels."""
+    """Return the properties of fields that decide how a message is encoded."""
     return {
         (
             *(field.number, field.name, field.type, field.is_repeated),
@@ -75,7 +75,7 @@ def fields(message: Descriptor) -> set[tuple[Any, ...]]:
 
 
 def methods(services: Iterable[ServiceDescriptor]) -> dict[str, tuple[bool, bool]]:
-    """Every method by its path, and whether there is any number of messages either way."""
+    """Return every method by its path, and whether its requests and answers are streams."""
     return {
         f"/{service.full_name}/{method.name}": (method.client_streaming, method.server_streaming)
         for service in services
@@ -85,7 +85,7 @@ def methods(services: Iterable[ServiceDescriptor]) -> dict[str, tuple[bool, bool
 
 @pytest.mark.parametrize("theirs", [health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR], ids=lambda file: file.package)
 def test_same_as_grpcs_packages(theirs: FileDescriptor) -> None:
-    """Messages and methods that gRPC's packages for Python know are the same here."""
+    """Messages and methods are the same as in gRPC's Python packages."""
     for message in theirs.message_types_by_name.values():
         assert fields(POOL.FindMessageTypeByName(message.full_name)) == fields(message)
     services = theirs.services_by_name.values()
@@ -124,7 +124,7 @@ def compare(ours: Descriptor | None, theirs: Descriptor | None) -> None:
 
 
 def test_versions_of_reflection() -> None:
-    """The versions of reflection differ in their names alone."""
+    """The versions of reflection differ only in their names."""
     new, old = (
         str(FileDescriptorProto.FromString(POOL.FindFileContainingSymbol(service).serialized_pb))
         for service in reflection.SERVICES
@@ -134,13 +134,13 @@ def test_versions_of_reflection() -> None:
 
 @pytest.mark.parametrize("modules", [(SERVER, *THEIRS), (*THEIRS, SERVER)])
 def test_beside_grpcs_packages(modules: tuple[str, ...]) -> None:
-    """A process may have gRPC's packages loaded beside the service, whichever came first."""
+    """A process can load gRPC's packages beside the service, in either order."""
     program = f"import {', '.join(modules)}"
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, timeout=PATIENCE)
 
 
 def test_every_method_is_answered() -> None:
-    """What the .proto files name, with as many messages either way."""
+    """The methods of the .proto files are served, with the same streams."""
     dataplane, models = cast(DataPlane, None), LoadedModels()
     counted = Counted(dataplane, Metrics({}))
     answered = {

@@ -1,4 +1,4 @@
-"""Reflection: a client that has nothing but the address finds out the rest."""
+"""Reflection: a client that only knows the address can call every method."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 
 @pytest.fixture
 def database(channel: grpc.Channel) -> ProtoReflectionDescriptorDatabase:
-    """The server's descriptors."""
+    """Return the descriptors of the server."""
     return ProtoReflectionDescriptorDatabase(channel)
 
 
 def test_services(database: ProtoReflectionDescriptorDatabase) -> None:
-    """The services are ours, the Open Inference Protocol, TensorFlow Serving, health and reflection itself."""
+    """Reflection lists our service, the Open Inference Protocol, TensorFlow Serving, health and itself."""
     assert sorted(database.get_services()) == [
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
@@ -35,7 +35,7 @@ def test_services(database: ProtoReflectionDescriptorDatabase) -> None:
 
 
 def unary(channel: grpc.Channel, pool: DescriptorPool, service: str, method: str, **fields: Any) -> Any:
-    """Call a method with messages made from descriptors alone."""
+    """Call a method with messages that are built only from descriptors."""
     descriptor = pool.FindServiceByName(service).FindMethodByName(method)
     call: Any = channel.unary_unary(
         f"/{service}/{method}",
@@ -46,7 +46,7 @@ def unary(channel: grpc.Channel, pool: DescriptorPool, service: str, method: str
 
 
 def test_predict(channel: grpc.Channel, database: ProtoReflectionDescriptorDatabase, classifier: Classifier) -> None:
-    """Our service can be called without our stubs."""
+    """A client can call our service without stubs."""
     text = "A gripping, beautifully acted film."
     answer = unary(channel, DescriptorPool(database), "sentiment.v1.Sentiment", "Predict", text=text)
     [right] = classifier.predict([text])
@@ -55,7 +55,7 @@ def test_predict(channel: grpc.Channel, database: ProtoReflectionDescriptorDatab
 
 
 def test_open_inference(channel: grpc.Channel, database: ProtoReflectionDescriptorDatabase) -> None:
-    """So can the Open Inference Protocol."""
+    """A client can call the Open Inference Protocol without stubs."""
     pool = DescriptorPool(database)
     service = "inference.GRPCInferenceService"
     assert unary(channel, pool, service, "ServerReady").ready
@@ -66,7 +66,7 @@ def test_open_inference(channel: grpc.Channel, database: ProtoReflectionDescript
 
 
 def test_every_method_is_described(database: ProtoReflectionDescriptorDatabase) -> None:
-    """Every method of every service has its messages."""
+    """The messages of every method of every service are known."""
     pool = DescriptorPool(database)
     for service in database.get_services():
         methods = pool.FindServiceByName(service).methods
@@ -77,7 +77,7 @@ def test_every_method_is_described(database: ProtoReflectionDescriptorDatabase) 
 
 
 def ask(channel: grpc.Channel, version: str, **question: Any) -> Any:
-    """The answer to one question, in a version of the protocol."""
+    """Return the answer to one question, in one version of the protocol."""
     package = f"grpc.reflection.{version}"
     call: Any = channel.stream_stream(
         f"/{package}.ServerReflection/ServerReflectionInfo",
@@ -91,7 +91,7 @@ def ask(channel: grpc.Channel, version: str, **question: Any) -> Any:
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 def test_questions(channel: grpc.Channel, version: str) -> None:
-    """Either version answers every kind of question."""
+    """Both versions answer every kind of question."""
     services = ask(channel, version, list_services="").list_services_response.service
     names = [service.name for service in services]
     assert {f"grpc.reflection.{each}.ServerReflection" for each in ("v1", "v1alpha")} < set(names)
@@ -122,13 +122,13 @@ def test_questions(channel: grpc.Channel, version: str) -> None:
     ids=str,
 )
 def test_what_is_not_served(channel: grpc.Channel, version: str, question: dict[str, Any]) -> None:
-    """Whatever no service needs is not there, though the process may know it."""
+    """Descriptors that no service needs are not found, even if the process knows them."""
     error = ask(channel, version, **question).error_response
     assert (error.error_code, error.error_message) == (5, "the name is not known")
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 def test_no_question(channel: grpc.Channel, version: str) -> None:
-    """A request without a question is the caller's mistake."""
+    """A request without a question is INVALID_ARGUMENT."""
     error = ask(channel, version).error_response
     assert (error.error_code, error.error_message) == (3, "the request is empty")

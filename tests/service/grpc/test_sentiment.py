@@ -1,4 +1,4 @@
-"""Our own gRPC service against the real server."""
+"""The service `sentiment.v1.Sentiment` on a real server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def texts_counted(server: ServerProcess) -> float:
 
 
 def texts_counted_at_rest(server: ServerProcess) -> float:
-    """The same once it stands still: a request is counted a turn of the event loop after its answer."""
+    """Return the number of counted texts when it no longer changes, because counting follows the answer."""
     counts = [texts_counted(server)]
     while len(counts) < 5 or len(set(counts[-5:])) > 1:
         counts.append(texts_counted(server))
@@ -65,27 +65,27 @@ def calls_counted(server: ServerProcess, method: str, status: str) -> float:
 
 @pytest.mark.parametrize("names", [{}, {"model": "imdb-cnn"}, {"version": "1"}, {"model": "imdb-cnn", "version": "1"}])
 def test_predict(stub: SentimentStub, classifier: Classifier, names: dict[str, str]) -> None:
-    """One text gets its answer, whether the model is named or not."""
+    """A text gets its answer, with and without a model name."""
     for text in (*TEXTS, "word " * 500):
         assert_answers(classifier, [text], [stub.Predict(PredictRequest(text=text, **names))])
 
 
 def test_predict_batch(stub: SentimentStub, classifier: Classifier) -> None:
-    """Several texts get theirs in order."""
+    """The answers of a batch are in the order of its texts."""
     texts = [f"{text} {number}" for number in range(20) for text in TEXTS]
     answer = stub.PredictBatch(PredictBatchRequest(texts=texts, model="imdb-cnn", version="1"))
     assert_answers(classifier, texts, list(answer.predictions))
 
 
 def test_predict_stream(stub: SentimentStub, classifier: Classifier) -> None:
-    """As many texts as there are get theirs in order, and an empty stream gets none."""
+    """The answers of a stream are in the order of its texts, and an empty stream gets no answer."""
     texts = [f"{text} {number}" for number in range(40) for text in TEXTS]
     assert_answers(classifier, texts, list(stub.PredictStream(PredictRequest(text=text) for text in texts)))
     assert list(stub.PredictStream(iter(()))) == []
 
 
 def test_stream_answers_at_once(stub: SentimentStub) -> None:
-    """An answer comes before the next text is sent."""
+    """An answer arrives before the next text is sent."""
     texts: queue.SimpleQueue[PredictRequest | None] = queue.SimpleQueue()
     answers = stub.PredictStream(iter(texts.get, None), timeout=PATIENCE)
     for number in range(5):
@@ -96,7 +96,7 @@ def test_stream_answers_at_once(stub: SentimentStub) -> None:
 
 
 def test_stream_waits_for_its_reader(server: ServerProcess) -> None:
-    """While no answer is taken, the server soon stops to read texts; afterwards every one is answered, in order."""
+    """While the caller takes no answers, the server stops reading texts; later it answers all of them in order."""
     count = 3000
     taken = 0
     weight = "x" * 8000  # one unknown word, so that not all of the texts fit into what lies between the two
@@ -122,7 +122,7 @@ def test_stream_waits_for_its_reader(server: ServerProcess) -> None:
 
 
 def test_explain(stub: SentimentStub, classifier: Classifier) -> None:
-    """Explain answers with the prediction and the shares of the core."""
+    """`Explain` returns the prediction and the shares of the core."""
     for text in (*TEXTS, "word " * 500):
         answer = stub.Explain(ExplainRequest(text=text, model="imdb-cnn", version="1"))
         [encoding] = classifier.encode((text,))
@@ -143,7 +143,7 @@ def test_explain(stub: SentimentStub, classifier: Classifier) -> None:
 
 
 def test_explain_refusals(stub: SentimentStub, tmp_path: Path) -> None:
-    """A label that is not there is an argument's fault; a model outside the family cannot be explained at all."""
+    """An unknown label is INVALID_ARGUMENT, and a model outside the family is FAILED_PRECONDITION."""
     refusal = refused(lambda: stub.Explain(ExplainRequest(text="x", label="other")))
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT and "negative, positive" in refusal.message
     artifacts.publish_table(tmp_path)
@@ -173,7 +173,7 @@ def test_refusals(
     code: grpc.StatusCode,
     names: str,
 ) -> None:
-    """A refusal has its status, names the fault and counts no text."""
+    """A refusal has a status, names the reason and counts no text."""
     before = texts_counted(server)
     method: Any = stub.Predict if isinstance(request_, PredictRequest) else stub.PredictBatch
     refusal = refused(lambda: method(request_))
@@ -183,7 +183,7 @@ def test_refusals(
 
 
 def test_refusal_in_a_stream(stub: SentimentStub) -> None:
-    """A text that is refused ends the stream with its status, after the answers to those before it."""
+    """A refused text ends the stream with its status, after the answers to earlier texts."""
     texts = [PredictRequest(text="a b"), PredictRequest(text="c", model="other"), PredictRequest(text="d")]
     answers = stub.PredictStream(iter(texts))
     assert next(answers).tokens == 3
@@ -193,7 +193,7 @@ def test_refusal_in_a_stream(stub: SentimentStub) -> None:
 
 
 def test_message_too_large(stub: SentimentStub) -> None:
-    """A message above the limit on bodies is refused by gRPC itself, which names both sizes."""
+    """A message above --max-body-bytes is refused, and the reason contains both sizes."""
     refusal = refused(lambda: stub.PredictBatch(PredictBatchRequest(texts=["x" * 900_000] * 10)))
     assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "8388608" in refusal.message
@@ -203,7 +203,7 @@ def test_message_too_large(stub: SentimentStub) -> None:
     "content", [b"\xff\xff", b"\x0a\x05abc", b"\x0a\x01\xff"], ids=["noise", "cut off", "no UTF-8"]
 )
 def test_bytes_that_are_no_message(server: ServerProcess, channel: grpc.Channel, content: bytes) -> None:
-    """Bytes that are no message, or whose text is not UTF-8, are the caller's fault and no defect in the log."""
+    """Bytes that are not a message, or a text that is not UTF-8, are the caller's error and log no error."""
     for name in (
         "sentiment.v1.Sentiment/PredictBatch",
         "sentiment.v1.Sentiment/Predict",
@@ -221,13 +221,13 @@ def test_bytes_that_are_no_message(server: ServerProcess, channel: grpc.Channel,
 
 
 def test_unknown_method(channel: grpc.Channel) -> None:
-    """A method that is not there is UNIMPLEMENTED."""
+    """An unknown method is UNIMPLEMENTED."""
     method: Any = channel.unary_unary("/sentiment.v1.Sentiment/Nothing")
     assert refused(lambda: method(b"")).code is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_deadline_has_passed(server: ServerProcess, stub: SentimentStub) -> None:
-    """A call whose deadline has passed is not worked on."""
+    """A call is not processed after its deadline."""
     before = texts_counted(server)
     refusal = refused(lambda: stub.Predict(PredictRequest(text="x"), timeout=-1))
     assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -235,7 +235,7 @@ def test_deadline_has_passed(server: ServerProcess, stub: SentimentStub) -> None
 
 
 def test_deadline_in_a_large_batch(server: ServerProcess, stub: SentimentStub) -> None:
-    """A deadline in the middle of a batch ends the work: none of its texts is counted, and the next call is answered.
+    """A deadline in the middle of a batch ends the work: no text is counted, and the next call is answered.
 
     Whether the server or gRPC notices first, the call is not counted as answered.
     """
@@ -249,7 +249,7 @@ def test_deadline_in_a_large_batch(server: ServerProcess, stub: SentimentStub) -
 
 
 def test_server_deadline_in_a_large_batch() -> None:
-    """The server's own time limit is a DEADLINE_EXCEEDED with its seconds, and counts no text."""
+    """The request timeout is a DEADLINE_EXCEEDED that states the seconds, and no text is counted."""
     with ServerProcess("--request-timeout", "0.02") as server, connect(server) as channel:
         refusal = refused(lambda: SentimentStub(channel).PredictBatch(PredictBatchRequest(texts=LARGE)))
         assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -259,7 +259,7 @@ def test_server_deadline_in_a_large_batch() -> None:
 
 
 def test_overloaded() -> None:
-    """More waiting texts than allowed is RESOURCE_EXHAUSTED, and a small call is answered all the same."""
+    """Too many waiting texts are RESOURCE_EXHAUSTED, and a small call is still answered."""
     limits = ("--max-batch-texts", "300", "--max-pending-texts", "300")
     with ServerProcess(*limits) as server, connect(server) as channel:
         stub = SentimentStub(channel)
@@ -273,7 +273,7 @@ def test_overloaded() -> None:
 
 
 def test_cancelled_batch(server: ServerProcess, stub: SentimentStub) -> None:
-    """A batch that is cancelled half-way is counted as cancelled, its texts are not, and the next call is answered."""
+    """A cancelled batch is counted as cancelled, its texts are not counted, and the next call is answered."""
     before = texts_counted(server), calls_counted(server, "PredictBatch", "CANCELLED")
     call = stub.PredictBatch.future(PredictBatchRequest(texts=LARGE))
     running = server.client.get("/livez")  # it is on its way when this is answered, or will be refused as cancelled
@@ -286,7 +286,7 @@ def test_cancelled_batch(server: ServerProcess, stub: SentimentStub) -> None:
 
 
 def test_cancelled_stream(server: ServerProcess, stub: SentimentStub) -> None:
-    """A stream that is cancelled half-way ends on the server too, is counted as that, and is no defect in the log."""
+    """A cancelled stream ends on the server, is counted as cancelled, and logs no error."""
     before = calls_counted(server, "PredictStream", "CANCELLED")
     going = threading.Event()
 
@@ -306,7 +306,7 @@ def test_cancelled_stream(server: ServerProcess, stub: SentimentStub) -> None:
 
 @pytest.mark.parametrize("sent", ["abc", "A-Z:a/b+c=d~e._", "x" * 128])
 def test_request_id_is_kept(stub: SentimentStub, sent: str) -> None:
-    """A caller's request id comes back in the trailing metadata, with an answer and with a refusal."""
+    """The trailing metadata has the caller's request id, in answers and in refusals."""
     metadata = (("x-request-id", sent),)
     _, call = stub.Predict.with_call(PredictRequest(text="x"), metadata=metadata)
     assert dict(call.trailing_metadata())["x-request-id"] == sent
@@ -319,7 +319,7 @@ def test_request_id_is_kept(stub: SentimentStub, sent: str) -> None:
 
 @pytest.mark.parametrize("metadata", [(), (("x-request-id", "a b"),), (("x-request-id", "x" * 129),)])
 def test_request_id_is_made(stub: SentimentStub, metadata: tuple[tuple[str, str], ...]) -> None:
-    """Where there is none that is safe, every call gets one of its own."""
+    """A call with no request id, or an unsafe one, gets a new one."""
     ids = set()
     for _ in range(3):
         _, call = stub.Predict.with_call(PredictRequest(text="x"), metadata=metadata)
@@ -329,7 +329,7 @@ def test_request_id_is_made(stub: SentimentStub, metadata: tuple[tuple[str, str]
 
 
 def test_counts(server: ServerProcess, stub: SentimentStub) -> None:
-    """Every call is counted under its method and status, with protocol="grpc"."""
+    """Every call is counted by method and status, with protocol="grpc"."""
     expected = {("Predict", "OK"): 2, ("Predict", "NOT_FOUND"): 1, ("PredictBatch", "OK"): 1}
     expected |= {("PredictBatch", "INVALID_ARGUMENT"): 1, ("PredictStream", "OK"): 1}
     texts = texts_counted_at_rest(server)

@@ -1,4 +1,4 @@
-"""The gRPC port: taken or not, wanted or not, and how it closes."""
+"""The gRPC port: in use, turned off, and at shutdown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def has_ipv6() -> bool:
 
 
 def test_port_taken() -> None:
-    """A gRPC port that is taken ends the start with one sentence and status 2."""
+    """If the gRPC port is in use, the service does not start and exits with status 2 and one sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         flags = ("--host", "127.0.0.1", "--port", "0", "--grpc-port", str(port))
@@ -50,7 +50,7 @@ def test_port_taken() -> None:
 
 
 def test_port_of_another_server(server: ServerProcess) -> None:
-    """A second server does not share the first one's gRPC port."""
+    """A second server cannot share the gRPC port of the first."""
     flags = ("--host", "127.0.0.1", "--port", "0", "--grpc-port", str(server.grpc_port))
     result = run("-m", "service", "serve", *flags)
     assert result.returncode == 2
@@ -58,7 +58,7 @@ def test_port_of_another_server(server: ServerProcess) -> None:
 
 
 def test_no_grpc() -> None:
-    """With --no-grpc nobody listens on the gRPC port, and REST is as ever."""
+    """With --no-grpc nothing listens on the gRPC port, and REST works as usual."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with ServerProcess("--no-grpc", "--grpc-port", str(port)) as server:
@@ -70,7 +70,7 @@ def test_no_grpc() -> None:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_ipv6() -> None:
-    """An IPv6 address serves both protocols."""
+    """Both protocols can listen on an IPv6 address."""
     with ServerProcess("--host", "::1") as server:
         assert [line for line in server.log if f"grpc://[::1]:{server.grpc_port}" in line]
         options = [("grpc.enable_http_proxy", 0)]
@@ -103,7 +103,7 @@ def test_running_calls_are_finished() -> None:
 
 @pytest.mark.parametrize("method", [PREDICT_STREAM, MODEL_STREAM_INFER])
 def test_idle_stream_is_ended(method: str) -> None:
-    """A stream that waits for nothing but the caller is ended when the server leaves, which does not wait for it."""
+    """At shutdown, the server ends a stream that only waits for its caller."""
     with ServerProcess("--shutdown-timeout", str(2 * int(PATIENCE))) as server, connect(server) as channel:
         messages: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         stream: Any = channel.stream_stream(method)
@@ -120,7 +120,7 @@ def test_idle_stream_is_ended(method: str) -> None:
 
 
 def test_stream_that_goes_on() -> None:
-    """A stream whose caller never rests is ended as well, all its messages before answered."""
+    """At shutdown, a stream whose caller keeps sending is ended after its earlier messages are answered."""
     with ServerProcess("--shutdown-timeout", str(2 * int(PATIENCE))) as server, connect(server) as channel:
         answers = SentimentStub(channel).PredictStream(PredictRequest(text="x") for _ in itertools.count())
         assert next(answers).tokens == 2
@@ -130,7 +130,7 @@ def test_stream_that_goes_on() -> None:
 
 
 def test_body_limit_holds() -> None:
-    """--max-body-bytes is the limit of a message as well; one of exactly that size is taken."""
+    """--max-body-bytes also limits messages, and a message of exactly that size is accepted."""
     with ServerProcess("--max-body-bytes", "1000") as server, connect(server) as channel:
         stub = SentimentStub(channel)
         message = PredictRequest(text="x" * 997)
@@ -141,7 +141,7 @@ def test_body_limit_holds() -> None:
 
 
 def test_access_log() -> None:
-    """With an access log every call leaves a line, whatever it asks for and however it ends."""
+    """The access log has a line for every call, for every method and outcome."""
     with ServerProcess("--access-log", "--workers", "1") as server, Caller(server.grpc_port) as caller:
         assert caller.call(PREDICT, ONE).status == 0
         assert caller.call(PREDICT, b"\xff").status == 3
@@ -165,7 +165,7 @@ def test_access_log() -> None:
 
 
 def test_failures_are_logged() -> None:
-    """Without an access log a call leaves a line if it failed, and not if it was answered or refused."""
+    """Without an access log, only failed calls are logged, not answered or refused ones."""
     with ServerProcess("--workers", "1") as server, Caller(server.grpc_port) as caller:
         assert caller.call(PREDICT, ONE).status == 0
         assert caller.call(PREDICT, b"\xff").status == 3
@@ -175,7 +175,7 @@ def test_failures_are_logged() -> None:
 
 
 def test_watches_of_a_connection(server: ServerProcess) -> None:
-    """A connection may watch health some times at once; an end makes room, and other connections have their own."""
+    """A connection can watch health a limited number of times, and the limit applies per connection."""
     with Caller(server.grpc_port) as caller, Caller(server.grpc_port) as other:
         for _ in range(16):
             watch = caller.begin(HEALTH_WATCH)
@@ -191,7 +191,7 @@ def test_watches_of_a_connection(server: ServerProcess) -> None:
 
 
 def test_compressed_answer(server: ServerProcess) -> None:
-    """A large answer is compressed for a client that accepts it, and means the same."""
+    """A large answer is compressed for a client that accepts it, and has the same content."""
     batch = PredictBatchRequest(texts=["A great film."] * 1000).SerializeToString()
     with Caller(server.grpc_port) as caller:
         caller.send(wire.settings((wire.INITIAL_WINDOW_SIZE, 10**6)) + wire.window(0, 10**6))
@@ -203,7 +203,7 @@ def test_compressed_answer(server: ServerProcess) -> None:
 
 
 def test_details_of_a_refusal(stub: SentimentStub) -> None:
-    """A refusal has details that programs can read: the reason, the request id, and when to try again."""
+    """A refusal has machine-readable details: the reason, the request id, and when to retry."""
     refusal = refused(lambda: stub.Predict(PredictRequest(text="x", model="none"), metadata=[("x-request-id", "mine")]))
     status = RpcStatus.FromString(refusal.metadata["grpc-status-details-bin"])
     assert (status.code, status.message) == (refusal.code.value[0], refusal.message)

@@ -1,4 +1,4 @@
-"""Frames as a caller writes and reads them, from RFC 9113 anew: the server's own are what is tested."""
+"""HTTP/2 frames from a caller's side, implemented from RFC 9113 independently of the server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ POST = ((":method", "POST"), (":scheme", "http"), (":path", "/echo"), (":authori
 
 
 class Frame(NamedTuple):
-    """One frame of the server's."""
+    """A frame from the server."""
 
     kind: str
     flags: int
@@ -43,30 +43,30 @@ class Frame(NamedTuple):
 
     @property
     def code(self) -> str:
-        """Why a GOAWAY or a RST_STREAM was sent."""
+        """The error code of a GOAWAY or a RST_STREAM."""
         start = 4 if self.kind == "GOAWAY" else 0
         return _CODES[int.from_bytes(self.payload[start : start + 4], "big")]
 
     @property
     def number(self) -> int:
-        """The last stream of a GOAWAY, the increment of a WINDOW_UPDATE."""
+        """The last stream of a GOAWAY, or the increment of a WINDOW_UPDATE."""
         return int.from_bytes(self.payload[:4], "big")
 
     @property
     def settings(self) -> dict[int, int]:
-        """What SETTINGS set."""
+        """The values of SETTINGS."""
         pairs = [self.payload[at : at + 6] for at in range(0, len(self.payload), 6)]
         return {int.from_bytes(pair[:2], "big"): int.from_bytes(pair[2:], "big") for pair in pairs}
 
 
 def frame(kind: str | int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
-    """A frame, of a kind that need not exist."""
+    """Build a frame of any type, even an unknown one."""
     number = kind if isinstance(kind, int) else _KINDS.index(kind)
     return len(payload).to_bytes(3, "big") + bytes((number, flags)) + stream.to_bytes(4, "big") + payload
 
 
 def read(data: bytes) -> tuple[list[Frame], bytes]:
-    """The frames at the start of bytes, and what is left."""
+    """Return the complete frames at the start of the bytes, and the remaining bytes."""
     found = []
     while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3], "big")):
         found.append(Frame(_KINDS[data[3]], data[4], int.from_bytes(data[5:9], "big"), data[9:end]))
@@ -75,47 +75,47 @@ def read(data: bytes) -> tuple[list[Frame], bytes]:
 
 
 def settings(*pairs: tuple[int, int]) -> bytes:
-    """SETTINGS of these names and values."""
+    """Build a SETTINGS frame from names and values."""
     return frame(
         "SETTINGS", payload=b"".join(key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in pairs)
     )
 
 
 def block(*fields: tuple[str, str]) -> bytes:
-    """A block of fields that depends on none before, and none after on it."""
+    """Build a header block that does not depend on HPACK's table."""
     return hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*field) for field in fields])
 
 
 def fields(content: bytes, decoder: hpack.Decoder | None = None) -> list[tuple[str, str]]:
-    """The fields of a block, which only a decoder of the blocks before may be able to read."""
+    """Decode a header block. Some blocks need the decoder of the previous blocks."""
     return [(str(name), str(value)) for name, value in (decoder or hpack.Decoder()).decode(content)]
 
 
 def request(stream: int, *more: tuple[str, str], ended: bool = True, head: Iterable[tuple[str, str]] = POST) -> bytes:
-    """The HEADERS of a request."""
+    """Build the HEADERS of a request."""
     return frame("HEADERS", END_HEADERS | ended, stream, block(*head, *more))
 
 
 def data(stream: int, content: bytes = b"", *, ended: bool = False) -> bytes:
-    """DATA."""
+    """Build a DATA frame."""
     return frame("DATA", int(ended), stream, content)
 
 
 def window(stream: int, increment: int) -> bytes:
-    """WINDOW_UPDATE."""
+    """Build a WINDOW_UPDATE frame."""
     return frame("WINDOW_UPDATE", 0, stream, increment.to_bytes(4, "big"))
 
 
 def reset(stream: int) -> bytes:
-    """RST_STREAM, as a caller has it who has lost interest."""
+    """Build a RST_STREAM frame with the code CANCEL."""
     return frame("RST_STREAM", 0, stream, _CODES.index("CANCEL").to_bytes(4, "big"))
 
 
 def ping(content: bytes = b"12345678", flags: int = 0) -> bytes:
-    """PING."""
+    """Build a PING frame."""
     return frame("PING", flags, 0, content)
 
 
 def go_away() -> bytes:
-    """GOAWAY, as a caller has it who is done."""
+    """Build a GOAWAY frame without an error."""
     return frame("GOAWAY", 0, 0, bytes(8))

@@ -1,4 +1,4 @@
-"""Places for requests and their texts: so many and no more."""
+"""Admission control limits requests and their texts."""
 
 import pytest
 
@@ -10,12 +10,12 @@ from tests.service.telemetry.test_metrics import read, value
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """Metrics of one route."""
+    """Create the metrics of one route."""
     return Metrics({"rest": {"/a": True}})
 
 
 def test_requests(metrics: Metrics) -> None:
-    """Small and large requests share their places; one that leaves makes room for another."""
+    """Small and large requests share the limit on requests, and a finished request makes room for another."""
     admission = Admission(2, 100, metrics)
     admission.enter(1, large=False)
     admission.enter(50, large=True)
@@ -29,7 +29,7 @@ def test_requests(metrics: Metrics) -> None:
 
 
 def test_texts(metrics: Metrics) -> None:
-    """Texts of large requests do not take the places of small ones; what just fits is let in."""
+    """Texts of large requests do not count in the limit of small ones, and a request at the limit is admitted."""
     admission = Admission(100, 10, metrics)
     admission.enter(6, large=True)
     with pytest.raises(Overloaded, match="6 texts are waiting and 5 more would pass the limit of 10"):
@@ -41,7 +41,7 @@ def test_texts(metrics: Metrics) -> None:
 
 
 def test_a_look_takes_no_place(metrics: Metrics) -> None:
-    """To ask whether there is a place does not take it."""
+    """Checking the capacity does not reserve it."""
     admission = Admission(1, 10, metrics)
     for _ in range(3):
         admission.check(10, large=True)

@@ -1,4 +1,4 @@
-"""Dynamic batching: who runs together, who waits, and that nobody is forgotten or gets another's answer."""
+"""Dynamic batching: jobs share batches, wait, and get their own answers."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ NEVER = 3600.0
 
 
 class Echo:
-    """In the place of a classifier: the prediction for a row is the row."""
+    """Replaces a classifier. The prediction of a row is the row."""
 
     def __init__(self) -> None:
         self.statistics = Statistics(["label"])
@@ -36,7 +36,7 @@ class Echo:
         self.gated = False
 
     def runs(self, encodings: Sequence[str]) -> Iterator[dict[int, Prediction]]:
-        """Answers as soon as `open` says so, where it is gated; `fail` fails."""
+        """Answer after `open` is set, if gated. `fail` raises."""
         self.batches.append(list(encodings))
         self.threads.add(threading.current_thread())
         if self.gated:
@@ -51,7 +51,7 @@ class Echo:
             yield dict(enumerate(rows[first : first + self.rows_of_a_run], first))
 
     def classify(self, encodings: Sequence[str]) -> Classification:
-        """All runs."""
+        """Classify with all steps."""
         runs = list(self.runs(encodings))
         return Classification([each for some in runs for each in some.values()], len(runs))
 
@@ -61,7 +61,7 @@ class Echo:
 
 @pytest.fixture
 def echo() -> Iterator[Echo]:
-    """One that lets everything through at the end."""
+    """Create an `Echo` that is opened at the end."""
     echo = Echo()
     yield echo
     echo.open.release(1000)
@@ -69,7 +69,7 @@ def echo() -> Iterator[Echo]:
 
 @pytest.fixture
 def executor() -> Iterator[ThreadPoolExecutor]:
-    """One thread."""
+    """Create an executor with one thread."""
     with ThreadPoolExecutor(1) as executor:
         yield executor
 
@@ -95,13 +95,13 @@ def as_they_are(rows: Sequence[Any]) -> list[Any]:
 
 
 async def answers(*futures: asyncio.Future[Done]) -> list[Any]:
-    """The rows that came back for each, or the name of what was raised instead."""
+    """Return the rows of each job, or the name of its exception."""
     results = await asyncio.gather(*futures, return_exceptions=True)
     return [result.predictions if isinstance(result, Done) else type(result).__name__ for result in results]
 
 
 def play(story: Coroutine[Any, Any, None]) -> None:
-    """Run a story that must not hang."""
+    """Run a scenario with a time limit."""
 
     async def bounded() -> None:
         async with asyncio.timeout(60):
@@ -111,7 +111,7 @@ def play(story: Coroutine[Any, Any, None]) -> None:
 
 
 def test_one_turn_runs_together(echo: Echo) -> None:
-    """What was submitted in one turn of the event loop runs together, on its thread."""
+    """Jobs that are submitted in one turn of the event loop run together on the thread."""
 
     async def story() -> None:
         batcher = in_turn(echo)
@@ -124,7 +124,7 @@ def test_one_turn_runs_together(echo: Echo) -> None:
 
 
 def test_each_is_encoded_in_its_way(echo: Echo) -> None:
-    """Jobs that run together may have their rows encoded differently; those alike in a row are encoded together."""
+    """Jobs that run together can have different encoders, and adjacent jobs with the same one share a call."""
     calls: list[list[str]] = []
 
     def louder(rows: Sequence[Any]) -> list[Any]:
@@ -143,7 +143,7 @@ def test_each_is_encoded_in_its_way(echo: Echo) -> None:
 
 
 def test_the_thread_stands_back(echo: Echo, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After every run the thread offers its processor to others; the event loop does not do so for its own batches."""
+    """The thread yields its processor after every run, and the event loop does not."""
     yields: list[threading.Thread] = []
     monkeypatch.setattr(os, "sched_yield", lambda: yields.append(threading.current_thread()))
 
@@ -159,7 +159,7 @@ def test_the_thread_stands_back(echo: Echo, executor: ThreadPoolExecutor, monkey
 
 
 def test_others_have_their_turn_between_steps(echo: Echo) -> None:
-    """A batch in steps runs once in every turn of the event loop, beside whatever else there is, and is one batch."""
+    """A batch in steps runs one step per turn of the event loop, and counts as one batch."""
 
     async def story() -> None:
         echo.rows_of_a_run = 1
@@ -181,7 +181,7 @@ def test_others_have_their_turn_between_steps(echo: Echo) -> None:
 
 
 def test_breaks_between_steps_count_as_waiting(echo: Echo) -> None:
-    """What others did between the steps of a batch is not time that its graph took."""
+    """The time of other work between the steps of a batch does not count as inference time."""
 
     def busy() -> None:
         assert echo.ran == [["a"]]
@@ -199,7 +199,7 @@ def test_breaks_between_steps_count_as_waiting(echo: Echo) -> None:
 
 
 def test_a_deadline_that_passed(echo: Echo) -> None:
-    """A job that waited for longer than it may does not run, and its caller hears so; its neighbours run."""
+    """A job that has waited too long does not run and fails, and the other jobs of its batch run."""
 
     async def story() -> None:
         for batcher in (in_turn(echo), in_steps(echo)):
@@ -212,7 +212,7 @@ def test_a_deadline_that_passed(echo: Echo) -> None:
 
 @pytest.mark.parametrize("make", [in_turn, in_steps])
 def test_a_batch_has_limits(echo: Echo, make: Callable[[Echo, int, int], Batcher]) -> None:
-    """Beyond the rows or the size of a batch the rest runs afterwards; a large job runs alone."""
+    """Jobs beyond the rows or the size of a batch run in the next one, and a large job runs alone."""
 
     async def story() -> None:
         batcher = make(echo, 3, 10)
@@ -224,7 +224,7 @@ def test_a_batch_has_limits(echo: Echo, make: Callable[[Echo, int, int], Batcher
 
 
 def test_at_once(echo: Echo) -> None:
-    """A job that need not wait for others is answered without a turn of the event loop, and counted as a batch."""
+    """A job that need not wait is answered without a turn of the event loop, and counted as a batch."""
     done = in_turn(echo).run_at_once(["lone"], as_they_are)
     assert cast(list[str], done.predictions) == ["lone"]
     assert done.stages.queue == 0
@@ -232,7 +232,7 @@ def test_at_once(echo: Echo) -> None:
 
 
 def test_nothing_waits_for_an_idle_device(echo: Echo, executor: ThreadPoolExecutor) -> None:
-    """One caller after the other is served at once, whatever the delay."""
+    """Successive callers are answered at once, for any batching delay."""
 
     async def story() -> None:
         batcher = on_thread(echo, executor, max_delay=NEVER)
@@ -245,7 +245,7 @@ def test_nothing_waits_for_an_idle_device(echo: Echo, executor: ThreadPoolExecut
 
 
 def test_gathering_while_the_device_is_busy(echo: Echo, executor: ThreadPoolExecutor) -> None:
-    """What arrives during a run is the next batch, up to the rows of a batch, the oldest first."""
+    """Jobs that arrive during a run form the next batches, oldest first, up to the rows of a batch."""
 
     async def story() -> None:
         echo.gated = True
@@ -261,7 +261,7 @@ def test_gathering_while_the_device_is_busy(echo: Echo, executor: ThreadPoolExec
 
 
 def test_the_next_batch_is_on_the_thread_already(echo: Echo, executor: ThreadPoolExecutor) -> None:
-    """Where nothing gathers, a batch begins when the one before it ends, whatever the event loop is at."""
+    """Without a batching delay, a batch starts when the previous one ends, even if the event loop is busy."""
 
     async def story() -> None:
         echo.gated = True
@@ -277,7 +277,7 @@ def test_the_next_batch_is_on_the_thread_already(echo: Echo, executor: ThreadPoo
 
 
 def test_under_load_as_many_as_last_time_are_awaited(echo: Echo, executor: ThreadPoolExecutor) -> None:
-    """Callers who come back one by one run together again, without the whole delay."""
+    """Callers that return one by one run together again without the whole batching delay."""
 
     async def story() -> None:
         echo.gated = True
@@ -298,7 +298,7 @@ def test_under_load_as_many_as_last_time_are_awaited(echo: Echo, executor: Threa
 
 
 def test_the_oldest_row_waits_no_longer_than_the_delay(echo: Echo, executor: ThreadPoolExecutor) -> None:
-    """If fewer come back, the delay ends the waiting."""
+    """If fewer callers return, the batching delay ends the wait."""
 
     async def story() -> None:
         echo.gated = True
@@ -314,7 +314,7 @@ def test_the_oldest_row_waits_no_longer_than_the_delay(echo: Echo, executor: Thr
 
 
 def test_a_failed_batch_is_not_the_end(echo: Echo, executor: ThreadPoolExecutor) -> None:
-    """Everyone in a batch that failed hears of it, and the next batch runs."""
+    """All jobs of a failed batch get the error, and the next batch runs."""
 
     async def story() -> None:
         echo.rows_of_a_run = 1
@@ -329,7 +329,7 @@ def test_a_failed_batch_is_not_the_end(echo: Echo, executor: ThreadPoolExecutor)
 
 
 def test_who_left_does_not_run(echo: Echo, executor: ThreadPoolExecutor) -> None:
-    """A cancelled job that has not begun never runs; one that runs does not disturb the others."""
+    """A cancelled job that has not started never runs, and one that runs does not affect the others."""
 
     async def story() -> None:
         echo.gated = True
@@ -353,7 +353,7 @@ def test_who_left_does_not_run(echo: Echo, executor: ThreadPoolExecutor) -> None
 
 
 def test_closed_executor(echo: Echo) -> None:
-    """Without its thread a job fails instead of waiting for ever."""
+    """A job fails at once if the thread has ended."""
 
     async def story() -> None:
         executor = ThreadPoolExecutor(1)
@@ -371,7 +371,7 @@ def test_closed_executor(echo: Echo) -> None:
 
 
 def test_executor_that_drops_what_waits(echo: Echo) -> None:
-    """Nobody waits for a batch that its thread was told to drop; the one that runs is answered."""
+    """Jobs that an executor drops at shutdown fail, and the running batch is answered."""
 
     async def story() -> None:
         executor = ThreadPoolExecutor(1)
@@ -396,7 +396,7 @@ def test_executor_that_drops_what_waits(echo: Echo) -> None:
     delay=st.sampled_from([0.0, 0.001]),
 )
 def test_everyone_gets_his_own(jobs: list[tuple[int, str]], max_rows: int, rows_of_a_run: int, delay: float) -> None:
-    """However callers come, leave and break things, each gets the answer to what it asked, an error, or has left."""
+    """For any order of arrivals, cancellations and failures, each caller gets its own answer or an error."""
 
     async def story() -> None:
         with ThreadPoolExecutor(1) as executor:

@@ -1,4 +1,4 @@
-"""The classifier: texts in, predictions out, and no model that is not the one its manifest speaks of."""
+"""The classifier: from texts to predictions, and the checks of a model when it is opened."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(["a", "great", "film,", "t
 
 
 def assert_same(first: Prediction, second: Prediction) -> None:
-    """Equal up to the last bits of the probabilities, which a run's shape may change."""
+    """Assert that predictions are equal except for the last bits, which depend on the shape of a run."""
     assert first.label == second.label
     assert first[3:] == second[3:]
     np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-6)
@@ -30,7 +30,7 @@ def assert_same(first: Prediction, second: Prediction) -> None:
 
 @given(texts=st.lists(TEXTS, max_size=65))
 def test_batch_equals_singles(classifier: Classifier, texts: list[str]) -> None:
-    """A batch gets what its texts would get one by one, in their order."""
+    """The predictions of a batch equal those of single texts, in the same order."""
     together = classifier.predict(texts)
     assert len(together) == len(texts)
     for text, prediction in zip(texts, together, strict=True):
@@ -38,7 +38,7 @@ def test_batch_equals_singles(classifier: Classifier, texts: list[str]) -> None:
 
 
 def test_run_by_run(classifier: Classifier) -> None:
-    """Run by run of the graph, several texts have the predictions that they have at once."""
+    """Predictions are the same if a batch runs in steps or at once."""
     encodings = classifier.encode(["film", "film " * 100, "film " * 300, "film " * 301])
     runs = list(classifier.runs(encodings))
     predictions, count = classifier.classify(encodings)
@@ -49,7 +49,7 @@ def test_run_by_run(classifier: Classifier) -> None:
 
 @given(text=TEXTS)
 def test_prediction(classifier: Classifier, text: str) -> None:
-    """The label is the likelier one, the score is its probability, and the probabilities are one in all."""
+    """The label is the more probable one, the score is its probability, and the probabilities add up to 1."""
     [prediction] = classifier.predict([text])
     assert prediction.score == max(prediction.probabilities)
     assert prediction.label == classifier.labels[int(np.argmax(prediction.probabilities))]
@@ -59,7 +59,7 @@ def test_prediction(classifier: Classifier, text: str) -> None:
 
 
 def test_sentiment(classifier: Classifier) -> None:
-    """Praise is positive, blame is negative."""
+    """Positive reviews are positive, and negative ones negative."""
     praise, blame = classifier.predict(["A wonderful, moving film. Perfect!", "The worst film ever: dull and awful."])
     assert (praise.label, blame.label) == ("positive", "negative")
     assert min(praise.score, blame.score) > 0.9
@@ -84,14 +84,14 @@ def test_long_review_is_truncated(classifier: Classifier) -> None:
 
 
 def test_unknown_words(classifier: Classifier) -> None:
-    """Unknown words are counted, the start id is not one of them."""
+    """Unknown words are counted, without the start id."""
     [prediction] = classifier.predict(["qwertyuiop film asdfghjkl"])
     assert (prediction.tokens, prediction.unknown_tokens) == (4, 2)
 
 
 @given(words=st.lists(st.sampled_from([*WORDS, "unheard"]), max_size=MAX_TOKENS - 1))
 def test_several_labels(tickets: Classifier, words: list[str]) -> None:
-    """A softmax model answers with the likeliest of its labels and a probability for each, in their order."""
+    """A softmax model returns its most probable label and a probability for each label, in their order."""
     [prediction] = tickets.predict([" ".join(words)])
     expected = probabilities(words)
     np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-6)
@@ -101,20 +101,20 @@ def test_several_labels(tickets: Classifier, words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def tickets(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    """A model of three labels."""
+    """Return a model of three labels."""
     return Classifier(publish_table(tmp_path_factory.mktemp("repository")))
 
 
 def test_graph_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the graph takes only its full length, every review is padded to it."""
+    """If the graph accepts only its full length, every review is padded to it."""
     graph = table_graph(shape=("batch", MAX_TOKENS))
     classifier = Classifier(publish_table(tmp_path, graph, leading_padding=None))
     shapes = []
     run = Engine.run
 
-    def recording(engine: Engine, rows: Rows, time: int, height: int = 0) -> npt.NDArray[np.float32]:
-        shapes.append((max(len(rows), height), time))
-        return run(engine, rows, time, height)
+    def recording(engine: Engine, rows: Rows, sequence_length: int, height: int = 0) -> npt.NDArray[np.float32]:
+        shapes.append((max(len(rows), height), sequence_length))
+        return run(engine, rows, sequence_length, height)
 
     monkeypatch.setattr(Engine, "run", recording)
     predictions = classifier.predict(["", "praise", "question " * 20])
@@ -124,25 +124,25 @@ def test_graph_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="module")
 def padded(artifact: Artifact) -> Classifier:
-    """The shipped model with the buckets of a GPU."""
+    """Return the shipped model with the length buckets of a GPU."""
     return Classifier(artifact, buckets=cuda_buckets(4, artifact.manifest.max_tokens))
 
 
 @given(texts=st.lists(TEXTS, max_size=20))
 def test_length_buckets_of_a_gpu(padded: Classifier, classifier: Classifier, texts: list[str]) -> None:
-    """With few shapes, rows and columns of padding among them, the answers are the same."""
+    """With few shapes, and therefore rows and columns of padding, the answers are the same."""
     for prediction, expected in zip(padded.predict(texts), classifier.predict(texts), strict=True):
         assert_same(prediction, expected)
 
 
 def test_shapes_of_a_gpu_are_warm(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are only certain shapes, each has memory and has run before the first request; no other ever runs."""
+    """If an execution provider needs fixed shapes, each is warmed up before the first request, and no other runs."""
     shapes = []
     run = Engine.run
 
-    def recording(engine: Engine, rows: Rows, time: int, height: int = 0) -> npt.NDArray[np.float32]:
-        shapes.append((max(len(rows), height), time))
-        return run(engine, rows, time, height)
+    def recording(engine: Engine, rows: Rows, sequence_length: int, height: int = 0) -> npt.NDArray[np.float32]:
+        shapes.append((max(len(rows), height), sequence_length))
+        return run(engine, rows, sequence_length, height)
 
     monkeypatch.setattr(Engine, "run", recording)
     buckets = cuda_buckets(4, artifact.manifest.max_tokens)
@@ -161,20 +161,20 @@ def refusal(artifact: Artifact) -> str:
 
 
 def test_wrong_golden_answer(artifact: Artifact) -> None:
-    """A graph that answers the golden text otherwise than its manifest says is refused by name."""
+    """A graph with a wrong golden answer is refused, and the message names the model."""
     golden = artifact.manifest.golden.model_copy(update={"probabilities": (0.5,)})
     changed = replace(artifact, manifest=artifact.manifest.model_copy(update={"golden": golden}))
     assert "instead of [0.5]" in refusal(changed)
 
 
 def test_graph_of_another_model(artifact: Artifact) -> None:
-    """A graph that answers with another number of probabilities is refused."""
+    """A graph with a wrong number of probabilities is refused."""
     many = np.zeros((artifact.manifest.vocabulary_size, 3), np.float32)
     assert "golden text" in refusal(replace(artifact, contents={"model.onnx": table_graph(many)}))
 
 
 def test_graph_of_another_length(tmp_path: Path) -> None:
-    """A graph that takes only one length is refused where the manifest promises short reviews, or another length."""
+    """A graph of a fixed length is refused if its manifest states short padding or another length."""
     short = publish_table(tmp_path, table_graph(shape=("batch", MAX_TOKENS)), leading_padding=0)
     other = publish_table(tmp_path, table_graph(shape=("batch", MAX_TOKENS + 1)), leading_padding=None)
     assert f"takes {MAX_TOKENS} tokens" in refusal(short)
@@ -182,10 +182,10 @@ def test_graph_of_another_length(tmp_path: Path) -> None:
 
 
 def test_graph_of_one_review(tmp_path: Path) -> None:
-    """A graph that takes no batches is refused when it is loaded, not when a batch comes."""
+    """A graph without a batch dimension is refused when it is loaded."""
     refusal(publish_table(tmp_path, table_graph(shape=(1, "time"))))
 
 
 def test_graph_with_too_few_words(tmp_path: Path) -> None:
-    """A graph that does not know every id of the vocabulary is refused when it is loaded, not when the word comes."""
+    """A graph that does not accept every id of the vocabulary is refused when it is loaded."""
     refusal(publish_table(tmp_path, table_graph(WEIGHTS[:-1])))

@@ -1,4 +1,4 @@
-"""The data plane: limits, order, deadlines, and no waiting work that is forgotten."""
+"""The data plane: limits, order and deadlines of requests, and releases of their capacity."""
 
 import asyncio
 import threading
@@ -49,7 +49,7 @@ Build = Callable[..., OneModel]
 
 @pytest.fixture
 def build(classifier: Classifier) -> Iterator[Build]:
-    """Makes data planes with the shipped model and closes them."""
+    """Create data planes with the shipped model, and close them at the end."""
     made: list[OneModel] = []
 
     def make(model: Classifier = classifier, batching: Batching = BATCHING, **limits: Any) -> OneModel:
@@ -62,12 +62,12 @@ def build(classifier: Classifier) -> Iterator[Build]:
 
 
 async def ask(dataplane: OneModel, texts: list[str], time_limit: float | None = None) -> list[Prediction]:
-    """The default model's predictions."""
+    """Return the predictions of the default model."""
     return await dataplane.predict(dataplane.model, texts, time_limit)
 
 
 class Gate(Classifier):
-    """The shipped model, which answers only when the test lets it."""
+    """The shipped model, which answers only after the test opens the gate."""
 
     def __init__(self, classifier: Classifier) -> None:
         vars(self).update(vars(classifier))
@@ -87,14 +87,14 @@ class Gate(Classifier):
 
 @pytest.fixture
 def gate(classifier: Classifier) -> Iterator[Gate]:
-    """A closed gate, open at the end in any case."""
+    """Create a closed gate, and open it at the end."""
     gate = Gate(classifier)
     yield gate
     gate.open.set()
 
 
 def test_where_requests_run(build: Build, classifier: Classifier) -> None:
-    """Small requests and those of some times that size run on the caller's thread, what is larger on another."""
+    """Small and medium requests run on the caller's thread, and large ones on another."""
     threads = []
 
     class Noting(Classifier):
@@ -124,7 +124,7 @@ def test_where_requests_run(build: Build, classifier: Classifier) -> None:
 
 
 def test_requests_of_one_moment_run_together(build: Build, classifier: Classifier) -> None:
-    """Small requests that come together share a run and are answered as if alone, each with its statistics."""
+    """Small requests that arrive together share a run, and each gets its own answer and statistics."""
     texts = [f"{'great ' * (number % 3)}{'awful ' * (number % 2)}film" for number in range(8)]
     dataplane = build()
     statistics = dataplane.model.statistics
@@ -139,7 +139,7 @@ def test_requests_of_one_moment_run_together(build: Build, classifier: Classifie
 
 @pytest.mark.parametrize("in_flight", [1, 2])
 def test_a_request_that_is_alone(build: Build, in_flight: int) -> None:
-    """The only request in flight runs at once; where there are others it waits a turn of the event loop for them."""
+    """The only request in flight runs at once, and otherwise it waits for a turn of the event loop."""
 
     async def story() -> bool:
         dataplane = build()
@@ -158,7 +158,7 @@ def test_a_request_that_is_alone(build: Build, in_flight: int) -> None:
 
 
 def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
-    """With batching on, everything runs on the thread, in batches of the size of the settings, within all limits."""
+    """With batching on, all requests run on the thread, in batches of the configured size, within all limits."""
     gate = Gate(classifier)
 
     async def story() -> None:
@@ -185,7 +185,7 @@ def test_dynamic_batching(build: Build, classifier: Classifier) -> None:
 
 
 def test_large_batch_keeps_order(build: Build, classifier: Classifier) -> None:
-    """A batch of many pieces is answered whole and in order."""
+    """A batch of many pieces is answered completely and in order."""
     texts = [f"{'great ' * (number % 7)}{'awful ' * (number % 11)}{'word ' * number}" for number in range(301)]
     predictions = asyncio.run(ask(build(), texts))
     assert [each.tokens for each in predictions] == [number % 7 + number % 11 + number + 1 for number in range(301)]
@@ -194,7 +194,7 @@ def test_large_batch_keeps_order(build: Build, classifier: Classifier) -> None:
 
 
 def test_limits(build: Build) -> None:
-    """What is over a limit is refused; what is at the limit is not."""
+    """A request over a limit is refused, and a request at the limit is not."""
     dataplane = build(texts=2, characters=10)
     assert len(asyncio.run(ask(dataplane, ["x" * 10, ""]))) == 2
     with pytest.raises(TooLarge, match="text 1: 11 characters; the limit is 10"):
@@ -206,7 +206,7 @@ def test_limits(build: Build) -> None:
 
 
 def test_counters(build: Build) -> None:
-    """Texts that were answered are counted, refused ones are not."""
+    """Answered texts are counted, and refused ones are not."""
     dataplane = build(texts=40)
     asyncio.run(ask(dataplane, ["great qwertyuiop"]))
     asyncio.run(ask(dataplane, [LONG] * 40))
@@ -218,7 +218,7 @@ def test_counters(build: Build) -> None:
 
 
 def test_overload(build: Build, gate: Gate) -> None:
-    """Beyond the texts that may wait, large requests are refused at once; small ones and later ones are not."""
+    """Large requests over the limit on waiting texts are refused at once, and small and later ones are not."""
 
     async def story() -> None:
         dataplane = build(gate, texts=4, pending_texts=6)
@@ -239,7 +239,7 @@ def test_overload(build: Build, gate: Gate) -> None:
 
 
 def test_too_many_small_requests(build: Build) -> None:
-    """Of the small requests of one moment, those beyond the limit are refused and the others answered."""
+    """Of small requests that arrive together, those over the limit are refused and the others answered."""
 
     async def story() -> None:
         dataplane = build(requests=5)
@@ -254,7 +254,7 @@ def test_too_many_small_requests(build: Build) -> None:
 
 
 def test_large_requests_are_parsed_in_turn(build: Build) -> None:
-    """Between two large requests that are parsed, a small one that comes meanwhile is answered."""
+    """A small request that arrives between the parsing of two large requests is answered first."""
 
     async def story() -> list[str]:
         dataplane = build()
@@ -275,7 +275,7 @@ def test_large_requests_are_parsed_in_turn(build: Build) -> None:
 
 
 def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
-    """Before a large request is read it is known whether there is a place; with nothing waiting there always is."""
+    """A large request is rejected before it is read if others use the capacity, and admitted if none waits."""
 
     async def story() -> None:
         dataplane = build(gate, texts=4, pending_texts=4)
@@ -292,7 +292,7 @@ def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
 
 
 def test_cancelled_request(build: Build, gate: Gate) -> None:
-    """A caller who leaves gives the place back, and what was not begun is not done."""
+    """A caller that disconnects releases its capacity, and the rest of its work does not run."""
 
     async def story() -> None:
         dataplane = build(gate, texts=100, pending_texts=100)
@@ -309,7 +309,7 @@ def test_cancelled_request(build: Build, gate: Gate) -> None:
 
 
 def test_deadline(build: Build, gate: Gate) -> None:
-    """No answer within the request timeout is an error, and the place is free again."""
+    """A request fails after the request timeout and releases its capacity."""
 
     async def story() -> None:
         dataplane = build(gate, texts=100, pending_texts=100, seconds=0.5)
@@ -323,7 +323,7 @@ def test_deadline(build: Build, gate: Gate) -> None:
 
 
 def test_failure_gives_the_place_back(build: Build, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large request that fails does not count as waiting for ever."""
+    """A large request that fails releases its capacity."""
 
     def fail(self: Gate, *_: Any) -> Iterator[dict[int, Prediction]]:
         raise RuntimeError("broken")
@@ -341,7 +341,7 @@ def test_failure_gives_the_place_back(build: Build, gate: Gate, monkeypatch: pyt
 
 
 def test_close(build: Build, gate: Gate) -> None:
-    """Closing drops what waits and lets the running piece finish."""
+    """Closing drops waiting work and lets the running piece finish."""
 
     async def story() -> None:
         dataplane = build(gate)
@@ -356,7 +356,7 @@ def test_close(build: Build, gate: Gate) -> None:
 
 
 def test_callers_own_limit(build: Build, gate: Gate) -> None:
-    """A caller may set a shorter limit than the settings have."""
+    """A caller can set a shorter timeout than the settings."""
 
     async def story() -> None:
         with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.05 s"):
@@ -366,7 +366,7 @@ def test_callers_own_limit(build: Build, gate: Gate) -> None:
 
 
 def test_ids_answer_as_their_text(build: Build, classifier: Classifier) -> None:
-    """Ids that a caller made give the answer of the text they were made of, padded in front by the caller or not."""
+    """A caller's ids get the answer of their text, with or without padding in front."""
     dataplane = build()
     model = dataplane.model
     texts = ["A great film.", "Dull, long and dull again."]
@@ -380,22 +380,22 @@ def test_ids_answer_as_their_text(build: Build, classifier: Classifier) -> None:
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (np.full((1, 3), -1), "ids run from 0 to 4999"),
-        (np.full((2, 3), 5000), "ids run from 0 to 4999"),
-        (np.zeros((1, 0)), "0 ids a text"),
-        (np.zeros((1, 401)), "401 ids a text; the model reads 1 to 400"),
+        (np.full((1, 3), -1), "ids must be between 0 and 4999"),
+        (np.full((2, 3), 5000), "ids must be between 0 and 4999"),
+        (np.zeros((1, 0)), "0 ids per text"),
+        (np.zeros((1, 401)), "401 ids per text; the model reads 1 to 400"),
         (np.zeros((0, 3)), "at least one text"),
     ],
 )
 def test_ids_that_cannot_be_read(build: Build, ids: Any, message: str) -> None:
-    """Ids outside the vocabulary and rows of no possible length are refused."""
+    """Ids outside the vocabulary and rows of an invalid length are refused."""
     dataplane = build()
     with pytest.raises(Invalid, match=message):
         asyncio.run(dataplane.predict_ids(dataplane.model, ids.astype(np.int32)))
 
 
 def test_statistics(build: Build, classifier: Classifier) -> None:
-    """Requests, rows and runs are counted for each model, failures apart."""
+    """Requests, rows and runs are counted for each model, separately from failures."""
     dataplane = build(Gate(classifier), texts=40)
     model = dataplane.model
     assert isinstance(model, Gate)

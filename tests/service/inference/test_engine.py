@@ -1,4 +1,4 @@
-"""The engine: a graph of the contract runs, any other is refused with a reason."""
+"""The engine runs graphs of the artifact's contract and refuses others with a reason."""
 
 import logging
 import threading
@@ -23,7 +23,7 @@ def tokens(*rows: list[int]) -> npt.NDArray[np.int32]:
 
 
 def test_run() -> None:
-    """Ids go in, float32 probabilities come out, a row each."""
+    """Rows of ids give one row of float32 probabilities each."""
     answers = Engine(table_graph(), SHAPE).run(tokens([1, 3, 3], [1, 4, 0]), 3)
     assert answers.dtype == np.float32
     np.testing.assert_allclose(answers[0], probabilities(["praise", "praise"]), atol=1e-6)
@@ -31,13 +31,13 @@ def test_run() -> None:
 
 
 def test_time() -> None:
-    """The number of columns is known where the graph takes only one, and None where it takes any."""
-    assert Engine(table_graph(), SHAPE).time is None
-    assert Engine(table_graph(shape=("batch", 7)), SHAPE).time == 7
+    """`sequence_length` is the number of columns if the graph fixes it, and None otherwise."""
+    assert Engine(table_graph(), SHAPE).sequence_length is None
+    assert Engine(table_graph(shape=("batch", 7)), SHAPE).sequence_length == 7
 
 
 def test_run_from_several_threads(artifact: Artifact) -> None:
-    """Runs at once do not get in each other's way."""
+    """Concurrent runs do not affect each other."""
     engine = Engine(artifact.graph, artifact.input_shape)
     batches = [np.full((4, 20), number, np.int32) for number in range(3, 43)]
     alone = [engine.run(batch, 20) for batch in batches]
@@ -53,7 +53,7 @@ def test_run_from_several_threads(artifact: Artifact) -> None:
 
 
 def test_a_shape_again() -> None:
-    """A run sees nothing of an earlier one of the same shape, be it longer rows, more of them or one that failed."""
+    """A run is not affected by an earlier run of its shape that had longer rows, more rows, or failed."""
     engine = Engine(table_graph(), SHAPE)
     texts: list[list[list[int]]] = [[[1, 3, 3, 4], [3, 4]], [[3]], [[4, 4, 4], [len(WEIGHTS)]], [[5], [1, 3]], []]
     for given in texts * 2:
@@ -70,7 +70,7 @@ def test_a_shape_again() -> None:
 
 
 def test_answers_stay() -> None:
-    """What a run answered does not change when the next one of its shape comes."""
+    """The result of a run does not change during the next run of its shape."""
     engine = Engine(table_graph(), SHAPE)
     first = engine.run(tokens([1, 3]), 2)
     kept = first.copy()
@@ -79,7 +79,7 @@ def test_answers_stay() -> None:
 
 
 def test_more_shapes_than_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory of shapes is bounded, and any number of them is answered."""
+    """The number of shapes with preallocated memory is limited, and all shapes are answered."""
     monkeypatch.setattr("sentiment_conv1d.service.inference.engine._MOST_SHAPES", 3)
     engine = Engine(table_graph(), SHAPE)
     for time in [*range(1, 9)] * 2:
@@ -95,33 +95,33 @@ def test_more_shapes_than_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"no graph at all", "cannot open"),
         (table_graph(names=("ids", "probabilities")), "must map tokens to probabilities"),
         (table_graph(names=("tokens", "scores")), "must map tokens to probabilities"),
-        (table_graph(shape=("batch",)), "int32 [batch, time]"),
-        (table_graph(activation="Transpose"), "give float32 [batch, outputs]"),
-        (table_graph(shape=("batch", "time", 1)), "int32 [batch, time]"),
+        (table_graph(shape=("batch",)), "int32 [batch, sequence_length]"),
+        (table_graph(activation="Transpose"), "return float32 [batch, outputs]"),
+        (table_graph(shape=("batch", "time", 1)), "int32 [batch, sequence_length]"),
     ],
 )
 def test_foreign_graph(graph: bytes, reason: str) -> None:
-    """A graph that does not open, or with other inputs or outputs, is refused with a reason."""
+    """A graph that does not open, or has other inputs or outputs, is refused with a reason."""
     with pytest.raises(GraphError) as refusal:
         Engine(graph, SHAPE)
     assert reason in str(refusal.value)
 
 
 def test_failing_run() -> None:
-    """What ONNX Runtime cannot run is a GraphError, whatever it raises itself."""
+    """A run that fails raises a GraphError for any exception of ONNX Runtime."""
     engine = Engine(table_graph(), SHAPE)
     with pytest.raises(GraphError, match="cannot run"):
         engine.run(tokens([len(WEIGHTS)]), 1)
 
 
 def test_cuda_asked_for() -> None:
-    """Without a working CUDA, asking for it is an error that says why."""
+    """Requesting CUDA without a working CUDA is an error that says why."""
     with pytest.raises(StartupError, match=r"CUDA .* does not work here: .+"):
         Engine(table_graph(), SHAPE, provider="cuda", device=63)
 
 
 def test_automatic_provider(caplog: pytest.LogCaptureFixture) -> None:
-    """`auto` answers on the CPU where CUDA does not work, and one line says why for all models."""
+    """`auto` uses the CPU if CUDA does not work, and logs one line for all models that says why."""
     report.cache_clear()
     with caplog.at_level(logging.INFO):
         engine, _ = (Engine(table_graph(), SHAPE, provider="auto", device=63) for _ in range(2))

@@ -6,7 +6,7 @@ from sentiment_conv1d.service.inference.in_flight import InFlight
 
 
 def test_all_transports_count() -> None:
-    """The requests of all transports count, from when their task is added until it is removed."""
+    """Requests of all transports count, from when their task is added until it is removed."""
 
     async def story() -> None:
         in_flight = InFlight()

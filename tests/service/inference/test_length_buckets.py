@@ -1,4 +1,4 @@
-"""Length buckets: every text runs once, in runs of the shapes that an execution provider likes."""
+"""Length buckets: every text is in one run, and runs have shapes that suit the execution provider."""
 
 import pytest
 from hypothesis import given
@@ -11,22 +11,22 @@ LENGTHS = st.lists(st.integers(1, 400), max_size=100)
 
 @given(lengths=LENGTHS)
 def test_every_text_runs_once(lengths: list[int]) -> None:
-    """Whatever the lengths, each text is in one run, whose shape holds it."""
+    """Every text is in exactly one run with a large enough shape, for any lengths."""
     for buckets in (CPU_BUCKETS, cuda_buckets(64, 400), LengthBuckets(max_rows=1)):
         runs = list(buckets.group(lengths))
         assert sorted(text for run in runs for text in run.texts) == list(range(len(lengths)))
         for run in runs:
             assert len(run.texts) <= run.rows <= buckets.max_rows
-            assert max(lengths[text] for text in run.texts) <= run.time
+            assert max(lengths[text] for text in run.texts) <= run.sequence_length
 
 
 @given(lengths=LENGTHS)
 def test_runs_on_a_processor_are_small(lengths: list[int]) -> None:
-    """Texts share a run only where it stays in the caches and few positions are padding."""
+    """Texts share a run only if it fits into the caches and few positions are padding."""
     for run in CPU_BUCKETS.group(lengths):
         own = [lengths[text] for text in run.texts]
-        assert (run.rows, run.time) == (len(own), max(own))
-        assert len(own) == 1 or run.rows * run.time <= 1024
+        assert (run.rows, run.sequence_length) == (len(own), max(own))
+        assert len(own) == 1 or run.rows * run.sequence_length <= 1024
         assert own == sorted(own)
 
 
@@ -46,40 +46,40 @@ def test_runs_on_a_processor_are_small(lengths: list[int]) -> None:
     ],
 )
 def test_who_shares_a_run(lengths: list[int], texts: list[list[int]]) -> None:
-    """Texts of like length run together, from the shortest to the longest."""
+    """Texts of similar length run together, from the shortest to the longest."""
     assert [run.texts for run in CPU_BUCKETS.group(lengths)] == texts
 
 
 @given(lengths=LENGTHS, max_rows=st.integers(1, 64), max_tokens=st.integers(1, 400))
 def test_few_shapes_on_a_gpu(lengths: list[int], max_rows: int, max_tokens: int) -> None:
-    """Every run has one of the shapes that were warmed up, and only the last one has room left."""
+    """Every run has a shape that was warmed up, and only the last run has empty rows."""
     buckets = cuda_buckets(max_rows, max_tokens)
     runs = list(buckets.group([min(length, max_tokens) for length in lengths]))
-    assert {(run.rows, run.time) for run in runs} <= set(buckets.shapes())
+    assert {(run.rows, run.sequence_length) for run in runs} <= set(buckets.shapes())
     assert all(len(run.texts) == max_rows for run in runs[:-1])
 
 
 def test_shapes_on_a_gpu() -> None:
-    """Rows and columns come in powers of two and in the largest number there is."""
+    """The numbers of rows and columns are powers of two, or the largest number."""
     buckets = cuda_buckets(max_rows=6, max_tokens=100)
     assert buckets.row_sizes == (1, 2, 4, 6)
-    assert buckets.time_sizes == (32, 64, 100)
+    assert buckets.sequence_lengths == (32, 64, 100)
     assert len(buckets.shapes()) == 12
     assert CPU_BUCKETS.shapes() == []
 
 
 @given(lengths=st.lists(st.integers(4, 400), min_size=1, max_size=100))
 def test_no_run_is_larger_than_the_largest(lengths: list[int]) -> None:
-    """What is warmed up has as many rows, columns and positions as any run that may come."""
+    """The warmed-up shapes include the largest run."""
     largest = CPU_BUCKETS.largest(4, 400)
     assert largest == [(32, 32), (1, 400)]
     for run in CPU_BUCKETS.group(lengths):
         assert run.rows <= max(rows for rows, _ in largest)
-        assert run.time <= max(time for _, time in largest)
-        assert run.rows * run.time <= max(rows * time for rows, time in largest)
+        assert run.sequence_length <= max(sequence_length for _, sequence_length in largest)
+        assert run.rows * run.sequence_length <= max(rows * sequence_length for rows, sequence_length in largest)
 
 
 def test_the_largest_runs_of_short_texts() -> None:
-    """A model that reads few words has no run longer than they are."""
+    """The runs of a model with a short sequence length are no longer than that."""
     assert CPU_BUCKETS.largest(4, 9) == [(32, 9), (1, 9)]
     assert LengthBuckets(max_rows=8).largest(4, 9) == [(8, 4), (1, 9)]

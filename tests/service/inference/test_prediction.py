@@ -1,6 +1,11 @@
-"""The answer for one text, from its ids and the output of the model."""
+"""A prediction is computed from the ids of a text and the output of the model."""
+
+import math
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2
@@ -9,7 +14,7 @@ from sentiment_conv1d.service.rest.native import PredictionBody
 
 
 def prediction(*output: float, tokens: int = 3, labels: tuple[str, ...] = ("negative", "positive")) -> Prediction:
-    """The prediction for a text of which the model reads three ids."""
+    """Return the prediction for a text. The model reads three ids."""
     encoding = Encoding(np.array([1, 2, 3], np.int32), tokens, 1)
     return Prediction.of(labels, encoding, np.array(output, np.float32))
 
@@ -21,7 +26,7 @@ def test_sigmoid() -> None:
 
 
 def test_threshold() -> None:
-    """A model decides for its second label from a threshold of its own on."""
+    """A model with a threshold predicts its second label from this probability on."""
     encoding = Encoding(np.array([1], np.int32), 1, 0)
     for threshold, label, score in ((0.75, "positive", 0.75), (0.8, "negative", 0.25)):
         found = Prediction.of(("negative", "positive"), encoding, np.array([0.75], np.float32), threshold)
@@ -36,12 +41,49 @@ def test_softmax() -> None:
 
 
 def test_truncated() -> None:
-    """A prediction says whether the model read only a part of the text."""
+    """A prediction says whether the model read only part of the text."""
     assert prediction(0.75, tokens=4).truncated
 
 
 def test_schemas() -> None:
-    """Every field of a prediction is in the answers of native REST and gRPC."""
+    """Answers of native REST and gRPC have every field of a prediction."""
     fields = set(Prediction._fields)
     assert fields <= set(PredictionBody.model_fields)
     assert fields <= set(sentiment_pb2.Prediction.DESCRIPTOR.fields_by_name)
+
+
+@given(st.floats(-15, 15))
+def test_sigmoid_logits(logit: float) -> None:
+    """The logits of a sigmoid are opposite, and the sigmoid of each is its label's probability."""
+    answer = prediction(1 / (1 + math.exp(-logit)))
+    negative, positive = answer.logits(sigmoid=True)
+    assert negative == -positive
+    assert positive == pytest.approx(logit, abs=2**-24 * math.exp(abs(logit)) + 1e-6)
+    for value, probability in zip((negative, positive), answer.probabilities, strict=True):
+        assert 1 / (1 + math.exp(-value)) == pytest.approx(probability, abs=1e-6)
+
+
+@given(st.lists(st.floats(-80, 80), min_size=2, max_size=5))
+def test_softmax_logits(values: list[float]) -> None:
+    """The softmax of a model's logits are its probabilities."""
+    weights = np.exp(np.array(values) - max(values))
+    answer = prediction(*weights / weights.sum(), labels=tuple("abcde"[: len(values)]))
+    again = np.exp(np.array(answer.logits(sigmoid=False), np.float64))
+    assert again / again.sum() == pytest.approx(np.array(answer.probabilities), abs=1e-6)
+
+
+@pytest.mark.parametrize("probability", [0, 1])
+def test_logits_are_finite(probability: float) -> None:
+    """A probability of 0 or 1 has finite logits."""
+    assert abs(prediction(probability).logits(sigmoid=True)[1]) == pytest.approx(25 * math.log(2))
+    assert all(map(math.isfinite, prediction(1 - probability, probability).logits(sigmoid=False)))
+
+
+def test_decided() -> None:
+    """Another threshold changes the label and its score, and nothing else."""
+    answer = prediction(0.75)
+    assert answer.decided(("negative", "positive"), 0.75) == answer
+    other = answer.decided(("negative", "positive"), 0.8)
+    assert other.label == "negative"
+    assert other.score == 0.25
+    assert other[2:] == answer[2:]

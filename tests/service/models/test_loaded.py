@@ -1,4 +1,4 @@
-"""The models that are loaded: which versions answer, and what the index says of them."""
+"""The loaded models: which versions answer, and their states in the index."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.service.models.test_startup import load, states
 
 
 def test_put_and_drop(tmp_path: Path) -> None:
-    """A version answers once it is put and until it is dropped, the newest of those that are left for the model."""
+    """A version answers from when it is added until it is removed, and the newest of a model is its default."""
     publish_table(tmp_path)
     models = load(tmp_path)
     second = publish_table(tmp_path)

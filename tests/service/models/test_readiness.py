@@ -1,4 +1,4 @@
-"""Whether traffic may come."""
+"""Readiness of the service."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from sentiment_conv1d.service.models.readiness import Readiness
 
 
 def test_ready(classifier: Classifier) -> None:
-    """Traffic may come once the default model is loaded, until it is unloaded or the worker drains."""
+    """The service is ready while the default model is loaded and the worker does not drain."""
     models = LoadedModels("imdb-cnn")
     readiness = Readiness(models)
     with pytest.raises(Unavailable, match="there is no model 'imdb-cnn'"):

@@ -1,4 +1,4 @@
-"""The model repository live: versions come, go and turn out bad under traffic, and nobody gets a wrong answer."""
+"""Changes of the model repository under traffic: versions are added, deleted and refused, and no answer is wrong."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ BATCH = 80
 
 
 def strength(version: int) -> float:
-    """What a word weighs in a version of `tickets`."""
+    """Return the weight of words in a version of `tickets`."""
     return 1 + version / 8
 
 
 def answers(version: int) -> float:
-    """The score that a version gives to one word of praise."""
+    """Return the score of one positive word in a version."""
     return float(probabilities(["praise"], strength(version))[0])
 
 
 class Traffic:
-    """Callers who ask `tickets` without a pause, and check that every answer is right for the version it is from."""
+    """Callers that continuously send requests to `tickets` and check every answer against its version."""
 
     def __init__(self, server: ServerProcess) -> None:
         self.faults: list[str] = []
@@ -74,13 +74,13 @@ class Traffic:
         self.more(version, self.seen[version] + 1)
 
     def more(self, version: int, count: int) -> None:
-        """Wait until a version has given so many answers."""
+        """Wait until a version has given a number of answers."""
         with self._grown:
             assert self._grown.wait_for(lambda: self.seen[version] >= count or self.faults, PATIENCE), self.seen
         assert not self.faults, self.faults[:3]
 
     def flow(self) -> None:
-        """Wait for some answers of whatever version."""
+        """Wait for some answers of any version."""
         total = self.seen.total()
         with self._grown:
             assert self._grown.wait_for(lambda: self.seen.total() >= total + 30 or self.faults, PATIENCE)
@@ -137,7 +137,7 @@ class Traffic:
                 yield [(each.version, each.score) for each in answer.predictions]
 
     def _stream(self) -> Iterator[list[tuple[str, float]]]:
-        """One stream for all the time: its messages go to whatever version is the newest."""
+        """Keep one stream open, whose messages go to the newest version."""
         with connect(self._server) as channel:
             sentiment: Any = SentimentStub(channel)
             more = threading.Semaphore()
@@ -154,7 +154,7 @@ class Traffic:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with version 1 of `tickets`, and a version 1 of `calls`."""
+    """Create a repository with version 1 of `tickets` and version 1 of `calls`."""
     publish(tmp_path, 1)
     publish_table(tmp_path, name="calls")
     return tmp_path
@@ -162,33 +162,33 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(repository: Path) -> Iterator[ServerProcess]:
-    """Two workers that watch it."""
+    """Serve the repository with two workers that follow it."""
     flags = ("--workers", "2", "--default-model", "tickets", "--admin", "open", *WATCH, *PATIENT)
     with ServerProcess(*flags, repository=repository) as process:
         yield process
 
 
 def publish(repository: Path, version: int) -> Artifact:
-    """The version of `tickets` that comes next, which must be this one."""
+    """Publish the next version of `tickets`, which must have this number."""
     artifact = publish_strength(repository, strength(version))
     assert artifact.manifest.version == version
     return artifact
 
 
 def index(client: httpx.Client) -> dict[tuple[str, str], tuple[str, str]]:
-    """State and reason of every version."""
+    """Return the state and the reason of every version."""
     entries = client.post("/v2/repository/index").json()
     return {(each["name"], each["version"]): (each["state"], each["reason"]) for each in entries}
 
 
 def state(server: ServerProcess, version: int, client: httpx.Client | None = None) -> tuple[str, str]:
-    """State and reason of a version of `tickets`."""
+    """Return the state and the reason of a version of `tickets`."""
     return index(client or server.client).get(("tickets", str(version)), ("", ""))
 
 
 @contextmanager
 def client_of(server: ServerProcess, worker: int) -> Iterator[httpx.Client]:
-    """A connection of that worker process."""
+    """Return a connection to a given worker process."""
     with ExitStack() as stack:
         while True:
             before = connections(worker, server.port)
@@ -200,21 +200,21 @@ def client_of(server: ServerProcess, worker: int) -> Iterator[httpx.Client]:
 
 
 def loads(server: ServerProcess) -> tuple[int, int]:
-    """How many versions were loaded and how many refused."""
+    """Return the numbers of loaded and refused versions."""
     samples = series(server.client.get("/metrics").text)
     loaded, refused = (value(samples, "sentiment_model_loads_total", outcome=each) for each in ("loaded", "refused"))
     return int(loaded), int(refused)
 
 
 def gauge(server: ServerProcess) -> set[tuple[str, ...]]:
-    """What the metrics say of versions: model, version, state, reason."""
+    """Return the model, version, state and reason of the versions in the metrics."""
     samples = series(server.client.get("/metrics").text)
     rows = [dict(labels) for name, labels in samples if name == "sentiment_model_state"]
     return {(row["model"], row["version"], row["state"], row["reason"]) for row in rows}
 
 
 def copy_slowly(artifact: Path, place: Path, pause: Callable[[], None]) -> None:
-    """Copy an artifact in pieces, as over a slow line, with time enough to look at it between them."""
+    """Copy an artifact slowly in pieces, so that scans happen in between."""
     place.mkdir()
     for name in ("model.onnx", "manifest.json", "tokenizer.json"):
         content = (artifact / name).read_bytes()
@@ -226,7 +226,7 @@ def copy_slowly(artifact: Path, place: Path, pause: Callable[[], None]) -> None:
 
 
 def test_versions_come_and_go_under_traffic(server: ServerProcess, repository: Path, tmp_path_factory: Any) -> None:
-    """Good versions are swapped in, bad ones refused, gone ones left; no request fails and no answer is mixed."""
+    """Good versions are loaded, corrupt ones refused and deleted ones dropped; no request fails or mixes versions."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     for version in (1, 2, 3):
         publish(elsewhere, version)
@@ -299,7 +299,7 @@ def test_versions_come_and_go_under_traffic(server: ServerProcess, repository: P
 
 
 def replace_workers(server: ServerProcess) -> None:
-    """Kill all workers, and wait until the supervisor knows, since a connection that a dying one gets is lost."""
+    """Kill all workers, and wait until the supervisor has noticed."""
     workers = set(children(server.process.pid))
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
@@ -307,7 +307,7 @@ def replace_workers(server: ServerProcess) -> None:
 
 
 def snapshots(pid: int) -> int:
-    """The versions whose files a process holds in memory."""
+    """Return the versions whose files a process has in memory."""
     held = 0
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # it was closed meanwhile
@@ -316,7 +316,7 @@ def snapshots(pid: int) -> int:
 
 
 def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path) -> None:
-    """However often and by whomever one model is loaded and unloaded, the other one answers, and all workers agree."""
+    """Concurrent loads and unloads of one model do not affect the other one, and all workers agree."""
     publish_table(repository, name="calls")
     unload, load = (f"/v2/repository/models/calls/{each}" for each in ("unload", "load"))
 
@@ -360,7 +360,7 @@ def test_loads_and_unloads_under_traffic(server: ServerProcess, repository: Path
 
 
 def test_unload_lets_requests_finish(repository: Path) -> None:
-    """Who was being answered when a model is unloaded gets the whole answer, and the next one is told it is gone."""
+    """Running requests of a model that is unloaded get their answers, and later ones are told that it is unloaded."""
     shutil.copytree(MODEL_REPOSITORY / "imdb-cnn", repository / "imdb-cnn")
     words = read_artifact(repository / "imdb-cnn" / "1").tokenizer.words
     text = " ".join(sorted(words, key=len)[:399])
@@ -386,7 +386,7 @@ def test_unload_lets_requests_finish(repository: Path) -> None:
 
 
 def asked(server: ServerProcess, model: str, version: str = "") -> Counter[str]:
-    """Which version of a model answers on each of eight connections, or the status of the refusal."""
+    """Return the version that answers on each of eight connections, or the status of the error."""
     found: Counter[str] = Counter()
     with ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=server.url, trust_env=False)) for _ in range(8)]
@@ -398,7 +398,7 @@ def asked(server: ServerProcess, model: str, version: str = "") -> Counter[str]:
 
 @pytest.fixture
 def both(repository: Path) -> Iterator[ServerProcess]:
-    """Two workers that serve the two newest versions of `tickets`, of which there are three, and watch for more."""
+    """Serve the two newest of three versions of `tickets` with two workers that follow the repository."""
     publish(repository, 2)
     publish(repository, 3)
     flags = ("--workers", "2", "--default-model", "tickets", "--versions", "newest:1 tickets=newest:2", *WATCH)
@@ -407,7 +407,7 @@ def both(repository: Path) -> Iterator[ServerProcess]:
 
 
 def by_version(server: ServerProcess, model: str, version: str) -> dict[str, float]:
-    """The score of one word of praise over every protocol that can name a version."""
+    """Return the score of one positive word over every protocol that can name a version."""
 
     def post(path: str, **body: Any) -> Any:
         return server.client.post(path, json=body).raise_for_status().json()
@@ -439,7 +439,7 @@ def by_version(server: ServerProcess, model: str, version: str) -> dict[str, flo
 
 
 def test_versions_side_by_side(both: ServerProcess, repository: Path) -> None:
-    """Every protocol answers with the version that is named, and with the newest where none is."""
+    """Every protocol answers with the named version, and with the newest if the request names none."""
     for version, answering in {"": 3, "3": 3, "2": 2}.items():
         scores = by_version(both, "tickets", version)
         assert scores == pytest.approx(dict.fromkeys(scores, answers(answering)), abs=1e-6)
@@ -470,9 +470,7 @@ def test_versions_side_by_side(both: ServerProcess, repository: Path) -> None:
 
 
 def test_what_disappears(server: ServerProcess, repository: Path) -> None:
-    """A model whose folder is gone is served no more; the default one stays until something is there to replace it,
-    and all stay where the whole repository is gone, as with a mount that was lost.
-    """
+    """A deleted model is unloaded unless it is the default, and all models stay if the repository is lost."""
     hidden = repository.with_name("hidden")
     repository.rename(hidden)
     server.wait_for_log(rf"WARNING .*{repository}: cannot be read .*; what is served stays")
@@ -502,7 +500,7 @@ def test_what_disappears(server: ServerProcess, repository: Path) -> None:
 
 
 def test_mounts_of_kubernetes(tmp_path: Path) -> None:
-    """A volume that is swapped by a link, as those of Kubernetes are, and that cannot be written to, is followed."""
+    """The service follows a read-only volume that is replaced with a link, as Kubernetes does."""
     mount = tmp_path / "mount"
     for number, folder in enumerate(("..2026_01", "..2026_02"), 1):
         publish(mount / folder, 1)
@@ -540,7 +538,7 @@ if os.environ.get("APART"):
 
 
 def patched(folder: Path, **variables: str) -> dict[str, str]:
-    """The environment of a server that is brought down by version 2 of anything."""
+    """Return the environment of a server that version 2 of any model crashes."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(PATCH)
     return {"PYTHONPATH": f"{folder}{os.pathsep}{PROJECT}"} | variables
@@ -548,7 +546,7 @@ def patched(folder: Path, **variables: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_version_that_brings_workers_down(repository: Path, tmp_path: Path, workers: int) -> None:
-    """It is refused after it has ended two workers, one after the other; others answer, and so do their successors."""
+    """The version is refused after it has crashed two workers in turn, and the other workers answer."""
     flags = ("--workers", str(workers), "--default-model", "tickets", *WATCH)
     with ServerProcess(*flags, repository=repository, **patched(tmp_path / "patch")) as server:
         publish(repository, 2)
@@ -560,7 +558,7 @@ def test_a_version_that_brings_workers_down(repository: Path, tmp_path: Path, wo
 
 
 def test_workers_that_open_for_themselves(repository: Path, tmp_path: Path) -> None:
-    """Where a worker cannot share what its parent opened, as on a GPU, it opens what the parent read."""
+    """A worker that cannot share the parent's session, as on a GPU, opens the files that the parent read."""
     variables = patched(tmp_path / "patch", APART="1")
     flags = ("--workers", "2", "--default-model", "tickets", *WATCH)
     with ServerProcess(*flags, repository=repository, **variables) as server:
@@ -570,7 +568,7 @@ def test_workers_that_open_for_themselves(repository: Path, tmp_path: Path) -> N
 
 
 def test_loading(repository: Path) -> None:
-    """While the workers open a version one after the other, all tell that it is loading, also those yet to begin."""
+    """While workers open a version one after the other, every worker reports that it is loading."""
     flags = ("--workers", "3", "--default-model", "tickets", *WATCH, *PATIENT)
     with ServerProcess(*flags, repository=repository) as server:
         _, second, third = children(server.process.pid)
@@ -585,7 +583,7 @@ def test_loading(repository: Path) -> None:
 
 
 def test_unloading(server: ServerProcess) -> None:
-    """As long as a request for an unloaded model runs in any worker, each of them tells that it is unloading."""
+    """While a request for an unloaded model runs in any worker, every worker reports that it is unloading."""
     first, second = children(server.process.pid)
     texts = ["praise " * 500] * 1024
     with (
@@ -602,7 +600,7 @@ def test_unloading(server: ServerProcess) -> None:
             return float(waiting[1]) > 0
 
         def caught() -> bool:
-            """Whether the worker was stopped in the middle of a request; each try asks for one more."""
+            """Whether a worker was stopped during a request. Each attempt sends one more request."""
             answer = pool.submit(asking.post, "/v1/predict_batch", json={"texts": texts})
             answers.append(answer)
             eventually(lambda: runs() or answer.done())

@@ -1,4 +1,4 @@
-"""The replay log: a worker that follows it serves what the others serve, whatever happened before."""
+"""The replay log: a worker that replays it serves the same versions as the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFUSED = {("tickets", 2)}
 
 
 class Worker:
-    """What a worker knows: it follows whatever it is told."""
+    """The state of a worker that follows orders."""
 
     def __init__(self) -> None:
         self.served = dict(SERVED)
@@ -51,7 +51,7 @@ class Worker:
 
 
 class Course(RuleBasedStateMachine):
-    """Orders in any sequence."""
+    """Arbitrary sequences of orders."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ TestCourse.settings = settings(deadline=None, max_examples=100, stateful_step_co
 
 
 def test_facts_are_few() -> None:
-    """However long the service runs, a new worker is told what is, and not all that was."""
+    """The log contains the current state, not the whole history, however long the service runs."""
     replay_log = ReplayLog([("tickets", 1, "a")])
     for version in range(2, 100):
         replay_log.record(Order("serve", "tickets", version, digest="b"), os.open(os.devnull, os.O_RDONLY))

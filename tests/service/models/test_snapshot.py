@@ -1,4 +1,4 @@
-"""The files of an artifact in memory."""
+"""Snapshots of the files of an artifact in memory."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.service.artifacts import publish_table
 
 
 def test_contents(tmp_path: Path) -> None:
-    """What was taken is read again, as often as one likes, whatever has become of the files, and an artifact still."""
+    """A snapshot can be read repeatedly, even after the files have changed."""
     artifact = publish_table(tmp_path)
     descriptor = snapshot.take(artifact.contents)
     for file in artifact.path.iterdir():
@@ -23,7 +23,7 @@ def test_contents(tmp_path: Path) -> None:
 
 
 def test_nobody_can_change_it(tmp_path: Path) -> None:
-    """Whoever has the descriptor can read, and nothing else."""
+    """A process with the descriptor can only read."""
     descriptor = snapshot.take(read_artifact(publish_table(tmp_path).path).contents)
     for attempt in (lambda: os.pwrite(descriptor, b"x", 0), lambda: os.ftruncate(descriptor, 0)):
         with pytest.raises(PermissionError):

@@ -1,4 +1,4 @@
-"""From a repository on disk to the models that are loaded: which versions are served, and what is refused."""
+"""Loading models at startup: which versions are served, and which are refused."""
 
 from pathlib import Path
 
@@ -20,34 +20,34 @@ def load(path: Path, default: str | None = None) -> LoadedModels:
 
 
 def begin(settings: Settings) -> LoadedModels:
-    """What a service begins with."""
+    """Load the models of a starting service."""
     models = LoadedModels(settings.default_model)
     open_all(repository_of(settings), models, opener(settings))
     return models
 
 
 def states(models: LoadedModels, path: Path, versions: str = "newest:1") -> list[tuple[str, str, str]]:
-    """The index: version, state and reason."""
+    """Return the version, state and reason of every model in the index."""
     repository = Repository(path, VersionPolicy(versions))
     return [(each.version, each.state, each.reason) for each in index(repository.scan(), models, repository.policy)]
 
 
 def test_newest_version_wins(tmp_path: Path) -> None:
-    """The highest version number is served; ten comes after nine."""
+    """The newest version is the highest number: 10 is newer than 9."""
     for _ in range(10):
         publish_table(tmp_path)
     assert load(tmp_path).get().manifest.version == 10
 
 
 def test_older_versions_are_not_opened(tmp_path: Path) -> None:
-    """A broken older version does not keep the newest from being served."""
+    """A broken older version does not affect the newest version."""
     publish_table(tmp_path).path.joinpath("model.onnx").unlink()
     publish_table(tmp_path)
     assert load(tmp_path).get().manifest.version == 2
 
 
 def test_broken_newest_version(tmp_path: Path) -> None:
-    """Whoever loads offline gets the error; a service serves the next version and says what it refused."""
+    """Offline commands raise the error of a broken version, and a service serves the next one and logs the reason."""
     publish_table(tmp_path)
     broken = publish_table(tmp_path).path / "model.onnx"
     broken.unlink()
@@ -62,7 +62,7 @@ def test_broken_newest_version(tmp_path: Path) -> None:
 
 
 def test_nothing_to_serve(tmp_path: Path) -> None:
-    """A service does not start without a version of its default model, and says what is wrong with the newest."""
+    """A service does not start without a version of its default model, and says why the newest was refused."""
     first, second = publish_table(tmp_path), publish_table(tmp_path)
     publish_table(tmp_path, name="calls")
     settings = Settings(model_repository=tmp_path, default_model="tickets", execution_provider="cpu")
@@ -88,7 +88,7 @@ def test_several_models(tmp_path: Path) -> None:
 
 
 def test_the_shipped_model_is_the_default_of_several(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A second model changes nothing for callers that name none; one log line says which model they get."""
+    """A second model does not affect callers that name no model, and the log says which model they get."""
     shipped_copy(tmp_path)
     publish_table(tmp_path, name="tickets")
     with caplog.at_level("INFO"):
@@ -100,7 +100,7 @@ def test_the_shipped_model_is_the_default_of_several(tmp_path: Path, caplog: pyt
 
 
 def test_unknown_model(tmp_path: Path) -> None:
-    """A name that is not loaded is refused, and so is a default that is not there."""
+    """A model that is not loaded is refused, and so is a default model that does not exist."""
     publish_table(tmp_path)
     with pytest.raises(NotFound, match="'nothing'; loaded: tickets"):
         load(tmp_path).get("nothing")
@@ -112,7 +112,7 @@ def test_unknown_model(tmp_path: Path) -> None:
 
 
 def test_foreign_entries_are_not_looked_at(tmp_path: Path) -> None:
-    """Folders that are no models, versions that are no numbers, and files are left alone."""
+    """Folders and files with other names are ignored."""
     publish_table(tmp_path)
     for folder in ("lost+found", "notes/old", "tickets/.publishing-x", "tickets/latest", "tickets/02", "tickets/0"):
         (tmp_path / folder).mkdir(parents=True)
@@ -124,18 +124,18 @@ def test_foreign_entries_are_not_looked_at(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["other/1", "tickets/2"])
 def test_manifest_of_another_place(tmp_path: Path, place: str) -> None:
-    """An artifact that was moved to another name or version is refused, because clients would be told the wrong one."""
+    """An artifact under a different name or version is refused."""
     moved = tmp_path / place
     moved.parent.mkdir(exist_ok=True)
     publish_table(tmp_path / "elsewhere").path.rename(moved)
     (tmp_path / "elsewhere" / "tickets").rmdir()
-    with pytest.raises(ArtifactError, match="the manifest is that of tickets 1") as error:
+    with pytest.raises(ArtifactError, match="the manifest belongs to tickets 1") as error:
         load(tmp_path)
     assert str(moved) in str(error.value)
 
 
 def test_no_repository(tmp_path: Path) -> None:
-    """A folder that is missing, a file, and a folder without models are refused with a sentence."""
+    """A repository that is missing, a file, or without models is refused with one sentence."""
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     for name, reason in {"missing": "no such", "file": "no such", "empty": "no model in it"}.items():
@@ -145,7 +145,7 @@ def test_no_repository(tmp_path: Path) -> None:
 
 
 def test_shipped_model(tmp_path: Path) -> None:
-    """The shipped model loads from wherever it lies."""
+    """The shipped model loads from any path."""
     shipped_copy(tmp_path)
     assert load(tmp_path).get().labels == ("negative", "positive")
 
@@ -161,7 +161,7 @@ def test_shipped_model(tmp_path: Path) -> None:
     ],
 )
 def test_several_versions(tmp_path: Path, versions: str, served: list[int]) -> None:
-    """The versions of the policy answer, each by its number, and the newest of them where none is named."""
+    """The versions of the policy answer by number, and the newest answers requests that name none."""
     for _ in range(3):
         publish_table(tmp_path)
     models = begin(Settings(model_repository=tmp_path, versions=versions, execution_provider="cpu"))

@@ -1,4 +1,4 @@
-"""Step by step to the versions that should be served: every course of events ends where it should."""
+"""The steps from the current to the wanted versions end in the right state for any events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULES = st.sampled_from(["newest:1", "newest:2", "newest:9", "all", "only:2", "o
 def carry_out(
     rule: str, present: dict[int, str], served: dict[int, str], refused: dict[int, str], bad: set[str], keep: bool
 ) -> tuple[dict[int, str], dict[int, str], list[Step]]:
-    """Take every step there is, with the fingerprints in `bad` refused; what is served and refused in the end."""
+    """Take all steps, with the fingerprints in `bad` refused. Returns the served and refused versions."""
     served, refused = dict(served), dict(refused)
     steps: list[Step] = []
     policy = VersionPolicy(rule)
@@ -46,9 +46,7 @@ def carry_out(
 def test_every_course_of_events_ends(
     rule: str, present: dict[int, str], served: dict[int, str], refused: dict[int, str], bad: set[str], keep: bool
 ) -> None:
-    """From any state the steps end, nothing bad is ever served in place of something good, and what is served in the
-    end is what the policy chooses of all that can be.
-    """
+    """The steps end, nothing bad replaces something good, and the policy's choice of the good versions is served."""
     end, fingerprints, steps = carry_out(rule, present, served, refused, bad, keep)
     able = {version for version in present if version in end or fingerprints.get(version) != present[version]}
     chosen = VersionPolicy(rule).choose("tickets", able)
@@ -66,7 +64,7 @@ def test_every_course_of_events_ends(
 
 @given(CONTENTS, CONTENTS, CONTENTS, CONTENTS)
 def test_two_scans(before: dict[int, str], now: dict[int, str], served: dict[int, str], held: dict[int, str]) -> None:
-    """Nothing that moves is loaded, and only what was not there twice, and was served all the time, is dropped."""
+    """A version that is being written is not loaded, and a version is dropped only if two scans did not find it."""
     settled = settle(before, now, served, held)
     for version, fingerprint in settled.items():
         assert fingerprint == served.get(version) or fingerprint == before[version] == now[version]

@@ -1,4 +1,4 @@
-"""The limit of what requests hold in memory."""
+"""The limit on the memory of requests."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from sentiment_conv1d.service.network.buffers import Buffers, Charge
 
 
 def test_charges_share_one_limit() -> None:
-    """Requests together hold no more than the limit, and what one lets go of another may have."""
+    """Requests together stay within the limit, and released bytes are available to others."""
     buffers = Buffers(100)
     first, second = Charge(buffers), Charge(buffers)
     first.add(60)
@@ -27,7 +27,7 @@ def test_charges_share_one_limit() -> None:
 
 
 def test_what_is_there_already_counts() -> None:
-    """What cannot be refused any more counts all the same, also beyond the limit."""
+    """Bytes that cannot be refused count even beyond the limit."""
     buffers = Buffers(100)
     buffers.add(150)
     with pytest.raises(Overloaded):

@@ -1,4 +1,4 @@
-"""A listener's limits and its shutdown, on pairs of sockets."""
+"""The limits and the shutdown of a listener, with pairs of sockets."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from sentiment_conv1d.service.network.listener import Connection, Listener
 
 
 class Echo(asyncio.Protocol):
-    """A connection that is busy from its first byte to the first `.`, and has no time limit."""
+    """A connection that is busy from its first byte to the first `.` and has no time limit."""
 
     transport: asyncio.Transport
 
@@ -47,7 +47,7 @@ class Echo(asyncio.Protocol):
 
 
 class Bench:
-    """A listener for `Echo` connections, and what it counted."""
+    """A listener for `Echo` connections, with its counts."""
 
     def __init__(self, max_connections: int = 100, max_connections_per_address: int = 0) -> None:
         self.rejected: Counter[str] = Counter()
@@ -73,7 +73,7 @@ class Bench:
         self.stack.close()
 
     async def connect(self) -> socket.socket:
-        """A new connection's other end."""
+        """Open a connection and return the client's end."""
         accepted, peer = socket.socketpair()
         self.stack.enter_context(peer).setblocking(False)
         self.listener.accept(accepted)
@@ -83,19 +83,19 @@ class Bench:
 
 
 async def say(peer: socket.socket, text: bytes) -> bytes:
-    """What comes back."""
+    """Send bytes and return the answer."""
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(peer, text)
     return await loop.sock_recv(peer, 100)
 
 
 def run(check: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """On the event loop of the service."""
+    """Run a coroutine on the event loop of the service."""
     uvloop.run(check())
 
 
 def test_limit() -> None:
-    """At the limit an idle connection is evicted; if none is idle, the newcomer is rejected and told so."""
+    """At the limit an idle connection is evicted. If none is idle, the new one is rejected with a message."""
 
     async def check() -> None:
         bench = Bench(max_connections=2)
@@ -114,7 +114,7 @@ def test_limit() -> None:
 
 
 def test_unix_sockets_have_no_address() -> None:
-    """Peers on a Unix socket do not count as one address."""
+    """Clients on a Unix socket do not count as one address."""
 
     async def check() -> None:
         bench = Bench(max_connections_per_address=1)
@@ -127,7 +127,7 @@ def test_unix_sockets_have_no_address() -> None:
 
 
 def test_close() -> None:
-    """Idle connections, and those that are accepted afterwards, are closed at once, busy ones when they are done."""
+    """Idle and new connections are closed at once, and busy ones when they are done."""
 
     async def check() -> None:
         bench = Bench()
@@ -147,7 +147,7 @@ def test_close() -> None:
 
 
 def test_close_without_grace() -> None:
-    """What is not done in time is aborted."""
+    """Connections that are not done in time are aborted."""
 
     async def check() -> None:
         bench = Bench()

@@ -1,4 +1,4 @@
-"""Sockets to listen on: ports, and Unix domain sockets that the clients of a sidecar connect to."""
+"""Listening on ports and on Unix domain sockets for sidecars."""
 
 import errno
 import signal
@@ -23,13 +23,13 @@ from tests.service.process.test_supervisor import children, sockets
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a" * 70])
 def test_impossible_address(host: str) -> None:
-    """An address that is none of ours, or none at all, is refused in a sentence."""
+    """An address that is not local or not valid is refused with one sentence."""
     with pytest.raises(StartupError, match=rf"^cannot listen on {host}:0: .*\w"):
         bind(host, 0)
 
 
 def test_port_taken_at_the_last_moment() -> None:
-    """Two servers may bind before either listens; the slower one says so in a sentence."""
+    """Two servers can bind the same port, and the second one that listens is refused with one sentence."""
     with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.socket.getsockname()[1]) as second:
         first.listen()
         with pytest.raises(StartupError, match="cannot listen: Address already in use"):
@@ -37,7 +37,7 @@ def test_port_taken_at_the_last_moment() -> None:
 
 
 def test_ipv6() -> None:
-    """The server listens on IPv6 as well as on IPv4."""
+    """A server that listens on IPv6 also accepts IPv4."""
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     try:
@@ -50,19 +50,19 @@ def test_ipv6() -> None:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> tuple[str, ...]:
-    """Flags for two Unix domain sockets in a folder of this test."""
+    """Return flags for two Unix domain sockets in a temporary folder."""
     return ("--uds", str(tmp_path / "rest.sock"), "--grpc-uds", str(tmp_path / "grpc.sock"))
 
 
 @pytest.fixture
 def sidecar(paths: tuple[str, ...]) -> Iterator[ServerProcess]:
-    """A service of two workers that listens on no port, under a umask that would let nobody but the owner connect."""
+    """Serve only on sockets, with two workers and a restrictive umask."""
     with ServerProcess("--workers", "2", "--access-log", *paths, prefix="sh -c 'umask 077; exec \"$@\"' sh") as process:
         yield process
 
 
 def test_unix_domain_sockets(sidecar: ServerProcess, tmp_path: Path) -> None:
-    """REST and gRPC answer their clients there, and the log names the paths and no client's address."""
+    """REST and gRPC answer on the sockets, and the log contains the paths and no client address."""
     answer = sidecar.client.post("/v1/predict", json={"text": "A great film."}, headers={"X-Request-ID": "local-1"})
     assert answer.json()["label"] == "positive"
     with grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
@@ -73,7 +73,7 @@ def test_unix_domain_sockets(sidecar: ServerProcess, tmp_path: Path) -> None:
 
 
 def test_unix_domain_sockets_are_spread_and_removed(sidecar: ServerProcess, tmp_path: Path) -> None:
-    """Both workers get connections, owner and group may connect, and the files are gone afterwards."""
+    """Both workers get connections, owner and group can connect, and the files are removed at shutdown."""
     for name in ("rest.sock", "grpc.sock"):
         assert stat.filemode((tmp_path / name).stat().st_mode) == "srw-rw----"
     before = [sockets(pid) for pid in children(sidecar.process.pid)]
@@ -92,7 +92,7 @@ def test_unix_domain_sockets_are_spread_and_removed(sidecar: ServerProcess, tmp_
 
 
 def test_the_socket_of_a_server_that_is_gone(paths: tuple[str, ...], tmp_path: Path) -> None:
-    """It is replaced; that of a server that lives is not, and the refusal names the path."""
+    """The socket of a killed server is replaced, and the socket of a running one is refused by name."""
     killed = ServerProcess("--workers", "1", *paths)
     killed.stop(signal.SIGKILL)
     killed.abandon()
@@ -106,7 +106,7 @@ def test_the_socket_of_a_server_that_is_gone(paths: tuple[str, ...], tmp_path: P
 
 
 def test_tls_on_a_unix_domain_socket(paths: tuple[str, ...], tmp_path: Path) -> None:
-    """TLS is spoken there as well, and the probe finds its way."""
+    """TLS works on a socket, and the probe can connect."""
     authority = Authority(tmp_path)
     certificate, key = authority.issue("server")
     with ServerProcess("--workers", "1", "--tls-certificate", str(certificate), "--tls-key", str(key), *paths):
@@ -116,7 +116,7 @@ def test_tls_on_a_unix_domain_socket(paths: tuple[str, ...], tmp_path: Path) -> 
 
 
 def test_paths_that_will_not_do(tmp_path: Path) -> None:
-    """A file, a folder that is not there and a name that is too long are refused in a sentence."""
+    """A regular file, a missing folder and a path that is too long are refused with one sentence."""
     file = tmp_path / "file"
     file.write_text("mine")
     for path in (file, tmp_path / "missing" / "rest.sock", tmp_path / ("x" * 120)):
@@ -126,7 +126,7 @@ def test_paths_that_will_not_do(tmp_path: Path) -> None:
 
 
 def test_nobody_else_may_connect(tmp_path: Path) -> None:
-    """Whoever connected before can still be accepted; a new caller waits for a port, and does not find a path."""
+    """Earlier connections can still be accepted, and new callers wait on a port and fail on a path."""
     with bind("127.0.0.1", 0) as port, bind_unix(tmp_path / "rest.sock") as path, ExitStack() as stack:
         for listener in (port, path):
             listener.listen()
@@ -150,7 +150,7 @@ def test_nobody_else_may_connect(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["port", "path"])
 def test_callers_who_connect_during_the_shutdown(kind: str, paths: tuple[str, ...]) -> None:
-    """Of callers who connect anew for every request, each gets its answer or cannot connect, until all cannot."""
+    """Callers that reconnect for every request get an answer or cannot connect, until none can connect."""
     flags = ("--workers", "2", *(paths if kind == "path" else ()))
 
     def ask(process: ServerProcess) -> int:
@@ -175,7 +175,7 @@ def test_callers_who_connect_during_the_shutdown(kind: str, paths: tuple[str, ..
 
 
 def test_a_socket_of_a_later_server_stays(tmp_path: Path) -> None:
-    """Whoever leaves removes its own file only."""
+    """A server that stops removes only its own socket."""
     path = tmp_path / "rest.sock"
     with bind_unix(path), ExitStack() as later:
         with bind_unix(path) as first:  # it does not listen, so that its file may be taken

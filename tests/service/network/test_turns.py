@@ -1,4 +1,4 @@
-"""How connections share the event loop."""
+"""Connections share the time of the event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.service.grpc.transport.caller import Loop
 
 
 class Reader:
-    """Has so many frames, each of which takes some time."""
+    """A reader with a number of frames that take some time each."""
 
     def __init__(self, loop: Loop, frames: int, seconds: float = 0.0001, log: list[Reader] | None = None) -> None:
         self.frames = frames
@@ -21,7 +21,7 @@ class Reader:
         self._log = log if log is not None else []
 
     def read(self, until: float) -> bool:
-        """Take frames until that time."""
+        """Read frames until a time."""
         self.reads += 1
         self._log.append(self)
         while self.frames:
@@ -34,7 +34,7 @@ class Reader:
 
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
-    """An event loop with a clock that goes on as readers read."""
+    """Return an event loop with a clock that advances when frames are read."""
     loop = Loop()
     monkeypatch.setattr("sentiment_conv1d.service.network.turns.perf_counter", loop.perf_counter)
     yield loop
@@ -43,12 +43,12 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
 
 @pytest.fixture
 def turns(loop: Loop) -> Turns:
-    """Turns of an event loop whose clock goes on as frames are read."""
+    """Return turns on this event loop."""
     return Turns(loop)
 
 
 def test_little_to_read(loop: Loop, turns: Turns) -> None:
-    """A connection with little to be read need not wait, and nothing is left on the event loop."""
+    """A connection with few frames is read at once, and nothing is left on the event loop."""
     for _ in range(5):
         assert turns.read(Reader(loop, 1), 100)
     loop.turn()
@@ -57,7 +57,7 @@ def test_little_to_read(loop: Loop, turns: Turns) -> None:
 
 
 def test_much_to_read(loop: Loop, turns: Turns) -> None:
-    """One with much reads its share, waits while another one reads, and comes to its end."""
+    """A connection with many frames reads its share, waits for another one, and finishes."""
     reader, log = Reader(loop, 1000), []
     assert not turns.read(reader, 100)
     assert 1000 - reader.frames <= 1 + _SHARES[0] / 0.0001
@@ -74,7 +74,7 @@ def test_much_to_read(loop: Loop, turns: Turns) -> None:
 
 
 def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
-    """However many connections have something to be read, a turn of the event loop takes no longer."""
+    """A turn of the event loop takes no longer with more connections."""
     readers = [Reader(loop, 30) for _ in range(100)]
     before = loop.counter
     waiting = [not turns.read(reader, 100) for reader in readers]
@@ -87,7 +87,7 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
 
 
 def test_fairness(loop: Loop, turns: Turns) -> None:
-    """Connections with much to read take turns, and those that come meanwhile are read before them."""
+    """Connections with many frames take turns, and new connections are read before them."""
     log: list[Reader] = []
     readers = [Reader(loop, 40, log=log) for _ in range(22)]
     for reader in readers:
@@ -105,7 +105,7 @@ def test_fairness(loop: Loop, turns: Turns) -> None:
 
 
 def test_newcomers_do_not_stop_the_others(loop: Loop, turns: Turns) -> None:
-    """However much arrives anew in every turn, a connection with much to read comes to its end."""
+    """A connection with many frames finishes even if many bytes arrive in every turn."""
     reader = Reader(loop, 100)
     assert not turns.read(reader, 100)
     for _ in range(100):
@@ -116,7 +116,7 @@ def test_newcomers_do_not_stop_the_others(loop: Loop, turns: Turns) -> None:
 
 
 def test_one_frame_that_takes_long(loop: Loop, turns: Turns) -> None:
-    """After a frame that takes longer than a turn, others wait for the next one and are read in it."""
+    """After a frame that takes longer than a turn, other connections are read in the next turn."""
     assert turns.read(Reader(loop, 1, seconds=0.05), 100)
     other = Reader(loop, 1)
     assert not turns.read(other, 100)
@@ -138,7 +138,7 @@ def test_many_bytes_wait_behind_few(loop: Loop, turns: Turns) -> None:
 
 
 def test_long_frames_do_not_stop_small_requests(loop: Loop, turns: Turns) -> None:
-    """A small request is read in the next turn even if others have frames that take longer than a turn each."""
+    """A small request is read in the next turn even if other connections have frames that take longer than a turn."""
     for _ in range(4):
         assert not turns.read(Reader(loop, 1000, seconds=0.004), _FEW_BYTES + 1)
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Infer requests and answers over REST by hand: JSON, and tensors in binary form behind it."""
+"""Builds and reads infer requests and answers over REST: JSON, followed by tensors in binary form."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ HEADER = "inference-header-content-length"
 
 
 class Answer(NamedTuple):
-    """A successful answer: its JSON, and the binary outputs by name."""
+    """A successful answer: its JSON, and its binary outputs by name."""
 
     document: dict[str, Any]
     binary: dict[str, bytes]
 
 
 def pack(*elements: str) -> bytes:
-    """BYTES elements in binary form."""
+    """Encode BYTES elements in binary form."""
     return b"".join(struct.pack("<I", len(each.encode())) + each.encode() for each in elements)
 
 
 def unpack(raw: bytes) -> list[str]:
-    """BYTES elements from their binary form."""
+    """Decode BYTES elements from their binary form."""
     elements = []
     while raw:
         (length,) = struct.unpack_from("<I", raw)
@@ -38,28 +38,28 @@ def unpack(raw: bytes) -> list[str]:
 
 
 def text_input(*texts: str, **changes: Any) -> dict[str, Any]:
-    """The input `text`; `changes` are other fields, or others' values."""
+    """Build the input `text`. `changes` are other fields or values."""
     return {"name": "text", "shape": [len(texts), 1], "datatype": "BYTES", "data": list(texts)} | changes
 
 
 def binary_input(raw: bytes, **changes: Any) -> dict[str, Any]:
-    """An input of one text, unless `changes` say otherwise, whose data are `raw` behind the JSON."""
+    """Build an input of one text, unless `changes` say otherwise, with the binary data `raw` after the JSON."""
     parameters = {"binary_data_size": len(raw)}
     return {"name": "text", "shape": [1, 1], "datatype": "BYTES", "parameters": parameters} | changes
 
 
 def request(*inputs: Any, **fields: Any) -> bytes:
-    """An infer request in JSON."""
+    """Build an infer request in JSON."""
     return json.dumps({"inputs": inputs} | fields).encode()
 
 
 def with_binary(document: bytes, *tensors: bytes) -> dict[str, Any]:
-    """Arguments of `httpx.post`: JSON, binary tensors behind it, and the header that parts them."""
+    """Return arguments for `httpx.post`: JSON, binary tensors after it, and the header with the length of the JSON."""
     return {"content": b"".join([document, *tensors]), "headers": {HEADER: str(len(document))}}
 
 
 def read(response: httpx.Response) -> Answer:
-    """An answer with status 200, whose form is checked."""
+    """Read an answer with status 200, and check its form."""
     assert response.status_code == 200, response.text
     length = response.headers.get(HEADER)
     if length is None:
@@ -84,7 +84,7 @@ def read(response: httpx.Response) -> Answer:
 
 
 def outputs(answer: Answer) -> dict[str, list[Any]]:
-    """The outputs' elements by name, in whichever form they came."""
+    """Return the elements of the outputs by name, from JSON or binary form."""
     elements: dict[str, list[Any]] = {}
     for output in answer.document["outputs"]:
         if "data" in output:
@@ -98,7 +98,7 @@ def outputs(answer: Answer) -> dict[str, list[Any]]:
 
 
 def refusal(response: httpx.Response, statuses: Sequence[int] = (400,)) -> str:
-    """The message of a refusal, whose form is checked: an object of one string."""
+    """Return the message of an error, and check its form: an object with one string."""
     assert response.status_code in statuses, response.text
     assert response.headers["content-type"] == "application/json"
     document = response.json()

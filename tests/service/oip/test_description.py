@@ -1,4 +1,4 @@
-"""What the server says of itself: the documents that clients and load generators read first."""
+"""Metadata, configuration and statistics, which clients and load generators read first."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from tests.service.artifacts import MAX_TOKENS, publish_table
 
 @pytest.fixture
 def tickets(tmp_path: Path) -> Classifier:
-    """A small model of three labels."""
+    """Return a small model of three labels."""
     return Classifier(publish_table(tmp_path))
 
 
 def test_server() -> None:
-    """The server names the extensions that it speaks, and no others."""
+    """The server lists exactly the extensions that it supports."""
     assert description.server_metadata("1.2.3") == {
         "name": "sentiment-conv1d",
         "version": "1.2.3",
@@ -33,7 +33,7 @@ def test_server() -> None:
 
 
 def test_model(classifier: Classifier) -> None:
-    """The shipped model's inputs and outputs, versions as strings."""
+    """The metadata have the inputs and outputs of the shipped model, and versions are strings."""
     assert description.model_metadata(classifier, [1, 12]) == {
         "name": "imdb-cnn",
         "versions": ["1", "12"],
@@ -51,7 +51,7 @@ def test_model(classifier: Classifier) -> None:
 
 
 def test_other_model(tickets: Classifier) -> None:
-    """Shapes and dims follow the model's labels and length."""
+    """Shapes and dims follow from the model's labels and length."""
     metadata = description.model_metadata(tickets, [1])
     assert [each["shape"] for each in metadata["inputs"]] == [[-1, 1], [-1, MAX_TOKENS]]
     assert [each["shape"] for each in metadata["outputs"]] == [[-1, 1], [-1, 1], [-1, 3]]
@@ -62,7 +62,7 @@ def test_other_model(tickets: Classifier) -> None:
 
 
 def test_configuration_and_metadata_agree(classifier: Classifier) -> None:
-    """The configuration's tensors are the metadata's without the batch dimension."""
+    """The tensors of the configuration are those of the metadata without the batch dimension."""
     metadata = description.model_metadata(classifier, [1])
     config = description.model_config(classifier, 1024)
     kinds = {"BYTES": "TYPE_STRING", "INT32": "TYPE_INT32", "FP32": "TYPE_FP32"}
@@ -74,7 +74,7 @@ def test_configuration_and_metadata_agree(classifier: Classifier) -> None:
 
 
 def test_statistics(tickets: Classifier) -> None:
-    """Every duration is there from the start, the response cache's too, and the version is a number in a string."""
+    """The statistics have every duration from the start, including the response cache, and the version as a string."""
     document = description.model_statistics(tickets)
     stages = document.pop("inference_stats")
     assert document == {
@@ -92,7 +92,7 @@ def test_statistics(tickets: Classifier) -> None:
 
 
 def test_statistics_after_requests(tickets: Classifier) -> None:
-    """Rows and runs are counted apart, and a refused request is a failure only."""
+    """Rows and runs are counted separately, and a refused request counts only as a failure."""
     [prediction] = tickets.predict(["praise"])
     tickets.statistics.ran(41, 3)
     tickets.statistics.count([([prediction] * 40, 100, Stages(queue=10, tokenize=20, infer=60))])

@@ -1,4 +1,4 @@
-"""An infer request without a transport: which input is answered, which outputs come back, what is refused."""
+"""Infer requests without a transport: inputs, outputs and errors."""
 
 import asyncio
 import struct
@@ -25,7 +25,7 @@ TEXTS = ("A gripping, beautifully acted film.", "Dull and far too long.", "")
 
 @pytest.fixture(scope="module")
 def ask(classifier: Classifier) -> Iterator[Ask]:
-    """Answers inputs with the shipped model, for the outputs that are asked for."""
+    """Answer inputs with the shipped model, for the requested outputs."""
     models = LoadedModels("imdb-cnn")
     models.put(classifier)
     dataplane = DataPlane(LIMITS, Batching(), Metrics({}), InFlight(), models)
@@ -40,23 +40,23 @@ def ask(classifier: Classifier) -> Iterator[Ask]:
 
 
 def text(data: Any = ("x",), shape: Sequence[int] | None = None, datatype: str = "BYTES") -> Input:
-    """The input `text` with JSON data."""
+    """Build the input `text` with JSON data."""
     return Input("text", datatype, [len(data), 1] if shape is None else shape, data=list(data))
 
 
 def tokens(data: Any = ((1, 2, 3),), shape: Sequence[int] | None = None, datatype: str = "INT32") -> Input:
-    """The input `tokens` with JSON data."""
+    """Build the input `tokens` with JSON data."""
     shape = [len(data), len(data[0])] if shape is None else shape
     return Input("tokens", datatype, shape, data=[list(row) for row in data])
 
 
 def names(outputs: Sequence[Output]) -> list[str]:
-    """The outputs' names in their order."""
+    """Return the names of the outputs in their order."""
     return [output.name for output in outputs]
 
 
 def test_all_outputs(ask: Ask, classifier: Classifier) -> None:
-    """Without a wish all outputs come: label, its probability, and every label's probability."""
+    """Without requested outputs, the answer has all: the label, its probability, and every label's probability."""
     label, score, probabilities = ask(text(TEXTS))
     expected = classifier.predict(TEXTS)
     assert (label.name, label.datatype, label.shape) == ("label", "BYTES", [3, 1])
@@ -73,7 +73,7 @@ def test_flat_shape(ask: Ask) -> None:
 
 
 def test_binary_is_the_same(ask: Ask) -> None:
-    """Data and its binary form are answered alike, nested or flat, characters or bytes."""
+    """JSON data and binary data get the same answer, nested or flat, as characters or bytes."""
     raw = pack_bytes([each.encode() for each in TEXTS])
     expected = [str(output) for output in ask(text(TEXTS))]
     for same in (
@@ -85,7 +85,7 @@ def test_binary_is_the_same(ask: Ask) -> None:
 
 
 def test_tokens(ask: Ask, classifier: Classifier) -> None:
-    """Ids that the caller made are answered like the text they stand for, as data or in binary form."""
+    """A caller's ids get the answer of their text, as JSON data or in binary form."""
     [encoding] = classifier.encode(TEXTS[:1])
     ids = encoding.ids.tolist()
     expected = [str(output) for output in ask(text(TEXTS[:1]))]
@@ -98,7 +98,7 @@ def test_tokens(ask: Ask, classifier: Classifier) -> None:
     "wished", [["score"], ["probabilities", "label"], ["label", "probabilities", "score"], ["score", "label"]]
 )
 def test_outputs_in_the_order_of_the_wish(ask: Ask, wished: list[str]) -> None:
-    """Exactly the outputs that are asked for come, in that order."""
+    """The answer has exactly the requested outputs, in the requested order."""
     assert names(ask(text(), outputs=[RequestedOutput(name) for name in wished])) == wished
 
 
@@ -115,14 +115,14 @@ def test_outputs_in_the_order_of_the_wish(ask: Ask, wished: list[str]) -> None:
     ],
 )
 def test_impossible_outputs(ask: Ask, outputs: list[RequestedOutput], reason: str) -> None:
-    """A wish that cannot be met is refused, not left out in silence."""
+    """A requested output that does not exist is refused."""
     with pytest.raises(Invalid, match=reason):
         ask(text(), outputs=outputs)
 
 
 @pytest.mark.parametrize(("wished", "given"), [(1, 1), (2, 2), (3, 2), (2**63, 2)])
 def test_classification(ask: Ask, classifier: Classifier, wished: int, given: int) -> None:
-    """Classes are `value:index:label`, the most probable first, as many as there are at most."""
+    """Classes are `value:index:label`, the most probable first, and at most as many as there are labels."""
     [output] = ask(text(TEXTS), outputs=[RequestedOutput("probabilities", classification=wished)])
     assert (output.name, output.datatype, output.shape) == ("probabilities", "BYTES", [3, given])
     elements = iter(output.data)
@@ -138,7 +138,7 @@ def test_classification(ask: Ask, classifier: Classifier, wished: int, given: in
 
 
 def test_both_inputs(ask: Ask) -> None:
-    """Where both inputs come, the text is answered, in whichever order they come and whatever numbers the ids are."""
+    """If a request has both inputs, the text is answered, for any order and any ids."""
     expected = [str(output) for output in ask(text(TEXTS))]
     noise = tokens([[2**31 - 1, -(2**31), 5000, -1]] * 3)
     assert [str(output) for output in ask(text(TEXTS), noise)] == expected
@@ -164,7 +164,7 @@ def test_both_inputs(ask: Ask) -> None:
     ],
 )
 def test_impossible_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
-    """Inputs that are unknown, double, missing or do not go together are refused."""
+    """Inputs that are unknown, duplicate, missing or inconsistent are refused."""
     with pytest.raises(Invalid, match=reason):
         ask(*inputs)
 
@@ -192,7 +192,7 @@ def test_impossible_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
         (text([[[]]]), "0 elements in its data"),
         (Input("text", "BYTES", [1]), "data must be a list"),
         (tokens(datatype="INT64"), "has datatype INT32, not INT64"),
-        (tokens(shape=[3]), r"has shape \[batch, time\], not \[3\]"),
+        (tokens(shape=[3]), r"has shape \[batch, sequence length\], not \[3\]"),
         (tokens(shape=[1, 3, 1]), "has shape"),
         (tokens(shape=[3, 0]), "a dimension is not from 1"),
         (tokens(shape=[0, 3]), "a dimension is not from 1"),
@@ -206,14 +206,14 @@ def test_impossible_inputs(ask: Ask, inputs: list[Input], reason: str) -> None:
         (tokens([[1, None]]), "element 1 is not an INT32"),
         (tokens([[2**31]]), "element 0 is not an INT32"),
         (tokens([[-(2**31) - 1]]), "element 0 is not an INT32"),
-        (tokens([[5000]]), "ids run from 0 to 4999"),
-        (tokens([[1, -1]]), "ids run from 0 to 4999"),
-        (tokens([[0] * 401]), "401 ids a text; the model reads 1 to 400"),
+        (tokens([[5000]]), "ids must be between 0 and 4999"),
+        (tokens([[1, -1]]), "ids must be between 0 and 4999"),
+        (tokens([[0] * 401]), "401 ids per text; the model reads 1 to 400"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_impossible_tensor(ask: Ask, given: Input, reason: str) -> None:
-    """A tensor whose datatype, shape, elements or ids cannot be is refused with the reason."""
+    """A tensor with an invalid datatype, shape, elements or ids is refused with the reason."""
     with pytest.raises(Invalid, match=reason):
         ask(given)
 
@@ -239,12 +239,12 @@ def test_impossible_binary_data(ask: Ask, given: Input, reason: str) -> None:
 
 
 def test_most_ids(ask: Ask) -> None:
-    """The first and the last id, and as many as the model reads, are answered."""
+    """The first and the last id are accepted, and as many ids as the model reads."""
     assert names(ask(tokens([[0, 4999] * 200]))) == ["label", "score", "probabilities"]
 
 
 def test_too_many_rows(ask: Ask) -> None:
-    """More rows than are allowed are refused, as texts and as ids."""
+    """More rows than the limit are refused, as texts and as ids."""
     with pytest.raises(TooLarge, match="1025 texts"):
         ask(text(["x"] * 1025))
     with pytest.raises(TooLarge, match="100000 texts"):
@@ -252,7 +252,7 @@ def test_too_many_rows(ask: Ask) -> None:
 
 
 def test_many_rows(ask: Ask) -> None:
-    """As many rows as are allowed are answered in their order, as texts and as ids."""
+    """Rows up to the limit are answered in their order, as texts and as ids."""
     words = ["awful", "great"]
     rows = [words[number % 2] for number in range(1024)]
     [label] = ask(text(rows), outputs=[RequestedOutput("label")])
@@ -266,6 +266,6 @@ def test_many_rows(ask: Ask) -> None:
 
 
 def test_unknown_model(ask: Ask) -> None:
-    """A model that is not there is not found, whatever else is wrong."""
+    """A model that does not exist is NotFound, whatever else is invalid."""
     with pytest.raises(NotFound):
         ask(model="other")

@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window, and pages of it that notice every error and every request."""
+"""Fixtures: headless Chromium, and pages that record every error and every request."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _FLAGS = (
 
 @dataclass
 class Opened:
-    """A page, what it wrote to the console, and what it asked for."""
+    """A page with its console errors and its requests."""
 
     page: Page
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def texts(self, selector: str) -> list[str]:
-        """The text of every element."""
+        """Return the text of every matching element."""
         return self.page.locator(selector).all_inner_texts()
 
 
@@ -38,7 +38,7 @@ Open = Callable[..., Opened]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser a module: as long as it is there, no other event loop can run in this thread."""
+    """Start one browser per module. While it runs, no other event loop can run in this thread."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         assert os.environ.get("CI") != "true", "there is no Chromium: make test installs Debian's where it may"
@@ -51,10 +51,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, server: ServerProcess) -> Iterator[Open]:
-    """Opens the page of a server, the shipped model's if none is given, and waits for its first answer.
+    """Open the page of a server, by default with the shipped model, and wait for its first answer.
 
-    At the end of a test no page may have logged an error, but for those that the test has taken from `errors`, and none
-    may have asked another host for anything.
+    Fails the test if a page logged an error that the test has not removed from `errors`, or requested another host.
     """
     opened: list[tuple[str, Opened]] = []
 

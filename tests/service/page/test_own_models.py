@@ -1,4 +1,4 @@
-"""The page of models from elsewhere: it follows their ids, padding, truncation, convolutions and pooling."""
+"""The page follows the ids, padding, truncation, convolutions and pooling of other Keras models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from keras import layers
 from playwright.sync_api import expect
 
-from sentiment_conv1d.export.exporter import Trained, export
+from sentiment_conv1d.export.exporter import export
+from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.tokenizer import Rule, WordLevelTokenizer
 from tests.processes import ServerProcess
 from tests.service.page.conftest import Open
@@ -27,7 +28,7 @@ def tokenizer(rule: Rule = RULE) -> WordLevelTokenizer:
 
 
 def model(pooled: Callable[[Any], Any]) -> keras.Model:
-    """A small model; `pooled` makes features of the embedded text."""
+    """Build a small model. `pooled` computes features from the embedded text."""
     keras.utils.set_random_seed(3)
     ids = keras.Input((8,), dtype="int32")
     embedded = layers.Embedding(8, 4, embeddings_initializer=keras.initializers.RandomUniform(-1, 1))(ids)
@@ -44,7 +45,7 @@ def serve(folder: Path, network: keras.Model, reading: WordLevelTokenizer) -> Se
 
 
 def test_padding_stands_behind_the_words(open_page: Open, tmp_path: Path) -> None:
-    """The ids, their padding and the answer are those that Keras reads and gives."""
+    """The ids, the padding and the answer are those of Keras."""
     network = model(plain)
     right = float(network.predict(np.array([[4, 1, 3, 0, 0, 0, 0, 0]]), verbose=0)[0, 0])
     with serve(tmp_path, network, tokenizer()) as server:
@@ -63,7 +64,7 @@ def test_padding_stands_behind_the_words(open_page: Open, tmp_path: Path) -> Non
 
 
 def test_the_first_words_of_a_long_text(open_page: Open, tmp_path: Path) -> None:
-    """The text that is not read stands after the words."""
+    """The text that the model did not read is shown after the words."""
     with serve(tmp_path, model(plain), tokenizer()) as server:
         page = open_page(server).page
         type_text(page, "good " * 8 + "film dull film")
@@ -75,7 +76,7 @@ def test_the_first_words_of_a_long_text(open_page: Open, tmp_path: Path) -> None
 
 
 def test_a_start_id_of_its_own(open_page: Open, tmp_path: Path) -> None:
-    """It is named whatever its number is, and a word with the id 1 is no start."""
+    """The start id is named for any number, and a word with the id 1 is not the start id."""
     rule = Rule(8, "ascii", "", "\n", 0, 6, 5, keeps_first=False, pads_behind=False)
     reading = WordLevelTokenizer({"film": 1, "good": 3}, rule)
     with serve(tmp_path, model(plain), reading) as server:
@@ -90,7 +91,7 @@ def test_a_start_id_of_its_own(open_page: Open, tmp_path: Path) -> None:
 def test_a_convolution_that_pads_or_skips(
     padding: str, dilation: int, before: int, open_page: Open, tmp_path: Path
 ) -> None:
-    """The filter stands on the words that it multiplies: zeros come first, and words between its taps are skipped."""
+    """The filter is drawn at the words that it multiplies, with leading zeros and skipped words."""
 
     def pooled(embedded: Any) -> Any:
         convolved = layers.Conv1D(6, 3, padding=padding, dilation_rate=dilation, activation="relu")(embedded)
@@ -123,7 +124,7 @@ def test_a_convolution_that_pads_or_skips(
 
 
 def test_maximum_and_average_of_one_convolution(open_page: Open, tmp_path: Path) -> None:
-    """Filters of one width are numbered on, and the page says what is pooled."""
+    """Filters of one width have consecutive indices, and the page names the pooling."""
 
     def pooled(embedded: Any) -> Any:
         convolved = layers.Conv1D(6, 3, activation="tanh")(embedded)

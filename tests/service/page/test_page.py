@@ -1,4 +1,4 @@
-"""The page in a real browser: what it shows is what the API says, whoever looks at it and however."""
+"""The page in a real browser: it shows the answers of the API and is accessible."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def type_text(page: Page, text: str) -> None:
-    """Put a text in and wait until its answer is there."""
+    """Type a text and wait for its answer."""
     page.get_by_label("Your text").fill(text)
     expect(page.locator("#verdict")).not_to_have_class(re.compile("waiting"))
 
@@ -36,14 +36,14 @@ def api(server: ServerProcess, route: str, **body: Any) -> dict[str, Any]:
 
 
 def show_reading(page: Page) -> None:
-    """Scroll to how it reads, and wait until it is drawn."""
+    """Scroll to "How it works", and wait until it is drawn."""
     page.locator("#reads").scroll_into_view_if_needed()
     page.locator("#rail li").first.wait_for()
     expect(page.locator("#curve-line")).to_have_attribute("points", re.compile(r"\d"))
 
 
 def rail(page: Page) -> list[str]:
-    """The sizes from step to step, as they are shown, with an x for the sign of multiplication."""
+    """Return the sizes from step to step, with an x as the multiplication sign."""
     return [
         text.replace("\u2009\u00d7\u2009", "x").split("\n")[0] for text in page.locator("#rail a").all_inner_texts()
     ]
@@ -54,7 +54,7 @@ def shown_percent(text: str) -> float:
 
 
 def test_typing_gives_the_answer_of_the_api(open_page: Open, server: ServerProcess) -> None:
-    """Whatever is typed, label and probabilities are those of `/v1/predict`."""
+    """The label and the probabilities are those of `/v1/predict` for any text."""
     page = open_page().page
     for text in TEXTS:
         type_text(page, text)
@@ -67,7 +67,7 @@ def test_typing_gives_the_answer_of_the_api(open_page: Open, server: ServerProce
 
 
 def test_typing_key_by_key(open_page: Open, server: ServerProcess) -> None:
-    """The service is asked when the keys rest, and its answer for the whole text is what stays."""
+    """The page sends a request when typing pauses, and shows the answer to the whole text."""
     opened = open_page()
     field = opened.page.get_by_label("Your text")
     field.fill("")
@@ -78,7 +78,7 @@ def test_typing_key_by_key(open_page: Open, server: ServerProcess) -> None:
 
 
 def test_late_answers_are_dropped(open_page: Open) -> None:
-    """An answer to an older text that arrives last changes nothing."""
+    """A late answer to an older text is ignored."""
     page = open_page().page
     held: list[Route] = []
     page.route("**/v1/explain", lambda route: held.append(route) if not held else route.continue_())
@@ -93,7 +93,7 @@ def test_late_answers_are_dropped(open_page: Open) -> None:
 
 
 def test_tints_agree_with_the_explanation(open_page: Open, server: ServerProcess) -> None:
-    """Every word has the colour of its sign, as strong as its share, and its number to the last shown digit."""
+    """The colour of a word shows the sign and the size of its share, and the number is the share as displayed."""
     page = open_page().page
     text = "Not bad, but dull\n\U0001f600 and awful; flumberous! A superb, superb ending."
     type_text(page, text)
@@ -121,7 +121,7 @@ def test_tints_agree_with_the_explanation(open_page: Open, server: ServerProcess
 
 
 def test_filters_agree_with_the_explanation(open_page: Open, server: ServerProcess) -> None:
-    """The filters that decided are those of the explanation, with the words beneath them, and open in the slide."""
+    """The strongest filters are those of the explanation, with their words, and can be opened in step 3."""
     page = open_page().page
     type_text(page, TEXTS[1])
     explanation = api(server, "explain", text=TEXTS[1])
@@ -138,7 +138,7 @@ def test_filters_agree_with_the_explanation(open_page: Open, server: ServerProce
 
 
 def test_exact_numbers_on_hover_and_focus(open_page: Open, server: ServerProcess) -> None:
-    """A pointer on a word or the keyboard's focus shows its exact share; Enter takes the filter to it."""
+    """Hovering or focusing a word shows its exact share, and Enter moves the filter to it."""
     page = open_page().page
     type_text(page, "A superb but flumberous film")
     words = api(server, "explain", text="A superb but flumberous film")["words"]
@@ -163,7 +163,7 @@ def test_exact_numbers_on_hover_and_focus(open_page: Open, server: ServerProcess
 
 
 def test_unknown_and_unread_words_are_seen(open_page: Open) -> None:
-    """What the model does not know is underlined, what it does not read is struck out and counted."""
+    """Unknown words are underlined, and the text that is not read is struck through and counted."""
     page = open_page().page
     type_text(page, "flumberous " + "unread " * 49 + "fine " * 400)
     unread = page.locator("#words .unread")
@@ -179,7 +179,7 @@ def test_unknown_and_unread_words_are_seen(open_page: Open) -> None:
 
 
 def test_markup_is_text(open_page: Open, server: ServerProcess) -> None:
-    """A review with a script in it is shown as it was typed, and nothing of it runs."""
+    """A review that contains a script is shown as text, and the script does not run."""
     text = "<script>window.harmed = 1</script><img src=x onerror='window.harmed = 2'><b>great</b> &lt;film&gt;"
     opened = open_page()
     page = opened.page
@@ -195,7 +195,7 @@ def test_markup_is_text(open_page: Open, server: ServerProcess) -> None:
 
 
 def test_policy_stops_what_is_not_the_page(open_page: Open) -> None:
-    """A script that somehow got into the page is not run, and a style is not applied."""
+    """The policy blocks a script or a style that is injected into the page."""
     opened = open_page()
     page = opened.page
     page.evaluate(
@@ -213,13 +213,13 @@ def test_policy_stops_what_is_not_the_page(open_page: Open) -> None:
 
 
 def curve(page: Page) -> list[tuple[float, float]]:
-    """The places and values of the drawn curve."""
+    """Return the places and values of the drawn curve."""
     points = page.locator("#curve-line").get_attribute("points") or ""
     return [(float(x), -float(y)) for x, y in (point.split(",") for point in points.split())]
 
 
 def test_sliding_draws_the_row_of_the_feature_map(open_page: Open, server: ServerProcess) -> None:
-    """While it plays, the curve grows place by place, and in the end it is the filter's row of the feature map."""
+    """Play draws the curve place by place, and the result is the filter's row of the feature map."""
     page = open_page().page
     text = "Warm, funny and wise."
     type_text(page, text)
@@ -251,7 +251,7 @@ def test_sliding_draws_the_row_of_the_feature_map(open_page: Open, server: Serve
 
 
 def test_steps_show_their_numbers(open_page: Open, server: ServerProcess) -> None:
-    """At every place that is stepped or dragged to, the products add up to the value of the curve."""
+    """At every place, the products add up to the value of the curve."""
     page = open_page().page
     text = "Warm, funny and wise."
     type_text(page, text)
@@ -283,7 +283,7 @@ def test_steps_show_their_numbers(open_page: Open, server: ServerProcess) -> Non
 
 
 def test_sizes_and_decision(open_page: Open, server: ServerProcess) -> None:
-    """The sizes are the model's, and the last numbers those of the answer."""
+    """The sizes are those of the model, and the last numbers those of the answer."""
     page = open_page().page
     type_text(page, TEXTS[1])
     show_reading(page)
@@ -301,7 +301,7 @@ def test_sizes_and_decision(open_page: Open, server: ServerProcess) -> None:
 
 
 def test_feature_map_and_bars_choose_a_filter(open_page: Open) -> None:
-    """A click on a row of the feature map, or on a bar, shows that filter."""
+    """A click on a row of the feature map or on a bar shows that filter."""
     page = open_page().page
     show_reading(page)
     box = page.locator("#map").bounding_box()
@@ -317,7 +317,7 @@ def test_feature_map_and_bars_choose_a_filter(open_page: Open) -> None:
 
 
 def test_another_model_draws_itself(open_page: Open, several: ServerProcess) -> None:
-    """Shapes, labels and widths come from the model: three widths, two dense layers and a softmax."""
+    """Shapes, labels and widths come from the model, here with three widths, two dense layers and a softmax."""
     page = open_page(several).page
     text = "praise question nothing"
     type_text(page, text)
@@ -339,7 +339,7 @@ def test_another_model_draws_itself(open_page: Open, several: ServerProcess) -> 
 
 
 def test_model_without_explanation(open_page: Open, tmp_path: Path) -> None:
-    """A model outside the family is tried as well, and the page says that it has no exact explanation."""
+    """A model outside the family gets predictions, and the page says that it has no exact explanation."""
     artifacts.publish_table(tmp_path)
     with ServerProcess("--workers", "1", repository=tmp_path) as server:
         page = open_page(server).page
@@ -352,7 +352,7 @@ def test_model_without_explanation(open_page: Open, tmp_path: Path) -> None:
 
 
 def test_model_section(open_page: Open, server: ServerProcess) -> None:
-    """Name, version and every metric of the manifest are there, as numbers and as plots."""
+    """The name, the version and every metric of the manifest are shown as numbers and as plots."""
     page = open_page().page
     model, _ = server.client.get("/v1/models").json()["models"]
     section = page.locator("#models")
@@ -367,7 +367,7 @@ def test_model_section(open_page: Open, server: ServerProcess) -> None:
 
 
 def test_api_key(open_page: Open) -> None:
-    """Where keys are asked for, the page asks for one, says when it is wrong, and remembers a right one."""
+    """If the service requires a key, the page asks for one, says when it is invalid, and remembers a valid one."""
     key = "a-key-of-some-length"
     with ServerProcess("--workers", "1", "--open-page", SENTIMENT_API_KEYS=key) as server:
         opened = open_page(server, answer=False)
@@ -388,7 +388,7 @@ def test_api_key(open_page: Open) -> None:
 
 
 def test_troubles(open_page: Open) -> None:
-    """A text too long, a busy service and none at all are told apart, and end when they end."""
+    """A text that is too long, a busy service and an unreachable one have different messages, which disappear later."""
     with ServerProcess("--workers", "1", "--max-text-characters", "200") as server:
         opened = open_page(server)
         page = opened.page
@@ -427,7 +427,7 @@ def test_troubles(open_page: Open) -> None:
 
 
 def test_reduced_motion(open_page: Open) -> None:
-    """Who asks for reduced motion gets the whole curve at once, and is told so."""
+    """With reduced motion the whole curve appears at once, and a note says so."""
     page = open_page(reduced_motion="reduce").page
     show_reading(page)
     expect(page.locator("#motion-note")).to_be_visible()
@@ -441,7 +441,7 @@ def test_reduced_motion(open_page: Open) -> None:
 
 
 def test_keyboard_reaches_everything(open_page: Open) -> None:
-    """The tab key comes by every control in the order of the page, with a focus that is seen."""
+    """The tab key reaches every control in the order of the page, with a visible focus."""
     page = open_page().page
     show_reading(page)
     page.evaluate("window.scrollTo(0, 0)")
@@ -467,7 +467,7 @@ def test_keyboard_reaches_everything(open_page: Open) -> None:
 def test_accessibility(
     open_page: Open, several: ServerProcess, server: ServerProcess, viewport: dict[str, int]
 ) -> None:
-    """In light and in dark the rules of axe-core find nothing serious, for either model, with words of every kind."""
+    """axe-core finds no serious problem in the light and the dark scheme, with both models and all kinds of words."""
     page = open_page(several if viewport == PHONE else server, viewport=viewport).page
     type_text(page, "unread praise " * 4 + "A superb but flumberous film with an awful, boring question.")
     show_reading(page)
@@ -479,7 +479,7 @@ def test_accessibility(
 
 
 def test_fits(open_page: Open) -> None:
-    """Nothing is wider than the screen, from the smallest phone on."""
+    """Nothing is wider than the screen, on phones and larger screens."""
     page = open_page(viewport={"width": 320, "height": 800}).page
     type_text(page, "unbreakable" * 20 + " A superb, superb film, but an awful, boring ending. " * 30)
     show_reading(page)
@@ -489,7 +489,7 @@ def test_fits(open_page: Open) -> None:
 
 
 def test_colours_follow_the_system(open_page: Open) -> None:
-    """Light is light and dark is dark, the canvases too, also when the system changes while the page is open."""
+    """The page and its canvases follow the colour scheme, even if it changes while the page is open."""
     page = open_page(color_scheme="light").page
     show_reading(page)
     brightness = []
@@ -509,7 +509,7 @@ def test_colours_follow_the_system(open_page: Open) -> None:
 
 
 def test_under_a_path(open_page: Open, server: ServerProcess) -> None:
-    """No address on the page begins at the root, so that it works behind a path, too."""
+    """All addresses of the page are relative, so that it works behind a path."""
     opened = open_page()
     for selector, attribute in (("link, a.brand", "href"), ("script, img", "src")):
         for element in opened.page.locator(selector).all():
@@ -518,7 +518,7 @@ def test_under_a_path(open_page: Open, server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_reference(open_page: Open, server: ServerProcess, scheme: str) -> None:
-    """The reference of all routes loads nothing from elsewhere, fits a phone and is accessible, opened up as well."""
+    """The API reference loads nothing from other hosts, fits a phone and is accessible, even when it is expanded."""
     page = open_page(path="/docs", answer=False, viewport=PHONE, color_scheme=scheme).page
     document = server.client.get("/openapi.json").json()
     expect(page.locator(".opblock")).to_have_count(sum(map(len, document["paths"].values())))
@@ -531,7 +531,7 @@ def test_reference(open_page: Open, server: ServerProcess, scheme: str) -> None:
 
 
 def test_trying_a_request(open_page: Open, server: ServerProcess) -> None:
-    """The reference sends a request that is tried out, and shows the answer of the API and a link to the document."""
+    """The API reference sends requests that are tried out, shows the answers, and links to the document."""
     opened = open_page(path="/docs", answer=False)
     page = opened.page
     expect(page.get_by_role("link", name="openapi.json")).to_be_visible()
@@ -548,7 +548,7 @@ def test_trying_a_request(open_page: Open, server: ServerProcess) -> None:
 
 
 def test_api_key_in_the_reference(open_page: Open) -> None:
-    """In the API reference, a key that is entered under "Authorize" is sent with the requests that are tried out."""
+    """A key that is entered under "Authorize" in the API reference is sent with its requests."""
     key = "a-key-of-some-length"
     with ServerProcess("--workers", "1", "--open-page", SENTIMENT_API_KEYS=key) as server:
         page = open_page(server, path="/docs", answer=False).page

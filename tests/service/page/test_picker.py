@@ -1,4 +1,4 @@
-"""The picker of model, version and label, samples from the artifact, and the page on a phone and on paper."""
+"""The picker of model, version and label, samples from the artifact, and the phone and print layouts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLES = [{"label": "thanks", "text": "praise praise"}, {"label": "asks", "text
 
 @pytest.fixture(scope="module")
 def two_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A model of three labels that is explained, and one with samples that is not."""
+    """Serve a model of three labels with explanations, and a model with samples and without explanations."""
     repository = tmp_path_factory.mktemp("two")
     families.publish(repository, families.several_widths(), "explained")
     artifacts.publish_table(repository, name="sampled", samples=SAMPLES)
@@ -30,7 +30,7 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProce
 
 
 def test_a_model_is_picked(open_page: Open, two_models: ServerProcess) -> None:
-    """The answer is that of the chosen model, and its samples are offered."""
+    """The chosen model answers, and its samples are offered."""
     page = open_page(two_models).page
     type_text(page, "complaint complaint")
     expect(page.locator("#answered-by")).to_contain_text("explained")
@@ -47,7 +47,7 @@ def test_a_model_is_picked(open_page: Open, two_models: ServerProcess) -> None:
 
 
 def test_a_label_is_picked(open_page: Open, two_models: ServerProcess) -> None:
-    """The words and the steps explain the chosen label, while the prediction stays."""
+    """The words and the steps explain the chosen label, and the prediction does not change."""
     page = open_page(two_models).page
     text = "praise question complaint"
     type_text(page, text)
@@ -63,14 +63,14 @@ def test_a_label_is_picked(open_page: Open, two_models: ServerProcess) -> None:
 
 
 def test_one_model_of_two_labels_has_no_picker(open_page: Open, tmp_path: Path) -> None:
-    """There is nothing to choose."""
+    """With one model and one logit, the picker is hidden."""
     artifacts.shipped_copy(tmp_path)
     with ServerProcess("--workers", "1", repository=tmp_path) as server:
         expect(open_page(server).page.locator("#picker")).to_be_hidden()
 
 
 def test_filters_on_a_phone_are_cards(open_page: Open) -> None:
-    """Every number has its title beside it, and nothing has to be scrolled sideways."""
+    """Every number has its title beside it, and nothing scrolls sideways."""
     page = open_page(viewport=PHONE).page
     type_text(page, "A gripping, beautifully acted film.")
     show_reading(page)
@@ -86,7 +86,7 @@ def test_filters_on_a_phone_are_cards(open_page: Open) -> None:
 
 
 def test_steps_are_printed(open_page: Open) -> None:
-    """On paper there are the answer and the steps, without controls and scroll bars."""
+    """The print layout has the answer and the steps, without controls and scroll bars."""
     page = open_page().page
     type_text(page, "A gripping, beautifully acted film.")
     show_reading(page)
@@ -99,7 +99,7 @@ def test_steps_are_printed(open_page: Open) -> None:
 
 
 def test_the_page_and_the_reference_link_to_each_other(open_page: Open) -> None:
-    """From the page to /docs and back."""
+    """Links lead from the page to /docs and back."""
     page = open_page().page
     page.get_by_role("link", name="API").click()
     expect(page).to_have_url(re.compile(r"/docs$"))

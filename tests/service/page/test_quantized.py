@@ -10,7 +10,7 @@ from tests.service.page.test_page import show_reading, type_text
 
 
 def test_the_reading_has_a_number_for_each_place(open_page: Open) -> None:
-    """What the filter reads of a word is one number for each of its places, and the curve has their sums."""
+    """The filter reads one number of a word for each tap, and the curve is the sum of these numbers."""
     with ServerProcess("--workers", "1", "--default-model", "imdb-cnn-8bit", repository=MODEL_REPOSITORY) as server:
         page = open_page(server).page
         text = "Warm, funny and wise."

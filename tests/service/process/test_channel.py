@@ -8,7 +8,7 @@ from sentiment_conv1d.service.process.channel import ChannelClosed, pair
 
 
 def test_messages_arrive_one_by_one() -> None:
-    """Each message is received as it was sent, in order, and nothing is there after the last."""
+    """Each message is received as it was sent, in order, and nothing follows the last one."""
     first, second = pair()
     first.send("order", action="load", name="imdb-cnn")
     first.send("ready")
@@ -36,7 +36,7 @@ def test_a_connection_is_handed_over() -> None:
 
 
 def test_the_other_end_is_gone() -> None:
-    """Both directions notice."""
+    """Both sides notice when the channel is closed."""
     first, second = pair()
     first.close()
     with pytest.raises(ChannelClosed):
@@ -47,7 +47,7 @@ def test_the_other_end_is_gone() -> None:
 
 
 def test_a_full_channel_does_not_block() -> None:
-    """A receiver that does not read makes the sender fail, not wait."""
+    """Sending to a receiver that does not read fails instead of blocking."""
     first, second = pair()
     with pytest.raises(BlockingIOError):
         for _ in range(100_000):

@@ -1,4 +1,4 @@
-"""What large requests leave behind."""
+"""The memory of large requests after they are answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MEGABYTE = 2**20
     ("max_pending", "expected"), [(100_000, {200}), (1900, {200, 429})], ids=["answered", "refused once parsed"]
 )
 def test_large_requests_leave_no_memory(max_pending: int, expected: set[int]) -> None:
-    """The memory of large requests is the kernel's again soon after."""
+    """The memory of large requests is returned to the kernel soon after."""
     body = orjson.dumps({"texts": ["two dull hours " * 500] * 1000})
     limits = ("--max-pending-texts", str(max_pending), "--max-buffered-bytes", str(1024 * _MEGABYTE))
     with ServerProcess("--workers", "1", "--request-timeout", str(PATIENCE), *limits) as server:
@@ -43,7 +43,7 @@ def test_large_requests_leave_no_memory(max_pending: int, expected: set[int]) ->
 
 
 def test_pages_are_returned_above_the_idle_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages are returned while much more is resident than when the worker was idle, and not all the time."""
+    """Pages are returned only while much more memory is resident than in an idle worker."""
     returned: list[int] = []
     monkeypatch.setattr(heap, "_trim", returned.append)
     resident = 100 * _MEGABYTE
@@ -61,7 +61,7 @@ def test_pages_are_returned_above_the_idle_memory(monkeypatch: pytest.MonkeyPatc
 
 
 def test_connections_leave_no_memory() -> None:
-    """The memory of many connections with unfinished heads is the kernel's again soon after they are closed."""
+    """The memory of many connections with unfinished heads is returned to the kernel soon after they are closed."""
     with ServerProcess("--workers", "1") as server:
         [worker] = children(server.process.pid)
         before = _resident(worker)
@@ -73,12 +73,12 @@ def test_connections_leave_no_memory() -> None:
 
 
 def _resident(pid: int) -> float:
-    """Megabytes."""
+    """Return the resident memory in megabytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
 
 
 def test_garbage_of_an_idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Garbage in cycles is freed when no request runs, since searching for it takes as long as there are objects."""
+    """Garbage collection runs when there is no request, because it takes longer the more objects exist."""
 
     class Node:
         def __init__(self) -> None:

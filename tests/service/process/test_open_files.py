@@ -1,4 +1,4 @@
-"""A low limit of open files: as many connections as it leaves room for, or no start."""
+"""A low limit of open files reduces the number of connections or prevents the start."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ LIMITED = "sh -c 'ulimit -n 64; exec \"$@\"' sh"
 
 
 def open_connections(server: ServerProcess, stack: ExitStack, count: int) -> list[HTTPConnection]:
-    """So many connections that are open at the same time."""
+    """Open a number of concurrent connections."""
     opened = [HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE) for _ in range(count)]
     for connection in opened:
         stack.callback(connection.close)
@@ -26,7 +26,7 @@ def open_connections(server: ServerProcess, stack: ExitStack, count: int) -> lis
 
 
 def ask(connections: list[HTTPConnection]) -> set[int]:
-    """The statuses of requests that are sent on all of them before any answer is read."""
+    """Return the statuses of requests that are sent on all connections before any answer is read."""
     for connection in connections:
         connection.request("GET", "/livez")
     answers = [connection.getresponse() for connection in connections]
@@ -34,7 +34,7 @@ def ask(connections: list[HTTPConnection]) -> set[int]:
 
 
 def test_a_low_limit() -> None:
-    """Under 64 open files, a worker serves twenty REST connections at a time and gRPC beside them."""
+    """With a limit of 64 open files, a worker serves twenty concurrent REST connections and gRPC beside them."""
     with ServerProcess("--workers", "1", prefix=LIMITED) as process, ExitStack() as stack:
         process.wait_for_log("the system allows 64 open files: there will be fewer connections max_connections=21")
         stub = SentimentStub(stack.enter_context(connect(process)))
@@ -48,7 +48,7 @@ def test_a_low_limit() -> None:
 
 
 def test_a_low_limit_of_descriptors_under_way() -> None:
-    """The limit also holds for connections in a worker's channel, unless one is root; the others wait."""
+    """The limit also applies to connections in a worker's channel, except for root, and the others wait."""
     prefix = f"setpriv --inh-caps=-all --bounding-set=-all {LIMITED}" if os.geteuid() == 0 else LIMITED
     with ServerProcess("--workers", "1", *PATIENT, prefix=prefix) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
@@ -63,7 +63,7 @@ def test_a_low_limit_of_descriptors_under_way() -> None:
 
 @pytest.mark.parametrize(("limit", "workers", "least"), [("63", "2", "64"), ("100", "80", "112")])
 def test_too_low_a_limit(limit: str, workers: str, least: str) -> None:
-    """Where a worker, or the supervisor of many, could not work, the service does not start and says what it needs."""
+    """If the limit is too low for a worker or for the supervisor, the service does not start and says what it needs."""
     command = f"""
 import os, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))

@@ -1,4 +1,4 @@
-"""The probe of the container: exit status 0 while the service on this machine is ready."""
+"""The container's health probe exits with status 0 while the service on this machine is ready."""
 
 import socket
 import threading
@@ -17,13 +17,13 @@ def probe(port: int | str, **variables: str) -> tuple[int, str]:
 
 
 def test_ready(server: ServerProcess) -> None:
-    """A ready service is healthy, also where the environment names a proxy for everything."""
+    """A ready service is healthy, even if the environment configures a proxy."""
     proxies = {"http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9"}
     assert probe(server.port, **proxies) == (0, "")
 
 
 def test_nobody_listens() -> None:
-    """Where nobody listens, the service is not healthy."""
+    """If nothing listens, the probe fails."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         status, reason = probe(bound.getsockname()[1])
@@ -56,7 +56,7 @@ def answering(listener: socket.socket, answer: bytes) -> threading.Thread:
     ],
 )
 def test_where_the_service_listens(host: str, address: str) -> None:
-    """The probe asks at the address of the service, and at the loopback address if it listens on all."""
+    """The probe requests the configured address, or the loopback address if the service listens on all."""
     try:
         listener = bind(address, 0)
     except StartupError:
@@ -70,7 +70,7 @@ def test_where_the_service_listens(host: str, address: str) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 503 Service Unavailable\r\n\r\nleaving"])
 def test_not_ready(answer: bytes) -> None:
-    """Any answer but 200 is not healthy, nor is one that is no HTTP."""
+    """Any status but 200 is unhealthy, and so is an answer that is not HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = answering(listener, answer)
         status, reason = probe(listener.getsockname()[1])
@@ -79,5 +79,5 @@ def test_not_ready(answer: bytes) -> None:
 
 
 def test_no_port() -> None:
-    """A port that is none is not healthy."""
+    """An invalid port is unhealthy."""
     assert probe("eight")[0] == 1

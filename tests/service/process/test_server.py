@@ -1,4 +1,4 @@
-"""The server as a process: it starts whole or not at all, and leaves without dropping an answer."""
+"""The server process: it starts completely or not at all, and answers all requests before it exits."""
 
 import json
 import os
@@ -46,7 +46,7 @@ HEAVY = [
 
 
 def refused(*flags: str, **variables: str) -> str:
-    """The one line with which the server does not start."""
+    """Return the error line of a server that does not start."""
     result = run("-m", "service", "serve", "--host", "127.0.0.1", "--port", "0", *flags, **variables)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
@@ -56,7 +56,7 @@ def refused(*flags: str, **variables: str) -> str:
 
 
 class Pending:
-    """A request whose last byte has not been sent, on a connection of its own."""
+    """A request on a separate connection whose last byte has not been sent."""
 
     def __init__(self, port: int, body: bytes) -> None:
         self._body = body
@@ -77,7 +77,7 @@ class Pending:
         self._socket.close()
 
     def complete(self) -> bytes:
-        """Send the last byte and read until the server hangs up."""
+        """Send the last byte and read until the server closes the connection."""
         self._socket.sendall(self._body[-1:])
         answer = b""
         while received := self._socket.recv(65536):
@@ -87,7 +87,7 @@ class Pending:
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_leaves_with_status_0(signal_number: int) -> None:
-    """SIGTERM and Ctrl-C end the server with status 0 and without a complaint, idle connections or not."""
+    """SIGTERM and Ctrl-C end the server with status 0 and without errors, with and without idle connections."""
     with ServerProcess() as process:
         assert process.client.get("/readyz").status_code == 200
         assert process.stop(signal_number) == 0
@@ -98,7 +98,7 @@ def test_leaves_with_status_0(signal_number: int) -> None:
 
 
 def test_running_requests_are_finished() -> None:
-    """Requests in progress at SIGTERM are answered completely; idle and new connections are closed."""
+    """Requests in progress at SIGTERM are answered completely, and idle and new connections are closed."""
     texts = ["word " * 2000] * 500
     with (
         ServerProcess("--workers", "1") as process,
@@ -117,7 +117,7 @@ def test_running_requests_are_finished() -> None:
 
 
 def test_drain_delay() -> None:
-    """During the drain delay, /readyz says no while requests are answered as ever."""
+    """During the drain delay, /readyz returns 503 and requests are answered as usual."""
     with ServerProcess("--drain-delay", "30") as process:
         process.process.send_signal(signal.SIGTERM)
         process.wait_for_log("shutting down")
@@ -130,7 +130,7 @@ def test_drain_delay() -> None:
 
 
 def test_another_signal_while_requests_run() -> None:
-    """Who asks once more while the last requests run does not wait for them."""
+    """A second signal while the last requests run ends the server at once."""
     with (
         ServerProcess("--shutdown-timeout", "600", "--workers", "1") as process,
         Pending(process.port, b"x" * 100),
@@ -142,7 +142,7 @@ def test_another_signal_while_requests_run() -> None:
 
 
 def test_sighup() -> None:
-    """SIGHUP ends nothing, whichever process gets it, and the log says what it is good for."""
+    """SIGHUP ends no process, and the log says how to reload settings."""
     with ServerProcess("--workers", "1") as process:
         for pid in (process.process.pid, *children(process.process.pid)):
             os.kill(pid, signal.SIGHUP)
@@ -151,13 +151,13 @@ def test_sighup() -> None:
 
 
 def test_shutdown_timeout() -> None:
-    """A caller who never finishes sending cannot keep the server from leaving."""
+    """A caller that never completes its request does not delay the exit."""
     with ServerProcess("--shutdown-timeout", "1") as process, Pending(process.port, b"x" * 100):
         assert process.stop() == 0
 
 
 def test_signal_while_loading() -> None:
-    """A server that is told to leave before it listens leaves as well, with status 0."""
+    """A server that gets SIGTERM before it listens exits with status 0."""
     command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", "0", "--device", "63"]
     with subprocess.Popen(command, cwd=PROJECT, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -171,12 +171,12 @@ def test_signal_while_loading() -> None:
 
 
 def test_port_taken(server: ServerProcess) -> None:
-    """A port that is taken is refused in a sentence."""
+    """A port that is in use is refused with one sentence."""
     assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use" in refused("--port", str(server.port))
 
 
 def test_bad_settings() -> None:
-    """A setting that will not do is refused by the name of its flag or variable."""
+    """An invalid setting is refused, and the message names its flag or variable."""
     assert refused("--threads", "none").startswith("error: --threads: ")
     assert refused(SENTIMENT_DEVICE="first").startswith("error: SENTIMENT_DEVICE: ")
     assert refused(SENTIMENT_DEVIZE="0").startswith("error: SENTIMENT_DEVIZE is not a setting")
@@ -207,7 +207,7 @@ CHANGES: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("name", FILES)
 def test_changed_file(tmp_path: Path, name: str, change: str) -> None:
-    """A file of the artifact that was changed in any way is refused by its name."""
+    """A changed file of an artifact is refused by name."""
     file = shipped_copy(tmp_path) / name
     file.write_bytes(CHANGES[change](file.read_bytes()))
     with pytest.raises(ArtifactError) as error:
@@ -217,7 +217,7 @@ def test_changed_file(tmp_path: Path, name: str, change: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_missing_file(tmp_path: Path, name: str) -> None:
-    """A file of the artifact that is missing, or a folder, is refused by its name."""
+    """A file of an artifact that is missing, or is a folder, is refused by name."""
     file = shipped_copy(tmp_path) / name
     file.unlink()
     with pytest.raises(ArtifactError) as error:
@@ -230,7 +230,7 @@ def test_missing_file(tmp_path: Path, name: str) -> None:
 
 
 def test_later_format(tmp_path: Path) -> None:
-    """A manifest of a later format version is refused as such."""
+    """A manifest with a later format version is refused with this reason."""
     file = shipped_copy(tmp_path) / MANIFEST_FILE
     file.write_text(file.read_text().replace('"format_version": 1', '"format_version": 2'))
     with pytest.raises(ArtifactError, match="format version 2 is newer") as error:
@@ -240,14 +240,14 @@ def test_later_format(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_broken_artifact_ends_the_process(tmp_path: Path, name: str) -> None:
-    """With a broken artifact the process ends with status 2 and one sentence that names the file."""
+    """With a broken artifact the process exits with status 2 and one sentence that names the file."""
     file = shipped_copy(tmp_path) / name
     file.write_bytes(CHANGES["byte changed at 0.50"](file.read_bytes()))
     assert str(file) in refused("--model-repository", str(tmp_path))
 
 
 def test_no_repository_ends_the_process(tmp_path: Path) -> None:
-    """Without a model the process ends with status 2 and one sentence."""
+    """Without a model the process exits with status 2 and one sentence."""
     assert "no model in it" in refused("--model-repository", str(tmp_path))
 
 
@@ -258,7 +258,7 @@ def test_cuda_asked_for() -> None:
 
 
 def test_automatic_provider_says_why_not_cuda() -> None:
-    """`auto` serves on the CPU where CUDA does not work, and one line says why."""
+    """`auto` serves on the CPU if CUDA does not work, and one log line says why."""
     with ServerProcess("--execution-provider", "auto", "--device", "63") as process:
         assert process.client.get("/v1/models").json()["models"][0]["execution_provider"] == "CPUExecutionProvider"
         lines = [line for line in process.log if "CUDA" in line]
@@ -266,7 +266,7 @@ def test_automatic_provider_says_why_not_cuda() -> None:
 
 
 def test_cpu_asked_for_needs_no_reason() -> None:
-    """With the CPU asked for, the log says what is served and where, and nothing else."""
+    """With the CPU requested, the log only says what is served, and where."""
     with ServerProcess("--execution-provider", "cpu") as process:
         default, serving, serving_quantized, listening_grpc, listening = process.log
         assert "the default model is imdb-cnn; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another" in default
@@ -277,7 +277,7 @@ def test_cpu_asked_for_needs_no_reason() -> None:
 
 
 def test_light_import() -> None:
-    """Nothing that trains, exports or reads files is loaded by a server, before or after it has answered."""
+    """A server loads no module for training, export or files, before or after it has answered."""
     program = f"""
 import asyncio, sys
 import sentiment_conv1d.service.process.server
@@ -296,7 +296,7 @@ for modules in (imported, set(sys.modules)):
 
 
 def test_request_ids_in_logs() -> None:
-    """The line of a request has the id that its answer has; two requests have two."""
+    """The log line of a request has the request id of its answer, and ids differ."""
     with ServerProcess("--access-log") as process:
         chosen = process.client.post("/v1/predict", json={"text": "x"}, headers={"X-Request-ID": "mine-1"})
         given = process.client.get("/livez").headers["x-request-id"]
@@ -309,7 +309,7 @@ def test_request_ids_in_logs() -> None:
 
 
 def test_access_log_is_off() -> None:
-    """Without an access log, a request leaves no line, answered or refused."""
+    """Without an access log, answered and refused requests are not logged."""
     with ServerProcess() as process:
         before = len(process.log)
         assert process.client.post("/v1/predict", json={"text": "x"}).status_code == 200
@@ -319,7 +319,7 @@ def test_access_log_is_off() -> None:
 
 
 def test_access_log_cannot_be_forged() -> None:
-    """A path cannot end its line and begin another."""
+    """A path cannot start a new log line."""
     with ServerProcess("--access-log") as process:
         process.client.get("/%0d%0a12:00:00.000%20INFO%20forged%1b[31m", headers={"X-Request-ID": "forger"})
         line = process.wait_for_log(r".*request_id=forger.*")[0]
@@ -328,7 +328,7 @@ def test_access_log_cannot_be_forged() -> None:
 
 
 def test_texts_are_not_logged() -> None:
-    """What people write is nobody's business in the log, even at its most talkative."""
+    """The log never contains texts, at any level."""
     with ServerProcess("--access-log", "--log-level", "debug") as process:
         process.client.post("/v1/predict", json={"text": "confidential"})
         process.client.post("/v1/predict", json={"text": ["confidential"]})
@@ -338,7 +338,7 @@ def test_texts_are_not_logged() -> None:
 
 
 def test_json_log() -> None:
-    """With the JSON format, every line is an object with the same first fields."""
+    """In the JSON format, every line is an object with the same first fields."""
     with ServerProcess("--log-format", "json", "--access-log") as process:
         process.client.post("/v1/predict", json={"text": "x"}, headers={"X-Request-ID": "mine-2"})
         assert process.stop() == 0
@@ -351,7 +351,7 @@ def test_json_log() -> None:
 
 
 def test_hand_made_model(tmp_path: Path) -> None:
-    """A model of three labels serves as well as the shipped one."""
+    """A model of three labels is served in the same way."""
     publish_table(tmp_path)
     with ServerProcess(repository=tmp_path) as process:
         answer = process.client.post("/v1/predict", json={"text": "complaint"}).json()
@@ -360,7 +360,7 @@ def test_hand_made_model(tmp_path: Path) -> None:
 
 
 def test_many_connections_at_once(server: ServerProcess) -> None:
-    """Callers at once get their own answers."""
+    """Concurrent callers get their own answers."""
     limits = httpx.Limits(max_connections=16)
     with httpx.Client(base_url=server.url, timeout=PATIENCE, limits=limits, trust_env=False) as client:
 
@@ -376,7 +376,7 @@ def test_many_connections_at_once(server: ServerProcess) -> None:
     ("limit", "workers"), [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("900000000 100000", None)]
 )
 def test_workers_of_a_container(tmp_path: Path, limit: str, workers: int | None) -> None:
-    """A container gets as many workers as its limit comes to, and never more than there are processors."""
+    """A container gets as many workers as its CPU limit allows, but no more than there are processors."""
     file = tmp_path / "cpu.max"
     file.write_text(limit + "\n")
     bound = len(os.sched_getaffinity(0))
@@ -385,6 +385,6 @@ def test_workers_of_a_container(tmp_path: Path, limit: str, workers: int | None)
 
 
 def test_version() -> None:
-    """A server that is not installed, as in the container, tells the version of the project it lies in."""
+    """A server that is not installed, as in the container, reports the version of its project."""
     [version] = re.findall(r'^version = "(.+)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
     assert package_version() == version

@@ -1,4 +1,4 @@
-"""Several workers as one service: even, exact, and whole again after one of them dies."""
+"""Several workers as one service: connections are balanced, counts are exact, and dead workers are replaced."""
 
 import os
 import re
@@ -21,14 +21,14 @@ from tests.service.telemetry.test_metrics import series, value
 
 @pytest.fixture
 def four() -> Iterator[ServerProcess]:
-    """A service of four workers."""
+    """Serve with four workers."""
     with ServerProcess("--workers", "4") as process:
         yield process
 
 
 @pytest.fixture
 def tables(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A service of three workers with a small model of its own."""
+    """Serve a separate small model with three workers."""
     publish_table(tmp_path)
     flags = ("--workers", "3", "--watch-interval", "0", "--admin", "open")
     with ServerProcess(*flags, repository=tmp_path) as process:
@@ -36,24 +36,24 @@ def tables(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and that still run."""
+    """Return the running children of a process."""
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in path.read_text().split()]
 
 
 def established(port: int) -> list[str]:
-    """The inodes of all established connections to a port, "0" for one that no process has accepted yet."""
+    """Return the inodes of all established connections to a port, with "0" for one that is not accepted yet."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [each[9] for each in lines if int(each[1].rpartition(":")[2], 16) == port and each[3] == "01"]
 
 
 def connections(pid: int, port: int) -> int:
-    """The established connections on a port that a process holds."""
+    """Return the established connections of a process on a port."""
     return len(sockets(pid).intersection(established(port)))
 
 
 def sockets(pid: int) -> set[str]:
-    """The inodes of all sockets that a process holds."""
+    """Return the inodes of all sockets of a process."""
     held = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
@@ -63,7 +63,7 @@ def sockets(pid: int) -> set[str]:
 
 
 def versions(process: ServerProcess, count: int) -> Counter[str]:
-    """Which version answers on each of so many connections, which all workers get their share of."""
+    """Return the versions that answer on a number of connections, which all workers share."""
     found: Counter[str] = Counter()
     with ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=process.url, trust_env=False)) for _ in range(count)]
@@ -75,7 +75,7 @@ def versions(process: ServerProcess, count: int) -> Counter[str]:
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_connections_are_spread_evenly(four: ServerProcess, protocol: str) -> None:
-    """Thirty-two connections are eight for each of four workers, and the places of those that close are free again."""
+    """Each of four workers gets eight of 32 connections, and closed connections are replaced evenly."""
     port = four.port if protocol == "rest" else four.grpc_port
     workers = children(four.process.pid)
     assert len(workers) == 4
@@ -88,7 +88,7 @@ def test_connections_are_spread_evenly(four: ServerProcess, protocol: str) -> No
 
 
 def test_counts_are_those_of_all_workers(four: ServerProcess) -> None:
-    """Whichever worker is asked, the metrics are the sums, exact after requests over many connections."""
+    """Any worker returns the sum of the metrics, which is exact after requests over many connections."""
 
     def work(number: int) -> None:
         with httpx.Client(base_url=four.url, trust_env=False) as client:
@@ -109,7 +109,7 @@ def test_counts_are_those_of_all_workers(four: ServerProcess) -> None:
 
 
 def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
-    """The others keep serving, a new one takes its place, and no count is lost; the log says what killed it."""
+    """If a worker dies, the others serve, a new worker replaces it, no count is lost, and the log has the signal."""
     versions(four, 8)
     before = children(four.process.pid)
     os.kill(before[1], signal.SIGKILL)
@@ -158,12 +158,12 @@ print({reason: reasons.count(reason) for reason in set(reasons)})
 
 
 def test_a_worker_that_is_killed_never_hangs() -> None:
-    """A worker that something else kills has died, at whatever moment the supervisor notices."""
+    """A worker that another process kills counts as died, even if the supervisor notices late."""
     assert run("-c", _KILLED).stdout == "{'died': 16}\n"
 
 
 def test_a_stopped_worker_that_is_killed_has_died() -> None:
-    """The same is true of one that was stopped, and of one that had not yet started."""
+    """A stopped worker or a starting worker that is killed counts as died."""
     with ServerProcess("--workers", "2", *PATIENT) as process:
         before = children(process.process.pid)
         pause(before[0])
@@ -181,14 +181,14 @@ def test_a_stopped_worker_that_is_killed_has_died() -> None:
 
 
 def test_all_workers_killed(four: ServerProcess) -> None:
-    """Even with no worker left, connections wait and are answered by the new ones."""
+    """If all workers die, connections wait and the new workers answer them."""
     for pid in children(four.process.pid):
         os.kill(pid, signal.SIGKILL)
     assert versions(four, 8) == {"1": 8}
 
 
 def test_a_worker_that_hangs_is_replaced() -> None:
-    """A stopped worker gets no new connections once it is silent, and is killed and replaced after its time."""
+    """A stopped worker gets no new connections, and is killed and replaced after the worker timeout."""
     with ServerProcess("--workers", "3", "--worker-timeout", "3") as process:
         before = children(process.process.pid)
         pause(before[1])
@@ -202,7 +202,7 @@ def test_a_worker_that_hangs_is_replaced() -> None:
 
 
 def test_more_connections_than_a_worker_can_hear_of() -> None:
-    """While no worker takes connections they wait; none is dropped."""
+    """While no worker takes connections, they wait, and none is dropped."""
     with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
@@ -215,7 +215,7 @@ def test_more_connections_than_a_worker_can_hear_of() -> None:
 
 
 def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
-    """It is handed over once the worker listens again, though no other connection comes after it."""
+    """A waiting connection is handed over when the worker responds again, even without another connection."""
     with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         before = sockets(process.process.pid)
@@ -223,7 +223,7 @@ def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
         held: list[socket.socket] = []
 
         def one_waits() -> bool:
-            """The supervisor has a connection in hand, none is behind it, and it was there for several trials."""
+            """Whether the supervisor holds exactly one connection that it has tried to hand over several times."""
             longer = time.monotonic() + 0.1
             while len(sockets(process.process.pid) - before) == 1:
                 if time.monotonic() > longer:
@@ -240,7 +240,7 @@ def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
 
 @pytest.mark.parametrize("delay", ["0", "1"])
 def test_connections_that_wait_at_sigterm(delay: str) -> None:
-    """Whether they wait in a worker's channel, in the supervisor's hand or in the kernel's queue: all are answered."""
+    """Connections in a worker's channel, in the supervisor and in the kernel's queue are all answered."""
     with ServerProcess("--workers", "1", "--drain-delay", delay, *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
@@ -257,7 +257,7 @@ def test_connections_that_wait_at_sigterm(delay: str) -> None:
 
 
 def test_a_service_that_was_stopped_goes_on() -> None:
-    """If all processes stood still, as in a container that was paused, none is taken for hanging."""
+    """If all processes were paused, as in a paused container, no worker is replaced."""
     with ServerProcess("--workers", "2", "--worker-timeout", "3") as process:
         workers = children(process.process.pid)
         everyone = [process.process.pid, *workers]
@@ -274,7 +274,7 @@ def test_a_service_that_was_stopped_goes_on() -> None:
 
 
 def test_a_new_version_is_loaded_by_every_worker(tables: ServerProcess, tmp_path: Path) -> None:
-    """After a load every worker answers with it, a worker that is forked later too, and an unload holds for all."""
+    """After a load every worker serves the model, including workers that start later, and an unload affects all."""
     publish_table(tmp_path)
     assert versions(tables, 6) == {"1": 6}
     assert tables.client.post("/v2/repository/models/tickets/load").status_code == 200
@@ -290,7 +290,7 @@ def test_a_new_version_is_loaded_by_every_worker(tables: ServerProcess, tmp_path
 
 
 def test_a_broken_version_is_loaded_by_none(tables: ServerProcess, tmp_path: Path) -> None:
-    """The load is refused with the file at fault, and every worker keeps what it has."""
+    """A load of a broken version is refused with the file's name, and every worker keeps its version."""
     broken = publish_table(tmp_path).path / "model.onnx"
     broken.write_bytes(b"")
     answer = tables.client.post("/v2/repository/models/tickets/load")
@@ -299,7 +299,7 @@ def test_a_broken_version_is_loaded_by_none(tables: ServerProcess, tmp_path: Pat
 
 
 def test_loads_at_the_same_time(tables: ServerProcess, tmp_path: Path) -> None:
-    """Loads that cross each other all succeed, and all workers end with the newest version."""
+    """Concurrent loads all succeed, and all workers end with the newest version."""
     for _ in range(3):
         publish_table(tmp_path)
 
@@ -314,7 +314,7 @@ def test_loads_at_the_same_time(tables: ServerProcess, tmp_path: Path) -> None:
 
 
 def test_no_process_outlives_the_supervisor() -> None:
-    """Workers end when the supervisor is killed."""
+    """Workers exit if the supervisor is killed."""
     process = ServerProcess("--workers", "2")
     workers = children(process.process.pid)
     assert process.stop(signal.SIGKILL) == -signal.SIGKILL
@@ -323,7 +323,7 @@ def test_no_process_outlives_the_supervisor() -> None:
 
 
 def test_ctrl_c_of_a_terminal() -> None:
-    """SIGINT to the whole process group, as a terminal sends it, ends all with status 0."""
+    """SIGINT to the whole process group, as from a terminal, ends all processes with status 0."""
     process = ServerProcess("--workers", "2")
     workers = children(process.process.pid)
     for pid in (*workers, process.process.pid):
@@ -334,7 +334,7 @@ def test_ctrl_c_of_a_terminal() -> None:
 
 
 def test_a_strange_child_is_no_worker() -> None:
-    """The end of a process that is a child by inheritance, as in a container, changes nothing."""
+    """The exit of an inherited child process, as in a container, has no effect."""
     with ServerProcess("--workers", "2", prefix="""sh -c 'true & exec "$@"' sh""") as process:
         [*_, worker] = children(process.process.pid)
         os.kill(worker, signal.SIGKILL)

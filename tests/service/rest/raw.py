@@ -1,4 +1,4 @@
-"""HTTP by hand, for what no client library would send."""
+"""Raw HTTP/1.1 connections, for requests that no client library sends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.processes import PATIENCE, eventually
 
 
 class Answer(NamedTuple):
-    """What came back."""
+    """The answer to a request."""
 
     status: int
     headers: dict[str, str]
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 class Connection:
-    """One connection; what is sent on it is up to the test."""
+    """One connection. The test decides what it sends."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
@@ -39,17 +39,17 @@ class Connection:
         self._socket.close()
 
     def send(self, *pieces: bytes) -> None:
-        """Each piece as a packet of its own, as far as that can be asked for."""
+        """Send each piece as a separate packet, as far as possible."""
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
             self._socket.sendall(piece)
 
     def post(self, path: str, body: bytes, *headers: str, length: int | None = None) -> None:
-        """A POST request, whose Content-Length may be a lie."""
+        """Send a POST request. Its Content-Length can be wrong."""
         self.send(request(path, *headers, f"Content-Length: {len(body) if length is None else length}") + body)
 
     def answer(self, *, head_only: bool = False) -> Answer:
-        """The next answer on this connection."""
+        """Read the next answer on this connection."""
         status = int(self._received.readline().split()[1])
         headers = {}
         while (line := self._received.readline()) != b"\r\n":
@@ -61,7 +61,7 @@ class Connection:
         return Answer(status, headers, self._received.read(int(headers["content-length"])))
 
     def wait_until_read(self, worker: int) -> None:
-        """Wait until the only worker, a process with this id, has read all that was sent and sleeps."""
+        """Wait until the only worker, the process with this id, has read everything and sleeps."""
         far, near = (f"{port:04X}" for port in (self._socket.getpeername()[1], self._socket.getsockname()[1]))
         ends = re.compile(rf":{far} \w+:{near} 01 \w+:(\w+) ")
         table, stat = Path("/proc/net/tcp"), Path(f"/proc/{worker}/stat")
@@ -74,11 +74,11 @@ class Connection:
         eventually(is_read)
 
     def end(self) -> None:
-        """Say that nothing more will be sent."""
+        """Close the sending side."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def status(self) -> int | None:
-        """The status of the next answer, None where the server hangs up without one."""
+        """Return the status of the next answer, or None if the server closes the connection without one."""
         try:
             line = self._received.readline()
         except ConnectionResetError:
@@ -86,7 +86,7 @@ class Connection:
         return int(line.split()[1]) if line else None
 
     def is_closed(self) -> bool:
-        """Whether the server has hung up, or does so now."""
+        """Whether the server closes the connection."""
         try:
             return self._received.read(1) == b""
         except ConnectionResetError:
@@ -94,19 +94,19 @@ class Connection:
 
 
 def request(path: str, *headers: str, method: str = "POST") -> bytes:
-    """The head of a request."""
+    """Build the head of a request."""
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: test", *headers, "", ""]).encode("latin-1")
 
 
 def chunked(pieces: Iterable[bytes]) -> Iterable[bytes]:
-    """A body without a length in advance."""
+    """Build a chunked body."""
     for piece in pieces:
         yield f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
     yield b"0\r\n\r\n"
 
 
 def error(answer: Answer) -> ErrorDetail:
-    """The refusal in an answer, whose form is checked."""
+    """Return the error of an answer, and check its form."""
     assert answer.headers["content-type"] == "application/json"
     document: Any = json.loads(answer.body)
     assert document.keys() == {"error"}

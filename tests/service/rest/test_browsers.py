@@ -1,4 +1,4 @@
-"""What browsers are told: which pages may call the service, and what not to make of its answers."""
+"""Browsers: cross-origin calls and security headers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TEXT = {"text": "A great film."}
 
 @pytest.fixture(scope="module")
 def opened() -> Iterator[ServerProcess]:
-    """A server that two pages may call, who need a key all the same."""
+    """Serve with two allowed origins and an API key."""
     flags = ("--workers", "1", "--cors-origins", f"{PAGE}, {OTHER_PAGE}")
     with ServerProcess(*flags, SENTIMENT_API_KEYS=KEY) as server:
         yield server
 
 
 def preflight(server: ServerProcess, origin: str, path: str = "/v1/predict") -> httpx.Response:
-    """What a browser asks before it lets a page send JSON and a key."""
+    """Send the preflight that a browser sends before a request with JSON and a key."""
     headers = {
         "origin": origin,
         "access-control-request-method": "POST",
@@ -37,7 +37,7 @@ def preflight(server: ServerProcess, origin: str, path: str = "/v1/predict") -> 
 
 @pytest.mark.parametrize("origin", [PAGE, OTHER_PAGE])
 def test_preflight(opened: ServerProcess, origin: str) -> None:
-    """A page that may call gets leave without a key, which browsers do not send when they ask."""
+    """The preflight of an allowed origin succeeds without a key, because browsers send none."""
     answer = preflight(opened, origin)
     assert answer.status_code == 200
     assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
@@ -52,7 +52,7 @@ def test_preflight(opened: ServerProcess, origin: str) -> None:
 
 @pytest.mark.parametrize("origin", [PAGE, OTHER_PAGE])
 def test_call(opened: ServerProcess, origin: str) -> None:
-    """Its call is answered, of every size and on every route, and so is what is refused."""
+    """Requests of an allowed origin are answered, and errors are readable, on every route and for every size."""
     headers = {"origin": origin, "x-api-key": KEY}
     for answer, status in (
         (opened.client.post("/v1/predict", json=TEXT, headers=headers), 200),
@@ -72,7 +72,7 @@ def test_call(opened: ServerProcess, origin: str) -> None:
     "origin", [STRANGE_PAGE, "null", PAGE + ".evil.example", PAGE.upper(), PAGE + ":8443", "http://reviews.example"]
 )
 def test_strange_page(opened: ServerProcess, origin: str) -> None:
-    """Any other page gets no leave, however much its origin looks like one that may call."""
+    """The preflight of another origin fails, even if the origin resembles an allowed one."""
     answer = preflight(opened, origin)
     assert answer.status_code == 400
     assert "access-control-allow-origin" not in answer.headers
@@ -83,7 +83,7 @@ def test_strange_page(opened: ServerProcess, origin: str) -> None:
 
 
 def test_everyone() -> None:
-    """With a star every page may call."""
+    """With `*`, every origin is allowed."""
     with ServerProcess("--workers", "1", "--cors-origins", "*") as server:
         assert preflight(server, STRANGE_PAGE).headers["access-control-allow-origin"] == "*"
         answer = server.client.post("/v1/predict", json=TEXT, headers={"origin": STRANGE_PAGE})
@@ -91,7 +91,7 @@ def test_everyone() -> None:
 
 
 def unload(server: ServerProcess, *headers: str, host: str = "test") -> int:
-    """The status of a request to unload the default model, sent as a browser sends that of a page."""
+    """Return the status of a request to unload the default model, sent as a browser sends it for a page."""
     with Connection(server.port) as connection:
         head = ("POST /v2/repository/models/imdb-cnn/unload HTTP/1.1", f"Host: {host}", "Content-Length: 0", *headers)
         connection.send("\r\n".join((*head, "", "")).encode())
@@ -100,7 +100,7 @@ def unload(server: ServerProcess, *headers: str, host: str = "test") -> int:
 
 @pytest.mark.parametrize("origins", [(), ("--cors-origins", PAGE), ("--cors-origins", "*")])
 def test_administration_from_pages(origins: tuple[str, ...]) -> None:
-    """Open administration is open to no web page but those of the named origins, of which a star is none."""
+    """With --admin open, only pages of named origins can unload models, and `*` names none."""
     with ServerProcess("--workers", "1", "--admin", "open", *origins) as server:
         for host, headers in (
             ("test", ("Origin: https://evil.example", "Content-Type: text/plain")),
@@ -120,7 +120,7 @@ def test_administration_from_pages(origins: tuple[str, ...]) -> None:
 
 @pytest.fixture(scope="module")
 def administered() -> Iterator[ServerProcess]:
-    """A server whose models the pages of one origin may load and unload."""
+    """Serve with administration for the pages of one origin."""
     with ServerProcess("--workers", "1", "--admin", "open", "--cors-origins", PAGE) as server:
         yield server
 
@@ -133,7 +133,7 @@ def administered() -> Iterator[ServerProcess]:
     ).filter(lambda origin: origin.strip() != PAGE)
 )
 def test_administration_from_any_page(administered: ServerProcess, origin: str) -> None:
-    """No other origin passes for one that is named."""
+    """An origin other than a named one cannot load or unload models, even if it resembles it."""
     with Connection(administered.port) as connection:
         connection.send(request("/v2/repository/models/other/load", "Content-Length: 0", f"Origin: {origin}"))
         assert connection.answer().status == 403
@@ -142,7 +142,7 @@ def test_administration_from_any_page(administered: ServerProcess, origin: str) 
 
 
 def test_off(server: ServerProcess) -> None:
-    """By default no page of another origin may call, and answers say nothing of it."""
+    """By default no other origin is allowed, and answers have no CORS headers."""
     answer = preflight(server, PAGE)
     assert answer.status_code == 405
     answers = [answer, server.client.post("/v1/predict", json=TEXT, headers={"origin": PAGE})]
@@ -150,7 +150,7 @@ def test_off(server: ServerProcess) -> None:
 
 
 def test_content_is_what_it_is_called(server: ServerProcess) -> None:
-    """No answer may be taken for something else than its type says, however it came to be."""
+    """Every answer forbids browsers to guess its type, on every path through the code."""
     for answer in (
         server.client.post("/v1/predict", json=TEXT),
         server.client.post("/v1/predict_batch", json={"texts": ["a"] * 1024}),
@@ -167,7 +167,7 @@ def test_content_is_what_it_is_called(server: ServerProcess) -> None:
 
 
 def test_page_headers(server: ServerProcess) -> None:
-    """The reference is shown in no frame, runs no script but the service's and loads nothing from elsewhere."""
+    """The API reference forbids frames, runs only the service's scripts and loads nothing from other hosts."""
     headers = server.client.get("/docs").headers
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "no-referrer"

@@ -1,4 +1,4 @@
-"""What clouds ask of a container: SageMaker, Vertex AI and Cloud Run."""
+"""The container contracts of SageMaker, Vertex AI and Cloud Run."""
 
 import json
 import re
@@ -32,28 +32,28 @@ def invoke(server: ServerProcess, body: Any) -> httpx.Response:
 
 
 def test_ping(server: ServerProcess) -> None:
-    """`/ping` is an empty 200."""
+    """`/ping` returns 200 without a body."""
     response = server.client.get("/ping")
     assert (response.status_code, response.content) == (200, b"")
     assert "GET" in refusal(server.client.post("/ping"), 405)
 
 
 def test_inputs(server: ServerProcess, classifier: Classifier) -> None:
-    """One text under `inputs` gets its labels, several get theirs in order."""
+    """One text under `inputs` gets its labels, and several texts get theirs in order."""
     assert invoke(server, {"inputs": TEXTS[0]}).json() == scored(classifier, TEXTS[0])
     assert invoke(server, {"inputs": TEXTS}).json() == [scored(classifier, text) for text in TEXTS]
     assert invoke(server, {"inputs": TEXTS[:1]}).json() == [scored(classifier, TEXTS[0])]
 
 
 def test_parameters(server: ServerProcess, classifier: Classifier) -> None:
-    """`parameters` are those of a text classification."""
+    """`parameters` are those of text classification."""
     answer = invoke(server, {"inputs": TEXTS, "parameters": {"top_k": 1}}).json()
     assert answer == [scored(classifier, text)[:1] for text in TEXTS]
     assert "top_k" in refusal(invoke(server, {"inputs": "x", "parameters": {"top_k": 0}}), 400)
 
 
 def test_instances(server: ServerProcess, classifier: Classifier) -> None:
-    """Rows under `instances` are answered as TensorFlow Serving does."""
+    """Rows under `instances` get the answers of TensorFlow Serving."""
     answer = invoke(server, {"instances": [TEXTS[0], {"text": TEXTS[1]}, [TEXTS[2]]]}).json()
     assert answer.keys() == {"predictions"}
     assert_rows(answer["predictions"], rows(classifier, TEXTS))
@@ -61,14 +61,14 @@ def test_instances(server: ServerProcess, classifier: Classifier) -> None:
 
 @pytest.mark.parametrize("media_type", ["text/plain", "text/plain; charset=utf-8", "Text/Plain"])
 def test_plain_text(server: ServerProcess, classifier: Classifier, media_type: str) -> None:
-    """A body of text/plain is one text in UTF-8, whatever it looks like."""
+    """A text/plain body is one text in UTF-8, even if it resembles JSON."""
     for text in (*TEXTS, "½ étoile", '{"inputs": "x"}'):
         response = server.client.post("/invocations", content=text.encode(), headers={"content-type": media_type})
         assert response.json() == scored(classifier, text)
 
 
 def test_other_media_types_are_json(server: ServerProcess, classifier: Classifier) -> None:
-    """Any other Content-Type, or none, is read as JSON."""
+    """A body with any other Content-Type, or with none, is read as JSON."""
     body = json.dumps({"inputs": TEXTS[0]}).encode()
     for headers in ({}, {"content-type": "application/x-anything"}, {"content-type": "text/plainer"}):
         response = server.client.post("/invocations", content=body, headers=headers)
@@ -95,32 +95,32 @@ def test_other_media_types_are_json(server: ServerProcess, classifier: Classifie
     ],
 )
 def test_bad_invocations(server: ServerProcess, body: bytes, names: str) -> None:
-    """What cannot be answered is a 400 whose message names the fault."""
+    """An invalid request gets a 400, and the message names the reason."""
     assert names in refusal(server.client.post("/invocations", content=body), 400)
 
 
 def test_plain_text_that_is_none(server: ServerProcess) -> None:
-    """Bytes that are not UTF-8 are no text."""
+    """Bytes that are not UTF-8 are refused."""
     headers = {"content-type": "text/plain"}
     assert "UTF-8" in refusal(server.client.post("/invocations", content=b"\xff", headers=headers), 400)
 
 
 def test_invocations_take_post(server: ServerProcess) -> None:
-    """Any other method is a 405 that names POST."""
+    """Any other method gets a 405 that allows POST."""
     response = server.client.get("/invocations")
     assert "POST" in refusal(response, 405)
     assert response.headers["allow"] == "POST"
 
 
 def test_too_large(server: ServerProcess) -> None:
-    """More texts, longer texts and larger bodies than the limits are a 413."""
+    """Texts and bodies over the limits get a 413."""
     for body in ({"inputs": ["a"] * 1025}, {"inputs": "a" * 1_000_001}, {"instances": ["a" * 8_388_608]}):
         assert "limit" in refusal(invoke(server, body), 413)
 
 
 @pytest.fixture(scope="module")
 def vertex() -> Iterator[ServerProcess]:
-    """A server with Vertex AI's variables, whose routes look like those of TensorFlow Serving here."""
+    """Serve with Vertex AI's variables and routes that look like those of TensorFlow Serving."""
     routes = {"AIP_PREDICT_ROUTE": PREDICT_ROUTE, "AIP_HEALTH_ROUTE": HEALTH_ROUTE}
     with ServerProcess("--drain-delay", "60", repository=MODEL_REPOSITORY, AIP_MODE="PREDICTION", **routes) as process:
         yield process
@@ -128,7 +128,7 @@ def vertex() -> Iterator[ServerProcess]:
 
 
 def test_vertex_predict(vertex: ServerProcess, classifier: Classifier) -> None:
-    """Rows under `instances` are answered at the route that Vertex AI names, by the default model."""
+    """The default model answers rows under `instances` at Vertex AI's predict route."""
     response = vertex.client.post(PREDICT_ROUTE, json={"instances": TEXTS, "parameters": {}})
     assert response.json().keys() == {"predictions"}
     assert_rows(response.json()["predictions"], rows(classifier, TEXTS))
@@ -137,7 +137,7 @@ def test_vertex_predict(vertex: ServerProcess, classifier: Classifier) -> None:
 
 
 def test_vertex_keeps_the_other_routes(vertex: ServerProcess) -> None:
-    """What else there is answers as ever, and the two routes are described and counted under their names."""
+    """All other routes work as usual, and Vertex AI's routes are documented and counted."""
     assert vertex.client.post("/v1/models/imdb-cnn:predict", json={"instances": TEXTS}).status_code == 200
     assert vertex.client.get("/v1/models/imdb-cnn").json()["name"] == "imdb-cnn"
     assert vertex.client.get(HEALTH_ROUTE).status_code == 200
@@ -149,7 +149,7 @@ def test_vertex_keeps_the_other_routes(vertex: ServerProcess) -> None:
 
 
 def test_vertex_route_comes_first() -> None:
-    """A route that Vertex AI names is its own, even where another protocol has the same one."""
+    """Vertex AI's route takes precedence over the same route of another protocol."""
     dataplane = cast(DataPlane, None)
     vertex = cloud.vertex_ai(Settings(predict_route="/predict"))
     match = Routes([vertex, huggingface.PROTOCOL], dataplane, LoadedModels()).find("/predict")
@@ -158,7 +158,7 @@ def test_vertex_route_comes_first() -> None:
 
 
 def test_health_routes_say_when_to_leave(vertex: ServerProcess) -> None:
-    """While the server drains, every health route says 503 in its protocol's form, and requests are answered."""
+    """While the server drains, every health route returns 503 in its protocol's form, and requests are answered."""
     for path in (HEALTH_ROUTE, "/ping", "/health", "/readyz"):
         assert vertex.client.get(path).status_code == 200
     vertex.process.send_signal(signal.SIGTERM)
@@ -175,7 +175,7 @@ def test_health_routes_say_when_to_leave(vertex: ServerProcess) -> None:
 @pytest.mark.parametrize("name", ["AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE"])
 @pytest.mark.parametrize("route", ["predict", "/", "/a b", "/{model}"])
 def test_routes_that_are_none(name: str, route: str) -> None:
-    """A route that is no path of literal segments is refused by the variable's name."""
+    """A route with invalid characters is refused, and the message names the variable."""
     result = run("-m", "service", "serve", "--port", "0", "--no-grpc", **{name: route})
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {name}: ")
@@ -183,7 +183,7 @@ def test_routes_that_are_none(name: str, route: str) -> None:
 
 @pytest.mark.parametrize("name", ["PORT", "AIP_HTTP_PORT", "SENTIMENT_PORT"])
 def test_port_variables(server: ServerProcess, name: str) -> None:
-    """Cloud Run's, Vertex AI's and our own variable name the port, for the service and its probe alike."""
+    """The variables of Cloud Run, Vertex AI and the service set the port for the service and for its probe."""
     port = str(server.port)  # taken, so the refusal tells which one was tried
     result = run("-m", "service", "serve", "--host", "127.0.0.1", "--no-grpc", **{name: port})
     assert result.returncode == 2
@@ -193,7 +193,7 @@ def test_port_variables(server: ServerProcess, name: str) -> None:
 
 
 def test_port_variables_in_order(server: ServerProcess) -> None:
-    """Ours wins over Vertex AI's, Vertex AI's over Cloud Run's, and an empty one is not set; the probe agrees."""
+    """Our variable overrides Vertex AI's, which overrides Cloud Run's; empty ones are unset, also for the probe."""
     port = str(server.port)  # taken, so the refusal tells which one was tried
     for variables in (
         {"SENTIMENT_PORT": port, "AIP_HTTP_PORT": "1", "PORT": "2"},
@@ -206,7 +206,7 @@ def test_port_variables_in_order(server: ServerProcess) -> None:
 
 
 def test_container_serves() -> None:
-    """The image runs `serve` on its own and with SageMaker's argument, without a shell that would keep signals."""
+    """The image runs `serve` by default and with SageMaker's argument, without a shell that would keep signals."""
     dockerfile = (PROJECT / "Dockerfile").read_text()
     [stage] = re.findall(r"^FROM \S+ AS runtime$(.*?)^FROM ", dockerfile, re.MULTILINE | re.DOTALL)
     assert dockerfile.rpartition("\nFROM ")[2].startswith("runtime AS cpu\n")

@@ -1,4 +1,4 @@
-"""The parts of a JSON body are counted exactly, before it is parsed."""
+"""The parts of a JSON body are counted exactly before it is parsed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = st.recursive(
 
 
 def parts(document: Any) -> tuple[int, int, int]:
-    """Fields, lists and objects; values behind commas; strings."""
+    """Return the numbers of fields, lists and objects, of values after commas, and of strings."""
     if isinstance(document, str):
         return 0, 0, 1
     if not isinstance(document, list | dict):
@@ -35,7 +35,7 @@ def parts(document: Any) -> tuple[int, int, int]:
 
 @given(document=JSON, ascii_only=st.booleans())
 def test_exact(document: Any, ascii_only: bool) -> None:
-    """A body is refused if and only if it has more parts than the limits, whatever its texts contain."""
+    """A body is refused if and only if it has more parts than the limits, for any texts."""
     body = json.dumps(document, ensure_ascii=ascii_only).encode(errors="surrogatepass")
     fields, values, strings = parts(document)
     most = max(fields, strings)
@@ -50,20 +50,20 @@ def test_exact(document: Any, ascii_only: bool) -> None:
 
 @pytest.mark.parametrize("text", ["," * 1_000_000, "{[" * 500_000, '\\"' * 300_000, '",' * 300_000, "\\" * 500_000])
 def test_texts_full_of_marks(text: str) -> None:
-    """What a text consists of is no part of the document."""
+    """The content of a text does not count."""
     check_parts(json.dumps({"texts": [text, text]}).encode(), Limits(10, 10))
 
 
 @pytest.mark.parametrize("repeated", [b"{},", b"[],", b'"",', b"1,", b'"a":0,', b"[[],[]],", b"true,"])
 def test_very_many(repeated: bytes) -> None:
-    """Millions of small values are refused, with the limit in the message."""
+    """Millions of small values are refused, and the message states the limit."""
     limits = Limits(16_384, 425_984)
     with pytest.raises((Invalid, TooLarge), match=f"more than {limits.fields} "):
         check_parts(b'{"texts":[' + repeated * 1_000_000, limits)
 
 
 def test_whole_batches() -> None:
-    """The largest legal batches are within the limits, in their most elaborate forms."""
+    """The largest legal batches are within the limits, in their most verbose forms."""
     limits = Limits(16_384, 425_984)
     check_parts(json.dumps({"instances": [{"text": {"b64": "YQ=="}}] * 1024}).encode(), limits)
     tokens = {"name": "tokens", "shape": [1024, 400], "datatype": "INT32", "data": [[4999] * 400] * 1024}

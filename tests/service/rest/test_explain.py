@@ -1,4 +1,4 @@
-"""`/v1/explain` and `/v1/inspect`: the core's explanation in JSON, and what is refused."""
+"""`/v1/explain` and `/v1/inspect`: explanations in JSON, and errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ask(server: ServerProcess, path: str, **body: Any) -> dict[str, Any]:
 
 
 def test_answer(server: ServerProcess, classifier: Classifier) -> None:
-    """It has the prediction of `/v1/predict` and the fields of the core's explanation, which add up."""
+    """The answer has the prediction of `/v1/predict` and the fields of the explanation, which add up."""
     answer = ask(server, "/v1/explain", text=TEXT)
     assert answer["prediction"] == ask(server, "/v1/predict", text=TEXT)
     assert answer["label"] == answer["prediction"]["label"] == "positive"
@@ -45,14 +45,14 @@ def test_answer(server: ServerProcess, classifier: Classifier) -> None:
 
 
 def test_label_of_a_sigmoid(server: ServerProcess) -> None:
-    """There is one logit, of the second label, whichever label is asked for."""
+    """A sigmoid model has one logit, of the second label, for both labels."""
     negative, positive = (ask(server, "/v1/explain", text=TEXT, label=each) for each in ("negative", "positive"))
     assert negative.pop("label") == "negative" and positive.pop("label") == "positive"
     assert negative == positive
 
 
 def test_number_of_filters(server: ServerProcess) -> None:
-    """As many filters as are asked for, the strongest first."""
+    """The number of filters is the requested one, and the strongest come first."""
     answers = [ask(server, "/v1/explain", text=TEXT, filters=count)["filters"] for count in (0, 3, 10_000)]
     assert [len(each) for each in answers[:2]] == [0, 3]
     assert answers[2][:3] == answers[1] and len(answers[2]) <= 250
@@ -60,7 +60,7 @@ def test_number_of_filters(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("label", [None, *artifacts.LABELS])
 def test_several_labels(several: ServerProcess, label: str | None) -> None:
-    """Every label of a softmax has its own logit and shares."""
+    """Every label of a softmax has a logit and shares."""
     answer = ask(several, "/v1/explain", text="praise, praise & question", label=label)
     assert answer["label"] == (label or answer["prediction"]["label"])
     total = answer["bias"] + answer["padding"] + sum(word["share"] for word in answer["words"])
@@ -75,7 +75,7 @@ def test_several_labels(several: ServerProcess, label: str | None) -> None:
 
 
 def test_inspection(server: ServerProcess) -> None:
-    """It has the shapes of the model, and the feature map only for those who ask for it."""
+    """Arrays have the shapes of the model, and the feature map is present only on request."""
     answer = ask(server, "/v1/inspect", text=TEXT, filter={"width": 3, "index": 5}, feature_map=True)
     explain.InspectionBody.model_validate_json(json.dumps(answer), strict=True, extra="forbid")
     assert np.array(answer["embedding"]).shape == (400, 50)
@@ -98,27 +98,27 @@ def test_inspection(server: ServerProcess) -> None:
     ],
 )
 def test_refusals(server: ServerProcess, path: str, body: dict[str, Any], status: int, message: str) -> None:
-    """What cannot be explained is refused with a reason."""
+    """A text that cannot be explained is refused with a reason."""
     response = server.client.post(path, json=body)
     assert (response.status_code, response.json()["error"]["message"]) == (status, message)
 
 
 def test_unknown_filter(server: ServerProcess) -> None:
-    """A filter that is not there is refused with the ones that are."""
+    """An unknown filter is refused, and the message lists the filters."""
     response = server.client.post("/v1/inspect", json={"text": "x", "filter": {"width": 3, "index": 250}})
     assert response.status_code == 422
     assert response.json()["error"]["message"].endswith("there are 250 of width 3")
 
 
 def test_long_text(server: ServerProcess) -> None:
-    """A text of a million characters is explained by its last words."""
+    """The explanation of a text of a million characters contains its last words."""
     answer = ask(server, "/v1/explain", text="great " * 166_000)
     assert answer["prediction"]["truncated"] and len(answer["words"]) == 400
     assert answer["words"][-1]["end"] == 6 * 166_000 - 1
 
 
 def test_no_exact_explanation(tmp_path: Path) -> None:
-    """A model outside the family predicts, and says that it has no exact explanation."""
+    """A model outside the family predicts and says that it has no exact explanation."""
     artifacts.publish_table(tmp_path)
     with ServerProcess("--workers", "1", repository=tmp_path) as server:
         assert server.client.post("/v1/predict", json={"text": "praise"}).status_code == 200

@@ -1,5 +1,6 @@
-"""What Hugging Face's clients send: InferenceClient, and text-embeddings-inference's `/predict`."""
+"""Requests of Hugging Face's clients: InferenceClient, and `/predict` of text-embeddings-inference."""
 
+import math
 from typing import Any
 
 import httpx
@@ -14,14 +15,14 @@ TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will neve
 
 
 def scored(classifier: Classifier, text: str) -> list[dict[str, Any]]:
-    """What the model says, the most probable first."""
+    """Return the labels and scores of the model, the most probable first."""
     [prediction] = classifier.predict([text])
     pairs = sorted(zip(prediction.probabilities, classifier.labels, strict=True), reverse=True)
     return [{"label": label, "score": pytest.approx(probability, abs=1e-6)} for probability, label in pairs]
 
 
 def refusal(response: httpx.Response, status: int, kind: str = "validation") -> str:
-    """The message of a refusal, whose form is checked."""
+    """Return the message of an error, and check its form."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     document = response.json()
@@ -32,7 +33,7 @@ def refusal(response: httpx.Response, status: int, kind: str = "validation") -> 
 
 
 def test_inference_client(server: ServerProcess, classifier: Classifier) -> None:
-    """`text_classification` gives both labels, the most probable first, and at most `top_k`."""
+    """`text_classification` returns both labels, the most probable first, and at most `top_k`."""
     client = InferenceClient(server.url)
     for text in TEXTS:
         answer = client.text_classification(text)
@@ -44,14 +45,14 @@ def test_inference_client(server: ServerProcess, classifier: Classifier) -> None
 
 
 def test_inference_client_shows_the_reason(server: ServerProcess) -> None:
-    """A refusal reaches the caller of the client with its message."""
+    """The client raises an error with the message of the service."""
     with pytest.raises(HfHubHTTPError, match=r"parameters\.function_to_apply") as caught:
         InferenceClient(server.url).text_classification("x", function_to_apply="none")
     assert caught.value.response.status_code == 400
 
 
 def test_several(server: ServerProcess, classifier: Classifier) -> None:
-    """Several texts are answered in order; one text alone is a list in a list as well."""
+    """Several texts are answered in order, and the answer to one text is a list in a list."""
     assert server.client.post("/", json={"inputs": TEXTS}).json() == [scored(classifier, text) for text in TEXTS]
     assert server.client.post("/", json={"inputs": TEXTS[0]}).json() == [scored(classifier, TEXTS[0])]
     assert server.client.post("/", json={"inputs": TEXTS[:1]}).json() == [scored(classifier, TEXTS[0])]
@@ -59,7 +60,7 @@ def test_several(server: ServerProcess, classifier: Classifier) -> None:
 
 @pytest.mark.parametrize(("top_k", "count"), [(None, 2), (1, 1), (2, 2), (99, 2)])
 def test_top_k(server: ServerProcess, top_k: int | None, count: int) -> None:
-    """`top_k` is how many labels a text gets at most."""
+    """`top_k` is the maximum number of labels per text."""
     body = {"inputs": TEXTS, "parameters": {"top_k": top_k}, "options": {"wait_for_model": True}}
     assert [len(labels) for labels in server.client.post("/", json=body).json()] == [count] * len(TEXTS)
 
@@ -86,12 +87,12 @@ def test_top_k(server: ServerProcess, top_k: int | None, count: int) -> None:
     ],
 )
 def test_bad_classifications(server: ServerProcess, body: bytes, names: str) -> None:
-    """What cannot be answered is a 400 whose message names the fault."""
+    """An invalid request gets a 400, and the message names the reason."""
     assert names in refusal(server.client.post("/", content=body), 400)
 
 
 def test_root(server: ServerProcess) -> None:
-    """POST at the root is Hugging Face's, GET is the page for people, and other methods are refused."""
+    """POST at the root is Hugging Face's route, GET is the web page, and other methods are refused."""
     assert server.client.post("/", json={"inputs": "x"}).status_code == 200
     response = server.client.get("/")
     assert response.status_code == 200
@@ -104,16 +105,23 @@ def test_root(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("wrap", [lambda text: text, lambda text: [text]])
 def test_tei_one(server: ServerProcess, classifier: Classifier, wrap: Any) -> None:
-    """One text, or a list of one, is answered with a list of labels."""
+    """One text, or a list of one text, is answered with a list of labels."""
     for text in TEXTS:
         assert server.client.post("/predict", json={"inputs": wrap(text)}).json() == scored(classifier, text)
 
 
 def test_tei_batch(server: ServerProcess, classifier: Classifier) -> None:
-    """A list of lists of one text is a batch, answered in order, even a batch of one."""
+    """A list of lists with one text each is a batch, even if it has one text."""
     for texts in (TEXTS, TEXTS[:1]):
         response = server.client.post("/predict", json={"inputs": [[text] for text in texts]})
         assert response.json() == [scored(classifier, text) for text in texts]
+
+
+def test_tei_raw_scores(server: ServerProcess, classifier: Classifier) -> None:
+    """Raw scores are logits: their sigmoid is the probability."""
+    raw = server.client.post("/predict", json={"inputs": TEXTS[0], "raw_scores": True}).json()
+    squashed = [{"label": each["label"], "score": 1 / (1 + math.exp(-each["score"]))} for each in raw]
+    assert squashed == scored(classifier, TEXTS[0])
 
 
 @pytest.mark.parametrize(
@@ -128,13 +136,13 @@ def test_tei_batch(server: ServerProcess, classifier: Classifier) -> None:
     ],
 )
 def test_tei_options(server: ServerProcess, classifier: Classifier, options: dict[str, Any]) -> None:
-    """Options that ask for what the model does anyway change nothing."""
+    """Options that request the default behaviour have no effect."""
     response = server.client.post("/predict", json={"inputs": TEXTS[0], **options})
     assert response.json() == scored(classifier, TEXTS[0])
 
 
 def test_tei_truncation(server: ServerProcess) -> None:
-    """The last words of a long text are kept, and a caller who wants no truncation is told that there would be one."""
+    """A long text keeps its last words, and with `truncate: false` it is refused."""
     long, end = "dull " * 500 + "great " * 399, "great " * 399
     answer = server.client.post("/predict", json={"inputs": long, "truncate": True}).json()
     assert answer[0]["label"] == "positive"
@@ -157,7 +165,6 @@ def test_tei_truncation(server: ServerProcess) -> None:
         (b'{"inputs": [["a"], ["b", "c"]]}', "inputs.1"),
         (b'{"inputs": [["a"], []]}', "inputs.1"),
         (b'{"inputs": [[1]]}', "inputs.0"),
-        (b'{"inputs": "a", "raw_scores": true}', "raw_scores"),
         (b'{"inputs": "a", "raw_scores": "no"}', "raw_scores"),
         (b'{"inputs": "a", "truncation_direction": "right"}', "truncation_direction"),
         (b'{"inputs": "a", "truncation_direction": 1}', "truncation_direction"),
@@ -165,20 +172,20 @@ def test_tei_truncation(server: ServerProcess) -> None:
     ],
 )
 def test_bad_tei_requests(server: ServerProcess, body: bytes, names: str) -> None:
-    """What cannot be answered, a pair of texts among it, is a 400 whose message names the fault."""
+    """An invalid request, such as a pair of texts, gets a 400, and the message names the reason."""
     assert names in refusal(server.client.post("/predict", content=body), 400)
 
 
 @pytest.mark.parametrize("path", ["/", "/predict"])
 def test_too_large(server: ServerProcess, path: str) -> None:
-    """More texts, longer texts and larger bodies than the limits are a 413."""
+    """Texts and bodies over the limits get a 413."""
     many = ["a"] * 1025 if path == "/" else [["a"]] * 1025
     for inputs in (many, "a" * 1_000_001, "a" * 8_388_608):
         assert "limit" in refusal(server.client.post(path, json={"inputs": inputs}), 413)
 
 
 def test_tei_headers(server: ServerProcess, classifier: Classifier) -> None:
-    """The headers tell the device, how much was read and how long it took, in whole milliseconds."""
+    """The headers state the device, the number of tokens and the time in whole milliseconds."""
     headers = server.client.post("/predict", json={"inputs": [[text] for text in TEXTS]}).headers
     assert headers["x-compute-type"] == "cpu"
     assert headers["x-compute-characters"] == str(sum(map(len, TEXTS)))
@@ -187,7 +194,7 @@ def test_tei_headers(server: ServerProcess, classifier: Classifier) -> None:
 
 
 def test_info(server: ServerProcess) -> None:
-    """`/info` names the model, its labels and the limits that hold."""
+    """`/info` states the model, its labels and the limits."""
     document = server.client.get("/info").json()
     labels = {"id2label": {"0": "negative", "1": "positive"}, "label2id": {"negative": 0, "positive": 1}}
     assert document["model_id"] == "imdb-cnn" and document["model_type"] == {"classifier": labels}
@@ -197,13 +204,13 @@ def test_info(server: ServerProcess) -> None:
 
 
 def test_health(server: ServerProcess) -> None:
-    """`/health` is an empty 200."""
+    """`/health` returns 200 without a body."""
     response = server.client.get("/health")
     assert (response.status_code, response.content) == (200, b"")
 
 
 def test_wrong_methods(server: ServerProcess) -> None:
-    """A wrong method is a 405 in the protocol's form that names the right one."""
+    """A wrong method gets a 405 in the protocol's form that names the right one."""
     for path, method, right in (("/health", "POST", "GET"), ("/info", "POST", "GET"), ("/predict", "GET", "POST")):
         response = server.client.request(method, path)
         assert right in refusal(response, 405)
@@ -211,6 +218,6 @@ def test_wrong_methods(server: ServerProcess) -> None:
 
 
 def test_compressed(server: ServerProcess) -> None:
-    """An encoding that is not understood is a 415 in the protocol's form."""
+    """An unsupported encoding gets a 415 in the protocol's form."""
     response = server.client.post("/predict", content=b"x", headers={"content-encoding": "br"})
     assert "'br'" in refusal(response, 415)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over REST, as its specification and Triton's extensions have it."""
+"""The Open Inference Protocol over REST, as specified and with Triton's extensions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.fixture(scope="module")
 def expected(server: ServerProcess) -> dict[str, list[Any]]:
-    """The elements of every output for `TEXTS`, from the native route."""
+    """Return the elements of every output for `TEXTS`, from the native route."""
     answers = [server.client.post("/v1/predict", json={"text": text}).json() for text in TEXTS]
     return {
         "label": [answer["label"] for answer in answers],
@@ -59,20 +59,20 @@ def expected(server: ServerProcess) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository of one small model."""
+    """Create a repository with one small model."""
     publish_table(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def tickets(repository: Path) -> Iterator[ServerProcess]:
-    """A server of its own for that repository."""
+    """Serve that repository."""
     with ServerProcess("--watch-interval", "0", "--admin", "open", repository=repository) as process:
         yield process
 
 
 def test_json(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """JSON in, JSON out: every output, flat, and the model's name and version."""
+    """A JSON request gets a JSON answer with every output, flat, and the model's name and version."""
     response = server.client.post(INFER, content=request(text_input(*TEXTS)))
     answer = read(response)
     assert HEADER not in response.headers
@@ -83,13 +83,13 @@ def test_json(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
 
 
 def test_nested_data(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """Data may be nested as its shape is."""
+    """Data can be nested as its shape."""
     nested = text_input(*TEXTS, data=[[text] for text in TEXTS])
     assert outputs(read(server.client.post(INFER, content=request(nested)))) == expected
 
 
 def test_binary_both_ways(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """Binary in, binary out: JSON first, then the outputs in their order, little-endian."""
+    """A binary answer has JSON first, then the outputs in their order, little-endian."""
     raw = pack(*TEXTS)
     document = request(binary_input(raw, shape=[3, 1]), parameters={"binary_data_output": True})
     answer = read(server.client.post(INFER, **with_binary(document, raw)))
@@ -99,14 +99,14 @@ def test_binary_both_ways(server: ServerProcess, expected: dict[str, list[Any]])
 
 
 def test_binary_in_json_out(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """Binary inputs alone do not ask for binary outputs."""
+    """Binary inputs do not request binary outputs."""
     raw = pack(*TEXTS)
     answer = read(server.client.post(INFER, **with_binary(request(binary_input(raw, shape=[3, 1])), raw)))
     assert not answer.binary and outputs(answer) == expected
 
 
 def test_json_in_binary_out(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """Outputs may come in binary form where the inputs were JSON, with the header for it or without."""
+    """A request with JSON inputs can request binary outputs, with and without the header."""
     document = request(text_input(*TEXTS), parameters={"binary_data_output": True})
     for arguments in ({"content": document}, with_binary(document)):
         answer = read(server.client.post(INFER, **arguments))
@@ -115,7 +115,7 @@ def test_json_in_binary_out(server: ServerProcess, expected: dict[str, list[Any]
 
 @pytest.mark.parametrize("whole", [None, True, False])
 def test_mixed_outputs(server: ServerProcess, expected: dict[str, list[Any]], whole: bool | None) -> None:
-    """An output's own wish for its form wins over that of the request."""
+    """The form that an output requests overrides the form that the request asks for."""
     wished = [
         {"name": "probabilities", "parameters": {"binary_data": True}},
         {"name": "label", "parameters": {"binary_data": False}},
@@ -130,7 +130,7 @@ def test_mixed_outputs(server: ServerProcess, expected: dict[str, list[Any]], wh
 
 
 def test_mixed_inputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """One input may be binary and the other JSON, whichever comes first."""
+    """One input can be binary and the other JSON, in any order."""
     raw, ids = pack(*TEXTS), struct.pack("<6i", *range(6))
     tokens = {"name": "tokens", "shape": [3, 2], "datatype": "INT32"}
     for document, tail in (
@@ -142,7 +142,7 @@ def test_mixed_inputs(server: ServerProcess, expected: dict[str, list[Any]]) -> 
 
 
 def test_two_binary_inputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """Binary inputs lie behind the JSON in the order of the inputs."""
+    """Binary inputs follow the JSON in the order of the inputs."""
     raw, ids = pack(*TEXTS), struct.pack("<3i", 1, 2, 3)
     tokens = binary_input(ids, name="tokens", datatype="INT32", shape=[3, 1])
     for inputs, tensors in (
@@ -155,7 +155,7 @@ def test_two_binary_inputs(server: ServerProcess, expected: dict[str, list[Any]]
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_raw_binary_request(server: ServerProcess, text: str) -> None:
-    """With a header of 0 the body is the text itself, and the outputs are binary."""
+    """With a header of 0 the body is the text, and the outputs are binary."""
     answer = read(server.client.post(INFER, content=text.encode(), headers={HEADER: "0"}))
     native = server.client.post("/v1/predict", json={"text": text}).json()
     assert list(answer.binary) == ["label", "score", "probabilities"]
@@ -165,7 +165,7 @@ def test_raw_binary_request(server: ServerProcess, text: str) -> None:
 
 
 def test_tokens(server: ServerProcess) -> None:
-    """Ids are read from JSON and from the binary form alike."""
+    """Ids are read from JSON and from binary data."""
     ids = [1, 17, 4, 4999]
     tokens = {"name": "tokens", "shape": [1, 4], "datatype": "INT32", "data": ids}
     raw = struct.pack("<4i", *ids)
@@ -176,7 +176,7 @@ def test_tokens(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("algorithm", COMPRESSIONS)
 def test_compressed_request(server: ServerProcess, expected: dict[str, list[Any]], algorithm: str) -> None:
-    """JSON and tensors are compressed together; the header counts bytes of plain JSON."""
+    """JSON and tensors are compressed together, and the header states the length of the uncompressed JSON."""
     raw = pack(*TEXTS)
     plain = with_binary(request(binary_input(raw, shape=[3, 1])), raw)
     headers = plain["headers"] | {"content-encoding": algorithm}
@@ -202,7 +202,7 @@ def test_compressed_request(server: ServerProcess, expected: dict[str, list[Any]
 def test_compressed_answer(
     server: ServerProcess, expected: dict[str, list[Any]], accepted: str, used: str | None, binary: bool
 ) -> None:
-    """An answer is compressed in a way that the caller accepts, or not at all."""
+    """An answer is compressed only in a way that the caller accepts."""
     document = request(text_input(*TEXTS), parameters={"binary_data_output": binary})
     response = server.client.post(INFER, content=document, headers={"accept-encoding": accepted})
     assert response.headers.get("content-encoding") == used
@@ -210,7 +210,7 @@ def test_compressed_answer(
 
 
 def test_answer_is_compressed_for_those_who_ask(server: ServerProcess) -> None:
-    """Who accepts no encoding gets none, and a length that is that of the JSON."""
+    """A caller that accepts no encoding gets an uncompressed answer and the length of the JSON."""
     with Connection(server.port) as connection:
         connection.post(INFER, request(text_input("x")))
         answer = connection.answer()
@@ -219,7 +219,7 @@ def test_answer_is_compressed_for_those_who_ask(server: ServerProcess) -> None:
 
 
 def compressed(content: bytes) -> bytes:
-    """Gzip without the time, so that every process that collects the tests gives them the same names."""
+    """Compress without a timestamp, so that every process generates the same test names."""
     return gzip.compress(content, mtime=0)
 
 
@@ -240,12 +240,12 @@ def compressed(content: bytes) -> bytes:
     ids=lambda body: repr(body[-12:]),
 )
 def test_broken_gzip(server: ServerProcess, body: bytes) -> None:
-    """What is not one whole gzip stream of JSON is refused."""
+    """A body that is not one complete gzip stream of JSON is refused."""
     refusal(server.client.post(INFER, content=body, headers={"content-encoding": "gzip"}))
 
 
 def test_raw_deflate(server: ServerProcess) -> None:
-    """HTTP's deflate is a zlib stream; one without its wrapper is refused."""
+    """HTTP's deflate is a zlib stream, and a raw deflate stream is refused."""
     stream = zlib.compressobj(wbits=-15)
     body = stream.compress(request(text_input("x"))) + stream.flush()
     refusal(server.client.post(INFER, content=body, headers={"content-encoding": "deflate"}))
@@ -253,7 +253,7 @@ def test_raw_deflate(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress", "nonsense", "\xff"])
 def test_unknown_encoding(server: ServerProcess, encoding: str) -> None:
-    """A body compressed in another way is refused by name."""
+    """An unsupported encoding is refused, and the message names it."""
     response = server.client.post(
         INFER, content=request(text_input("x")), headers={b"content-encoding": encoding.encode("latin-1")}
     )
@@ -262,14 +262,14 @@ def test_unknown_encoding(server: ServerProcess, encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["identity", "", "Identity"])
 def test_no_encoding(server: ServerProcess, encoding: str) -> None:
-    """A body may say that it is not compressed."""
+    """A body can state that it is not compressed."""
     read(server.client.post(INFER, content=request(text_input("x")), headers={"content-encoding": encoding}))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a kernel that tells the peak of memory")
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
 def test_decompression_bomb(server: ServerProcess, algorithm: str) -> None:
-    """A small body that would be 512 MB is refused, and never is in memory."""
+    """A small body that decompresses to 512 MB is refused without taking that memory."""
     piece = bytes(1024 * 1024)
     stream = zlib.compressobj(9, wbits=31 if algorithm == "gzip" else 15)
     bomb = b"".join([*(stream.compress(piece) for _ in range(512)), stream.flush()])
@@ -282,13 +282,13 @@ def test_decompression_bomb(server: ServerProcess, algorithm: str) -> None:
 
 
 def peak_memory(server: ServerProcess) -> int:
-    """The most memory a server ever had, in KiB."""
+    """Return the peak memory of a server in KiB."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
 
 
 def test_body_up_to_the_limit(server: ServerProcess) -> None:
-    """A body that decompresses to exactly the limit is read, and one byte more is not."""
+    """A body that decompresses to exactly the limit is read, and one byte more is refused."""
     document = request(text_input("x"))
     limit = 8 * 1024 * 1024
     headers = {"content-encoding": "gzip"}
@@ -299,7 +299,7 @@ def test_body_up_to_the_limit(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("fields", [{"id": "a 7"}, {"id": ""}, {"id": 'é"\n\0' + "x" * 1000}, {"id": None}, {}])
 def test_id(server: ServerProcess, fields: dict[str, Any]) -> None:
-    """The request's id comes back, also an empty one; where there is none, none comes."""
+    """The answer has the id of the request, even an empty one, and no id if the request has none."""
     for binary in (False, True):
         document = request(text_input("x"), parameters={"binary_data_output": binary}, **fields)
         answer = read(server.client.post(INFER, content=document))
@@ -309,7 +309,7 @@ def test_id(server: ServerProcess, fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("wished", [["score"], ["probabilities", "label"], ["score", "probabilities", "label"]])
 def test_outputs(server: ServerProcess, expected: dict[str, list[Any]], wished: list[str]) -> None:
-    """Exactly the outputs that are asked for come, in that order, in JSON and in binary form."""
+    """The answer has exactly the requested outputs, in the requested order, in JSON and in binary form."""
     for binary in (False, True):
         document = request(
             text_input(*TEXTS),
@@ -324,7 +324,7 @@ def test_outputs(server: ServerProcess, expected: dict[str, list[Any]], wished: 
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_classification(server: ServerProcess, expected: dict[str, list[Any]], binary: bool, count: int) -> None:
-    """Classes come as strings of value, index and label, the most probable first."""
+    """Classes are strings of value, index and label, the most probable first."""
     wish = {"name": "probabilities", "parameters": {"classification": count, "binary_data": binary}}
     answer = read(server.client.post(INFER, content=request(text_input(*TEXTS), outputs=[wish])))
     [output] = answer.document["outputs"]
@@ -337,7 +337,7 @@ def test_classification(server: ServerProcess, expected: dict[str, list[Any]], b
 
 
 def test_versions(server: ServerProcess) -> None:
-    """Every path may name the loaded version; another one is not found."""
+    """Every path can name the loaded version, and another version gets a 404."""
     client, body = server.client, request(text_input("x"))
     for path in ("", "/ready", "/config", "/stats"):
         for version in ("1", "01", "2", "v1", "1.0", "-1", "%00"):
@@ -354,7 +354,7 @@ def test_versions(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/"])
 def test_server_metadata(server: ServerProcess, path: str) -> None:
-    """The server's name, version and extensions, with a slash at the end or without."""
+    """The metadata of the server have its name, version and extensions, with and without a slash at the end."""
     document = server.client.get(path).json()
     assert document.keys() == {"name", "version", "extensions"}
     assert document["name"] == "sentiment-conv1d"
@@ -364,7 +364,7 @@ def test_server_metadata(server: ServerProcess, path: str) -> None:
 
 
 def test_health(server: ServerProcess) -> None:
-    """Alive and ready are 200, for the server and for the model."""
+    """Liveness and readiness of the server and the model are 200."""
     for path, document in {
         "/v2/health/live": {"live": True},
         "/v2/health/ready": {"ready": True},
@@ -375,7 +375,7 @@ def test_health(server: ServerProcess) -> None:
 
 
 def test_model_metadata(server: ServerProcess) -> None:
-    """A model's metadata and its configuration speak of the same tensors."""
+    """The metadata and the configuration of a model have the same tensors."""
     metadata = server.client.get("/v2/models/imdb-cnn").json()
     assert metadata.keys() == {"name", "versions", "platform", "inputs", "outputs"}
     assert (metadata["name"], metadata["versions"], metadata["platform"]) == ("imdb-cnn", ["1"], "onnx_onnxv1")
@@ -388,7 +388,7 @@ def test_model_metadata(server: ServerProcess) -> None:
 
 
 def test_statistics(server: ServerProcess) -> None:
-    """Rows, runs, successes and failures are counted; versions are whole numbers in strings."""
+    """Rows, runs, successes and failures are counted, and versions are integers in strings."""
 
     def statistics() -> dict[str, Any]:
         [one] = server.client.get("/v2/models/imdb-cnn/stats").json()["model_stats"]
@@ -416,13 +416,13 @@ def test_statistics(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/octet-stream", "nonsense"])
 def test_content_type_does_not_matter(server: ServerProcess, content_type: str | None) -> None:
-    """Clients send no Content-Type, or any."""
+    """Any Content-Type is accepted, and so is none."""
     headers = {} if content_type is None else {"content-type": content_type}
     read(server.client.post(INFER, content=request(text_input("x")), headers=headers))
 
 
 def test_unknown_fields_are_ignored(server: ServerProcess) -> None:
-    """Fields and parameters that the protocol does not name change nothing, as it asks for."""
+    """Unknown fields and parameters have no effect, as the protocol requires."""
     document = request(
         text_input("x", note=1, parameters={"x": [1]}),
         outputs=[{"name": "label", "parameters": {"y": None}, "z": 2}],
@@ -511,7 +511,7 @@ HUGE = 10**3000
     ids=lambda value: "" if isinstance(value, bytes) else value,
 )
 def test_refused(server: ServerProcess, body: bytes, reason: str) -> None:
-    """What is no infer request of this model is a 400 with a short reason."""
+    """An invalid infer request gets a 400 with a short reason."""
     message = refusal(server.client.post(INFER, content=body))
     assert reason in message and len(message) <= 500
 
@@ -534,7 +534,7 @@ def test_refused(server: ServerProcess, body: bytes, reason: str) -> None:
     ],
 )
 def test_header_that_lies(server: ServerProcess, header: str, reason: str) -> None:
-    """A header that is no number of bytes in the body is refused."""
+    """A header that is not a number of bytes in the body is refused."""
     raw = pack("x")
     body = request(binary_input(raw)) + raw
     message = refusal(server.client.post(INFER, content=body, headers={HEADER.encode(): header.encode("latin-1")}))
@@ -543,7 +543,7 @@ def test_header_that_lies(server: ServerProcess, header: str, reason: str) -> No
 
 @pytest.mark.parametrize("size", [-1, 0, 4, 6, 2**31, 2**64, HUGE, 5.0, "5", True, [5]])
 def test_size_that_lies(server: ServerProcess, size: Any) -> None:
-    """A binary_data_size that is not that of the tensor is refused."""
+    """A binary_data_size that does not match the tensor is refused."""
     raw = pack("x")
     document = request(binary_input(raw, parameters={"binary_data_size": size}))
     message = refusal(server.client.post(INFER, **with_binary(document, raw)))
@@ -563,12 +563,12 @@ def test_size_that_lies(server: ServerProcess, size: Any) -> None:
     ],
 )
 def test_binary_that_lies(server: ServerProcess, inputs: tuple[Any, ...], tail: bytes, reason: str) -> None:
-    """Binary data that does not fit what the JSON says of it is refused."""
+    """Binary data that does not match the JSON is refused."""
     assert reason in refusal(server.client.post(INFER, **with_binary(request(*inputs), tail)))
 
 
 def test_raw_binary_request_that_is_no_text(server: ServerProcess) -> None:
-    """A raw binary request is UTF-8."""
+    """A raw binary request must be UTF-8."""
     response = server.client.post(INFER, content=b"\xff", headers={HEADER: "0"})
     assert refusal(response) == "input 'text': element 0 is not UTF-8"
 
@@ -600,18 +600,18 @@ def test_raw_binary_request_that_is_no_text(server: ServerProcess) -> None:
     ],
 )
 def test_no_such_thing(server: ServerProcess, method: str, path: str, status: int) -> None:
-    """Paths and models that are not there, and wrong methods, are refused in the protocol's form."""
+    """Unknown paths and models, and wrong methods, are refused in the protocol's form."""
     refusal(server.client.request(method, path), [status])
 
 
 def test_infer_of_an_unknown_model(server: ServerProcess) -> None:
-    """An infer request for a model that is not loaded is not found."""
+    """An infer request for a model that is not loaded gets a 404."""
     response = server.client.post("/v2/models/other/infer", content=request(text_input("x")))
     assert refusal(response, [404]) == "there is no model 'other'; loaded: imdb-cnn, imdb-cnn-8bit"
 
 
 def test_limits(server: ServerProcess) -> None:
-    """A batch, a text and a body over their limits are 413s, in JSON and in binary form."""
+    """A batch, a text and a body over their limits get a 413, in JSON and in binary form."""
     status = [HTTPStatus.REQUEST_ENTITY_TOO_LARGE]
     client = server.client
     assert "1025 texts" in refusal(client.post(INFER, content=request(text_input(*["x"] * 1025))), status)
@@ -623,7 +623,7 @@ def test_limits(server: ServerProcess) -> None:
 
 
 def test_largest_batch(server: ServerProcess) -> None:
-    """As many texts as are allowed are answered, in their order."""
+    """Texts up to the limit are answered in their order."""
     texts = ["word " * (number % 97) for number in range(1024)]
     elements = outputs(read(server.client.post(INFER, content=request(text_input(*texts)))))
     singly = [
@@ -633,7 +633,7 @@ def test_largest_batch(server: ServerProcess) -> None:
 
 
 def test_index(server: ServerProcess) -> None:
-    """The index lists every version with its state; an empty body is as good as an object."""
+    """The index lists every version with its state, for an empty body and for an object."""
     entries = [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in ("imdb-cnn", "imdb-cnn-8bit")]
     for body in (b"", b"{}", b'{"ready": true}', b'{"ready": false, "more": 1}'):
         response = server.client.post("/v2/repository/index", content=body)
@@ -643,20 +643,20 @@ def test_index(server: ServerProcess) -> None:
 
 
 def states(server: ServerProcess, **wish: Any) -> list[tuple[str, str, str]]:
-    """The index: name, version, state."""
+    """Return the name, version and state of every version in the index."""
     entries = server.client.post("/v2/repository/index", json=wish).json()
     return [(entry["name"], entry["version"], entry["state"]) for entry in entries]
 
 
 def served_version(server: ServerProcess) -> str:
-    """The version of `tickets` that answers an infer request."""
+    """Return the version of `tickets` that answers an infer request."""
     response = server.client.post("/v2/models/tickets/infer", content=request(text_input("praise")))
     version: str = read(response).document["model_version"]
     return version
 
 
 def test_load_of_a_new_version(tickets: ServerProcess, repository: Path) -> None:
-    """A version that is dropped into the repository is served once it is loaded, and no earlier."""
+    """A version in the repository is served after it is loaded, and not before."""
     publish_table(repository)
     assert served_version(tickets) == "1"
     assert states(tickets) == [("tickets", "1", "READY"), ("tickets", "2", "UNAVAILABLE")]
@@ -670,7 +670,7 @@ def test_load_of_a_new_version(tickets: ServerProcess, repository: Path) -> None
 
 
 def test_load_of_a_new_model(tickets: ServerProcess, repository: Path) -> None:
-    """A model whose folder came after the start is served once it is loaded."""
+    """A model that is added after the start is served after it is loaded."""
     publish_table(repository, name="calls")
     refusal(tickets.client.get("/v2/models/calls/ready"), [404])
     assert tickets.client.post("/v2/repository/models/calls/load", json={}).status_code == 200
@@ -682,7 +682,7 @@ def test_load_of_a_new_model(tickets: ServerProcess, repository: Path) -> None:
 
 
 def test_load_of_a_broken_version(tickets: ServerProcess, repository: Path) -> None:
-    """A broken version is refused by the file at fault, and the old one keeps serving."""
+    """A load of a broken version is refused and names the file, and the old version stays."""
     broken = publish_table(repository).path
     graph = broken / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1])
@@ -696,7 +696,7 @@ def test_load_of_a_broken_version(tickets: ServerProcess, repository: Path) -> N
 
 
 def test_unload(tickets: ServerProcess) -> None:
-    """An unloaded model is not found; while the default model is away the server is not ready, until it is back."""
+    """An unloaded model gets a 404, and the server is not ready while the default model is unloaded."""
     client = tickets.client
     response = client.post("/v2/repository/models/tickets/unload")
     assert (response.status_code, response.content) == (200, b"")

@@ -1,4 +1,4 @@
-"""What operators look at: liveness, readiness and metrics."""
+"""Liveness, readiness and metrics."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.service.telemetry.test_metrics import Series, series, value
 
 @pytest.fixture
 def fresh() -> Iterator[ServerProcess]:
-    """A server that has not been asked anything yet."""
+    """Serve the shipped model for tests of the first requests."""
     with ServerProcess() as process:
         yield process
 
@@ -23,14 +23,14 @@ def scrape(process: ServerProcess) -> Series:
 
 
 def test_probes(server: ServerProcess) -> None:
-    """A server that answers at all is alive, and ready until it is told to leave."""
+    """A running server is alive, and ready until it shuts down."""
     for path, status in {"/livez": "alive", "/readyz": "ready"}.items():
         response = server.client.get(path)
         assert (response.status_code, response.json()) == (200, {"status": status})
 
 
 def test_metrics_format(server: ServerProcess) -> None:
-    """The metrics are in the text format that Prometheus reads."""
+    """The metrics are in Prometheus' text format."""
     response = server.client.get("/metrics")
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "# HELP sentiment_requests_total " in response.text
@@ -38,7 +38,7 @@ def test_metrics_format(server: ServerProcess) -> None:
 
 
 def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
-    """Every series is there, and zero, before anything has been counted."""
+    """Every series exists and is zero before the first request."""
     samples = scrape(fresh)
     assert value(samples, "sentiment_model_info", model="imdb-cnn", version="1") == 1
     for route in routes(Settings()):
@@ -51,7 +51,7 @@ def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
 
 
 def test_counts(fresh: ServerProcess) -> None:
-    """After known requests, every count is exact and no other has moved."""
+    """After known requests, every count is exact and all others are unchanged."""
     before = scrape(fresh)
     client = fresh.client
     client.post("/v1/predict", json={"text": "great qwertyuiop film"})
@@ -110,7 +110,7 @@ def test_counts(fresh: ServerProcess) -> None:
 
 
 def test_paths_make_no_series(server: ServerProcess) -> None:
-    """However many paths are tried, there are no more series than before."""
+    """Requests to unknown paths add no series."""
     server.client.get("/tried")
     before = scrape(server).keys()
     for number in range(50):

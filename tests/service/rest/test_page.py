@@ -1,4 +1,4 @@
-"""The page's files over HTTP: types, caching, the policy, and who may have them."""
+"""The files of the page over HTTP: types, caching, the policy, and access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = "a-key-of-some-length"
 
 
 def test_index(server: ServerProcess) -> None:
-    """The root is the page, as it lies in the package."""
+    """The root returns the page of the package."""
     response = server.client.get("/")
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -27,7 +27,7 @@ def test_index(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.suffix != ".html"], ids=lambda path: path.name)
 def test_files(server: ServerProcess, path: Path) -> None:
-    """Every file is served with its type and the headers, and not again to those who have it."""
+    """Every file has its type and the headers, and a client that has the file gets a 304."""
     response = server.client.get(f"/page/{path.name}")
     kinds = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
     assert response.status_code == 200
@@ -44,7 +44,7 @@ def test_files(server: ServerProcess, path: Path) -> None:
 
 
 def test_policy(server: ServerProcess) -> None:
-    """The policy allows what comes from the service, and neither markup with code in it nor anything else."""
+    """The policy allows content from the service, and no inline code or other sources."""
     policy = server.client.get("/").headers["content-security-policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == rules["frame-ancestors"] == "'none'"
@@ -65,14 +65,14 @@ def test_policy(server: ServerProcess) -> None:
     ],
 )
 def test_nothing_else_is_served(server: ServerProcess, path: str) -> None:
-    """No other path leads to a file."""
+    """Other paths do not lead to files."""
     response = server.client.get(path)
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "not_found"
 
 
 def test_no_code_in_markup() -> None:
-    """No markup holds code or style, no script makes markup of text, and nothing names another host."""
+    """Markup contains no code or style, scripts create no markup from text, and nothing names another host."""
     for path in FILES:
         content = path.read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", content)
@@ -82,7 +82,7 @@ def test_no_code_in_markup() -> None:
 
 
 def test_imports_lead_somewhere() -> None:
-    """Every module that a script imports is there, and every id that it asks for is in the markup or made by itself."""
+    """Every imported module exists, and every id that a script looks up is in the markup or created by the script."""
     markup = (FOLDER / "index.html").read_text()
     ids = set(re.findall(r'id="([\w-]+)"', markup))
     for path in FILES:
@@ -94,7 +94,7 @@ def test_imports_lead_somewhere() -> None:
 
 
 def test_api_keys() -> None:
-    """With API keys, the page and the reference need one; --open-page opens their files and nothing else."""
+    """With API keys, the page and the reference need one, and --open-page opens only their files."""
     with ServerProcess("--workers", "1", SENTIMENT_API_KEYS=KEY) as server:
         for path in page.PATHS:
             assert server.client.get(path).status_code == 401

@@ -1,4 +1,4 @@
-"""Refusals: every request that cannot be answered gets its status and a reason in JSON, and harms no other."""
+"""Errors: every invalid request gets its status and a reason in JSON, and others are not affected."""
 
 import itertools
 import json
@@ -28,21 +28,21 @@ LIMITS = Settings()
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[ServerProcess]:
-    """A server that is soon impatient."""
+    """Serve with short timeouts."""
     flags = "--max-text-characters 100000 --body-timeout 0.3 --keep-alive-timeout 1 --header-timeout 1"
     with ServerProcess(*flags.split()) as process:
         yield process
 
 
 def assert_works(server: ServerProcess) -> None:
-    """A new connection gets an answer."""
+    """Assert that a new connection gets an answer."""
     with Connection(server.port) as connection:
         connection.post("/v1/predict", GOOD)
         assert connection.answer().status == 200
 
 
 def assert_refused(server: ServerProcess, connection: Connection, answer: Answer, status: int, code: str) -> str:
-    """An answer is this refusal, and the next request, on the same connection if it was kept, gets its answer."""
+    """Assert that an answer is this error, and that the next requests on this and on a new connection are answered."""
     assert answer.status == status, answer
     detail = error(answer)
     assert detail.code == code
@@ -56,7 +56,7 @@ def assert_refused(server: ServerProcess, connection: Connection, answer: Answer
 
 
 def refused(server: ServerProcess, path: str, body: bytes, status: int, code: str) -> str:
-    """The message with which a body is refused."""
+    """Return the message of the error for a body."""
     with Connection(server.port) as connection:
         connection.post(path, body)
         return assert_refused(server, connection, connection.answer(), status, code)
@@ -95,7 +95,7 @@ def refused(server: ServerProcess, path: str, body: bytes, status: int, code: st
 )
 @pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict_batch"])
 def test_no_json(server: ServerProcess, path: str, body: bytes) -> None:
-    """What is no JSON in UTF-8 is malformed."""
+    """A body that is not JSON in UTF-8 is malformed."""
     assert refused(server, path, body, 400, "malformed").startswith("the body is not valid JSON: ")
 
 
@@ -135,12 +135,12 @@ def test_no_json(server: ServerProcess, path: str, body: bytes) -> None:
     ids=lambda value: repr(value[:24]),
 )
 def test_wrong_shape(server: ServerProcess, path: str, body: bytes, place: str) -> None:
-    """JSON of another shape is invalid, and the message begins with the place."""
+    """JSON with the wrong shape is invalid, and the message begins with the field."""
     assert refused(server, path, body, 422, "invalid").startswith(f"{place}: ")
 
 
 def test_very_many_faults(server: ServerProcess) -> None:
-    """A body with a million faults is refused like one with a single fault, and with as short a message."""
+    """A body with a million errors gets a message as short as that for one error."""
     fields = ",".join(f'"{number}":1' for number in range(500_000))
     numbers = b"[" + b"1," * 3_000_000 + b"1]"
     for path, body in {
@@ -155,7 +155,7 @@ def test_very_many_faults(server: ServerProcess) -> None:
 @example(b'{"text": "a"}')
 @example(b'{"texts": ["a", "b"]}')
 def test_any_body(server: ServerProcess, body: bytes) -> None:
-    """Arbitrary bytes are answered or refused for a reason, never failed at."""
+    """Arbitrary bytes get an answer or an error, never a failure of the service."""
     for path in ("/v1/predict", "/v1/predict_batch"):
         response = server.client.post(path, content=body)
         assert response.status_code in {200, 400, 422}
@@ -172,7 +172,7 @@ JSON = st.recursive(
 
 @given(document=JSON)
 def test_any_json(server: ServerProcess, document: object) -> None:
-    """Arbitrary JSON, lone surrogates and not-a-numbers included, is answered or refused for a reason."""
+    """Arbitrary JSON, including lone surrogates and NaN, gets an answer or an error."""
     body = json.dumps(document).encode()
     for path in ("/v1/predict", "/v1/predict_batch"):
         response = server.client.post(path, content=body)
@@ -181,7 +181,7 @@ def test_any_json(server: ServerProcess, document: object) -> None:
 
 
 def test_over_long_text(strict: ServerProcess) -> None:
-    """A text of more characters than allowed is too large, alone or in a batch."""
+    """A text over the limit on characters gets a 413, alone or in a batch."""
     long = "x" * 100_001
     message = refused(strict, "/v1/predict", json.dumps({"text": long}).encode(), 413, "too_large")
     assert message == "text 0: 100001 characters; the limit is 100000"
@@ -190,7 +190,7 @@ def test_over_long_text(strict: ServerProcess) -> None:
 
 
 def test_too_many_texts(server: ServerProcess) -> None:
-    """One text more than allowed is too large."""
+    """A batch of one text more than the limit gets a 413."""
     body = json.dumps({"texts": [""] * (LIMITS.max_batch_texts + 1)}).encode()
     assert (
         refused(server, "/v1/predict_batch", body, 413, "too_large") == "1025 texts in one request; the limit is 1024"
@@ -198,7 +198,7 @@ def test_too_many_texts(server: ServerProcess) -> None:
 
 
 def test_body_at_the_limit(server: ServerProcess) -> None:
-    """A body of just the allowed size is read."""
+    """A body of exactly the limit is read."""
     padding = b" " * (LIMITS.max_body_bytes - len(GOOD))
     with Connection(server.port) as connection:
         connection.post("/v1/predict", GOOD + padding)
@@ -208,14 +208,14 @@ def test_body_at_the_limit(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict_batch"])
 def test_large_body(server: ServerProcess, path: str) -> None:
-    """A body of 50 MB is refused, and its sender, who writes before it reads, gets to see that."""
+    """A body of 50 MB is refused, and a sender that writes before it reads can read the error."""
     with Connection(server.port) as connection:
         connection.post(path, b"x" * (50 * MEGABYTE))
         assert_refused(server, connection, connection.answer(), 413, "too_large")
 
 
 def test_large_body_that_waits_for_a_go_ahead(server: ServerProcess) -> None:
-    """Whoever asks before sending 50 MB is refused before sending anything."""
+    """With `Expect: 100-continue`, a body of 50 MB is refused before it is sent."""
     with Connection(server.port) as connection:
         connection.send(request("/v1/predict", "Expect: 100-continue", f"Content-Length: {50 * MEGABYTE}"))
         assert_refused(server, connection, connection.answer(), 413, "too_large")
@@ -223,7 +223,7 @@ def test_large_body_that_waits_for_a_go_ahead(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("headers", [[], ["Expect: 100-continue"]])
 def test_large_body_without_a_length(server: ServerProcess, headers: list[str]) -> None:
-    """A body that only turns out to be 50 MB is refused as well."""
+    """A body that grows to 50 MB without an announced length is refused."""
     with Connection(server.port) as connection:
         connection.send(request("/v1/predict", "Transfer-Encoding: chunked", *headers))
         if headers:
@@ -233,7 +233,7 @@ def test_large_body_without_a_length(server: ServerProcess, headers: list[str]) 
 
 
 def test_go_ahead(server: ServerProcess) -> None:
-    """Whoever asks before sending an ordinary body is told to go ahead."""
+    """With `Expect: 100-continue`, an ordinary body is requested."""
     with Connection(server.port) as connection:
         connection.send(request("/v1/predict", "Expect: 100-continue", f"Content-Length: {len(GOOD)}"))
         assert connection.answer().status == 100
@@ -242,7 +242,7 @@ def test_go_ahead(server: ServerProcess) -> None:
 
 
 def test_body_byte_by_byte(server: ServerProcess) -> None:
-    """A body that comes a byte at a time is a body."""
+    """A body that arrives byte by byte is read."""
     with Connection(server.port) as connection:
         connection.send(request("/v1/predict", f"Content-Length: {len(GOOD)}"))
         connection.send(*(bytes([byte]) for byte in GOOD))
@@ -253,14 +253,14 @@ def test_body_byte_by_byte(server: ServerProcess) -> None:
 
 
 def test_whole_request_byte_by_byte(server: ServerProcess) -> None:
-    """So is a request that comes a byte at a time from its first."""
+    """A request that arrives byte by byte is read."""
     with Connection(server.port) as connection:
         connection.send(*(bytes([byte]) for byte in request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD))
         assert connection.answer().status == 200
 
 
 def test_pipelined_requests(server: ServerProcess) -> None:
-    """Requests sent without waiting are answered in their order."""
+    """Pipelined requests are answered in order."""
     bodies = [json.dumps({"text": "word " * number}).encode() for number in range(20)]
     with Connection(server.port) as connection:
         connection.send(
@@ -271,7 +271,7 @@ def test_pipelined_requests(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("body", [b"", GOOD[:-1]])
 def test_body_that_never_completes(strict: ServerProcess, body: bytes) -> None:
-    """A body that is not complete in time is given up, with or without a beginning."""
+    """A body that is incomplete after the body timeout gets a 408, even if it has not begun."""
     with Connection(strict.port) as connection:
         connection.post("/v1/predict", body, length=len(GOOD))
         message = assert_refused(strict, connection, connection.answer(), 408, "request_timeout")
@@ -283,14 +283,14 @@ def test_body_that_never_completes(strict: ServerProcess, body: bytes) -> None:
 
 @pytest.mark.parametrize("beginning", [b"", b"POST /v1/pre", request("/v1/predict")[:-2]])
 def test_head_that_never_completes(strict: ServerProcess, beginning: bytes) -> None:
-    """A connection on which no request begins, or whose head does not end, is not held open for ever."""
+    """A connection without a request, or with an incomplete head, is closed after its timeout."""
     with Connection(strict.port) as connection:
         connection.send(beginning)
         assert connection.is_closed()
 
 
 def test_caller_who_leaves(server: ServerProcess) -> None:
-    """Callers who hang up in the middle of their body harm nobody."""
+    """Callers that disconnect in the middle of their body affect nobody."""
     for _ in range(20):
         with Connection(server.port) as connection:
             connection.post("/v1/predict", GOOD[:5], length=len(GOOD))
@@ -315,7 +315,7 @@ def test_caller_who_leaves(server: ServerProcess) -> None:
     ],
 )
 def test_no_http(server: ServerProcess, sent: bytes) -> None:
-    """What is no HTTP is refused in JSON like everything else, and the connection ends."""
+    """Bytes that are not HTTP get a JSON error, and the connection is closed."""
     with Connection(server.port) as connection:
         connection.send(sent)
         answer = connection.answer()
@@ -324,7 +324,7 @@ def test_no_http(server: ServerProcess, sent: bytes) -> None:
 
 
 def test_length_shorter_than_the_body(server: ServerProcess) -> None:
-    """What follows a body that is longer than announced is not taken for a request: it is refused after that."""
+    """Bytes after a body that is longer than announced are refused and not read as a request."""
     with Connection(server.port) as connection:
         connection.post("/v1/predict", GOOD + b"GET /livez HTTP/1.1\r\n\r\n", length=len(GOOD) - 1)
         for reason in ("the body is not valid JSON", "what arrived is not HTTP/1.1"):
@@ -339,7 +339,7 @@ def test_length_shorter_than_the_body(server: ServerProcess) -> None:
     "headers", [[f"X: {'x' * 200_000}"], ["X: x"] * 60_000, [f"X-Request-ID: {'x' * 200_000}"]], ids=["1", "many", "id"]
 )
 def test_too_many_headers(server: ServerProcess, headers: list[str]) -> None:
-    """Headers without end are refused before they are all read."""
+    """Endless headers are refused before they are read completely."""
     head = request("/v1/predict", *headers)
     with Connection(server.port) as connection:
         connection.send(head[: MAX_HEAD_BYTES + 1])
@@ -349,7 +349,7 @@ def test_too_many_headers(server: ServerProcess, headers: list[str]) -> None:
 
 
 def test_path_without_end(server: ServerProcess) -> None:
-    """So is a path without end."""
+    """An endless path is refused before it is read completely."""
     with Connection(server.port) as connection:
         connection.send((b"GET /" + b"a" * MAX_HEAD_BYTES)[: MAX_HEAD_BYTES + 1])
         assert_refused(server, connection, connection.answer(), 431, "head_too_large")
@@ -358,7 +358,7 @@ def test_path_without_end(server: ServerProcess) -> None:
 @pytest.mark.parametrize("upgrade", ["h2c", "websocket"])
 @pytest.mark.parametrize("apart", [True, False])
 def test_offered_upgrade(server: ServerProcess, upgrade: str, apart: bool) -> None:
-    """An offer of another protocol is declined by answering the request, body and all, and the next one."""
+    """An offered protocol upgrade is declined by answering the request, and the next request is answered."""
     offer = [f"Upgrade: {upgrade}", "HTTP2-Settings: AAMAAABkAAQAAP__", "Connection: Upgrade, HTTP2-Settings"]
     head = request("/v1/predict", *offer, f"Content-Length: {len(GOOD)}")
     with Connection(server.port) as connection:
@@ -390,7 +390,7 @@ METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
     ("path", "method"), [pair for pair in itertools.product(ROUTES, METHODS) if pair not in ROUTES.items()]
 )
 def test_wrong_method(server: ServerProcess, path: str, method: str) -> None:
-    """A route that takes another method says which, and does not mind a body."""
+    """A wrong method gets a 405 that names the right one, also with a body."""
     with Connection(server.port) as connection:
         connection.send(request(path, f"Content-Length: {len(GOOD)}", method=method) + GOOD)
         answer = connection.answer()
@@ -423,7 +423,7 @@ def test_wrong_method(server: ServerProcess, path: str, method: str) -> None:
     ],
 )
 def test_unknown_path(server: ServerProcess, path: str) -> None:
-    """A path that is no route is not found, whatever the method."""
+    """An unknown path gets a 404 for any method."""
     for method in ("GET", "POST", "DELETE"):
         with Connection(server.port) as connection:
             connection.send(request(path, method=method))
@@ -432,7 +432,7 @@ def test_unknown_path(server: ServerProcess, path: str) -> None:
 
 @pytest.mark.parametrize("path", [*ROUTES, "/no/such/route"])
 def test_head(server: ServerProcess, path: str) -> None:
-    """HEAD is refused like any method that a route does not take, without a body, and the connection is kept."""
+    """HEAD is refused like any other wrong method, without a body, and the connection stays open."""
     with Connection(server.port) as connection:
         connection.send(request(path, method="HEAD"))
         answer = connection.answer(head_only=True)
@@ -442,7 +442,7 @@ def test_head(server: ServerProcess, path: str) -> None:
 
 
 def test_overload_and_deadline() -> None:
-    """Beyond the texts that may wait a caller is told when to come again, and beyond the deadline that it passed."""
+    """A request over the limit on waiting texts gets a 429 with Retry-After, and one after its deadline a 504."""
     body = json.dumps({"texts": ["a " * 400] * 10_000}).encode()  # as much work as a body can hold
     flags = "--max-batch-texts 10000 --max-pending-texts 10000 --request-timeout 0.1"
     with ServerProcess(*flags.split()) as process:
@@ -459,9 +459,9 @@ def test_overload_and_deadline() -> None:
 
 @pytest.mark.parametrize(("route", "texts", "batching"), [("/v1/predict", 1, "on"), ("/v1/predict_batch", 40, "off")])
 def test_callers_who_leave_while_they_wait(route: str, texts: int, batching: str) -> None:
-    """Requests whose callers leave while they wait for the thread are counted as such, and not run.
+    """Requests whose callers disconnect while they wait for the thread are counted as 499 and do not run.
 
-    Those that the thread has begun with when it is seen that their callers have left are run, and counted as left.
+    Requests that the thread has started before it notices the disconnection run, and are counted as 499 too.
     """
     large = json.dumps({"texts": ["a " * 2_000] * 1000}).encode()
     body = GOOD if texts == 1 else json.dumps({"texts": ["word " * 100] * texts}).encode()
@@ -491,7 +491,7 @@ def test_callers_who_leave_while_they_wait(route: str, texts: int, batching: str
 
 @pytest.mark.parametrize("identity", ["a", "0af7651916cd43dd8448eb211c80319c", "A.b_c~d+e/f=g:h-i", "x" * 128])
 def test_sane_request_id(server: ServerProcess, identity: str) -> None:
-    """A caller's request id comes back in the header, and in the body of a refusal."""
+    """A caller's request id is in the header of the answer, and in the body of an error."""
     for path, body in {"/v1/predict": b"{", "/no/such/route": b"", "/livez": b""}.items():
         with Connection(server.port) as connection:
             connection.post(path, body, f"X-Request-ID: {identity}")
@@ -513,7 +513,7 @@ def test_other_request_id(server: ServerProcess, identity: str) -> None:
 
 @pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f"])
 def test_control_characters_in_request_id(server: ServerProcess, character: str) -> None:
-    """Control characters never come back, whether the header is refused or replaced."""
+    """Answers never contain control characters of a request header."""
     with Connection(server.port) as connection:
         connection.post("/v1/predict", GOOD, f"X-Request-ID: a{character}b")
         answer = connection.answer()
@@ -522,7 +522,7 @@ def test_control_characters_in_request_id(server: ServerProcess, character: str)
 
 
 def test_forms_of_refusals_without_a_key() -> None:
-    """A request without an API key is refused in the form of its route's protocol, whoever handles the route."""
+    """A request without an API key is refused in the form of its route's protocol, on all routes."""
     forms: dict[str, type[BaseModel]] = {
         "/v1/models": ErrorResponse,
         "/info": HuggingFaceError,

@@ -1,4 +1,4 @@
-"""Schemathesis reads the OpenAPI document, tries what it allows and what it does not, and finds nothing wrong."""
+"""Schemathesis tests the OpenAPI document with valid and invalid requests and finds no problem."""
 
 import os
 import re
@@ -22,7 +22,7 @@ positive_data_acceptance.enabled = false
 
 
 def test_nothing_is_found(tmp_path: Path) -> None:
-    """No check fails: no 5xx, no undocumented status, media type, header or body, nothing wrong taken for right."""
+    """No check fails: no 5xx, no undocumented status, media type, header or body, no invalid request accepted."""
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     flags = ("--seed", "1", "--max-examples", "20", "--generation-database", "none", "--no-color", "--warnings", "off")
     with ServerProcess() as server:

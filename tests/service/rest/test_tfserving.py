@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST form, which KServe v1 sends as well."""
+"""TensorFlow Serving's REST API, which KServe v1 clients also use."""
 
 import base64
 from typing import Any
@@ -19,7 +19,7 @@ def encoded(text: str) -> dict[str, str]:
 
 
 def rows(classifier: Classifier, texts: list[str]) -> list[dict[str, Any]]:
-    """What the model says, as rows."""
+    """Return the answers of the model as rows."""
     return [
         {"label": each.label, "score": each.score, "probabilities": list(each.probabilities)}
         for each in classifier.predict(texts)
@@ -35,7 +35,7 @@ def assert_rows(answer: Any, expected: list[dict[str, Any]]) -> None:
 
 
 def refusal(response: httpx.Response, status: int) -> str:
-    """The message of a refusal, whose form is checked."""
+    """Return the message of an error, and check its form."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     document = response.json()
@@ -47,7 +47,7 @@ def refusal(response: httpx.Response, status: int) -> str:
 @pytest.mark.parametrize("path", [PREDICT, "/v1/models/imdb-cnn/versions/1:predict", "/v1/models/imdb-cnn%3Apredict"])
 @pytest.mark.parametrize("signature", [{}, {"signature_name": "serving_default"}, {"signature_name": ""}])
 def test_rows(server: ServerProcess, classifier: Classifier, path: str, signature: dict[str, str]) -> None:
-    """Rows under `instances` come back as rows under `predictions`, in order, with or without version and signature."""
+    """Rows under `instances` get rows under `predictions` in order, with or without a version and a signature."""
     response = server.client.post(path, json={**signature, "instances": TEXTS})
     assert response.status_code == 200
     assert response.json().keys() == {"predictions"}
@@ -69,7 +69,7 @@ def test_rows(server: ServerProcess, classifier: Classifier, path: str, signatur
     ],
 )
 def test_forms_of_a_row(server: ServerProcess, classifier: Classifier, wrap: Any) -> None:
-    """A row is a string, a named one, one in base64, or any of these alone in a list."""
+    """A row is a string, an object with a string, base64, or a list with one of these."""
     response = server.client.post(PREDICT, json={"instances": [wrap(text) for text in TEXTS]})
     assert_rows(response.json()["predictions"], rows(classifier, TEXTS))
 
@@ -86,7 +86,7 @@ def test_forms_of_a_row(server: ServerProcess, classifier: Classifier, wrap: Any
     ],
 )
 def test_column(server: ServerProcess, classifier: Classifier, column: Any) -> None:
-    """A column under `inputs` comes back as one column for every output under `outputs`."""
+    """A column under `inputs` gets one column per output under `outputs`."""
     response = server.client.post(PREDICT, json={"inputs": column})
     assert response.json().keys() == {"outputs"}
     outputs = response.json()["outputs"]
@@ -100,14 +100,14 @@ def test_column(server: ServerProcess, classifier: Classifier, column: Any) -> N
 
 @pytest.mark.parametrize("column", [TEXTS[0], {"text": TEXTS[0]}, encoded(TEXTS[0]), {"text": encoded(TEXTS[0])}])
 def test_column_of_one(server: ServerProcess, classifier: Classifier, column: Any) -> None:
-    """One text needs no list around it in a column."""
+    """A column of one text can be the text without a list."""
     outputs = server.client.post(PREDICT, json={"inputs": column}).json()["outputs"]
     assert outputs["label"] == ["positive"]
     assert outputs["score"] == pytest.approx([classifier.predict(TEXTS[:1])[0].score], abs=1e-6)
 
 
 def test_unknown_fields_are_ignored(server: ServerProcess) -> None:
-    """Fields of other servers, such as Vertex AI's `parameters`, change nothing."""
+    """Fields of other servers, such as Vertex AI's `parameters`, have no effect."""
     body = {"instances": TEXTS, "parameters": {"confidence": 0.5}}
     assert (
         server.client.post(PREDICT, json=body).json() == server.client.post(PREDICT, json={"instances": TEXTS}).json()
@@ -115,7 +115,7 @@ def test_unknown_fields_are_ignored(server: ServerProcess) -> None:
 
 
 def test_probabilities_are_float32(server: ServerProcess, classifier: Classifier) -> None:
-    """Every number is the shortest that reads back as the model's float32."""
+    """Every number is the shortest that parses to the model's float32."""
     [row] = server.client.post(PREDICT, json={"instances": TEXTS[:1]}).json()["predictions"]
     assert str(np.float32(row["score"])) == str(row["score"])
     assert row["score"] == max(row["probabilities"])
@@ -157,12 +157,12 @@ def test_probabilities_are_float32(server: ServerProcess, classifier: Classifier
     ],
 )
 def test_bad_bodies(server: ServerProcess, body: bytes, names: str) -> None:
-    """What cannot be answered is a 400, as the protocol knows no 422, and the message names the fault."""
+    """An invalid request gets a 400, because the protocol has no 422, and the message names the reason."""
     assert names in refusal(server.client.post(PREDICT, content=body), 400)
 
 
 def test_too_large(server: ServerProcess) -> None:
-    """More texts, longer texts and larger bodies than the limits are a 413."""
+    """Texts and bodies over the limits get a 413."""
     for body in ({"instances": ["a"] * 1025}, {"inputs": ["a" * 1_000_001]}, {"inputs": ["a" * 8_388_608]}):
         assert "limit" in refusal(server.client.post(PREDICT, json=body), 413)
 
@@ -177,14 +177,14 @@ def test_too_large(server: ServerProcess) -> None:
     ],
 )
 def test_unknown_model(server: ServerProcess, path: str, names: str) -> None:
-    """An unknown model or version is a 404 that names it and what there is."""
+    """An unknown model or version gets a 404 that names it and lists the known ones."""
     message = refusal(server.client.post(path, json={"instances": TEXTS}), 404)
     assert names in message and "loaded: " in message
 
 
 @pytest.mark.parametrize("path", [PREDICT, "/v1/models/imdb-cnn/versions/1:predict"])
 def test_predict_takes_post(server: ServerProcess, path: str) -> None:
-    """Any other method is a 405 that names POST."""
+    """Any other method gets a 405 that allows POST."""
     for method in ("GET", "PUT", "DELETE"):
         response = server.client.request(method, path)
         assert "POST" in refusal(response, 405)
@@ -193,7 +193,7 @@ def test_predict_takes_post(server: ServerProcess, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/models/imdb-cnn/metadata", "/v1/models/imdb-cnn/versions/1/metadata"])
 def test_metadata(server: ServerProcess, path: str) -> None:
-    """The one signature names its input and outputs with types and sizes."""
+    """The only signature names its input and outputs with types and sizes."""
     document = server.client.get(path).json()
     assert document["model_spec"] == {"name": "imdb-cnn", "signature_name": "", "version": "1"}
     [(name, signature)] = document["metadata"]["signature_def"]["signature_def"].items()
@@ -221,13 +221,13 @@ def test_metadata(server: ServerProcess, path: str) -> None:
     ],
 )
 def test_nothing_to_describe(server: ServerProcess, path: str) -> None:
-    """Metadata and status of what is not loaded are a 404 in the protocol's form, and a wrong method is a 405 in it."""
+    """Metadata and status of an unknown model get a 404 in the protocol's form, and a wrong method a 405."""
     assert "loaded: " in refusal(server.client.get(path), 404)
     assert "GET" in refusal(server.client.post(path), 405)
 
 
 def test_status(server: ServerProcess) -> None:
-    """A model's page speaks to our clients, TensorFlow Serving's and KServe's at once."""
+    """`/v1/models/{name}` has the fields for our clients, TensorFlow Serving's and KServe's."""
     state = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     document = server.client.get("/v1/models/imdb-cnn").json()
     assert document["model_version_status"] == [state]
@@ -238,6 +238,6 @@ def test_status(server: ServerProcess) -> None:
 
 
 def test_other_methods_of_the_protocol(server: ServerProcess) -> None:
-    """Labels, `:classify` and `:regress` are not offered."""
+    """`:classify` and version labels are not supported."""
     for path in ("/v1/models/imdb-cnn/labels/stable:predict", "/v1/models/imdb-cnn:classify"):
         assert server.client.post(path, json={"instances": TEXTS}).status_code in (404, 405)

@@ -1,4 +1,4 @@
-"""API keys: with them on, no route and no method of any protocol answers a stranger, but health where it is open."""
+"""API keys: no route or method of any protocol answers without a key, except open health."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ OPEN_METHODS = {
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[ServerProcess]:
-    """A server that knows two keys."""
+    """Serve with two API keys."""
     with ServerProcess("--workers", "1", SENTIMENT_API_KEYS=f"{FIRST}, {SECOND}") as server:
         yield server
 
 
 def test_reading(tmp_path: Path) -> None:
-    """Keys come from a list, from a file with comments, or from both."""
+    """Keys are read from a list, from a file with comments, or from both."""
     file = tmp_path / "keys"
     file.write_text(f"# of the nightly job\n{SECOND}\n\n")
     keys = ApiKeys(FIRST, file)
@@ -69,14 +69,14 @@ def test_reading(tmp_path: Path) -> None:
     ],
 )
 def test_bad_keys(listed: str, reason: str) -> None:
-    """A key that is none, or could be guessed, is refused at the start, and not shown."""
+    """An invalid or short key prevents the start, and the message does not show it."""
     with pytest.raises(StartupError, match=reason) as error:
         ApiKeys(listed)
     assert not listed.strip(" ,") or listed not in str(error.value)
 
 
 def test_bad_file(tmp_path: Path) -> None:
-    """A file that is not there, or empty, ends the start with its name."""
+    """A key file that is missing or empty prevents the start, and the message names it."""
     result = run("-m", "service", "serve", "--port", "0", "--api-key-file", str(tmp_path / "missing"))
     assert result.returncode == 2
     assert "missing: the API keys cannot be read" in result.stderr and "Traceback" not in result.stderr
@@ -84,13 +84,13 @@ def test_bad_file(tmp_path: Path) -> None:
 
 @given(st.one_of(st.none(), st.text()), st.one_of(st.none(), st.text()))
 def test_strangers(authorization: str | None, key: str | None) -> None:
-    """Whatever else is presented opens nothing."""
+    """Anything but a valid key is refused."""
     assert not ApiKeys(f"{FIRST},{SECOND}").admit(authorization, key)
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": f"Basic {FIRST}"}])
 def test_rest(guarded: ServerProcess, headers: dict[str, str]) -> None:
-    """Every path of the OpenAPI document, and every other one, is closed to strangers, in its protocol's own form."""
+    """Every path needs a key, including unknown ones, and the error has the form of its protocol."""
     document = guarded.client.get("/openapi.json", headers={"x-api-key": FIRST}).json()
     closed = [(method, path) for path, methods in document["paths"].items() for method in methods]
     closed += [
@@ -110,7 +110,7 @@ def test_rest(guarded: ServerProcess, headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "PURGE"])
 def test_other_methods(guarded: ServerProcess, method: str) -> None:
-    """No method opens a path, and health is open to those alone who only read."""
+    """No method bypasses the key, and health is open only for reading."""
     document = guarded.client.get("/openapi.json", headers={"x-api-key": FIRST}).json()
     for path in document["paths"]:
         answer = guarded.client.request(method, re.sub(r"\{\w+\}", "imdb-cnn", path))
@@ -135,14 +135,14 @@ def test_other_methods(guarded: ServerProcess, method: str) -> None:
     ],
 )
 def test_odd_targets(guarded: ServerProcess, target: str) -> None:
-    """No spelling of a path bypasses the API key."""
+    """No spelling of a path bypasses the key."""
     with Connection(guarded.port) as connection:
         connection.send(request(target, method="GET"))
         assert connection.answer().status == 401
 
 
 def test_rest_with_a_key(guarded: ServerProcess) -> None:
-    """Either key opens every route, in either header, and the connection goes on after a refusal."""
+    """Each key opens every route in both headers, and the connection stays open after an error."""
     for headers in ({"x-api-key": FIRST}, {"authorization": f"Bearer {SECOND}"}):
         with httpx.Client(base_url=guarded.url, trust_env=False) as client:
             assert client.post("/v1/predict", json={"text": "great " * 1000}).status_code == 401
@@ -151,7 +151,7 @@ def test_rest_with_a_key(guarded: ServerProcess) -> None:
 
 
 def test_grpc(guarded: ServerProcess) -> None:
-    """Every method that reflection tells of is closed to strangers, reflection too."""
+    """Every method that reflection lists needs a key, and so does reflection."""
     with connect(guarded) as opened:
         channel: Any = opened
         methods = [method for service in _services(channel) for method in _methods(channel, service)]
@@ -167,7 +167,7 @@ def test_grpc(guarded: ServerProcess) -> None:
 
 
 def test_grpc_with_a_key(guarded: ServerProcess) -> None:
-    """Either key opens a method, as a bearer token or by itself."""
+    """Each key opens a method, as a bearer token or alone."""
     with connect(guarded) as channel:
         stub = SentimentStub(channel)
         for metadata in ((("x-api-key", FIRST),), (("authorization", f"Bearer {SECOND}"),)):
@@ -177,7 +177,7 @@ def test_grpc_with_a_key(guarded: ServerProcess) -> None:
 
 
 def test_closed_health_and_open_metrics() -> None:
-    """Settings close health and open the metrics; the container's probe has the key."""
+    """Settings close health and open the metrics, and the container's probe sends a key."""
     flags = ("--workers", "1", "--no-open-health", "--open-metrics")
     with ServerProcess(*flags, SENTIMENT_API_KEYS=FIRST) as server:
         assert server.client.get("/readyz").status_code == 401
@@ -192,7 +192,7 @@ def test_closed_health_and_open_metrics() -> None:
 
 
 def load(server: ServerProcess, key: str | None = None, *, unload: bool = False) -> tuple[int, str, Any, str]:
-    """What load, or unload, of the shipped model is answered with over REST and over gRPC: status and message."""
+    """Load or unload the shipped model over REST and gRPC. Returns the statuses and messages."""
     given = {} if key is None else {"x-api-key": key}
     answer = server.client.post(UNLOAD if unload else LOAD, headers=given)
     code, details = grpc.StatusCode.OK, ""
@@ -209,7 +209,7 @@ def load(server: ServerProcess, key: str | None = None, *, unload: bool = False)
 
 
 def test_administration_is_off() -> None:
-    """By default nobody loads or unloads a model, the message names the setting, and the index can still be read."""
+    """By default nobody can load or unload a model, the message names the setting, and the index can be read."""
     with ServerProcess("--workers", "1") as server:
         for unload in (False, True):
             status, message, code, details = load(server, unload=unload)
@@ -220,7 +220,7 @@ def test_administration_is_off() -> None:
 
 
 def test_administration_with_api_keys() -> None:
-    """An API key is not enough to load a model, an administration key is, and it opens what an API key opens."""
+    """Loading a model needs an administration key, which is also valid wherever an API key is."""
     flags, administrators = ("--workers", "1", "--admin", "key"), f"{ADMIN},{OTHER_ADMIN}"
     with ServerProcess(*flags, SENTIMENT_API_KEYS=FIRST, SENTIMENT_ADMIN_KEYS=administrators) as server:
         for stranger in (None, "wrong"):
@@ -240,7 +240,7 @@ def test_administration_with_api_keys() -> None:
 
 
 def test_administration_without_api_keys() -> None:
-    """Where everyone may predict, loading a model still needs an administration key."""
+    """Without API keys, loading a model still needs an administration key."""
     with ServerProcess("--workers", "1", "--admin", "key", SENTIMENT_ADMIN_KEYS=ADMIN) as server:
         for stranger in (None, FIRST):
             status, _, code, _ = load(server, stranger, unload=True)
@@ -251,7 +251,7 @@ def test_administration_without_api_keys() -> None:
 
 
 def test_a_message_says_how_to_get_a_model_back() -> None:
-    """While the default model is unloaded, refusals and readiness name the call that loads it, and it works."""
+    """While the default model is unloaded, errors and readiness name the call that loads it, and the call works."""
     with ServerProcess("--workers", "1", "--admin", "open") as server:
         assert server.client.post(UNLOAD).status_code == 200
         with connect(server) as channel:
@@ -271,7 +271,7 @@ def test_a_message_says_how_to_get_a_model_back() -> None:
 
 
 def statuses(server: ServerProcess, key: str) -> set[int]:
-    """What a key gets from all workers, on connections of its own."""
+    """Return the statuses for a key from all workers, on separate connections."""
     found = set()
     for _ in range(8):
         with httpx.Client(base_url=server.url, trust_env=False) as client:
@@ -280,7 +280,7 @@ def statuses(server: ServerProcess, key: str) -> set[int]:
 
 
 def test_keys_change(tmp_path: Path) -> None:
-    """A key file is read again when it changes: its new keys work and the removed ones do not, in all workers.
+    """When a key file changes, all workers accept its new keys and refuse the removed ones.
 
     A file that cannot be used leaves the old keys valid, and the log never shows a key.
     """
@@ -321,7 +321,7 @@ def test_keys_change(tmp_path: Path) -> None:
 
 
 def _services(channel: Any) -> list[str]:
-    """All there are, by reflection with a key."""
+    """Return all services, by reflection with a key."""
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     [listed] = stub.ServerReflectionInfo(iter([request]), metadata=(("x-api-key", SECOND),))
@@ -329,7 +329,7 @@ def _services(channel: Any) -> list[str]:
 
 
 def _methods(channel: Any, service: str) -> list[str]:
-    """Of one service, by reflection with a key."""
+    """Return all methods of a service, by reflection with a key."""
 
     class Keyed(grpc.StreamStreamClientInterceptor):
         def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:

@@ -1,4 +1,4 @@
-"""TLS over REST and gRPC: whom the server shows its certificate, and whose it wants to see."""
+"""TLS over REST and gRPC, with server and client certificates."""
 
 from __future__ import annotations
 
@@ -40,38 +40,38 @@ TEXT = {"text": "A gripping, beautifully acted film."}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where this module's certificates lie."""
+    """Create a folder for the certificates."""
     return tmp_path_factory.mktemp("certificates")
 
 
 @pytest.fixture(scope="module")
 def authority(folder: Path) -> Authority:
-    """Who signs for both sides."""
+    """Create the authority of the server and the clients."""
     return Authority(folder)
 
 
 @pytest.fixture(scope="module")
 def stranger(folder: Path) -> Authority:
-    """Who signs for nobody here."""
+    """Create an authority that nobody trusts."""
     return Authority(folder, "stranger")
 
 
 @pytest.fixture(scope="module")
 def own(authority: Authority) -> Issued:
-    """The server's certificate."""
+    """Issue the certificate of the server."""
     return authority.issue("server")
 
 
 @pytest.fixture(scope="module")
 def secure(own: Issued) -> Iterator[ServerProcess]:
-    """A server that speaks TLS and asks for no certificate."""
+    """Serve with TLS and without client certificates."""
     with ServerProcess("--workers", "1", "--handshake-timeout", "1", *flags(own)) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def mutual(own: Issued, authority: Authority) -> Iterator[ServerProcess]:
-    """A server that speaks TLS and asks for a certificate, health apart."""
+    """Serve with TLS and required client certificates, except for health."""
     with ServerProcess("--workers", "1", *flags(own, authority)) as server:
         yield server
 
@@ -100,7 +100,7 @@ def channel(server: ServerProcess, trusted: Authority, shown: Issued | None = No
 
 
 def predicts(server: ServerProcess, trusted: Authority, shown: Issued | None = None) -> None:
-    """A client gets answers over REST and gRPC."""
+    """Assert that a client gets answers over REST and gRPC."""
     with client(server, trusted, shown) as rest:
         assert rest.post("/v1/predict", json=TEXT).json()["label"] == "positive"
     with channel(server, trusted, shown) as opened:
@@ -108,7 +108,7 @@ def predicts(server: ServerProcess, trusted: Authority, shown: Issued | None = N
 
 
 def is_turned_away(server: ServerProcess, trusted: Authority, shown: Issued | None = None) -> None:
-    """A client gets no connection over REST and none over gRPC."""
+    """Assert that a client cannot connect over REST or gRPC."""
     with client(server, trusted, shown) as rest, pytest.raises(httpx.TransportError):
         rest.post("/v1/predict", json=TEXT)
     with channel(server, trusted, shown) as opened:
@@ -117,7 +117,7 @@ def is_turned_away(server: ServerProcess, trusted: Authority, shown: Issued | No
 
 
 def test_answers(secure: ServerProcess, authority: Authority) -> None:
-    """A client that trusts the server's authority gets answers over both protocols, and large ones too."""
+    """A client that trusts the server's authority gets answers over both protocols, including large ones."""
     predicts(secure, authority)
     assert secure.wait_for_log("listening on https://") and secure.wait_for_log("listening on grpcs://")
     with client(secure, authority) as rest:
@@ -140,12 +140,12 @@ def test_tritonclient(secure: ServerProcess, authority: Authority) -> None:
 
 
 def test_wrong_authority(secure: ServerProcess, stranger: Authority) -> None:
-    """A client that trusts another authority does not get as far as a request."""
+    """A client that trusts another authority cannot connect."""
     is_turned_away(secure, stranger)
 
 
 def test_plain_text(secure: ServerProcess, authority: Authority) -> None:
-    """Nothing is answered without TLS, over either protocol."""
+    """Both protocols refuse plain connections."""
     with pytest.raises(httpx.TransportError):
         secure.client.get("/livez")
     with grpc.insecure_channel(f"127.0.0.1:{secure.grpc_port}", [("grpc.enable_http_proxy", 0)]) as opened:
@@ -156,7 +156,7 @@ def test_plain_text(secure: ServerProcess, authority: Authority) -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_versions(secure: ServerProcess, authority: Authority, version: ssl.TLSVersion) -> None:
-    """TLS 1.2 and 1.3 are spoken."""
+    """TLS 1.2 and 1.3 are accepted."""
     exact = context(authority)
     exact.minimum_version = exact.maximum_version = version
     with httpx.Client(verify=exact, trust_env=False) as rest:
@@ -165,7 +165,7 @@ def test_versions(secure: ServerProcess, authority: Authority, version: ssl.TLSV
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_old_version(secure: ServerProcess, authority: Authority) -> None:
-    """TLS 1.1 is not."""
+    """TLS 1.1 is refused."""
     old = context(authority)
     old.set_ciphers("ALL:@SECLEVEL=0")
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -174,7 +174,7 @@ def test_old_version(secure: ServerProcess, authority: Authority) -> None:
 
 
 def test_handshake_that_never_ends(secure: ServerProcess, authority: Authority) -> None:
-    """Callers who begin no handshake, or do not end it, are left, and hold up nobody meanwhile."""
+    """Callers that do not complete the handshake are disconnected, and do not delay others."""
     beginning = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
     half_open = [socket.create_connection(("127.0.0.1", port), PATIENCE) for port in (secure.port, secure.grpc_port)]
     try:
@@ -189,7 +189,7 @@ def test_handshake_that_never_ends(secure: ServerProcess, authority: Authority) 
 
 
 def test_limits(own: Issued, authority: Authority) -> None:
-    """Limits hold under TLS: idle connections and half handshakes make room, and who does not read is left."""
+    """Limits apply under TLS: idle connections and handshakes are evicted, and slow readers are disconnected."""
     flags_of_limits = ("--workers", "1", "--max-connections", "3", "--write-timeout", "1")
     with ServerProcess(*flags_of_limits, *flags(own)) as server, ExitStack() as stack:
 
@@ -214,7 +214,7 @@ def test_limits(own: Issued, authority: Authority) -> None:
 
 @pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
 def test_handshake_that_ends_while_the_service_does(own: Issued, authority: Authority, protocol: str) -> None:
-    """Nobody who comes in at the last moment keeps the service from ending, over REST or gRPC."""
+    """Callers that connect during the shutdown do not delay it, over REST or gRPC."""
     with ServerProcess("--workers", "1", "--shutdown-timeout", "600", *flags(own)) as server, ExitStack() as stack:
         port = server.port if protocol == "http/1.1" else server.grpc_port
         trusting = context(authority)
@@ -255,12 +255,12 @@ def test_handshake_that_ends_while_the_service_does(own: Issued, authority: Auth
 
 
 def test_client_certificate(mutual: ServerProcess, authority: Authority) -> None:
-    """A client that shows a certificate of the right authority gets answers."""
+    """A client with a certificate of the right authority gets answers."""
     predicts(mutual, authority, authority.issue("client"))
 
 
 def test_no_client_certificate(mutual: ServerProcess, authority: Authority) -> None:
-    """Without one, a client gets nothing but health over REST, and no connection over gRPC."""
+    """A client without a certificate can only call health over REST, and cannot connect over gRPC."""
     with client(mutual, authority) as rest:
         assert rest.get("/livez").status_code == rest.get("/readyz").status_code == 200
         for method, path in (("POST", "/v1/predict"), ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/no/such")):
@@ -273,13 +273,13 @@ def test_no_client_certificate(mutual: ServerProcess, authority: Authority) -> N
 
 
 def test_other_client_certificates(mutual: ServerProcess, authority: Authority, stranger: Authority) -> None:
-    """A certificate that somebody else signed, or that has expired, is worse than none."""
+    """A client with an untrusted or expired certificate cannot connect."""
     is_turned_away(mutual, authority, stranger.issue("guest"))
     is_turned_away(mutual, authority, authority.issue("late", expired=True))
 
 
 def test_expired_server_certificate(authority: Authority) -> None:
-    """Clients and the health check reject a server whose certificate has expired."""
+    """Clients and the health check reject a server with an expired certificate."""
     expired = authority.issue("expired", expired=True)
     with ServerProcess("--workers", "1", *flags(expired)) as server:
         is_turned_away(server, authority)
@@ -287,7 +287,7 @@ def test_expired_server_certificate(authority: Authority) -> None:
 
 
 def probe(server: ServerProcess, own: Issued, **variables: str) -> str:
-    """What the container's health check has to complain about."""
+    """Return the error output of the container's health check."""
     certificate, key = own.pair
     result = run(
         *("-m", "service.process.probe"),
@@ -303,14 +303,14 @@ def probe(server: ServerProcess, own: Issued, **variables: str) -> str:
 def test_probe(
     secure: ServerProcess, mutual: ServerProcess, own: Issued, authority: Authority, stranger: Authority
 ) -> None:
-    """The container's health check works over TLS, needs no certificate for open health, and knows the server."""
+    """The container's health check works over TLS, needs no certificate for open health, and verifies the server."""
     assert probe(secure, own) == ""
     assert probe(mutual, own, SENTIMENT_TLS_CLIENT_CA=str(authority.certificate)) == ""
     assert "certificate verify failed" in probe(secure, stranger.issue("other"))
 
 
 def test_closed_health(own: Issued, authority: Authority) -> None:
-    """With closed health nobody gets a connection without a certificate, and the probe shows the server's own."""
+    """With closed health every connection needs a certificate, and the probe presents the server's."""
     with ServerProcess("--workers", "1", "--no-open-health", *flags(own, authority)) as server:
         is_turned_away(server, authority)
         predicts(server, authority, authority.issue("client"))
@@ -319,7 +319,7 @@ def test_closed_health(own: Issued, authority: Authority) -> None:
 
 
 def test_new_certificate(tmp_path: Path) -> None:
-    """A new certificate is shown to new connections of both protocols, old ones go on, and bad files change nothing."""
+    """New connections get a new certificate, existing ones continue, and invalid files change nothing."""
     before, after = Authority(tmp_path, "before"), Authority(tmp_path, "after")
     served = Issued(tmp_path / "tls.crt", tmp_path / "tls.key")
 
@@ -349,7 +349,7 @@ def test_new_certificate(tmp_path: Path) -> None:
 
 
 def test_bad_files(tmp_path: Path, authority: Authority, own: Issued) -> None:
-    """A file that will not do is refused by its name, before anyone can connect."""
+    """An invalid file prevents the start, and the message names it."""
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
     encrypted = tmp_path / "encrypted.key"
@@ -385,6 +385,6 @@ def test_bad_files(tmp_path: Path, authority: Authority, own: Issued) -> None:
     ],
 )
 def test_settings_that_go_together(given: tuple[str, ...], reason: str) -> None:
-    """Half of TLS is refused in words."""
+    """A certificate without a key, or a client authority without TLS, is refused with a message."""
     refusal = run("-m", "service", "serve", "--port", "0", *given)
     assert refusal.returncode == 2 and refusal.stderr.startswith(f"error: {reason}")

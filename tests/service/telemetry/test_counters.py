@@ -1,4 +1,4 @@
-"""Counters and names that processes share."""
+"""Counters and names in shared memory."""
 
 import os
 
@@ -8,7 +8,7 @@ from sentiment_conv1d.service.telemetry.counters import Counters, Directory
 
 
 def in_child(work: object) -> None:
-    """Run `work` in a forked process and wait for it."""
+    """Run `work` in a forked process and wait for its end."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -20,7 +20,7 @@ def in_child(work: object) -> None:
 
 
 def test_rows_are_summed() -> None:
-    """What each worker added is in the totals, also after the worker has ended."""
+    """The totals include the counts of every worker, even after it has ended."""
     counters = Counters(workers=3, slots=4)
 
     def work(worker: int) -> None:
@@ -36,7 +36,7 @@ def test_rows_are_summed() -> None:
 
 
 def test_a_replaced_worker_goes_on_counting() -> None:
-    """A worker that takes the place of another adds to the same row."""
+    """A worker that replaces another one adds to the same row."""
     counters = Counters(workers=2, slots=1)
 
     def work() -> None:
@@ -49,12 +49,12 @@ def test_a_replaced_worker_goes_on_counting() -> None:
 
 
 def number(directory: Directory, name: str, free: str = "") -> int:
-    """The number of a name in a directory where names that begin with `free` may go."""
+    """Return the number of a name in a directory. Names that begin with `free` can be replaced."""
     return directory.index(name, free=lambda other: other[:1] in set(free), clear=lambda _: None)
 
 
 def test_names_have_the_same_number_everywhere() -> None:
-    """Whichever process comes first with a name gives it its number, and all see it."""
+    """The first process with a name assigns its number, and all processes see it."""
     directory = Directory(4, 4)
     assert number(directory, "a/1") == 0
     in_child(lambda: number(directory, "b/1"))
@@ -63,7 +63,7 @@ def test_names_have_the_same_number_everywhere() -> None:
 
 
 def test_the_oldest_name_that_may_go_makes_room() -> None:
-    """Once all numbers are taken, a new name gets that of the oldest name that is free, cleared before it is told."""
+    """If all numbers are assigned, a new name gets the number of the oldest free name, with cleared counts."""
     directory = Directory(3, 3)
     for name in ("a", "b", "c"):
         number(directory, name)
@@ -82,7 +82,7 @@ def test_the_oldest_name_that_may_go_makes_room() -> None:
 
 
 def test_no_more_than_some_that_may_go_are_kept() -> None:
-    """Where there are places left, a new name takes that of an old one all the same if there are too many of those."""
+    """A new name replaces a free one, although there are unused numbers, if there are too many free names."""
     directory = Directory(9, 2)
     for name in ("a", "b", "c", "d", "e"):
         number(directory, name, free="abde")
@@ -90,7 +90,7 @@ def test_no_more_than_some_that_may_go_are_kept() -> None:
 
 
 def test_no_place_left() -> None:
-    """A name too many, or one too long, is refused."""
+    """A name that is too long, or one too many, is refused."""
     directory = Directory(1, 1)
     number(directory, "a")
     assert number(directory, "a") == 0
@@ -103,7 +103,7 @@ def test_no_place_left() -> None:
 
 
 def test_cleared_slots() -> None:
-    """Slots are cleared for every worker, and no others."""
+    """Slots are cleared for every worker, and others are not."""
     counters = Counters(workers=2, slots=4)
     for worker in range(2):
         counters.use(worker)

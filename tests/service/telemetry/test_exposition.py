@@ -1,4 +1,4 @@
-"""The text format: what Prometheus' own reader makes of it is what was put in."""
+"""Prometheus' own parser reads the same samples from the exposition."""
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,7 +9,7 @@ from sentiment_conv1d.service.telemetry.layout import Layout, Metric
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Every number by its name and the values of its labels."""
+    """Return every sample by its name and labels."""
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text.decode())
@@ -18,7 +18,7 @@ def samples(text: bytes) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def test_counters() -> None:
-    """A series has the number of its slot in every scrape; a metric may have no labels, or no series."""
+    """A series has the value of its slot in every scrape, and a metric can have no labels or no series."""
     layout = Layout()
     layout.numbers(Metric("things_total", "counter", "Things.", ("kind",)), [("a",), ("b",)])
     layout.number(Metric("more", "gauge", "More."))
@@ -31,7 +31,7 @@ def test_counters() -> None:
 
 
 def test_any_label() -> None:
-    """Whatever a label holds arrives as it is."""
+    """Any label value is read back unchanged."""
     strange = ('a "quoted" \\ one', "two\nlines", "100 % of %r and %%", "größer, {als}")
     counted, always = (Metric(name, "gauge", "100 % of them.", ("a", "b", "c", "d")) for name in ("things", "more"))
     layout = Layout()
@@ -42,7 +42,7 @@ def test_any_label() -> None:
 
 
 def test_several_layouts() -> None:
-    """The series of a metric stand together, whichever layout they are from; those that are left out do not appear."""
+    """The series of a metric are adjacent, for all layouts, and excluded ones do not appear."""
     metric = Metric("things_total", "counter", "Things.", ("model", "kind"))
     layouts = [Layout(0, model=""), Layout(2, model="second")]
     for layout in layouts:
@@ -57,7 +57,7 @@ def test_several_layouts() -> None:
 
 
 def test_histograms() -> None:
-    """Buckets hold what is up to their bounds, in the unit that is asked for, and do not disturb each other."""
+    """Buckets are cumulative, use the requested unit, and are independent of each other."""
     bounds = (1000, 2000)
     layout = Layout()
     layout.unexposed()

@@ -1,4 +1,4 @@
-"""Where the series of declared metrics lie."""
+"""The slots of declared metrics."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ HISTOGRAM = Metric("histogram", "histogram", "A histogram.", ("kind",), (1, 2, 3
 
 @given(st.lists(st.sampled_from(["counter", "gauge", "histogram", "unexposed"])), st.integers(0, 100))
 def test_no_slot_is_given_twice(declared: list[str], first: int) -> None:
-    """Whatever is declared, in whichever order, each series counts in slots of its own."""
+    """Every series has its own slots, for any declarations in any order."""
     layout = Layout(first, model="a")
     taken: list[int] = []
     for number, kind in enumerate(declared):
@@ -33,7 +33,7 @@ def test_no_slot_is_given_twice(declared: list[str], first: int) -> None:
 
 
 def test_series_by_values() -> None:
-    """A series has the values that it was declared with and those that the whole layout shares."""
+    """A series has its declared labels and the labels of the layout."""
     layout = Layout(model="imdb-cnn")
     slots = layout.numbers(COUNTER, [("a",), ("b",)], rare={("b",)})
     assert [(each.values, each.slot) for each in layout.series[COUNTER]] == [
@@ -53,7 +53,7 @@ def test_wrong_number_of_values(values: tuple[str, ...]) -> None:
 
 
 def test_histogram() -> None:
-    """A number is counted in the first bucket whose bound is not below it, and in the sum."""
+    """A value is counted in the first bucket whose bound is not below it, and in the sum."""
     layout = Layout()
     histogram = layout.histogram(HISTOGRAM, "a")
     counters = Counters(1, layout.end)

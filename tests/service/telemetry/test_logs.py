@@ -1,4 +1,4 @@
-"""Log lines: complete, one line each, and with the id of the request they belong to."""
+"""Log lines are complete, single lines, and have the id of their request."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, put back afterwards."""
+    """Return the root logger, and restore it afterwards."""
     logger = logging.getLogger()
     others = [logging.getLogger(name) for name in ("sentiment_conv1d.service", "uvicorn.error")]
     handlers, levels = logger.handlers[:], [each.level for each in (logger, *others)]
@@ -41,21 +41,21 @@ def root() -> Iterator[logging.Logger]:
 
 
 def test_json() -> None:
-    """A JSON line has time, level, logger, message and what the caller passed."""
+    """A JSON line has the time, the level, the logger, the message and the extra fields."""
     fields = json.loads(logs.JsonFormatter().format(record("%d texts", 3, status=200)))
     assert fields.pop("time")[-5] == "."
     assert fields == {"level": "INFO", "logger": "a.logger", "message": "3 texts", "status": 200}
 
 
 def test_console() -> None:
-    """A console line reads from time to message and then what the caller passed."""
+    """A console line has the time, the level, the message and the extra fields."""
     line = logs.ConsoleFormatter().format(record("%d texts", 3, status=200))
     assert line[8] == "." and line[12:] == " INFO a.logger: 3 texts status=200"
 
 
 @pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.ConsoleFormatter()])
 def test_request_id(formatter: logging.Formatter) -> None:
-    """The id of the request is on its lines and on no other."""
+    """Only lines of a request have its id."""
     token = current.set(RequestContext("abc-1"))
     try:
         assert "abc-1" in formatter.format(record("inside"))
@@ -66,7 +66,7 @@ def test_request_id(formatter: logging.Formatter) -> None:
 
 @pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.ConsoleFormatter()])
 def test_exception(formatter: logging.Formatter) -> None:
-    """A traceback belongs to the line that reports it."""
+    """A traceback is part of the line that reports it."""
     failed = record("it failed")
     try:
         raise ValueError("the cause")
@@ -80,7 +80,7 @@ def test_exception(formatter: logging.Formatter) -> None:
     message=st.text(st.characters(exclude_categories=["Cs"])), value=st.text(st.characters(exclude_categories=["Cs"]))
 )
 def test_json_is_one_line(message: str, value: str) -> None:
-    """Whatever is logged, a JSON line stays one line and reads back as it was."""
+    """Any JSON line is one line and parses to the original values."""
     line = logs.JsonFormatter().format(record("%s", message, value=value))
     assert "\n" not in line and "\r" not in line
     fields = json.loads(line)
@@ -88,7 +88,7 @@ def test_json_is_one_line(message: str, value: str) -> None:
 
 
 def test_json_of_anything() -> None:
-    """What JSON does not know is written as text."""
+    """Values that JSON does not support are written as text."""
     assert json.loads(logs.JsonFormatter().format(record("x", path=sys)))["path"] == str(sys)
 
 
@@ -104,7 +104,7 @@ def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> N
 
 
 def test_debug_level_is_the_services_own(root: logging.Logger) -> None:
-    """Of libraries, which may log what callers send, there are no debug lines."""
+    """Debug lines of libraries, which could contain keys, are not logged."""
     logs.configure("console", "debug")
     assert logging.getLogger("sentiment_conv1d.service.inference.engine").isEnabledFor(logging.DEBUG)
     for library in ("hpack.hpack", "h2.connection", "hyperframe", "httpcore", "uvicorn.error", "a.library"):
@@ -113,7 +113,7 @@ def test_debug_level_is_the_services_own(root: logging.Logger) -> None:
 
 
 def test_no_key_is_logged_at_the_debug_level() -> None:
-    """With every level on, no key that a caller sends is in the log, be it known or not, over REST or gRPC."""
+    """At every level, the log contains no key that a caller sends, valid or not, over REST or gRPC."""
     secrets = {name: f"{name}-0123456789-secret" for name in ("known", "admin", "wrong", "bearer", "malformed")}
     flags = ("--workers", "1", "--log-level", "debug", "--access-log", "--admin", "key")
     known, admin = secrets["known"], secrets["admin"]
@@ -134,7 +134,7 @@ def test_no_key_is_logged_at_the_debug_level() -> None:
 
 
 def test_a_pipe_that_nobody_reads() -> None:
-    """Once a pipe is full, lines are left out without a wait; when there is room again, a line tells how many."""
+    """Lines are dropped without blocking while a pipe is full, and a later line says how many."""
     reader, writer = os.pipe()
     try:
         handler = logs.Descriptor(writer)
@@ -152,6 +152,6 @@ def test_a_pipe_that_nobody_reads() -> None:
 
 
 def test_a_full_disk() -> None:
-    """Where nothing can be written, a line is left out, and no exception comes of it."""
+    """A line that cannot be written is dropped without an exception."""
     with Path("/dev/full").open("wb") as full:
         logs.Descriptor(full.fileno()).emit(record("lost"))

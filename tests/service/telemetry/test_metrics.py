@@ -1,4 +1,4 @@
-"""Metrics: every series from the start, exact counts, and no more series than there are routes and statuses."""
+"""Metrics: every series exists from the start, counts are exact, and the number of series is limited."""
 
 import re
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def series(exposition: str) -> Series:
-    """Every sample by name and labels."""
+    """Return every sample by name and labels."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(exposition)
@@ -36,7 +36,7 @@ def series(exposition: str) -> Series:
 
 
 def value(samples: Series, name: str, **labels: str) -> float:
-    """The sum of all samples of that name with these labels, whatever their others; there must be one at least."""
+    """Return the sum of the samples of a name with these labels. At least one must exist."""
     wanted = labels.items()
     found = [number for (each, given), number in samples.items() if each == name and wanted <= set(given)]
     assert found, f"no {name} with {labels}"
@@ -48,7 +48,7 @@ def read(metrics: Metrics, states: Iterable[ModelState] = ()) -> Series:
 
 
 class State(NamedTuple):
-    """A version that is served, or was refused."""
+    """The state of a version that is served or refused."""
 
     name: str
     version: int
@@ -82,14 +82,14 @@ def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0
 
 @pytest.fixture
 def metrics(classifier: Classifier) -> Metrics:
-    """Of one route that asks a model and one that does not; the shipped model counts there."""
+    """Create metrics with one route that uses a model and one that does not, and the shipped model."""
     metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, [classifier.manifest])
     classifier.statistics = metrics.add_model(classifier.manifest)
     return metrics
 
 
 def test_every_series_from_the_start(metrics: Metrics) -> None:
-    """Before the first request, every series is there and is zero, so that rates are right from the start."""
+    """Before the first request every series exists and is zero, so that rates are right from the start."""
     samples = read(metrics, [FIRST, SECOND])
     model = {"model": "imdb-cnn", "version": "1"}
     for status in (200, *HTTP_STATUS.values()):
@@ -121,7 +121,7 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
 
 
 def test_requests(metrics: Metrics, classifier: Classifier) -> None:
-    """Requests are counted exactly, under the model that was asked if one was."""
+    """Requests are counted exactly, by model if they used one."""
     answer(metrics, "200", 0.003, classifier)
     answer(metrics, "200", 0.3, classifier)
     answer(metrics, "422", 0.0)
@@ -137,7 +137,7 @@ def test_requests(metrics: Metrics, classifier: Classifier) -> None:
 
 
 def test_rejected_connections(metrics: Metrics, classifier: Classifier) -> None:
-    """Rejected connections are counted by protocol and reason, and touch no other series."""
+    """Rejected connections are counted by protocol and reason, and no other series changes."""
     count(classifier.statistics, prediction(500, 2, True))
     before = read(metrics)
     for protocol, reason in (("rest", "limit"), ("grpc", "evicted"), ("grpc", "evicted")):
@@ -168,7 +168,7 @@ def test_texts(metrics: Metrics, classifier: Classifier) -> None:
 
 
 def test_stages(metrics: Metrics, classifier: Classifier) -> None:
-    """A request's stages are told apart, in seconds; a refused request has none."""
+    """The stages of a request are observed in seconds, and a refused request has none."""
     count(classifier.statistics, nanoseconds=9_000_000)
     answer(metrics, "200", 0.01, classifier, received=1_000, decoded=41_000, predicted=perf_counter_ns())
     answer(metrics, "429", 0.01, classifier, received=1_000, decoded=41_000)
@@ -181,7 +181,7 @@ def test_stages(metrics: Metrics, classifier: Classifier) -> None:
 
 
 def test_what_is_going_on(metrics: Metrics) -> None:
-    """What is in flight, waits or runs is what it is now; of a worker that died, nothing is left."""
+    """Requests in flight and waiting show the current number, and a dead worker does not count."""
     metrics.began("rest")
     metrics.began("rest")
     metrics.waiting(1, 7)
@@ -198,7 +198,7 @@ def test_what_is_going_on(metrics: Metrics) -> None:
 
 
 def test_unforeseen_status(metrics: Metrics, classifier: Classifier) -> None:
-    """A status that nobody foresaw is counted all the same."""
+    """An unexpected status is counted."""
     answer(metrics, "299", 0.1)
     answer(metrics, "299", 0.1, classifier)
     samples = read(metrics)
@@ -207,7 +207,7 @@ def test_unforeseen_status(metrics: Metrics, classifier: Classifier) -> None:
 
 
 def test_versions(metrics: Metrics, classifier: Classifier) -> None:
-    """A new version counts apart from the old one, whose counts stay; the one that is served is told."""
+    """A new version is counted separately, the old counts stay, and the info names the served version."""
     count(classifier.statistics, prediction(3, 0, False))
     count(metrics.add_model(classifier.manifest.model_copy(update={"version": 2})), prediction(4, 0, False))
     samples = read(metrics, [FIRST, SECOND])
@@ -217,7 +217,7 @@ def test_versions(metrics: Metrics, classifier: Classifier) -> None:
 
 
 def test_states(metrics: Metrics) -> None:
-    """What is served and what is refused is told as it is now, scrape by scrape."""
+    """Every scrape shows the versions that are served and refused at that time."""
     assert value(read(metrics, [FIRST]), "sentiment_model_state", version="1", state="refused") == 1
     samples = read(metrics, [State("imdb-cnn", 1, True)])
     states = [dict(labels)["state"] for name, labels in samples if name == "sentiment_model_state"]
@@ -225,7 +225,7 @@ def test_states(metrics: Metrics) -> None:
 
 
 def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
-    """Of the versions that are served no more only the last few keep their series; the served ones do in any case."""
+    """Only the last unloaded versions keep their series, and served ones always do."""
     manifest = classifier.manifest
     count(classifier.statistics, prediction(3, 0, False))
     for number in range(2, 100):
@@ -241,7 +241,7 @@ def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
 
 
 def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classifier) -> None:
-    """So many versions cannot be served at once."""
+    """Too many served versions are refused."""
     served = {("imdb-cnn", number) for number in range(1, 100)}
     for number in range(2, MAX_MODELS + 1):
         metrics.add_model(classifier.manifest.model_copy(update={"version": number}), served)
@@ -250,21 +250,21 @@ def test_more_versions_than_can_be_counted(metrics: Metrics, classifier: Classif
 
 
 class Old(Classifier):
-    """A classifier whose place among the counters another has taken, and that still answers a request."""
+    """A classifier that still answers a request after another version has taken its slot."""
 
     def __init__(self, classifier: Classifier) -> None:
         vars(self).update(vars(classifier), manifest=classifier.manifest.model_copy(update={"version": 2}))
 
 
 def test_sets_of_counters_do_not_share(classifier: Classifier) -> None:
-    """Two sets of counters in one process do not count for each other."""
+    """Two sets of counters in one process are independent."""
     first, second = (Metrics({"rest": {"/a": True}}, [classifier.manifest]) for _ in range(2))
     answer(first, "200", 0.1)
     assert value(read(second), "sentiment_requests_total", protocol="rest", route="/a", status="200") == 0
 
 
 def test_documentation(metrics: Metrics) -> None:
-    """docs/metrics.md has every series with its labels, and no other."""
+    """docs/metrics.md lists every series with its labels, and no other."""
     page = (PROJECT / "docs" / "metrics.md").read_text()
     rows = re.findall(r"^\| `((?:sentiment|process)_\w+)` \| (.*?) \|", page, re.MULTILINE)
     documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}

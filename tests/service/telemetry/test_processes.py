@@ -1,4 +1,4 @@
-"""The series of the processes: of the supervisor and all its workers, whichever worker answers."""
+"""The metrics of the processes: the supervisor and all its workers."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the series come
 
 
 def read(text: str) -> dict[str, float]:
-    """Every sample without labels."""
+    """Return every sample without labels."""
     return {
         sample.name: sample.value
         for family in text_string_to_metric_families(text)
@@ -26,7 +26,7 @@ def read(text: str) -> dict[str, float]:
 
 
 def test_a_child_that_ended_still_counts() -> None:
-    """Processor time never falls: that of a child that was waited for is in the sum."""
+    """Processor time never decreases, because it includes children that have ended."""
     processes = Processes()
 
     def cpu() -> float:
@@ -39,7 +39,7 @@ def test_a_child_that_ended_still_counts() -> None:
 
 
 def test_all_processes_count() -> None:
-    """The service shows its workers, and more memory and processor time than any one process has."""
+    """The number of workers is right, and memory and processor time exceed those of any single process."""
     with ServerProcess("--workers", "2") as server:
         first = read(server.client.get("/metrics").text)
         assert first["sentiment_workers"] == 2

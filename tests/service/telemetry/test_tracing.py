@@ -1,4 +1,4 @@
-"""Traces as a collector receives them: one span a request with its stages, in the caller's own trace."""
+"""Traces as a collector receives them: one span per request with its stages, in the caller's trace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STAGES = ["decode", "queue", "tokenize", "infer", "encode"]
 
 
 class Collector:
-    """Takes traces over OTLP and HTTP."""
+    """A collector that receives traces over OTLP and HTTP."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -56,7 +56,7 @@ class Collector:
         self._thread.join()
 
     def wait_for(self, found: Callable[[Span], object]) -> Span:
-        """The first span of which that is so, as soon as it is there."""
+        """Wait for the first span that satisfies a condition."""
 
         def first() -> Span | None:
             return next(filter(found, self.spans), None)
@@ -68,7 +68,7 @@ class Collector:
             return span
 
     def children(self, span: Span) -> dict[str, Span]:
-        """Those of a span that is there, which are sent before it."""
+        """Return the children of a received span, which are sent before it."""
         return {each.name: each for each in self.spans if each.parent_span_id == span.span_id}
 
     def _take(self, request: ExportTraceServiceRequest) -> None:
@@ -82,7 +82,7 @@ class Collector:
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    """A collector for this module's traces."""
+    """Start a collector for this module's traces."""
     collector = Collector()
     yield collector
     collector.close()
@@ -90,7 +90,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def traced(collector: Collector) -> Iterator[ServerProcess]:
-    """A server that sends its traces there."""
+    """Serve with tracing."""
     flags = ("--tracing", "--access-log", "--log-format", "json")
     with ServerProcess(*flags, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="50") as server:
         yield server
@@ -105,7 +105,7 @@ def identified(identity: str) -> Callable[[Span], object]:
 
 
 def assert_stages(collector: Collector, span: Span) -> None:
-    """A span has all stages, one after the other and within its own time."""
+    """Assert that a span has all stages, in order and within its time."""
     children = collector.children(span)
     assert sorted(children) == sorted(STAGES)
     times = [span.start_time_unix_nano]
@@ -120,7 +120,7 @@ def assert_stages(collector: Collector, span: Span) -> None:
 
 
 def test_rest(collector: Collector, traced: ServerProcess) -> None:
-    """A request is a span of its caller's trace, with its stages; answer and log line name the trace."""
+    """A request is a span of its caller's trace, with its stages, and the answer and the log line name the trace."""
     headers = {"traceparent": TRACEPARENT, "x-request-id": "traced-1"}
     answer = traced.client.post("/v1/predict", json={"text": "A great film."}, headers=headers)
     assert answer.status_code == 200
@@ -149,7 +149,7 @@ def test_rest(collector: Collector, traced: ServerProcess) -> None:
 
 
 def test_large_batch(collector: Collector, traced: ServerProcess) -> None:
-    """A batch that runs in pieces, with a body that comes in pieces, has its stages as well."""
+    """A batch that arrives and runs in pieces has all stages."""
     texts = [f"text number {number} " + "word " * 100 for number in range(1000)]
     answer = traced.client.post("/v1/predict_batch", json={"texts": texts}, headers={"x-request-id": "traced-2"})
     assert len(answer.json()["predictions"]) == 1000
@@ -173,7 +173,7 @@ def test_large_batch(collector: Collector, traced: ServerProcess) -> None:
 def test_other_requests(
     collector: Collector, traced: ServerProcess, method: str, path: str, route: str, status: int
 ) -> None:
-    """Refusals and ordinary routes are spans too, by their route and never by their path, and no defect of ours."""
+    """Errors and other routes are spans with the route and not the path, and client errors are not failures."""
     identity = f"other-{method}-{path.strip('/')}"
     answer = traced.client.request(method, path, headers={"x-request-id": identity}, content=b"{}")
     assert answer.status_code == status and "traceparent" in answer.headers
@@ -185,7 +185,7 @@ def test_other_requests(
 
 
 def test_grpc(collector: Collector, traced: ServerProcess) -> None:
-    """A call is a span of its caller's trace as well, whether it is answered or refused, alone or a stream."""
+    """A gRPC call is a span of its caller's trace, answered or refused, unary or a stream."""
     with connect(traced) as channel:
         stub: Any = SentimentStub(channel)
         metadata = (("traceparent", TRACEPARENT), ("x-request-id", "traced-3"))
@@ -222,7 +222,7 @@ def test_grpc(collector: Collector, traced: ServerProcess) -> None:
 
 
 def test_foreign_contexts(collector: Collector, traced: ServerProcess) -> None:
-    """A caller who decided against a trace gets none, and one whose header is nonsense begins one of our own."""
+    """A caller's decision against a trace is respected, and an invalid header starts a new trace."""
     for identity, given in (("off", f"00-{TRACE}-{PARENT}-00"), ("nonsense", "00-nonsense")):
         headers = {"traceparent": given, "x-request-id": identity}
         answer = traced.client.post("/v1/predict", json={"text": "x"}, headers=headers)
@@ -233,7 +233,7 @@ def test_foreign_contexts(collector: Collector, traced: ServerProcess) -> None:
 
 
 def test_health_leaves_no_trace(collector: Collector, traced: ServerProcess) -> None:
-    """Probes and scrapes would be most of all traces, and are none."""
+    """Probes and scrapes have no spans."""
     for path in ("/livez", "/readyz", "/metrics"):
         assert "traceparent" not in traced.client.get(path).headers
     traced.client.get("/v1/models", headers={"x-request-id": "after-health"})
@@ -242,7 +242,7 @@ def test_health_leaves_no_trace(collector: Collector, traced: ServerProcess) -> 
 
 
 def test_last_spans(collector: Collector) -> None:
-    """What was not sent yet is sent on the way out."""
+    """Waiting spans are sent at shutdown."""
     with ServerProcess(
         *("--tracing", "--workers", "1"),
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
@@ -255,7 +255,7 @@ def test_last_spans(collector: Collector) -> None:
 
 
 def test_no_collector() -> None:
-    """Where nobody takes the traces, requests are answered as ever, and the service leaves as it should."""
+    """If the collector is down, requests are answered and the service exits as usual."""
     with ServerProcess("--tracing", "--workers", "1", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9") as server:
         for _ in range(100):
             assert server.client.post("/v1/predict", json={"text": "x"}).status_code == 200
@@ -264,7 +264,7 @@ def test_no_collector() -> None:
 
 
 def test_not_installed() -> None:
-    """Without OpenTelemetry, asking for traces ends the start with a hint."""
+    """Without OpenTelemetry, --tracing prevents the start, and the message says what to install."""
     program = """
 import sys
 sys.modules["opentelemetry.sdk"] = None
@@ -277,13 +277,13 @@ sys.exit(main(["serve", "--tracing", "--port", "0"]))
 
 
 def test_off() -> None:
-    """Without tracing, nothing that traces is loaded."""
+    """Without tracing, no tracing library is loaded."""
     program = """
 import asyncio, sys
 import sentiment_conv1d.service.process.server
 from sentiment_conv1d.service.settings import Settings
 sentiment_conv1d.service.process.server.load(Settings(execution_provider="cpu"))
-strange = ("opentelemetry.sdk", "opentelemetry.exporter", "service.telemetry.tracing", "service.rest.traced")
+strange = ("opentelemetry.sdk", "opentelemetry.exporter", "service.telemetry.tracing", "service.rest.middleware.traced")
 assert not [name for name in sys.modules if name.removeprefix("sentiment_conv1d.").startswith(strange)]
 """
     result = run("-c", program)
@@ -291,6 +291,6 @@ assert not [name for name in sys.modules if name.removeprefix("sentiment_conv1d.
 
 
 def test_off_in_answers(server: ServerProcess) -> None:
-    """An answer has no trace then, whatever the caller sent."""
+    """Without tracing, answers have no trace, even if the caller sent one."""
     answer = server.client.post("/v1/predict", json={"text": "x"}, headers={"traceparent": TRACEPARENT})
     assert not {"traceparent", "traceresponse"} & set(answer.headers)

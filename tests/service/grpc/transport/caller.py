@@ -1,4 +1,4 @@
-"""A client in memory, an application behind the server's connection, and clocks that stand still."""
+"""A client in memory, an application behind the server's connection, and manual clocks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNSUPPORTED = [*wire.POST[:2], (":path", "/unsupported"), wire.POST[3]]
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose clock goes on when a test says so. What its callbacks and tasks raise is kept."""
+    """An event loop with a manual clock. It stores the exceptions of its callbacks and tasks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,22 +48,22 @@ class Loop(asyncio.SelectorEventLoop):
         self.set_exception_handler(lambda loop, context: self.failures.append(context))
 
     def time(self) -> float:
-        """Seconds."""
+        """Return the seconds of the manual clock."""
         return self.now
 
     def perf_counter(self) -> float:
-        """Seconds, `tick` more at every look."""
+        """Return the seconds of the manual clock, and advance it by `tick`."""
         self.counter += self.tick
         return self.counter
 
     def turn(self) -> None:
-        """Run what is ready."""
+        """Run the ready callbacks."""
         self.call_soon(self.stop)
         self.run_forever()
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written until the client reads it."""
+    """A transport that keeps written bytes until the client reads them."""
 
     def __init__(self, connection: GrpcConnection) -> None:
         super().__init__({"peername": ("192.0.2.1", 5000)})
@@ -76,12 +76,12 @@ class Transport(asyncio.Transport):
         self._high = 65_536
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """As asyncio does."""
+        """Set the limits, as asyncio's transports do."""
         assert high is not None
         self._high = high
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        """Take what the server sends."""
+        """Store bytes from the server."""
         assert not self.closing
         self.unread += data
         self.written += len(data)
@@ -90,7 +90,7 @@ class Transport(asyncio.Transport):
             self._connection.pause_writing()
 
     def take(self, size: int | None = None) -> bytes:
-        """What the client reads: all, or so many bytes."""
+        """Return the bytes that the client reads: all, or at most `size`."""
         taken = bytes(self.unread[:size])
         del self.unread[:size]
         if self._paused and len(self.unread) <= self._high // 4:
@@ -99,32 +99,32 @@ class Transport(asyncio.Transport):
         return taken
 
     def is_closing(self) -> bool:
-        """Whether nothing more may be written."""
+        """Whether the transport is closing."""
         return self.closing
 
     def close(self) -> None:
-        """Send what waits and no more."""
+        """Send the waiting bytes and then close."""
         self.closing = True
 
     def abort(self) -> None:
-        """Send nothing more."""
+        """Drop the waiting bytes and close."""
         self.closing = self.aborted = True
 
     def pause_reading(self) -> None:
-        """Receive nothing."""
+        """Stop receiving."""
         self.reading = False
 
     def resume_reading(self) -> None:
-        """Receive again."""
+        """Continue to receive."""
         self.reading = True
 
     def get_write_buffer_size(self) -> int:
-        """What the client has not read."""
+        """Return the number of bytes that the client has not read."""
         return len(self.unread)
 
 
 class Request(Stream):
-    """What the application has of one request; it answers when a test says so."""
+    """A request in the application. A test decides when it is answered."""
 
     def __init__(self, connection: GrpcConnection, identity: int, fields: dict[bytes, bytes], loop: Loop) -> None:
         super().__init__(identity)
@@ -138,11 +138,11 @@ class Request(Stream):
 
     @property
     def parked(self) -> bool:
-        """As a test says."""
+        """Whether the request only waits, as the test has set it."""
         return self.waiting
 
     def answer(self, content: bytes) -> None:
-        """Begin to send it."""
+        """Begin to send the answer."""
         self.task = self._loop.create_task(self._answer(content))
 
     async def _answer(self, content: bytes) -> None:
@@ -152,43 +152,43 @@ class Request(Stream):
             self.gone = True
 
     def began(self) -> None:
-        """Take note."""
+        """Record the head."""
         self.complete = self.ended
 
     def received(self, data: bytes) -> None:
-        """Take it."""
+        """Record the content."""
         assert not self.complete
         self.body += data
         self.complete = self.ended
 
     def lost(self) -> None:
-        """Take note."""
+        """Record the end."""
         assert not self.gone
         self.gone = True
 
     def watch(self, now: float) -> None:
-        """Take note."""
+        """Record the time."""
         self.watched = now
 
 
 class Echo(Request):
-    """Answers with what it was sent."""
+    """Answers with the content of its request."""
 
     def began(self) -> None:
-        """Answer if that was all."""
+        """Answer if the request is complete."""
         super().began()
         if self.complete:
             self.answer(self.body)
 
     def received(self, data: bytes) -> None:
-        """Answer if that was all."""
+        """Answer if the request is complete."""
         super().received(data)
         if self.complete:
             self.answer(self.body)
 
 
 class Caller:
-    """Has a connection to the server, with an application that makes a `kind` of every request."""
+    """A client with a connection to the server. The application creates a `kind` for every request."""
 
     def __init__(
         self, loop: Loop, kind: type[Request] = Echo, limits: Limits = LIMITS, turns: Turns | None = None
@@ -216,27 +216,27 @@ class Caller:
 
     @property
     def held(self) -> int:
-        """The bytes that are counted."""
+        """Return the counted bytes."""
         return self.buffers._held
 
     @property
     def unread(self) -> int:
-        """Bytes that the server has not made frames of."""
+        """Return the number of bytes that are not a complete frame."""
         return self.connection._http2.unread
 
     def greet(self, *settings: tuple[int, int]) -> None:
-        """Say the preface, and forget what the server says to it."""
+        """Send the preface, and drop the server's response to it."""
         self.say(wire.PREFACE + wire.settings(*settings) + wire.frame("SETTINGS", wire.ACK))
         self.hear()
 
     def say(self, data: bytes) -> None:
-        """Send bytes, unless the server is gone."""
+        """Send bytes unless the connection is closed."""
         if not self.transport.closing:
             assert self.transport.reading
             self.connection.data_received(data)
 
     def hear(self, size: int | None = None) -> list[Frame]:
-        """What the server has sent, once it has no more to say; with `size`, no more than so many bytes of it."""
+        """Read the bytes from the server until it sends no more, or at most `size` bytes."""
         self.settle()
         heard = self.transport.take(size)
         while size is None:
@@ -248,12 +248,12 @@ class Caller:
         return frames
 
     def ask(self, data: bytes) -> list[Frame]:
-        """What the server says to bytes."""
+        """Send bytes and return the server's response."""
         self.say(data)
         return self.hear()
 
     def settle(self) -> None:
-        """Let the server do what it can do."""
+        """Run the server until it has nothing to do."""
         quiet = 0
         while quiet < 5 or (not self.transport.reading and self.connection._waiting and quiet < 10_000):
             before = self.transport.written
@@ -261,7 +261,7 @@ class Caller:
             quiet = 0 if self.transport.written > before else quiet + 1
 
     def wait(self, seconds: float, *, step: float = 1.0) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         until = self.loop.now + seconds
         while self.loop.now < until:
             self.loop.now = min(until, self.loop.now + step)
@@ -270,13 +270,13 @@ class Caller:
         self.settle()
 
     def live(self, seconds: int) -> None:
-        """Let time pass, in tens of seconds, and be heard in between."""
+        """Advance the clock in steps of ten seconds, and answer pings after each step."""
         for _ in range(seconds // 10):
             self.wait(10)
             self.say(wire.ping(flags=wire.ACK))
 
     def leave(self) -> None:
-        """Be gone; nothing is left behind, and nothing has failed."""
+        """Disconnect, and check that nothing is left and nothing has failed."""
         self.transport.abort()
         self.connection.connection_lost(None)
         self.settle()
@@ -285,7 +285,7 @@ class Caller:
         assert self.loop.failures == []
 
     def answers(self, frames: list[Frame]) -> dict[int, bytes]:
-        """The content of the answers that are complete; their fields must be as they were sent."""
+        """Return the content of the complete answers, and check their fields."""
         heads: dict[int, int] = {}
         contents: dict[int, bytes] = {}
         complete: dict[int, bytes] = {}
@@ -306,7 +306,7 @@ class Caller:
 
 
 def fate(frames: list[Frame]) -> list[str]:
-    """What the server has against a client: the connections and streams that it ended, and why."""
+    """Return the connections and streams that the server ended, with the error codes."""
     return [
         f"GOAWAY {each.code}" if each.kind == "GOAWAY" else f"RST_STREAM {each.stream} {each.code}"
         for each in frames

@@ -1,4 +1,4 @@
-"""An event loop whose clocks stand still, and a client that has said hello."""
+"""Fixtures: an event loop with a manual clock, and a client that has completed the handshake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.service.grpc.transport.caller import Caller, Loop
 
 @pytest.fixture(scope="session")
 def loop() -> Iterator[Loop]:
-    """The event loop, which tests share: none leaves anything on it."""
+    """Create an event loop for all tests. No test leaves callbacks on it."""
     loop = Loop()
     with pytest.MonkeyPatch.context() as patch:
         for module in (http2, turns):
@@ -24,7 +24,7 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture
 def caller(loop: Loop) -> Iterator[Caller]:
-    """A client whose requests are answered with what they say."""
+    """Create a client whose requests are answered with their content."""
     caller = Caller(loop)
     caller.greet()
     yield caller

@@ -1,4 +1,4 @@
-"""A call in memory: what it holds, how it is answered, and how it is refused."""
+"""Calls in memory: their memory, answers and refusals."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WHOLE = HALF + bytes(50)
 
 
 def head(path: str) -> list[tuple[str, str]]:
-    """The fields of a call."""
+    """Build the head of a call."""
     return [*wire.POST[:2], (":path", path), wire.POST[3], ("content-type", "application/grpc")]
 
 
@@ -45,7 +45,7 @@ FIELDS = {"unary": UNARY, "stream": STREAM}
 
 
 class Caller:
-    """A client of two methods that answer with what they are sent, in memory."""
+    """A client in memory, with two methods that return their messages."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
@@ -81,7 +81,7 @@ class Caller:
 
     @property
     def held(self) -> int:
-        """The bytes that are counted."""
+        """Return the counted bytes."""
         return self.buffers._held
 
     def say(self, data: bytes) -> None:
@@ -89,14 +89,14 @@ class Caller:
         self.connection.data_received(data)
 
     def wait(self, seconds: int) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         for _ in range(seconds):
             self.loop.now += 1
             self.loop.turn()
             self.connection.watch(self.loop.now)
 
     def hear(self) -> list[wire.Frame]:
-        """What the server has sent, once it has no more to send."""
+        """Read the bytes from the server until it sends no more."""
         heard, quiet = b"", 0
         while quiet < 10:
             self.loop.turn()
@@ -108,7 +108,7 @@ class Caller:
 
 @pytest.fixture
 def caller(loop: Loop) -> Iterator[Caller]:
-    """A client with an event loop whose clock stands still. Nothing is left of it."""
+    """Create a client with a manual clock, and check that it leaves nothing behind."""
     caller = Caller(loop)
     yield caller
     caller.connection.connection_lost(None)
@@ -120,7 +120,7 @@ def caller(loop: Loop) -> Iterator[Caller]:
 
 
 def fields(frames: list[wire.Frame]) -> dict[str, str]:
-    """All fields of an answer, which is the only one."""
+    """Return all fields of the only answer."""
     found: dict[str, str] = {}
     for each in frames:
         if each.kind == "HEADERS":
@@ -129,12 +129,12 @@ def fields(frames: list[wire.Frame]) -> dict[str, str]:
 
 
 def content(frames: list[wire.Frame]) -> bytes:
-    """The content of the only answer."""
+    """Return the content of the only answer."""
     return b"".join(each.payload for each in frames if each.kind == "DATA")
 
 
 def refusal(frames: list[wire.Frame]) -> tuple[str, str]:
-    """The status and the message of the only answer."""
+    """Return the status and the message of the only answer."""
     found = fields(frames)
     return found["grpc-status"], found["grpc-message"]
 
@@ -147,7 +147,7 @@ def refusal(frames: list[wire.Frame]) -> tuple[str, str]:
 @pytest.mark.parametrize("last", [b"", wire.data(1, HALF[:5] + bytes(100), ended=True)], ids=["open", "ended"])
 @pytest.mark.parametrize("at_once", [True, False])
 def test_call_that_is_given_up(caller: Caller, kind: str, first: bytes, last: bytes, at_once: bool) -> None:
-    """Nothing is held of a call that was given up, also where its work had not begun, and no timer is left."""
+    """A cancelled call leaves no counted bytes and no timer, even if its method had not started."""
     begin = wire.request(1, ("grpc-timeout", "99999999H"), ended=False, head=FIELDS[kind])
     caller.say(begin + wire.data(1, first) + last + (wire.reset(1) if at_once else b""))
     caller.hear()
@@ -173,7 +173,7 @@ ENDINGS: dict[str, Callable[[Caller], None]] = {
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("begun", [True, False])
 def test_memory_of_calls(caller: Caller, kind: str, ending: str, begun: bool) -> None:
-    """What a call takes counts while it runs: itself, its fields and its messages; after every ending nothing does."""
+    """The call, its fields and its messages count in memory while it runs, and not after any kind of end."""
     more = [("grpc-timeout", "5S")] if ending == "late" else []
     caller.say(wire.request(1, ("x-kept", "k" * 1000), *more, ended=False, head=FIELDS[kind]))
     assert CALL_BYTES + 1000 <= caller.held < CALL_BYTES + 1200
@@ -191,7 +191,7 @@ def test_memory_of_calls(caller: Caller, kind: str, ending: str, begun: bool) ->
 
 @pytest.mark.parametrize("error", [NotFound("no"), ValueError("a defect"), None], ids=["refused", "defect", "kept"])
 def test_memory_of_methods(caller: Caller, error: Exception | None) -> None:
-    """A call whose method raises, or is stopped with the server, holds nothing either."""
+    """A call releases its memory if its method raises or is stopped with the server."""
 
     async def run(call: Call) -> None:
         await call.message()
@@ -210,7 +210,7 @@ def test_memory_of_methods(caller: Caller, error: Exception | None) -> None:
 
 
 def test_no_memory_for_a_call(caller: Caller) -> None:
-    """A call for which there is no memory is refused, and so is one whose message finds none."""
+    """A call is refused if there is no memory for it or for its message."""
     caller.buffers.hold(BUFFERED - CALL_BYTES)
     caller.say(wire.request(1, ended=False, head=UNARY))
     assert refusal(caller.hear())[0] == "8"
@@ -225,7 +225,7 @@ def test_no_memory_for_a_call(caller: Caller) -> None:
 
 
 def test_messages_that_wait(caller: Caller) -> None:
-    """The messages of a stream count until they are read, and the client may not send many more until then."""
+    """Messages of a stream count until they are read, and the client has to wait until then to send many more."""
     started = asyncio.Event()
 
     async def run(call: Call) -> None:
@@ -253,7 +253,7 @@ def test_messages_that_wait(caller: Caller) -> None:
 
 
 def test_many_small_messages(caller: Caller) -> None:
-    """Empty messages count as well: each takes memory."""
+    """Empty messages count, because each takes memory."""
 
     async def run(call: Call) -> None:
         await asyncio.Event().wait()
@@ -264,7 +264,7 @@ def test_many_small_messages(caller: Caller) -> None:
 
 
 def test_large_answer_that_is_not_taken(caller: Caller) -> None:
-    """A large answer counts until the client has taken it, or will not."""
+    """A large answer counts until the client has taken it or cancelled."""
     caller.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)))
     for number in (1, 3):
         caller.say(wire.request(number, ended=False, head=UNARY))
@@ -286,7 +286,7 @@ def test_large_answer_that_is_not_taken(caller: Caller) -> None:
 
 @pytest.mark.parametrize("kind", FIELDS)
 def test_compressed_message(caller: Caller, kind: str) -> None:
-    """A compressed message is expanded by the task of its call, and counts as what it is expanded to."""
+    """The task of a call decompresses its message, which counts with its decompressed size."""
     packed = wrap(gzip.compress(bytes(90_000)), compressed=True)
     caller.say(wire.request(1, ("grpc-encoding", "gzip"), ended=False, head=FIELDS[kind]))
     caller.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)) + wire.data(1, packed, ended=True))
@@ -301,7 +301,7 @@ def test_compressed_message(caller: Caller, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", FIELDS)
 def test_bombs(caller: Caller, kind: str) -> None:
-    """Messages that expand to more than there is memory for are refused, the others are answered."""
+    """Messages that decompress to more than the available memory are refused, and the others are answered."""
     caller.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)))
     packed = wrap(gzip.compress(bytes(90_000)), compressed=True)
     for number in range(1, 21, 2):
@@ -317,7 +317,7 @@ def test_bombs(caller: Caller, kind: str) -> None:
 
 
 def test_status_of_an_answer(caller: Caller) -> None:
-    """A call that is answered is OK, and its own fields go with the status."""
+    """The status of an answered call is OK, and the call's own fields follow it."""
 
     async def run(call: Call) -> None:
         call.trailing.append((b"x-request-id", b"mine"))
@@ -369,7 +369,7 @@ def test_compressed_answer(caller: Caller, kind: str, size: int, accepted: str) 
     ids=["not accepted", "small", "no gain", "empty"],
 )
 def test_answer_that_is_not_compressed(caller: Caller, accepted: str, message: bytes) -> None:
-    """Others go out as they are, and say nothing of a compression that is not used."""
+    """Other answers are not compressed and name no compression."""
     frames = ask(caller, "unary", accepted, message)
     data = content(frames)
     if data[0]:
@@ -384,7 +384,7 @@ def test_answer_that_is_not_compressed(caller: Caller, accepted: str, message: b
 
 @pytest.mark.parametrize("message", ["m" * 100_000, "é" * 100_000, "\U0001f600" * 100_000])
 def test_long_refusal(caller: Caller, message: str) -> None:
-    """A refusal fits into a frame, however long what it quotes; the client reads its beginning."""
+    """A refusal fits into one frame: a long quotation is truncated."""
 
     async def run(call: Call) -> None:
         raise NotFound(message)
@@ -398,7 +398,7 @@ def test_long_refusal(caller: Caller, message: str) -> None:
 
 @pytest.mark.parametrize("error", [NotFound("there is none"), Overloaded("full")], ids=["for good", "for now"])
 def test_details_of_a_refusal(caller: Caller, error: RequestError) -> None:
-    """`grpc-status-details-bin` has the refusal for programs: the error's code, the request id, and when to retry."""
+    """`grpc-status-details-bin` contains the error code, the request id, and when to retry."""
 
     async def run(call: Call) -> None:
         call.request_id = "mine"
@@ -420,7 +420,7 @@ def test_details_of_a_refusal(caller: Caller, error: RequestError) -> None:
 
 
 def test_no_room_for_the_first_answer(caller: Caller) -> None:
-    """A call whose first answer finds no room is refused with a head all the same, counted or not."""
+    """If there is no memory for the first answer, the call is refused with a complete head."""
 
     async def large(request: HealthCheckRequest) -> HealthCheckRequest:
         return HealthCheckRequest(service="s" * 20_000)
@@ -434,7 +434,7 @@ def test_no_room_for_the_first_answer(caller: Caller) -> None:
 
 
 def test_uncounted_methods_refuse_noise(caller: Caller) -> None:
-    """A method that is not counted tells a message from noise all the same."""
+    """A method without metrics also refuses invalid messages."""
 
     async def unreachable(request: HealthCheckRequest) -> HealthCheckRequest:
         pytest.fail("the request was answered")
@@ -456,7 +456,7 @@ def test_uncounted_methods_refuse_noise(caller: Caller) -> None:
 def test_method_that_raises(
     caller: Caller, caplog: pytest.LogCaptureFixture, error: Exception, status: str, message: str
 ) -> None:
-    """What a method raises is the status of its call; the reason of a defect is for the log alone."""
+    """An exception of a method becomes the status of its call, and only the log has the reason of a defect."""
 
     async def run(call: Call) -> None:
         raise error
@@ -470,7 +470,7 @@ def test_method_that_raises(
 
 @pytest.mark.parametrize("end", ["aborted", "reset", "lost"])
 def test_method_that_raises_without_a_client(caller: Caller, end: str) -> None:
-    """What a method raises when its client has gone is no matter: the call ends without a word."""
+    """An exception after the client has disconnected is ignored."""
     proceed = asyncio.Event()
 
     async def run(call: Call) -> None:
@@ -501,7 +501,7 @@ def test_method_that_raises_without_a_client(caller: Caller, end: str) -> None:
 @pytest.mark.parametrize("first", [b"", HALF, WHOLE], ids=["nothing", "half", "whole"])
 @pytest.mark.parametrize("timeout", [None, "99999999H"])
 def test_unary_call_that_does_not_end(caller: Caller, first: bytes, timeout: str | None) -> None:
-    """A unary call is waited for no longer than a message, whatever is there of it, and refused."""
+    """A unary call whose message stays incomplete is refused after the body timeout."""
     more = [] if timeout is None else [("grpc-timeout", timeout)]
     caller.say(wire.request(1, *more, ended=False, head=UNARY) + wire.data(1, first))
     caller.wait(30)
@@ -511,7 +511,7 @@ def test_unary_call_that_does_not_end(caller: Caller, first: bytes, timeout: str
 
 
 def test_deadline_of_a_unary_call_that_does_not_end(caller: Caller) -> None:
-    """A unary call whose deadline comes sooner is waited for until then."""
+    """A unary call waits for its message until its deadline if that is earlier."""
     caller.say(wire.request(1, ("grpc-timeout", "5S"), ended=False, head=UNARY))
     caller.wait(5)
     assert caller.hear() == []
@@ -520,7 +520,7 @@ def test_deadline_of_a_unary_call_that_does_not_end(caller: Caller) -> None:
 
 
 def test_deadline_before_the_work_begins(caller: Caller) -> None:
-    """A stream whose deadline passes before its turn comes is refused all the same."""
+    """A stream whose deadline passes before its method starts is refused."""
     caller.say(wire.request(1, ("grpc-timeout", "5S"), ended=False, head=STREAM))
     caller.loop.now += 6
     caller.calls[1]._expire()
@@ -528,7 +528,7 @@ def test_deadline_before_the_work_begins(caller: Caller) -> None:
 
 
 def test_deadline_while_an_answer_waits(caller: Caller) -> None:
-    """A stream whose deadline passes while its client does not take an answer is ended with that."""
+    """A stream ends at its deadline even if its client does not take an answer."""
     caller.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 2)))
     caller.say(wire.request(1, ("grpc-timeout", "5S"), ended=False, head=STREAM) + wire.data(1, WHOLE))
     caller.hear()
@@ -538,7 +538,7 @@ def test_deadline_while_an_answer_waits(caller: Caller) -> None:
 
 
 def test_stream_that_only_waits(caller: Caller) -> None:
-    """A stream may wait between its messages as long as its client likes."""
+    """A stream can wait for its next message without a limit."""
     caller.say(wire.request(1, ended=False, head=STREAM))
     for _ in range(10):
         caller.wait(29)
@@ -549,7 +549,7 @@ def test_stream_that_only_waits(caller: Caller) -> None:
 
 
 def test_stream_that_is_not_taken(caller: Caller) -> None:
-    """A stream whose answers the client does not take is given up in time, and its messages with it."""
+    """A stream whose answers are not taken is cancelled after the write timeout, with its messages."""
     caller.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)))
     caller.say(wire.request(1, ended=False, head=STREAM) + wire.data(1, WHOLE))
     caller.hear()
@@ -565,7 +565,7 @@ def test_stream_that_is_not_taken(caller: Caller) -> None:
 
 
 def test_parked_calls(caller: Caller) -> None:
-    """A call is parked while it waits for its client, and while it watches; not while it works."""
+    """A call is parked while it waits for its client or watches health, and not while it works."""
     proceed = asyncio.Event()
 
     async def run(call: Call) -> None:
@@ -593,7 +593,7 @@ def test_parked_calls(caller: Caller) -> None:
 
 
 def test_health_changes_while_it_is_told(caller: Caller) -> None:
-    """A client that watches is told what changes while it does not take what it is told."""
+    """A watching client that is slow to read gets the changes later."""
     health = Health([""])
     caller.methods |= health.methods()
     caller.say(wire.settings((wire.INITIAL_WINDOW_SIZE, 0)))

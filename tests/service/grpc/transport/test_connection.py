@@ -1,4 +1,4 @@
-"""A connection from its first byte to its last, and what becomes of its streams."""
+"""A connection from its first byte to its last, and its streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HELLO = PREFACE + settings()
 
 @pytest.fixture
 def asker(loop: Loop) -> Iterator[Caller]:
-    """A client whose requests are answered when the test says so."""
+    """Create a client whose requests are answered by the test."""
     caller = Caller(loop, Request)
     caller.greet()
     yield caller
@@ -26,12 +26,12 @@ def asker(loop: Loop) -> Iterator[Caller]:
 
 
 def run(asker: Caller, work: Coroutine[Any, Any, None]) -> None:
-    """Run what sends."""
+    """Run the sending tasks."""
     asker.loop.run_until_complete(work)
 
 
 def shape(frames: list[wire.Frame]) -> list[tuple[str, bool]]:
-    """The kinds of the frames, and whether each is the last of its stream."""
+    """Return the types of the frames, and whether each ends its stream."""
     return [(each.kind, bool(each.flags & END_STREAM)) for each in frames]
 
 
@@ -39,7 +39,7 @@ def shape(frames: list[wire.Frame]) -> list[tuple[str, bool]]:
 
 
 def test_everything_at_once(loop: Loop) -> None:
-    """A client need not wait for the server's SETTINGS."""
+    """A client can send requests before it has received the server's SETTINGS."""
     caller = Caller(loop)
     frames = caller.ask(HELLO + request(1))
     assert (frames[0].kind, frames[0].flags) == ("SETTINGS", 0)
@@ -49,7 +49,7 @@ def test_everything_at_once(loop: Loop) -> None:
 
 
 def test_byte_by_byte(loop: Loop) -> None:
-    """A request whose every byte comes alone is one."""
+    """A request whose bytes arrive one by one is read correctly."""
     caller = Caller(loop)
     for byte in HELLO + request(1, ended=False) + data(1, b"abc", ended=True):
         caller.say(bytes((byte,)))
@@ -69,7 +69,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("protocol", OTHERS)
 def test_other_protocols(loop: Loop, protocol: str) -> None:
-    """A client that does not speak HTTP/2 is told so, and the connection ends."""
+    """A client that does not speak HTTP/2 gets an error, and the connection is closed."""
     caller = Caller(loop)
     assert fate(caller.ask(OTHERS[protocol])) == ["GOAWAY PROTOCOL_ERROR"]
     assert caller.transport.closing
@@ -78,7 +78,7 @@ def test_other_protocols(loop: Loop, protocol: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH"])
 def test_http1(loop: Loop, method: str) -> None:
-    """A client that speaks HTTP/1.1 gets an answer that it can read, and nothing in front of it."""
+    """A client that speaks HTTP/1.1 gets an HTTP/1.1 response and nothing before it."""
     caller = Caller(loop)
     caller.say(f"{method} / HTTP/1.1\r\nhost: here\r\n\r\n".encode())
     head, _, body = caller.transport.take().partition(b"\r\n\r\n")
@@ -92,7 +92,7 @@ def test_http1(loop: Loop, method: str) -> None:
 
 
 def test_unary_call_is_one_write(asker: Caller) -> None:
-    """An answer that fits goes out in one write: first fields, content and last fields."""
+    """A small answer is sent in one write: head, content and trailers."""
     asker.say(request(1, ended=False) + data(1, b"x", ended=True))
     writes: list[bytes] = []
     asker.transport.write = writes.append  # type: ignore[assignment]
@@ -104,7 +104,7 @@ def test_unary_call_is_one_write(asker: Caller) -> None:
 
 
 def test_several_sends(asker: Caller) -> None:
-    """An answer may come in parts, and end with fields."""
+    """An answer can be sent in parts and end with trailers."""
     asker.say(request(1))
     each = asker.requests[1]
     run(asker, asker.connection.sender.send(each, b"a", head=HEAD))
@@ -116,7 +116,7 @@ def test_several_sends(asker: Caller) -> None:
 
 
 def test_ends_of_requests(asker: Caller) -> None:
-    """A stream is told with the content whether that was all, also where the end comes alone or with fields."""
+    """A stream learns with the content whether the request is complete, even if the end arrives separately."""
     asker.say(request(1, ended=False) + request(3, ended=False) + request(5))
     first, second, third = (asker.requests[number] for number in (1, 3, 5))
     asker.say(data(1, b"a"))
@@ -130,7 +130,7 @@ def test_ends_of_requests(asker: Caller) -> None:
 
 
 def test_reset_by_the_client(asker: Caller) -> None:
-    """A stream that the client resets is told once, and nothing more is sent on it."""
+    """A stream that the client resets is told once, and sends nothing more."""
     asker.say(request(1))
     asker.requests[1].answer(bytes(100_000))
     asker.hear()
@@ -148,7 +148,7 @@ def test_reset_by_the_client(asker: Caller) -> None:
 
 
 def test_reset_before_the_answer(asker: Caller) -> None:
-    """An answer to a stream that was reset in the same read goes nowhere."""
+    """An answer to a stream that was reset in the same read is dropped."""
     asker.say(request(1) + wire.reset(1))
     each = asker.requests[1]
     assert each.gone
@@ -157,7 +157,7 @@ def test_reset_before_the_answer(asker: Caller) -> None:
 
 
 def test_reset_while_it_waits(asker: Caller) -> None:
-    """A stream that is reset while it waits to send is not looked for by what comes in the same read."""
+    """A waiting stream can be reset by bytes of the same read."""
     asker.say(request(1))
     asker.requests[1].answer(bytes(100_000))
     asker.hear()
@@ -167,7 +167,7 @@ def test_reset_while_it_waits(asker: Caller) -> None:
 
 
 def test_stream_that_h2_ends(asker: Caller) -> None:
-    """A client that breaks a rule on a stream gets no more on it, and the stream is told once."""
+    """A protocol error on a stream resets the stream, and the stream is told once."""
     asker.say(request(1, ended=False))
     each = asker.requests[1]
     each.answer(bytes(100_000))
@@ -178,7 +178,7 @@ def test_stream_that_h2_ends(asker: Caller) -> None:
 
 
 def test_data_after_the_end(asker: Caller) -> None:
-    """Data after the end of a request ends its stream, and its answer is given up."""
+    """Data after the end of a request resets its stream and drops its answer."""
     asker.say(request(1))
     assert fate(asker.ask(data(1, b"x"))) == ["RST_STREAM 1 STREAM_CLOSED"]
     each = asker.requests[1]
@@ -188,7 +188,7 @@ def test_data_after_the_end(asker: Caller) -> None:
 
 
 def test_sender_that_is_cancelled(asker: Caller) -> None:
-    """A task that no longer wants to send leaves the stream as it is, and its turn to the next."""
+    """A sending task that is cancelled leaves its stream as it is and lets the next one send."""
     asker.say(request(1) + request(3) + settings((wire.INITIAL_WINDOW_SIZE, 10**6)))
     first, second = asker.requests[1], asker.requests[3]
     first.answer(bytes(70_000))
@@ -204,7 +204,7 @@ def test_sender_that_is_cancelled(asker: Caller) -> None:
 
 
 def test_answer_before_the_end(asker: Caller) -> None:
-    """An answer before the request is complete asks the client to stop; what still comes is not read, but credited."""
+    """An answer before the end of the request asks the client to stop; later data only returns its window."""
     asker.say(request(1, ended=False) + data(1, b"x"))
     asker.requests[1].answer(b"enough")
     frames = asker.hear()
@@ -216,7 +216,7 @@ def test_answer_before_the_end(asker: Caller) -> None:
 
 
 def test_streams_at_once(asker: Caller) -> None:
-    """Streams beyond the limit are refused, so that the client may try again; an end makes room."""
+    """Streams over the limit are refused, so that the client can retry, and an ended stream makes room."""
     for number in range(LIMITS.streams):
         asker.say(request(2 * number + 1))
     assert fate(asker.ask(request(201))) == ["RST_STREAM 201 REFUSED_STREAM"]
@@ -227,7 +227,7 @@ def test_streams_at_once(asker: Caller) -> None:
 
 
 def test_refused_block_is_read(asker: Caller) -> None:
-    """The fields of a refused request are in HPACK's table for the next ones all the same."""
+    """The fields of a refused request stay in HPACK's table for the next requests."""
     head = wire.block(*wire.POST)
     for number in range(LIMITS.streams):
         asker.say(request(2 * number + 1))
@@ -237,7 +237,7 @@ def test_refused_block_is_read(asker: Caller) -> None:
 
 
 def test_exception_in_the_application(asker: Caller, caplog: pytest.LogCaptureFixture) -> None:
-    """A defect that shows while frames are read ends the connection, and is logged."""
+    """An unexpected exception while frames are read closes the connection and is logged."""
     asker.say(request(1, ended=False))
     asker.requests[1].complete = True  # which `received` does not expect
     asker.say(data(1, b"x"))
@@ -249,12 +249,12 @@ def test_exception_in_the_application(asker: Caller, caplog: pytest.LogCaptureFi
 
 
 def unsupported(number: int, *, ended: bool = True) -> bytes:
-    """Such a request."""
+    """Build a request with an unsupported content type."""
     return request(number, ended=ended, head=UNSUPPORTED)
 
 
 def test_unsupported(asker: Caller) -> None:
-    """It is answered with status 415 and a text, and the connection takes the next request."""
+    """The request gets status 415 and a text, and the connection accepts the next request."""
     head, body, end = asker.ask(unsupported(1))
     assert dict(wire.fields(head.payload)) == {":status": "415", "content-type": "text/plain"}
     assert body.payload == b"this port serves gRPC only\n"
@@ -265,7 +265,7 @@ def test_unsupported(asker: Caller) -> None:
 
 
 def test_unsupported_that_does_not_end(asker: Caller) -> None:
-    """It stays open until the client ends it, and counts among the streams that a client may have open."""
+    """The stream stays open until the client ends it, and counts in the limit of open streams."""
     for number in range(1, 2 * MAX_STREAMS, 2):
         assert fate(asker.ask(unsupported(number, ended=False) + data(number, bytes(1000)))) == []
     assert fate(asker.ask(request(2 * MAX_STREAMS + 1))) == [f"RST_STREAM {2 * MAX_STREAMS + 1} REFUSED_STREAM"]
@@ -274,7 +274,7 @@ def test_unsupported_that_does_not_end(asker: Caller) -> None:
 
 
 def test_unsupported_within_small_windows(asker: Caller) -> None:
-    """Its answer keeps to the client's windows, and is given up with the stream."""
+    """Its answer respects the client's windows, and is dropped with the stream."""
     asker.say(settings((wire.INITIAL_WINDOW_SIZE, 0)) + unsupported(1) + unsupported(3))
     assert "DATA" not in {each.kind for each in asker.hear()}
     assert [each.payload for each in asker.ask(wire.window(1, 5)) if each.kind == "DATA"] == [b"this "]
@@ -287,7 +287,7 @@ def test_unsupported_within_small_windows(asker: Caller) -> None:
 
 
 def test_lost_connection(loop: Loop) -> None:
-    """Every stream is told that the client is gone, once, and those that wait for a window wait no more."""
+    """If the client disconnects, every stream is told once, and none waits for a window."""
     caller = Caller(loop, Request)
     caller.greet((wire.INITIAL_WINDOW_SIZE, 0))
     caller.say(request(1) + request(3) + request(5, ended=False))
@@ -300,7 +300,7 @@ def test_lost_connection(loop: Loop) -> None:
 
 
 def test_failure_says_what_was_answered(caller: Caller) -> None:
-    """A GOAWAY names the last stream that was begun; nothing is read after it, and every stream is told."""
+    """A GOAWAY names the last stream. The server then reads nothing, and every stream is told."""
     caller.ask(request(7, ended=False))
     [goaway] = caller.ask(data(0) + request(9) + ping())
     assert (goaway.number, goaway.code) == (7, "PROTOCOL_ERROR")
@@ -310,7 +310,7 @@ def test_failure_says_what_was_answered(caller: Caller) -> None:
 
 
 def test_goaway_of_the_client(asker: Caller) -> None:
-    """After a client's GOAWAY its streams are answered, and the connection ends with the last of them."""
+    """After a client's GOAWAY, its streams are answered, and the connection closes after the last one."""
     asker.say(request(1) + request(3, ended=False) + wire.go_away() + data(3, b"x", ended=True))
     assert asker.requests[3].complete
     for number in (3, 1):
@@ -321,15 +321,14 @@ def test_goaway_of_the_client(asker: Caller) -> None:
 
 
 def test_goaway_of_a_client_without_calls(caller: Caller) -> None:
-    """A GOAWAY ends a connection without streams, and it asks for no further turns of the event loop."""
+    """A GOAWAY closes a connection without streams, and leaves nothing on the event loop."""
     assert [each.kind for each in caller.ask(wire.go_away() + ping())] == ["PING"]
     assert caller.transport.closing
     assert not any(caller.connection._turns._waiting) and not caller.connection._waiting
 
 
 def test_shutdown(asker: Caller) -> None:
-    """A connection that shuts down says so twice. What is asked before the second time is answered, what is asked
-    afterwards is refused, and with the last answer the connection ends."""
+    """A shutdown sends two GOAWAYs: requests before the second are answered, and later ones are refused."""
     asker.say(request(1))
     asker.connection.shutdown()
     first, last = asker.hear()
@@ -350,7 +349,7 @@ def test_shutdown(asker: Caller) -> None:
 
 
 def test_shutdown_of_a_client_that_does_not_answer(asker: Caller) -> None:
-    """A client that does not answer the ping is told its last stream a little later."""
+    """A client that does not answer the ping gets the second GOAWAY a little later."""
     asker.say(request(1))
     asker.connection.shutdown()
     asker.hear()
@@ -361,7 +360,7 @@ def test_shutdown_of_a_client_that_does_not_answer(asker: Caller) -> None:
 
 
 def test_late_request_is_read(asker: Caller) -> None:
-    """The fields of a request that comes too late are in HPACK's table for what is still to come."""
+    """The fields of a request that arrives after the shutdown stay in HPACK's table for later frames."""
     asker.say(request(1, ended=False))
     asker.connection.shutdown()
     asker.say(ping(asker.hear()[-1].payload, ACK))
@@ -372,7 +371,7 @@ def test_late_request_is_read(asker: Caller) -> None:
 
 
 def test_shutdown_again(caller: Caller) -> None:
-    """To shut down twice is as good as once."""
+    """A second shutdown has no effect."""
     caller.connection.shutdown()
     assert len(caller.hear()) == 2
     caller.connection.shutdown()
@@ -380,7 +379,7 @@ def test_shutdown_again(caller: Caller) -> None:
 
 
 def test_shutdown_before_the_handshake(loop: Loop) -> None:
-    """A connection whose client has not said hello is closed without a word."""
+    """At shutdown, a connection before its handshake is closed without a GOAWAY."""
     caller = Caller(loop)
     caller.connection.shutdown()
     assert caller.hear() == []
@@ -389,7 +388,7 @@ def test_shutdown_before_the_handshake(loop: Loop) -> None:
 
 
 def test_shutdown_of_a_failed_connection(caller: Caller) -> None:
-    """One that has failed, and whose client has not read so, has nothing more to say."""
+    """At shutdown, a connection that has failed but waits for its client sends nothing more."""
     caller.say(data(0))
     unread = bytes(caller.transport.unread)
     caller.connection.shutdown()
@@ -398,7 +397,7 @@ def test_shutdown_of_a_failed_connection(caller: Caller) -> None:
 
 
 def test_echo(loop: Loop) -> None:
-    """Many calls after one another leave nothing behind."""
+    """Many successive calls leave nothing behind."""
     caller = Caller(loop, Echo)
     caller.greet()
     for number in range(1, 2001, 2):

@@ -1,4 +1,4 @@
-"""Clients that mean harm, and those that do not go on as time passes: what they cost has an end."""
+"""Hostile and idle clients: their cost is limited."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SHORT = b"\x83\x86\x84\x81"
 
 
 def short(stream: int, *, ended: bool = True) -> bytes:
-    """The request."""
+    """Build a short request."""
     return frame("HEADERS", 4 | ended, stream, SHORT)
 
 
 def numbers(count: int) -> range:
-    """So many streams."""
+    """Return the identifiers of `count` streams."""
     return range(1, 2 * count + 1, 2)
 
 
@@ -54,7 +54,7 @@ FLOODS: dict[str, tuple[int, Callable[[int], bytes]]] = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_flood(loop: Loop, flood: str) -> None:
-    """Of frames without effect so many are accepted; more of them end the connection."""
+    """A limited number of frames without effect is accepted, and more of them close the connection."""
     caller = Caller(loop, Request)
     caller.greet()
     most, flooding = FLOODS[flood]
@@ -71,14 +71,14 @@ def test_flood(loop: Loop, flood: str) -> None:
 
 
 def test_settings_over_time(caller: Caller) -> None:
-    """SETTINGS that come some hundred a second are accepted."""
+    """Some hundred SETTINGS per second are accepted."""
     for _ in range(30):
         assert [each.kind for each in caller.ask(settings() * 100)] == ["SETTINGS"] * 100
         caller.wait(1)
 
 
 def test_refused_streams(loop: Loop) -> None:
-    """Streams beyond the limit are refused one by one, until they are too many."""
+    """Streams over the limit are refused one by one, and too many of them close the connection."""
     caller = Caller(loop, Request)
     caller.greet()
     for number in numbers(LIMITS.streams + module._MAX_NOISE):
@@ -92,8 +92,7 @@ def test_refused_streams(loop: Loop) -> None:
 
 
 def test_calls_given_up(loop: Loop) -> None:
-    """A client that gives up many calls is asked to make the next ones on another connection; those that it does not
-    give up are answered."""
+    """A client that cancels many calls is asked to reconnect, and the calls that it does not cancel are answered."""
     caller = Caller(loop, Request)
     caller.greet()
     for number in numbers(MAX_RESETS - 1):
@@ -109,7 +108,7 @@ def test_calls_given_up(loop: Loop) -> None:
 
 
 def test_all_calls_given_up(loop: Loop) -> None:
-    """A client may give up all of its calls at once, as when their deadlines pass, without an error."""
+    """A client can cancel all of its calls at once, for example at their deadlines, without an error."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(b"".join(map(short, numbers(100))))
@@ -119,8 +118,7 @@ def test_all_calls_given_up(loop: Loop) -> None:
 
 
 def test_many_requests(loop: Loop) -> None:
-    """After so many requests the client is asked to make the next ones on another connection, in time for those on the
-    way; every one is answered."""
+    """After many requests the client is asked to reconnect early enough, and every request is answered."""
     caller = Caller(loop)
     caller.greet()
     for number in numbers(MAX_REQUESTS - 1):
@@ -143,7 +141,7 @@ def test_acknowledgements_cost_nothing(caller: Caller) -> None:
 
 
 def test_rest_of_what_was_refused(loop: Loop) -> None:
-    """Data that was on the way when its stream ended is accepted in any number of frames, and credited."""
+    """Data that arrives after its stream has ended is accepted in any number of frames, and its window is returned."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(short(1, ended=False))
@@ -156,14 +154,14 @@ def test_rest_of_what_was_refused(loop: Loop) -> None:
 
 
 def test_pings(caller: Caller) -> None:
-    """A flood of pings is answered four times."""
+    """Only four pings of a flood are answered."""
     frames = caller.ask(ping() * 1000)
     assert [each.kind for each in frames] == ["PING"] * 4 + ["GOAWAY"]
     assert fate(frames) == ["GOAWAY ENHANCE_YOUR_CALM"]
 
 
 def test_early_pings(loop: Loop) -> None:
-    """A ping every ten seconds is fine; three that come sooner are too many, unless an answer came in between."""
+    """A ping every ten seconds is accepted, and three faster ones without an answer in between are not."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1) + request(3, ended=False))
@@ -184,7 +182,7 @@ def test_early_pings(loop: Loop) -> None:
 
 
 def test_pings_between_answers_of_a_stream(loop: Loop) -> None:
-    """A client may ping after every answer of a stream, as those do that measure their bandwidth."""
+    """A client can ping after every answer of a stream, as clients that measure bandwidth do."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1, ended=False))
@@ -201,7 +199,7 @@ def test_pings_between_answers_of_a_stream(loop: Loop) -> None:
 
 
 def test_half_a_frame(caller: Caller) -> None:
-    """One incomplete frame is free, and a client that only ever sends parts of it is asked to leave."""
+    """One incomplete frame is accepted, and a client that sends only parts of frames is asked to disconnect."""
     caller.say((16_384).to_bytes(3) + b"\0\0\0\0\0\1")
     for _ in range(300):
         caller.wait(1)
@@ -214,12 +212,12 @@ def test_half_a_frame(caller: Caller) -> None:
 
 
 def unfinished(size: int = 16_384) -> bytes:
-    """A header block of 16 KiB or more without an end, and a frame that lacks a byte."""
+    """Build a header block of 16 KiB or more without an end, and an incomplete frame."""
     return frame("HEADERS", END_STREAM, 1, bytes(16_384)) + frame("CONTINUATION", 0, 1, bytes(size))[:-1]
 
 
 def test_incomplete_blocks_are_counted(caller: Caller) -> None:
-    """What is kept of a header block beyond one frame counts in memory until the block ends."""
+    """The bytes of a header block beyond one frame count in memory until the block ends."""
     caller.say(unfinished())
     assert caller.held == module._COPIES * (caller.unread - module._UNCOUNTED) == 3 * 16_392
     [goaway] = caller.ask(b"x" + frame("CONTINUATION", 4, 1, b""))
@@ -228,7 +226,7 @@ def test_incomplete_blocks_are_counted(caller: Caller) -> None:
 
 @pytest.mark.parametrize("end", ["lost", "failed", "shut down"])
 def test_incomplete_blocks_are_released(loop: Loop, end: str) -> None:
-    """It is released however the connection ends."""
+    """This memory is released at every kind of end of the connection."""
     caller = Caller(loop)
     caller.greet()
     caller.say(unfinished())
@@ -244,7 +242,7 @@ def test_incomplete_blocks_are_released(loop: Loop, end: str) -> None:
 
 
 def test_no_memory_for_incomplete_blocks(caller: Caller) -> None:
-    """Where there is no memory for it the connection ends."""
+    """If there is no memory for the header block, the connection is closed."""
     caller.buffers.hold(BUFFERED - 1000)
     assert fate(caller.ask(unfinished())) == ["GOAWAY ENHANCE_YOUR_CALM"]
     assert caller.transport.closing
@@ -252,7 +250,7 @@ def test_no_memory_for_incomplete_blocks(caller: Caller) -> None:
 
 
 def test_answers_that_nobody_reads(loop: Loop) -> None:
-    """A client that asks on and on and reads nothing is soon not read."""
+    """The server stops reading from a client that sends requests and reads nothing."""
     caller = Caller(loop)
     caller.greet()
     number = 1
@@ -271,7 +269,7 @@ def test_answers_that_nobody_reads(loop: Loop) -> None:
 
 @pytest.fixture
 def ticking(loop: Loop) -> Iterator[Loop]:
-    """The event loop with a clock for turns that goes on at every frame."""
+    """Return an event loop whose clock advances at every frame."""
     loop.tick = 0.00001
     yield loop
     loop.tick = 0.0
@@ -286,7 +284,7 @@ HEAVY = {
 
 @pytest.mark.parametrize("kind", HEAVY)
 def test_others_get_their_turn(ticking: Loop, kind: str) -> None:
-    """Many frames that come at once are read in several turns of the event loop, and no more is received meanwhile."""
+    """Many frames that arrive at once are read in several turns, and the server receives nothing meanwhile."""
     caller = Caller(ticking, Request)
     caller.greet()
     caller.say(short(1, ended=False))
@@ -303,7 +301,7 @@ def test_others_get_their_turn(ticking: Loop, kind: str) -> None:
 
 
 def test_turns_keep_the_order(ticking: Loop) -> None:
-    """What arrives while others have their turn is read after what came before, and a failure ends both."""
+    """Bytes that arrive during other connections' turns are read in order, and a failure drops them."""
     caller = Caller(ticking)
     caller.greet()
     caller.say(wire.window(0, 1) * 5000 + short(1, ended=False))
@@ -318,7 +316,7 @@ def test_turns_keep_the_order(ticking: Loop) -> None:
 
 
 def test_turns_of_a_client_that_does_not_read(ticking: Loop) -> None:
-    """A client that does not read is not received from when its turns are over."""
+    """The server does not receive from a client that does not read, even after its turns."""
     caller = Caller(ticking, Request)
     caller.greet()
     caller.say(short(1))
@@ -334,7 +332,7 @@ def test_turns_of_a_client_that_does_not_read(ticking: Loop) -> None:
 
 
 def test_lost_between_turns(ticking: Loop) -> None:
-    """A connection that is lost before its turn comes is read no more, counts no memory and takes no more turns."""
+    """A connection that closes before its turn is not read, counts no memory and takes no more turns."""
     turns = Turns(ticking)
     caller = Caller(ticking, turns=turns)
     caller.greet()
@@ -346,7 +344,7 @@ def test_lost_between_turns(ticking: Loop) -> None:
 
 
 def test_defect_in_a_turn(ticking: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    """An exception that nobody expected ends its own connection, and the others have their turns."""
+    """An unexpected exception closes its own connection, and the others continue."""
     turns = Turns(ticking)
     broken, other = (Caller(ticking, Request, turns=turns) for _ in range(2))
     for caller in (broken, other):
@@ -367,7 +365,7 @@ def test_defect_in_a_turn(ticking: Loop, caplog: pytest.LogCaptureFixture) -> No
 
 @pytest.mark.parametrize("said", [b"", PREFACE[:20], PREFACE, PREFACE + settings()[:-1]])
 def test_handshake(loop: Loop, said: bytes) -> None:
-    """A client that has not sent its SETTINGS after `handshake_seconds` is cut off, however slowly it speaks."""
+    """A client that has not sent its SETTINGS after `handshake_seconds` is disconnected, even if it sends bytes."""
     caller = Caller(loop, Request)
     caller.say(said)
     caller.wait(10)
@@ -378,7 +376,7 @@ def test_handshake(loop: Loop, said: bytes) -> None:
 
 
 def test_handshake_in_time(loop: Loop) -> None:
-    """A client that has said hello may take its time."""
+    """A client that has completed the handshake can wait."""
     caller = Caller(loop)
     caller.wait(9)
     caller.greet()
@@ -388,7 +386,7 @@ def test_handshake_in_time(loop: Loop) -> None:
 
 
 def test_idle(loop: Loop) -> None:
-    """A connection without a stream for `idle_seconds` is asked to leave, and closed a little later."""
+    """A connection without a stream for `idle_seconds` is asked to disconnect, and closed a little later."""
     caller = Caller(loop)
     caller.greet()
     caller.live(200)
@@ -405,7 +403,7 @@ def test_idle(loop: Loop) -> None:
 
 
 def test_stream_is_not_idle(loop: Loop) -> None:
-    """A stream keeps a connection, as long as the client answers to pings."""
+    """A stream keeps its connection open while the client answers pings."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1))
@@ -415,8 +413,7 @@ def test_stream_is_not_idle(loop: Loop) -> None:
 
 
 def test_idle_until(loop: Loop) -> None:
-    """Connections are evicted by the time of their last activity, if they have no call or only such as wait,
-    and never while they are busy."""
+    """Idle connections and those with parked calls are evicted, least recently active first, and busy ones never."""
     caller = Caller(loop, Request)
     born = loop.now
     caller.say(PREFACE)
@@ -448,7 +445,7 @@ def test_idle_until(loop: Loop) -> None:
 
 
 def test_age(loop: Loop) -> None:
-    """A connection older than `age_seconds` is asked to leave; its streams have that long again."""
+    """A connection older than `age_seconds` is asked to reconnect, and its streams get the same time again."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1))
@@ -466,7 +463,7 @@ def test_age(loop: Loop) -> None:
 
 
 def test_silent_client(loop: Loop) -> None:
-    """A client that has said nothing for `write_seconds` is pinged; one that does not answer for as long is cut off."""
+    """A client that sends nothing for `write_seconds` is pinged, and disconnected if it does not answer."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1))
@@ -487,7 +484,7 @@ def test_silent_client(loop: Loop) -> None:
 
 
 def test_silent_client_after_its_goaway(loop: Loop) -> None:
-    """A client that leaves and waits for an answer is pinged as well, and not cut off unasked."""
+    """A client that has sent a GOAWAY and answers pings is not disconnected while it waits for an answer."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1) + wire.go_away())
@@ -504,7 +501,7 @@ def test_silent_client_after_its_goaway(loop: Loop) -> None:
 
 
 def test_client_that_reads_nothing(loop: Loop) -> None:
-    """A client that reads nothing of what waits for `write_seconds` is cut off."""
+    """A client that reads nothing for `write_seconds` is disconnected."""
     caller = Caller(loop, Request)
     caller.greet((wire.INITIAL_WINDOW_SIZE, 10**6))
     caller.say(wire.window(0, 10**6) + request(1))
@@ -518,7 +515,7 @@ def test_client_that_reads_nothing(loop: Loop) -> None:
 
 
 def test_client_that_reads_slowly(loop: Loop) -> None:
-    """A client that reads a little now and then is not taken for silent while the server does not receive."""
+    """A client that reads slowly is not treated as silent while the server does not receive from it."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1))
@@ -537,7 +534,7 @@ def test_client_that_reads_slowly(loop: Loop) -> None:
 
 
 def test_failed_client_that_reads_nothing(loop: Loop) -> None:
-    """A client that broke a rule, and does not read so, is not waited for longer than any other."""
+    """A client that violates the protocol and does not read the error is disconnected after the same time."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(data(0))
@@ -549,7 +546,7 @@ def test_failed_client_that_reads_nothing(loop: Loop) -> None:
 
 
 def test_streams_are_watched(loop: Loop) -> None:
-    """Every stream is told that time passes."""
+    """Every stream is told that time has passed."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1) + request(3))
@@ -559,7 +556,7 @@ def test_streams_are_watched(loop: Loop) -> None:
 
 
 def test_nothing_to_say_to_a_client_that_answers(caller: Caller) -> None:
-    """A client that speaks is sent nothing because time passes."""
+    """The server sends nothing to an active client because of time."""
     for _ in range(9):
         caller.wait(LIMITS.write_seconds - 1)
         assert caller.ask(ping(flags=ACK)) == []

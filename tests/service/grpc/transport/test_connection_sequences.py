@@ -1,4 +1,4 @@
-"""Any bytes and any frames: cut anywhere, in any order, right or wrong."""
+"""Arbitrary bytes and frames, divided at any place, in any order, valid or invalid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.service.grpc.wire import ACK, END_HEADERS, END_STREAM, PREFACE, Frame
 
 
 def conversation(seed: int, count: int) -> tuple[bytes, dict[int, bytes]]:
-    """What a client sends that keeps every rule, with requests of all forms side by side; and what it should get."""
+    """Build a valid conversation with concurrent requests of all forms, and the expected answers."""
     choose = random.Random(seed)
     encoder = hpack.Encoder()
     said = [PREFACE, settings((wire.INITIAL_WINDOW_SIZE, 10**6)), frame("SETTINGS", ACK), wire.window(0, 10**6)]
@@ -50,7 +50,7 @@ def conversation(seed: int, count: int) -> tuple[bytes, dict[int, bytes]]:
 
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 12), cuts=st.lists(st.floats(0, 1), max_size=30))
 def test_cut_anywhere(loop: Loop, seed: int, count: int, cuts: list[float]) -> None:
-    """However a valid stream of bytes is cut, every request is answered, and each with the same frames."""
+    """Every request of a valid byte stream gets the same frames, wherever the stream is divided."""
     said, contents = conversation(seed, count)
     whole = Caller(loop)
     expected = whole.ask(said)
@@ -103,8 +103,7 @@ EVENTS = st.sampled_from(["answer", "shut down", "wait", "read"])
 def test_any_frames(
     loop: Loop, moves: list[bytes | str], flipped: list[tuple[int, int, int]], echo: bool, tick: float
 ) -> None:
-    """Whatever frames come, whole or with bytes changed, in one turn or in several: nothing is raised, nothing is kept
-    beyond its bounds or after the end, and what is sent are frames that a client may be sent."""
+    """For any frames, valid or not, nothing is raised, memory stays within its limits, and the output is valid."""
     for place, at, change in flipped:
         if place < len(moves) and isinstance(move := moves[place], bytes):
             changed = bytearray(move)
@@ -152,7 +151,7 @@ def test_any_frames(
 
 @given(said=st.binary(max_size=200), greeted=st.booleans())
 def test_any_bytes(loop: Loop, said: bytes, greeted: bool) -> None:
-    """Whatever bytes come, nothing is raised."""
+    """Arbitrary bytes raise no exception."""
     caller = Caller(loop)
     if greeted:
         caller.greet()

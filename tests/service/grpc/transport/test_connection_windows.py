@@ -1,4 +1,4 @@
-"""Flow control: how much either side may send, which stream waits for which, and for how long."""
+"""Flow control: how much each side can send, and the order and the time limits of waiting streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WINDOW = 65_535
 
 @pytest.fixture
 def asker(loop: Loop) -> Iterator[Caller]:
-    """A client whose requests are answered when the test says so, and which opens no window but the connection's."""
+    """Create a client whose requests are answered by the test, and that opens only the connection's window."""
     caller = Caller(loop, Request)
     caller.greet((wire.INITIAL_WINDOW_SIZE, 0))
     yield caller
@@ -30,17 +30,17 @@ def asker(loop: Loop) -> Iterator[Caller]:
 
 
 def sizes(frames: list[Frame]) -> list[tuple[int, int]]:
-    """The stream and the length of every DATA."""
+    """Return the stream and the length of every DATA frame."""
     return [(each.stream, len(each.payload)) for each in frames if each.kind == "DATA"]
 
 
 def initial(size: int) -> bytes:
-    """SETTINGS with that window of streams."""
+    """Build SETTINGS with an initial window of streams."""
     return wire.settings((wire.INITIAL_WINDOW_SIZE, size))
 
 
 def test_small_window(asker: Caller) -> None:
-    """No more is sent than the window of the stream allows, and the first fields do not wait for it."""
+    """The server sends no more than the window of the stream allows, and sends the head without waiting."""
     asker.say(request(1))
     asker.requests[1].answer(b"three")
     assert [each.kind for each in asker.hear()] == ["HEADERS"]
@@ -50,7 +50,7 @@ def test_small_window(asker: Caller) -> None:
 
 
 def test_window_of_the_connection(asker: Caller) -> None:
-    """No more is sent than the window of the connection allows, all streams together."""
+    """The server sends no more than the window of the connection allows, over all streams."""
     asker.say(initial(10**6) + request(1) + request(3))
     asker.requests[1].answer(bytes(65_000))
     asker.requests[3].answer(bytes(1000))
@@ -60,7 +60,7 @@ def test_window_of_the_connection(asker: Caller) -> None:
 
 
 def test_settings_open_the_window(asker: Caller) -> None:
-    """A new initial window is one for the streams that there are as well."""
+    """A new initial window also applies to open streams."""
     asker.say(request(1))
     asker.requests[1].answer(b"three")
     asker.hear()
@@ -69,7 +69,7 @@ def test_settings_open_the_window(asker: Caller) -> None:
 
 
 def test_negative_window(asker: Caller) -> None:
-    """A smaller initial window may make one negative, which has to grow above 0 before more is sent."""
+    """A smaller initial window can make a stream's window negative, and sending continues when it is positive again."""
     asker.say(initial(3) + request(1))
     asker.requests[1].answer(b"fivex")
     assert sizes(asker.hear()) == [(1, 3)]
@@ -80,7 +80,7 @@ def test_negative_window(asker: Caller) -> None:
 
 @pytest.mark.parametrize("allowed", [None, 20_000, 2**24 - 1])
 def test_frame_size(loop: Loop, allowed: int | None) -> None:
-    """Content comes in frames that every client takes."""
+    """No DATA frame exceeds the default maximum frame size."""
     caller = Caller(loop, Request)
     caller.greet((wire.INITIAL_WINDOW_SIZE, 10**6), *([] if allowed is None else [(wire.MAX_FRAME_SIZE, allowed)]))
     caller.say(window(0, 10**6) + request(1))
@@ -92,7 +92,7 @@ def test_frame_size(loop: Loop, allowed: int | None) -> None:
 
 
 def test_one_after_the_other(asker: Caller) -> None:
-    """Streams that wait for the connection get their turns in the order in which they began to wait."""
+    """Streams that wait for the connection's window send in the order in which they began to wait."""
     streams = range(1, 21, 2)
     asker.say(initial(100_000) + b"".join(map(request, streams)))
     for number in streams:
@@ -105,7 +105,7 @@ def test_one_after_the_other(asker: Caller) -> None:
 
 
 def test_room_is_passed_on(asker: Caller) -> None:
-    """What a stream leaves of the window goes to the next one: also where it was cut, or has a window of its own."""
+    """The part of the window that a stream does not use goes to the next one, also if the stream was reset."""
     streams = range(1, 13, 2)
     asker.say(initial(70_000) + b"".join(map(request, streams)))
     asker.requests[1].answer(bytes(65_535))
@@ -118,7 +118,7 @@ def test_room_is_passed_on(asker: Caller) -> None:
 
 
 def test_rest_of_the_room(asker: Caller) -> None:
-    """A stream whose own window ends leaves the rest of the connection's to the next one."""
+    """A stream whose own window is used up leaves the connection's window to the next one."""
     asker.say(initial(65_540) + request(1) + request(3))
     asker.requests[1].answer(bytes(70_000))
     asker.hear()
@@ -128,7 +128,7 @@ def test_rest_of_the_room(asker: Caller) -> None:
 
 
 def test_window_by_the_byte_wakes_one(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A window that grows by a byte makes work for one of the streams that wait, not for all."""
+    """A window that grows by one byte wakes one waiting stream, not all."""
     woken = 0
     wake = Stream.wake
 
@@ -155,7 +155,7 @@ def test_window_by_the_byte_wakes_one(loop: Loop, monkeypatch: pytest.MonkeyPatc
 
 
 def test_window_that_never_opens(asker: Caller) -> None:
-    """An answer that the client does not take is given up after `write_seconds`."""
+    """An answer that the client does not take is cancelled after `write_seconds`."""
     asker.say(request(1))
     asker.requests[1].answer(b"x")
     asker.hear()
@@ -168,7 +168,7 @@ def test_window_that_never_opens(asker: Caller) -> None:
 
 
 def test_window_that_opens_byte_by_byte(asker: Caller) -> None:
-    """An answer has to be taken within that time in all: a byte now and then does not keep it."""
+    """The time limit applies to the whole answer, even if the client takes a byte now and then."""
     asker.say(request(1))
     asker.requests[1].answer(b"a long answer")
     asker.hear()
@@ -181,7 +181,7 @@ def test_window_that_opens_byte_by_byte(asker: Caller) -> None:
 
 @pytest.mark.parametrize("size", [MIB - 1, MIB, 3 * MIB])
 def test_time_for_large_answers(asker: Caller, size: int) -> None:
-    """A large answer may take that long for every MiB that it begins."""
+    """A large answer has the time limit for each MiB."""
     asker.say(request(1))
     asker.requests[1].answer(bytes(size))
     asker.hear()
@@ -192,7 +192,7 @@ def test_time_for_large_answers(asker: Caller, size: int) -> None:
 
 
 def test_answer_that_is_given_up_for_the_client_that_does_not_read(asker: Caller) -> None:
-    """The time counts as well while the client reads what was written, slowly."""
+    """The time limit also applies while the client slowly reads bytes that were written."""
     asker.say(initial(10**6) + window(0, 10**6) + request(1))
     asker.requests[1].answer(bytes(500_000))
     frames: list[Frame] = []
@@ -204,7 +204,7 @@ def test_answer_that_is_given_up_for_the_client_that_does_not_read(asker: Caller
 
 
 def test_client_that_does_not_read(asker: Caller) -> None:
-    """No more waits for a client than its transport holds and one piece of every stream; nothing is read meanwhile."""
+    """A client that does not read keeps only its transport's buffer and one piece per stream in memory."""
     asker.say(initial(10**8) + window(0, 10**8) + request(1) + request(3))
     for number in (1, 3):
         asker.requests[number].answer(bytes(10**6))
@@ -226,13 +226,13 @@ def test_client_that_does_not_read(asker: Caller) -> None:
 
 
 def updates(frames: list[Frame], stream: int) -> int:
-    """The bytes that the client may send again on a stream, or on the connection."""
+    """Return the bytes that the client can send again on a stream or on the connection."""
     return sum(each.number for each in frames if each.kind == "WINDOW_UPDATE" and each.stream == stream)
 
 
 @pytest.mark.parametrize("size", [300, 16_384])
 def test_window_grows_as_data_is_read(caller: Caller, size: int) -> None:
-    """The client may send as much as it likes, padding too, as long as the stream does not fall behind."""
+    """A client can send without a limit, including padding, as long as the stream reads fast enough."""
     caller.say(request(1, ended=False))
     left = {0: WINDOW, 1: WINDOW}
     for _ in range(8 * WINDOW // size):
@@ -243,7 +243,7 @@ def test_window_grows_as_data_is_read(caller: Caller, size: int) -> None:
 
 
 def test_stream_that_falls_behind(asker: Caller) -> None:
-    """The client may send no more on a stream that has fallen behind, while others go on; then all at once."""
+    """A client has to wait if its stream falls behind, while other streams continue; later it can send all at once."""
     asker.say(request(1, ended=False) + request(3, ended=False))
     behind, other = asker.requests[1], asker.requests[3]
     asker.connection.fall_behind(behind, behind=True)
@@ -266,7 +266,7 @@ def test_stream_that_falls_behind(asker: Caller) -> None:
 
 
 def test_client_that_ignores_the_window(asker: Caller) -> None:
-    """A client that goes on sending to a stream that has fallen behind ends the connection."""
+    """A client that ignores the closed window of a stream is disconnected."""
     asker.say(request(1, ended=False))
     asker.connection.fall_behind(asker.requests[1], behind=True)
     for _ in range(40):
@@ -277,7 +277,7 @@ def test_client_that_ignores_the_window(asker: Caller) -> None:
 
 @pytest.mark.parametrize("end", ["answered", "reset", "answered early"])
 def test_window_of_the_connection_never_ends(asker: Caller, end: str) -> None:
-    """Whatever becomes of the streams, the connection's window is opened for what they sent."""
+    """The connection's window is returned for every kind of end of a stream."""
     left = WINDOW
     asker.say(initial(1000))
     for number in range(1, 121, 2):
@@ -313,8 +313,7 @@ MOVES = st.one_of(
     moves=st.lists(MOVES, max_size=30),
 )
 def test_any_windows(loop: Loop, size: int, lengths: list[int], moves: list[tuple[str, ...]]) -> None:
-    """Whatever the windows, the frames and the pauses: never more is sent than they allow, and in the end all, in
-    order, whichever stream waited for which."""
+    """For any windows, frames and pauses, the server respects the windows and delivers everything in order."""
     caller = Caller(loop, Echo)
     caller.greet((wire.INITIAL_WINDOW_SIZE, size))
     contents = {2 * at + 1: bytes(index % 251 for index in range(length)) for at, length in enumerate(lengths)}

@@ -1,4 +1,4 @@
-"""What `Http2` adds to zttp, and what it relies on in a library without settings whose events have changed before."""
+"""The additions of `Http2` to zttp, and the behaviour of zttp that it relies on."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SHORT = b"\x83\x86\x84\x81"
 
 
 def headers(stream: int, block: bytes = SHORT, *, ended: bool = True) -> bytes:
-    """HEADERS with a block as it is."""
+    """Build HEADERS with a given block."""
     return frame("HEADERS", END_HEADERS | ended, stream, block)
 
 
 class Peer:
-    """A client in memory, and the handler that takes note of what it does."""
+    """A client in memory, with a handler that records events."""
 
     def __init__(self) -> None:
         self.http2 = Http2(self)
@@ -65,13 +65,13 @@ class Peer:
         self.events.append(("goaway",))
 
     def greet(self, *settings: tuple[int, int]) -> Peer:
-        """Say the preface, and forget what became of it."""
+        """Send the preface, and drop the response."""
         self.ask(PREFACE + wire.settings(*settings))
         self.events.clear()
         return self
 
     def ask(self, data: bytes) -> list[Frame]:
-        """Send bytes, and read the answer."""
+        """Send bytes, and read the response."""
         self.http2.receive(data)
         try:
             assert not self.http2.read(float("inf"))
@@ -80,7 +80,7 @@ class Peer:
         return self.hear()
 
     def hear(self) -> list[Frame]:
-        """What is sent."""
+        """Read the bytes from the server."""
         return wire.read(self.http2.take())[0]
 
 
@@ -88,7 +88,7 @@ class Peer:
 
 
 def test_events() -> None:
-    """The application is told of requests, their content and end, resets, pings, windows and GOAWAY, in their order."""
+    """The application is told of requests, content, ends, resets, pings, windows and GOAWAY, in their order."""
     peer = Peer().greet()
     peer.ask(
         request(1, ("x-a", "b"), ended=False)
@@ -118,7 +118,7 @@ def test_events() -> None:
 
 
 def test_trailers() -> None:
-    """Fields after the content end a request."""
+    """Trailers after the content end a request."""
     peer = Peer().greet()
     peer.ask(request(1, ended=False) + request(1, head=[("x-a", "b")]))
     assert peer.events[-1] == ("content", 1, b"", True)
@@ -126,14 +126,14 @@ def test_trailers() -> None:
 
 @pytest.mark.parametrize("kind", ["DATA", "HEADERS", "SETTINGS", "GOAWAY", 0x16])
 def test_frame_limit(kind: str | int) -> None:
-    """A frame beyond the limit ends the connection when its header has arrived, before any of it is kept."""
+    """A frame over the limit closes the connection when its header arrives, before any of it is stored."""
     peer = Peer().greet()
     assert fate(peer.ask((16_385).to_bytes(3) + frame(kind, 0, 1)[3:])) == ["GOAWAY FRAME_SIZE_ERROR"]
     assert peer.failed is not None
 
 
 def test_block_without_an_end() -> None:
-    """A header block without an end is kept up to a limit, counts as unread, and then ends the connection."""
+    """An endless header block is stored up to a limit, counts as unread, and then closes the connection."""
     peer = Peer().greet()
     sent = frame("HEADERS", END_STREAM, 1, bytes(16_384))
     peer.ask(sent)
@@ -146,7 +146,7 @@ def test_block_without_an_end() -> None:
 
 
 def test_frames_without_an_event() -> None:
-    """Frames that nobody is told of end the connection after so many bytes, unless others come in between."""
+    """Frames that have no event close the connection after a number of bytes, unless other frames come in between."""
     peer = Peer().greet()
     noise = frame(0x16, 0, 0, bytes(1000)) * 16
     for _ in range(20):
@@ -159,7 +159,7 @@ def test_frames_without_an_event() -> None:
 
 @pytest.mark.parametrize("bomb", [b"\xbe" * 20, b"\x10\0\0" * 2100])
 def test_list_limit(bomb: bytes) -> None:
-    """Fields of more than 64 KiB when they are decompressed reach nobody: a few bytes stand for each."""
+    """Fields that decompress to more than 64 KiB are not passed on."""
     peer = Peer().greet()
     peer.ask(headers(1, SHORT + b"\x40\x01a\x7f\x81\x1e" + b"x" * 3968 + bomb))
     assert peer.events in ([], [("reset", 1)])
@@ -167,7 +167,7 @@ def test_list_limit(bomb: bytes) -> None:
 
 @given(st.binary(max_size=200) | st.lists(st.tuples(st.integers(0, 11), st.binary(max_size=40)), max_size=8))
 def test_any_bytes(said: bytes | list[tuple[int, bytes]]) -> None:
-    """Whatever bytes come, nothing but `ConnectionFailed` is raised."""
+    """Arbitrary bytes raise only `ConnectionFailed`."""
     peer = Peer().greet()
     peer.ask(said if isinstance(said, bytes) else b"".join(frame(kind, 255, 1, payload) for kind, payload in said))
     peer.http2.take()
@@ -177,7 +177,7 @@ def test_any_bytes(said: bytes | list[tuple[int, bytes]]) -> None:
 
 
 def test_response() -> None:
-    """A response is a head, content and trailers, whatever table a client has for their fields."""
+    """A response has a head, content and trailers, for every size of the client's HPACK table."""
     for size in (0, 100, 4096, 2**32 - 1):
         peer = Peer().greet((wire.HEADER_TABLE_SIZE, size))
         decoder = hpack.Decoder()
@@ -226,7 +226,7 @@ GONE: dict[str, Callable[[Peer], object]] = {
 @pytest.mark.parametrize("how", GONE)
 @pytest.mark.parametrize("action", ["head", "content", "end", "trailers"])
 def test_streams_that_are_gone(how: str, action: str) -> None:
-    """Sending on a stream that has ended raises `ClientDisconnected`; it has no window and may be ended again."""
+    """Sending on an ended stream raises `ClientDisconnected`. Its window is 0, and it can be ended again."""
     peer = Peer().greet()
     peer.ask(request(1, ended=False))
     GONE[how](peer)
@@ -241,7 +241,7 @@ def test_streams_that_are_gone(how: str, action: str) -> None:
 
 
 def test_windows() -> None:
-    """The window is the smaller one of the stream's and the connection's."""
+    """The window is the smaller of the stream's and the connection's window."""
     peer = Peer().greet((wire.INITIAL_WINDOW_SIZE, 100))
     peer.ask(request(1) + window(1, 5))
     assert peer.http2.window(1) == 105
@@ -253,7 +253,7 @@ def test_windows() -> None:
 
 
 def test_own_frames() -> None:
-    """The server's pings and GOAWAYs leave the connection as it is, as does a client's GOAWAY."""
+    """The server's pings and GOAWAYs, and a client's GOAWAY, do not close the connection."""
     peer = Peer().greet()
     peer.ask(request(1, ended=False))
     peer.http2.go_away(LARGEST_STREAM)
@@ -273,7 +273,7 @@ def test_own_frames() -> None:
 
 
 def test_withheld_windows() -> None:
-    """While a stream is withheld its window is not opened, all else is sent; then the window is opened by all of it."""
+    """While a stream is withheld, its window stays closed; afterwards it is opened by all withheld bytes."""
     peer = Peer().greet()
     peer.ask(request(1, ended=False) + request(3, ended=False))
     peer.http2.withhold(1)
@@ -289,7 +289,7 @@ def test_withheld_windows() -> None:
 
 
 def test_failure() -> None:
-    """A client that goes too far is told so."""
+    """A client that violates a limit gets an error code."""
     peer = Peer().greet()
     with pytest.raises(ConnectionFailed, match="too much"):
         peer.http2.fail("too much")
@@ -301,7 +301,7 @@ def test_failure() -> None:
 
 
 def most(frames: Callable[[int], bytes], *, answered: bool = False) -> int:
-    """How often a client may send these frames before the connection ends."""
+    """Return how often a client can send these frames before the connection is closed."""
     peer = Peer().greet()
     count = 0
     while peer.failed is None and count < 10_000:
@@ -370,7 +370,7 @@ BUILT_IN: list[Callable[[], bool]] = [
 
 @pytest.mark.parametrize("relied_on", BUILT_IN, ids=lambda check: check.__name__)
 def test_library(relied_on: Callable[[], bool]) -> None:
-    """zttp is as `Http2` relies on."""
+    """zttp behaves as `Http2` requires."""
     message = f"zttp has changed: {relied_on.__name__}; see service/grpc/transport/http2.py"
     try:
         holds = relied_on()
@@ -393,7 +393,7 @@ def test_library(relied_on: Callable[[], bool]) -> None:
     ],
 )
 def test_events_of_the_library(name: str, attributes: str) -> None:
-    """zttp's events are there, with the attributes that are read."""
+    """The events of zttp exist and have the attributes that `Http2` reads."""
     event = getattr(zttp, name, None)
     assert event is not None, f"zttp has no event {name} any more; see service/grpc/transport/http2.py"
     for attribute in attributes.split():

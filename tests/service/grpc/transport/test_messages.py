@@ -1,4 +1,4 @@
-"""Messages cut out of what arrives, and their compression."""
+"""Splitting received bytes into messages, and compressing messages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 def test_messages_come_out_as_they_went_in(
     contents: list[tuple[bytes, bool]], places: list[int], encoding: bytes
 ) -> None:
-    """However the bytes are cut; what is compressed is said to be."""
+    """Messages are found at any division of the bytes, and compressed ones are marked."""
     data = b"".join(wrap(content, compressed=compressed) for content, compressed in contents)
     messages = Messages(LIMIT, encoding)
     assert [each for piece in cut(data, places) for each in messages.feed(piece)] == [
@@ -62,7 +62,7 @@ def test_messages_come_out_as_they_went_in(
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300)), st.sampled_from(ENCODINGS))
 def test_any_bytes(data: bytes, places: list[int], encoding: bytes) -> None:
-    """Whatever arrives, there are messages within the limit or a refusal, and no more is kept than has arrived."""
+    """Arbitrary bytes give messages within the limit or a refusal, and no more is stored than has arrived."""
     messages = Messages(LIMIT, encoding)
     arrived = 0
     try:
@@ -77,7 +77,7 @@ def test_any_bytes(data: bytes, places: list[int], encoding: bytes) -> None:
 
 
 def test_limit() -> None:
-    """A message of the limit is taken; of one that is larger, the announcement is enough."""
+    """A message of exactly the limit is accepted, and a larger one is refused after its prefix."""
     assert Messages(LIMIT, b"identity").feed(wrap(bytes(LIMIT))) == [Message(bytes(LIMIT), compressed=False)]
     with pytest.raises(MessageTooLarge, match="a message of 101 bytes is larger than max_body_bytes, 100"):
         Messages(LIMIT, b"identity").feed(wrap(bytes(LIMIT + 1))[:PREFIX_BYTES])
@@ -85,13 +85,13 @@ def test_limit() -> None:
 
 @pytest.mark.parametrize(("flag", "encoding"), [(2, b"gzip"), (255, b"gzip"), (1, b"identity")])
 def test_flags(flag: int, encoding: bytes) -> None:
-    """A message begins with 0, or with 1 where there is a compression."""
+    """The flag of a message is 0, or 1 if the call names a compression."""
     with pytest.raises(Malformed):
         Messages(LIMIT, encoding).feed(bytes((flag, 0, 0, 0, 0)))
 
 
 def test_encodings() -> None:
-    """What is understood is named where something else is asked for."""
+    """An unknown compression is refused, and the refusal lists the known ones."""
     for encoding in ENCODINGS:
         check_encoding(encoding)
     with pytest.raises(UnsupportedEncoding, match="identity, gzip, deflate"):
@@ -102,7 +102,7 @@ def test_encodings() -> None:
 
 
 async def expand(data: bytes, encoding: bytes, limit: int = EXPANDED) -> tuple[bytes, list[int]]:
-    """The content of a message, and the bytes that were counted one after the other."""
+    """Decompress a message. Returns its content and the bytes that were counted at each step."""
     held: list[int] = []
     return await Decompression(limit).expand(data, encoding, held.append), held
 
@@ -113,7 +113,7 @@ async def expand(data: bytes, encoding: bytes, limit: int = EXPANDED) -> tuple[b
     encoding=st.sampled_from(sorted(COMPRESS)),
 )
 def test_expanded_messages(content: bytes, times: int, encoding: bytes) -> None:
-    """A message is what was compressed; every byte is counted, no more of them at once than a step has."""
+    """The decompressed message is the original, and every byte is counted, one step at a time."""
     content *= times
     expanded, held = asyncio.run(expand(COMPRESS[encoding](content), encoding))
     assert expanded == content
@@ -122,14 +122,14 @@ def test_expanded_messages(content: bytes, times: int, encoding: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", sorted(COMPRESS))
 def test_content_that_cannot_be_compressed(encoding: bytes) -> None:
-    """A message that is no smaller compressed is expanded as well."""
+    """A message that compression made larger is decompressed."""
     content = os.urandom(EXPANDED)
     assert asyncio.run(expand(COMPRESS[encoding](content), encoding))[0] == content
 
 
 @given(content=st.binary(max_size=2000), encoding=st.sampled_from(sorted(COMPRESS)), data=st.data())
 def test_broken_messages(content: bytes, encoding: bytes, data: st.DataObject) -> None:
-    """A message that lacks its end, or has something after it, is refused."""
+    """A message that is incomplete or has bytes after its end is refused."""
     whole = COMPRESS[encoding](content)
     for broken in (whole[: data.draw(st.integers(0, len(whole) - 1))], whole + data.draw(st.binary(min_size=1))):
         with pytest.raises(Malformed, match="a message is no "):
@@ -138,14 +138,14 @@ def test_broken_messages(content: bytes, encoding: bytes, data: st.DataObject) -
 
 @given(data=st.binary(max_size=300), encoding=st.sampled_from(sorted(COMPRESS)))
 def test_noise(data: bytes, encoding: bytes) -> None:
-    """Bytes that are no compressed message are refused."""
+    """Bytes that are not a compressed message are refused."""
     with pytest.raises(Malformed):
         asyncio.run(expand(data, encoding))
 
 
 @pytest.mark.parametrize("encoding", sorted(COMPRESS))
 def test_limit_of_what_is_expanded(encoding: bytes) -> None:
-    """The limit is of what a message is, not of what is sent; nothing beyond it is counted or kept."""
+    """The limit applies to the decompressed size, and bytes beyond it are neither counted nor stored."""
     for size in (0, 1, STEP - 1, STEP, STEP + 1, EXPANDED):
         assert len(asyncio.run(expand(COMPRESS[encoding](bytes(size)), encoding))[0]) == size
     held: list[int] = []
@@ -157,7 +157,7 @@ def test_limit_of_what_is_expanded(encoding: bytes) -> None:
 
 
 def test_others_get_their_turn() -> None:
-    """The event loop goes on while a large message is expanded, a step a turn."""
+    """A large message is decompressed one step per turn of the event loop."""
 
     async def steps() -> int:
         turns = 0
@@ -171,7 +171,7 @@ def test_others_get_their_turn() -> None:
 
 
 def test_one_large_message_at_a_time() -> None:
-    """Of large messages only the first step is expanded beside another one; small ones do not wait for large ones."""
+    """A second large message waits after its first step, and small messages do not wait."""
     order: list[int] = []
 
     async def several() -> list[bytes]:
@@ -193,7 +193,7 @@ def test_one_large_message_at_a_time() -> None:
 
 @pytest.mark.parametrize("end", ["refused", "cancelled", "broken"])
 def test_large_messages_that_are_given_up(end: str) -> None:
-    """The next large message is expanded, whatever becomes of the one before."""
+    """The next large message is decompressed after any kind of end of the previous one."""
 
     async def two() -> bytes:
         decompression = Decompression(EXPANDED)
@@ -236,13 +236,13 @@ def test_large_messages_that_are_given_up(end: str) -> None:
     ],
 )
 def test_what_is_worth_compressing(size: int, accepted: bytes, worthwhile: bool) -> None:
-    """Answers of some size are compressed, for clients that accept it."""
+    """Answers above a size are compressed for clients that accept it."""
     assert worth_compressing(size, accepted) is worthwhile
 
 
 @pytest.mark.parametrize("size", [16_384, 131_072, 131_073, 10**6])
 def test_compressed_answers(size: int) -> None:
-    """What is compressed, on a thread or not, is smaller, the same every time, and can be expanded."""
+    """Compressed answers are smaller, deterministic, and decompress to the original, on a thread or not."""
     content = b"A great film. " * (size // 14 + 1)
     first, second = asyncio.run(compress(content)), asyncio.run(compress(content))
     assert first == second and len(first) < size // 10

@@ -1,4 +1,4 @@
-"""How a call ends."""
+"""The statuses of calls."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sentiment_conv1d.service.grpc.transport.status import quote
 
 
 def test_numbers() -> None:
-    """The numbers are gRPC's, and every error has one of them."""
+    """Status codes equal those of gRPC, and every error has one."""
     assert dict(Code.items()) == {each.name: each.value[0] for each in grpc.StatusCode}
     assert set(GRPC_STATUS.values()) <= set(Code.keys())
 
 
 @given(st.text())
 def test_messages(message: str) -> None:
-    """Any message travels as printable ASCII and can be read again; half a surrogate pair is replaced."""
+    """Any message is sent as printable ASCII and decodes to the original, except that lone surrogates are replaced."""
     quoted = quote(message)
     assert all(0x20 <= byte <= 0x7E for byte in quoted)
     assert unquote(quoted.decode()) == message.encode("utf-8", "replace").decode()

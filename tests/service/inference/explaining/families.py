@@ -1,4 +1,4 @@
-"""Small networks of the Conv1D family, as artifacts that were folded by the exporter."""
+"""Small networks of the Conv1D family, as artifacts that the exporter has folded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw(
     outputs: int,
     bias: bool = True,
 ) -> Family:
-    """A family of random weights. `banks` are widths, filters and activations; `hidden` units and activations."""
+    """Draw random weights. `banks` are widths, filters and activations; `hidden` are units and activations."""
     random = np.random.default_rng(seed)
 
     def weights(*shape: int) -> npt.NDArray[np.float32]:
@@ -52,7 +52,7 @@ def draw(
 
 
 def several_widths(seed: int = 1) -> Family:
-    """Three widths, two dense layers and three labels."""
+    """Draw a network with three widths, two dense layers and three labels."""
     return draw(
         seed,
         banks=[(2, 4, "Relu"), (3, 5, "Relu"), (4, 3, "Tanh")],
@@ -62,7 +62,7 @@ def several_widths(seed: int = 1) -> Family:
 
 
 def publish(repository: Path, family: Family, name: str = "tickets") -> Artifact:
-    """An artifact of a network with a softmax over `artifacts.LABELS`."""
+    """Publish the artifact of a network with a softmax over `artifacts.LABELS`."""
     graph = folded_graph(family).SerializeToString()
     return artifacts.publish_table(
         repository,

@@ -1,4 +1,4 @@
-"""Shares add up to the logit, of every text, label and network of the family, and are the gradient's."""
+"""Shares add up to the logit for every text, label and network of the family, and agree with the gradient."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def assert_adds_up(explanation: Explanation, tolerance: float = 1e-4) -> None:
 
 
 def assert_explains(classifier: Classifier, text: str) -> None:
-    """The shares add up to the logit, the logit gives the probability, and every word is where it is said to be."""
+    """Assert that the shares add up to the logit, the logit gives the probability, and words have the right offsets."""
     prediction, explanation = explained(classifier, text)
     assert_adds_up(explanation)
     assert 1 / (1 + np.exp(-explanation.logit)) == pytest.approx(prediction.probabilities[1], abs=1e-5)
@@ -76,14 +76,14 @@ def network(artifact: Artifact) -> Network:
 
 
 def test_generated_reviews(classifier: Classifier) -> None:
-    """Of 1,000 reviews as long as IMDB's, shares, padding and bias of each add up to its logit."""
+    """The shares, the padding and the bias of 1,000 reviews as long as IMDB's add up to their logits."""
     for review in reviews(1000, seed=5):
         assert_explains(classifier, review)
 
 
 @pytest.mark.skipif(not IMDB.exists(), reason="the IMDB reviews are not there")
 def test_imdb_reviews(classifier: Classifier) -> None:
-    """So do those of 1,000 real reviews."""
+    """The shares of 1,000 real reviews add up to their logits."""
     for review in parquet.read_table(IMDB, columns=["text"])["text"].slice(0, 1000).to_pylist():
         assert_explains(classifier, review)
 
@@ -92,24 +92,24 @@ def test_imdb_reviews(classifier: Classifier) -> None:
 @example("\ud800 lone \udfff surrogates")
 @example("A.B-c'd\x00e\x85f\u00a0g")
 def test_any_text(classifier: Classifier, text: str) -> None:
-    """So do those of any text."""
+    """The shares of any text add up to its logit."""
     assert_explains(classifier, text)
 
 
 @given(st.lists(st.sampled_from([*TEXTS, "not", "bad", "a", ",", "the the the"]), max_size=30).map(" ".join))
 def test_any_words(classifier: Classifier, text: str) -> None:
-    """So do those of known words in any order, with windows that come again."""
+    """The shares of known words in any order add up to the logit, even if windows repeat."""
     assert_explains(classifier, text)
 
 
 @given(st.text())
 def test_spans(text: str) -> None:
-    """There is a span for every word of the tokenizer."""
+    """The tokenizer returns a span for every word."""
     assert len(WordTokenizer([], 1).spans(text)) == len(WordTokenizer.split(text))
 
 
 def test_truncated_text(classifier: Classifier) -> None:
-    """Of a text that is too long, the last words have shares: those the model read, and not the start id."""
+    """In a text that is too long, the words that the model read have shares, and the start id is not among them."""
     text = "unread " * 50 + "great " * 400
     prediction, explanation = explained(classifier, text)
     assert prediction.truncated
@@ -119,7 +119,7 @@ def test_truncated_text(classifier: Classifier) -> None:
 
 
 def test_filters(classifier: Classifier, network: Network) -> None:
-    """Filters come by what they move the logit, with the words under them where they are highest."""
+    """The filters that move the logit most come first, with the words where they are highest."""
     assert network.embedding is not None
     text = "I did not like it, but the ending: simply wonderful!"
     [encoding] = classifier.encode((text,))
@@ -139,7 +139,7 @@ def test_filters(classifier: Classifier, network: Network) -> None:
 
 
 def test_ties_go_to_the_first(classifier: Classifier) -> None:
-    """Where a window comes twice, the first one has all of the share and the second none."""
+    """If a window occurs twice, the first one gets the whole share."""
     _, explanation = explained(
         classifier, "qqq qqq simply wonderful acting qqq qqq qqq simply wonderful acting qqq qqq"
     )
@@ -152,7 +152,7 @@ def test_ties_go_to_the_first(classifier: Classifier) -> None:
 
 @pytest.mark.parametrize("label", artifacts.LABELS)
 def test_several_widths_and_labels(tmp_path: Path, label: str) -> None:
-    """Shares of filters of several widths add up to the logit of whichever of several labels is asked for."""
+    """The shares of filters of several widths add up to the logit of every label."""
     classifier = Classifier(publish(tmp_path, several_widths()))
     for text in ("", "praise", "praise question nothing complaint", "question " * 20):
         _, explanation = explained(classifier, text, label)
@@ -183,7 +183,7 @@ def test_any_network(
     bias: bool,
     tokens: list[int],
 ) -> None:
-    """What is read from a folded graph adds up for every label, whatever its widths, layers and activations."""
+    """Shares add up for every label of any folded graph, for all widths, layers and activations."""
     network = read_network(
         folded_graph(draw(seed, banks=banks, hidden=hidden, outputs=outputs, bias=bias)).SerializeToString()
     )
@@ -198,7 +198,7 @@ def test_any_network(
 
 @pytest.fixture(scope="module")
 def keras_model(artifact: Artifact, network: Network) -> keras.Model:
-    """Keras' network with the weights that are served, from the pooled values and the embedding to the logit."""
+    """Build the Keras network with the served weights, from the pooled values and the embedding to the logit."""
     configuration = artifact.manifest.configuration
     assert configuration is not None
     model = build(configuration, artifact.manifest.vocabulary_size)
@@ -209,7 +209,7 @@ def keras_model(artifact: Artifact, network: Network) -> keras.Model:
 
 
 def test_gradient_times_input(classifier: Classifier, network: Network, keras_model: keras.Model) -> None:
-    """Of 100 reviews, a filter's weight is Keras' gradient at its pooled value, and the shares are what follows.
+    """For 100 reviews, a filter's weight is Keras' gradient at its pooled value, and the shares follow from it.
 
     Gradient times input on the pooled layer is what each filter moves; on the embedding it is what each word adds.
     TensorFlow shares a tie among all places, so words are compared where each filter that counts has one highest place.
@@ -253,7 +253,7 @@ def test_gradient_times_input(classifier: Classifier, network: Network, keras_mo
 
 
 def _has_ties(network: Network, ids: npt.NDArray[np.int32], gradient: npt.NDArray[np.float32]) -> bool:
-    """Whether a filter that counts is highest in two places, not both of padding."""
+    """Whether a filter with a weight is highest in two places that are not both padding."""
     [pooled] = forward(network, ids).pooled
     places = pooled.feature_map >= pooled.feature_map.max(axis=0) - 1e-6
     counting = (pooled.values > 0) & (gradient != 0)
@@ -263,7 +263,7 @@ def _has_ties(network: Network, ids: npt.NDArray[np.int32], gradient: npt.NDArra
 
 
 def test_other_models(tmp_path: Path) -> None:
-    """A model outside the family has no exact explanation and says so."""
+    """A model outside the family raises `NotExplainable`."""
     for graph in [artifacts.publish_table(tmp_path / "table").graph, b"no graph", b""]:
         assert read_network(graph) is None
     table = Classifier(artifacts.publish_table(tmp_path))
@@ -272,13 +272,13 @@ def test_other_models(tmp_path: Path) -> None:
 
 
 def test_unknown_label(classifier: Classifier) -> None:
-    """A label that the model does not have is refused with those it has."""
+    """An unknown label is refused, and the message lists the labels."""
     with pytest.raises(Invalid, match="there is no 'neutral'; the labels are negative, positive"):
         explained(classifier, "fine", "neutral")
 
 
 def test_inspection(classifier: Classifier, network: Network) -> None:
-    """An inspection holds the numbers of the whole way, each of which follows from the ones before it."""
+    """The numbers of an inspection follow from each other, from the ids to the logit."""
     assert network.embedding is not None
     text = "Warm, funny and wise."
     [encoding] = classifier.encode((text,))
@@ -306,6 +306,6 @@ def test_inspection(classifier: Classifier, network: Network) -> None:
 
 @pytest.mark.parametrize("chosen", [(3, 250), (3, -1), (4, 0)])
 def test_unknown_filter(classifier: Classifier, chosen: tuple[int, int]) -> None:
-    """A filter that the model does not have is refused with the shapes it has."""
+    """An unknown filter is refused, and the message lists the filters."""
     with pytest.raises(Invalid, match="there are 250 of width 3"):
         classifier.explainer.inspect("x", classifier.encode(("x",))[0], "positive", chosen)

@@ -1,4 +1,4 @@
-"""The shipped model in 8 bits: as accurate as in float32, and explained exactly."""
+"""The shipped 8-bit model is as accurate as the float32 model and has exact explanations."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TEXTS = ["", "!?", "great", "qwertz asdf", "great " * 7, "Éblouissant film", "b
 
 @pytest.fixture(scope="module")
 def quantized() -> Classifier:
-    """The shipped 8-bit model."""
+    """Return the classifier of the shipped 8-bit model."""
     return Classifier(read_artifact(MODEL_REPOSITORY / "imdb-cnn-8bit" / "1"))
 
 
 def assert_explains(classifier: Classifier, text: str) -> None:
-    """The logit is that of the prediction, and bias, padding and shares add up to it."""
+    """Assert that the logit gives the prediction, and that bias, padding and shares add up to the logit."""
     [encoding] = classifier.encode((text,))
     [prediction] = classifier.classify((encoding,)).predictions
     explanation = classifier.explainer.explain(text, encoding, "positive")
@@ -35,7 +35,7 @@ def assert_explains(classifier: Classifier, text: str) -> None:
 
 
 def test_small_texts(classifier: Classifier, quantized: Classifier) -> None:
-    """Texts of any length have nearly the same answers in both forms, and the shares add up."""
+    """The answers of both forms are close for texts of any length, and the shares add up."""
     answers = zip(classifier.predict(TEXTS), quantized.predict(TEXTS), strict=True)
     for text, (float32, answer) in zip(TEXTS, answers, strict=True):
         assert answer.probabilities[1] == pytest.approx(float32.probabilities[1], abs=0.03)
@@ -55,7 +55,7 @@ def test_generated_reviews(quantized: Classifier) -> None:
 
 
 def test_shares_are_near_those_of_float32(classifier: Classifier, quantized: Classifier) -> None:
-    """A word counts the same way in both forms."""
+    """The shares of the words are similar in both forms."""
     text = "A dull, lifeless film with one wonderful scene."
     float32, answer = (
         each.explainer.explain(text, each.encode((text,))[0], "positive") for each in (classifier, quantized)
@@ -65,7 +65,7 @@ def test_shares_are_near_those_of_float32(classifier: Classifier, quantized: Cla
 
 
 def test_inspection(quantized: Classifier) -> None:
-    """What a filter reads of a word is one number for each place, and its curve is their sum."""
+    """A filter reads one number of a word for each tap, and its curve is the sum of these numbers."""
     text = "Warm, funny and wise."
     explanation, shown = quantized.explainer.inspect(
         text, quantized.encode((text,))[0], "positive", (3, 17), feature_map=True
@@ -82,7 +82,7 @@ def test_inspection(quantized: Classifier) -> None:
 
 @pytest.mark.skipif(not IMDB.exists(), reason="the IMDB reviews are not there")
 def test_imdb_reviews(classifier: Classifier, quantized: Classifier) -> None:
-    """Accuracy falls by 0.1 point at most, no probability moves by more than 0.03, and shares add up."""
+    """Accuracy falls by at most 0.1 points, no probability changes by more than 0.03, and shares add up."""
     table = parquet.read_table(IMDB, columns=["text", "label"])
     texts, labels = table["text"].to_pylist(), np.array(table["label"].to_pylist())
     float32, answers = (

@@ -1,4 +1,4 @@
-"""`python -m service explain`: the text in colours in a terminal, numbers that are the explanation's, and refusals."""
+"""`python -m service explain`: the coloured text, the numbers of the explanation, and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Explain(Protocol):
 
 @pytest.fixture
 def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
-    """Runs the command in this process; returns its exit status and what it wrote."""
+    """Run the command in this process. Returns its exit status and its output."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         status = main(["explain", *arguments])
@@ -39,7 +39,7 @@ def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
 
 
 def test_numbers(classifier: Classifier) -> None:
-    """It prints the label, the sum, the text, and the largest shares and filters."""
+    """The output has the label, the sum, the text, and the largest shares and filters."""
     finished = run("-m", "service", "explain", TEXT)
     assert (finished.returncode, finished.stderr) == (0, "")
     [encoding] = classifier.encode((TEXT,))
@@ -57,7 +57,7 @@ def test_numbers(classifier: Classifier) -> None:
 
 
 def test_colours() -> None:
-    """In a terminal the words are coloured, for and against in different colours, and the text is all there."""
+    """In a terminal, words for and against the label have different colours, and the text is complete."""
     reader, terminal = pty.openpty()
     command = [sys.executable, "-m", "service", "explain", "gripping waste"]
     process = subprocess.Popen(command, cwd=PROJECT, env=environment(NO_COLOR=""), stdout=terminal)
@@ -78,7 +78,7 @@ def test_colours() -> None:
 
 
 def test_no_colour(explain: Explain, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The flag speaks louder than NO_COLOR, which speaks louder than a terminal."""
+    """The flag overrides NO_COLOR, and NO_COLOR overrides the terminal."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert "\x1b" in explain(TEXT)[1]
     assert "\x1b" not in explain(TEXT, "--colour", "never")[1]
@@ -88,14 +88,14 @@ def test_no_colour(explain: Explain, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_text_cannot_command_the_terminal(explain: Explain) -> None:
-    """Escape sequences in a text are shown as what they are."""
+    """Escape sequences in a text are replaced."""
     _, output, _ = explain("great \x1b]0;title\x07 \x1b[31mred", "--colour", "never")
     assert "\x1b" not in output and "\x07" not in output
     assert "\N{REPLACEMENT CHARACTER}[31mred" in output
 
 
 def test_standard_input() -> None:
-    """A dash reads the text from the standard input, whatever its bytes are."""
+    """`-` reads the text from standard input, and bytes that are not UTF-8 are replaced."""
     finished = subprocess.run(
         [sys.executable, "-m", "service", "explain", "-"],
         cwd=PROJECT,
@@ -111,7 +111,7 @@ def test_standard_input() -> None:
 
 
 def test_several_labels(explain: Explain, tmp_path: Path) -> None:
-    """Of several labels the one that is asked for is explained, and one that is not there is refused."""
+    """`--label` chooses the explained label, and an unknown label is refused."""
     publish(tmp_path, several_widths())
     _, output, _ = explain("praise question", "--label", "complains", "--model-repository", str(tmp_path))
     assert "logit of complains " in output
@@ -120,7 +120,7 @@ def test_several_labels(explain: Explain, tmp_path: Path) -> None:
 
 
 def test_no_exact_explanation(explain: Explain, tmp_path: Path) -> None:
-    """A model outside the family is refused in one line."""
+    """A model outside the family is refused with one line."""
     artifacts.publish_table(tmp_path)
     status, output, error = explain("praise", "--model-repository", str(tmp_path))
     assert (status, output, error.count("\n")) == (2, "", 1)
@@ -129,5 +129,5 @@ def test_no_exact_explanation(explain: Explain, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", " , ", "qqq"])
 def test_nothing_to_colour(explain: Explain, text: str) -> None:
-    """A text without a word, or without one that counts, is explained as well."""
+    """A text without words, or whose words have no share, is explained."""
     assert explain(text, "--colour", "always")[0] == 0

@@ -1,4 +1,4 @@
-"""Requests that RFC 9112 has refused, and those that it has not, byte by byte on real connections."""
+"""Requests that RFC 9112 forbids and requests that it allows, byte by byte on real connections."""
 
 import pytest
 
@@ -70,7 +70,7 @@ CASES: dict[str, tuple[str, list[str], bytes, int]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_statuses(server: ServerProcess, case: str) -> None:
-    """Every case has its status; after a refusal for its framing, the connection ends."""
+    """Every request gets its status, and the connection is closed after a framing error."""
     line, fields, body, status = CASES[case]
     with Connection(server.port) as connection:
         connection.send("\r\n".join([line, *fields, "", ""]).encode() + body)
@@ -88,7 +88,7 @@ def test_statuses(server: ServerProcess, case: str) -> None:
 
 
 def test_garbage_behind_requests(server: ServerProcess) -> None:
-    """All requests before something that is none are answered, in their order, and the refusal comes last."""
+    """All requests before invalid bytes are answered in order, and the error comes last."""
     get = b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n"
     post = f"{POST}\r\n{HOST}\r\n{LENGTH}\r\n\r\n".encode() + GOOD
     broken = f"{POST}\r\n{HOST}\r\n{TE}chunked\r\n\r\n".encode() + b"5\r\nhello\r\nno size\r\n"
@@ -104,7 +104,7 @@ def test_garbage_behind_requests(server: ServerProcess) -> None:
 
 
 def test_a_body_that_breaks(server: ServerProcess) -> None:
-    """A request whose body is not what its head says is refused, whether it has begun or not."""
+    """A request whose body does not match its head is refused, whether it has started or not."""
     head = f"{POST}\r\n{HOST}\r\n{TE}chunked\r\n\r\n".encode()
     for pieces in ([head + b"5\r\nhello\r\n", b"no size\r\n"], [head, b"5\r\nhello", b"\r\nno size\r\n"]):
         with Connection(server.port) as connection:

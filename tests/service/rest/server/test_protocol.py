@@ -43,7 +43,7 @@ ROUTES = {
 
 
 def test_idle_is_who_has_the_whole_answer() -> None:
-    """As long as a part of an answer waits for its reader, the connection is not idle."""
+    """A connection is not idle while part of an answer waits for its reader."""
 
     async def nothing(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError
@@ -79,7 +79,7 @@ def test_idle_is_who_has_the_whole_answer() -> None:
 
 
 def test_work_for_a_client_that_disconnects() -> None:
-    """Waiting work stops with `ClientDisconnected` when the client leaves; other cancellations pass through."""
+    """Work stops with `ClientDisconnected` if the client disconnects, and other cancellations pass through."""
     wire = Wire(cast(Any, None), cast(Any, None), None, False, bytes, bool)
 
     async def check() -> None:
@@ -105,7 +105,7 @@ def test_work_for_a_client_that_disconnects() -> None:
 
 
 def find_handler(target: bytes, headers: Mapping[bytes, bytes]) -> Handler | None:
-    """The fast path takes every body of a known length at one path."""
+    """Use the fast path for every body of known length at one path."""
     return handle if target == b"/fast" and b"content-length" in headers else None
 
 
@@ -118,7 +118,7 @@ async def handle(request: HttpRequest) -> None:
 
 
 async def stub(scope: Any, receive: Any, send: Any) -> None:
-    """Over ASGI: answers at once, or after the body."""
+    """An ASGI application that answers at once or after the body."""
     while scope["path"] != "/early" and (message := await receive())["type"] != "http.disconnect":
         if not message["more_body"]:
             break
@@ -152,7 +152,7 @@ PIECES = st.sampled_from(
 
 @given(pieces=st.lists(PIECES, max_size=12), together=st.booleans(), limit=st.sampled_from([0, 30_000, 1_000_000]))
 def test_nothing_stays_charged(pieces: list[bytes], together: bool, limit: int) -> None:
-    """Whatever arrives, and wherever the connection ends, no error is left and nothing is charged afterwards."""
+    """For any bytes and any end of the connection, no error is raised and no bytes stay charged."""
 
     async def check() -> None:
         loop = asyncio.get_running_loop()
@@ -190,7 +190,7 @@ def test_nothing_stays_charged(pieces: list[bytes], together: bool, limit: int) 
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_the_same_answer_on_every_way(server: ServerProcess, path: str) -> None:
-    """In one packet, in two, in chunks and with a query: the same answer and headers."""
+    """The answer and the headers are the same for one packet, two packets, chunks and a query string."""
     body = ROUTES[path]
     length = f"Content-Length: {len(body)}"
     chunk = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
@@ -213,7 +213,7 @@ def test_the_same_answer_on_every_way(server: ServerProcess, path: str) -> None:
 
 
 def test_a_batch_in_pieces(server: ServerProcess) -> None:
-    """A batch of whole reviews has the same answer in one piece, in several of any size, in chunks and pipelined."""
+    """A batch gets the same answer in one piece, in several pieces, in chunks and pipelined."""
     length = f"Content-Length: {len(BATCH)}"
     path = "/v1/predict_batch"
     chunk = f"{len(BATCH):x}\r\n".encode() + BATCH + b"\r\n0\r\n\r\n"
@@ -230,7 +230,7 @@ def test_a_batch_in_pieces(server: ServerProcess) -> None:
 
 
 def test_an_answer_larger_than_its_request(server: ServerProcess) -> None:
-    """A small request with a large answer gets all of it."""
+    """A small request with a large answer gets the whole answer."""
     texts = ["a"] * 1_000
     body = json.dumps({"texts": texts}, separators=(",", ":")).encode()
     with Connection(server.port) as connection:
@@ -242,7 +242,7 @@ def test_an_answer_larger_than_its_request(server: ServerProcess) -> None:
 
 
 def test_the_end_of_a_connection(server: ServerProcess) -> None:
-    """Who asks for the end of the connection gets it after the answer, as does who speaks HTTP/1.0."""
+    """The connection is closed after the answer if the client asks for it or speaks HTTP/1.0."""
     length = f"Content-Length: {len(GOOD)}"
     for head in (
         request("/v1/predict", length, "Connection: close"),
@@ -256,7 +256,7 @@ def test_the_end_of_a_connection(server: ServerProcess) -> None:
 
 
 def test_a_request_behind_a_small_one(server: ServerProcess) -> None:
-    """What comes in the same packet as a small request, or in the middle of another, is answered after it."""
+    """A request in the same packet as a small one, or in the middle of another, is answered after it."""
     post = request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD
     get = request("/livez", method="GET")
     with Connection(server.port) as connection:
@@ -267,7 +267,7 @@ def test_a_request_behind_a_small_one(server: ServerProcess) -> None:
 
 
 def test_callers_who_are_gone_before_the_answer(server: ServerProcess) -> None:
-    """Who sends a request and breaks the connection at once is not in flight for ever, and is no error of ours."""
+    """A client that sends a request and breaks the connection leaves no request in flight and logs no error."""
     logged = len(server.log)
     sent = request("/v1/predict", f"Content-Length: {len(GOOD)}") + GOOD
     for _ in range(100):
@@ -281,7 +281,7 @@ def test_callers_who_are_gone_before_the_answer(server: ServerProcess) -> None:
 
 
 def test_a_request_that_is_half_here_at_the_end() -> None:
-    """A small request whose body is on its way when the service is told to leave is answered."""
+    """A small request whose body is arriving when the service shuts down is answered."""
     flags = ("--workers", "1", "--drain-delay", "0")
     with ServerProcess(*flags) as server, Connection(server.port) as idle, Connection(server.port) as connection:
         connection.post("/v1/predict", GOOD[:5], length=len(GOOD))

@@ -1,0 +1,1 @@
+"""Compares the service with other applications under load: `python -m benchmarks.serving`."""

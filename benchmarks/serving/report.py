@@ -1,0 +1,188 @@
+"""The results of `benchmarks.serving`: tables of medians, ratios and sizes, and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from benchmarks.markdown import number, spread, table
+from benchmarks.rest import Load
+from benchmarks.serving import inside
+from benchmarks.serving.cases import (
+    ALONE,
+    ASGI,
+    COMPETENT,
+    DISTURBED,
+    FASTAPI,
+    GRPC,
+    NAIVE,
+    QUANTIZED,
+    SERVICE,
+    SHORT,
+    WHOLE,
+    Case,
+)
+
+
+@dataclass
+class Measurements:
+    """The measurements of all rounds."""
+
+    loads: dict[Case, list[Load]]
+    stages: dict[str, dict[str, list[float]]]  # by kind of text and name: seconds per text
+    memory: list[float] = field(default_factory=list)  # MB of the supervisor and of each worker
+    ready: list[float] = field(default_factory=list)  # seconds from the start of the process
+
+
+def tables(measured: Measurements) -> Iterator[str]:
+    """Yield every table as Markdown."""
+    yield _loads(measured)
+    yield _stages(measured)
+    yield _ratios(measured)
+    yield _sizes(measured)
+
+
+def _loads(measured: Measurements) -> str:
+    head = ["", "texts", "connections", "texts/s", "p50 ms", "p99 ms", "server CPU µs per text", "errors"]
+    rows = []
+    for case, loads in measured.loads.items():
+        rate, p50, p99, cpu = (median(values) for values in list(zip(*loads, strict=True))[:4])
+        numbers = [f"{rate:,.0f}", number(p50 * 1e3), number(p99 * 1e3), f"{cpu * 1e6:.0f}"]
+        errors = sum(load.errors for load in loads)
+        rows.append([f"{case.server}, {case.protocol}", case.kind, f"{case.connections}", *numbers, f"{errors}"])
+    return table(head, rows)
+
+
+def _stages(measured: Measurements) -> str:
+    stages = measured.stages.values()
+    rows = [[name, *(number(median(each[name]) * 1e6) for each in stages)] for name in measured.stages[WHOLE]]
+    return table(["in process, µs per text", *measured.stages], rows)
+
+
+def _ratios(measured: Measurements) -> str:
+    """Return the medians of the ratios in each round, and their range."""
+
+    def rounds(attribute: str, server: str, protocol: str, kind: str, connections: int) -> list[float]:
+        return [getattr(load, attribute) for load in measured.loads[Case(server, protocol, kind, connections)]]
+
+    def ratio(ours: Iterable[float], theirs: Iterable[float]) -> str:
+        return spread(one / other for one, other in zip(ours, theirs, strict=True))
+
+    def floor(server: str, protocol: str, kind: str, connections: int, stage: str) -> list[float]:
+        """Return the processor time of a constant plus that of the model in process."""
+        costs = rounds("cpu", server, protocol, kind, connections)
+        return [cost + model for cost, model in zip(costs, measured.stages[kind][stage], strict=True)]
+
+    both: dict[str, list[str]] = {}
+    for kind, stages in measured.stages.items():
+        for name, value in {
+            **{
+                f"texts/s at 32 connections: {ours} / {theirs}": ratio(
+                    rounds("rate", server, "REST", kind, 32), rounds("rate", theirs, "REST", kind, 32)
+                )
+                for theirs in (COMPETENT, NAIVE)
+                for ours, server in (("service", SERVICE), ("8 bits", QUANTIZED))
+            },
+            "CPU per request: 8 bits / float32": ratio(
+                rounds("cpu", QUANTIZED, "REST", kind, 32), rounds("cpu", SERVICE, "REST", kind, 32)
+            ),
+            "CPU per request: service / (constant ASGI + in process)": ratio(
+                rounds("cpu", SERVICE, "REST", kind, 32), floor(ASGI, "REST", kind, 32, inside.AMONG)
+            ),
+            "CPU per gRPC call: service / (constant gRPC + in process), one worker each": ratio(
+                rounds("cpu", ALONE, "gRPC", kind, 8), floor(GRPC, "gRPC", kind, 8, inside.PREDICT)
+            ),
+            "p50 at one connection: service / constant FastAPI": ratio(
+                rounds("p50", SERVICE, "REST", kind, 1), rounds("p50", FASTAPI, "REST", kind, 1)
+            ),
+            "in process, one thread: ours / competent": ratio(stages[inside.PREDICT], stages[inside.COMPETENT]),
+            "in process, one thread: 8 bits / float32": ratio(stages[inside.QUANTIZED], stages[inside.PREDICT]),
+            "in process, one thread, 32 at a time: 8 bits / float32": ratio(
+                stages[inside.QUANTIZED_32], stages[inside.PREDICT_32]
+            ),
+            "in process, one thread: ours / naive": ratio(stages[inside.PREDICT], stages[inside.NAIVE]),
+            "in process, one thread, 32 at a time: ours / naive": ratio(
+                stages[inside.PREDICT_32], stages[inside.NAIVE]
+            ),
+        }.items():
+            both.setdefault(name, []).append(value)
+    whole = {
+        **{
+            f"p99 at 64 connections: service / {theirs}": ratio(
+                rounds("p99", SERVICE, "REST", WHOLE, 64), rounds("p99", theirs, "REST", WHOLE, 64)
+            )
+            for theirs in (COMPETENT, NAIVE)
+        },
+        "CPU per text of REST batches of 32: 8 bits / float32": ratio(
+            rounds("cpu", QUANTIZED, "REST batches of 32", WHOLE, 8),
+            rounds("cpu", SERVICE, "REST batches of 32", WHOLE, 8),
+        ),
+        **{
+            f"in process on every processor, 32 at a time / CPU per text of {protocol}": ratio(
+                measured.stages[WHOLE][inside.AMONG_32], rounds("cpu", SERVICE, protocol, WHOLE, 8)
+            )
+            for protocol in ("REST batches of 32", "gRPC batches of 32", "gRPC stream")
+        },
+        "CPU per message of a gRPC stream: service / (constant gRPC + in process), one worker each": ratio(
+            rounds("cpu", ALONE, "gRPC stream", WHOLE, 8), floor(GRPC, "gRPC stream", WHOLE, 8, inside.PREDICT)
+        ),
+        "CPU per request: service at 32 connections / one worker at 16": ratio(
+            rounds("cpu", SERVICE, "REST", WHOLE, 32), rounds("cpu", ALONE, "REST", WHOLE, 16)
+        ),
+        "in process: one text in a process for every processor / alone": ratio(
+            measured.stages[WHOLE][inside.AMONG], measured.stages[WHOLE][inside.PREDICT]
+        ),
+    }
+    beside = ratio(rounds("p99", SERVICE, DISTURBED, SHORT, 4), rounds("p99", SERVICE, "REST", SHORT, 4))
+    rows = [[name, *values] for name, values in both.items()]
+    rows += [[name, value, ""] for name, value in whole.items()]
+    rows.append(["p99 of short requests beside batches of 256 / without", "", beside])
+    return table(["median of the ratios in each round (range)", *measured.stages], rows)
+
+
+def _sizes(measured: Measurements) -> str:
+    """Return the numbers for sizing a deployment. A dedicated core runs no load generator."""
+    loads = {kind: measured.loads[Case(SERVICE, "REST", kind, 32)] for kind in measured.stages}
+    cpu = {kind: median(load.cpu for load in each) for kind, each in loads.items()}
+    supervisor, *workers = measured.memory
+    rows = [
+        ["requests/s at 32 connections", *(f"{median(load.rate for load in each):,.0f}" for each in loads.values())],
+        ["processor time per request, µs", *(f"{each * 1e6:.0f}" for each in cpu.values())],
+        ["requests/s of a core to itself: 1 / processor time", *(f"{1 / each:,.0f}" for each in cpu.values())],
+        ["memory of the supervisor (PSS), MB", f"{supervisor:.0f}", ""],
+        ["memory of each worker (PSS), MB", ", ".join(f"{each:.0f}" for each in workers), ""],
+        ["ready after the start of the process, s", spread(measured.ready), ""],
+    ]
+    return table(["sizes", *loads], rows)
+
+
+def save_plot(measured: Measurements, path: Path) -> None:
+    """Plot the rate and the processor time per text of every case as bars."""
+    save_bars({", ".join(map(str, case)): loads for case, loads in measured.loads.items()}, path)
+
+
+def save_bars(named: Mapping[str, Sequence[Load]], path: Path) -> None:
+    """Plot medians of the rate and of the processor time per text as bars. Those of this service are darker."""
+    from matplotlib.figure import Figure
+
+    names = list(named)
+    figure = Figure(figsize=(11, 0.32 * len(names) + 1.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, title, values in (
+        (left, "texts per second", [median(load.rate for load in loads) for loads in named.values()]),
+        (
+            right,
+            "processor time per text, µs",
+            [median(load.cpu for load in loads) * 1e6 for loads in named.values()],
+        ),
+    ):
+        colors = ["#1f6f8b" if name.startswith(SERVICE) else "#b9b4a7" for name in names]
+        bars = axes.barh(names, values, color=colors)
+        axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=8)
+        axes.set_title(title, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.15)
+    left.invert_yaxis()
+    figure.savefig(path)

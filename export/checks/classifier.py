@@ -1,0 +1,65 @@
+"""Check that a Keras model is a classifier: it takes the tokenizer's ids and returns probabilities of the labels."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from sentiment_conv1d.export.checks.parity import Answers, Reviews
+from sentiment_conv1d.export.errors import ExportError, quoted
+from sentiment_conv1d.export.sources.trained import Trained
+
+#: How far float32 rounding may move a probability out of [0, 1], or the sum of a row away from 1.
+_TOLERANCE = 1e-4
+
+
+def check_classifier(trained: Trained, reviews: Reviews) -> Literal["sigmoid", "softmax"]:
+    """Run the model on generated ids; returns the activation that its outputs are those of. Raises `ExportError`."""
+    _check_input(trained)
+    answers = _answers(trained, reviews)
+    labels = len(trained.labels)
+    columns = 1 if labels == 2 and answers.ndim == 2 and answers.shape[1] == 1 else labels
+    if answers.ndim != 2 or answers.shape[1] != columns:
+        raise ExportError(
+            f"the model's outputs have shape {answers.shape}, which does not match {labels} labels",
+            "--labels needs one label for each unit of the last layer, or two labels for a single unit",
+        )
+    _check_probabilities(answers, trained.model.layers[-1].name)
+    return "sigmoid" if columns == 1 else "softmax"
+
+
+def _check_input(trained: Trained) -> None:
+    # A subclass of `keras.Model` and a `Sequential` model that was never built have no inputs and outputs.
+    inputs: list[Any] = getattr(trained.model, "inputs", [])
+    outputs: list[Any] = getattr(trained.model, "outputs", [])
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ExportError(
+            f"Keras knows {len(inputs)} inputs and {len(outputs)} outputs of the model; it must have one of each",
+            "build it with keras.Input and one output",
+        )
+    max_tokens, shape = trained.tokenizer.max_tokens, inputs[0].shape
+    if len(shape) != 2 or shape[1] not in (None, max_tokens):
+        raise ExportError(
+            f"the model must take the tokenizer's ids [batch, {max_tokens}], but its input has shape {shape}",
+            "use the tokenizer that the model was trained with",
+        )
+
+
+def _answers(trained: Trained, reviews: Reviews) -> Answers:
+    try:
+        return trained.predict(trained.input_shape.pad(reviews.rows))
+    except Exception as error:
+        raise ExportError(
+            f"the model does not take all {trained.tokenizer.vocabulary_size} ids of the tokenizer: {quoted(error)}",
+            "use the vocabulary that the model was trained with, or --num-words to leave out rare words",
+        ) from error
+
+
+def _check_probabilities(answers: Answers, layer: str) -> None:
+    if np.isnan(answers).any():
+        raise ExportError("the model returns NaN", "train it again, with a smaller learning rate")
+    if not (np.all(answers >= -_TOLERANCE) and np.all(answers <= 1 + _TOLERANCE)):
+        raise ExportError(f"layer {layer} does not return probabilities", "end the model with a sigmoid or a softmax")
+    if answers.shape[1] > 1 and not np.allclose(answers.sum(axis=1), 1, atol=_TOLERANCE):
+        raise ExportError(f"the probabilities of layer {layer} do not sum to 1", "end the model with a softmax")

@@ -1,0 +1,110 @@
+"""A trained model with its tokenizer and labels, from a run folder or from a Keras file and a vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from sentiment_conv1d.export.errors import ExportError
+from sentiment_conv1d.export.sources.keras_files import import_model, load
+from sentiment_conv1d.export.sources.vocabularies import (
+    NOTHING_STATED,
+    Asked,
+    Statements,
+    read_vocabulary,
+    vectorization_tokenizer,
+)
+from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.configuration import Configuration
+from sentiment_conv1d.model.data import TrainingTexts
+from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.run import first_fault, read_run
+from sentiment_conv1d.model.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A Keras model with its tokenizer and its labels."""
+
+    model: keras.Model
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    configuration: Configuration | None = None
+    metrics: Metrics | None = None
+    trained_on: TrainingTexts | None = None  # None if not known
+    notes: tuple[str, ...] = ()  # what the import changed in the model
+    decision: DecisionRule = field(default_factory=DecisionRule)
+
+    @property
+    def input_shape(self) -> InputShape:
+        """The input of the Keras model, which pads every text to `max_tokens`."""
+        return InputShape.of(self.tokenizer)
+
+    def predict(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """Run the Keras model: int32 [batch, max_tokens] -> float32 [batch, outputs]."""
+        return np.asarray(self.model.predict_on_batch(tokens), np.float32)
+
+
+def from_run(path: Path) -> Trained:
+    """Read a run folder that `python -m model train` wrote. Raises `RunError`."""
+    run = read_run(path)
+    return Trained(
+        load(run.keras_file),
+        run.tokenizer,
+        run.configuration.labels,
+        run.configuration,
+        run.metrics,
+        run.trained_on,
+        decision=run.decision,
+    )
+
+
+def from_keras_file(
+    path: Path, labels: tuple[str, ...], vocabulary: Path | None, statements: Statements = NOTHING_STATED
+) -> Trained:
+    """Read any other Keras model over ids, with its vocabulary in one of the forms of `export.sources.vocabularies`.
+
+    The vocabulary of a model with a `TextVectorization` layer is read from that layer. Raises `ExportError`.
+    """
+    try:
+        Configuration(labels=labels)
+    except ValidationError as error:
+        raise ExportError(f"--labels: {first_fault(error)}", "state two labels or more, separated by commas") from error
+    imported = import_model(path, statements.max_tokens)
+    asked = Asked(imported.max_tokens, imported.embedding_rows, statements)
+    if imported.vectorization is not None and vocabulary is not None:
+        raise ExportError(
+            f"{path}: the model's vocabulary is in its layer {imported.vectorization.name}", "leave --vocabulary out"
+        )
+    if imported.vectorization is not None:
+        tokenizer = vectorization_tokenizer(imported.vectorization, asked)
+    elif vocabulary is not None:
+        tokenizer = read_vocabulary(vocabulary, asked)
+    else:
+        raise ExportError(
+            f"{path}: the model reads ids, and no file says which word has which id",
+            "pass the vocabulary with --vocabulary; docs/own-models.md lists the forms it can have",
+        )
+    return Trained(imported.model, tokenizer, labels, notes=imported.notes)
+
+
+def renamed(trained: Trained, labels: tuple[str, ...]) -> Trained:
+    """Return the same model with other names for its labels, in the same order. Raises `ExportError`."""
+    if len(labels) != len(trained.labels):
+        raise ExportError(
+            f"--labels: {len(labels)} names for the {len(trained.labels)} labels {', '.join(trained.labels)}",
+            "state one name for each label, separated by commas, in the order of the labels",
+        )
+    if trained.configuration is None:
+        return replace(trained, labels=labels)
+    try:
+        configuration = Configuration.model_validate(trained.configuration.model_dump() | {"labels": labels})
+    except ValidationError as error:
+        raise ExportError(f"--labels: {first_fault(error)}", "state different names, separated by commas") from error
+    return replace(trained, labels=labels, configuration=configuration)

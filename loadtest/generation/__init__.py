@@ -1,0 +1,1 @@
+"""Sends requests to the service, and records their outcomes."""

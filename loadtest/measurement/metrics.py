@@ -1,0 +1,100 @@
+"""The service's own metrics before and after a step: stages, processor time, memory, responses by status."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from loadtest.errors import LoadTestError
+from loadtest.generation.probe import get
+from loadtest.traffic.target import Target
+
+_CPU = "process_cpu_seconds_total"
+
+#: Snapshots that are taken to measure the cost of one, because the kernel counts processor time in units of 10 ms.
+_COST_SNAPSHOTS = 5
+
+Labels = frozenset[tuple[str, str]]
+
+
+class Snapshot:
+    """The service's metrics at one moment. They are empty if the service has none."""
+
+    def __init__(self, text: str) -> None:
+        self._samples: dict[str, dict[Labels, float]] = defaultdict(dict)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self._samples[sample.name][frozenset(sample.labels.items())] = sample.value
+
+    @classmethod
+    def take(cls, target: Target) -> Snapshot:
+        """Take a snapshot. It is empty if the service does not answer."""
+        try:
+            return cls(get(target, "/metrics") or "")
+        except (LoadTestError, ValueError):
+            return cls("")
+
+    def total(self, name: str) -> float | None:
+        """Return the sum of all samples of a metric, or None if there are none."""
+        return sum(self._samples[name].values()) if name in self._samples else None
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """Return the samples of a metric, summed by the values of one label."""
+        sums: dict[str, float] = defaultdict(float)
+        for labels, value in self._samples.get(name, {}).items():
+            sums[dict(labels).get(label, "")] += value
+        return sums
+
+    @property
+    def workers(self) -> int | None:
+        """The number of worker processes."""
+        total = self.total("sentiment_workers")
+        return None if total is None else int(total)
+
+    @property
+    def models(self) -> list[str]:
+        """The loaded models, as `name version`."""
+        infos = (dict(labels) for labels in self._samples.get("sentiment_model_info", {}))
+        return sorted(f"{info.get('model')} {info.get('version')}" for info in infos)
+
+
+def cost(target: Target) -> float:
+    """Return the processor time of the service for one snapshot, in seconds."""
+    first = Snapshot.take(target).total(_CPU)
+    for _ in range(_COST_SNAPSHOTS):
+        last = Snapshot.take(target).total(_CPU)
+    return 0.0 if first is None or last is None else (last - first) / _COST_SNAPSHOTS
+
+
+def between(before: Snapshot, after: Snapshot, overhead: float = 0.0) -> dict[str, Any] | None:
+    """Return what the service did between two snapshots, or None if it has no metrics.
+
+    `overhead` is the cost of a snapshot. `stages` contains the mean duration per request, and `cpu_per_text` the
+    processor time of all processes per text, both in seconds and over all requests between the snapshots.
+    """
+    statuses = {
+        status: int(count - before.by("sentiment_requests_total", "status").get(status, 0.0))
+        for status, count in after.by("sentiment_requests_total", "status").items()
+    }
+    texts = (after.total("sentiment_texts_total") or 0.0) - (before.total("sentiment_texts_total") or 0.0)
+    if not statuses:
+        return None
+    times, counts = (
+        {name: after.by(series, "stage")[name] - before.by(series, "stage").get(name, 0.0) for name in stages}
+        for stages in [after.by("sentiment_stage_seconds_count", "stage")]
+        for series in ("sentiment_stage_seconds_sum", "sentiment_stage_seconds_count")
+    )
+    cpu_before, cpu_after = (each.total(_CPU) for each in (before, after))
+    cpu = None
+    if cpu_before is not None and cpu_after is not None and texts > 0:
+        cpu = max(0.0, cpu_after - cpu_before - overhead) / texts
+    return {
+        "texts": int(texts),
+        "statuses": {status: count for status, count in sorted(statuses.items()) if count},
+        "stages": {name: round(times[name] / counts[name], 9) for name in times if counts[name]},
+        "cpu_per_text": None if cpu is None else round(cpu, 9),
+        "memory_bytes": after.total("process_resident_memory_bytes"),
+        "workers": after.workers,
+    }

@@ -1,0 +1,156 @@
+"""The results of one step, ready for JSON: percentiles, throughput, failures by kind, and use of processors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from loadtest.generation.load import Floats, Found, Load
+from loadtest.generation.rest import TIMEOUT
+from loadtest.measurement.outcomes import succeeded
+
+#: A step in the form of the report. Times are in seconds, rates in requests per second.
+Step = dict[str, Any]
+
+PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}
+
+#: Parts of a step. Their differences show how much its numbers vary.
+_SLICES = 8
+
+#: Bounds of the histogram, in seconds: 20 per factor of ten.
+_BUCKETS = np.geomspace(1e-5, 100.0, 141)
+
+#: A generator that uses such a share of a processor cannot send on time.
+_SATURATED = 0.9
+
+#: A generator is late if the median lag exceeds so many seconds and this share of the median latency.
+_LATE_SECONDS, _LATE_SHARE = 0.001, 0.1
+
+#: The lag affects the tail if its 99th percentile exceeds this share of the 99th percentile of the latency.
+_TAIL_SHARE = 0.25
+
+
+def measure(load: Load, found: Found) -> Step:
+    """Return the results of a step.
+
+    Percentiles include successful responses and timeouts, which count with the time that they waited. Other failures
+    are counted but have no latency.
+    """
+    good = np.array([succeeded(name) for name in found.outcomes], bool)[found.outcome]
+    late = np.array([name == TIMEOUT for name in found.outcomes], bool)[found.outcome]
+    in_time = good & (found.due + found.latency <= found.seconds)
+    latency = found.latency[good | late]
+    seconds = max(found.seconds, 1e-9)
+    requests = len(found.due)
+    failed = requests - int(good.sum())
+    return {
+        "loop": "open" if load.open else "closed",
+        "traffic": load.traffic,
+        "rate": load.rate,
+        "callers": load.callers,
+        "seconds": round(found.seconds, 3),
+        "interrupted": found.interrupted,
+        "requests": requests,
+        "answered": int(good.sum()),
+        "throughput": round(float(in_time.sum() / seconds), 3),
+        "texts_per_second": round(float(found.texts[in_time].sum() / seconds), 3),
+        "latency": _latency(latency),
+        "percentiles": _distribution(latency),
+        "histogram": _histogram(latency),
+        "failed": failed,
+        "failed_share": failed / requests if requests else 0.0,
+        "outcomes": {
+            name: int(count)
+            for name, count in zip(found.outcomes, np.bincount(found.outcome, minlength=len(good)), strict=False)
+        },
+        "slices": _slices(found, good, good | late),
+        "forms": {
+            name: {
+                "requests": int((found.form == number).sum()),
+                "latency": _latency(found.latency[(good | late) & (found.form == number)]),
+            }
+            for number, name in enumerate(found.forms)
+        },
+        "connections": found.connections,
+        "generator": _generator(found, latency),
+    }
+
+
+def knee(steps: Sequence[Step]) -> Step | None:
+    """Return the step with the greatest ratio of throughput to mean latency among steps at several rates.
+
+    The ratio is Kleinrock's power. Below the knee, more load adds little latency. Above it, latency grows faster than
+    throughput.
+    """
+    able = [step for step in steps if step["latency"]]
+    return max(able, key=lambda step: step["throughput"] / step["latency"]["mean"], default=None)
+
+
+def _latency(seconds: Floats) -> dict[str, float]:
+    if not len(seconds):
+        return {}
+    values = dict(zip(PERCENTILES, _percentiles(seconds, list(PERCENTILES.values())), strict=True))
+    values |= {"mean": float(seconds.mean()), "min": float(seconds.min()), "max": float(seconds.max())}
+    return {name: round(value, 7) for name, value in values.items()}
+
+
+def _distribution(seconds: Floats) -> dict[str, float]:
+    """Return every whole percentile from 1 to 99, and some higher ones."""
+    if not len(seconds):
+        return {}
+    wanted = [*range(1, 100), 99.5, 99.9, 99.99]
+    return {f"{at:g}": round(value, 7) for at, value in zip(wanted, _percentiles(seconds, wanted), strict=True)}
+
+
+def _percentiles(seconds: Floats, wanted: Sequence[float]) -> list[float]:
+    # The smallest measured latency that this share of the requests does not exceed, without interpolation.
+    values: list[float] = np.percentile(seconds, wanted, method="inverted_cdf").tolist()
+    return values
+
+
+def _histogram(seconds: Floats) -> list[dict[str, float]]:
+    """Return the counts of all buckets, without the empty ones at both ends."""
+    if not len(seconds):
+        return []
+    places = np.searchsorted(_BUCKETS, seconds)
+    counts = np.bincount(places.clip(0, len(_BUCKETS) - 1), minlength=len(_BUCKETS))
+    filled = np.flatnonzero(counts)
+    return [
+        {"from": round(float(_BUCKETS[max(place - 1, 0)]), 7), "to": round(float(_BUCKETS[place]), 7), "count": count}
+        for place, count in enumerate(counts.tolist())
+        if filled[0] <= place <= filled[-1]
+    ]
+
+
+def _slices(found: Found, good: np.ndarray[Any, Any], counted: np.ndarray[Any, Any]) -> list[dict[str, float]]:
+    """Return equal parts of the step: responses by their end, latencies by when their requests were due."""
+    length = found.seconds / _SLICES
+    if length <= 0:
+        return []
+    came, due = ((found.due + found.latency) / length).astype(int), (found.due / length).astype(int)
+    slices = []
+    for number in range(_SLICES):
+        latency = found.latency[counted & (due == number)]
+        if len(latency):
+            p50, p99 = _percentiles(latency, (50, 99))
+            throughput = float((good & (came == number)).sum() / length)
+            slices.append({"throughput": round(throughput, 3), "p50": round(p50, 7), "p99": round(p99, 7)})
+    return slices
+
+
+def _generator(found: Found, latency: Floats) -> Step:
+    lag = np.percentile(found.lag, (50, 99)).tolist() if len(found.lag) else [0.0, 0.0]
+    saturated = max(found.cpu, default=0.0) >= _SATURATED
+    p50, p99 = np.percentile(latency, (50, 99)).tolist() if len(latency) else [0.0, 0.0]
+    late = lag[0] > max(_LATE_SECONDS, _LATE_SHARE * p50)
+    return {
+        "processes": len(found.cpu),
+        "cpu": round(sum(found.cpu), 4),
+        "busiest_cpu": round(max(found.cpu, default=0.0), 4),
+        "lag_p50": round(lag[0], 7),
+        "lag_p99": round(lag[1], 7),
+        "bottleneck": saturated or late,
+        "tail_late": lag[1] > max(_LATE_SECONDS, _TAIL_SHARE * p99),
+    }

@@ -1,0 +1,112 @@
+"""The report of a test as a page, made from its document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadtest.measurement.outcomes import failure_rows
+from loadtest.measurement.step import Step
+from loadtest.reporting import figures
+from loadtest.reporting.columns import STAGES, rows
+from loadtest.reporting.page import NONE, render
+from loadtest.reporting.summary import Document, all_steps, has_one_rate, is_highest
+from loadtest.traffic.requests import FORMS
+from loadtest.units import duration, number
+
+_SOURCES = {
+    "imdb": "generated texts with the lengths and word frequencies of IMDB reviews",
+    "short": "short generated texts",
+    "mixed": "generated texts, half with the lengths of IMDB reviews and half short",
+}
+
+
+def html(document: Document) -> str:
+    """Return the page of a document."""
+    knee, best = document["knee"], document["best"]
+    inside = [step for step in document["open"] if step["server"]] or [s for s in document["closed"] if s["server"]]
+    steps = all_steps(document)
+    values = dict(document) | {
+        "title": f"Load test of {', '.join(document['models']) or document['target']['rest']}",
+        "subtitle": _subtitle(document),
+        "warnings": _warnings(document),
+        "steps": steps,
+        "server": (knee or best or {}).get("server") or {"cpu_per_text": None},
+        "one_rate": has_one_rate(document),
+        "knee_is_highest": knee is not None and is_highest(knee, document),
+        "histograms": _histograms(document),
+        "verdicts": _verdicts(document),
+        "inside": inside,
+        "calm": [step for step in inside if not knee or not step["rate"] or step["rate"] <= knee["rate"]],
+        "opinions": [_opinion(each, document["protocols"]) for each in document["second_opinions"]],
+        "failures": failure_rows(steps, document["requests"]),
+        "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
+        "settings": _settings(document["plan"]),
+    }
+    return render("report.html", document=document, figures=figures, rows=rows, STAGES=STAGES, FORMS=FORMS, **values)
+
+
+def _subtitle(document: Document) -> str:
+    texts, workers, machine = document["texts"], document["workers"], document["machine"]
+    source = _SOURCES.get(texts["source"], f"the texts of {texts['source']}")
+    served = f"{workers} worker{'s' if workers > 1 else ''}, " if workers else ""
+    return (
+        f"{document['created'][:16].replace('T', ' ')} UTC. {served}{document['traffic_title']}, {source} "
+        f"({texts['words']:g} words on average). Sent from {machine['processor']}, {machine['cores']} cores."
+    )
+
+
+def _warnings(document: Document) -> list[str]:
+    found = list(document["warnings"])
+    if document["interrupted"]:
+        found.insert(0, f"This report is partial: {document['interrupted']}.")
+    busiest = max((step["machine_busy"] or 0.0 for step in all_steps(document)), default=0.0)
+    if document["target"]["started"] and busiest > 0.9:
+        found.append(
+            f"Service and generator shared the {document['machine']['cores']} cores of one machine, which were up to "
+            f"{busiest:.0%} busy. A service with dedicated cores does more."
+        )
+    return found
+
+
+def _histograms(document: Document) -> list[tuple[str, Step]]:
+    """Return the steps whose latencies are shown in detail, with their titles."""
+    knee = document["knee"]
+    if knee is None:
+        return []
+    last = [step for step in document["open"] if step["latency"]][-1]
+    chosen = [("of every request" if has_one_rate(document) else "at the knee", knee)]
+    return [*chosen, ("at the highest rate", last)] if last["rate"] > knee["rate"] else chosen
+
+
+def _verdicts(document: Document) -> list[str]:
+    """Return for each step of the open loop whether it meets the objective."""
+    misses = document["objective"]["misses"] if document["objective"] else {}
+    each = (misses.get(f"{step['rate']:g}") for step in document["open"])
+    return [f"no: {', '.join(missed)}" if missed else "yes" for missed in each]
+
+
+def _opinion(opinion: Mapping[str, Any], protocols: list[Step]) -> tuple[str, ...]:
+    """Return the results of another generator next to those of this one."""
+    ours = next((step["throughput"] for step in protocols if step["traffic"] == opinion["traffic"]), 0.0)
+    return (
+        f"{opinion['tool']}, {opinion['traffic']}",
+        number(round(opinion["throughput"], 1)),
+        number(round(ours, 1)) if ours else NONE,
+        f"{opinion['throughput'] / ours:.2f}" if ours else NONE,
+        duration(opinion["p50"]),
+        duration(opinion["p99"]),
+    )
+
+
+def _settings(plan: Mapping[str, Any]) -> str:
+    given = ((name.replace("_", " "), value) for name, value in plan.items() if value not in (None, [], ()))
+    return ", ".join(f"{name} {_setting(value)}" for name, value in given)
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_setting, value))
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

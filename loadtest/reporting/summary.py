@@ -1,0 +1,78 @@
+"""The results of a test in five lines, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadtest.measurement.outcomes import failures
+from loadtest.measurement.step import Step
+from loadtest.units import duration, number, rate
+
+Document = Mapping[str, Any]
+
+
+def summary(document: Document) -> list[str]:
+    """Return throughput, knee (or the only rate), objective, failures and cost."""
+    best, knee, objective = document["best"], document["knee"], document["objective"]
+    if best:
+        throughput = f"{rate(best['throughput'])}, with {best['callers']} callers"
+    else:
+        throughput = "not measured (no closed loop)"
+    if knee:
+        latency = knee["latency"]
+        more = " or more" if is_highest(knee, document) and not has_one_rate(document) else ""
+        at_knee = f"{rate(knee['rate'])}{more}: p50 {duration(latency['p50'])}, p99 {duration(latency['p99'])}"
+    else:
+        at_knee = "not measured (no open loop)"
+    kinds = ", ".join(sorted(kind for kind, _ in failures(all_steps(document))))
+    warned = "; the report has warnings" if document["warnings"] else ""
+    return [
+        f"Throughput  {throughput}",
+        f"{'Rate' if has_one_rate(document) else 'Knee'}        {at_knee}",
+        f"Objective   {'none given (--slo)' if objective is None else _verdict(objective)}",
+        f"Failures    {document['failed']:,} of {document['requests']:,} requests{f' ({kinds})' if kinds else ''}",
+        f"Cost        {_cost(document)}{warned}",
+    ]
+
+
+def all_steps(document: Document) -> list[Step]:
+    """Return the steps of all kinds."""
+    return [*document["closed"], *document["open"], *document["protocols"]]
+
+
+def has_one_rate(document: Document) -> bool:
+    """Return whether only one rate was tested, so that there is no knee."""
+    return len(document["open"]) == 1
+
+
+def is_highest(step: Step, document: Document) -> bool:
+    """Return whether a step has the highest rate that was tested."""
+    return bool(step["rate"] == max(each["rate"] for each in document["open"]))
+
+
+def _verdict(objective: Mapping[str, Any]) -> str:
+    text, word = objective["text"], "met" if objective["met"] else "MISSED"
+    if objective["rate"] is None:
+        return f"{text}: {word}, at no rate"
+    parts = [
+        f"{number(round(objective[name]))} a {unit}"
+        for name, unit in (("rate_per_worker", "worker"), ("rate_per_core", "core"))
+        if objective[name]
+    ]
+    shares = f" ({', '.join(parts)})" if parts else ""
+    return f"{text}: {word}, highest rate {rate(objective['rate'])}{shares}"
+
+
+def _cost(document: Document) -> str:
+    step = document["knee"] or document["best"]
+    if step is None:
+        return "not measured"
+    server = step["server"] or {}
+    parts = []
+    if server.get("cpu_per_text"):
+        parts.append(f"{duration(server['cpu_per_text'])} of CPU per text")
+    if server.get("memory_bytes"):
+        parts.append(f"{server['memory_bytes'] / 2**20:.0f} MiB")
+    parts.append(f"generator {step['generator']['cpu']:.0%} of a core")
+    return ", ".join(parts)

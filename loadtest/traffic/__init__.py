@@ -1,0 +1,1 @@
+"""The texts and requests to send, and the service to send them to."""

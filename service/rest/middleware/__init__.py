@@ -1,0 +1,1 @@
+"""Wrappers around the application, each used only if its setting is on."""

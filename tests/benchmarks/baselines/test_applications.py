@@ -1,0 +1,25 @@
+"""The service is compared with these applications, so their answers have to be right."""
+
+import pytest
+
+from benchmarks.baselines.applications import make_competent
+from benchmarks.baselines.naive import ARTIFACT, Naive
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.service.inference.classifier import Classifier
+
+TEXTS = ["What a wonderful film.", "dull " * 500, "", "It was good and it was bad.", "fine " * 398, "fine " * 399]
+
+
+def test_the_naive_application_is_right() -> None:
+    """The naive application has the probabilities of the service, from a graph with a real convolution."""
+    naive, classifier = Naive(), Classifier(read_artifact(ARTIFACT))
+    for text, prediction in zip(TEXTS, classifier.predict(TEXTS), strict=True):
+        assert naive.predict(text) == pytest.approx(float(prediction.probabilities[1]), abs=1e-5)
+
+
+def test_the_competent_application_is_right() -> None:
+    """The competent application has the probabilities of the service, one by one and in a batch."""
+    competent, classifier = make_competent(), Classifier(read_artifact(ARTIFACT))
+    expected = [float(prediction.probabilities[1]) for prediction in classifier.predict(TEXTS)]
+    assert competent.predict(TEXTS) == pytest.approx(expected, abs=1e-5)
+    assert [competent.predict([text])[0] for text in TEXTS] == pytest.approx(expected, abs=1e-5)

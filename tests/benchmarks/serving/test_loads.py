@@ -1,0 +1,43 @@
+"""The load generators of `benchmarks.serving`, against applications that answer with a constant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import rest, rpc
+from benchmarks.serving.__main__ import make_servers
+from benchmarks.serving.cases import GRPC, METHODS
+from loadtest.measurement import saturation
+from loadtest.processes import Server
+
+TEXTS = ["What a wonderful film.", "dull " * 500, "", "It was good and it was bad."]
+
+
+@pytest.fixture(scope="module")
+def constant() -> Iterator[Server]:
+    """Constants over ASGI and gRPC, as `benchmarks.serving` starts them."""
+    server = next(server for server in make_servers(1) if server.name == GRPC)
+    with server:
+        yield server
+
+
+@pytest.mark.skipif(saturation.find("wrk") is None, reason="this machine has no wrk")
+@pytest.mark.parametrize("form", [rest.PREDICT, rest.batch(2)], ids=["one text", "two texts"])
+def test_rest(constant: Server, form: rest.Form) -> None:
+    """Texts are counted, and not requests."""
+    load = rest.run(constant, rest.Script(form, TEXTS), connections=4, seconds=1)
+    assert load.errors == 0
+    assert 0 < load.p50 <= load.p99
+
+
+@pytest.mark.parametrize("method", ["predict", "stream"])
+def test_rpc(constant: Server, tmp_path: Path, method: str) -> None:
+    """Calls and messages of streams are counted by their texts."""
+    assert method in METHODS.values()
+    (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
+    load = rpc.run(constant, method, tmp_path / "texts.json", callers=2, seconds=0.5)
+    assert load.rate > 0 and 0 < load.p50 <= load.p99

@@ -1,0 +1,78 @@
+"""The tables of `benchmarks.serving`: medians of the rounds, and ratios within each round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rest import Load
+from benchmarks.serving import inside
+from benchmarks.serving.cases import ALONE, COMPETENT, MANY_AND_GRPC, NAIVE, ONE_BY_ONE, SERVICE, SHORT, WHOLE, Case
+from benchmarks.serving.report import Measurements, save_plot, tables
+
+STAGES = (
+    "tokenize",
+    inside.PREDICT,
+    inside.PREDICT_32,
+    inside.QUANTIZED,
+    inside.QUANTIZED_32,
+    inside.COMPETENT,
+    inside.NAIVE,
+    inside.AMONG,
+    inside.AMONG_32,
+)
+
+
+@pytest.fixture
+def measured() -> Measurements:
+    """Three rounds, in one of which the whole machine was half as fast."""
+    loads = {
+        case: [
+            Load(rate / slow, 0.002 * slow, 0.005 * slow, 0.0001 * slow, 1)
+            for slow in (1, 2, 1)
+            for rate in [{NAIVE: 2000, COMPETENT: 4000}.get(case.server, 8000)]
+        ]
+        for case in (*ONE_BY_ONE, *MANY_AND_GRPC)
+    }
+    stages = {kind: {name: [0.0001, 0.0002, 0.0001] for name in STAGES} for kind in (WHOLE, SHORT)}
+    return Measurements(loads, stages, memory=[45.0, 56.0, 57.0], ready=[0.5, 0.9, 0.6])
+
+
+def cells(measured: Measurements) -> Iterator[list[str]]:
+    """The rows of all tables."""
+    for each in tables(measured):
+        yield from ([cell.strip() for cell in line.strip("|").split("|")] for line in each.splitlines())
+
+
+def test_every_case_has_a_row(measured: Measurements) -> None:
+    """Its numbers are medians of the rounds, and its errors their sum."""
+    rows = list(cells(measured))
+    assert [f"{SERVICE}, REST", WHOLE, "32", "8,000", "2.0", "5.0", "100", "3"] in rows
+    assert [f"{ALONE}, gRPC stream", WHOLE, "8", "8,000", "2.0", "5.0", "100", "3"] in rows
+
+
+def test_ratios_are_within_a_round(measured: Measurements) -> None:
+    """A round in which everything was slow has the ratios of the others."""
+    rows = {name: values for name, *values in cells(measured)}
+    assert rows["texts/s at 32 connections: service / competent"] == ["2.00 (2.00 to 2.00)"] * 2
+    assert rows["texts/s at 32 connections: service / naive"] == ["4.00 (4.00 to 4.00)"] * 2
+    assert rows["CPU per request: service / (constant ASGI + in process)"] == ["0.50 (0.50 to 0.50)"] * 2
+    assert rows["p99 of short requests beside batches of 256 / without"] == ["", "1.00 (1.00 to 1.00)"]
+
+
+def test_sizes(measured: Measurements) -> None:
+    """What a deployment is planned with follows from the same run."""
+    rows = {name: values for name, *values in cells(measured)}
+    assert rows["requests/s of a core to itself: 1 / processor time"] == ["10,000", "10,000"]
+    assert rows["memory of each worker (PSS), MB"] == ["56, 57", ""]
+    assert rows["ready after the start of the process, s"] == ["0.60 (0.50 to 0.90)", ""]
+
+
+def test_the_plot_has_a_bar_for_every_case(measured: Measurements, tmp_path: Path) -> None:
+    """Cases are labelled with their names."""
+    save_plot(measured, tmp_path / "serving.svg")
+    drawn = (tmp_path / "serving.svg").read_text()
+    assert all(f"<!-- {', '.join(map(str, case))} -->" in drawn for case in measured.loads)
+    assert isinstance(next(iter(measured.loads)), Case)

@@ -1,0 +1,63 @@
+"""The output of wrk, through which every REST figure of the benchmarks passes, is read as wrk means it."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from loadtest.errors import LoadTestError
+from loadtest.measurement.saturation import Answers, Script, find, read_wrk
+from tests.loadtest import stub
+
+BEFORE = "Running 1s test @ http://127.0.0.1:35421/\n  1 threads and 4 connections\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "answers"),
+    [
+        ("[42242, 1000578, 0, 0, 52, 20170]", Answers(42242, 42217.6, 52e-6, 20.17e-3, 0)),
+        ("[1993, 1100000, 199, 0, 2040, 5530]", Answers(1993, 1794 / 1.1, 2.04e-3, 5.53e-3, 199)),
+        ("[1993, 1100000, 199, 4321, 2040, 5530]", Answers(1993, 1794 / 1.1, 2.04e-3, 5.53e-3, 199 + 4321)),
+        ("[8, 6020000, 0, 8, 0, 0]", None),
+        ("[0, 1000000, 0, 4, 0, 0]", None),
+    ],
+    ids=["answers", "bad statuses", "failures of all kinds", "late answers only", "no answers"],
+)
+def test_numbers(line: str, answers: Answers | None) -> None:
+    """An answer with a bad status is a failure and no throughput, and latencies that wrk did not measure are none."""
+    assert read_wrk(f"{BEFORE}{line}\n") == (answers and pytest.approx(answers, rel=1e-4))
+
+
+@pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
+def test_wrk_itself() -> None:
+    """The installed wrk prints what is read: a tenth of the answers of a server fails, and each takes 20 ms or more."""
+    with stub.running(delay=0.02, fail_every=10) as url:
+        answers = Script("/v1/predict", [b'{"text": "One film."}']).run(url, 4, 1)
+    assert answers is not None
+    assert answers.failed == pytest.approx(answers.requests / 10, abs=1)
+    assert 0.02 <= answers.p50 <= answers.p99
+    assert 0 < answers.throughput <= 4 / 0.02
+
+
+@pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
+def test_nobody_answers() -> None:
+    """A port where nothing listens gives no numbers."""
+    assert Script("/v1/predict", [b"{}"]).run("http://127.0.0.1:1", 1, 1) is None
+
+
+@pytest.mark.skipif(find("wrk") is None, reason="this machine has no wrk")
+def test_ports() -> None:
+    """Every port gets its part of the connections, so that no worker of a server stands idle."""
+    with stub.running(delay=0.02) as one, stub.running(delay=0.02) as other:
+        ports = [int(url.rpartition(":")[2]) for url in (one, other)]
+        answers = Script("/v1/predict", [b'{"text": "One film."}']).run(one, 8, 1, ports)
+        counts = [len(httpx.get(f"{url}/record", trust_env=False).json()) for url in (one, other)]
+    assert answers is not None and answers.failed == 0
+    assert counts[0] == pytest.approx(counts[1], rel=0.5)
+
+
+def test_wrk_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without wrk the error says how to install it."""
+    monkeypatch.setattr("loadtest.measurement.saturation.find", lambda program: None)
+    with pytest.raises(LoadTestError, match="apt-get install wrk"):
+        Script("/", [b""]).command("http://127.0.0.1:1", 1, 1)

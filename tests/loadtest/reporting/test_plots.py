@@ -1,0 +1,39 @@
+"""Plots: whatever the numbers are, they have an axis."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.reporting.plots import Series, lines
+from loadtest.units import COUNT, SECONDS
+
+POSITIVE = st.one_of(st.sampled_from([0.001, 0.01, 1.0, 2.0, 5.0, 10.0, 64.0]), st.floats(1e-6, 1e6))
+
+
+@given(points=st.lists(st.tuples(POSITIVE, POSITIVE), max_size=4), log=st.booleans())
+def test_lines(points: list[tuple[float, float]], log: bool) -> None:
+    """Points on a plot of any kind are all there, even a single one, and equal ones."""
+    places, values = ([each[axis] for each in points] for axis in (0, 1))
+    plot = lines("", places, [Series("", 1, values)], x="", y="", unit=SECONDS if log else COUNT, log_x=log, log_y=log)
+    if not points:
+        assert plot == ""
+        return
+    dots = [
+        use
+        for use in ElementTree.fromstring(plot).iter("{http://www.w3.org/2000/svg}use")
+        if "--c1" in use.attrib["style"]
+    ]
+    assert len(dots) == len(points)
+    for dot in dots:
+        assert 0 <= float(dot.attrib["x"]) <= 480 and 0 <= float(dot.attrib["y"]) <= 300
+
+
+def test_tips() -> None:
+    """A plot shows the values of a place under the pointer, and escapes names."""
+    series = [Series("p<50", 1, [0.002, None]), Series("p99", 3, [0.004, 0.03])]
+    plot = lines("", [1.0, 2.0], series, x="at once", y="", unit=SECONDS, log_y=True)
+    titles = [title.text for title in ElementTree.fromstring(plot).iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == ["1 at once\np<50: 2.00 ms\np99: 4.00 ms", "2 at once\np99: 30.0 ms"]
