@@ -4,8 +4,8 @@ Thongtan and Phienthrakul, "Sentiment Classification Using Document Embeddings T
 2019, Student Research Workshop). Reviews and n-grams have unit vectors. The probability that an n-gram is in a review
 rather than drawn at random is a sigmoid of the cosine of their vectors. No label is needed.
 
-Unlike the paper's one n-gram after the other, one step is a batch of reviews, and two matrix products: the n-grams
-of the other reviews are the random ones. An n-gram weighs as often as that many draws would show it.
+The paper learns from one n-gram after the other and draws random ones. Here, a step learns from a batch of reviews with
+matrix products. The random n-grams are all n-grams of the batch, each with the number of draws to expect as its weight.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 _WIDTH = 300
 
-#: Log-odds of an n-gram whose vector is that of the review, and random n-grams for each one of the review.
+#: What a cosine of 1 adds to the log-odds, and the number of random n-grams for each one of the review.
 _SCALE = np.float32(6)
 _DRAWS = np.float32(5)
 
