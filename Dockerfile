@@ -66,6 +66,8 @@ FROM runtime AS loadtest
 COPY --from=loadtest-packages /opt/venv /opt/venv
 COPY --from=code /srv/sentiment /srv/sentiment
 COPY loadtest loadtest
+# Matplotlib writes a cache, and the user need not have a home.
+ENV MPLCONFIGDIR=/tmp/matplotlib
 ENTRYPOINT ["python", "-m", "loadtest"]
 CMD ["run"]
 HEALTHCHECK NONE

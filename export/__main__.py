@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.artifact import ArtifactError, Sample
 from sentiment_conv1d.model.configuration import NAME_PATTERN
-from sentiment_conv1d.model.data import DataError
+from sentiment_conv1d.model.data import BadDataError, DataError
+from sentiment_conv1d.model.data.flags import (
+    SOURCES,
+    add_reading_flags,
+    add_sources,
+    locate,
+    print_left_out,
+    reading_options,
+)
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.quiet import quiet_tensorflow
 from sentiment_conv1d.model.run import RunError
@@ -56,11 +64,8 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         action="store_true",
         help="publish the 8-bit form of a Conv1D model, which is about twice as fast; --data measures its accuracy",
     )
-    top.add_argument(
-        "--data", type=Path, help="a file or folder of labelled reviews, to check parity and measure accuracy"
-    )
-    top.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
-    top.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
+    add_sources(top, "--data", f"labelled texts, to check parity and measure accuracy: {SOURCES}", default=[])
+    add_reading_flags(top)
     top.add_argument(
         "--allow-poor-accuracy",
         action="store_true",
@@ -128,6 +133,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m export")
     quiet_tensorflow()
     try:
         return _export(options)
+    except BadDataError as error:
+        print(error.report, file=sys.stderr)
+        return 2
     except SentimentError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         print(f"hint: {_hint(error)}", file=sys.stderr)
@@ -151,9 +159,7 @@ def _hint(error: SentimentError) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    if options.data is not None and not options.data.exists():
-        raise DataError(f"{options.data}: there is no such file or folder")
-    if options.samples and options.data is None:
+    if options.samples and not options.data:
         raise ExportError("--samples takes texts from --data, which is missing", "pass the data with --data")
     trained = _trained(options)
 
@@ -166,8 +172,9 @@ def _export(options: argparse.Namespace) -> int:
             f"--name: {name!r} is not a valid model name",
             "use lower-case letters, digits, '.', '_' and '-', at most 64 characters",
         )
-    labelled = None if options.data is None else _labelled(options, trained)
-    reviews = [] if labelled is None else [_thinned(labelled, options.data.name)]
+    labelled = _labelled(options, trained) if options.data else None
+    names = " and ".join(Path(source).name for source in options.data)
+    reviews = [] if labelled is None else [_thinned(labelled, names)]
     if options.labels is not None and trained.configuration is not None:
         trained = renamed(trained, _names(options.labels))  # after reading the data, which has the labels of the run
     exported = export(
@@ -234,12 +241,11 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledReviews:
     from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
     from sentiment_conv1d.model.data import load_examples, measurable
 
-    loaded = load_examples(
-        options.data, trained.labels, text_column=options.text_column, label_column=options.label_column
-    )
-    examples, measured_on = measurable(loaded, options.data.name, trained.trained_on)
+    loaded = load_examples(locate(options.data), trained.labels, **reading_options(options))
+    print_left_out(loaded.faults, every=options.on_bad_rows == "report")
+    examples, measured_on = measurable(loaded, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
-    return LabelledReviews(measured_on, rows, examples.labels, trained.decision.threshold, examples.texts)
+    return LabelledReviews(measured_on, rows, examples.labels, examples.texts)
 
 
 def _samples(reviews: LabelledReviews, labels: Sequence[str], number: int) -> Iterator[Sample]:

@@ -128,13 +128,14 @@ def _float32(
     reference = reference_graph(trained.model, trained.input_shape.max_tokens).SerializeToString()
     graph = reference if family is None else folded_graph(family).SerializeToString()
     shape = replace(trained.input_shape, leading_padding=family.leading_padding if family else None)
-    parity = compare(trained.predict, session(reference), session(graph), reviews, shape)
+    threshold = trained.decision.threshold
+    parity = compare(trained.predict, session(reference), session(graph), reviews, shape, threshold)
     return _Checked(
         graph,
         shape,
         tuple(parity),
         _golden(trained, trained.predict, trained.input_shape),
-        trained.metrics if labelled is None else measure(session(graph), labelled, trained.labels, shape),
+        trained.metrics if labelled is None else measure(session(graph), labelled, trained.labels, shape, threshold),
         {},
     )
 
@@ -149,8 +150,9 @@ def _quantized(
     """The 8-bit form of a float32 graph. The last of `reviews` are the generated ids."""
     graph = quantized_graph(family).SerializeToString()
     quantized = session(graph)
-    forms = compare_forms(quantized, reviews, float32.shape)
-    graphs = Graphs(float32.predict, quantized, float32.shape)
+    threshold = trained.decision.threshold
+    forms = compare_forms(quantized, reviews, float32.shape, threshold)
+    graphs = Graphs(float32.predict, quantized, float32.shape, threshold)
     errors = [measure_difference(graphs, reviews[-1])]
     metrics = None
     if labelled is not None:

@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.data import BadDataError, Plan
-from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, locate, reading_options
+from sentiment_conv1d.model.data.flags import (
+    SOURCES,
+    add_reading_flags,
+    add_sources,
+    locate,
+    print_left_out,
+    reading_options,
+)
 from sentiment_conv1d.model.errors import SentimentError, one_line
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.quiet import quiet_tensorflow
@@ -36,7 +43,7 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train on labelled texts and write a run folder")
-    train.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"training data: {SOURCES}")
+    add_sources(train, "--data", f"training data: {SOURCES}", required=True)
     _add_plan_flags(train)
     train.add_argument("--out", type=Path, required=True, help="the run folder to write")
     train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
@@ -49,12 +56,12 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
     )
 
     check = commands.add_parser("check-data", help="read data as train does, and report its contents and problems")
-    check.add_argument("data", nargs="+", metavar="SOURCE", help=SOURCES)
+    add_sources(check, "data", SOURCES)
     _add_plan_flags(check)
 
     evaluate = commands.add_parser("evaluate", help="measure a run on labelled texts")
     evaluate.add_argument("run", type=Path, help="a run folder")
-    evaluate.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help=f"data to measure on: {SOURCES}")
+    add_sources(evaluate, "--data", f"data to measure on: {SOURCES}", required=True)
     add_reading_flags(evaluate)
     evaluate.add_argument("--out", type=Path, help="folder for metrics and plots (default: RUN/evaluation)")
     return top
@@ -62,12 +69,11 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
 
 def _add_plan_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags for the data and the configuration of a training."""
-    command.add_argument(
+    add_sources(
+        command,
         "--test-data",
-        nargs="+",
+        "what to measure on (default: the test part of the data, or --test-fraction of it)",
         default=[],
-        metavar="SOURCE",
-        help="data to measure on (default: the test part of the data, or --test-fraction of it)",
     )
     add_reading_flags(command)
     command.add_argument(
@@ -105,7 +111,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
         commands = {"train": _train, "evaluate": _evaluate, "check-data": _check_data}
         return commands[options.command](options)
     except BadDataError as error:
-        print(f"error: {error}", *(f"hint: {hint}" for hint in error.hints), sep="\n", file=sys.stderr)
+        print(error.report, file=sys.stderr)
         return 2
     except SentimentError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
@@ -126,7 +132,7 @@ def _left_behind(out: Path) -> str:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.run import ensure_free
+    from sentiment_conv1d.model.run import BAD_ROWS_FILE, ensure_free
 
     configuration = _configuration(options)
     ensure_free(options.out, options.overwrite)
@@ -144,8 +150,11 @@ def _train(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         resume=options.resume,
         embeddings=options.embeddings,
+        list_bad_rows=options.on_bad_rows == "report",
         progress=True,
     )
+    if work.faults and options.on_bad_rows == "report":
+        print(f"{options.out / BAD_ROWS_FILE} lists the rows that were left out")
     if evaluation is not None:
         print(f"measured on {work.test_source}:")
         _print_values(evaluation.values())
@@ -178,15 +187,16 @@ def _plan(options: argparse.Namespace, configuration: Configuration) -> Plan:
     )
     profile = data.profile(work, learn(configuration, work.train.texts))
     print(f"{work.source}:", *profile.lines(), sep="\n")
-    left_out = data.summary(dataset.faults) if options.on_bad_rows == "skip" else map(str, dataset.faults)
-    for warning in (*profile.warnings(), *(f"left out: {line}" for line in left_out)):
+    for warning in profile.warnings():
         print(f"warning: {warning}")
+    print_left_out(work.faults, every=options.command == "check-data" and options.on_bad_rows == "report")
     return work
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.artifact import Metrics
     from sentiment_conv1d.model.run import (
+        BAD_ROWS_FILE,
         EVALUATION_CONTENTS,
         EVALUATION_FOLDER,
         METRICS_FILE,
@@ -200,10 +210,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = read_run(options.run)
     out = options.out or options.run / EVALUATION_FOLDER
     ensure_free(out, True, EVALUATION_CONTENTS)
-    paths = locate(options.data)
     labels = run.configuration.labels
-    loaded = data.load_examples(paths, labels, **reading_options(options))
-    examples, measured_on = data.measurable(loaded, " and ".join(path.name for path in paths), run.trained_on)
+    loaded = data.load_examples(locate(options.data), labels, **reading_options(options))
+    print_left_out(loaded.faults)
+    examples, measured_on = data.measurable(loaded, run.trained_on)
+    lists_bad_rows = bool(loaded.faults) and options.on_bad_rows == "report"
 
     from sentiment_conv1d.model.training import trainer
 
@@ -212,10 +223,14 @@ def _evaluate(options: argparse.Namespace) -> int:
         metrics = Metrics(measured_on=measured_on, examples=len(examples.texts), values=evaluation.values())
         write_json(folder / METRICS_FILE, metrics.model_dump())
         trainer.write_plots(folder / PLOTS_FOLDER, evaluation, None)
+        if lists_bad_rows:
+            data.write_faults(folder / BAD_ROWS_FILE, loaded.faults)
     print(f"measured on {measured_on}:")
     _print_values(evaluation.values())
     print("confusion (rows: truth, columns: answer):")
     print(json.dumps(evaluation.confusion.tolist()))
+    if lists_bad_rows:
+        print(f"{out / BAD_ROWS_FILE} lists the rows that were left out")
     print(f"wrote {out}")
     return 0
 

@@ -28,6 +28,7 @@ HISTORY_FILE = "history.json"
 METRICS_FILE = "metrics.json"
 DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
+BAD_ROWS_FILE = "bad_rows.jsonl"
 PLOTS_FOLDER = "plots"
 EVALUATION_FOLDER = "evaluation"
 
@@ -41,10 +42,11 @@ RUN_CONTENTS = (
     METRICS_FILE,
     DECISION_FILE,
     REPORT_FILE,
+    BAD_ROWS_FILE,
     PLOTS_FOLDER,
     EVALUATION_FOLDER,
 )
-EVALUATION_CONTENTS = (METRICS_FILE, PLOTS_FOLDER)
+EVALUATION_CONTENTS = (METRICS_FILE, BAD_ROWS_FILE, PLOTS_FOLDER)
 
 
 class RunError(SentimentError):

@@ -1,7 +1,7 @@
-"""Scores texts offline: in a program of yours, a file, or files of any number and size on all cores or a Ray cluster.
+"""Scores texts offline: in a program of yours, or files of any number and size on all cores or a Ray cluster.
 
-`BatchScorer` is a callable over batches, for pandas, Spark, Dask, Ray Data or a loop. `score_file` scores one file in
-this process. `run.score_sources`, which the command `predict` calls, scores many in parts and can be resumed.
+`BatchScorer` is a callable over batches, for pandas, Spark, Dask, Ray Data or a loop. `run.score_sources`, which the
+command `predict` calls, scores files in parts and can be resumed. One file may be one part.
 
 `model.tables` reads files. The output is written by extension:
 
@@ -23,6 +23,5 @@ Values that JSON or CSV cannot express become:
 """
 
 from sentiment_conv1d.scoring.batches import BatchScorer
-from sentiment_conv1d.scoring.file import Scorer, default_output, score_file
 
-__all__ = ["BatchScorer", "Scorer", "default_output", "score_file"]
+__all__ = ["BatchScorer"]

@@ -8,14 +8,16 @@ from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-from sentiment_conv1d.model.tables import DataError, open_table
-from sentiment_conv1d.scoring.file import WRITABLE, default_output
+from sentiment_conv1d.model.tables import READABLE, DataError, Format, extension, open_table
+from sentiment_conv1d.model.tables.files import is_compressed
+from sentiment_conv1d.model.tables.format import read_format
 from sentiment_conv1d.scoring.local import score_locally
 from sentiment_conv1d.scoring.part import Job
 from sentiment_conv1d.scoring.rows import keep_columns
 from sentiment_conv1d.scoring.run import Engine, Output, Summary, score_sources
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import STANDARD, Source, find_sources, is_remote
+from sentiment_conv1d.scoring.writers import WRITABLE
 from sentiment_conv1d.service.inference.engine import may_use_cuda
 from sentiment_conv1d.service.models.startup import load_models
 from sentiment_conv1d.service.process.processors import processors
@@ -30,6 +32,7 @@ def predict(options: Namespace, settings: Settings) -> int:
             raise DataError("standard input cannot be combined with files")
         sources = [sources[0]._replace(extension=f".{options.format}")]
     output = _output(options.files, sources, options.out)
+    form = read_format(options)
     columns = None if options.columns is None else tuple(filter(None, options.columns.split(",")))
     job = Job(
         _session(settings),
@@ -37,7 +40,7 @@ def predict(options: Namespace, settings: Settings) -> int:
         output.extension,
         text_column=options.text_column,
         columns=columns,
-        schema=_schema(sources[0], output.extension, columns),
+        schema=_schema(sources[0], form, output.extension, columns),
         explain=options.explain,
         max_characters=settings.max_text_characters,
     )
@@ -47,11 +50,24 @@ def predict(options: Namespace, settings: Settings) -> int:
         job,
         _engine(options, settings),
         on_bad_rows=options.on_bad_rows,
+        form=form,
         part_rows=options.part_rows,
         overwrite=options.overwrite,
     )
     _report(output, summary)
     return 0
+
+
+def default_output(source: Path) -> Path:
+    """Return the default output for a file: next to it, in its format if that can be written, else JSONL.
+
+    Raises `DataError` if the extension is not supported.
+    """
+    kind = extension(source)
+    if kind not in READABLE:
+        raise DataError(f"{source}: only these extensions can be read: {', '.join(READABLE)}")
+    name = source.with_suffix("") if is_compressed(source) and source.with_suffix("").suffix else source
+    return source.with_name(f"{name.stem}.predictions{kind if kind in WRITABLE else '.jsonl'}")
 
 
 def _session(settings: Settings) -> Session:
@@ -88,11 +104,16 @@ def _output(files: list[str], sources: list[Source], out: str | None) -> Output:
     return Output(out, False, extensions.pop() if len(extensions) == 1 and extensions <= set(WRITABLE) else ".jsonl")
 
 
-def _schema(source: Source, extension: str, columns: tuple[str, ...] | None) -> object:
-    """The columns of JSONL rows, as the first of them have them, if the output needs the same ones in all parts."""
-    if source.extension != ".jsonl" or extension == ".jsonl" or is_remote(source.place) or source.place == STANDARD:
+def _schema(source: Source, form: Format, extension: str, columns: tuple[str, ...] | None) -> object:
+    """Return the columns of the first JSON rows, if the output needs the same columns in all parts."""
+    if (
+        source.extension not in (".jsonl", ".json")
+        or extension == ".jsonl"
+        or is_remote(source.place)
+        or source.place == STANDARD
+    ):
         return None
-    with open_table(Path(source.place)) as table:
+    with open_table(Path(source.place), form) as table:
         chunk = next(table.chunks(), None)
     if chunk is None:
         return None

@@ -8,10 +8,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Fault, Table
-from sentiment_conv1d.model.tables.text import LineChunk, open_records
+from sentiment_conv1d.model.tables.records import open_records
+from sentiment_conv1d.model.tables.text import LineChunk
 from sentiment_conv1d.scoring.columns import check_free, prediction_columns, score_texts
 from sentiment_conv1d.scoring.plan import Part
-from sentiment_conv1d.scoring.rows import BadRow, keep_columns, select
+from sentiment_conv1d.scoring.rows import keep_columns, select
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import Folder, Source, folder_at, open_parquet, open_place
 from sentiment_conv1d.scoring.writers import CsvWriter, JsonlWriter, Writer
@@ -54,11 +55,11 @@ class Result(NamedTuple):
         """Read the progress file of a part."""
         return cls(**json.loads(folder.read(progress_file(number)))["result"])
 
-    def read_bad_rows(self, folder: Folder) -> list[BadRow]:
+    def read_bad_rows(self, folder: Folder) -> list[Fault]:
         """Read which rows of the part could not be scored."""
         if not self.bad_rows:
             return []
-        return [BadRow(*row) for row in json.loads(folder.read(progress_file(self.number)))["bad"]]
+        return [Fault(*row) for row in json.loads(folder.read(progress_file(self.number)))["bad"]]
 
 
 def progress_file(number: int) -> str:
@@ -76,20 +77,19 @@ def score_part(job: Job, part: Part) -> Result:
     faults: list[Fault] = []
     with folder.writing(name) as file:
         rows, bad = _write(job, part, _read(job, part, faults), file)
-    bad += [BadRow(fault.file, fault.unit, fault.number, fault.explanation) for fault in faults]
-    bad.sort(key=lambda row: row.number)
+    bad = sorted([*bad, *faults], key=lambda row: row.number)
     result = Result(part.number, name, part.source.place, part.size, rows, len(bad))
     folder.write(progress_file(part.number), json.dumps({"result": result._asdict(), "bad": bad}).encode())
     return result
 
 
-def _write(job: Job, part: Part, chunks: Iterator[Chunk], file: BinaryIO) -> tuple[int, list[BadRow]]:
+def _write(job: Job, part: Part, chunks: Iterator[Chunk], file: BinaryIO) -> tuple[int, list[Fault]]:
     """Score chunks into a file; returns how many rows it has, and the rows that cannot be scored."""
     classifier = job.session.classifier()
     added = prediction_columns(classifier.labels, bool(job.explain))
     writer = _open_writer(job, part, file, added)
     rows = 0
-    bad: list[BadRow] = []
+    bad: list[Fault] = []
     try:
         for chunk in chunks:
             good, texts, wrong = select(chunk, text_column(job, part.source), job.max_characters)
@@ -100,7 +100,7 @@ def _write(job: Job, part: Part, chunks: Iterator[Chunk], file: BinaryIO) -> tup
                 continue
             if job.columns is not None and (isinstance(good, LineChunk) or job.extension != ".parquet"):
                 good = keep_columns(good, job.columns)
-            if part.source.extension == ".jsonl":
+            if part.source.extension in (".jsonl", ".json"):
                 for row in good.rows:
                     check_free(good.place(row.number), row.values, added)
             writer.write(good, score_texts(classifier, texts, job.explain))
@@ -136,7 +136,9 @@ def _table(part: Part) -> Table:
     """The part as an open table; of a Parquet file, all of it."""
     if part.source.extension == ".parquet":
         return _parquet(part.source, None)[0]
-    return open_records(part.source.place, part.source.extension, part.header, b"", part.line)
+    return open_records(
+        part.source.place, part.source.extension, part.header, part.content or b"", part.first, part.form
+    )
 
 
 def _read(job: Job, part: Part, faults: list[Fault]) -> Iterator[Chunk]:
@@ -148,7 +150,8 @@ def _read(job: Job, part: Part, faults: list[Fault]) -> Iterator[Chunk]:
         return
     collected = None if job.stop_at_bad_rows else faults
     content = _content(part)
-    yield from open_records(source.place, source.extension, part.header, content, part.line, collected).chunks()
+    table = open_records(source.place, source.extension, part.header, content, part.first, part.form, collected)
+    yield from table.chunks()
 
 
 def _content(part: Part) -> bytes:

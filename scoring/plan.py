@@ -5,11 +5,18 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from sentiment_conv1d.model.tables import DataError
-from sentiment_conv1d.model.tables.text import USUAL_DELIMITERS, detect_delimiter, header_lines, open_records
-from sentiment_conv1d.scoring.storage import STANDARD, Source, open_parquet, open_place, standard_input
+import orjson
+
+from sentiment_conv1d.model.tables import DataError, Format
+from sentiment_conv1d.model.tables.files import READ_ERRORS, is_compressed
+from sentiment_conv1d.model.tables.json_array import JsonTable, is_array
+from sentiment_conv1d.model.tables.records import open_records
+from sentiment_conv1d.model.tables.text import USUAL_DELIMITERS, detect_delimiter, header_lines
+from sentiment_conv1d.scoring.storage import STANDARD, Source, open_parquet, open_text_source
 
 #: Rows of a part, unless the user says otherwise: about a second of work.
 PART_ROWS = 8192
@@ -26,33 +33,58 @@ class Part(NamedTuple):
 
     number: int  # in the run, from 0
     source: Source
-    start: int  # rows of a Parquet file, bytes of other files
+    start: int  # rows of a Parquet file or a JSON array, bytes of other files
     stop: int
     size: int  # bytes of the file that it stands for
-    line: int = 1  # number of the first line of a text file
+    form: Format = Format()  # of a text file: the stated delimiter, and the encoding that it was decoded from
+    first: int = 1  # number of the first line of a text file, or of the first row of a JSON array
     header: bytes = b""  # the header row of a CSV file
-    content: bytes | None = None  # the bytes themselves, if they come from standard input
+    content: bytes | None = None  # the rows, if they cannot be read by their position in the file
 
 
-def plan(sources: Sequence[Source], part_rows: int = PART_ROWS) -> Iterator[Part]:
-    """The parts of all files, in order.
+def plan(sources: Sequence[Source], part_rows: int = PART_ROWS, form: Format = Format()) -> Iterator[Part]:  # noqa: B008
+    """Yield the parts of all files, in order, or one part without rows if all files are empty.
 
     The footer of a Parquet file says where its parts are. A text file is read once to find where records begin, a part
-    at a time. Raises `DataError` if a file cannot be read.
+    at a time. `form` is what text files do not say about themselves. Raises `DataError` if a file cannot be read.
     """
     number = 0
+    empty = None
     for source in sources:
-        parts = _parquet_parts(source, part_rows) if source.extension == ".parquet" else _text_parts(source, part_rows)
+        parts = _parquet_parts(source, part_rows) if source.extension == ".parquet" else _parts(source, form, part_rows)
         for part in parts:
+            if part.start == part.stop:
+                empty = empty or part
+                continue
             yield part._replace(number=number)
             number += 1
+    if empty is not None and not number:
+        yield empty
 
 
-def _csv_records(place: str, file: BinaryIO, usual: str) -> Iterator[tuple[int, bytes]]:
+def _parts(source: Source, form: Format, part_rows: int) -> Iterator[Part]:
+    """Yield the parts of a text file.
+
+    They carry their rows if these cannot be read by their position in the file: those of standard input, of a
+    compressed file, and of an encoding other than UTF-8.
+    """
+    file, encoding = open_text_source(source, form.encoding)
+    with file:
+        form = form._replace(encoding=encoding)
+        if source.extension == ".json":
+            if is_array(file):
+                yield from _array_parts(source, file, form, part_rows)
+                return
+            source = source._replace(extension=".jsonl")
+        carried = source.place == STANDARD or is_compressed(Path(source.place)) or encoding != "UTF-8"
+        yield from _text_parts(source, file, form, part_rows, carried)
+
+
+def _csv_records(place: str, file: BinaryIO, delimiter: str | None, usual: str) -> Iterator[tuple[int, bytes]]:
     """The line number, from 1, and the bytes of every record of a CSV file.
 
-    The first one is the header row with the blank lines before it; its delimiter is that of the others, and `usual` if
-    several are possible. Raises `DataError` at a record that is not CSV.
+    The first one is the header row with the blank lines before it; its delimiter is that of the others if none is
+    stated, and `usual` if several are possible. Raises `DataError` at a record that is not CSV.
     """
     taken: list[bytes] = []
 
@@ -62,7 +94,8 @@ def _csv_records(place: str, file: BinaryIO, usual: str) -> Iterator[tuple[int, 
             yield line.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
     decoded = lines()
-    delimiter = detect_delimiter(header_lines(decoded), usual)
+    header = header_lines(decoded)
+    delimiter = delimiter or detect_delimiter(header, usual)
     reader = csv.reader(decoded, delimiter=delimiter, strict=True)
     number = 1
     yield number, b"".join(taken)
@@ -84,48 +117,76 @@ def _csv_records(place: str, file: BinaryIO, usual: str) -> Iterator[tuple[int, 
         taken.clear()
 
 
-def _text_parts(source: Source, part_rows: int) -> Iterator[Part]:
-    standard = source.place == STANDARD
-    with standard_input() if standard else open_place(source.place) as file:
-        found: Iterator[tuple[int, bytes]] = enumerate(file, 1)
-        header = b""
-        if source.extension in USUAL_DELIMITERS:
-            found = _csv_records(source.place, file, USUAL_DELIMITERS[source.extension])
-            _, header = next(found)
-            if header:
-                open_records(source.place, source.extension, header, b"", 1)  # raises `DataError` for a bad header
-        part = Part(0, source, len(header), len(header), 0, 1, header)
-        contents: list[bytes] = []
-        rows = 0
+def _text_parts(source: Source, file: BufferedReader, form: Format, part_rows: int, carried: bool) -> Iterator[Part]:
+    """Yield parts of complete lines or CSV records."""
+    found: Iterator[tuple[int, bytes]] = enumerate(file, 1)
+    header = b""
+    if source.extension in USUAL_DELIMITERS:
+        found = _csv_records(source.place, file, form.delimiter, USUAL_DELIMITERS[source.extension])
+    found = _readable(source.place, found)
+    if source.extension in USUAL_DELIMITERS:
+        _, header = next(found)
+        if header:
+            open_records(source.place, source.extension, header, b"", 1, form)  # raises `DataError` for a bad header
+    part = Part(0, source, len(header), len(header), 0, form, 1, header)
+    contents: list[bytes] = []
+    rows = 0
 
-        def cut() -> Part:
-            return part._replace(size=part.stop - part.start, content=b"".join(contents) if standard else None)
+    def cut() -> Part:
+        return part._replace(size=part.stop - part.start, content=b"".join(contents) if carried else None)
 
-        try:
-            for line, record in found:
-                if not rows:
-                    # The reader of a part adds a byte order mark of its own.
-                    mark = len(codecs.BOM_UTF8) if part.stop == 0 and record.startswith(codecs.BOM_UTF8) else 0
-                    part = part._replace(start=part.stop + mark, line=line)
-                    contents = []
-                rows += 1
-                part = part._replace(stop=part.stop + len(record))
-                if standard:
-                    contents.append(record[mark:] if rows == 1 else record)
-                if rows == part_rows or part.stop - part.start >= PART_BYTES:
-                    yield cut()
-                    rows = 0
-        except DataError:
-            if rows:
+    yield cut()  # without rows, for a file that has none
+    try:
+        for line, record in found:
+            if not rows:
+                # The reader of a part adds a byte order mark of its own.
+                mark = len(codecs.BOM_UTF8) if part.stop == 0 and record.startswith(codecs.BOM_UTF8) else 0
+                part = part._replace(start=part.stop + mark, first=line)
+                contents = []
+            rows += 1
+            part = part._replace(stop=part.stop + len(record))
+            if carried:
+                contents.append(record[mark:] if rows == 1 else record)
+            if rows == part_rows or part.stop - part.start >= PART_BYTES:
                 yield cut()
-            raise
+                rows = 0
+    except DataError:
         if rows:
             yield cut()
+        raise
+    if rows:
+        yield cut()
+
+
+def _readable(place: str, records: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield the same records. Raises `DataError` if the file cannot be read to its end."""
+    line = 0
+    try:
+        for line, record in records:
+            yield line, record
+    except READ_ERRORS as error:
+        where = f" after line {line}" if line else ""
+        raise DataError(f"{place}: cannot be read{where} ({error})") from error
+
+
+def _array_parts(source: Source, file: BufferedReader, form: Format, part_rows: int) -> Iterator[Part]:
+    """Yield parts of a JSON array. Each carries its rows, because a part of the file is not valid JSON."""
+    rows = JsonTable(source.place, file, form.encoding or "UTF-8").values
+    for start in range(0, max(len(rows), 1), part_rows):
+        stop = min(start + part_rows, len(rows))
+        size = source.size * (stop - start) // max(len(rows), 1)
+        try:
+            content = orjson.dumps(rows[start:stop])
+        except orjson.JSONEncodeError as error:
+            raise DataError(
+                f"{source.place}: rows {start + 1} to {stop}: cannot be written as JSON ({error})"
+            ) from error
+        yield Part(0, source, start, stop, size, form, start + 1, content=content)
 
 
 def _parquet_parts(source: Source, part_rows: int) -> Iterator[Part]:
     with open_parquet(source.place) as table:
         rows = table.total
-    for start in range(0, rows, part_rows):
+    for start in range(0, max(rows, 1), part_rows):
         stop = min(start + part_rows, rows)
-        yield Part(0, source, start, stop, source.size * (stop - start) // rows)
+        yield Part(0, source, start, stop, source.size * (stop - start) // max(rows, 1))

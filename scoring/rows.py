@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
-from sentiment_conv1d.model.tables import Chunk, Row
+from sentiment_conv1d.model.tables import Chunk, Fault, Row
 from sentiment_conv1d.model.tables.text import LineChunk
 
 #: Stands for a value that a row does not have.
@@ -16,24 +16,12 @@ ABSENT: Any = object()
 NOT_UTF8: Any = object()
 
 
-class BadRow(NamedTuple):
-    """A row that cannot be scored."""
-
-    source: str
-    unit: str  # "line" or "row"
-    number: int  # from 1
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.unit} {self.number}: {self.reason}"
-
-
 class Selection(NamedTuple):
     """The rows of a chunk that can be scored, their texts, and the other rows."""
 
     chunk: Chunk
     texts: list[str]
-    bad: list[BadRow]
+    bad: list[Fault]
 
 
 def select(chunk: Chunk, column: str, max_characters: int) -> Selection:
@@ -47,7 +35,7 @@ def select(chunk: Chunk, column: str, max_characters: int) -> Selection:
         return Selection(chunk, values, [])
     good = [reason is None for reason in reasons]
     bad = [
-        BadRow(str(chunk.source), chunk.unit, number, reason)
+        Fault(str(chunk.source), chunk.unit, number, reason)
         for number, reason in zip(chunk.numbers, reasons, strict=True)
         if reason is not None
     ]
@@ -72,7 +60,7 @@ def reason_of(value: Any, column: str, max_characters: int) -> str | None:
 def keep_columns(chunk: Chunk, columns: Sequence[str]) -> Chunk:
     """The columns of a chunk; a row that does not have one of them has null."""
     rows = [Row(row.number, {column: row.values.get(column) for column in columns}) for row in chunk.rows]
-    return LineChunk(chunk.source, rows, chunk.progress)
+    return _with_rows(chunk, rows)
 
 
 def _values(chunk: Chunk, column: str) -> list[Any]:
@@ -85,7 +73,14 @@ def _values(chunk: Chunk, column: str) -> list[Any]:
 
 def _keep_rows(chunk: Chunk, good: Sequence[bool]) -> Chunk:
     if isinstance(chunk, LineChunk):
-        return LineChunk(chunk.source, list(compress(chunk.rows, good)), chunk.progress)
+        return _with_rows(chunk, list(compress(chunk.rows, good)))
     from sentiment_conv1d.scoring.arrow import keep_rows
 
     return keep_rows(chunk, good)
+
+
+def _with_rows(chunk: Chunk, rows: Sequence[Row]) -> LineChunk:
+    """Return a chunk of other rows of the same file, counted in the same unit."""
+    changed = LineChunk(chunk.source, rows, chunk.progress)
+    changed.unit = chunk.unit
+    return changed

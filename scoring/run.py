@@ -27,8 +27,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Self, cast
 
 from tqdm import tqdm
 
-from sentiment_conv1d.model.tables import DataError
-from sentiment_conv1d.scoring.file import check_free_path
+from sentiment_conv1d.model.tables import DataError, Format
 from sentiment_conv1d.scoring.part import PROGRESS, Job, Result
 from sentiment_conv1d.scoring.plan import PART_ROWS, Part, plan
 from sentiment_conv1d.scoring.storage import (
@@ -37,6 +36,7 @@ from sentiment_conv1d.scoring.storage import (
     LocalFolder,
     RemoteFolder,
     Source,
+    check_free_path,
     folder_at,
     is_remote,
     replacing,
@@ -90,13 +90,15 @@ def score_sources(
     engine: Engine,
     *,
     on_bad_rows: BadRows = "report",
+    form: Format = Format(),  # noqa: B008
     part_rows: int = PART_ROWS,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Summary:
     """Score files; the rows that are scored keep their order.
 
-    `folder`, `headers` and `stop_at_bad_rows` of the job are set here. Raises `DataError`; parts that are finished
+    `form` is what text files do not say about themselves. `folder`, `headers` and `stop_at_bad_rows` of the job are set
+    here. Raises `DataError`; parts that are finished
     remain after any error, and the next run with the same arguments goes on from them.
     """
     began = perf_counter()
@@ -104,11 +106,11 @@ def score_sources(
         _check_output(sources, Path(output.place), overwrite)
     folder = folder_at(output.parts())
     job = job._replace(folder=folder.place, headers=not output.single, stop_at_bad_rows=on_bad_rows == "error")
-    results = _begin(folder, _identity(sources, job, part_rows), fresh=overwrite, single=output.single)
+    results = _begin(folder, _identity(sources, job, form, part_rows), fresh=overwrite, single=output.single)
     with ExitStack() as stack:
         bar = stack.enter_context(_Bar(sum(source.size for source in sources), progress))
         assembly = stack.enter_context(_assembling(output, folder, overwrite)) if output.single else None
-        parts = (part for part in plan(sources, part_rows) if part.number not in results)
+        parts = (part for part in plan(sources, part_rows, form) if part.number not in results)
         for result in chain(list(results.values()), engine(job, parts)):
             results[result.number] = result
             bar.add(result)
@@ -194,12 +196,13 @@ def _check_output(sources: Sequence[Source], out: Path, overwrite: bool) -> None
     check_free_path(out, overwrite)
 
 
-def _identity(sources: Sequence[Source], job: Job, part_rows: int) -> dict[str, Any]:
+def _identity(sources: Sequence[Source], job: Job, form: Format, part_rows: int) -> dict[str, Any]:
     """What has to be the same for a run to go on, as JSON values."""
     return {
         "sources": [list(source) for source in sources],
         "model": job.session.classifier().manifest.manifest_sha256,
         "part_rows": part_rows,
+        "format": list(form),
         **{name: getattr(job, name) for name in ("extension", "text_column", "explain", "max_characters", "headers")},
         "columns": None if job.columns is None else list(job.columns),
     }
@@ -283,5 +286,5 @@ def _write_errors(output: Output, folder: Folder, results: Sequence[Result]) -> 
             place, file = ERRORS, stack.enter_context(folder.writing(ERRORS))
         for result in results:
             for row in result.read_bad_rows(folder):
-                file.write(json.dumps(row._asdict(), ensure_ascii=False).encode() + b"\n")
+                file.write(json.dumps(row.record, ensure_ascii=False).encode() + b"\n")
     return place

@@ -12,16 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import glob, has_magic
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-from sentiment_conv1d.model.tables import READABLE, DataError
+from sentiment_conv1d.model.tables import READABLE, DataError, extension
+from sentiment_conv1d.model.tables.files import decoded, is_compressed, open_utf8
 
 if TYPE_CHECKING:
     from sentiment_conv1d.model.tables.parquet import ParquetTable
-
-#: The extensions of files that can be scored in parts. A JSON array cannot be cut.
-SCORABLE = tuple(extension for extension in READABLE if extension != ".json")
 
 #: Standard input and output.
 STANDARD = "-"
@@ -33,7 +32,7 @@ class Source(NamedTuple):
     """A file to score. Two files with the same values are taken to have the same content."""
 
     place: str  # a path, a URL or `STANDARD`
-    extension: str  # with its dot, in lower case: one of `SCORABLE`
+    extension: str  # one of `READABLE`; of a compressed file, the one before the compression's
     size: int  # bytes; 0 if it is standard input
     version: str = ""  # what changes when the file is written: a time or a digest
 
@@ -164,6 +163,44 @@ def open_place(place: str) -> BinaryIO:
     return cast(BinaryIO, system.open(path, "rb"))
 
 
+class _Positioned(RawIOBase):
+    """A file with its own position. `memory://` gives the same object to all readers."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._position)
+        content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def open_text_source(source: Source, encoding: str | None) -> tuple[BufferedReader, str]:
+    """Open a text file or standard input as UTF-8 bytes. Returns the file and the encoding that it is decoded from.
+
+    Raises `DataError`.
+    """
+    place = source.place
+    try:
+        if place == STANDARD:
+            return decoded(place, cast(BufferedReader, sys.stdin.buffer), encoding)
+        if is_remote(place):
+            return decoded(place, BufferedReader(_Positioned(open_place(place))), encoding)
+        return open_utf8(Path(place), encoding)
+    except OSError as error:
+        raise DataError(f"{place}: cannot be read ({error.strerror or error})") from error
+
+
 def open_parquet(place: str) -> ParquetTable:
     """Open a Parquet file by its path or URL. Raises `OSError`, and `DataError` if it is not one."""
     from sentiment_conv1d.model.tables.parquet import ParquetTable
@@ -178,8 +215,8 @@ def find_sources(places: Sequence[str]) -> list[Source]:
     """
     sources = [source for place in places for source in _find(place)]
     for source in sources:
-        if source.extension not in SCORABLE:
-            raise DataError(f"{source.place}: only these extensions can be read: {', '.join(SCORABLE)}")
+        if source.extension not in READABLE:
+            raise DataError(f"{source.place}: only these extensions can be read: {', '.join(READABLE)}")
     return sources
 
 
@@ -207,6 +244,14 @@ def replacing(path: Path, check: Any = None, beside: Path | None = None) -> Iter
         temporary.unlink(missing_ok=True)
 
 
+def check_free_path(path: Path, overwrite: bool) -> None:
+    """Raise `DataError` if the path is a folder, or a file that may not be replaced."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder")
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: exists already; give another output or ask to overwrite it")
+
+
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
     """Raise the `OSError` of a file that is written as a `DataError` that names it."""
@@ -223,7 +268,7 @@ def _find(place: str) -> list[Source]:
         return _find_remote(place)
     path = Path(place)
     if path.is_dir():
-        found = [each for each in path.iterdir() if each.suffix.lower() in SCORABLE and each.name[0] not in "._"]
+        found = [each for each in path.iterdir() if _is_scored(each)]
     elif has_magic(place) and not path.exists():
         found = list(map(Path, glob(place, recursive=True)))  # noqa: PTH207 - the pattern can be absolute
     else:
@@ -238,7 +283,13 @@ def _local_source(path: Path) -> Source:
         status = path.stat()
     except OSError:
         raise DataError(f"{path}: there is no such file") from None
-    return Source(str(path), path.suffix.lower(), status.st_size, str(status.st_mtime_ns))
+    return Source(str(path), extension(path), status.st_size, str(status.st_mtime_ns))
+
+
+def _is_scored(path: Path) -> bool:
+    """Whether a file in a folder is scored. `.json` files are not: in most folders they describe the other files."""
+    name = path.with_suffix("") if is_compressed(path) else path
+    return name.suffix.lower() in READABLE and name.suffix.lower() != ".json" and path.name[0] not in "._"
 
 
 def _find_remote(place: str) -> list[Source]:
@@ -275,8 +326,3 @@ def _remote(place: str) -> tuple[Any, str]:
     except ValueError as error:
         raise DataError(f"{place}: {error}") from error
     return system, path.rstrip("/")
-
-
-def standard_input() -> BinaryIO:
-    """The bytes of standard input."""
-    return sys.stdin.buffer

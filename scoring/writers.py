@@ -126,3 +126,6 @@ TEXT_WRITERS: dict[str, Callable[[BinaryIO, Sequence[str] | None, Sequence[str]]
     ".jsonl": JsonlWriter,
     ".csv": CsvWriter,
 }
+
+#: The extensions of files that can be written.
+WRITABLE = (*TEXT_WRITERS, ".parquet")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.tables.format import add_format_flags
 from sentiment_conv1d.service.settings import ProviderChoice, add_flags, read_settings
 from sentiment_conv1d.service.telemetry import logs
 
@@ -54,8 +55,8 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help=".txt (one review per line), .csv, .tsv, .jsonl or .parquet: paths, folders, patterns, URLs such as "
-        "s3://bucket/reviews/*.parquet, or - for standard input",
+        help=".txt (one review per line), .csv, .tsv, .json, .jsonl or .parquet, also compressed (.gz, .bz2, .xz, "
+        ".zip): paths, folders, patterns, URLs such as s3://bucket/reviews/*.parquet, or - for standard input",
     )
     predict.add_argument(
         "--out",
@@ -63,6 +64,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         "beside the only FILE, or standard output for standard input)",
     )
     predict.add_argument("--text-column", default="text", help="column that contains the texts (default: text)")
+    add_format_flags(predict)
     predict.add_argument("--columns", metavar="A,B", help="columns of the input to pass through (default: all)")
     predict.add_argument(
         "--explain", type=_number, nargs="?", const=5, default=0, metavar="N", help="add the N strongest words (5)"
@@ -75,7 +77,10 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         "out, report also lists them in an error file (default: report)",
     )
     predict.add_argument(
-        "--format", choices=("txt", "csv", "tsv", "jsonl"), default="txt", help="format of stdin (default: txt)"
+        "--format",
+        choices=("txt", "csv", "tsv", "json", "jsonl"),
+        default="txt",
+        help="format of stdin (default: txt)",
     )
     predict.add_argument("--engine", choices=("local", "ray"), default="local", help="where to score (default: local)")
     predict.add_argument(

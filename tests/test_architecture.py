@@ -17,6 +17,7 @@ LIGHT = {
     "tokenizer",
     "input_shape",
     "decision",
+    "explaining",
     "layers",
     "tables",
     "artifact",

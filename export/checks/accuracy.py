@@ -14,17 +14,20 @@ from sentiment_conv1d.export.checks.parity import Ids, Predict, answers_in_batch
 from sentiment_conv1d.export.checks.quantization_error import LabelledReviews
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.artifact import Metrics
+from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 
 
-def measure(served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape) -> Metrics:
-    """Measure a graph on labelled reviews."""
+def measure(
+    served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape, threshold: float
+) -> Metrics:
+    """Measure a graph, which decides by `threshold`, on labelled reviews."""
     answers = answers_in_batches(served, reviews.rows, shape)
     return Metrics(
         measured_on=reviews.source,
         examples=len(reviews.rows),
-        values=Evaluation(labels, reviews.labels, answers, reviews.threshold).values(),
+        values=Evaluation(labels, reviews.labels, answers, threshold).values(),
     )
 
 
@@ -46,12 +49,15 @@ def check_accuracy(metrics: Metrics, reviews: LabelledReviews) -> None:
 def check_shift(
     served: Predict, reviews: LabelledReviews, labels: tuple[str, ...], shape: InputShape, metrics: Metrics
 ) -> Iterator[str]:
-    """Warn if the accuracy is higher when all word ids are one higher or lower."""
+    """Warn if the accuracy is higher when all word ids are one higher or lower.
+
+    This is for models from elsewhere, which have the default threshold.
+    """
     reserved = 3  # no vocabulary reserves more ids before its words
     for step, direction in ((1, "higher"), (-1, "lower")):
         rows = [_shifted(row, step, reserved, shape.vocabulary_size) for row in reviews.rows]
         moved = replace(reviews, rows=rows)
-        accuracy = measure(served, moved, labels, shape).values["accuracy"]
+        accuracy = measure(served, moved, labels, shape, THRESHOLD).values["accuracy"]
         if accuracy > metrics.values["accuracy"]:
             yield f"warning: the accuracy is {accuracy:.3f} if all word ids are one {direction}: check the first id"
 

@@ -85,24 +85,28 @@ def compare(
     served: Predict,
     reviews: Sequence[Reviews],
     shape: InputShape,
+    threshold: float,
 ) -> list[ParityCheck]:
     """Compare the served graph, and the ONNX graph that Keras wrote, with Keras on each set of reviews.
 
-    Raises `ParityError` if an output differs by more than `TOLERANCE`, or a label differs.
+    `threshold` is that of the model. Raises `ParityError` if an output differs by more than `TOLERANCE`, or a label
+    differs.
     """
     checks = []
     for each in reviews:
         padded = shape.pad(each.rows, shape.max_tokens)
         truth = _in_blocks(keras_predict, padded)
         checks += [
-            _check("Keras' ONNX graph", each, "padded, batches", truth, _in_blocks(reference, padded)),
-            _check("Keras", each, "padded, batches", truth, _in_blocks(served, padded)),
-            *_other_forms("Keras", each, truth, served, shape),
+            _check("Keras' ONNX graph", each, "padded, batches", truth, _in_blocks(reference, padded), threshold),
+            _check("Keras", each, "padded, batches", truth, _in_blocks(served, padded), threshold),
+            *_other_forms("Keras", each, truth, served, shape, threshold),
         ]
     return checks
 
 
-def compare_forms(served: Predict, reviews: Sequence[Reviews], shape: InputShape) -> list[ParityCheck]:
+def compare_forms(
+    served: Predict, reviews: Sequence[Reviews], shape: InputShape, threshold: float
+) -> list[ParityCheck]:
     """Compare a graph with itself: single reviews and minimal padding against batches with full padding.
 
     Raises `ParityError` as `compare` does.
@@ -110,7 +114,7 @@ def compare_forms(served: Predict, reviews: Sequence[Reviews], shape: InputShape
     checks = []
     for each in reviews:
         truth = _in_blocks(served, shape.pad(each.rows, shape.max_tokens))
-        checks += _other_forms("itself", each, truth, served, shape)
+        checks += _other_forms("itself", each, truth, served, shape, threshold)
     return checks
 
 
@@ -129,22 +133,25 @@ def answers_in_batches(served: Predict, rows: list[Ids], shape: InputShape) -> A
 
 
 def _other_forms(
-    against: str, reviews: Reviews, truth: Answers, served: Predict, shape: InputShape
+    against: str, reviews: Reviews, truth: Answers, served: Predict, shape: InputShape, threshold: float
 ) -> list[ParityCheck]:
     rows = reviews.rows
     single = shape.pad(rows[:64], shape.max_tokens)
-    checks = [_check(against, reviews, "padded, one by one", truth[: len(single)], _in_blocks(served, single, 1))]
+    alone = _in_blocks(served, single, 1)
+    checks = [_check(against, reviews, "padded, one by one", truth[: len(single)], alone, threshold)]
     if shape.leading_padding is not None:
         one_by_one = np.concatenate([served(shape.pad([row])) for row in rows])
         batches = answers_in_batches(served, rows, shape)
         checks += [
-            _check(against, reviews, "short, one by one", truth, one_by_one),
-            _check(against, reviews, "short, batches", truth, batches),
+            _check(against, reviews, "short, one by one", truth, one_by_one, threshold),
+            _check(against, reviews, "short, batches", truth, batches, threshold),
         ]
     return checks
 
 
-def _check(against: str, reviews: Reviews, form: str, truth: Answers, answers: Answers) -> ParityCheck:
+def _check(
+    against: str, reviews: Reviews, form: str, truth: Answers, answers: Answers, threshold: float
+) -> ParityCheck:
     inputs = f"{reviews.source}, {form}"
     if truth.shape != answers.shape:
         raise ParityError(f"{inputs}: {answers.shape} answers instead of {truth.shape}")
@@ -156,7 +163,7 @@ def _check(against: str, reviews: Reviews, form: str, truth: Answers, answers: A
             f"{inputs}: off by {difference.max():.2e} from {against}, more than {TOLERANCE:.0e} "
             f"(review {worst}: {answers[worst].tolist()} instead of {truth[worst].tolist()})"
         )
-    changed = np.flatnonzero(decide_all(truth) != decide_all(answers))
+    changed = np.flatnonzero(decide_all(truth, threshold) != decide_all(answers, threshold))
     if len(changed):
         raise ParityError(f"{inputs}: {len(changed)} labels differ from {against}, the first in review {changed[0]}")
     return ParityCheck(against=against, inputs=inputs, examples=len(truth), largest_difference=float(difference.max()))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sentiment_conv1d.export.checks.parity import Answers, Ids, Predict, Reviews, answers_in_batches
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.model.artifact import Metrics, QuantizationCheck
-from sentiment_conv1d.model.decision import THRESHOLD, decide_all
+from sentiment_conv1d.model.decision import decide_all
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.input_shape import InputShape
 
@@ -35,17 +35,17 @@ class LabelledReviews(Reviews):
     """Reviews with their true labels."""
 
     labels: npt.NDArray[np.int64]  # [rows], indices into the label names
-    threshold: float = THRESHOLD  # of the model's decisions
     texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Graphs:
-    """A float32 graph, the 8-bit graph that was quantized from it, and the input shape of both."""
+    """A float32 graph, the 8-bit graph that was quantized from it, and the input shape and threshold of both."""
 
     float32: Predict
     quantized: Predict
     shape: InputShape
+    threshold: float
 
     def answers(self, rows: list[Ids]) -> tuple[Answers, Answers]:
         """Run both graphs, in batches of reviews of similar length."""
@@ -57,7 +57,7 @@ def measure_difference(graphs: Graphs, reviews: Reviews) -> QuantizationCheck:
 
     Raises `QuantizationError` if a probability changes by more than `MAX_DIFFERENCE`.
     """
-    check = _check(reviews, *graphs.answers(reviews.rows))
+    check = _check(graphs, reviews, *graphs.answers(reviews.rows))
     if check.largest_difference > MAX_DIFFERENCE:
         raise QuantizationError(
             f"{reviews.source}: quantization changes a probability by {check.largest_difference:.3f}, "
@@ -74,8 +74,8 @@ def measure_accuracy(
     Raises `QuantizationError` if its accuracy is below that of the float32 graph by more than `MAX_ACCURACY_LOSS`.
     """
     answers = graphs.answers(reviews.rows)
-    float32, quantized = (Evaluation(label_names, reviews.labels, each, reviews.threshold) for each in answers)
-    check = _check(reviews, *answers, accuracy=quantized.accuracy, float32_accuracy=float32.accuracy)
+    float32, quantized = (Evaluation(label_names, reviews.labels, each, graphs.threshold) for each in answers)
+    check = _check(graphs, reviews, *answers, accuracy=quantized.accuracy, float32_accuracy=float32.accuracy)
     lost = int(np.sum(float32.predicted == reviews.labels)) - int(np.sum(quantized.predicted == reviews.labels))
     if lost > MAX_ACCURACY_LOSS * len(reviews.rows):
         raise QuantizationError(
@@ -86,6 +86,7 @@ def measure_accuracy(
 
 
 def _check(
+    graphs: Graphs,
     reviews: Reviews,
     float32: Answers,
     quantized: Answers,
@@ -95,7 +96,7 @@ def _check(
     difference = np.abs(float32.astype(np.float64) - quantized)
     if not np.isfinite(difference).all():
         raise QuantizationError(f"{reviews.source}: the 8-bit graph returns NaN or infinity")
-    changed = decide_all(float32) != decide_all(quantized)
+    changed = decide_all(float32, graphs.threshold) != decide_all(quantized, graphs.threshold)
     return QuantizationCheck(
         inputs=reviews.source,
         examples=len(reviews.rows),

@@ -74,27 +74,24 @@ def between(before: Snapshot, after: Snapshot, overhead: float = 0.0) -> dict[st
     `overhead` is the cost of a snapshot. `stages` contains the mean duration per request, and `cpu_per_text` the
     processor time of all processes per text, both in seconds and over all requests between the snapshots.
     """
-    statuses = {
-        status: int(count - before.by("sentiment_requests_total", "status").get(status, 0.0))
-        for status, count in after.by("sentiment_requests_total", "status").items()
-    }
-    texts = (after.total("sentiment_texts_total") or 0.0) - (before.total("sentiment_texts_total") or 0.0)
-    if not statuses:
+    statuses = _increase(before, after, "sentiment_requests_total", "status")
+    if not statuses or before.total("sentiment_requests_total") is None:
         return None
-    times, counts = (
-        {name: after.by(series, "stage")[name] - before.by(series, "stage").get(name, 0.0) for name in stages}
-        for stages in [after.by("sentiment_stage_seconds_count", "stage")]
-        for series in ("sentiment_stage_seconds_sum", "sentiment_stage_seconds_count")
-    )
-    cpu_before, cpu_after = (each.total(_CPU) for each in (before, after))
-    cpu = None
-    if cpu_before is not None and cpu_after is not None and texts > 0:
-        cpu = max(0.0, cpu_after - cpu_before - overhead) / texts
+    texts = sum(_increase(before, after, "sentiment_texts_total").values())
+    times = _increase(before, after, "sentiment_stage_seconds_sum", "stage")
+    counts = _increase(before, after, "sentiment_stage_seconds_count", "stage")
+    cpu = sum(_increase(before, after, _CPU).values())
     return {
         "texts": int(texts),
-        "statuses": {status: count for status, count in sorted(statuses.items()) if count},
+        "statuses": {status: int(count) for status, count in sorted(statuses.items()) if count},
         "stages": {name: round(times[name] / counts[name], 9) for name in times if counts[name]},
-        "cpu_per_text": None if cpu is None else round(cpu, 9),
+        "cpu_per_text": round(max(0.0, cpu - overhead) / texts, 9) if cpu and texts else None,
         "memory_bytes": after.total("process_resident_memory_bytes"),
         "workers": after.workers,
     }
+
+
+def _increase(before: Snapshot, after: Snapshot, name: str, label: str = "") -> dict[str, float]:
+    """Return how much each sample of a metric has increased, summed by the values of one label."""
+    earlier = before.by(name, label)
+    return {key: value - earlier.get(key, 0.0) for key, value in after.by(name, label).items()}

@@ -3,8 +3,8 @@
 `load` reads what a model is trained on, and `load_examples` what it is measured on.
 """
 
-from sentiment_conv1d.model.data.examples import Dataset, Examples, split
-from sentiment_conv1d.model.data.faults import BadDataError, summary
+from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts, split
+from sentiment_conv1d.model.data.faults import BadDataError, summary, write_faults
 from sentiment_conv1d.model.data.loading import Reading, load, load_examples
 from sentiment_conv1d.model.data.plan import Plan, plan
 from sentiment_conv1d.model.data.profile import Profile, profile
@@ -17,6 +17,7 @@ __all__ = [
     "Dataset",
     "Examples",
     "Format",
+    "LabelledTexts",
     "Plan",
     "Profile",
     "Reading",
@@ -28,4 +29,5 @@ __all__ = [
     "profile",
     "split",
     "summary",
+    "write_faults",
 ]

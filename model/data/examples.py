@@ -26,6 +26,15 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
+class LabelledTexts:
+    """What a trained model is measured on. `source` says in words what was read."""
+
+    examples: Examples
+    source: str
+    faults: tuple[Fault, ...] = ()  # rows that were left out
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """The content of one or several sources. `source` and `test_source` describe them in words.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 from sentiment_conv1d.model.tables import DataError, Fault
@@ -31,9 +33,9 @@ class BadDataError(DataError):
         self.hints = tuple(hints)
 
     @property
-    def hint(self) -> str:
-        """All hints on one line."""
-        return "; ".join(self.hints)
+    def report(self) -> str:
+        """The error and its hints as a terminal shows them."""
+        return "\n".join([f"error: {self}", *(f"hint: {hint}" for hint in self.hints)])
 
 
 def summary(faults: Iterable[Fault]) -> list[str]:
@@ -42,6 +44,12 @@ def summary(faults: Iterable[Fault]) -> list[str]:
     for fault in faults:
         groups[fault.file, fault.reason].append(fault)
     return [_describe(group) for group in groups.values()]
+
+
+def write_faults(path: Path, faults: Iterable[Fault]) -> None:
+    """Write a JSON object a line for every row: `source`, `unit`, `number` and `reason`, as `predict` writes them."""
+    lines = [json.dumps(fault.record, ensure_ascii=False) for fault in faults]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def hints(faults: Iterable[Fault]) -> list[str]:

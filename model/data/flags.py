@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from sentiment_conv1d.model.data.faults import OnBadRows
+from sentiment_conv1d.model.data.faults import OnBadRows, summary
 from sentiment_conv1d.model.data.loading import Reading, SimilarLabels
-from sentiment_conv1d.model.tables import Format
+from sentiment_conv1d.model.tables import Fault
+from sentiment_conv1d.model.tables.format import add_format_flags, read_format
 
 #: The values of `--data`, for its help.
 SOURCES = (
@@ -18,21 +19,21 @@ SOURCES = (
 )
 
 
+def add_sources(command: argparse.ArgumentParser, name: str, meaning: str, **settings: Any) -> None:
+    """Add an argument that takes one source or several."""
+    command.add_argument(name, nargs="+", metavar="SOURCE", help=meaning, **settings)
+
+
 def add_reading_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags that control how sources are read."""
     command.add_argument("--text-column", default="text", help="column of the texts in a file (default: text)")
     command.add_argument("--label-column", default="label", help="column of the labels in a file (default: label)")
-    command.add_argument(
-        "--delimiter", type=_delimiter, help="delimiter of a CSV file (default: detected from its header)"
-    )
-    command.add_argument(
-        "--encoding", help="encoding of text files, for example cp1252 (default: from a byte order mark, or UTF-8)"
-    )
+    add_format_flags(command)
     command.add_argument(
         "--on-bad-rows",
         choices=get_args(OnBadRows),
         default="error",
-        help="what to do with rows that cannot be used: stop, leave them out, or leave them out and list every one "
+        help="what to do with rows that cannot be used: stop, leave them out and count them, or also list every one "
         "(default: error)",
     )
     command.add_argument(
@@ -49,8 +50,14 @@ def reading_options(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "text_column": options.text_column,
         "label_column": options.label_column,
-        "reading": Reading(Format(options.delimiter, options.encoding), options.on_bad_rows, options.similar_labels),
+        "reading": Reading(read_format(options), options.on_bad_rows, options.similar_labels),
     }
+
+
+def print_left_out(faults: Iterable[Fault], *, every: bool = False) -> None:
+    """Print which rows were left out and why: a line for each file and reason, or for every row."""
+    for line in map(str, faults) if every else summary(faults):
+        print(f"warning: left out: {line}")
 
 
 def locate(sources: Sequence[str]) -> list[Path]:
@@ -64,10 +71,3 @@ def _locate(source: str) -> Path:
 
         return fetch()
     return Path(source)
-
-
-def _delimiter(text: str) -> str:
-    delimiter = {"tab": "\t", "\\t": "\t"}.get(text, text)
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a single character nor the word tab")
-    return delimiter

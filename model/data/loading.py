@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sentiment_conv1d.model.data.examples import Dataset, Examples
+from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts
 from sentiment_conv1d.model.data.faults import BadDataError, OnBadRows, hints
 from sentiment_conv1d.model.data.rows import Columns, Row
 from sentiment_conv1d.model.data.sources import UNLABELLED_PART, Part, Reader, Source
@@ -57,7 +57,7 @@ def load(
     """
     paths = [path] if isinstance(path, Path) else list(path)
     faults: list[Fault] = []
-    reader = Reader(Columns(text_column, label_column), reading.form, faults, progress)
+    reader = Reader(Columns(text_column, label_column), reading.form, faults, progress, unlabelled)
     with _unreadable_is_an_error(paths[0]):
         sources = [reader.open(path) for path in paths]
         train = _joined([_require_train(read("train"), path) for read, path in zip(sources, paths, strict=True)])
@@ -93,7 +93,7 @@ def load_examples(
     text_column: str = "text",
     label_column: str = "label",
     reading: Reading = Reading(),  # noqa: B008
-) -> Examples:
+) -> LabelledTexts:
     """Read the examples to evaluate a trained model on: a file, or the test part of a folder or archive.
 
     A folder or archive without a test part is read from its training part. If the label names are negative and
@@ -110,7 +110,7 @@ def load_examples(
     examples = _examples(rows, names, spelled, faults)
     if faults and (reading.on_bad_rows == "error" or not len(examples)):
         raise BadDataError(faults, [], hints(faults))
-    return examples
+    return LabelledTexts(examples, " and ".join(path.name for path in paths), tuple(faults))
 
 
 @contextmanager
@@ -202,6 +202,7 @@ def _label_problems(
 ) -> list[tuple[str, str]]:
     """Return the problems with the labels, each with a hint."""
     counts = Counter(_name(row.label, names, spelled) for row in rows)
+    first = _first_places(rows, names, spelled)
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[_folded(name)].append(name)
@@ -210,12 +211,21 @@ def _label_problems(
     if similar == "error":
         hint = "--similar-labels merge makes one label of each group; keep treats them as different labels"
         for group in alike:
-            listed = ", ".join(f"{name!r} ({counts[name]:,})" for name in group)
+            listed = ", ".join(f"{name!r} ({counts[name]:,}, first in {first[name]})" for name in group)
             problems.append((f"labels that differ only in case or white space: {listed}", hint))
     for name in names:
         if counts[name] < least:
-            place = next(row.place for row in rows if _name(row.label, names, spelled) == name)
             number = "a single example" if counts[name] == 1 else f"{counts[name]} examples"
-            text = f"label {name!r} has {number} ({place}), but needs {least}, one for each part of the data"
+            text = f"label {name!r} has {number} ({first[name]}), but needs {least}, one for each part of the data"
             problems.append((text, "add examples of a rare label, or remove it from the data"))
     return problems
+
+
+def _first_places(rows: Sequence[Row], names: tuple[str, ...], spelled: dict[str, str]) -> dict[str, str]:
+    """Return the place of the first row of every label, with its file if there are several."""
+    several = len({row.file for row in rows}) > 1
+    places: dict[str, str] = {}
+    for row in rows:
+        place = row.place if several or not row.number else f"{row.unit} {row.number}"
+        places.setdefault(_name(row.label, names, spelled), place)
+    return places

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sentiment_conv1d.model.data.examples import Dataset, Examples, split
+from sentiment_conv1d.model.tables import Fault
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Plan:
     validation_source: str | None
     test_source: str | None
     unlabelled: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()  # rows that were left out
 
 
 def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, seed: int) -> Plan:
@@ -38,5 +40,13 @@ def plan(dataset: Dataset, *, test_fraction: float, validation_fraction: float, 
     if dataset.unlabelled:
         source += f" and {len(dataset.unlabelled):,} without a label"
     return Plan(
-        dataset.label_names, train, validation, test, source, validation_source, test_source, dataset.unlabelled
+        dataset.label_names,
+        train,
+        validation,
+        test,
+        source,
+        validation_source,
+        test_source,
+        dataset.unlabelled,
+        dataset.faults,
     )

@@ -55,13 +55,14 @@ def read_folder(root: Path, part: str, progress: bool) -> list[Row] | None:
     return [_row(str(files[name]), name, files[name].read_bytes()) for name in names]
 
 
-def read_archive(path: Path, progress: bool) -> dict[str, list[Row]]:
+def read_archive(path: Path, progress: bool, unlabelled: bool) -> dict[str, list[Row]]:
     """Read the reviews of each part of a `.tar.gz`, in the order of `read_folder`, without writing to disk.
 
-    Raises `DataError`, which names the archive and the file in it.
+    It reads reviews without a label only if `unlabelled` is true. Raises `DataError`, which names the archive and the
+    file in it.
     """
     try:
-        contents = dict(_members(path, progress))
+        contents = dict(_members(path, progress, unlabelled))
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: the archive is truncated or corrupt ({error})") from error
     parts: dict[str, list[Row]] = {}
@@ -76,8 +77,8 @@ def read_archive(path: Path, progress: bool) -> dict[str, list[Row]]:
     return parts
 
 
-def _members(path: Path, progress: bool) -> Iterator[tuple[str, bytes]]:
-    """Yield the name, starting with `train` or `test`, and the content of every review."""
+def _members(path: Path, progress: bool, unlabelled: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield the name, starting with `train` or `test`, and the content of every wanted review."""
     with (
         path.open("rb") as file,
         tqdm(
@@ -92,7 +93,7 @@ def _members(path: Path, progress: bool) -> Iterator[tuple[str, bytes]]:
     ):
         for member in archive:
             bar.update(file.tell() - bar.n)
-            name = _review_name(member.name)
+            name = _review_name(member.name, unlabelled)
             if name is not None and member.isfile():
                 content = archive.extractfile(member)
                 assert content is not None
@@ -102,15 +103,15 @@ def _members(path: Path, progress: bool) -> Iterator[tuple[str, bytes]]:
             pass
 
 
-def _review_name(member: str) -> str | None:
+def _review_name(member: str, unlabelled: bool) -> str | None:
     parts = PurePosixPath(member).parts
     if parts[:1] == (FOLDER,):
         parts = parts[1:]
     if len(parts) != 3 or not _is_review(parts[2]):
         return None
-    if parts[:2] != ("train", UNLABELLED) and (parts[0] not in ("train", "test") or parts[1] not in _LABELS):
-        return None
-    return "/".join(parts)
+    is_labelled = parts[0] in ("train", "test") and parts[1] in _LABELS
+    is_unlabelled = unlabelled and parts[:2] == ("train", UNLABELLED)
+    return "/".join(parts) if is_labelled or is_unlabelled else None
 
 
 def _is_review(name: str) -> bool:

@@ -54,6 +54,7 @@ class Reader:
     form: Format
     faults: list[Fault]
     progress: bool
+    unlabelled: bool = False  # whether texts without a label are wanted
 
     def open(self, path: Path) -> Source:
         """Return a function that reads the parts of a source. Raises `DataError`, which names the path."""
@@ -116,7 +117,7 @@ class Reader:
         return read
 
     def _archive(self, path: Path) -> Source:
-        parts = review_files.read_archive(path, self.progress)
+        parts = review_files.read_archive(path, self.progress, self.unlabelled)
 
         def read(part: str) -> Part | None:
             return Part(f"{path.name}, {part}", parts[part]) if part in parts else None

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.data.examples import Examples
+from sentiment_conv1d.model.data.examples import Examples, LabelledTexts
 from sentiment_conv1d.model.tables import DataError
 
 
@@ -49,13 +49,14 @@ class TrainingTexts:
         return examples.take(np.flatnonzero(~np.isin(_digests(examples.texts), self.digests)))
 
 
-def measurable(examples: Examples, source: str, trained_on: TrainingTexts | None) -> tuple[Examples, str]:
+def measurable(loaded: LabelledTexts, trained_on: TrainingTexts | None) -> tuple[Examples, str]:
     """Return the examples to measure a model on, and a description of them.
 
     Training texts are left out, unless there are no others. If `trained_on` is None, the training texts are unknown and
     nothing is left out. The description says which of these cases applies.
     """
-    everything = f"{len(examples):,} reviews of {source}"
+    examples = loaded.examples
+    everything = f"{len(examples):,} reviews of {loaded.source}"
     if trained_on is None:
         return examples, f"{everything}, which may include training texts"
     held_out = trained_on.held_out(examples)

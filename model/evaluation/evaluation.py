@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import auc, roc_curve
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from sentiment_conv1d.model.decision import THRESHOLD, decide_all
 from sentiment_conv1d.model.errors import SentimentError
@@ -40,13 +41,13 @@ class LabelScores(NamedTuple):
 
 
 class ThresholdScores(NamedTuple):
-    """The scores of the second of two labels, if it is decided for from a threshold on."""
+    """The scores of a label against the rest, if it is decided for from a threshold on."""
 
     threshold: float
     precision: float | None
     recall: float | None
     f1: float | None
-    accuracy: float  # of both labels
+    accuracy: float  # share of the examples for which it is right that they have or do not have the label
 
 
 class RocCurve(NamedTuple):
@@ -56,6 +57,15 @@ class RocCurve(NamedTuple):
     false_positive_rate: npt.NDArray[np.float64]  # [points]
     true_positive_rate: npt.NDArray[np.float64]  # [points]
     area: float
+
+
+class PrecisionRecallCurve(NamedTuple):
+    """One label against the rest, from the laxest threshold to the strictest."""
+
+    label: str
+    precision: npt.NDArray[np.float64]  # [points]
+    recall: npt.NDArray[np.float64]  # [points]
+    average: float  # average precision: the mean of the precisions, weighted by the recall that each gains
 
 
 class Calibration(NamedTuple):
@@ -148,13 +158,19 @@ class Evaluation:
 
         A curve needs examples that have the label and examples that have not.
         """
-        numbers = [1] if len(self.label_names) == 2 else range(len(self.label_names))
         curves = []
-        for number in numbers:
-            truth = self.labels == number
-            if truth.any() and not truth.all():
-                false, true, _ = roc_curve(truth, self.probabilities[:, number])
-                curves.append(RocCurve(self.label_names[number], false, true, float(auc(false, true))))
+        for name, truth, scores in self._one_against_the_rest():
+            false, true, _ = roc_curve(truth, scores)
+            curves.append(RocCurve(name, false, true, float(auc(false, true))))
+        return tuple(curves)
+
+    @cached_property
+    def precision_recall_curves(self) -> tuple[PrecisionRecallCurve, ...]:
+        """The curves of the labels that have one, as in `roc_curves`."""
+        curves = []
+        for name, truth, scores in self._one_against_the_rest():
+            precision, recall, _ = precision_recall_curve(truth, scores)
+            curves.append(PrecisionRecallCurve(name, precision, recall, float(average_precision_score(truth, scores))))
         return tuple(curves)
 
     @property
@@ -203,17 +219,38 @@ class Evaluation:
             for name, hit, said, true in zip(self.label_names, right, answered, support, strict=True)
         )
 
-    def thresholds(self) -> tuple[ThresholdScores, ...]:
-        """The scores at a tenth, two tenths and so on, and at the threshold of the model; empty for several labels."""
-        if self.outputs.shape[1] > 1:
-            return ()
-        tenths = [number / 10 for number in range(1, 10)]
+    def thresholds(self) -> tuple[tuple[ThresholdScores, ...], ...]:
+        """The scores of each label at a tenth, two tenths and so on.
+
+        The second label of a sigmoid has those at the threshold of the model as well.
+        """
+        tenths = {number / 10 for number in range(1, 10)}
         found = []
-        for threshold in sorted({*tenths, self.threshold}):
-            other = replace(self, threshold=threshold)
-            scores = other.per_label()[1]
-            found.append(ThresholdScores(threshold, scores.precision, scores.recall, scores.f1, other.accuracy))
+        for number in range(len(self.label_names)):
+            own = {self.threshold} if number == 1 and self.outputs.shape[1] == 1 else set()
+            found.append(tuple(self._at_threshold(number, threshold) for threshold in sorted(tenths | own)))
         return tuple(found)
+
+    def _at_threshold(self, number: int, threshold: float) -> ThresholdScores:
+        said, true = self.probabilities[:, number] >= threshold, self.labels == number
+        hit, answered, support = int(np.sum(said & true)), int(np.sum(said)), int(np.sum(true))
+        return ThresholdScores(
+            threshold,
+            precision=_share(hit, answered),
+            recall=_share(hit, support),
+            f1=_share(2 * hit, answered + support),
+            accuracy=float(np.mean(said == true)),
+        )
+
+    def _one_against_the_rest(self) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float64]]]:
+        """Name, truth [n] and probabilities [n] of label 1 if there are two labels, else of each.
+
+        Labels that every example has or that none has are left out.
+        """
+        for number in [1] if len(self.label_names) == 2 else range(len(self.label_names)):
+            truth = self.labels == number
+            if truth.any() and not truth.all():
+                yield self.label_names[number], truth, self.probabilities[:, number]
 
     def worst_errors(self, number: int) -> list[int]:
         """The examples with a wrong answer whose true label has the lowest probabilities, the worst first."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -79,32 +80,42 @@ def roc(evaluation: Evaluation) -> Figure:
 
     The legend has the areas; a label that has no curve stands there as undefined.
     """
-    curves = {curve.label: curve for curve in evaluation.roc_curves}
-    binary = len(evaluation.label_names) == 2
-    names = evaluation.label_names[1:] if binary else evaluation.label_names
-    columns = 1 + len(names) // _LEGEND_ROWS
-    figure = _figure(5.4 if binary else 5.4 + 2.6 * columns, 5.4)
-    axes = figure.add_subplot()
-    for index, name in enumerate(names):
-        curve = curves.get(name)
-        axes.plot(
-            curve.false_positive_rate if curve else [],
-            curve.true_positive_rate if curve else [],
-            color=_COLOURS[index % len(_COLOURS)],
-            linestyle=_LINE_STYLES[index // len(_COLOURS) % len(_LINE_STYLES)],
-            # The area stands first because a legend passes over labels that start with an underscore.
-            label=f"{f'{curve.area:.4f}' if curve else 'undefined'}  {_short(name)}",
-        )
-    axes.plot([0, 1], [0, 1], label="0.5000  chance", **_IDEAL)
-    mean = "" if binary or evaluation.roc_auc is None else f", mean {evaluation.roc_auc:.4f}"
-    place: dict[str, Any] = (
-        {"loc": "lower right"} if binary else {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
+    curves = {
+        curve.label: (curve.false_positive_rate, curve.true_positive_rate, curve.area)
+        for curve in evaluation.roc_curves
+    }
+    return _one_against_the_rest(
+        evaluation,
+        curves,
+        title="ROC",
+        legend="Area under the curve",
+        x="False positive rate",
+        y="True positive rate",
+        mean=evaluation.roc_auc,
+        chance=([0, 1], [0, 1], 0.5),
     )
-    axes.legend(**place, ncols=columns, title=f"Area under the curve{mean}", frameon=False, alignment="left")
-    subject = f"of “{_short(names[0])}”" if binary else "of each label against the rest"
-    _dress(axes, f"ROC {subject}", "False positive rate", "True positive rate")
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    return figure
+
+
+def precision_recall(evaluation: Evaluation) -> Figure:
+    """Precision against recall over all thresholds: of label 1 if there are two, else of each against the rest.
+
+    The legend has the average precisions; a label that has no curve stands there as undefined.
+    """
+    curves = {
+        curve.label: (curve.recall, curve.precision, curve.average) for curve in evaluation.precision_recall_curves
+    }
+    binary = len(evaluation.label_names) == 2
+    share = float(np.mean(evaluation.labels == 1))
+    return _one_against_the_rest(
+        evaluation,
+        curves,
+        title="Precision and recall",
+        legend="Average precision",
+        x="Recall",
+        y="Precision",
+        # Every label has a share of its own, so only one has a line for chance.
+        chance=([0, 1], [share, share], share) if binary else None,
+    )
 
 
 def calibration(evaluation: Evaluation) -> Figure:
@@ -212,6 +223,49 @@ def _dress(axes: Axes, title: str, x: str, y: str) -> None:
     axes.tick_params(color=_FAINT, labelsize=9.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_FAINT)
+
+
+#: The points of a line, x and y, and the number that stands for it in the legend.
+_Line = tuple[npt.ArrayLike, npt.ArrayLike, float]
+
+
+def _one_against_the_rest(
+    evaluation: Evaluation,
+    curves: Mapping[str, _Line],
+    *,
+    title: str,
+    legend: str,
+    x: str,
+    y: str,
+    mean: float | None = None,
+    chance: _Line | None = None,
+) -> Figure:
+    """A line for label 1 if there are two labels, else for each, in a square from 0 to 1."""
+    binary = len(evaluation.label_names) == 2
+    names = evaluation.label_names[1:] if binary else evaluation.label_names
+    columns = 1 + len(names) // _LEGEND_ROWS
+    figure = _figure(5.4 if binary else 5.4 + 2.6 * columns, 5.4)
+    axes = figure.add_subplot()
+    for index, name in enumerate(names):
+        curve = curves.get(name)
+        axes.plot(
+            *(curve[:2] if curve else ([], [])),
+            color=_COLOURS[index % len(_COLOURS)],
+            linestyle=_LINE_STYLES[index // len(_COLOURS) % len(_LINE_STYLES)],
+            # The number stands first because a legend passes over labels that start with an underscore.
+            label=f"{f'{curve[2]:.4f}' if curve else 'undefined'}  {_short(name)}",
+        )
+    if chance is not None:
+        axes.plot(*chance[:2], label=f"{chance[2]:.4f}  chance", **_IDEAL)
+    shown_mean = "" if binary or mean is None else f", mean {mean:.4f}"
+    place: dict[str, Any] = (
+        {"loc": "lower right"} if binary else {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
+    )
+    axes.legend(**place, ncols=columns, title=f"{legend}{shown_mean}", frameon=False, alignment="left")
+    subject = f"of “{_short(names[0])}”" if binary else "of each label against the rest"
+    _dress(axes, f"{title} {subject}", x, y)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    return figure
 
 
 def _learning_curve(axes: Axes, history: Mapping[str, Any], measure: str, title: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Profile
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
+from sentiment_conv1d.model.explaining.reading import Word
 
-#: Worst errors that are shown, and how much of their texts.
-_ERRORS, _ERROR_CHARACTERS = 20, 300
+#: Worst errors that are shown, how much of their texts, and how many of their words.
+_ERRORS, _ERROR_CHARACTERS, _ERROR_WORDS = 20, 300, 8
 
 _MISSING = "\N{EN DASH}"
 
@@ -35,6 +36,11 @@ _CAPTIONS = {
         "ROC",
         "Each point of a curve is one threshold: how many of the label's examples it finds (up) for how many others it "
         "takes for them (right). The closer to the upper left corner, the better; the dotted line is a guess.",
+    ),
+    "precision_recall": (
+        "Precision and recall",
+        "Each point of a curve is one threshold: how many of the label's examples it finds (right), and how many of "
+        "the texts that it gives the label have it (up). A dotted line is a guess: the share of the label.",
     ),
     "calibration": (
         "Calibration",
@@ -57,6 +63,9 @@ _EPOCH_COLUMNS = {
     "seconds": ("Seconds", "{:,.1f}"),
 }
 
+#: The words of a text with their shares of the logit of a unit of the last layer.
+Explain = Callable[[str, int], Sequence[Word]]
+
 #: A cell of a table: a text, or a text with a note.
 _Cell = str | tuple[str, str]
 
@@ -76,6 +85,7 @@ def report_html(
     vectors: str = "",
     evaluation: Evaluation | None,
     texts: Sequence[str] = (),
+    explain: Explain | None = None,
     decision: DecisionRule = DecisionRule(),  # noqa: B008
     history: Mapping[str, Any],
     best_epoch: int = 0,
@@ -88,7 +98,8 @@ def report_html(
     """The report of one training, an HTML document that needs no other file and runs no script.
 
     `data`, `validation_data` and `test_data` say in words what was trained, decided and measured on, and `vectors`
-    which words began with pretrained vectors. `texts` are the test texts, of which the worst errors are shown.
+    which words began with pretrained vectors. `texts` are the test texts, of which the worst errors are shown,
+    each with the strongest words that `explain` gives.
     `history` is what `model.evaluation.plots` draws its learning curves from; `plots` are PNG files by name;
     `parameters` are the network's, `seconds` the whole training's. `vocabulary_size` is the tokenizer's, if that is
     smaller than the configuration's. `evaluation` is None if nothing was measured, and `best_epoch` 0 if no epoch was
@@ -115,7 +126,7 @@ def report_html(
         decision=decision,
         calibration=[] if evaluation is None else _calibration(evaluation, decision),
         thresholds=[] if evaluation is None else _thresholds(evaluation),
-        errors=[] if evaluation is None or not texts else _errors(evaluation, texts),
+        errors=[] if evaluation is None or not texts else _errors(evaluation, texts, explain),
         labels=[] if evaluation is None else _labels(evaluation),
         figures=[_figure(name, png) for name, png in plots.items()],
         settings=[
@@ -199,14 +210,20 @@ def _labels(evaluation: Evaluation) -> list[list[str]]:
     ]
 
 
-def _thresholds(evaluation: Evaluation) -> list[list[str]]:
-    return [
-        [
-            f"{each.threshold:.4g}{' (chosen)' if each.threshold == evaluation.threshold else ''}",
-            *map(_score, (each.precision, each.recall, each.f1)),
-            f"{each.accuracy:.2%}",
+def _thresholds(evaluation: Evaluation) -> list[tuple[str, list[list[str]]]]:
+    """The rows of each label."""
+
+    def row(label: int, scores: ThresholdScores) -> list[str]:
+        chosen = " (chosen)" if label == 1 and scores.threshold == evaluation.threshold else ""
+        return [
+            f"{scores.threshold:.4g}{chosen if evaluation.outputs.shape[1] == 1 else ''}",
+            *map(_score, (scores.precision, scores.recall, scores.f1)),
+            f"{scores.accuracy:.2%}",
         ]
-        for each in evaluation.thresholds()
+
+    return [
+        (evaluation.label_names[label], [row(label, scores) for scores in table])
+        for label, table in enumerate(evaluation.thresholds())
     ]
 
 
@@ -222,19 +239,30 @@ def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[st
     ]
 
 
-def _errors(evaluation: Evaluation, texts: Sequence[str]) -> list[list[_Cell]]:
-    """The worst errors: the text with its true label and the answer, and the probability of the true label."""
+def _errors(evaluation: Evaluation, texts: Sequence[str], explain: Explain | None) -> list[list[_Cell]]:
+    """The worst errors: the text with its true label and the answer, its words, the probability of the true label."""
     rows: list[list[_Cell]] = []
     for index in evaluation.worst_errors(_ERRORS):
         truth, answer = evaluation.labels[index], evaluation.predicted[index]
         names = [evaluation.label_names[label] for label in (truth, answer)]
-        rows.append(
-            [
-                (_shortened(texts[index]), f"is {names[0]}, answered {names[1]}"),
-                f"{evaluation.probabilities[index, truth]:.4f}",
-            ]
-        )
+        row: list[_Cell] = [(_shortened(texts[index]), f"is {names[0]}, answered {names[1]}")]
+        if explain is not None:
+            # A sigmoid has one logit, that of the second label.
+            unit, label = (0, 1) if evaluation.outputs.shape[1] == 1 else (answer, answer)
+            row.append((_strongest(explain(texts[index], int(unit))), f"of {evaluation.label_names[label]}"))
+        rows.append([*row, f"{evaluation.probabilities[index, truth]:.4f}"])
     return rows
+
+
+def _strongest(words: Sequence[Word]) -> str:
+    """The words with the largest shares, in the order of the text."""
+    largest = sorted(range(len(words)), key=lambda place: -abs(words[place].share))[:_ERROR_WORDS]
+    # A number stays on the line of its word.
+    return ", ".join(f"{words[place].text}\N{NO-BREAK SPACE}{_signed(words[place].share)}" for place in sorted(largest))
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _shortened(text: str) -> str:

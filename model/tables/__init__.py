@@ -17,11 +17,11 @@ the text.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 from sentiment_conv1d.model.tables.errors import DataError
 from sentiment_conv1d.model.tables.faults import Fault
 from sentiment_conv1d.model.tables.files import extension, is_compressed, open_utf8
+from sentiment_conv1d.model.tables.format import Format
 from sentiment_conv1d.model.tables.json_array import open_json
 from sentiment_conv1d.model.tables.table import Chunk, Row, Table
 from sentiment_conv1d.model.tables.text import open_text
@@ -30,13 +30,6 @@ __all__ = ["READABLE", "Chunk", "DataError", "Fault", "Format", "Row", "Table", 
 
 #: The extensions of files that can be read.
 READABLE = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
-
-
-class Format(NamedTuple):
-    """The delimiter and encoding of a file. None means that it is detected."""
-
-    delimiter: str | None = None  # of CSV
-    encoding: str | None = None  # of all text formats
 
 
 def open_table(path: Path, form: Format = Format(), faults: list[Fault] | None = None) -> Table:  # noqa: B008

@@ -23,6 +23,11 @@ class Fault(NamedTuple):
         return f"{self.file}: {self.unit} {self.number}" if self.number else self.file
 
     @property
+    def record(self) -> dict[str, str | int]:
+        """The row as files of bad rows have it, one JSON object a line."""
+        return {"source": self.file, "unit": self.unit, "number": self.number, "reason": self.explanation}
+
+    @property
     def explanation(self) -> str:
         """The reason with its detail."""
         return f"{self.reason} ({self.detail})" if self.detail else self.reason

@@ -58,8 +58,13 @@ def open_utf8(path: Path, encoding: str | None) -> tuple[io.BufferedReader, str]
     decompress = _DECOMPRESSORS.get(path.suffix.lower())
     # Decompressors have all methods of a buffered file.
     file = path.open("rb") if decompress is None else cast(io.BufferedReader, decompress(path))
+    return decoded(path, file, encoding)
+
+
+def decoded(source: Path | str, file: io.BufferedReader, encoding: str | None) -> tuple[io.BufferedReader, str]:
+    """The content of an open file, as `open_utf8` gives it. The file is closed with it, and at an error."""
     try:
-        found = encoding or _marked(path, file)
+        found = encoding or _marked(source, file)
         if _is_utf8(found):
             return file, "UTF-8"
         return io.BufferedReader(_Recoder(file, found)), found
@@ -68,11 +73,11 @@ def open_utf8(path: Path, encoding: str | None) -> tuple[io.BufferedReader, str]
         raise
 
 
-def _marked(path: Path, file: io.BufferedReader) -> str:
+def _marked(source: Path | str, file: io.BufferedReader) -> str:
     try:
         first = file.peek(4)[:4]
     except READ_ERRORS as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+        raise DataError(f"{source}: cannot be read ({error})") from error
     return next((encoding for mark, encoding in _MARKS if first.startswith(mark)), "utf-8")
 
 

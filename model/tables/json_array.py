@@ -35,12 +35,18 @@ class JsonTable(Table):
             raise DataError(f"{source}: not valid JSON in {encoding} ({error.msg} in line {error.lineno})") from error
         except READ_ERRORS as error:
             raise DataError(f"{source}: cannot be read ({error})") from error
-        self._rows: list[Any] = rows
+        self.values: list[Any] = rows
         self.total = len(rows)
+        self._first = 1
+
+    def number_from(self, row: int) -> None:
+        """Count the first object as `row`."""
+        self._first = row
 
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
-        for start in range(0, len(self._rows), CHUNK_ROWS):
-            rows = [Row(n, values) for n, values in enumerate(self._rows[start : start + CHUNK_ROWS], start + 1)]
+        for start in range(0, len(self.values), CHUNK_ROWS):
+            values = self.values[start : start + CHUNK_ROWS]
+            rows = [Row(number, each) for number, each in enumerate(values, self._first + start)]
             usable = [row for row in rows if self._is_object(row)]
             if usable:
                 yield _ObjectChunk(self.source, usable, len(rows))
@@ -52,10 +58,14 @@ class JsonTable(Table):
         return True
 
 
+def is_array(file: BufferedReader) -> bool:
+    """Whether a file of UTF-8, at its beginning, holds an array."""
+    return file.peek(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
 def open_json(source: Path, file: BufferedReader, total: int | None, encoding: str) -> Table:
     """Open a `.json` file: an array of objects, or one object per line, as Hugging Face writes it."""
-    start = file.peek(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start.startswith(b"["):
+    if is_array(file):
         try:
             return JsonTable(source, file, encoding)
         except BaseException:

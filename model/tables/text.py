@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from io import BufferedReader, BytesIO, RawIOBase
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
 from sentiment_conv1d.model.tables.errors import DataError
-from sentiment_conv1d.model.tables.faults import Fault
 from sentiment_conv1d.model.tables.lines import Lines
 from sentiment_conv1d.model.tables.table import (
     CHUNK_BYTES,
@@ -249,19 +247,3 @@ def open_text(
     if extension == ".txt":
         return TxtTable(source, file, total, encoding)
     return CsvTable(source, file, total, encoding, delimiter=delimiter, usual=USUAL_DELIMITERS[extension])
-
-
-def open_records(
-    source: Path | str, extension: str, header: bytes, records: bytes, line: int, faults: list[Fault] | None = None
-) -> Table:
-    """Open complete records of a file as a table. `header` is the file's header row, `line` the first record's line.
-
-    `faults` collects the records that cannot be read; if it is None, the first one raises `DataError`. Raises
-    `DataError` if two columns have the same name.
-    """
-    # The reader removes a byte order mark at the start. Without a header, the first record may start with one itself.
-    content = BytesIO((header or codecs.BOM_UTF8) + records)
-    table = open_text(source, BufferedReader(cast(RawIOBase, content)), extension)
-    table.number_from(line)
-    table.faults = faults
-    return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from tqdm import tqdm
 
 from sentiment_conv1d.model.artifact import Metrics
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile
+from sentiment_conv1d.model.data import Examples, Plan, TrainingTexts, profile, write_faults
 from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
 from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.calibration import at_temperature, best_temperature, best_threshold
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
+from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import (
+    BAD_ROWS_FILE,
     CONFIGURATION_FILE,
     DECISION_FILE,
     HISTORY_FILE,
@@ -73,13 +76,14 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     embeddings: Path | None = None,
+    list_bad_rows: bool = False,
     progress: bool = False,
 ) -> Evaluation | None:
     """Train, evaluate and write the run folder `out`, which appears when it is complete.
 
     Every epoch writes a checkpoint next to the run folder, from which a training with `resume` continues. The
     checkpoint is removed at the end. A distillation continues without `resume`. `embeddings` is a file of pretrained
-    word vectors.
+    word vectors. With `list_bad_rows`, the run folder lists the rows that were left out of the data.
 
     Returns the evaluation on the test texts, or None if there are none. Raises `RunError` if the folder cannot be
     written or there is nothing to resume, `DataError` if the vectors cannot be read, and `TrainingError`.
@@ -106,6 +110,8 @@ def train(
         write_json(folder / HISTORY_FILE, trained.history)
         write_json(folder / METRICS_FILE, None if evaluation is None else _metrics(evaluation, work).model_dump())
         write_json(folder / DECISION_FILE, trained.decision.model_dump())
+        if list_bad_rows and work.faults:
+            write_faults(folder / BAD_ROWS_FILE, work.faults)
         images = write_plots(folder / PLOTS_FOLDER, evaluation, trained.history)
         report = report_html(
             title=f"{configuration.name}: training report",
@@ -117,6 +123,7 @@ def train(
             vectors=trained.vectors,
             evaluation=evaluation,
             texts=() if work.test is None else work.test.texts,
+            explain=partial(explain_words, network.arrays(trained.model, trained.configuration), trained.tokenizer),
             decision=trained.decision,
             history=trained.history,
             best_epoch=trained.best_epoch,
@@ -277,6 +284,7 @@ def write_plots(folder: Path, evaluation: Evaluation | None, history: dict[str, 
     if evaluation is not None:
         figures |= {
             "roc": plots.roc(evaluation),
+            "precision_recall": plots.precision_recall(evaluation),
             "calibration": plots.calibration(evaluation),
             "confusion": plots.confusion(evaluation),
         }

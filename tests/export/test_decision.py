@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, expect
 
+from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.export.__main__ import main as export
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.model.decision import DecisionRule
+from sentiment_conv1d.model.explaining.words import explain_words
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.training import trainer
+from sentiment_conv1d.model.training import network, trainer
+from sentiment_conv1d.service.grpc.protos.inference_pb2 import InferTensorContents, ModelInferRequest
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictRequest
 from sentiment_conv1d.service.inference.classifier import Classifier
+from tests.chromium import browser
 from tests.processes import ServerProcess
+from tests.service.grpc.channels import connect
 from tests.tiny import FLAGS, write_reviews
+
+__all__ = ["browser"]
 
 TEXT = "A lovely film with some awful music."
 
+#: A text whose most probable label is the second one, which the threshold of the run does not let through.
+LIKELY = "Lovely, bright, superb, warm, funny and moving."
+
 #: Predictions of each protocol: the path, the body, and where the label is in the answer.
-REQUESTS: dict[str, tuple[dict[str, Any], Any]] = {
-    "/v1/predict": ({"text": TEXT}, lambda answer: answer["label"]),
-    "/v1/explain": ({"text": TEXT}, lambda answer: answer["prediction"]["label"]),
-    "/v1/models/decided:predict": ({"instances": [TEXT]}, lambda answer: answer["predictions"][0]["label"]),
+REQUESTS: dict[str, tuple[Any, Callable[[Any], str]]] = {
+    "/v1/predict": ({"text": LIKELY}, lambda answer: answer["label"]),
+    "/v1/predict_batch": ({"texts": [LIKELY]}, lambda answer: answer["predictions"][0]["label"]),
+    "/v1/explain": ({"text": LIKELY}, lambda answer: answer["prediction"]["label"]),
+    "/v1/models/decided:predict": ({"instances": [LIKELY]}, lambda answer: answer["predictions"][0]["label"]),
+    "/v2/models/decided/infer": (
+        {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": [LIKELY]}]},
+        lambda answer: next(output["data"][0] for output in answer["outputs"] if output["name"] == "label"),
+    ),
 }
 
 
@@ -71,15 +89,71 @@ def test_the_service_decides_by_the_manifest(run: Path, artifact: Artifact) -> N
     assert prediction.score == prediction.probabilities[0]
 
 
-def test_every_protocol_has_the_label_of_the_threshold(artifact: Artifact) -> None:
-    """Native predictions, explanations and TensorFlow Serving return the same label."""
-    repository = artifact.path.parent.parent
-    with ServerProcess("--workers", "1", repository=repository) as server:
-        client: httpx.Client = server.client
-        for path, (body, label) in REQUESTS.items():
-            answer = client.post(path, json=body)
-            assert answer.status_code == 200, answer.text
-            assert label(answer.json()) == "thumbs down", path
+def test_the_report_explains_as_the_service_does(run: Path, artifact: Artifact) -> None:
+    """Words, places and shares are the same from the Keras model and from the graph that is served."""
+    trained = read_run(run)
+    weights = network.arrays(trainer.load(trained), trained.configuration)
+    words = explain_words(weights, trained.tokenizer, TEXT, unit=0)
+    classifier = Classifier(artifact)
+    [encoding] = classifier.encode([TEXT])
+    served = classifier.explainer.explain(TEXT, encoding, "thumbs up").words
+    assert [word.text for word in words] == ["A", "lovely", "film", "with", "some", "awful", "music"]
+    for word, expected in zip(words, served, strict=True):
+        assert word.share == pytest.approx(expected.share, abs=1e-5)
+        assert replace(word, share=0) == replace(expected, share=0)
+    assert sum(abs(word.share) for word in words) > 0
+
+
+@pytest.fixture(scope="module")
+def decided(artifact: Artifact) -> Iterator[ServerProcess]:
+    """A server with the model."""
+    assert Classifier(artifact).predict([LIKELY])[0].probabilities[1] > 0.5
+    with ServerProcess("--workers", "1", repository=artifact.path.parent.parent) as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", REQUESTS)
+def test_rest_has_the_label_of_the_threshold(path: str, decided: ServerProcess) -> None:
+    """Native routes, explanations, TensorFlow Serving and the Open Inference Protocol say the same."""
+    body, label = REQUESTS[path]
+    answer = decided.client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    assert label(answer.json()) == "thumbs down"
+
+
+def test_grpc_has_the_label_of_the_threshold(decided: ServerProcess) -> None:
+    """Predictions, explanations and the Open Inference Protocol say the same."""
+    with connect(decided) as channel:
+        sentiment: Any = SentimentStub(channel)
+        assert sentiment.Predict(PredictRequest(text=LIKELY)).label == "thumbs down"
+        assert sentiment.Explain(ExplainRequest(text=LIKELY)).prediction.label == "thumbs down"
+        infer: Any = GRPCInferenceServiceStub(channel)
+        contents = InferTensorContents(bytes_contents=[LIKELY.encode()])
+        tensor = ModelInferRequest.InferInputTensor(name="text", datatype="BYTES", shape=[1, 1], contents=contents)
+        answer = infer.ModelInfer(ModelInferRequest(model_name="decided", inputs=[tensor]))
+        [label] = (
+            raw
+            for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
+            if output.name == "label"
+        )
+        assert label[4:] == b"thumbs down"  # behind its length
+
+
+def test_label_lists_have_the_names_of_the_export(decided: ServerProcess) -> None:
+    """Protocols that rank all labels by their probabilities name them as the manifest does."""
+    for path in ("/", "/invocations"):
+        [ranked] = decided.client.post(path, json={"inputs": [LIKELY]}).json()
+        assert sorted(each["label"] for each in ranked) == ["thumbs down", "thumbs up"], path
+
+
+def test_the_page_has_the_label_of_the_threshold(decided: ServerProcess, browser: Browser) -> None:
+    """With its name, though the other label is more probable."""
+    page = browser.new_page()
+    page.goto(decided.url)
+    page.get_by_label("Your text").fill(LIKELY)
+    expect(page.locator("#words")).to_contain_text("superb")
+    expect(page.locator("#label")).to_have_text("thumbs down")
+    page.close()
 
 
 def test_labels_must_have_a_name_each(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,8 @@
 """The command `python -m export`."""
 
+import csv
+import gzip
+import lzma
 import subprocess
 import sys
 from dataclasses import replace
@@ -68,6 +71,28 @@ def test_the_8_bit_form_is_exported_with_what_it_costs(
     assert printed[after + 4].startswith("12 of 60 reviews of reviews.csv; the others are training texts  ")
     assert printed[after + 4].split()[-2] == accuracy
     assert manifest.precision == "uint8"
+
+
+def test_data_is_read_with_the_flags_of_training(
+    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several files, compressed, in another encoding and with another delimiter; rows that are left out are counted."""
+    header, *rows = [";".join(row) for row in csv.reader(reviews.read_text(encoding="utf-8").splitlines())]
+    first, second = tmp_path / "first.csv.gz", tmp_path / "second.csv.xz"
+    first.write_bytes(
+        gzip.compress("\n".join([header, *rows[:30], ";positive", "très bien;positive"]).encode("cp1252"))
+    )
+    second.write_bytes(lzma.compress("\n".join([header, *rows[30:], "schön; POSITIVE "]).encode("cp1252")))
+    data = ["--data", str(first), str(second), "--delimiter", ";", "--encoding", "cp1252"]
+    arguments = [str(run_path), "--repository", str(tmp_path / "repository"), *data]
+    assert main(arguments) == 2
+    assert "label ' POSITIVE ' is none of the labels 'negative', 'positive'" in capsys.readouterr().err
+    assert main([*arguments, "--similar-labels", "merge", "--on-bad-rows", "skip", "--allow-poor-accuracy"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert f"warning: left out: {first}: line 32: the column 'text' is empty in this row" in printed
+    metrics = read_artifact(tmp_path / "repository" / "tiny" / "1").manifest.metrics
+    assert metrics is not None
+    assert metrics.measured_on == "14 of 62 reviews of first.csv.gz and second.csv.xz; the others are training texts"
 
 
 def test_without_data_the_accuracy_of_the_8_bit_form_is_not_known(

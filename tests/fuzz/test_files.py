@@ -23,15 +23,16 @@ from sentiment_conv1d.model.artifact import (
     ArtifactError,
     read_artifact,
 )
+from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tokenizer import TokenizerError, read_tokenizer
-from sentiment_conv1d.scoring.file import score_file
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.explaining.network import Network, read_network
+from sentiment_conv1d.service.inference.explaining.graph import read_network
 from sentiment_conv1d.service.security.api_keys import ApiKeys
 from sentiment_conv1d.service.settings import Settings, read_settings, variable
 from tests.fuzz.documents import JSON, spoilt
+from tests.scoring.one_file import score_file
 from tests.service.artifacts import publish_table
 
 _DIGEST = re.compile(rb'"manifest_sha256": "[0-9a-f]{64}"')
@@ -157,7 +158,7 @@ _JSONL = st.lists(JSON.map(json.dumps) | spoilt({"text": "good", "id": 7}).map(j
 
 
 @given(
-    suffix=st.sampled_from([".csv", ".jsonl", ".txt", ".tsv"]),
+    suffix=st.sampled_from([".csv", ".json", ".jsonl", ".txt", ".tsv"]),
     content=st.one_of(
         _CSV.map(str.encode),
         _CSV.map(lambda rows: f"text,id\n{rows}".encode()),
@@ -167,12 +168,12 @@ _JSONL = st.lists(JSON.map(json.dumps) | spoilt({"text": "good", "id": 7}).map(j
     ),
 )
 def test_any_file_to_score(classifier: Classifier, suffix: str, content: bytes) -> None:
-    """Any CSV, JSON lines or text file gives an output with as many rows, or an error and no output."""
+    """Any CSV, JSON or text file gives an output with as many rows, or an error and no output."""
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / f"in{suffix}", Path(folder) / "out.jsonl"
         source.write_bytes(content)
         try:
-            rows = score_file(source, out, classifier, progress=False)
+            rows = score_file(source, out, classifier)
         except DataError as error:
             assert str(error)
             assert not out.exists()

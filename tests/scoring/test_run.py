@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import signal
 import subprocess
@@ -24,15 +27,11 @@ from sentiment_conv1d.scoring.run import ERRORS, MANIFEST, RUN, Output, Summary,
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import find_sources
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, environment, eventually, run
+from tests.scoring.one_file import in_process
 from tests.service.reviews import reviews
 
 ARTIFACT = MODEL_REPOSITORY / "imdb-cnn" / "1"
 TEXTS = reviews(60, seed=3)
-
-
-def in_process(job: Job, parts: Iterator[Part]) -> Iterator[Result]:
-    """The simplest engine."""
-    return (score_part(job, part) for part in parts)
 
 
 def score(*sources: Path | str, out: Path | str, extension: str = ".parquet", **settings: Any) -> Summary:
@@ -132,12 +131,84 @@ def test_a_header_that_cannot_be_read_ends_a_run(header: str, message: str, tmp_
         score(path, out=tmp_path / "out")
 
 
-def test_json_arrays_are_refused(tmp_path: Path) -> None:
-    """Parts cannot be cut from them."""
-    path = tmp_path / "reviews.json"
-    path.write_text('[{"text": "a joy"}]')
-    with pytest.raises(DataError, match=r"only these extensions can be read: \.txt, \.csv, \.tsv, \.jsonl, \.parquet"):
+@pytest.mark.parametrize("form", ["array", "lines", "utf-16"])
+def test_json_arrays(form: str, tmp_path: Path) -> None:
+    """An array is cut into parts, its rows count from 1, and what is no object is a bad row."""
+    rows: list[Any] = [{"id": number, "text": text} for number, text in enumerate(TEXTS[:20])]
+    rows[8] = {"id": 8, "text": None}
+    rows[16] = 5
+    path = tmp_path / "in.json"
+    if form == "lines":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        path.write_text(json.dumps(rows), encoding="utf-16" if form == "utf-16" else "utf-8")
+    out = tmp_path / "out"
+    assert score(path, out=out, extension=".jsonl") == (18, 2, ERRORS)
+    parts = sorted(out.glob("part-*"))
+    assert len(parts) == 3
+    found = read(parts)
+    assert [(row["id"], row["text"]) for row in found] == [
+        (row["id"], row["text"]) for row in rows[:8] + rows[9:16] + rows[17:]
+    ]
+    unit = "line" if form == "lines" else "row"
+    assert [json.loads(line) for line in (out / ERRORS).read_text().splitlines()] == [
+        {"source": str(path), "unit": unit, "number": 9, "reason": "the column 'text' is null, not a string"},
+        {"source": str(path), "unit": unit, "number": 17, "reason": "not a JSON object"},
+    ]
+
+
+def test_a_damaged_json_array_is_refused(tmp_path: Path) -> None:
+    """The message has the line."""
+    path = tmp_path / "in.json"
+    path.write_text('[{"text": "a"},\n{"text": }]')
+    with pytest.raises(DataError, match=r"in\.json: not valid JSON in UTF-8 \(.* in line 2\)"):
         score(path, out=tmp_path / "out")
+
+
+COMPRESSORS: dict[str, Any] = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+@pytest.mark.parametrize("extension", [".csv", ".jsonl", ".txt"])
+def test_compressed_files(suffix: str, extension: str, tmp_path: Path) -> None:
+    """They are read as the file in them, part by part, with its line numbers."""
+    plain = write(tmp_path / f"in{extension}", [*TEXTS[:20], " "])
+    path = tmp_path / f"in{extension}{suffix}"
+    path.write_bytes(COMPRESSORS[suffix](plain.read_bytes()))
+    for source, out in ((plain, tmp_path / "plain"), (path, tmp_path / "out")):
+        assert score(source, out=out, extension=".jsonl") == (20, 1, ERRORS)
+    for part in (tmp_path / "plain").glob("part-*"):
+        assert (tmp_path / "out" / part.name).read_bytes() == part.read_bytes()
+    [bad] = (json.loads(line) for line in (tmp_path / "out" / ERRORS).read_text().splitlines())
+    assert (bad["source"], bad["number"]) == (str(path), 22 if extension == ".csv" else 21)
+
+
+def test_a_truncated_file_is_scored_up_to_its_end(tmp_path: Path) -> None:
+    """The rows in front of the damage are a finished part, and the message has the line."""
+    path = tmp_path / "in.txt.gz"
+    content = gzip.compress("".join(f"{text}\n" for text in TEXTS * 20).encode())
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"in\.txt\.gz: cannot be read after line \d+"):
+        score(path, out=tmp_path / "out", extension=".jsonl")
+    parts = sorted((tmp_path / "out").glob("part-*"))
+    assert [row["text"] for row in read(parts)] == (TEXTS * 20)[: sum(len(read([part])) for part in parts)]
+    assert len(parts) > 10
+
+
+def test_delimiter_and_encoding_can_be_stated(tmp_path: Path) -> None:
+    """A row with a byte that the encoding does not have is a bad row; the others are scored."""
+    path = tmp_path / "in.csv"
+    path.write_bytes("id^text\n1^très drôle\n2^d".encode("cp1252") + b"\x81" + "ll\n3^schön\n".encode("cp1252"))
+    out = tmp_path / "out.jsonl"
+    result = predict(path, "--delimiter", "^", "--encoding", "cp1252", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert [(row["id"], row["text"]) for row in read([out])] == [("1", "très drôle"), ("3", "schön")]
+    assert json.loads((tmp_path / "out.errors.jsonl").read_text()) == {
+        "source": str(path),
+        "unit": "line",
+        "number": 3,
+        "reason": "not cp1252 (byte 0x81 at 4)",
+    }
 
 
 def test_manifest(tmp_path: Path) -> None:

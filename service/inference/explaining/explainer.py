@@ -5,32 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.explaining.attribution import Attribution, attribute, strongest
+from sentiment_conv1d.model.explaining.forward import Pass, forward
+from sentiment_conv1d.model.explaining.network import Network
+from sentiment_conv1d.model.explaining.reading import Reading, Word, read
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import Invalid, NotExplainable
-from sentiment_conv1d.service.inference.explaining.explanation import Attribution, attribute, strongest
-from sentiment_conv1d.service.inference.explaining.forward import Pass, forward
+from sentiment_conv1d.service.inference.explaining.graph import read_network
 from sentiment_conv1d.service.inference.explaining.inspection import Inspection, inspect
-from sentiment_conv1d.service.inference.explaining.network import Network, read_network
 
 #: Default number of filters in an explanation.
 FILTERS = 10
-
-
-@dataclass(slots=True)
-class Word:
-    """A word that the model read."""
-
-    text: str
-    start: Annotated[int, Field(description="Offset of its first character in the text that was sent.")]
-    end: Annotated[int, Field(description="Offset after its last character.")]
-    id: int
-    known: Annotated[bool, Field(description="Whether the model knows the word.")]
-    share: Annotated[float, Field(description="The share of the logit that it adds.")]
 
 
 @dataclass(slots=True)
@@ -59,22 +47,6 @@ class Explanation:
     padding: float
     words: list[Word]
     filters: list[Filter]
-
-
-class Reading:
-    """The row of ids that the model read, and the positions of its words in the text."""
-
-    def __init__(self, row: npt.NDArray[np.int32], spans: list[tuple[int, int]], first: int) -> None:
-        self.row = row  # [sequence_length]
-        self.spans = spans  # start and end of each word in the text
-        #: Position of the first word in the row; all other positions are pad ids or the start id.
-        self.first = first
-        self.words = slice(first, first + len(spans))
-
-    def span(self, position: int, width: int) -> tuple[int, int]:
-        """Return the characters under a window, or (0, 0) if it has none. The window can extend beyond the row."""
-        under = self.spans[max(position - self.first, 0) : max(position - self.first + width, 0)]
-        return (under[0][0], under[-1][1]) if under else (0, 0)
 
 
 class Explainer:
@@ -159,30 +131,19 @@ class Explainer:
         self, text: str, label: str, reading: Reading, taken: Pass, attribution: Attribution, filters: int
     ) -> Explanation:
         shares = attribution.shares
-        words = [
-            Word(text[start:end], start, end, id, id != self._tokenizer.unknown_id, share)
-            for (start, end), id, share in zip(
-                reading.spans, reading.row[reading.words].tolist(), shares[reading.words].tolist(), strict=True
-            )
-        ]
         return Explanation(
             label,
             attribution.logit,
             attribution.bias,
-            float(shares[: reading.words.start].sum() + shares[reading.words.stop :].sum()),
-            words,
+            reading.rest(shares),
+            reading.words(text, shares, self._tokenizer.unknown_id),
             self._filters(taken, attribution, filters, reading),
         )
 
     def _read(self, text: str, encoding: Encoding, *, whole: bool = False) -> Reading:
         """Return the ids that the model reads, with the least padding that gives the same answer, or with all of it."""
-        ids, max_tokens = encoding.ids, self._input_shape.max_tokens
-        row = self._input_shape.pad([ids], max_tokens if whole or self.network.averages else None)[0]
-        spans = self._tokenizer.spans(text)
-        starts = encoding.tokens - len(spans)  # ids before the words
-        spans = spans[: max_tokens - starts] if self._tokenizer.keeps_first else spans[-max_tokens:]
-        behind = len(row) - len(ids) if self._input_shape.pads_behind else 0
-        return Reading(row, spans, len(row) - behind - len(spans))
+        whole = whole or self.network.averages
+        return read(text, encoding, self._tokenizer, self._input_shape, whole=whole)
 
     def _filters(self, taken: Pass, attribution: Attribution, count: int, reading: Reading) -> list[Filter]:
         numbers = strongest(taken, attribution, count)

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, GetPydanticSchema
 
+from sentiment_conv1d.model.explaining.attribution import Attribution
+from sentiment_conv1d.model.explaining.forward import Pass, Pooled
+from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.layers import Weights
-from sentiment_conv1d.service.inference.explaining.explanation import Attribution
-from sentiment_conv1d.service.inference.explaining.forward import Pass, Pooled
-from sentiment_conv1d.service.inference.explaining.network import Network
 
 # Arrays, with the schemas of their JSON form.
 Vector = Annotated[Weights, GetPydanticSchema(lambda _, handler: handler(list[float]))]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sentiment_conv1d.model.artifact import Manifest
-from sentiment_conv1d.service.inference.explaining.explainer import Explanation, Word
+from sentiment_conv1d.model.explaining.reading import Word
+from sentiment_conv1d.service.inference.explaining.explainer import Explanation
 from sentiment_conv1d.service.inference.prediction import Prediction
 
 #: Background colours of xterm's palette, from a small share to the largest: for negative and for positive shares.

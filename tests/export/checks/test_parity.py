@@ -24,6 +24,7 @@ from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.reference import reference_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.export.sources.trained import Trained
+from sentiment_conv1d.model.decision import THRESHOLD
 from tests import ids
 
 REVIEWS = Reviews("three reviews", [np.array(row, np.int32) for row in ([1], [1, 5, 6], [1, 7, 8, 9])])
@@ -46,13 +47,15 @@ def off_by(difference: float) -> Predict:
     return lambda tokens: (truth(tokens) + difference).astype(np.float32)
 
 
-def checked(served: Predict, reference: Predict = truth, keras_predict: Predict = truth) -> None:
-    compare(keras_predict, reference, served, [REVIEWS], SHAPE)
+def checked(
+    served: Predict, reference: Predict = truth, keras_predict: Predict = truth, threshold: float = THRESHOLD
+) -> None:
+    compare(keras_predict, reference, served, [REVIEWS], SHAPE, threshold)
 
 
 def test_every_way_of_serving_is_compared() -> None:
     """The reference graph and the served graph are compared, padded and short, one by one and in batches."""
-    checks = compare(truth, off_by(2e-6), truth, [REVIEWS, generated(SHAPE)], SHAPE)
+    checks = compare(truth, off_by(2e-6), truth, [REVIEWS, generated(SHAPE)], SHAPE, THRESHOLD)
     assert [(check.inputs, check.against, check.examples) for check in checks] == [
         ("three reviews, padded, batches", "Keras' ONNX graph", 3),
         ("three reviews, padded, batches", "Keras", 3),
@@ -71,7 +74,7 @@ def test_every_way_of_serving_is_compared() -> None:
 
 def test_without_short_reviews_only_padded_ones_are_compared() -> None:
     """A graph outside the family always reads `max_tokens` ids, so only padded reviews are compared."""
-    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(SEQUENCE_LENGTH))
+    checks = compare(truth, truth, truth, [REVIEWS], ids.shape(SEQUENCE_LENGTH), THRESHOLD)
     assert [check.inputs for check in checks] == ["three reviews, padded, batches"] * 2 + [
         "three reviews, padded, one by one"
     ]
@@ -96,14 +99,14 @@ def test_a_difference_in_short_reviews_alone_is_refused() -> None:
 
 def test_a_graph_is_compared_with_itself() -> None:
     """Single and short reviews are compared with padded batches, so a graph that counts padding is refused."""
-    checks = compare_forms(truth, [REVIEWS], SHAPE)
+    checks = compare_forms(truth, [REVIEWS], SHAPE, THRESHOLD)
     assert [(check.inputs, check.against, check.largest_difference) for check in checks] == [
         ("three reviews, padded, one by one", "itself", 0),
         ("three reviews, short, one by one", "itself", 0),
         ("three reviews, short, batches", "itself", 0),
     ]
     with pytest.raises(ParityError, match=r"three reviews, short, one by one: off by .* from itself"):
-        compare_forms(counts_padding, [REVIEWS], SHAPE)
+        compare_forms(counts_padding, [REVIEWS], SHAPE, THRESHOLD)
 
 
 def test_nan_is_refused() -> None:
@@ -142,6 +145,27 @@ def test_a_label_is_what_the_largest_answer_says(keras_row: list[float], served_
         run()
 
 
+def always(answer: float) -> Predict:
+    return lambda tokens: np.full((len(tokens), 1), answer, np.float32)
+
+
+def test_labels_follow_the_threshold_of_the_model() -> None:
+    """A step across the model's own threshold changes a label, and one across 0.5 does not."""
+    below, above = always(0.9 - 1e-6), always(0.9 + 1e-6)
+    checked(above, reference=below, keras_predict=below)
+    with pytest.raises(ParityError, match="3 labels differ from Keras, the first in review 0"):
+        checked(above, reference=below, keras_predict=below, threshold=0.9)
+    below, above = always(0.5 - 1e-6), always(0.5 + 1e-6)
+    checked(above, reference=below, keras_predict=below, threshold=0.9)
+
+    def by_padding(tokens: Ids) -> Answers:
+        return (below if tokens.shape[1] == SEQUENCE_LENGTH else above)(tokens)
+
+    assert compare_forms(by_padding, [REVIEWS], SHAPE, 0.9)
+    with pytest.raises(ParityError, match="labels differ from itself"):
+        compare_forms(by_padding, [REVIEWS], SHAPE, THRESHOLD)
+
+
 def test_a_nudged_weight_is_refused(trained: Trained) -> None:
     """A graph in which one word's embedding is off by a hundredth is refused."""
     family, _ = recognize(trained.model)
@@ -150,13 +174,13 @@ def test_a_nudged_weight_is_refused(trained: Trained) -> None:
     reference = session(reference_graph(trained.model, shape.max_tokens).SerializeToString())
     sets = [generated(shape)]
     good = session(folded_graph(family).SerializeToString())
-    assert compare(trained.predict, reference, good, sets, shape)
+    assert compare(trained.predict, reference, good, sets, shape, THRESHOLD)
 
     embedding = family.embedding.copy()
     embedding[3] += 0.01
     nudged = session(folded_graph(replace(family, embedding=embedding)).SerializeToString())
     with pytest.raises(ParityError, match="off by"):
-        compare(trained.predict, reference, nudged, sets, shape)
+        compare(trained.predict, reference, nudged, sets, shape, THRESHOLD)
 
 
 @given(st.integers(1, 10_000), st.integers(1, 50), st.integers(0, 5))

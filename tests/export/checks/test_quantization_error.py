@@ -1,5 +1,7 @@
 """The quantization error: small differences are reported, and a loss of accuracy is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from sentiment_conv1d.export.checks.quantization_error import (
     measure_accuracy,
     measure_difference,
 )
+from sentiment_conv1d.model.decision import THRESHOLD
 from sentiment_conv1d.model.evaluation.evaluation import EvaluationError
 from tests import ids
 
@@ -42,7 +45,7 @@ class Wrong:
 
 
 def graphs(reviews: int, by: float) -> Graphs:
-    return Graphs(truth, Wrong(reviews, by), ids.shape(SEQUENCE_LENGTH, 2))
+    return Graphs(truth, Wrong(reviews, by), ids.shape(SEQUENCE_LENGTH, 2), THRESHOLD)
 
 
 def test_a_difference_is_reported() -> None:
@@ -73,8 +76,20 @@ def test_accuracy_may_fall_by_a_thousandth() -> None:
 
 def test_accuracy_may_rise() -> None:
     """An 8-bit graph may be more accurate than the float32 graph, and the check reports it."""
-    rounding, _ = measure_accuracy(Graphs(Wrong(9, 0.5), truth, ids.shape(SEQUENCE_LENGTH, 2)), REVIEWS, LABELS)
+    rounding, _ = measure_accuracy(
+        Graphs(Wrong(9, 0.5), truth, ids.shape(SEQUENCE_LENGTH, 2), THRESHOLD), REVIEWS, LABELS
+    )
     assert (rounding.accuracy, rounding.float32_accuracy, rounding.changed_labels) == (1.0, 1 - 9 / COUNT, 9)
+
+
+def test_labels_follow_the_threshold_of_the_model() -> None:
+    """A step from 0.75 to 0.6875 changes a label and the accuracy only if the threshold lies between the two."""
+    for threshold, changed in ((0.5, 0), (0.7, 2)):
+        moved = replace(graphs(2, 0.0625), threshold=threshold)
+        assert measure_difference(moved, REVIEWS).changed_labels == changed
+        rounding, metrics = measure_accuracy(moved, REVIEWS, LABELS)
+        assert (rounding.changed_labels, rounding.accuracy) == (changed, 1 - changed / COUNT)
+        assert metrics.values["accuracy"] == 1 - changed / COUNT
 
 
 def test_nan_is_refused() -> None:

@@ -13,10 +13,11 @@ from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.export.graphs.quantized import quantized_graph
 from sentiment_conv1d.export.recognition.family import Family, recognize
+from sentiment_conv1d.model.decision import THRESHOLD
+from sentiment_conv1d.model.explaining.attribution import attribute
+from sentiment_conv1d.model.explaining.forward import forward
 from sentiment_conv1d.model.input_shape import InputShape
-from sentiment_conv1d.service.inference.explaining.explanation import attribute
-from sentiment_conv1d.service.inference.explaining.forward import forward
-from sentiment_conv1d.service.inference.explaining.network import read_network
+from sentiment_conv1d.service.inference.explaining.graph import read_network
 from tests.export.onnx_graph import dead_nodes, idle_constants, repeated_constants
 
 SEQUENCE_LENGTH, IDS, FILTERS, PADDING_ID = 14, 20, 5, 2
@@ -70,7 +71,7 @@ def assert_folds(
     def predict(tokens: Any) -> Any:
         return np.asarray(model.predict_on_batch(tokens))
 
-    checks = compare(predict, served, served, [reviews], shape)
+    checks = compare(predict, served, served, [reviews], shape, THRESHOLD)
     assert {check.inputs.split(", ", 1)[1] for check in checks} == {
         "padded, batches",
         "padded, one by one",

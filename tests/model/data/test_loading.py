@@ -266,6 +266,16 @@ def test_unlabelled_review_files(form: str, tmp_path: Path) -> None:
     assert dataset.train.texts == load(path).train.texts
 
 
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_unlabelled_review_files_are_read_only_if_asked_for(form: str, tmp_path: Path) -> None:
+    """One that cannot be used is no fault of a training that does not need it."""
+    path = write_reviews(tmp_path, form, REVIEWS | {"train/unsup/0_0.txt": " "})
+    assert load(path).unlabelled == ()
+    assert len(load_examples(path, ("negative", "positive")).examples) == 2
+    with pytest.raises(DataError, match=r"train/unsup/0_0\.txt: the review is empty"):
+        load(path, unlabelled=True)
+
+
 def test_parquet_folder_with_other_labels(tmp_path: Path) -> None:
     """Labels other than 0 and 1 keep their names in a folder, and a test part is not needed."""
     write_parquet(tmp_path / "train.parquet", [("a joy", 2), ("so so", 1), ("a bore", 0)])
@@ -301,7 +311,7 @@ def test_test_part_alone_trains_nothing(tmp_path: Path) -> None:
     """A folder with a test part only can be evaluated on, not trained on."""
     write_parquet(tmp_path / "test.parquet", [("a joy", 1), ("a bore", 0)])
     refuse(tmp_path, "no training part")
-    assert load_examples(tmp_path, ("negative", "positive")).labels.tolist() == [1, 0]
+    assert load_examples(tmp_path, ("negative", "positive")).examples.labels.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("form", ["folder", "parent", "archive", "archive without a root", "archive with a dot"])
@@ -337,7 +347,7 @@ def test_review_files_without_a_test_part(form: str, tmp_path: Path) -> None:
     path = write_reviews(tmp_path, form, reviews)
     dataset = load(path, progress=False)
     assert (dataset.test, dataset.test_source) == (None, None)
-    assert load_examples(path, dataset.label_names).texts == TRAIN_TEXTS
+    assert load_examples(path, dataset.label_names).examples.texts == TRAIN_TEXTS
 
 
 @pytest.mark.parametrize("form", ["folder", "archive"])
@@ -416,7 +426,7 @@ def test_imdb_is_read() -> None:
         "25,000 reviews of train.parquet",
         "12,500 reviews of test.parquet",
     )
-    assert load_examples(IMDB, dataset.label_names).texts == dataset.test.texts
+    assert load_examples(IMDB, dataset.label_names).examples.texts == dataset.test.texts
 
 
 # Round trips
@@ -675,15 +685,15 @@ def test_evaluation_reads_the_test_part(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "aclImdb", REVIEWS)
     archive = write_archive(tmp_path / "reviews.tar.gz", REVIEWS)
     for path in (folder, archive):
-        assert load_examples(path, ("negative", "positive")).texts == ["it drags", "it sings"]
+        assert load_examples(path, ("negative", "positive")).examples.texts == ["it drags", "it sings"]
 
 
 @ANY_TABLE
 def test_evaluation_numbers_labels_as_the_model(suffix: str, tmp_path: Path) -> None:
     """Labels are indices into the model's names, in the model's order, even where only one occurs."""
     path = write_table(tmp_path / f"reviews{suffix}", [("a joy", "good"), ("a treat", "good")])
-    assert load_examples(path, ("good", "bad")).labels.tolist() == [0, 0]
-    assert load_examples(path, ("bad", "good")).labels.tolist() == [1, 1]
+    assert load_examples(path, ("good", "bad")).examples.labels.tolist() == [0, 0]
+    assert load_examples(path, ("bad", "good")).examples.labels.tolist() == [1, 1]
 
 
 @ANY_TABLE
@@ -699,8 +709,8 @@ def test_evaluation_knows_the_sentiments_by_number(tmp_path: Path) -> None:
     """To a model with these labels, the integers 0 and 1 are negative and positive; nothing else is."""
     names = ("negative", "positive")
     path = write_parquet(tmp_path / "reviews.parquet", [("a joy", 1), ("a bore", 0)])
-    assert load_examples(path, names).labels.tolist() == [1, 0]
-    assert load_examples(path, ("0", "1")).labels.tolist() == [1, 0]
+    assert load_examples(path, names).examples.labels.tolist() == [1, 0]
+    assert load_examples(path, ("0", "1")).examples.labels.tolist() == [1, 0]
     for label in (2, -1, True):
         with pytest.raises(DataError, match=f"row 1: label '{label}' is none"):
             load_examples(write_parquet(path, [("so so", label)]), names)

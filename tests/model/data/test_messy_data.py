@@ -190,7 +190,7 @@ def test_several_files_and_a_test_file(tmp_path: Path) -> None:
     assert pairs(dataset) == ROWS
     assert dataset.source == "4 reviews of a.csv and b.csv"
     assert dataset.test_source == "1 reviews of test.csv"
-    assert load_examples(paths, ("good", "bad")).labels.tolist() == [0, 0, 1, 1]
+    assert load_examples(paths, ("good", "bad")).examples.labels.tolist() == [0, 0, 1, 1]
 
 
 MESSY = """text,label
@@ -218,7 +218,7 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
         f"  {path}: line 7: the column 'label' is empty in this row",
         f"  {path}: line 9: 1 fields, while the header has 2",
         f"  {path}: line 11: not UTF-8 (byte 0xe8 at 3)",
-        f"  {path}: label 'fair' has a single example ({path}: line 12), but needs 2, one for each part of the data",
+        f"  {path}: label 'fair' has a single example (line 12), but needs 2, one for each part of the data",
     ]
     assert error.hints == (
         "name the encoding of the file, for example --encoding cp1252",
@@ -252,7 +252,8 @@ def test_labels_that_nobody_can_tell_apart_are_named(tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_text("text,label\na, pos \nb,pos\nc,POS\nd,pos\ne,neg\n")
     error = faults(path)
-    assert str(error) == f"{path}: labels that differ only in case or white space: ' pos ' (1), 'POS' (1), 'pos' (2)"
+    groups = "' pos ' (1, first in line 2), 'POS' (1, first in line 4), 'pos' (2, first in line 3)"
+    assert str(error) == f"{path}: labels that differ only in case or white space: {groups}"
     assert error.hints == (
         "--similar-labels merge makes one label of each group; keep treats them as different labels",
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.data import DataError, Examples, TrainingTexts, measurable
+from sentiment_conv1d.model.data import DataError, Examples, LabelledTexts, TrainingTexts, measurable
 
 TEXTS = ["a film", "A film", "", "\u00c9t\u00e9", "\ud800"]
 
@@ -42,7 +42,7 @@ def test_eight_bytes_a_text(tmp_path: Path) -> None:
 def test_what_is_measured_is_said(trained: list[str] | None, measured: int, words: str) -> None:
     """Training texts are left out unless they are unknown or there is nothing else."""
     trained_on = None if trained is None else TrainingTexts.of(trained)
-    found, said = measurable(examples(TEXTS), "a.csv", trained_on)
+    found, said = measurable(LabelledTexts(examples(TEXTS), "a.csv"), trained_on)
     assert (len(found), said) == (measured, words)
 
 

@@ -52,10 +52,25 @@ def test_an_evaluation_decides_by_its_threshold() -> None:
     """Answers, scores and the table of thresholds follow it."""
     evaluation = Evaluation(("no", "yes"), np.array([0, 0, 1, 1]), np.array([[0.1], [0.3], [0.4], [0.9]]), 0.35)
     assert evaluation.predicted.tolist() == [0, 0, 1, 1]
-    rows = {row.threshold: row for row in evaluation.thresholds()}
+    no, yes = evaluation.thresholds()
+    assert [row.threshold for row in no] == [number / 10 for number in range(1, 10)]
+    rows = {row.threshold: row for row in yes}
     assert len(rows) == 10
     assert (rows[0.35].precision, rows[0.35].recall, rows[0.35].accuracy) == (1, 1, 1)
     assert (rows[0.5].recall, rows[0.2].precision) == (0.5, 2 / 3)
+    assert (no[7].precision, no[7].recall, no[7].accuracy) == (1, 0.5, 0.75)
+
+
+def test_thresholds_of_several_labels() -> None:
+    """Each label has its scores against the rest, by its own probability."""
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.4, 0.35, 0.25], [0.1, 0.3, 0.6]])
+    evaluation = Evaluation(("a", "b", "c"), np.array([0, 1, 2]), probabilities)
+    tables = evaluation.thresholds()
+    assert [len(table) for table in tables] == [9, 9, 9]
+    by_threshold = [{row.threshold: row[1:] for row in table} for table in tables]
+    assert by_threshold[0][0.4] == (0.5, 1, 2 / 3, 2 / 3)
+    assert by_threshold[1][0.3] == (0.5, 1, 2 / 3, 2 / 3)
+    assert by_threshold[2][0.9] == (None, 0, 0, 2 / 3)
 
 
 def test_the_worst_errors_are_found() -> None:

@@ -60,6 +60,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "learning curves of many epochs": lambda: plots.learning_curves(history(35, 4, True)),
     "roc": lambda: plots.roc(binary()),
     "roc of three labels": lambda: plots.roc(softmax()),
+    "precision and recall": lambda: plots.precision_recall(binary()),
+    "precision and recall of three labels": lambda: plots.precision_recall(softmax()),
     "calibration": lambda: plots.calibration(binary()),
     "calibration of three labels": lambda: plots.calibration(softmax()),
     "confusion": lambda: plots.confusion(binary()),
@@ -181,6 +183,28 @@ def test_roc_says_what_is_undefined(tmp_path: Path) -> None:
     figure = plots.roc(evaluation)
     assert line(figure.axes[0], "undefined  positive") == []
     plots.save(figure, tmp_path / "roc.png")
+
+
+def test_precision_and_recall_hold_the_curve() -> None:
+    """The points are those of counting by hand at every output, and chance is the share of the label."""
+    outputs = np.array([[0.9], [0.7], [0.6], [0.2]])
+    evaluation = Evaluation(("negative", "positive"), np.array([1, 0, 1, 0]), outputs)
+    (axes,) = plots.precision_recall(evaluation).axes
+    assert line(axes, "positive") == [(1, 0.5), (1, 2 / 3), (0.5, 0.5), (0.5, 1), (0, 1)]
+    assert line(axes, "chance") == [(0, 0.5), (1, 0.5)]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [f"{5 / 6:.4f}  positive", "0.5000  chance"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Recall", "Precision")
+
+
+def test_precision_and_recall_of_several_labels() -> None:
+    """Each label has a curve against the rest, or stands there as undefined."""
+    evaluation = Evaluation(("a", "b", "c"), np.array([0, 1, 1]), np.eye(3)[[0, 1, 0]])
+    (axes,) = plots.precision_recall(evaluation).axes
+    assert line(axes, "undefined  c") == []
+    assert line(axes, "  b") == [(1, 2 / 3), (0.5, 1), (0, 1)]
+    assert len(axes.lines) == 3
 
 
 def test_calibration_holds_the_bins() -> None:

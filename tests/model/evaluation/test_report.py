@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,15 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import precision_recall_fscore_support
 
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
-from sentiment_conv1d.model.data import Examples, Plan, profile
+from sentiment_conv1d.model.data import Examples, Plan, load, plan, profile
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.report import report_html
+from sentiment_conv1d.model.explaining.reading import Word
+from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.tokenizer import learn
+from sentiment_conv1d.model.training import trainer
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
 HISTORY: dict[str, Any] = {
@@ -292,3 +297,75 @@ def test_every_count_is_that_of_the_data() -> None:
     log_loss = Evaluation(work.label_names, test.labels, before).log_loss
     assert [row[2] for row in page.rows if row[0] == "before"] == [f"{log_loss:.4f}"]
     assert ["watch <b>this</b> is positive, answered negative", "0.4000"] in page.rows
+
+
+def word(text: str, share: float) -> Word:
+    return Word(text, 0, len(text), 3, known=True, share=share)
+
+
+def test_errors_are_explained() -> None:
+    """An error has the words with the largest shares, in the order of the text, and the label that they are about."""
+    asked = []
+
+    def explain(text: str, unit: int) -> list[Word]:
+        asked.append((text, unit))
+        return [word(f"w{number}", 0.01 * number) for number in range(9)] + [word("so-so", -1.5)]
+
+    texts = ("one", "two", "three", "four")
+    shown = ", ".join(f"w{number}\xa0+0.0{number}" for number in range(2, 9)) + ", so-so\xa0\N{MINUS SIGN}1.50"
+    page = Page(report(texts=texts, explain=explain))
+    assert ["four is positive, answered negative", f"{shown} of positive", "0.4000"] in page.rows
+    labels = ("a", "b", "c")
+    evaluation = Evaluation(labels, np.array([0, 1, 2]), np.array([[0.6, 0.3, 0.1], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1]]))
+    page = Page(report(evaluation=evaluation, texts=texts, explain=explain))
+    assert ["two is b, answered a", f"{shown} of a", "0.3000"] in page.rows
+    assert ["three is c, answered b", f"{shown} of b", "0.1000"] in page.rows
+    assert asked == [("four", 0), ("three", 1), ("two", 0)]
+
+
+def test_thresholds_of_each_label() -> None:
+    """Every label has a table, and only the one that is decided by a threshold says which was chosen."""
+    page = Page(report())
+    assert [tag for tag, _ in page.tags].count("details") == 2
+    assert ["0.5 (chosen)", "1.0000", "0.5000", "0.6667", "75.00%"] in page.rows
+    assert ["0.7", "1.0000", "0.5000", "0.6667", "75.00%"] in page.rows
+    assert [row[0] for row in page.rows].count("0.5") == 1
+    evaluation = Evaluation(("a", "b", "c"), np.array([0, 1]), np.eye(3)[[0, 1]])
+    page = Page(report(evaluation=evaluation))
+    assert [tag for tag, _ in page.tags].count("details") == 3
+    assert "(chosen)" not in page.visible
+
+
+def test_the_report_of_a_training_is_that_of_its_model(run_path: Path, reviews: Path) -> None:
+    """Counts, scores and errors are found again with the saved model, the data and scikit-learn."""
+    run = read_run(run_path)
+    dataset = load(reviews, progress=False)
+    work = plan(dataset, test_fraction=0.2, validation_fraction=0.2, seed=run.configuration.seed)
+    assert work.test is not None
+    tokens = trainer.encode(run.tokenizer, work.test.texts)
+    positive = np.asarray(trainer.load(run).predict_on_batch(tokens))[:, 0]
+    truth, answers = work.test.labels, (positive >= run.decision.threshold).astype(int)
+    rows = Page((run_path / "report.html").read_text(encoding="utf-8")).rows
+
+    for label, name in enumerate(work.label_names):
+        assert [name, str(np.sum(work.train.labels == label)), str(np.sum(truth == label))] in rows
+        scores = precision_recall_fscore_support(truth, answers, labels=[label], zero_division=np.nan)
+        precision, recall, f1, support = (float(each[0]) for each in scores)
+        shown = ["\N{EN DASH}" if np.isnan(each) else f"{each:.4f}" for each in (precision, recall, f1)]
+        assert [name, *shown, f"{support:.0f}"] in rows
+    longest = max(run.tokenizer.encode(text).tokens for text in work.train.texts)
+    assert [row[4] for row in rows if row[0] == "Tokens of a text"] == [str(longest)]
+    for tenth in range(1, 10):
+        right = np.mean((positive.astype(float) >= tenth / 10) == (truth == 1))
+        assert any(
+            row[0].split(" ")[0] == f"{tenth / 10:g}" and row[4] == f"{right:.2%}" for row in rows if len(row) == 5
+        )
+    of_truth = np.where(truth == 1, positive, 1 - positive)
+    worst = sorted(np.flatnonzero(answers != truth), key=lambda number: of_truth[number])
+    errors = [row for row in rows if len(row) == 3 and ", answered " in row[0]]
+    assert [row[2] for row in errors] == [f"{of_truth[number]:.4f}" for number in worst]
+    for row, number in zip(errors, worst, strict=True):
+        assert row[0].startswith(work.test.texts[number])
+    history = json.loads((run_path / "history.json").read_text(encoding="utf-8"))
+    for epoch in history["epochs"]:
+        assert any(row[:2] == [str(epoch["epoch"]), f"{epoch['loss']:.4f}"] for row in rows)

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from sentiment_conv1d.model.configuration import PRESETS, Configuration, Convolution
-from sentiment_conv1d.model.training.network import build
+from sentiment_conv1d.model.explaining.attribution import attribute
+from sentiment_conv1d.model.explaining.forward import forward
+from sentiment_conv1d.model.training.network import arrays, build
 
 TINY = Configuration(
     name="tiny",
@@ -101,3 +103,25 @@ def test_the_optimizer_is_the_one_asked_for(name: str, optimizer: type[keras.opt
 def test_every_name_of_a_model_names_a_network(name: str) -> None:
     """Every valid model name is a valid name for Keras."""
     build(TINY.model_copy(update={"name": name}), TINY.vocabulary_size).predict_on_batch(ids(1))
+
+
+@pytest.mark.parametrize("hidden_width", [0, 6])
+@pytest.mark.parametrize("labels", [("a", "b"), ("a", "b", "c")])
+def test_the_arrays_answer_as_the_network(labels: tuple[str, ...], hidden_width: int) -> None:
+    """Their logits give the probabilities of Keras, and the shares of the words and the bias add up to each logit."""
+    changes = {
+        "labels": labels,
+        "hidden_width": hidden_width,
+        "convolutions": (Convolution(width=2, filters=3), Convolution(width=3, filters=5)),
+    }
+    configuration = TINY.model_copy(update=changes)
+    model = build(configuration, vocabulary_size=20)
+    network = arrays(model, configuration)
+    for row, answer in zip(ids(4), np.asarray(model.predict_on_batch(ids(4))), strict=True):
+        taken = forward(network, row)
+        exponentials = np.exp(taken.logits)
+        expected = 1 / (1 + 1 / exponentials) if len(labels) == 2 else exponentials / exponentials.sum()
+        assert answer == pytest.approx(expected, abs=1e-6)
+        for unit, logit in enumerate(taken.logits):
+            found = attribute(network, taken, unit)
+            assert found.bias + found.shares.sum() == pytest.approx(logit, abs=1e-6)

@@ -1,23 +1,18 @@
-"""Fixtures: headless Chromium, and pages that record every error and every request."""
+"""Pages in Chromium that record every error and every request."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.chromium import browser
 from tests.processes import ServerProcess
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
+__all__ = ["browser"]
 
 
 @dataclass
@@ -34,19 +29,6 @@ class Opened:
 
 
 Open = Callable[..., Opened]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start one browser per module. While it runs, no other event loop can run in this thread."""
-    path = next(filter(None, map(shutil.which, _NAMES)), None)
-    if path is None:
-        assert os.environ.get("CI") != "true", "there is no Chromium: make test installs Debian's where it may"
-        pytest.skip("there is no Chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

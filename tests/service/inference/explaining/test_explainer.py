@@ -15,14 +15,15 @@ from pyarrow import parquet
 
 from sentiment_conv1d.export.graphs.folded import folded_graph
 from sentiment_conv1d.model.artifact import Artifact
+from sentiment_conv1d.model.explaining.attribution import attribute
+from sentiment_conv1d.model.explaining.forward import forward
+from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.tokenizer import WordTokenizer
 from sentiment_conv1d.model.training.network import build
 from sentiment_conv1d.service.errors import Invalid, NotExplainable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.explainer import Explanation
-from sentiment_conv1d.service.inference.explaining.explanation import attribute
-from sentiment_conv1d.service.inference.explaining.forward import forward
-from sentiment_conv1d.service.inference.explaining.network import Network, read_network
+from sentiment_conv1d.service.inference.explaining.graph import read_network
 from sentiment_conv1d.service.inference.prediction import Prediction
 from tests.ids import pad
 from tests.processes import PROJECT

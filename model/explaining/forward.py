@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.model.explaining.network import Network
+from sentiment_conv1d.model.explaining.tables import Entries, Tables
 from sentiment_conv1d.model.layers import Bank, Weights, apply
-from sentiment_conv1d.service.inference.explaining.network import Network
-from sentiment_conv1d.service.inference.explaining.tables import Entries, Tables
 
 
 @dataclass(frozen=True)

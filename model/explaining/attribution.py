@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.model.explaining.forward import Pass
+from sentiment_conv1d.model.explaining.network import Network
 from sentiment_conv1d.model.layers import Weights, apply
-from sentiment_conv1d.service.inference.explaining.forward import Pass
-from sentiment_conv1d.service.inference.explaining.network import Network
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+"""A second model beside the shipped one: nothing needs a flag, before a restart and after it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.chromium import browser
+from tests.processes import ServerProcess, run
+from tests.service.artifacts import publish_table, shipped_copy
+
+__all__ = ["browser"]
+
+TEXT = "A gripping, beautifully acted film."
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped model and a model of tickets."""
+    folder = tmp_path_factory.mktemp("repository")
+    shipped_copy(folder)
+    publish_table(folder, name="tickets")
+    return folder
+
+
+def test_a_restart(repository: Path) -> None:
+    """Callers that name no model get the shipped one each time, and the other is there by its name."""
+    for _ in range(2):
+        with ServerProcess("--workers", "1", repository=repository) as server:
+            assert server.client.get("/readyz").status_code == 200
+            answer = server.client.post("/v1/predict", json={"text": TEXT}).json()
+            assert (answer["label"], answer["model"]["name"]) == ("positive", "imdb-cnn")
+            assert server.client.post("/v1/explain", json={"text": TEXT}).json()["words"]
+            answer = server.client.post("/v1/predict", json={"text": TEXT, "model": "tickets"}).json()
+            assert answer["model"]["name"] == "tickets"
+
+
+def test_the_page(repository: Path, browser: Browser) -> None:
+    """It answers with the shipped model and offers both."""
+    with ServerProcess("--workers", "1", repository=repository) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        expect(page.locator("#answered-by")).to_contain_text("imdb-cnn")
+        choices = page.locator("#model-choice option").all_inner_texts()
+        assert any("tickets" in choice for choice in choices)
+        page.close()
+
+
+def test_commands(repository: Path, tmp_path: Path) -> None:
+    """`predict` and `explain` work as with one model."""
+    place = {"SENTIMENT_MODEL_REPOSITORY": str(repository)}
+    (tmp_path / "reviews.txt").write_text(f"{TEXT}\n")
+    scored = run("-m", "service", "predict", str(tmp_path / "reviews.txt"), **place)
+    assert scored.returncode == 0, scored.stderr
+    [row] = (tmp_path / "reviews.predictions.jsonl").read_text().splitlines()
+    assert json.loads(row)["predicted_label"] == "positive"
+    explained = run("-m", "service", "explain", TEXT, **place)
+    assert explained.returncode == 0, explained.stderr
+    assert "gripping" in explained.stdout
+
+
+def test_a_load_test(repository: Path, tmp_path: Path) -> None:
+    """The shortest one finds the shipped model."""
+    flags = ("--smoke", "--workers", "1", "--batch", "4", "--seconds", "0.4", "--slo", "p99<5s,errors<50%")
+    finished = run("-m", "loadtest", *flags, "--out", str(tmp_path), SENTIMENT_MODEL_REPOSITORY=str(repository))
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert json.loads((tmp_path / "report.json").read_text())["closed"][0]["answered"] > 0
