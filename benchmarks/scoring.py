@@ -96,7 +96,7 @@ def main() -> None:
         prog="python -m benchmarks.scoring", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--count", type=int, default=100_000, help="reviews (default: 100000)")
+    parser.add_argument("--count", type=int, default=300_000, help="reviews (default: 300000)")
     options = parser.parse_args()
     texts = generate(read_artifact(ARTIFACT).tokenizer, options.count)
     rounds: dict[str, list[Measurement]] = {}

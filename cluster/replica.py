@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from starlette.types import Message, Receive, Scope, Send
 
-from sentiment_conv1d.service.errors import Unavailable
+from sentiment_conv1d.service.errors import StartupError, Unavailable
 from sentiment_conv1d.service.grpc import oip, sentiment
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import Counted
@@ -28,7 +28,7 @@ from sentiment_conv1d.service.models.replay_log import Order
 from sentiment_conv1d.service.models.startup import opener, repository_of
 from sentiment_conv1d.service.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.process.server import begin, count, make_metrics, note
-from sentiment_conv1d.service.process.worker import make_dataplane
+from sentiment_conv1d.service.process.worker import make_dataplane, make_request_log
 from sentiment_conv1d.service.rest.app import Application
 from sentiment_conv1d.service.rest.server import headers
 from sentiment_conv1d.service.rest.server.asgi import CHARGE
@@ -47,6 +47,8 @@ class Replica:
     def __init__(self, settings: Settings) -> None:
         # A load or unload request would reach only one replica, and the others would serve other versions.
         settings = settings.model_copy(update={"admin": "off", "workers": 1})
+        if settings.request_log_folder is not None:
+            raise StartupError("--request-log: replicas on Ray share no folder; use a URL")
         repository = repository_of(settings)
         self._models = LoadedModels(settings.default_model)
         begin(settings, repository, self._models, shared=True)
@@ -56,7 +58,8 @@ class Replica:
         in_flight = InFlight()
         self._requests = in_flight.new_set()
         self._buffers = Buffers(settings.max_buffered_bytes)
-        self._dataplane = make_dataplane(settings, self._models, self.metrics, in_flight)
+        self._request_log = make_request_log(settings, 0, self.metrics)
+        self._dataplane = make_dataplane(settings, self._models, self.metrics, in_flight, self._request_log)
         self._readiness = Readiness(self._models)
         self._reconciler = Reconciler(
             repository, self._models, opener(settings), self._dataplane, self.metrics, workers=self
@@ -100,6 +103,8 @@ class Replica:
         if self._watching is not None:
             self._watching.cancel()
         self._dataplane.close()
+        if self._request_log is not None:
+            self._request_log.close()
 
     def expose(self) -> str:
         """Return the metrics of this replica in Prometheus' text format."""

@@ -17,7 +17,15 @@ import tensorflow
 
 from sentiment_conv1d.export.checks.accuracy import check_accuracy, check_shift, measure
 from sentiment_conv1d.export.checks.classifier import check_classifier
-from sentiment_conv1d.export.checks.parity import Predict, Reviews, compare, compare_forms, generated, session
+from sentiment_conv1d.export.checks.parity import (
+    Predict,
+    Reviews,
+    answers_in_batches,
+    compare,
+    compare_forms,
+    generated,
+    session,
+)
 from sentiment_conv1d.export.checks.quantization_error import (
     Graphs,
     LabelledReviews,
@@ -32,6 +40,7 @@ from sentiment_conv1d.export.recognition.family import Family, recognize
 from sentiment_conv1d.export.sources.trained import Trained
 from sentiment_conv1d.model.artifact import Artifact, Golden, Metrics, ParityCheck, Sample, publish
 from sentiment_conv1d.model.input_shape import InputShape
+from sentiment_conv1d.model.text_statistics import TextStatistics
 
 #: The text whose probabilities the manifest states. A loader runs it and serves nothing unless it gets the same ones.
 GOLDEN_TEXT = (
@@ -58,6 +67,7 @@ class _Checked:
     parity: tuple[ParityCheck, ...]
     golden: Golden
     metrics: Metrics | None
+    statistics: TextStatistics | None
     fields: dict[str, Any]  # of the manifest, for one form of graph only
 
     @property
@@ -80,8 +90,8 @@ def export(
     """Write the graphs, check that they return what Keras returns, and publish the next version of the artifact.
 
     With `quantize`, the 8-bit form of the graph is published if it is close enough to the float32 form: see
-    `export.checks.quantization_error`. The accuracy of the published graph is measured on `labelled`. `samples` are
-    texts that anyone may see.
+    `export.checks.quantization_error`. The accuracy of the published graph, and statistics for detecting drift, are
+    measured on `labelled`. `samples` are texts that anyone may see.
 
     Raises `ExportError` if the model is not a classifier over the tokenizer's ids, has no 8-bit form, or is no better
     on `labelled` than the most frequent label, unless `allow_poor_accuracy`; `ParityError` if an answer differs;
@@ -112,6 +122,7 @@ def export(
         "configuration": trained.configuration,
         "decision": trained.decision,
         "samples": samples,
+        "statistics": checked.statistics,
         "libraries": _libraries(),
         "metrics": checked.metrics,
         "parity": checked.parity,
@@ -136,6 +147,7 @@ def _float32(
         tuple(parity),
         _golden(trained, trained.predict, trained.input_shape),
         trained.metrics if labelled is None else measure(session(graph), labelled, trained.labels, shape, threshold),
+        trained.statistics if labelled is None else _statistics(trained, session(graph), labelled, shape),
         {},
     )
 
@@ -164,8 +176,20 @@ def _quantized(
         (*float32.parity, *forms),
         _golden(trained, quantized, float32.shape),
         metrics,
+        None if labelled is None else _statistics(trained, quantized, labelled, float32.shape),
         {"precision": "uint8", "rounding": tuple(errors)},
     )
+
+
+def _statistics(
+    trained: Trained, served: Predict, labelled: LabelledReviews, shape: InputShape
+) -> TextStatistics | None:
+    """The statistics of texts, to detect drift; None if only their ids are known."""
+    if not labelled.texts:
+        return None
+    outputs = answers_in_batches(served, labelled.rows, shape)
+    encodings = [trained.tokenizer.encode(text) for text in labelled.texts]
+    return TextStatistics.measured(labelled.source, trained.labels, outputs, trained.decision.threshold, encodings)
 
 
 def _golden(trained: Trained, predict: Predict, shape: InputShape) -> Golden:

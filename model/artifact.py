@@ -31,6 +31,7 @@ from sentiment_conv1d.model.decision import THRESHOLD, DecisionRule
 from sentiment_conv1d.model.errors import SentimentError
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.model_card import CARD_FILE, model_card
+from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
 FORMAT_VERSION: Literal[1] = 1
@@ -148,6 +149,11 @@ class Manifest(_Record):
     )
     samples: tuple[Sample, ...] = Field(
         (), exclude_if=lambda value: not value, description="Held-out texts that people may see."
+    )
+    statistics: TextStatistics | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Of held-out texts and the predictions for them, to detect drift.",
     )
     golden: Golden
     libraries: dict[str, str]

@@ -40,4 +40,8 @@ def decide_all(outputs: npt.NDArray[np.floating[Any]], threshold: float = THRESH
     """Return the index of the label of every row: [n, 1] or [n, labels] -> int64 [n]."""
     import numpy as np
 
-    return np.fromiter((decide(output, threshold) for output in outputs), np.int64, len(outputs))
+    if outputs.shape[1] == 1:
+        # `decide` compares float64 numbers. NumPy would round the threshold to the precision of the outputs.
+        return (outputs[:, 0].astype(np.float64) >= threshold).astype(np.int64)
+    indices: npt.NDArray[np.int64] = outputs.argmax(axis=1)
+    return indices

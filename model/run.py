@@ -18,6 +18,7 @@ from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import DataError, TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, TokenizerError, read_tokenizer
 
 KERAS_FILE = "model.keras"
@@ -26,6 +27,7 @@ CONFIGURATION_FILE = "configuration.json"
 TRAINING_TEXTS_FILE = "training_texts.npy"
 HISTORY_FILE = "history.json"
 METRICS_FILE = "metrics.json"
+STATISTICS_FILE = "text_statistics.json"
 DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
 BAD_ROWS_FILE = "bad_rows.jsonl"
@@ -40,6 +42,7 @@ RUN_CONTENTS = (
     TRAINING_TEXTS_FILE,
     HISTORY_FILE,
     METRICS_FILE,
+    STATISTICS_FILE,
     DECISION_FILE,
     REPORT_FILE,
     BAD_ROWS_FILE,
@@ -63,6 +66,7 @@ class Run:
     metrics: Metrics | None  # None if there were no test texts
     trained_on: TrainingTexts | None  # None in a run of an older version
     decision: DecisionRule
+    statistics: TextStatistics | None = None  # None without test texts, and in a run of an older version
 
     @property
     def keras_file(self) -> Path:
@@ -93,7 +97,8 @@ def read_run(path: Path) -> Run:
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path / METRICS_FILE}: not valid JSON ({error})") from error
     trained_on = _trained_on(path / TRAINING_TEXTS_FILE)
-    return Run(path, configuration, tokenizer, metrics, trained_on, _read_decision(path / DECISION_FILE))
+    decision, statistics = _read_decision(path / DECISION_FILE), _read_statistics(path / STATISTICS_FILE)
+    return Run(path, configuration, tokenizer, metrics, trained_on, decision, statistics)
 
 
 def checkpoint_folder(run: Path) -> Path:
@@ -190,6 +195,16 @@ def _read_decision(path: Path) -> DecisionRule:
         return DecisionRule()
     try:
         return DecisionRule.model_validate_json(_read(path))
+    except ValidationError as error:
+        raise RunError(f"{path}: {first_fault(error)}") from error
+
+
+def _read_statistics(path: Path) -> TextStatistics | None:
+    """Read the statistics of the test texts; None if the run has none."""
+    if not path.exists():
+        return None
+    try:
+        return TextStatistics.model_validate_json(_read(path))
     except ValidationError as error:
         raise RunError(f"{path}: {first_fault(error)}") from error
 

@@ -1,13 +1,13 @@
-"""Scores texts offline: in a program of yours, or files of any number and size on all cores or a Ray cluster.
+"""Scores texts offline: batches in your own program, or files of any number and size on all cores or a Ray cluster.
 
 `BatchScorer` is a callable over batches, for pandas, Spark, Dask, Ray Data or a loop. `run.score_sources`, which the
-command `predict` calls, scores files in parts and can be resumed. One file may be one part.
+command `predict` calls, scores files in parts, and continues a run that was killed.
 
-`model.tables` reads files. The output is written by extension:
+`model.tables` reads the files. The extension of the output decides its format:
 
     .csv      with "\\n" line ends
-    .jsonl    rows of JSONL keep their own keys and spelling; the other two formats take their columns from the first
-              row (and round numbers beyond 64 bits)
+    .jsonl    rows of JSONL input keep their own keys and spelling. The other formats take their columns from the first
+              row, and round numbers that do not fit into 64 bits
     .parquet  with the Arrow types of a Parquet input; from JSONL, with the types of the first few hundred rows
 
 Values that JSON or CSV cannot express become:

@@ -1,4 +1,4 @@
-"""Rows of Arrow batches. Imports pyarrow, so it is imported only if there are such batches."""
+"""Reads rows of Arrow batches. It imports pyarrow, so other modules import it only for such batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sentiment_conv1d.scoring.rows import NOT_UTF8
 
 
 class RowReader:
-    """Reads ranges of rows of a Parquet file, without reading a row twice if each begins behind the one before it."""
+    """Reads ranges of rows of a Parquet file. It reads each row once if the ranges are in ascending order."""
 
     def __init__(self, table: ParquetTable, columns: Sequence[str] | None) -> None:
         self._table = table
@@ -26,7 +26,7 @@ class RowReader:
         self._next: int | None = None  # the first row that was not read; rows count from 0
 
     def read(self, start: int, stop: int) -> Iterator[Chunk]:
-        """The rows from `start` to `stop`. Raises `DataError` at a damaged one."""
+        """Yield the rows from `start` to `stop`. Raises `DataError` at a damaged row."""
         if self._next is None or self._next > start or self._table.group_of(start) > self._table.group_of(self._next):
             self._chunks = self._table.chunks_from(start, self._columns)
             self._rest = None
@@ -41,7 +41,7 @@ class RowReader:
 
 
 def strings(chunk: Chunk, column: str) -> list[Any]:
-    """A column of strings: each one is a str, None, or `NOT_UTF8`. Raises `DataError` if it is of another type."""
+    """Return a column of strings: each is a str, None, or `NOT_UTF8`. Raises `DataError` if it has another type."""
     try:
         return chunk.strings(column)
     except DataError as error:
@@ -52,7 +52,7 @@ def strings(chunk: Chunk, column: str) -> list[Any]:
 
 
 def keep_rows(chunk: Chunk, good: Sequence[bool]) -> Chunk:
-    """The rows of a chunk for which `good` is true."""
+    """Return the rows of a chunk for which `good` is true."""
     assert isinstance(chunk, BatchChunk)
     kept = BatchChunk(chunk.source, 1, chunk.batch.filter(pyarrow.array(good)))
     kept.numbers = list(compress(chunk.numbers, good))

@@ -1,8 +1,9 @@
-"""A callable over batches of texts, small to pickle, for programs that have their own way to get and keep data."""
+"""`BatchScorer`: scores batches of texts in a program that reads and writes the data itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +15,14 @@ from sentiment_conv1d.scoring.rows import reason_of
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.settings import ProviderChoice
 
-#: Texts that are scored at once, which bounds the memory for their ids.
+#: The most texts that are scored at once. This bounds the memory for their ids.
 _TEXTS = 1024
 
 
 class BatchScorer:
     """Scores batches: `BatchScorer("model_repository/imdb-cnn/1")(batch)`.
 
-    What a batch is, and what comes back, with one row for each of the batch and in the same order:
+    The result has one row for each row of the batch, in the same order:
 
         a list of strings              a list of dicts
         a pandas Series of strings     a pandas DataFrame
@@ -30,15 +31,15 @@ class BatchScorer:
         a dict of NumPy arrays         the same with more arrays
 
     The added columns are `predicted_label`, `score`, `probability_<label>` for each label (float32), `tokens`,
-    `unknown_tokens` (int64) and `truncated`, and with `explain` the list `top_words` of so many objects with `text` and
-    `share`, the words that add most to the logit.
+    `unknown_tokens` (int64) and `truncated`. With `explain=N`, the column `top_words` has the N words that change the
+    logit most, as objects with `text` and `share`.
 
-    A scorer is pickled as the path of the artifact and its settings. A process opens the artifact at its first call,
-    once for all scorers with the same settings, so the path must exist there. `threads` are those of ONNX Runtime: 1 is
-    the fastest choice if a framework runs a process for each core.
+    Pickling stores the path of the artifact and the settings. Each process opens the artifact at its first call, once
+    for all scorers with the same settings, so the path must exist there. `threads` is the number of ONNX Runtime
+    threads; 1 is fastest if a framework runs a process per core.
 
-    `on_bad_rows` says what happens at a value that is not a string, is blank, or has more than `max_characters`:
-    `error` raises `DataError`, `null` leaves the added columns of the row empty.
+    A value is bad if it is not a string, is blank, or has more than `max_characters`. With `on_bad_rows="error"` it
+    raises `DataError`; with `"null"` the added columns of its row are empty.
     """
 
     def __init__(
@@ -61,14 +62,14 @@ class BatchScorer:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Names and types of the added columns, in order."""
+        """Return the names and types of the added columns, in order."""
         return prediction_columns(self.session.classifier().labels, bool(self.explain))
 
     def __call__(self, batch: Any) -> Any:
         """Score a batch.
 
-        Raises `DataError` if it has no column of texts or has a column of an added name, `TypeError` if it is none of
-        the types above, `ArtifactError` and `StartupError` as `Session.classifier` does.
+        Raises `DataError` if the column of texts is missing or an added column exists already, `TypeError` if the batch
+        has another type, and `ArtifactError` and `StartupError` as `Session.classifier` does.
         """
         kind = type(batch).__module__.partition(".")[0]
         if kind == "pyarrow":
@@ -114,7 +115,7 @@ class BatchScorer:
         return frame if single else batch.assign(**frame)
 
     def _pandas_type(self, name: str) -> Any:
-        """The type of an added column; one with missing values needs pandas' own types."""
+        """Return the type of an added column. Columns with missing values need pandas' own types."""
         kind = self.columns[name]
         if self.on_bad_rows == "null":
             return {str: "string", np.float32: "Float32", int: "Int64", bool: "boolean"}.get(kind, object)
@@ -127,7 +128,7 @@ class BatchScorer:
         check_free("the batch", columns, self.columns)
 
     def _score(self, texts: Sequence[Any]) -> dict[str, list[Any]]:
-        """The added columns for texts."""
+        """Return the added columns for texts."""
         reasons = [reason_of(text, self.text_column, self.max_characters) for text in texts]
         if self.on_bad_rows == "error":
             for number, reason in enumerate(reasons):
@@ -135,18 +136,15 @@ class BatchScorer:
                     raise DataError(f"row {number} of the batch: {reason}")
         classifier = self.session.classifier()
         good = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
-        scored = iter(
-            [
-                values
-                for start in range(0, len(good), _TEXTS)
-                for values in score_texts(classifier, good[start : start + _TEXTS], self.explain)
-            ]
-        )
-        names = list(self.columns)
-        missing = (None,) * len(names)
-        rows = [next(scored) if reason is None else missing for reason in reasons]
-        return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+        scored = [
+            score_texts(classifier, good[start : start + _TEXTS], self.explain) for start in range(0, len(good), _TEXTS)
+        ]
+        added: dict[str, list[Any]] = {}
+        for place, name in enumerate(self.columns):
+            values = chain.from_iterable(columns[place] for columns in scored)
+            added[name] = [next(values) if reason is None else None for reason in reasons]
+        return added
 
 
-#: Types of NumPy arrays; what has none becomes objects.
+#: The types of NumPy arrays; other columns become arrays of objects.
 _NUMPY: dict[Any, Any] = {np.float32: np.float32, int: np.int64, bool: np.bool_}

@@ -6,10 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import Any, get_type_hints
 
 import numpy as np
+import numpy.typing as npt
 
 from sentiment_conv1d.model.tables import DataError
+from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
+
+#: The values of a column, one per text.
+Column = Sequence[Any] | npt.NDArray[Any]
 
 #: The column that an explanation adds.
 TOP_WORDS = "top_words"
@@ -21,9 +26,9 @@ _PROBABILITIES = Prediction._fields.index("probabilities")
 
 
 def prediction_columns(labels: Sequence[str], explain: bool = False) -> dict[str, Any]:
-    """Names and types of the added columns, in order: the fields of a prediction, with a column for each label.
+    """Return the names and types of the added columns, in order: the fields of a prediction, and a column per label.
 
-    With `explain`, a list of objects with `text` and `share` follows, one a word.
+    With `explain`, a column with a list of objects follows, each with the `text` and the `share` of a word.
     """
     columns: dict[str, Any] = {}
     for field in Prediction._fields:
@@ -38,26 +43,30 @@ def prediction_columns(labels: Sequence[str], explain: bool = False) -> dict[str
     return columns
 
 
-def prediction_values(prediction: Prediction) -> tuple[Any, ...]:
-    """Values of the added columns, in order."""
-    return (*prediction[:_PROBABILITIES], *prediction.probabilities, *prediction[_PROBABILITIES + 1 :])
-
-
-def score_texts(classifier: Classifier, texts: Sequence[str], explain: int = 0) -> list[tuple[Any, ...]]:
-    """The values of the added columns for every text, with its `explain` strongest words if that is not 0.
+def score_texts(classifier: Classifier, texts: Sequence[str], explain: int = 0) -> list[Column]:
+    """Return the added columns for texts, in order. `explain` is the number of the strongest words of each text.
 
     Raises `NotExplainable`.
     """
     encodings = classifier.encode(texts)
-    predictions = classifier.classify(encodings).predictions
-    if not explain:
-        return [prediction_values(prediction) for prediction in predictions]
-    rows = []
-    for text, encoding, prediction in zip(texts, encodings, predictions, strict=True):
-        words = classifier.explainer.explain(text, encoding, prediction.label, 0).words
-        top = sorted(words, key=lambda word: -abs(word.share))[:explain]
-        rows.append((*prediction_values(prediction), [{"text": word.text, "share": word.share} for word in top]))
-    return rows
+    predicted = classifier.columns(encodings)
+    columns: list[Column] = [*predicted[:_PROBABILITIES], *predicted.probabilities, *predicted[_PROBABILITIES + 1 :]]
+    if explain:
+        columns.append(
+            [
+                _top_words(classifier, text, encoding, label, explain)
+                for text, encoding, label in zip(texts, encodings, predicted.label, strict=True)
+            ]
+        )
+    return columns
+
+
+def _top_words(
+    classifier: Classifier, text: str, encoding: Encoding, label: str, count: int
+) -> list[dict[str, str | float]]:
+    words = classifier.explainer.explain(text, encoding, label, 0).words
+    top = sorted(words, key=lambda word: -abs(word.share))[:count]
+    return [{"text": word.text, "share": word.share} for word in top]
 
 
 def check_free(place: str, columns: Collection[str], added: Collection[str]) -> None:

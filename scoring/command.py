@@ -1,4 +1,4 @@
-"""The command `predict`: files scored by the engine that the user chooses."""
+"""The command `predict`: scores files with the engine that the user chooses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sentiment_conv1d.service.settings import Settings
 
 
 def predict(options: Namespace, settings: Settings) -> int:
-    """Score the files of the command line; returns the exit status. Raises `DataError`."""
+    """Score the files that the command line names, and return the exit status. Raises `DataError`."""
     sources = find_sources(options.files)
     if STANDARD in options.files:
         if len(sources) > 1:
@@ -71,7 +71,7 @@ def default_output(source: Path) -> Path:
 
 
 def _session(settings: Settings) -> Session:
-    """A reference to the default model."""
+    """Return a reference to the default model."""
     manifest = load_models(settings).get().manifest
     artifact = settings.model_repository.absolute() / manifest.name / str(manifest.version)
     return Session(str(artifact), settings.execution_provider, settings.threads, settings.device)
@@ -82,13 +82,13 @@ def _engine(options: Namespace, settings: Settings) -> Engine:
         from sentiment_conv1d.scoring.ray_data import score_on_ray
 
         return partial(score_on_ray, workers=options.workers)
-    # Several processes would share a GPU.
+    # Several processes would share the GPU.
     one = may_use_cuda(settings.execution_provider)
     return partial(score_locally, workers=options.workers or (1 if one else processors()))
 
 
 def _output(files: list[str], sources: list[Source], out: str | None) -> Output:
-    """Where the predictions go: beside the only file, or to a folder if there are several."""
+    """Return where the predictions go: beside a single file, or to a folder for several files."""
     if out == STANDARD or (out is None and files == [STANDARD]):
         return Output(STANDARD, True, ".jsonl")
     if out is None:

@@ -1,4 +1,4 @@
-"""The engine of one machine: a process for each core, with one session of one thread each."""
+"""The engine for one machine: one process per core, each with a session of one thread."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.scoring.part import Job, Result, score_part
 from sentiment_conv1d.scoring.plan import Part
 
-#: Parts that run or wait for each process.
+#: Parts per process that run or wait.
 _AHEAD = 2
 
 
 def score_locally(job: Job, parts: Iterator[Part], workers: int) -> Iterator[Result]:
-    """Score parts in processes of their own; results come in the order of the parts.
+    """Score parts in worker processes, and yield the results in the order of the parts.
 
-    A single part, or a single worker, needs no other process. Raises as `score_part` does, once the parts that run are
-    complete, and `DataError` if a process dies.
+    A single part, or a single worker, runs in this process. After an error, the parts in progress are completed before
+    it is raised. Raises as `score_part` does, and `DataError` if a process dies.
     """
     first = list(islice(parts, 2))
     parts = chain(first, parts)
@@ -48,9 +48,9 @@ def score_locally(job: Job, parts: Iterator[Part], workers: int) -> Iterator[Res
 
 
 def _context() -> multiprocessing.context.BaseContext:
-    """How processes start: forked from a server that has imported what they need, or afresh where none exists.
+    """Return how processes start: forked from a server that has imported the modules, or spawned if there is none.
 
-    Processes forked from the caller would inherit its threads and sessions in whatever state they are.
+    A process forked from the caller would inherit its threads and sessions in an unknown state.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -61,7 +61,7 @@ def _context() -> multiprocessing.context.BaseContext:
 
 
 def _begin() -> None:
-    """Leave Ctrl-C to the first process, and end when that one is killed."""
+    """Ignore Ctrl-C, which the main process handles, and end when the main process is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""One part of a run scored: its rows go to a file, and what became of them to another."""
+"""Scores one part of a run: writes its rows to one file, and its counts and bad rows to a progress file."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
     from sentiment_conv1d.model.tables.parquet import ParquetTable
     from sentiment_conv1d.scoring.arrow import RowReader
 
-#: Files in the folder of a run that is not finished, one a part.
+#: The prefix of progress files. An unfinished run has one per finished part.
 PROGRESS = "_progress."
 
 
 class Job(NamedTuple):
-    """What all parts of a run have in common. It is sent to other processes and machines."""
+    """The settings that all parts of a run share. It is sent to other processes and machines."""
 
     session: Session
     folder: str  # where the parts are written
     extension: str  # of the parts: .jsonl, .csv or .parquet
     text_column: str = "text"
-    columns: tuple[str, ...] | None = None  # of the input that are passed through; None: all
-    schema: Any = None  # column names or Arrow schema of JSONL rows, if the parts' format needs one
-    headers: bool = True  # whether a CSV part other than the first has a header row
-    explain: int = 0  # strongest words of each text
+    columns: tuple[str, ...] | None = None  # of the input that are copied to the output; None: all
+    schema: Any = None  # column names or Arrow schema of JSONL rows, if the format of the parts needs them
+    headers: bool = True  # whether CSV parts after the first one have a header row
+    explain: int = 0  # number of the strongest words of each text
     max_characters: int = 1_000_000
     stop_at_bad_rows: bool = False
 
 
 class Result(NamedTuple):
-    """A part that is written."""
+    """A part that has been written."""
 
     number: int
     file: str
     source: str
-    size: int  # as of `Part`
+    size: int  # of the part, see `Part.size`
     rows: int  # in the file
     bad_rows: int
 
@@ -56,21 +56,21 @@ class Result(NamedTuple):
         return cls(**json.loads(folder.read(progress_file(number)))["result"])
 
     def read_bad_rows(self, folder: Folder) -> list[Fault]:
-        """Read which rows of the part could not be scored."""
+        """Return the rows of the part that could not be scored."""
         if not self.bad_rows:
             return []
         return [Fault(*row) for row in json.loads(folder.read(progress_file(self.number)))["bad"]]
 
 
 def progress_file(number: int) -> str:
-    """The name of a part's progress file."""
+    """Return the name of a part's progress file."""
     return f"{PROGRESS}{number:05}.json"
 
 
 def score_part(job: Job, part: Part) -> Result:
-    """Read, score and write a part. The part's file is complete before its progress file appears.
+    """Read, score and write a part. Its progress file appears after its file is complete.
 
-    Raises `DataError` if the part cannot be read or written, and at a bad row if the job stops at those.
+    Raises `DataError` if the part cannot be read or written, and at a bad row if the job stops at bad rows.
     """
     folder = folder_at(job.folder)
     name = f"part-{part.number:05}{job.extension}"
@@ -84,7 +84,7 @@ def score_part(job: Job, part: Part) -> Result:
 
 
 def _write(job: Job, part: Part, chunks: Iterator[Chunk], file: BinaryIO) -> tuple[int, list[Fault]]:
-    """Score chunks into a file; returns how many rows it has, and the rows that cannot be scored."""
+    """Score chunks into a file. Returns the number of its rows, and the rows that cannot be scored."""
     classifier = job.session.classifier()
     added = prediction_columns(classifier.labels, bool(job.explain))
     writer = _open_writer(job, part, file, added)
@@ -128,12 +128,12 @@ def _open_writer(job: Job, part: Part, file: BinaryIO, added: Mapping[str, Any])
 
 
 def text_column(job: Job, source: Source) -> str:
-    """The column that is scored: a `.txt` file has only one."""
+    """Return the column that is scored. A `.txt` file has only one."""
     return "text" if source.extension == ".txt" else job.text_column
 
 
 def _table(part: Part) -> Table:
-    """The part as an open table; of a Parquet file, all of it."""
+    """Return the part as an open table, or the whole of a Parquet file."""
     if part.source.extension == ".parquet":
         return _parquet(part.source, None)[0]
     return open_records(
@@ -142,7 +142,7 @@ def _table(part: Part) -> Table:
 
 
 def _read(job: Job, part: Part, faults: list[Fault]) -> Iterator[Chunk]:
-    """The rows of a part. Those that cannot be read are added to `faults`, unless the job stops at bad rows."""
+    """Yield the rows of a part. Rows that cannot be read go to `faults`, unless the job stops at bad rows."""
     source = part.source
     if source.extension == ".parquet":
         columns = None if job.columns is None else tuple(dict.fromkeys((*job.columns, job.text_column)))
@@ -167,7 +167,7 @@ def _content(part: Part) -> bytes:
 
 @lru_cache(maxsize=2)
 def _parquet(source: Source, columns: tuple[str, ...] | None) -> tuple[ParquetTable, RowReader]:
-    """An open Parquet file, and a reader of its rows, which goes on where the part before ended."""
+    """Return an open Parquet file, and a reader of its rows that continues after the previous part."""
     from sentiment_conv1d.scoring.arrow import RowReader
 
     table = open_parquet(source.place)

@@ -1,4 +1,4 @@
-"""The parts of a run: rows of one file that are read, scored and written together, each independently of the others."""
+"""Divides files into parts. A part is read, scored and written independently of the others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sentiment_conv1d.model.tables.records import open_records
 from sentiment_conv1d.model.tables.text import USUAL_DELIMITERS, detect_delimiter, header_lines
 from sentiment_conv1d.scoring.storage import STANDARD, Source, open_parquet, open_text_source
 
-#: Rows of a part, unless the user says otherwise: about a second of work.
+#: The default number of rows per part, about a second of work.
 PART_ROWS = 8192
 
-#: A part of a text file ends here even if it has fewer rows.
+#: The most bytes per part of a text file.
 PART_BYTES = 2**25
 
-#: The largest that the csv module takes on every platform.
+#: The largest limit that the csv module accepts on every platform.
 _FIELD_LIMIT = 2**31 - 1
 
 
@@ -35,7 +35,7 @@ class Part(NamedTuple):
     source: Source
     start: int  # rows of a Parquet file or a JSON array, bytes of other files
     stop: int
-    size: int  # bytes of the file that it stands for
+    size: int  # bytes of the file, for the progress bar
     form: Format = Format()  # of a text file: the stated delimiter, and the encoding that it was decoded from
     first: int = 1  # number of the first line of a text file, or of the first row of a JSON array
     header: bytes = b""  # the header row of a CSV file
@@ -45,8 +45,9 @@ class Part(NamedTuple):
 def plan(sources: Sequence[Source], part_rows: int = PART_ROWS, form: Format = Format()) -> Iterator[Part]:  # noqa: B008
     """Yield the parts of all files, in order, or one part without rows if all files are empty.
 
-    The footer of a Parquet file says where its parts are. A text file is read once to find where records begin, a part
-    at a time. `form` is what text files do not say about themselves. Raises `DataError` if a file cannot be read.
+    The footer of a Parquet file says where its parts are. A text file is read once, a part at a time, to find where
+    records begin. `form` is the delimiter and the encoding of text files, if they are stated. Raises `DataError` if a
+    file cannot be read.
     """
     number = 0
     empty = None
@@ -65,8 +66,8 @@ def plan(sources: Sequence[Source], part_rows: int = PART_ROWS, form: Format = F
 def _parts(source: Source, form: Format, part_rows: int) -> Iterator[Part]:
     """Yield the parts of a text file.
 
-    They carry their rows if these cannot be read by their position in the file: those of standard input, of a
-    compressed file, and of an encoding other than UTF-8.
+    Parts of standard input, of compressed files and of other encodings than UTF-8 contain their rows, because these
+    cannot be read by their position in the file.
     """
     file, encoding = open_text_source(source, form.encoding)
     with file:
@@ -81,10 +82,10 @@ def _parts(source: Source, form: Format, part_rows: int) -> Iterator[Part]:
 
 
 def _csv_records(place: str, file: BinaryIO, delimiter: str | None, usual: str) -> Iterator[tuple[int, bytes]]:
-    """The line number, from 1, and the bytes of every record of a CSV file.
+    """Yield the line number, from 1, and the bytes of every record of a CSV file.
 
-    The first one is the header row with the blank lines before it; its delimiter is that of the others if none is
-    stated, and `usual` if several are possible. Raises `DataError` at a record that is not CSV.
+    The first record is the header row, with the blank lines before it. If no delimiter is stated, the header row
+    decides it; `usual` wins if several are possible. Raises `DataError` at a record that is not CSV.
     """
     taken: list[bytes] = []
 
@@ -159,7 +160,7 @@ def _text_parts(source: Source, file: BufferedReader, form: Format, part_rows: i
 
 
 def _readable(place: str, records: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """Yield the same records. Raises `DataError` if the file cannot be read to its end."""
+    """Yield the records. Raises `DataError` if the file cannot be read to its end."""
     line = 0
     try:
         for line, record in records:
@@ -170,7 +171,7 @@ def _readable(place: str, records: Iterator[tuple[int, bytes]]) -> Iterator[tupl
 
 
 def _array_parts(source: Source, file: BufferedReader, form: Format, part_rows: int) -> Iterator[Part]:
-    """Yield parts of a JSON array. Each carries its rows, because a part of the file is not valid JSON."""
+    """Yield parts of a JSON array. Each contains its rows, because a piece of the file is not valid JSON."""
     rows = JsonTable(source.place, file, form.encoding or "UTF-8").values
     for start in range(0, max(len(rows), 1), part_rows):
         stop = min(start + part_rows, len(rows))

@@ -1,8 +1,8 @@
-"""The engine of a cluster: Ray Data maps the parts over actors, with one session of one thread each.
+"""The engine for a cluster: Ray Data maps the parts over actors, each with a session of one thread.
 
-The parts travel, their rows do not: an actor reads its part where it lies and writes it where the output goes. Every
-machine has to reach both, in a folder that all of them mount or in an object store, and has the artifact at the same
-path. Imports Ray, so it is imported only if this engine is chosen.
+Only the descriptions of parts go through Ray: an actor reads the rows from the input and writes them to the output. All
+machines therefore need access to both, in a shared folder or an object store, and the artifact at the same path. This
+module imports Ray, so other modules import it only if this engine is chosen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.scoring.part import Job, Result, score_part
 from sentiment_conv1d.scoring.plan import Part
 
-# Ray reads it when it is imported.
+# Ray reads this variable when it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 try:
@@ -28,15 +28,15 @@ except ImportError as error:
         "the engine `ray` needs Ray, install the `ray` extra (`pip install --require-hashes -r requirements/ray.txt`)"
     ) from error
 
-#: Blocks of a data set at most; a block of a larger run has several parts.
+#: The most blocks of a data set. In larger runs a block has several parts.
 _MOST_BLOCKS = 10_000
 
 
 def score_on_ray(job: Job, parts: Iterator[Part], workers: int = 0) -> Iterator[Result]:
-    """Score parts on the cluster of `RAY_ADDRESS`, or on a local one that is started and stopped; in any order.
+    """Score parts on the cluster of `RAY_ADDRESS`, or on one that it starts and stops. Yields results in any order.
 
-    `workers` actors of one processor each, or as many as the cluster has processors. Ray repeats the parts of an actor
-    or machine that dies. Raises as `score_part` does.
+    `workers` is the number of actors with one processor each, by default the number of processors of the cluster. Ray
+    repeats the parts of actors and machines that die. Raises as `score_part` does.
     """
     rows = [{"work": pickle.dumps((job, part))} for part in parts]
     if not rows:
@@ -65,7 +65,7 @@ def score_on_ray(job: Job, parts: Iterator[Part], workers: int = 0) -> Iterator[
 
 
 class _Actor:
-    """Scores parts in a process of Ray. Errors are rows, since Ray would wrap and repeat exceptions."""
+    """Scores parts in a process of Ray. It returns errors as rows, because Ray wraps exceptions and repeats tasks."""
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:

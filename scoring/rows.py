@@ -1,4 +1,4 @@
-"""Which rows can be scored, and what is kept of them."""
+"""Separates the rows that can be scored from bad rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def select(chunk: Chunk, column: str, max_characters: int) -> Selection:
 
 
 def reason_of(value: Any, column: str, max_characters: int) -> str | None:
-    """Why a value is not a text; None if it is one."""
+    """Return why a value is not a text, or None if it is one."""
     if isinstance(value, str):
         if len(value) > max_characters:
             return f"the column {column!r} has {len(value)} characters; the limit is {max_characters}"
@@ -58,7 +58,7 @@ def reason_of(value: Any, column: str, max_characters: int) -> str | None:
 
 
 def keep_columns(chunk: Chunk, columns: Sequence[str]) -> Chunk:
-    """The columns of a chunk; a row that does not have one of them has null."""
+    """Return some columns of a chunk. A row without one of them gets null."""
     rows = [Row(row.number, {column: row.values.get(column) for column in columns}) for row in chunk.rows]
     return _with_rows(chunk, rows)
 

@@ -1,10 +1,10 @@
-"""A run: files scored into a folder of parts, or into one file, by an engine that maps `score_part` over the parts.
+"""A run: scores files into a folder of parts, or into one file. An engine maps `score_part` over the parts.
 
-A run that is killed goes on from its finished parts if the same command is run again. Its folder contains:
+If a run is killed, the same command continues it after its finished parts. Its folder contains:
 
-    part-00000.parquet …        the parts; of a run into one file, until it is complete
-    _progress.00000.json …      what became of each finished part; until the run is complete
-    _run.json                   what the run reads and how; until the run is complete
+    part-00000.parquet …        the parts; removed at the end of a run into one file
+    _progress.00000.json …      the counts and bad rows of each finished part; removed at the end
+    _run.json                   the inputs and settings; removed at the end
     _manifest.json              written last: counts, model, inputs and parts
     _errors.jsonl               the rows that could not be scored, if there are any
 
@@ -43,8 +43,8 @@ from sentiment_conv1d.scoring.storage import (
     writing_to,
 )
 
-#: What happens at a row that cannot be scored: the run ends, the row is left out, or it is left out and listed in the
-#: error file.
+#: What happens to a row that cannot be scored: it ends the run, is left out, or is left out and listed in the error
+#: file.
 BadRows = Literal["error", "skip", "report"]
 
 #: Maps `score_part` over parts. The results may come in any order.
@@ -54,14 +54,14 @@ MANIFEST, ERRORS, RUN = "_manifest.json", "_errors.jsonl", "_run.json"
 
 
 class Output(NamedTuple):
-    """Where a run writes: a folder of parts, one file, or standard output."""
+    """The output of a run: a folder of parts, one file, or standard output."""
 
     place: str  # a path, a URL or `STANDARD`
     single: bool  # whether it is one file
     extension: str  # of the file or the parts
 
     def parts(self) -> str:
-        """The folder of the parts, which is a new temporary one if the run cannot be repeated."""
+        """Return the folder of the parts: a new temporary one if the run cannot be continued."""
         if not self.single:
             return self.place
         if self.place == STANDARD:
@@ -70,17 +70,17 @@ class Output(NamedTuple):
         return str(path.with_name(f".{path.name}.parts"))
 
     def beside(self, ending: str) -> Path:
-        """Where a file about the one output is, for example `reviews.predictions.manifest.json`."""
+        """Return the path of a file beside the output, for example `reviews.predictions.manifest.json`."""
         path = Path(self.place)
         return path.with_name(f"{path.stem}.{ending}")
 
 
 class Summary(NamedTuple):
-    """What a run has done, in all its attempts."""
+    """The result of a run, over all its attempts."""
 
-    rows: int  # that were scored
+    rows: int  # scored
     bad_rows: int
-    errors: str | None  # the error file, if there is one
+    errors: str | None  # the error file, or None
 
 
 def score_sources(
@@ -95,11 +95,11 @@ def score_sources(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Summary:
-    """Score files; the rows that are scored keep their order.
+    """Score files. The output keeps the order of the rows.
 
-    `form` is what text files do not say about themselves. `folder`, `headers` and `stop_at_bad_rows` of the job are set
-    here. Raises `DataError`; parts that are finished
-    remain after any error, and the next run with the same arguments goes on from them.
+    `form` is the delimiter and the encoding of text files, if they are stated. The fields `folder`, `headers` and
+    `stop_at_bad_rows` of the job are set here. Finished parts remain after any error, and the next run with the same
+    arguments continues after them. Raises `DataError`.
     """
     began = perf_counter()
     if output.single and output.place != STANDARD:
@@ -121,7 +121,7 @@ def score_sources(
 
 
 class _Bar:
-    """The progress bar: rows, rows a second and the time left, for which the bytes of the files stand."""
+    """The progress bar: rows, rows per second, and the remaining time, estimated from the bytes of the files."""
 
     def __init__(self, size: int, shown: bool) -> None:
         self._bar = tqdm(unit=" rows", unit_scale=True, disable=not shown)
@@ -144,7 +144,7 @@ class _Bar:
 
 
 class _Assembly:
-    """One file made of the parts, each of which is appended when all before it have been."""
+    """Joins the parts into one file, in order."""
 
     def __init__(self, folder: Folder, file: BinaryIO, extension: str) -> None:
         self._folder = folder
@@ -158,7 +158,7 @@ class _Assembly:
             self._rows = Concatenation(file)
 
     def add(self, result: Result) -> None:
-        """Append a part, now or later."""
+        """Append a part, as soon as all parts before it have been appended."""
         self._ready[result.number] = result.file
         while (name := self._ready.pop(self._next, None)) is not None:
             self._next += 1
@@ -197,7 +197,7 @@ def _check_output(sources: Sequence[Source], out: Path, overwrite: bool) -> None
 
 
 def _identity(sources: Sequence[Source], job: Job, form: Format, part_rows: int) -> dict[str, Any]:
-    """What has to be the same for a run to go on, as JSON values."""
+    """Return what must be the same to continue a run, as JSON values."""
     return {
         "sources": [list(source) for source in sources],
         "model": job.session.classifier().manifest.manifest_sha256,
@@ -211,10 +211,10 @@ def _identity(sources: Sequence[Source], job: Job, form: Format, part_rows: int)
 def _begin(
     folder: LocalFolder | RemoteFolder, identity: dict[str, Any], *, fresh: bool, single: bool
 ) -> dict[int, Result]:
-    """The finished parts of an earlier attempt. Raises `DataError` if the folder contains anything else."""
+    """Return the finished parts of an earlier attempt. Raises `DataError` if the folder contains anything else."""
     names = set(folder.names())
     if RUN in names:
-        folder.create()  # without the files that were being written when it was killed
+        folder.create()  # removes files that were incomplete when it was killed
     if not fresh and RUN in names and json.loads(folder.read(RUN)) == identity:
         numbers = [int(name.split(".")[1]) for name in names if name.startswith(PROGRESS)]
         return {number: Result.read(folder, number) for number in numbers}
@@ -238,7 +238,7 @@ def _finish(
     on_bad_rows: BadRows,
     seconds: float,
 ) -> Summary:
-    """Write the error file and the manifest, and remove what only an unfinished run needs."""
+    """Write the error file and the manifest, and remove the files that only an unfinished run needs."""
     summary = Summary(sum(each.rows for each in results), sum(each.bad_rows for each in results), None)
     if summary.bad_rows and on_bad_rows == "report":
         summary = summary._replace(errors=_write_errors(output, folder, results))
@@ -275,7 +275,7 @@ def _finish(
 
 
 def _write_errors(output: Output, folder: Folder, results: Sequence[Result]) -> str:
-    """Write the rows that could not be scored; returns where."""
+    """Write the rows that could not be scored, and return the place of the error file."""
     with ExitStack() as stack:
         if output.place == STANDARD:
             place, file = "standard error", cast(BinaryIO, sys.stderr.buffer)

@@ -1,4 +1,4 @@
-"""The session of a process: a reference to an artifact that is small to send and opens it once."""
+"""A reference to an artifact that is cheap to send to other processes, which open the artifact once each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Session(NamedTuple):
     device: int = 0
 
     def classifier(self) -> Classifier:
-        """The classifier of this process, opened by the first call.
+        """Return the classifier of this process, which the first call opens.
 
         Raises `ArtifactError` if the artifact is damaged, and `StartupError` if the execution provider does not work.
         """

@@ -1,6 +1,6 @@
-"""Files to read, and folders to write, here or in a store that fsspec knows (`s3://`, `gs://`, `memory://` and others).
+"""Reads files and writes folders, locally or in a store of fsspec (`s3://`, `gs://`, `memory://` and others).
 
-A file appears in its folder when it is complete, or not at all.
+A file appears in its folder only when it is complete.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _TEMPORARY = ".scoring-"
 
 
 class Source(NamedTuple):
-    """A file to score. Two files with the same values are taken to have the same content."""
+    """A file to score. If two sources have equal fields, they are assumed to have the same content."""
 
     place: str  # a path, a URL or `STANDARD`
     extension: str  # one of `READABLE`; of a compressed file, the one before the compression's
     size: int  # bytes; 0 if it is standard input
-    version: str = ""  # what changes when the file is written: a time or a digest
+    version: str = ""  # a time or a digest, which changes when the file is written
 
 
 class Folder(ABC):
@@ -44,7 +44,7 @@ class Folder(ABC):
 
     @abstractmethod
     def writing(self, name: str) -> Any:
-        """A context manager that gives a binary file, which replaces `name` at its end. Raises `DataError`."""
+        """Return a context manager with a binary file, which replaces `name` at the end. Raises `DataError`."""
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO:
@@ -52,7 +52,7 @@ class Folder(ABC):
 
     @abstractmethod
     def names(self) -> list[str]:
-        """The files that are there."""
+        """Return the names of the files."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
@@ -74,14 +74,14 @@ class Folder(ABC):
 
 
 class LocalFolder(Folder):
-    """A folder of this machine, or one that all machines of a cluster mount. Files left by killed runs are removed."""
+    """A local folder, or one that all machines of a cluster mount. It removes files that killed runs left."""
 
     def __init__(self, path: Path) -> None:
         self.place = str(path)
         self.path = path
 
     def create(self) -> None:
-        """Make the folder if it does not exist, and remove what killed runs left. Raises `DataError`."""
+        """Create the folder if it does not exist, and remove files that killed runs left. Raises `DataError`."""
         with writing_to(self.path):
             self.path.mkdir(exist_ok=True)
             for left in self.path.glob(f"{_TEMPORARY}*"):
@@ -107,7 +107,7 @@ class LocalFolder(Folder):
 
 
 class RemoteFolder(Folder):
-    """A folder of a store whose files appear when they are closed, as those of object stores do."""
+    """A folder of a store in which files appear when they are closed, such as an object store."""
 
     def __init__(self, place: str) -> None:
         self.place = place
@@ -146,12 +146,12 @@ class RemoteFolder(Folder):
 
 
 def folder_at(place: str) -> LocalFolder | RemoteFolder:
-    """The folder at a path or URL."""
+    """Return the folder at a path or URL."""
     return RemoteFolder(place.rstrip("/")) if is_remote(place) else LocalFolder(Path(place))
 
 
 def is_remote(place: str) -> bool:
-    """Whether a place is a URL."""
+    """Return whether a place is a URL."""
     return "://" in place
 
 
@@ -209,7 +209,7 @@ def open_parquet(place: str) -> ParquetTable:
 
 
 def find_sources(places: Sequence[str]) -> list[Source]:
-    """The files at paths, URLs, folders and patterns such as `reviews/*.parquet`, in the order of their names.
+    """Return the files at paths, URLs, folders and patterns such as `reviews/*.parquet`, ordered by name.
 
     Raises `DataError` if there are none, or one cannot be read.
     """
@@ -222,7 +222,7 @@ def find_sources(places: Sequence[str]) -> list[Source]:
 
 @contextmanager
 def replacing(path: Path, check: Any = None, beside: Path | None = None) -> Iterator[BinaryIO]:
-    """A new file, in the folder `beside`, that replaces `path` after a call of `check`, or is deleted at an error."""
+    """Open a new file in the folder `beside`, which replaces `path` after a call of `check`. Errors delete it."""
     temporary = (beside or path.parent) / f"{_TEMPORARY}{secrets.token_hex(8)}"
     try:
         with writing_to(path):
@@ -233,7 +233,7 @@ def replacing(path: Path, check: Any = None, beside: Path | None = None) -> Iter
                 file.flush()
                 os.fsync(file.fileno())
         finally:
-            # On a full disk it fails once more, which would hide the error that says so.
+            # On a full disk, closing fails too and would hide the first error.
             with suppress(OSError):
                 file.close()
         if check is not None:
@@ -254,7 +254,7 @@ def check_free_path(path: Path, overwrite: bool) -> None:
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
-    """Raise the `OSError` of a file that is written as a `DataError` that names it."""
+    """Turn an `OSError` of a file that is being written into a `DataError` that names the file."""
     try:
         yield
     except OSError as error:
@@ -316,7 +316,7 @@ def _find_remote(place: str) -> list[Source]:
 
 
 def _remote(place: str) -> tuple[Any, str]:
-    """A store and the path in it. Raises `DataError` if a package is missing."""
+    """Return a store and the path in it. Raises `DataError` if a package is missing."""
     try:
         from fsspec.core import url_to_fs
 

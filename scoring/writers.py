@@ -1,4 +1,4 @@
-"""Rows and predictions to files: JSONL and CSV, and the choice of a writer by extension."""
+"""Writes rows with predictions to JSONL and CSV."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from typing import Any, BinaryIO
 import orjson
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Row
-
-#: The values of the added columns, in order, for one row.
-Values = tuple[Any, ...]
+from sentiment_conv1d.scoring.columns import Column
 
 
 class Writer(ABC):
     """An output file being written."""
 
     @abstractmethod
-    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
-        """Add rows with the values of their added columns. Raises `DataError` at one that the format cannot hold."""
+    def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
+        """Write rows with their added columns. Raises `DataError` at a row that the format cannot hold."""
 
     def finish(self) -> None:  # noqa: B027 - JSONL needs neither
-        """Write what is left; the file is complete after it."""
+        """Write the rest, so that the file is complete."""
 
     def abort(self) -> None:  # noqa: B027
-        """Let go of the file, which is to be deleted. Never raises."""
+        """Release the file, which is about to be deleted. Never raises."""
 
 
 def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
-    """Raise `DataError` at the first row whose keys are not `columns`, in whichever order."""
+    """Raise `DataError` at the first row whose keys are not `columns`, in any order."""
     expected = set(columns)
     for row in chunk.rows:
         if row.values.keys() != expected:
@@ -44,21 +42,21 @@ def check_keys(chunk: Chunk, columns: Sequence[str]) -> None:
 
 
 class JsonlWriter(Writer):
-    """One object a row; the predictions are put in before its last brace, so that the row stays as it was spelled."""
+    """Writes one object per row. It inserts the predictions before the last brace, so the row keeps its spelling."""
 
     def __init__(self, file: BinaryIO, columns: Sequence[str] | None, added: Sequence[str]) -> None:
         self._file = file
         self._added = added
 
-    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
-        for row, values in zip(chunk.rows, added, strict=True):
+    def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
+        for row, *values in zip(chunk.rows, *added, strict=True):
             spelled = _to_json(chunk, row, row.values) if row.json is None else row.json
             fields = orjson.dumps(dict(zip(self._added, values, strict=True)), option=_JSON)
             self._file.write(spelled[:-1] + (b"," if row.values else b"") + fields[1:])
 
 
 class CsvWriter(Writer):
-    """A header row even if there are no others, unless `header` is false; fields are quoted if necessary."""
+    """Writes a header row, unless `header` is false, and quotes fields if necessary."""
 
     def __init__(
         self, file: BinaryIO, columns: Sequence[str] | None, added: Sequence[str], *, header: bool = True
@@ -68,11 +66,11 @@ class CsvWriter(Writer):
         self._added = added
         self._headed = not header
 
-    def write(self, chunk: Chunk, added: Sequence[Values]) -> None:
+    def write(self, chunk: Chunk, added: Sequence[Column]) -> None:
         columns = self._columns = self._columns or tuple(chunk.rows[0].values)
         self._head()
         check_keys(chunk, columns)
-        for row, values in zip(chunk.rows, added, strict=True):
+        for row, *values in zip(chunk.rows, *added, strict=True):
             own = [row.values[column] for column in columns]
             self._records.writerow(_cell(chunk, row, value) for value in [*own, *values])
 
@@ -86,9 +84,10 @@ class CsvWriter(Writer):
 
 
 class _Records:
-    """What a `csv.writer` writes into, a record a call.
+    """The file of a `csv.writer`, which calls `write` once per record.
 
-    The writer quotes a lone "\\r" in every Python only while its own line end contains one; the file gets "\\n".
+    In some versions of Python, the writer quotes a lone "\\r" only if its own line end contains one. The lines of the
+    file end with "\\n".
     """
 
     def __init__(self, file: BinaryIO) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "explain": "show what every word of one text adds to the decision",
     "check": "verify an artifact: digests, shapes, golden answer",
     "copy": "write an artifact under another name or version",
+    "drift": "compare a request log with the training, or with another log",
     "train": "train on labelled texts and write a run folder",
     "check-data": "say what is in labelled texts and what is wrong with them",
     "evaluate": "measure a run on labelled texts",

@@ -1,4 +1,4 @@
-"""`python -m service`: serve models over REST and gRPC, score files, explain a text, check and copy artifacts."""
+"""`python -m service`: serve models over REST and gRPC, score files, explain a text, check artifacts, detect drift."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     copy = commands.add_parser("copy", help="copy an artifact to another name or version")
     copy.add_argument("artifact", type=Path, help="a folder <repository>/<name>/<version>")
     copy.add_argument("target", type=Path, metavar="new_artifact", help="a folder of that form that does not exist")
+
+    _add_drift(commands.add_parser("drift", help="compare a request log with the training, or with another log"))
     return top
 
 
@@ -91,6 +93,25 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     add_flags(predict, (*_OFFLINE_SETTINGS, "max_text_characters"))
 
 
+def _add_drift(drift: argparse.ArgumentParser) -> None:
+    drift.add_argument(
+        "logs", nargs="+", type=Path, metavar="LOG", help="files of --request-log, or folders that contain them"
+    )
+    reference = drift.add_mutually_exclusive_group(required=True)
+    reference.add_argument(
+        "--artifact", type=Path, metavar="FOLDER", help="compare with the statistics of <repository>/<name>/<version>"
+    )
+    reference.add_argument("--against", nargs="+", type=Path, metavar="LOG", help="compare with an earlier log")
+    drift.add_argument("--model", metavar="NAME", help="with --against: the model, if the logs contain several")
+    drift.add_argument("--out", type=Path, metavar="FILE", help="write a report as an HTML page")
+    drift.add_argument(
+        "--fail-above",
+        type=float,
+        metavar="PSI",
+        help="exit with status 1 if a population stability index is above this value, and not by chance",
+    )
+
+
 def _number(text: str) -> int:
     number = int(text)
     if number < 0:
@@ -99,10 +120,20 @@ def _number(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m service") -> int:
-    """Run a command and return its exit status: 0 for success, 2 for an error of the user, 130 if interrupted."""
+    """Run a command and return its exit status: 0 for success, 2 for an error of the user, 130 if interrupted.
+
+    `drift` can also end with 1, see `--fail-above`.
+    """
     options = parser(prog).parse_args(arguments)
     try:
-        commands = {"serve": _serve, "predict": _predict, "explain": _explain, "check": _check, "copy": _copy}
+        commands = {
+            "serve": _serve,
+            "predict": _predict,
+            "explain": _explain,
+            "check": _check,
+            "copy": _copy,
+            "drift": _drift,
+        }
         return commands[options.command](options)
     except SentimentError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -175,6 +206,12 @@ def _copy(options: argparse.Namespace) -> int:
     manifest = copy(options.artifact, options.target).manifest
     print(f"{options.target}: {manifest.name}, version {manifest.version}")
     return 0
+
+
+def _drift(options: argparse.Namespace) -> int:
+    from sentiment_conv1d.service.drift.command import drift
+
+    return drift(options)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -220,10 +221,35 @@ class Settings(BaseModel):
         "the sampling. Needs the `tracing` extra.",
     )
 
+    request_log: str | None = Field(
+        None,
+        description="Folder, or http:// or https:// URL, for a sample of the requests with their predictions. None: no "
+        "request log.",
+    )
+    request_log_sample: float = Field(0.01, gt=0, le=1, description="Share of the requests in the request log.")
+    request_log_texts: bool = Field(
+        False, description="Whether the request log contains the texts, which can be personal data."
+    )
+    request_log_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1,
+        description="Bytes of a request log file until it is rotated. A worker has up to five files.",
+    )
+
     @field_validator("versions")
     @classmethod
     def _is_policy(cls, text: str) -> str:
         VersionPolicy(text)
+        return text
+
+    @field_validator("request_log")
+    @classmethod
+    def _is_folder_or_url(cls, text: str | None) -> str | None:
+        if text is not None and "://" in text:
+            url = urlsplit(text)
+            if url.scheme not in ("http", "https") or not url.hostname:
+                raise ValueError("must be a folder, or a URL that begins with http:// or https:// and names a host")
+            _ = url.port  # raises `ValueError` if it is not a port
         return text
 
     @model_validator(mode="after")
@@ -237,6 +263,11 @@ class Settings(BaseModel):
         if self.max_pending_texts < self.max_batch_texts:
             raise ValueError("max_pending_texts must not be below max_batch_texts: such a batch could never run")
         return self
+
+    @property
+    def request_log_folder(self) -> Path | None:
+        """The folder of the request log; None if it is off, or goes to a URL."""
+        return None if self.request_log is None or "://" in self.request_log else Path(self.request_log)
 
 
 def flag(name: str) -> str:

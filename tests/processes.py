@@ -92,6 +92,7 @@ class ServerProcess:
             env=environment(**variables),
             stderr=subprocess.PIPE,
             text=True,
+            close_fds=False,  # a test can make a socket inheritable
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()

@@ -14,7 +14,8 @@ import pytest
 from tests.processes import PATIENCE, PROJECT
 
 _ENVIRONMENT = Path(sys.prefix)
-_PATH = os.pathsep.join((str(_ENVIRONMENT / "bin"), str(_ENVIRONMENT / "debian/usr/bin"), os.environ.get("PATH", "")))
+_FOLDERS = [str(_ENVIRONMENT / folder) for folder in ("bin", "debian/usr/bin", "sbom/bin")]
+_PATH = os.pathsep.join((*_FOLDERS, os.environ.get("PATH", "")))
 
 
 def find(name: str) -> str:

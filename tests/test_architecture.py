@@ -22,6 +22,8 @@ LIGHT = {
     "tables",
     "artifact",
     "model_card",
+    "page",
+    "text_statistics",
 }
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib", "jinja2"}
 PROTOS = "service.grpc.protos."
@@ -230,7 +232,7 @@ LAYERS = (
     ("oip", "tfserving"),
     ("rest.server", "grpc.transport"),
     ("rest", "grpc"),
-    ("process",),
+    ("process", "drift"),
     ("__main__",),
 )
 

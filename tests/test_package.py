@@ -124,6 +124,7 @@ def test_contents(wheel: Path) -> None:
     data = [
         *(PROJECT / "service/page").iterdir(),
         *(PROJECT / "service/grpc/protos").glob("*.binpb"),
+        PROJECT / "model/page.html",
         PROJECT / "model/evaluation/report.html.jinja",
         *(path for path in (PROJECT / "model_repository").rglob("*") if path.is_file()),
     ]

@@ -25,6 +25,7 @@ from sentiment_conv1d.model.data import TrainingTexts
 from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.run import first_fault, read_run
+from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer
 
 
@@ -40,6 +41,7 @@ class Trained:
     trained_on: TrainingTexts | None = None  # None if not known
     notes: tuple[str, ...] = ()  # what the import changed in the model
     decision: DecisionRule = field(default_factory=DecisionRule)
+    statistics: TextStatistics | None = None  # of the texts of `metrics`
 
     @property
     def input_shape(self) -> InputShape:
@@ -62,6 +64,7 @@ def from_run(path: Path) -> Trained:
         run.metrics,
         run.trained_on,
         decision=run.decision,
+        statistics=run.statistics,
     )
 
 
@@ -107,4 +110,7 @@ def renamed(trained: Trained, labels: tuple[str, ...]) -> Trained:
         configuration = Configuration.model_validate(trained.configuration.model_dump() | {"labels": labels})
     except ValidationError as error:
         raise ExportError(f"--labels: {first_fault(error)}", "state different names, separated by commas") from error
-    return replace(trained, labels=labels, configuration=configuration)
+    statistics = trained.statistics
+    if statistics is not None:
+        statistics = statistics.renamed(dict(zip(trained.labels, labels, strict=True)))
+    return replace(trained, labels=labels, configuration=configuration, statistics=statistics)

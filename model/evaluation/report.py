@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Profile
@@ -16,6 +17,7 @@ from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation, ThresholdScores
 from sentiment_conv1d.model.explaining.reading import Word
+from sentiment_conv1d.model.page import Cell, page, table
 
 #: Worst errors that are shown, how much of their texts, and how many of their words.
 _ERRORS, _ERROR_CHARACTERS, _ERROR_WORDS = 20, 300, 8
@@ -66,12 +68,11 @@ _EPOCH_COLUMNS = {
 #: The words of a text with their shares of the logit of a unit of the last layer.
 Explain = Callable[[str, int], Sequence[Word]]
 
-#: A cell of a table: a text, or a text with a note.
-_Cell = str | tuple[str, str]
-
-_TEMPLATE = Environment(
+_ENVIRONMENT = Environment(
     loader=PackageLoader("sentiment_conv1d.model.evaluation", ""), autoescape=True, undefined=StrictUndefined
-).get_template("report.html.jinja")
+)
+_ENVIRONMENT.globals["table"] = lambda *arguments: Markup(table(*arguments))  # noqa: S704 - it escapes the cells
+_TEMPLATE = _ENVIRONMENT.get_template("report.html.jinja")
 
 
 def report_html(
@@ -105,8 +106,7 @@ def report_html(
     smaller than the configuration's. `evaluation` is None if nothing was measured, and `best_epoch` 0 if no epoch was
     chosen.
     """
-    return _TEMPLATE.render(
-        title=title,
+    body = _TEMPLATE.render(
         configuration=configuration,
         data=data,
         validation_data=validation_data,
@@ -135,6 +135,7 @@ def report_html(
         ],
         libraries=list(libraries.items()),
     )
+    return page(title, body)
 
 
 def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str, str, str]]:
@@ -160,7 +161,7 @@ def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str
     ]
 
 
-def _layers(configuration: Configuration, vocabulary_size: int) -> Iterator[tuple[_Cell, str, str]]:
+def _layers(configuration: Configuration, vocabulary_size: int) -> Iterator[tuple[Cell, str, str]]:
     """Name, shape of the weights and shape of the output of each layer."""
     tokens, width, hidden = configuration.max_tokens, configuration.embedding_width, configuration.hidden_width
     features = sum(convolution.filters for convolution in configuration.convolutions)
@@ -183,7 +184,7 @@ def _shape(*sizes: int) -> str:
     return " \N{MULTIPLICATION SIGN} ".join(f"{size:,}" for size in sizes)
 
 
-def _noted(name: str, *notes: str) -> _Cell:
+def _noted(name: str, *notes: str) -> Cell:
     text = ", ".join(note for note in notes if note)
     return (name, text) if text else name
 
@@ -239,13 +240,13 @@ def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[st
     ]
 
 
-def _errors(evaluation: Evaluation, texts: Sequence[str], explain: Explain | None) -> list[list[_Cell]]:
+def _errors(evaluation: Evaluation, texts: Sequence[str], explain: Explain | None) -> list[list[Cell]]:
     """The worst errors: the text with its true label and the answer, its words, the probability of the true label."""
-    rows: list[list[_Cell]] = []
+    rows: list[list[Cell]] = []
     for index in evaluation.worst_errors(_ERRORS):
         truth, answer = evaluation.labels[index], evaluation.predicted[index]
         names = [evaluation.label_names[label] for label in (truth, answer)]
-        row: list[_Cell] = [(_shortened(texts[index]), f"is {names[0]}, answered {names[1]}")]
+        row: list[Cell] = [(_shortened(texts[index]), f"is {names[0]}, answered {names[1]}")]
         if explain is not None:
             # A sigmoid has one logit, that of the second label.
             unit, label = (0, 1) if evaluation.outputs.shape[1] == 1 else (answer, answer)

@@ -34,6 +34,7 @@ from sentiment_conv1d.model.run import (
     METRICS_FILE,
     PLOTS_FOLDER,
     REPORT_FILE,
+    STATISTICS_FILE,
     TOKENIZER_FILE,
     TRAINING_TEXTS_FILE,
     Run,
@@ -44,6 +45,7 @@ from sentiment_conv1d.model.run import (
     staging,
     write_json,
 )
+from sentiment_conv1d.model.text_statistics import TextStatistics
 from sentiment_conv1d.model.tokenizer import Tokenizer, learn
 from sentiment_conv1d.model.training import network
 from sentiment_conv1d.model.training.checkpoint import Checkpoints, Progress, fingerprint
@@ -109,6 +111,9 @@ def train(
         write_json(folder / CONFIGURATION_FILE, trained.configuration.model_dump(mode="json"))
         write_json(folder / HISTORY_FILE, trained.history)
         write_json(folder / METRICS_FILE, None if evaluation is None else _metrics(evaluation, work).model_dump())
+        if evaluation is not None:
+            statistics = _statistics(evaluation, work, trained.tokenizer)
+            write_json(folder / STATISTICS_FILE, statistics.model_dump(mode="json"))
         write_json(folder / DECISION_FILE, trained.decision.model_dump())
         if list_bad_rows and work.faults:
             write_faults(folder / BAD_ROWS_FILE, work.faults)
@@ -315,4 +320,12 @@ def _metrics(evaluation: Evaluation, work: Plan) -> Metrics:
         measured_on=work.test_source,
         examples=len(evaluation.labels),
         values={k: float(v) for k, v in evaluation.values().items()},
+    )
+
+
+def _statistics(evaluation: Evaluation, work: Plan, tokenizer: Tokenizer) -> TextStatistics:
+    assert work.test is not None and work.test_source is not None
+    encodings = [tokenizer.encode(text) for text in work.test.texts]
+    return TextStatistics.measured(
+        work.test_source, evaluation.label_names, evaluation.outputs, evaluation.threshold, encodings
     )

@@ -155,7 +155,7 @@ class Counted:
         async def run(call: Call) -> None:
             started = perf_counter()
             status = "OK"
-            context = RequestContext(self._identify(call))
+            context = RequestContext(self._identify(call), "grpc", route)
             current.set(context)
             metrics.began("grpc")
             try:

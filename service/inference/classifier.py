@@ -13,7 +13,7 @@ from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.inference.engine import Engine, GraphError
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer
 from sentiment_conv1d.service.inference.length_buckets import CPU_BUCKETS, LengthBuckets, cuda_buckets
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.inference.prediction import Prediction, PredictionColumns
 from sentiment_conv1d.service.settings import BATCH_ROWS, ProviderChoice
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 
@@ -91,14 +91,22 @@ class Classifier:
         if self._is_one_row(encodings):
             yield {0: self._predict_one(encodings[0])}
             return
+        for texts, outputs in self._runs(encodings):
+            yield {text: self._prediction(encodings[text], output) for text, output in zip(texts, outputs, strict=True)}
+
+    def columns(self, encodings: Sequence[Encoding]) -> PredictionColumns:
+        """Like `classify`, but return a column for each field of a prediction."""
+        outputs = np.empty((len(encodings), self.manifest.outputs), np.float32)
+        for texts, some in self._runs(encodings):
+            outputs[texts] = some
+        return PredictionColumns.of(self.labels, encodings, outputs, self._threshold)
+
+    def _runs(self, encodings: Sequence[Encoding]) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
+        """Run the graph on groups of texts: yield their indices and outputs."""
         sequence_length = self.input_shape.sequence_length
         for run in self.buckets.group([sequence_length(len(encoding.ids)) for encoding in encodings]):
             outputs = self.engine.run([encodings[text].ids for text in run.texts], run.sequence_length, run.rows)
-            # A run can have padding rows.
-            yield {
-                text: self._prediction(encodings[text], output)
-                for text, output in zip(run.texts, outputs, strict=False)
-            }
+            yield run.texts, outputs[: len(run.texts)]  # without padding rows
 
     def _is_one_row(self, encodings: Sequence[Encoding]) -> bool:
         """Return whether length bucketing has nothing to do."""

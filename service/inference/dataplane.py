@@ -30,6 +30,7 @@ from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.settings import BATCH_ROWS
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import current
+from sentiment_conv1d.service.telemetry.request_log import RequestLog
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
 Result = TypeVar("Result")
@@ -94,10 +95,12 @@ class DataPlane:
         metrics: Metrics,
         in_flight: InFlight,
         classifiers: Iterable[Classifier] = (),
+        request_log: RequestLog | None = None,
     ) -> None:
         self._request_limits = limits
         self._batching = batching
         self._in_flight = in_flight
+        self._request_log = request_log
         self._batchers: dict[Classifier, _Batchers] = {}
         self._admission = Admission(limits.requests, limits.pending_texts, metrics)
         self._parsing = asyncio.Lock()
@@ -234,6 +237,8 @@ class DataPlane:
             context.stages = done.stages
             context.texts = len(done.predictions)
         classifier.statistics.count_soon((done.predictions, ended - began, done.stages))
+        if self._request_log is not None and context is not None:
+            self._request_log.add(context, classifier.manifest, rows, done.predictions)
         return done.predictions
 
     async def _in_turn(

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.model.decision import THRESHOLD, decide
+from sentiment_conv1d.model.decision import THRESHOLD, decide, decide_all
 from sentiment_conv1d.model.tokenizer import Encoding
 
 #: The smallest probabilities that logits are computed from, because 0 has no finite logit: half the distance between 1
@@ -63,3 +63,34 @@ class Prediction(NamedTuple):
         """Return the prediction of a sigmoid model with another threshold."""
         index = decide(np.array(self.probabilities[1:]), threshold)
         return self._replace(label=labels[index], score=self.probabilities[index])
+
+
+class PredictionColumns(NamedTuple):
+    """The answers for several texts: a column for each field of `Prediction`, with one value per text."""
+
+    label: list[str]
+    score: npt.NDArray[np.float32]
+    probabilities: tuple[npt.NDArray[np.float32], ...]  # one column per label
+    tokens: list[int]
+    unknown_tokens: list[int]
+    truncated: list[bool]
+
+    @classmethod
+    def of(
+        cls,
+        labels: Sequence[str],
+        encodings: Sequence[Encoding],
+        outputs: npt.NDArray[np.float32],
+        threshold: float = THRESHOLD,
+    ) -> Self:
+        """Return the predictions of a model for texts. `outputs` has a row for each text, see `Prediction.of`."""
+        probabilities = outputs if outputs.shape[1] > 1 else np.concatenate([1 - outputs, outputs], axis=1)
+        indices = decide_all(outputs, threshold)
+        return cls(
+            [labels[index] for index in indices.tolist()],
+            probabilities[np.arange(len(indices)), indices],
+            tuple(probabilities.T),
+            [encoding.tokens for encoding in encodings],
+            [encoding.unknown_tokens for encoding in encodings],
+            [encoding.tokens > len(encoding.ids) for encoding in encodings],
+        )

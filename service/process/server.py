@@ -23,6 +23,7 @@ from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import choose, open_all, opener, repository_of
+from sentiment_conv1d.service.network.activation import inherit
 from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.service.process.channel import Channel
 from sentiment_conv1d.service.process.open_files import make_room
@@ -34,6 +35,7 @@ from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.sinks import prepare_folder
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +53,14 @@ def serve(settings: Settings) -> None:
     settings = make_room(settings, workers)
     if settings.tracing:
         import_module("sentiment_conv1d.service.telemetry.tracing")  # fails now if a package is missing
+    if settings.request_log_folder is not None:
+        prepare_folder(settings.request_log_folder)
     with ExitStack() as stack:
-        listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
+        inherited = inherit({"rest", "grpc"} if settings.grpc else {"rest"})
+        rest = inherited.get("rest") or _bind(settings.uds, settings.host, settings.port)
+        listeners = {"rest": stack.enter_context(rest)}
         if settings.grpc:
-            bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
+            bound = inherited.get("grpc") or _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
             listeners["grpc"] = stack.enter_context(bound)
         metrics = make_metrics(settings, workers + 1)
         metrics.use(workers)  # the last row is the supervisor's

@@ -42,6 +42,8 @@ from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.request_log import RequestLog
+from sentiment_conv1d.service.telemetry.sinks import EventSink, LogFile, Sink
 
 if TYPE_CHECKING:
     from sentiment_conv1d.service.telemetry.tracing import Tracer
@@ -82,7 +84,8 @@ class Worker(uvicorn.Server):
         facts: list[Fact],
     ) -> None:
         self._in_flight = InFlight()
-        self._dataplane = make_dataplane(settings, models, metrics, self._in_flight)
+        self._request_log = make_request_log(settings, number, metrics)
+        self._dataplane = make_dataplane(settings, models, metrics, self._in_flight, self._request_log)
         self._readiness = Readiness(models)
         self._reconciler = Reconciler(repository, models, opener(settings), self._dataplane, metrics, self)
         application: Any = Application(
@@ -187,6 +190,8 @@ class Worker(uvicorn.Server):
             running.cancel()
         if self._tracer is not None:
             self._tracer.close()
+        if self._request_log is not None:
+            self._request_log.close()
 
     def close(self) -> None:
         """Let the running batch finish, after the event loop has ended."""
@@ -359,7 +364,25 @@ class Worker(uvicorn.Server):
         self._leaving = True
 
 
-def make_dataplane(settings: Settings, models: LoadedModels, metrics: Metrics, in_flight: InFlight) -> DataPlane:
+def make_request_log(settings: Settings, worker: int, metrics: Metrics) -> RequestLog | None:
+    """The request log of the settings, of this worker."""
+    if settings.request_log is None:
+        return None
+    sink: Sink
+    if (folder := settings.request_log_folder) is None:
+        sink = EventSink(settings.request_log)
+    else:
+        sink = LogFile(folder / f"requests-{worker}.jsonl", settings.request_log_bytes)
+    return RequestLog(sink, settings.request_log_sample, texts=settings.request_log_texts, count=metrics.logged)
+
+
+def make_dataplane(
+    settings: Settings,
+    models: LoadedModels,
+    metrics: Metrics,
+    in_flight: InFlight,
+    request_log: RequestLog | None = None,
+) -> DataPlane:
     """A data plane with the limits of the settings, for the models that are loaded."""
     limits = RequestLimits(
         texts=settings.max_batch_texts,
@@ -369,4 +392,4 @@ def make_dataplane(settings: Settings, models: LoadedModels, metrics: Metrics, i
         seconds=settings.request_timeout,
     )
     batching = Batching(settings.batching, settings.batching_rows, settings.batching_delay)
-    return DataPlane(limits, batching, metrics, in_flight, models)
+    return DataPlane(limits, batching, metrics, in_flight, models, request_log)

@@ -145,7 +145,7 @@ class Application(FastAPI):
             await self.serve(match, request)
             return
         started = perf_counter()
-        context = self._begin(request)
+        context = self._begin(request, "")
         refusal = self._denial(request, scope["path"]) if self._guarded else None
         if refusal is not None:
             answer, status = _refusal(self.protocol_of(scope), refusal, context.id)
@@ -168,7 +168,7 @@ class Application(FastAPI):
     async def serve(self, match: Match, request: HttpRequest) -> None:
         """Answer a request of a fast-path route."""
         started = perf_counter()
-        context = self._begin(request)
+        context = self._begin(request, match.path)
         status = CLIENT_CLOSED_REQUEST
         try:
             status = await self._answer(match, request, context)
@@ -205,9 +205,10 @@ class Application(FastAPI):
         match = self._fast_path.find(scope["path"])
         return None if match is not None and match.path == "/" and scope["method"] in ("GET", "HEAD") else match
 
-    def _begin(self, request: HttpRequest) -> RequestContext:
-        identity = request.headers.get(headers.REQUEST_ID)
-        context = RequestContext(self._request_ids.choose(None if identity is None else identity.decode("latin-1")))
+    def _begin(self, request: HttpRequest, route: str) -> RequestContext:
+        given = request.headers.get(headers.REQUEST_ID)
+        identity = self._request_ids.choose(None if given is None else given.decode("latin-1"))
+        context = RequestContext(identity, "rest", route)
         request.context = context
         current.set(context)
         self._metrics.began("rest")

@@ -21,6 +21,7 @@ from sentiment_conv1d.service.telemetry.exposition import compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
 from sentiment_conv1d.service.telemetry.processes import Processes
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
+from sentiment_conv1d.service.telemetry.request_log import LogOutcome
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Statistics
 
 _REQUESTS = Metric("sentiment_requests_total", "counter", "Requests answered.", ("protocol", "route", *MODEL, "status"))
@@ -42,6 +43,9 @@ _LOADS = Metric(
     "sentiment_model_loads_total", "counter", "Versions loaded, or refused, while the service ran.", ("outcome",)
 )
 _REPLACED = Metric("sentiment_workers_replaced_total", "counter", "Workers that died, or hung.", ("reason",))
+_LOGGED = Metric(
+    "sentiment_request_log_total", "counter", "Sampled requests, by whether they are in the request log.", ("outcome",)
+)
 _INFO = Metric("sentiment_model_info", "gauge", "A version that is served.", MODEL)
 _STATE = Metric(
     "sentiment_model_state",
@@ -136,6 +140,7 @@ class Metrics:
         self._texts_waiting = layout.number(_TEXTS_WAITING)
         self._loads = layout.numbers(_LOADS, product(get_args(Outcome)))
         self._replaced = layout.numbers(_REPLACED, product(get_args(Reason)))
+        self._logged = layout.numbers(_LOGGED, product(get_args(LogOutcome)))
 
         largest = self._lay_out_version(Layout(model="", version=""), ("", 0), [str(n) for n in range(MAX_LABELS)])
         self._version_slots = largest.layout.end
@@ -187,6 +192,10 @@ class Metrics:
     def replaced(self, reason: Reason) -> None:
         """Count a worker that was replaced."""
         self._counters.row[self._replaced[reason,]] += 1
+
+    def logged(self, outcome: LogOutcome) -> None:
+        """Count a record of the request log. Each outcome is counted on one thread only."""
+        self._counters.row[self._logged[outcome,]] += 1
 
     def rejected(self, protocol: str, reason: str) -> None:
         """Count a connection that was rejected or evicted; `reason` is a `Rejection`."""

@@ -14,10 +14,15 @@ if TYPE_CHECKING:  # every command imports this module for its logs, and `--help
 class RequestContext:
     """One request or call. Times are those of `perf_counter_ns`, or 0 if they have not been reached."""
 
-    __slots__ = ("decoded", "id", "manifest", "predicted", "received", "stages", "statistics", "texts", "waiting")
+    __slots__ = (
+        *("decoded", "id", "manifest", "predicted", "protocol", "received", "route", "stages", "statistics", "texts"),
+        "waiting",
+    )
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, protocol: str = "", route: str = "") -> None:
         self.id = identity
+        self.protocol = protocol  # `rest` or `grpc`
+        self.route = route  # its label in the metrics; empty if it is not known when the request begins
         self.received = 0  # when the whole body was read; 0 for a stream of messages
         self.decoded = 0  # when the texts were decoded
         self.predicted = 0  # when the predictions were complete

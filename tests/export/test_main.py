@@ -52,6 +52,11 @@ def test_a_run_is_exported_under_its_own_name(
     assert (manifest.metrics.measured_on, manifest.metrics.examples) == (measured_on, 12)
     assert manifest.metrics.values == pytest.approx(read_run(run_path).metrics.values, abs=1e-6)  # type: ignore[union-attr]
     assert [check.examples for check in manifest.parity] == [12] * 5 + [256, 256, 64, 256, 256]
+    statistics = manifest.statistics
+    assert statistics is not None
+    assert (statistics.source, statistics.texts, sum(statistics.labels.values())) == (measured_on, 12, 12)
+    assert set(statistics.labels) <= set(manifest.labels)
+    assert 0.5 <= statistics.scores.mean <= 1 and statistics.tokens.mean > 1
 
 
 def test_the_8_bit_form_is_exported_with_what_it_costs(
@@ -101,6 +106,16 @@ def test_without_data_the_accuracy_of_the_8_bit_form_is_not_known(
     """The output says that the accuracy was not measured."""
     assert main([str(run_path), "--repository", str(tmp_path), "--quantize"]) == 0
     assert "the accuracy of the 8-bit graph was not measured; --data measures it" in capsys.readouterr().out
+
+
+def test_without_data_the_statistics_are_those_of_the_run(run_path: Path, tmp_path: Path) -> None:
+    """The run has statistics of its test texts, whose labels get the new names."""
+    assert main([str(run_path), "--repository", str(tmp_path), "--labels", "no,yes"]) == 0
+    found, run = read_artifact(tmp_path / "tiny" / "1").manifest.statistics, read_run(run_path)
+    assert found is not None and run.statistics is not None
+    names = {"negative": "no", "positive": "yes"}
+    assert found.labels == {names[label]: count for label, count in run.statistics.labels.items()}
+    assert found.model_copy(update={"labels": run.statistics.labels}) == run.statistics
 
 
 def test_long_data_is_thinned(

@@ -19,7 +19,13 @@ def test_the_first_of_equals_is_chosen() -> None:
     assert decide_all(np.array([[0.2, 0.4, 0.4], [0.1, 0.1, 0.8]])).tolist() == [1, 2]
 
 
-@given(arrays.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 4)), elements=st.floats(0, 1, width=32)))
-def test_rows_are_decided_one_by_one(outputs: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-    """A batch gets the labels of its rows."""
-    assert decide_all(outputs).tolist() == [decide(row) for row in outputs]
+@given(
+    arrays.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 4)), elements=st.floats(0, 1, width=32)),
+    st.sampled_from([0.1, 0.3, 0.5, 0.7]) | st.floats(0.01, 0.99),
+)
+def test_rows_are_decided_one_by_one(
+    outputs: np.ndarray[tuple[int, ...], np.dtype[np.float32]], threshold: float
+) -> None:
+    """A batch gets the labels of its rows, also for outputs that are the threshold rounded to float32."""
+    outputs[:1, :1] = threshold
+    assert decide_all(outputs, threshold).tolist() == [decide(row, threshold) for row in outputs]

@@ -37,6 +37,8 @@ def test_a_run_is_read_as_it_was_written(run_path: Path) -> None:
     assert found.tokenizer.vocabulary_size <= found.configuration.vocabulary_size == 40
     assert found.metrics is not None
     assert (found.metrics.examples, found.metrics.measured_on) == (12, "12 held out of 60 reviews of reviews.csv")
+    assert found.statistics is not None
+    assert (found.statistics.texts, found.statistics.source) == (12, found.metrics.measured_on)
     assert found.trained_on is not None
     assert len(found.trained_on.digests) == 38
     assert found.keras_file == run_path / "model.keras"
@@ -57,7 +59,8 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [run.TOKENIZER_FILE, run.CONFIGURATION_FILE, run.METRICS_FILE, run.TRAINING_TEXTS_FILE]
+    "name",
+    [run.TOKENIZER_FILE, run.CONFIGURATION_FILE, run.METRICS_FILE, run.STATISTICS_FILE, run.TRAINING_TEXTS_FILE],
 )
 @pytest.mark.parametrize(
     "content",

@@ -31,7 +31,7 @@ from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS
 from sentiment_conv1d.scoring.command import default_output
 from sentiment_conv1d.scoring.run import RUN
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.inference.prediction import Prediction, PredictionColumns
 from tests.processes import MODEL_REPOSITORY
 from tests.scoring.one_file import score_file
 
@@ -62,11 +62,13 @@ class FakeClassifier:
     def encode(self, texts: Sequence[str]) -> Sequence[str]:
         return texts
 
-    def classify(self, texts: Sequence[str]) -> Any:
+    def columns(self, texts: Sequence[str]) -> PredictionColumns:
         self.calls.append(len(texts))
         if self.failure is not None and self.fails_at in texts:
             raise self.failure
-        return SimpleNamespace(predictions=[answer(text) for text in texts])
+        labels, scores, probabilities, *counts = zip(*map(answer, texts), strict=True)
+        by_label = np.array(probabilities, np.float32).T
+        return PredictionColumns(list(labels), np.array(scores, np.float32), tuple(by_label), *map(list, counts))
 
 
 def answer(text: str) -> Prediction:
@@ -529,9 +531,9 @@ def test_output_that_appears_meanwhile(tmp_path: Path) -> None:
     source, out = write(tmp_path / "in.txt", [{"text": "a"}]), tmp_path / "out.jsonl"
 
     class SlowClassifier(FakeClassifier):
-        def classify(self, texts: Sequence[str]) -> Any:
+        def columns(self, texts: Sequence[str]) -> PredictionColumns:
             out.write_text("other")
-            return super().classify(texts)
+            return super().columns(texts)
 
     with pytest.raises(DataError, match="exists already"):
         score_file(source, out, SlowClassifier())
@@ -647,7 +649,7 @@ print(peak() - before)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a kernel that tells the peak of memory")
 def test_memory_of_parquet(tmp_path: Path) -> None:
     """Nor does a Parquet file, all of it one row group, take more memory the longer it is."""
-    rows = long_rows(12_000)
+    rows = long_rows(20_000)
     small, large = write(tmp_path / "small.parquet", rows[:4000]), write(tmp_path / "large.parquet", rows)
     assert parquet.read_metadata(large).num_row_groups == 1
     growth = int(run_python(PARQUET_MEMORY, small, large, tmp_path / "out.parquet"))

@@ -54,6 +54,8 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "predict_route": "/v1/endpoints/1/deployedModels/2:predict",
         "health_route": "/health/of/mine",
         "admin": "open",
+        "request_log_sample": "0.5",
+        "request_log_texts": "true",
     }
     value = examples.get(name, "7")
     together = {
@@ -70,6 +72,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "open_metrics": "--open-metrics",
         "open_page": "--open-page",
         "tracing": "--tracing",
+        "request_log_texts": "--request-log-texts",
     }
     by_flag = flags(switches[name]) if name in switches else flags(flag(name), value)
     settings = read_settings(by_flag, together)
@@ -128,6 +131,11 @@ def test_variables_of_clouds() -> None:
         ("max_body_bytes", "8MB"),
         ("max_batch_texts", "1.5"),
         ("admin", "yes"),
+        ("request_log", "s3://bucket/log"),
+        ("request_log", "http://"),
+        ("request_log", "http://sink:port/"),
+        ("request_log_sample", "0"),
+        ("request_log_sample", "1.5"),
     ],
 )
 def test_bad_value(name: str, value: str) -> None:

@@ -99,6 +99,7 @@ def test_a_run_holds_everything(run_path: Path) -> None:
         "model.keras",
         "plots",
         "report.html",
+        "text_statistics.json",
         "tokenizer.json",
         "training_texts.npy",
     ]
@@ -241,6 +242,7 @@ def test_nothing_held_out_is_nothing_measured(reviews: Path, tmp_path: Path) -> 
     assert train(reviews, tmp_path / "run", "--test-fraction", "0", "--epochs", "1") == 0
     assert read_run(tmp_path / "run").metrics is None
     assert document(tmp_path / "run" / "metrics.json") is None
+    assert read_run(tmp_path / "run").statistics is None
     assert names(tmp_path / "run" / "plots") == ["learning_curves.png"]
 
 

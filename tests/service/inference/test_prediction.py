@@ -3,13 +3,15 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.inference.prediction import Prediction, PredictionColumns
 from sentiment_conv1d.service.rest.native import PredictionBody
 
 
@@ -87,3 +89,24 @@ def test_decided() -> None:
     assert other.label == "negative"
     assert other.score == 0.25
     assert other[2:] == answer[2:]
+
+
+@given(
+    outputs=st.integers(1, 4).flatmap(
+        lambda width: arrays(
+            np.float32, st.tuples(st.integers(1, 9), st.just(width)), elements=st.floats(0, 1, width=32)
+        )
+    ),
+    threshold=st.floats(0.01, 0.99),
+)
+def test_columns(outputs: npt.NDArray[np.float32], threshold: float) -> None:
+    """The columns of several predictions are the fields of each."""
+    labels = tuple("abcd"[: max(outputs.shape[1], 2)])
+    encodings = [Encoding(np.arange(number + 1, dtype=np.int32), 2 * number, number) for number in range(len(outputs))]
+    columns = PredictionColumns.of(labels, encodings, outputs, threshold)
+    assert columns._fields == Prediction._fields
+    expected = [
+        Prediction.of(labels, encoding, output, threshold) for encoding, output in zip(encodings, outputs, strict=True)
+    ]
+    rows = zip(*columns[:2], zip(*columns.probabilities, strict=True), *columns[3:], strict=True)
+    assert [Prediction(*row) for row in rows] == expected

@@ -112,6 +112,8 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
         assert value(samples, "sentiment_model_loads_total", outcome=outcome) == 0
     for reason in ("died", "hung"):
         assert value(samples, "sentiment_workers_replaced_total", reason=reason) == 0
+    for outcome in ("written", "dropped", "failed"):
+        assert value(samples, "sentiment_request_log_total", outcome=outcome) == 0
     for reason in ("limit", "address", "evicted"):
         for protocol in ("rest", "grpc"):
             assert value(samples, "sentiment_connections_rejected_total", protocol=protocol, reason=reason) == 0

@@ -1,0 +1,120 @@
+"""Runs the command `drift`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from sentiment_conv1d.model.artifact import read_artifact
+from sentiment_conv1d.model.text_statistics import TextStatistics
+from sentiment_conv1d.service.drift.comparison import Comparison, compare
+from sentiment_conv1d.service.drift.log import Log, LogError, LoggedTexts, Model, read_log
+from sentiment_conv1d.service.drift.page import HEAD, report, rows
+
+#: The characters of a record's time up to its minutes.
+_MINUTES = len("2026-11-02T09:30")
+
+#: Exit status if the drift is above the limit.
+_DRIFTED = 1
+
+
+def drift(options: argparse.Namespace) -> int:
+    """Compare a log with an artifact's statistics or another log. Returns the exit status.
+
+    Raises `LogError`, and `ArtifactError` if the artifact cannot be read.
+    """
+    log = read_log(options.logs)
+    if options.artifact is not None:
+        manifest = read_artifact(options.artifact).manifest
+        if manifest.statistics is None:
+            raise LogError(
+                f"{options.artifact}: the manifest has no statistics; export the model with --data, or compare two "
+                "logs with --against"
+            )
+        name, reference = f"{manifest.name} {manifest.version}", manifest.statistics
+        texts = _find(log, manifest.name, manifest.version)
+    else:
+        other = read_log(options.against)
+        name = options.model or _only_name(log)
+        texts, before = _find(log, name), _find(other, name)
+        reference = _statistics(_words(options.against, before, other), before)
+    observed = _statistics(_words(options.logs, texts, log), texts, reference)
+    comparisons = compare(reference, observed)
+    facts = [
+        ("Before", f"{reference.texts:,} texts of {reference.source}"),
+        ("Now", f"{observed.texts:,} texts of {observed.source}"),
+    ]
+    _print(name, facts, comparisons)
+    if options.out is not None:
+        _write(options.out, report(f"Drift of {name}", facts, comparisons))
+    limit = math.inf if options.fail_above is None else options.fail_above
+    return _DRIFTED if any(each.exceeds(limit) for each in comparisons) else 0
+
+
+def _find(log: Log, name: str, version: int | None = None) -> LoggedTexts:
+    """Return the texts of a version, or of all versions of a model. Raises `LogError` if there are none."""
+    found = LoggedTexts()
+    for model, texts in log.texts.items():
+        if model.name == name and version in (None, model.version) and texts.labels:
+            found.extend(texts)
+    if not found.labels:
+        wanted = name if version is None else f"{name} {version}"
+        raise LogError(f"the log contains no texts of {wanted}, but of: {_names(log.texts) or 'no model'}")
+    return found
+
+
+def _only_name(log: Log) -> str:
+    names = {model.name for model in log.texts}
+    if len(names) == 1:
+        return names.pop()
+    raise LogError(f"choose a model with --model; the log contains texts of: {_names(log.texts) or 'no model'}")
+
+
+def _names(models: dict[Model, LoggedTexts]) -> str:
+    return ", ".join(f"{model.name} {model.version}" for model in sorted(models))
+
+
+def _statistics(source: str, texts: LoggedTexts, like: TextStatistics | None = None) -> TextStatistics:
+    return TextStatistics.of(
+        source,
+        labels=texts.labels,
+        scores=texts.scores,
+        tokens=texts.tokens,
+        unknown_tokens=texts.unknown_tokens,
+        like=like,
+    )
+
+
+def _words(paths: Sequence[Path], texts: LoggedTexts, log: Log) -> str:
+    """Return in words what a log is."""
+    names = paths[0].name if len(paths) == 1 else f"{len(paths)} files"
+    skipped = f", without {log.unreadable:,} lines that are not records" if log.unreadable else ""
+    first, last = (time[:_MINUTES].replace("T", " ") for time in texts.times)
+    return f"{names}, {first} to {last} UTC{skipped}"
+
+
+def _print(name: str, facts: Sequence[tuple[str, str]], comparisons: Sequence[Comparison]) -> None:
+    print(name)
+    for fact, value in facts:
+        print(f"  {fact.lower()}: {value}")
+    _print_table([HEAD, *rows(comparisons)])
+    shares = [each for comparison in comparisons if comparison.name == "label" for each in comparison.bins]
+    _print_table(
+        [("Label", "Before", "Now"), *((each.name, f"{each.expected:.1%}", f"{each.actual:.1%}") for each in shares)]
+    )
+
+
+def _print_table(lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print()
+    for line in lines:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise LogError(f"{path}: cannot be written ({error.strerror})") from error

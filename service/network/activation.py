@@ -1,0 +1,45 @@
+"""Socket activation: systemd opens the listening sockets and passes them to the service."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, MutableMapping
+from pathlib import Path
+
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.network.sockets import ListeningSocket
+
+#: The descriptor of the first socket, as sd_listen_fds(3) defines it.
+_FIRST = 3
+
+
+def inherit(names: Collection[str], environment: MutableMapping[str, str] = os.environ) -> dict[str, ListeningSocket]:
+    """Return the sockets that systemd has passed to this process, by the names of their units (`FileDescriptorName`).
+
+    Without socket activation there are none. Removes the variables, so that no other process takes the sockets for its
+    own. Raises `StartupError` if a socket has another name, occurs twice, or does not listen for streams.
+    """
+    pid, count, given = (environment.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
+    if pid != str(os.getpid()):
+        return {}
+    passed: dict[str, ListeningSocket] = {}
+    for descriptor, name in zip(range(_FIRST, _FIRST + int(count)), given.split(":"), strict=False):
+        if name not in names or name in passed:
+            expected = " and ".join(sorted(names))
+            raise StartupError(f"systemd passed a socket named {name!r}; expected one each of {expected}")
+        passed[name] = _listening(descriptor, name)
+    return passed
+
+
+def _listening(descriptor: int, name: str) -> ListeningSocket:
+    os.set_inheritable(descriptor, False)
+    try:
+        bound = socket.socket(fileno=descriptor)
+        listens = bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError:
+        listens = 0
+    if not listens:
+        raise StartupError(f"systemd passed {name!r}, which is not a listening stream socket: use ListenStream=")
+    path = Path(bound.getsockname()) if bound.family == socket.AF_UNIX else None
+    return ListeningSocket(bound, path, inherited=True)

@@ -1,0 +1,126 @@
+"""Where the records of the request log go: a file that is rotated, or an HTTP server that takes CloudEvents."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPSConnection
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, NoReturn, Protocol
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import orjson
+
+from sentiment_conv1d.service.errors import StartupError
+
+#: Rotated files that are kept beside the current one.
+_BACKUPS = 4
+
+#: Seconds that an HTTP server has to accept a connection, and to answer.
+_SECONDS = 5.0
+
+#: The type that KServe's inference logger gives to the events of answers.
+_EVENT_TYPE = "org.kubeflow.serving.inference.response"
+
+
+class Sink(Protocol):
+    """Takes records, all on one thread."""
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write a record. Raises an exception if it cannot be written."""
+
+    def close(self) -> None:
+        """Release the file or the connection."""
+
+
+class LogFile:
+    """A file of JSON lines, which is rotated before it has more than `max_bytes`."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._handler = _Handler(path, maxBytes=max_bytes, backupCount=_BACKUPS, encoding="utf-8", delay=True)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write a line, so that other programs see it. Raises `OSError`."""
+        self._handler.handle(logging.makeLogRecord({"msg": _json(record).decode()}))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handler.close()
+
+
+class EventSink:
+    """An HTTP server that takes CloudEvents in binary mode, as KServe's inference logger sends them.
+
+    The attributes of an event are header fields, and its data is the body:
+    https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#31-binary-content-mode
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection = connect(parts.hostname or "", parts.port, timeout=_SECONDS)
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Send an event. Raises `OSError` or `HTTPException` if the server does not answer with a 2xx status."""
+        fields = {
+            "content-type": "application/json",
+            "ce-specversion": "1.0",
+            "ce-id": str(uuid4()),
+            "ce-source": "sentiment-conv1d",
+            "ce-type": _EVENT_TYPE,
+            "ce-time": record["time"],
+            "ce-inferenceservicename": record["model"],
+            "ce-component": "predictor",
+        }
+        content = _json(record)
+        try:
+            self._post(content, fields)
+        except ConnectionError:  # the server has closed the idle connection
+            self._post(content, fields)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _post(self, content: bytes, fields: Mapping[str, str]) -> None:
+        try:
+            self._connection.request("POST", self._target, content, fields)
+            response = self._connection.getresponse()
+            response.read()
+        except BaseException:
+            self._connection.close()  # the next request opens another one
+            raise
+        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise OSError(f"the server answers {response.status} {response.reason}")
+
+
+class _Handler(RotatingFileHandler):
+    """Raises the errors of writing, after which it opens the file again."""
+
+    def handleError(self, record: logging.LogRecord) -> NoReturn:
+        """Raise the error that is being handled. Unwritten content of the stream must not follow later."""
+        if self.stream:
+            with suppress(OSError):
+                self.stream.close()
+            self.stream = None
+        raise
+
+
+def prepare_folder(folder: Path) -> None:
+    """Create the folder of the request log if it does not exist. Raises `StartupError` if it cannot be written to."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StartupError(f"--request-log: {folder} cannot be written to ({error.strerror})") from error
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,0 +1,15 @@
+"""A replica in this process, without Ray."""
+
+from pathlib import Path
+
+import pytest
+
+from sentiment_conv1d.cluster.replica import Replica
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.settings import Settings
+
+
+def test_request_log_in_a_folder(tmp_path: Path) -> None:
+    """A replica refuses a request log in a folder, because replicas of several nodes share none."""
+    with pytest.raises(StartupError, match="replicas on Ray share no folder"):
+        Replica(Settings(request_log=str(tmp_path)))

@@ -1,0 +1,239 @@
+"""The Helm chart: what Helm renders, against Kubernetes' own schemas and the kustomize overlays."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import tomllib
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from sentiment_conv1d.service.settings import read_settings
+from tests.deploy.test_kubernetes import RELEASES, Manifest, environment, render
+from tests.processes import PATIENCE, PROJECT
+from tests.programs import find, output
+
+CHART = PROJECT / "deploy" / "helm"
+DESCRIPTION = yaml.safe_load((CHART / "Chart.yaml").read_text())
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+
+#: The overlay of kustomize that renders the same objects as the defaults, or as a file of values.
+SAME: dict[str, Manifest] = {
+    "cpu": {},
+    "gpu": yaml.safe_load((CHART / "values-gpu.yaml").read_text()),
+    "model-image": {
+        "modelVolume": {"image": {"reference": "registry.example/imdb-cnn:1", "pullPolicy": "IfNotPresent"}},
+        "modelPath": "models",
+    },
+}
+
+#: Values that turn every optional part on.
+EVERYTHING = {
+    "imagePullSecrets": [{"name": "registry"}],
+    "env": [{"name": "SENTIMENT_API_KEYS", "valueFrom": {"secretKeyRef": {"name": "sentiment", "key": "api-keys"}}}],
+    "settings": {"tls_certificate": "/tls/tls.crt", "tls_key": "/tls/tls.key"},
+    "modelVolume": {"persistentVolumeClaim": {"claimName": "models"}},
+    "volumes": [{"name": "tls", "secret": {"secretName": "tls"}}],
+    "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}],
+    "service": {"type": "LoadBalancer", "annotations": {"example": "yes"}},
+    "serviceAccount": {"annotations": {"example": "yes"}},
+    "networkPolicy": {"from": [{"namespaceSelector": {}}], "egress": [{"ports": [{"port": 4318}]}]},
+    "serviceMonitor": {"enabled": True},
+    "podAnnotations": {"example": "yes"},
+    "priorityClassName": "high",
+    "nodeSelector": {"kubernetes.io/arch": "arm64"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {}},
+}
+
+#: What Kubernetes assumes if a manifest does not say it.
+DEFAULTS = [("scheme", "HTTP"), ("scheme", "http"), ("type", "ClusterIP"), ("imagePullPolicy", "IfNotPresent")]
+
+#: What distinguishes several releases in one namespace, and gives their metrics the same job.
+OF_RELEASES = {"app.kubernetes.io/instance", "jobLabel"}
+
+
+def helm(values: Manifest, release: str = "sentiment") -> subprocess.CompletedProcess[str]:
+    """Render the chart with values on top of its own."""
+    command = [find("helm"), "template", release, str(CHART), "--namespace", release, "--values", "-"]
+    return subprocess.run(
+        command, input=json.dumps(values), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def rendered(values: Manifest, release: str = "sentiment") -> dict[tuple[str, str], Manifest]:
+    """The resources by kind and name."""
+    finished = helm(values, release)
+    assert finished.returncode == 0, finished.stderr
+    return {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(finished.stdout) if each}
+
+
+def merged(values: Any, others: Any) -> Any:
+    """Values with others on top, as Helm merges them."""
+    if not isinstance(values, dict) or not isinstance(others, dict):
+        return others
+    return values | {key: merged(values.get(key), value) for key, value in others.items()}
+
+
+def pod_of(resources: dict[tuple[str, str], Manifest]) -> Manifest:
+    specification: Manifest = resources["Deployment", "sentiment"]["spec"]["template"]["spec"]
+    return specification
+
+
+def substance(node: Any) -> Any:
+    """A manifest without defaults, without what distinguishes releases, and with variables in the order of names."""
+    if isinstance(node, list):
+        return [substance(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: value for key, value in node.items() if (key, value) not in DEFAULTS and key not in OF_RELEASES}
+    if "env" in kept:
+        kept["env"] = sorted(kept["env"], key=lambda variable: str(variable["name"]))
+    return {key: substance(value) for key, value in kept.items() if key != "metadata" or "labels" in node}
+
+
+@pytest.mark.parametrize("values", [*SAME.values(), EVERYTHING], ids=[*SAME, "everything"])
+def test_schema_of_values(values: Manifest) -> None:
+    """The schema accepts the chart's own values and every optional one."""
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    assert list(jsonschema.Draft7Validator(SCHEMA).iter_errors(merged(VALUES, values))) == []
+
+
+def test_schema_is_complete() -> None:
+    """Every value with a default is in the schema, and the schema has no other."""
+    assert {*SCHEMA["properties"]} - {"global"} == set(VALUES)
+    for name, schema in SCHEMA["properties"].items():
+        if "additionalProperties" in schema and "properties" in schema and name != "settings":
+            assert set(schema["properties"]) == set(VALUES[name]), name
+
+
+def test_versions() -> None:
+    """The chart installs the version of this project, on every release of Kubernetes that the manifests support."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert DESCRIPTION["version"] == DESCRIPTION["appVersion"] == project["version"]
+    assert SAME["gpu"]["image"]["tag"] == f"{project['version']}-cuda"
+    assert DESCRIPTION["kubeVersion"] == f">={RELEASES[0]}.0-0"
+
+
+@pytest.mark.parametrize("flags", [(), ("--values", str(CHART / "values-gpu.yaml"))], ids=["cpu", "gpu"])
+def test_lint(flags: tuple[str, ...]) -> None:
+    """Helm's linter has no warnings."""
+    assert "0 chart(s) failed" in output("helm", "lint", "--strict", str(CHART), *flags)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("values", [SAME["cpu"], SAME["gpu"], EVERYTHING], ids=["cpu", "gpu", "everything"])
+def test_schemas(values: Manifest, release: str) -> None:
+    """Kubernetes' schemas accept every rendered resource, without unknown fields."""
+    resources = rendered(values)
+    assert len(resources) >= 7
+    for (kind, _), resource in resources.items():
+        try:
+            kubernetes_validate.validate(resource, release, strict=True)
+        except kubernetes_validate.SchemaNotFoundError:
+            assert kind == "ServiceMonitor"
+
+
+@pytest.mark.parametrize("overlay", SAME)
+def test_same_as_kustomize(overlay: str) -> None:
+    """The chart creates what the overlay creates, apart from the namespace."""
+    wanted = render(overlay)
+    del wanted["Namespace", "sentiment"]
+    resources = rendered(SAME[overlay] | {"serviceMonitor": {"enabled": True}})
+    assert set(resources) == set(wanted)
+    for name, manifest in wanted.items():
+        ours, theirs = ({key: each[key] for key in each if key != "metadata"} for each in (resources[name], manifest))
+        assert substance(ours) == substance(theirs), name
+
+
+def test_selectors() -> None:
+    """Every selector matches the pods of its own release only, and every release has the job that alerts expect."""
+    resources = rendered({"serviceMonitor": {"enabled": True}}, "other")
+    deployment = resources["Deployment", "other"]["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert labels == {"app.kubernetes.io/name": "sentiment", "app.kubernetes.io/instance": "other"}
+    assert deployment["selector"]["matchLabels"] == labels
+    assert resources["Service", "other"]["spec"]["selector"] == labels
+    assert resources["Service", "other-pods"]["spec"]["selector"] == labels
+    assert resources["PodDisruptionBudget", "other"]["spec"]["selector"]["matchLabels"] == labels
+    assert resources["NetworkPolicy", "other"]["spec"]["podSelector"]["matchLabels"] == labels
+    monitor = resources["ServiceMonitor", "other"]["spec"]
+    service = resources["Service", "other"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"].items() <= service.items()
+    assert service[monitor["jobLabel"]] == "sentiment"
+
+
+def test_settings() -> None:
+    """Settings of every type reach the service, and the grace period leaves time to drain and to finish requests."""
+    changed = {"drain_delay": 2.5, "shutdown_timeout": 60, "max_body_bytes": 8388608, "tracing": True, "workers": 3}
+    pod = pod_of(rendered({"settings": changed, "preStopSeconds": 8}))
+    [container] = pod["containers"]
+    settings = read_settings({}, environment(container))
+    assert settings.model_dump().items() >= (changed | {"log_format": "json"}).items()
+    assert container["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "8"]
+    assert pod["terminationGracePeriodSeconds"] > 8 + settings.drain_delay + settings.shutdown_timeout + 5
+
+
+def test_removed_settings() -> None:
+    """A setting of the chart that is null has the service's default."""
+    pod = pod_of(rendered({"settings": {"drain_delay": None, "log_format": None}}))
+    assert read_settings({}, environment(pod["containers"][0])).log_format == "console"
+    assert pod["terminationGracePeriodSeconds"] == 40
+
+
+def test_tls() -> None:
+    """With a certificate, probes and Prometheus use HTTPS."""
+    resources = rendered(EVERYTHING)
+    [container] = pod_of(resources)["containers"]
+    assert {container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")} == {
+        "HTTPS"
+    }
+    assert resources["ServiceMonitor", "sentiment"]["spec"]["endpoints"][0]["scheme"] == "https"
+
+
+def test_model_volume() -> None:
+    """The models of a volume replace those of the image."""
+    volume = {"persistentVolumeClaim": {"claimName": "models"}}
+    pod = pod_of(rendered({"modelVolume": volume}))
+    [container] = pod["containers"]
+    [mount] = container["volumeMounts"]
+    assert pod["volumes"] == [{"name": mount["name"]} | volume] and mount["readOnly"]
+    assert {"name": "SENTIMENT_MODEL_REPOSITORY", "value": mount["mountPath"]} in container["env"]
+
+
+def test_parts_can_be_turned_off() -> None:
+    """Without the autoscaler the number of pods is fixed; the network policy is optional too."""
+    off: Manifest = {"autoscaling": {"enabled": False}, "networkPolicy": {"enabled": False}, "replicas": 3}
+    resources = rendered(off)
+    assert resources["Deployment", "sentiment"]["spec"]["replicas"] == 3
+    kinds = {kind for kind, _ in resources}
+    assert not kinds & {"HorizontalPodAutoscaler", "NetworkPolicy", "ServiceMonitor"}
+
+
+def test_page() -> None:
+    """Helm accepts the command of docs/deployment.md, and the page's example of values."""
+    section = re.split(r"^### ", (PROJECT / "docs" / "deployment.md").read_text(), flags=re.MULTILINE)
+    [page] = [each for each in section if each.startswith("Helm\n")]
+    [command] = re.findall(r"^```sh\nhelm install (.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert output("helm", "template", *shlex.split(command.replace("\\\n", "")))
+    [values] = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    pod = pod_of(rendered(yaml.safe_load(values)))
+    assert pod["terminationGracePeriodSeconds"] == 80
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [{"setings": {}}, {"settings": {"port": 9000}}, {"settings": {"Port": 1}}, {"image": {"repositry": ""}}],
+    ids=str,
+)
+def test_mistakes(mistake: Manifest) -> None:
+    """Helm refuses values that do not exist, and settings that the chart fixes."""
+    finished = helm(mistake)
+    assert finished.returncode != 0 and "values don't meet the specifications" in finished.stderr

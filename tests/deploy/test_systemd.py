@@ -1,0 +1,153 @@
+"""The systemd units: systemd's own checks, and the service in the sandbox that they describe."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sentiment_conv1d.service.__main__ import parser
+from sentiment_conv1d.service.settings import Settings
+from tests.deploy import sandbox
+from tests.processes import PATIENCE, PROJECT, ServerProcess
+from tests.programs import find, needed
+from tests.service.network.activation import command
+
+FOLDER = PROJECT / "deploy" / "systemd"
+SERVICE = FOLDER / "sentiment-conv1d.service"
+SOCKETS = {"rest": FOLDER / "sentiment-conv1d.socket", "grpc": FOLDER / "sentiment-conv1d-grpc.socket"}
+
+#: The highest exposure that systemd may compute, of 10. The service's network is most of it.
+EXPOSURE = 1.3
+
+
+def values(unit: Path, name: str) -> list[str]:
+    """The values that a unit assigns to a name, in order."""
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
+
+
+def value(unit: Path, name: str) -> str:
+    [only] = values(unit, name)
+    return only
+
+
+def analyze(*arguments: str, units: Path = FOLDER) -> str:
+    """Run systemd-analyze, unpacked or installed, and return what it prints. It must succeed."""
+    program = Path(find("systemd-analyze"))
+    libraries = program.parents[1] / "lib"
+    variables = {"SYSTEMD_UNIT_PATH": f"{units}:{libraries}/systemd/system"}
+    if libraries != Path("/usr/lib"):
+        folders = {file.parent for pattern in ("*/lib*.so*", "*/systemd/lib*.so") for file in libraries.glob(pattern)}
+        variables["LD_LIBRARY_PATH"] = ":".join(map(str, sorted(folders)))
+    finished = subprocess.run(
+        [str(program), *arguments],
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout
+    return finished.stdout
+
+
+def allowed() -> set[str]:
+    """The system calls that the unit allows."""
+    sets: dict[str, list[str]] = {}
+    for line in re.sub(r"\x1b\[[\d;]*m", "", analyze("syscall-filter")).splitlines():
+        if line.startswith("@"):
+            members = sets[line] = []
+        elif (member := line.strip()) and not member.startswith("#"):
+            members.append(member)
+
+    def members_of(name: str) -> set[str]:
+        return set().union(*map(members_of, sets[name])) if name.startswith("@") else {name}
+
+    calls: set[str] = set()
+    for words in values(SERVICE, "SystemCallFilter"):
+        for word in words.removeprefix("~").split():
+            calls = calls - members_of(word) if words.startswith("~") else calls | members_of(word)
+    return calls
+
+
+def test_verify(tmp_path: Path) -> None:
+    """systemd accepts the units once the program is installed."""
+    for unit in (SERVICE, *SOCKETS.values()):
+        program = value(SERVICE, "ExecStart").split()[0]
+        (tmp_path / unit.name).write_text(unit.read_text().replace(program, sys.executable))
+    files = [str(tmp_path / unit.name) for unit in (SERVICE, *SOCKETS.values())]
+    assert analyze("verify", *files, units=tmp_path) == ""
+
+
+def test_exposure() -> None:
+    """systemd finds the sandbox tight."""
+    analyze("security", "--offline=true", f"--threshold={EXPOSURE * 10:.0f}", str(SERVICE))
+
+
+def test_sockets() -> None:
+    """The sockets have the names that the service expects, its default ports, and its queue."""
+    settings = Settings()
+    ports = {"rest": settings.port, "grpc": settings.grpc_port}
+    for name, unit in SOCKETS.items():
+        assert value(unit, "FileDescriptorName") == name
+        assert int(value(unit, "ListenStream")) == ports[name]
+        assert value(unit, "Service") == SERVICE.name
+    names = [unit.name for unit in SOCKETS.values()]
+    assert value(SERVICE, "Sockets").split() == value(SERVICE, "Requires").split() == names
+
+
+def test_command() -> None:
+    """The command starts the service, without a shell in between."""
+    program, *arguments = shlex.split(value(SERVICE, "ExecStart"))
+    assert program == "/opt/sentiment-conv1d/bin/sentiment-conv1d"
+    assert parser("").parse_args(arguments).command == "serve"
+
+
+def test_time_to_stop() -> None:
+    """systemd waits longer than the shutdown of the service takes, and ends only its first process."""
+    settings = Settings()
+    assert int(value(SERVICE, "TimeoutStopSec")) > settings.drain_delay + settings.shutdown_timeout + 5
+    assert value(SERVICE, "KillMode") == "mixed"
+
+
+@pytest.fixture
+def library() -> str:
+    """libseccomp, unpacked or installed."""
+    unpacked = next(Path(sys.prefix, "debian/usr/lib").glob("*/libseccomp.so.2"), None)
+    name = str(unpacked) if unpacked else ctypes.util.find_library("seccomp")
+    if name is None:
+        needed(Path("libseccomp.so.2"))
+    return str(name)
+
+
+def test_sandbox(library: str) -> None:
+    """The service needs no system call that the unit denies, and no memory that is writable and executable."""
+    calls = allowed()
+    assert "accept4" in calls and not {"bpf", "chroot", "ptrace", "mount"} & calls
+    with socket.create_server(("127.0.0.1", 0)) as rest, socket.create_server(("127.0.0.1", 0)) as rpc:
+        prefix = [
+            *(sys.executable, sandbox.__file__, library, ",".join(sorted(calls))),
+            *command("rest:grpc", rest, rpc),
+        ]
+        with ServerProcess("--workers", "2", prefix=shlex.join(prefix)) as server:
+            assert server.port == rest.getsockname()[1]
+            for route in ("/v1/predict", "/v1/explain"):
+                assert server.client.post(route, json={"text": "A great film."}).status_code == 200
+            assert "sentiment_worker" in server.client.get("/metrics").text
+        assert not [line for line in server.log if "WARNING" in line or "ERROR" in line]
+
+
+def test_sandbox_is_real(library: str) -> None:
+    """In the sandbox, a system call that is denied ends the program."""
+    calls = ",".join(sorted(allowed()))
+    program = [sys.executable, "-c", "import os; os.chroot('/')"]
+    finished = subprocess.run([sys.executable, sandbox.__file__, library, calls, *program], check=False)
+    assert finished.returncode == -31  # SIGSYS

@@ -1,0 +1,125 @@
+"""The command `drift`, over the log of a real server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from sentiment_conv1d.model.artifact import Artifact, publish
+from sentiment_conv1d.model.text_statistics import TextStatistics
+from sentiment_conv1d.service.inference.classifier import Classifier
+from tests.processes import ServerProcess, run
+from tests.service.reviews import reviews
+
+BEFORE = reviews(400, 1)
+SHORT = [" ".join(text.split()[:20]) for text in reviews(400, 2)]
+
+
+@pytest.fixture(scope="module")
+def measured(classifier: Classifier, artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The shipped model with the statistics of `BEFORE`."""
+    predictions = classifier.predict(BEFORE)
+    statistics = TextStatistics.of(
+        "made-up reviews",
+        labels=[each.label for each in predictions],
+        scores=[each.score for each in predictions],
+        tokens=[each.tokens for each in predictions],
+        unknown_tokens=[each.unknown_tokens for each in predictions],
+    )
+    fields = artifact.manifest.model_dump(exclude={"version", "files", "manifest_sha256"}) | {"statistics": statistics}
+    return publish(tmp_path_factory.mktemp("repository"), fields, artifact.graph, artifact.tokenizer)
+
+
+@pytest.fixture(scope="module")
+def logs(measured: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """The logs of the same texts and of short ones."""
+    folders = {}
+    for name, texts in (("same", BEFORE), ("short", SHORT)):
+        folders[name] = tmp_path_factory.mktemp(name)
+        flags = ("--request-log", str(folders[name]), "--request-log-sample", "1", "--workers", "2")
+        with ServerProcess(*flags, repository=measured.path.parents[1]) as server:
+            for start in range(0, len(texts), 40):
+                answer = server.client.post("/v1/predict_batch", json={"texts": texts[start : start + 40]})
+                assert answer.status_code == 200
+    yield folders
+
+
+def drift(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    return run("-m", "service", "drift", *map(str, arguments))
+
+
+def table(output: str) -> dict[str, Sequence[str]]:
+    """The reading and the index of each property."""
+    lines = output.split("\n\n")[1].splitlines()
+    starts = [lines[0].index(name) for name in ("Reading", "PSI", "By chance")]
+    return {
+        line[: starts[0]].strip(): (line[starts[0] : starts[1]].strip(), line[starts[1] : starts[2]].strip())
+        for line in lines[1:]
+    }
+
+
+def test_the_same_texts(logs: dict[str, Path], measured: Artifact) -> None:
+    """The log of the texts that the manifest describes shows no drift at all."""
+    result = drift(logs["same"], "--artifact", measured.path, "--fail-above", "0.0001")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "before: 400 texts of made-up reviews\n" in result.stdout
+    assert set(table(result.stdout).values()) == {("little change", "0.0000")}
+    assert list(table(result.stdout)) == ["score", "label", "tokens", "unknown words"]
+
+
+def test_short_texts(logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:
+    """Texts that became shorter show drift in their tokens, the status tells cron, and the page shows the bins."""
+    page = tmp_path / "report.html"
+    result = drift(logs["short"], "--artifact", measured.path, "--out", page, "--fail-above", "0.25")
+    assert result.returncode == 1
+    assert table(result.stdout)["tokens"][0] == "significant change"
+    document = page.read_text()
+    assert document.startswith("<!DOCTYPE html>") and "<h1>Drift of imdb-cnn 1</h1>" in document
+    assert document.count("<svg") == 4 and "<script" not in document
+    assert "400 texts of made-up reviews" in document
+
+
+def test_without_a_limit(logs: dict[str, Path], measured: Artifact) -> None:
+    """Drift alone is no failure."""
+    assert drift(logs["short"], "--artifact", measured.path).returncode == 0
+
+
+def test_chance(logs: dict[str, Path], measured: Artifact, tmp_path: Path) -> None:
+    """A log that is too small to tell does not exceed a limit."""
+    record = json.loads(next(logs["same"].glob("*")).read_text().splitlines()[0])
+    small = tmp_path / "small.jsonl"
+    small.write_text(json.dumps(record | {"predictions": record["predictions"][:5]}))
+    result = drift(small, "--artifact", measured.path, "--fail-above", "0.25")
+    assert float(table(result.stdout)["tokens"][1]) > 0.25
+    assert result.returncode == 0
+
+
+def test_against_another_log(logs: dict[str, Path]) -> None:
+    """Two logs are compared without an artifact."""
+    result = drift(logs["short"], "--against", logs["same"], "--fail-above", "0.25")
+    assert result.returncode == 1
+    assert table(result.stdout)["tokens"][0] == "significant change"
+    assert drift(logs["same"], "--against", logs["same"], "--fail-above", "0").returncode == 0
+
+
+def test_errors(logs: dict[str, Path], artifact: Artifact, tmp_path: Path) -> None:
+    """An artifact without statistics, a log without the model, and a page that cannot be written are named."""
+    result = drift(logs["same"], "--artifact", artifact.path)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {artifact.path}: the manifest has no statistics; export the model with")
+    result = drift(logs["same"], "--against", logs["same"], "--model", "other")
+    assert (result.returncode, result.stderr) == (2, "error: the log contains no texts of other, but of: imdb-cnn 1\n")
+    (tmp_path / "empty").touch()
+    result = drift(tmp_path / "empty", "--against", logs["same"])
+    assert (result.returncode, result.stderr) == (
+        2,
+        "error: choose a model with --model; the log contains texts of: no model\n",
+    )
+    page = tmp_path / "missing" / "report.html"
+    result = drift(logs["same"], "--against", logs["same"], "--out", page)
+    assert (result.returncode, result.stderr) == (2, f"error: {page}: cannot be written (No such file or directory)\n")

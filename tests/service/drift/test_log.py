@@ -1,0 +1,49 @@
+"""Reading request logs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sentiment_conv1d.service.drift.log import LogError, Model, read_log
+
+
+def record(time: str, *tokens: int, **fields: Any) -> str:
+    """A line of a log."""
+    predictions = [{"label": "yes", "score": 0.75, "tokens": each, "unknown_tokens": 1} for each in tokens]
+    return json.dumps({"time": time, "model": "tiny", "version": 1, "predictions": predictions} | fields) + "\n"
+
+
+def test_files_and_folders(tmp_path: Path) -> None:
+    """The current and the rotated files of a folder are read, and other files only by name."""
+    (tmp_path / "requests-0.jsonl").write_text(record("2026-01-03", 5))
+    (tmp_path / "requests-0.jsonl.1").write_text(record("2026-01-01", 6, 7))
+    (tmp_path / "requests-1.jsonl").write_text(record("2026-01-02", 8, version=2))
+    (tmp_path / "other.jsonl").write_text(record("2026-01-04", 9))
+    log = read_log([tmp_path])
+    assert sorted(log.texts) == [Model("tiny", 1), Model("tiny", 2)]
+    texts = log.texts[Model("tiny", 1)]
+    assert (texts.times, sorted(texts.tokens)) == (("2026-01-01", "2026-01-03"), [5, 6, 7])
+    assert (texts.labels, list(texts.scores), list(texts.unknown_tokens)) == (["yes"] * 3, [0.75] * 3, [1] * 3)
+    assert len(read_log([tmp_path, tmp_path / "other.jsonl"]).texts[Model("tiny", 1)].labels) == 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"time": "2026', "[]", "5", '{"time": "x"}', record("2026", 2**70), record("2026", version="one"), "\n", "\xff"],
+)
+def test_lines_that_are_no_records(tmp_path: Path, line: str) -> None:
+    """A line that is incomplete or something else is skipped and counted."""
+    (tmp_path / "log").write_text(record("2026-01-01", 5) + line.rstrip("\n") + "\n" + record("2026-01-02", 6))
+    log = read_log([tmp_path / "log"])
+    assert log.unreadable == 1
+    assert list(log.texts[Model("tiny", 1)].tokens) == [5, 6]
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    """A file that does not exist and a folder without logs are errors that name them."""
+    with pytest.raises(LogError, match=r"missing: cannot be read \(No such file or directory\)"):
+        read_log([tmp_path / "missing"])
+    with pytest.raises(LogError, match="there is no file requests-"):
+        read_log([tmp_path])

@@ -1,0 +1,225 @@
+"""The request log of a real server: what is in it, and that no sink can delay an answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from loadtest.stubs import SentimentStub
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, run
+from tests.service.grpc.channels import connect
+
+ALL = ("--workers", "1", "--request-log-sample", "1")
+
+
+class HttpSink:
+    """Takes CloudEvents and answers with a status, or not before it is closed if the status is None."""
+
+    def __init__(self, status: int | None, *, keep: bool = True) -> None:
+        self.events: list[tuple[dict[str, str], Any]] = []
+        self.grown = threading.Condition()
+        self._closed = threading.Event()
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers["content-length"]))
+                with sink.grown:
+                    sink.events.append(({name.lower(): value for name, value in self.headers.items()}, content))
+                    sink.grown.notify_all()
+                if status is None:
+                    sink._closed.wait(PATIENCE)
+                    return
+                self.send_response(status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+                self.close_connection = not keep
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/events?to=log"
+
+    def close(self) -> None:
+        self._closed.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many events have arrived."""
+        with self.grown:
+            assert self.grown.wait_for(lambda: len(self.events) >= count, PATIENCE)
+
+
+@pytest.fixture
+def sink() -> Iterator[Callable[..., HttpSink]]:
+    """Starts HTTP servers that take events."""
+    started: list[HttpSink] = []
+
+    def start(status: int | None, **options: bool) -> HttpSink:
+        started.append(HttpSink(status, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The records of a folder, of all its files."""
+    return [json.loads(line) for path in sorted(folder.iterdir()) for line in path.read_text().splitlines()]
+
+
+def logged(server: ServerProcess, outcome: str) -> float:
+    """How many records had this outcome."""
+    families = text_string_to_metric_families(server.client.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples)
+    [value] = [
+        each.value
+        for each in samples
+        if each.name == "sentiment_request_log_total" and each.labels == {"outcome": outcome}
+    ]
+    return value
+
+
+def test_records(tmp_path: Path) -> None:
+    """A record has the request and every prediction, over REST and gRPC, and no text; all are flushed at shutdown."""
+    folder = tmp_path / "logs" / "requests"
+    began = datetime.now(UTC).replace(microsecond=0)
+    with ServerProcess(*ALL, "--request-log", str(folder)) as server:
+        single = server.client.post("/v1/predict", json={"text": "so good"}, headers={"x-request-id": "one"}).json()
+        batch = server.client.post("/v1/predict_batch", json={"texts": ["bad qwzx", "a " * 500]}).json()
+        with connect(server) as channel:
+            SentimentStub(channel).Predict(PredictRequest(text="so bad"), metadata=[("x-request-id", "rpc")])
+        assert server.client.post("/v1/predict", json={"text": 5}).status_code == 422
+        ids = {"name": "tokens", "shape": [1, 2], "datatype": "INT32", "data": [1, 20]}
+        assert server.client.post("/v2/models/imdb-cnn/infer", json={"inputs": [ids]}).status_code == 200
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in folder.iterdir()] == ["requests-0.jsonl"]
+    records = read(folder)
+    assert [(each["protocol"], each["route"], len(each["predictions"])) for each in records] == [
+        ("rest", "/v1/predict", 1),
+        ("rest", "/v1/predict_batch", 2),
+        ("grpc", "/sentiment.v1.Sentiment/Predict", 1),
+        ("rest", "/v2/models/{model}/infer", 1),
+    ]
+    assert (records[0]["request_id"], records[2]["request_id"]) == ("one", "rpc")
+    assert all((each["model"], each["version"]) == ("imdb-cnn", 1) for each in records)
+    assert all(began <= datetime.fromisoformat(each["time"]) <= datetime.now(UTC) for each in records)
+    del single["model"]
+    assert records[0]["predictions"] == [single]
+    assert [each["unknown_tokens"] for each in records[1]["predictions"]] == [1, 0]
+    assert records[1]["predictions"][1]["truncated"] and batch["predictions"][1]["truncated"]
+
+
+def test_texts(tmp_path: Path) -> None:
+    """The texts are in the log only if they are asked for."""
+    texts = ["naïve \N{SNOWMAN}", 'with "quotes"\nand lines']
+    with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-texts") as server:
+        server.client.post("/v1/predict_batch", json={"texts": texts})
+    [record] = read(tmp_path)
+    assert [each["text"] for each in record["predictions"]] == texts
+
+
+def test_sample(tmp_path: Path) -> None:
+    """A share of the requests is logged."""
+    requests = 400
+    with ServerProcess("--workers", "1", "--request-log", str(tmp_path), "--request-log-sample", "0.5") as server:
+        for _ in range(requests):
+            server.client.post("/v1/predict", json={"text": "good"})
+    # More than seven standard deviations from the mean.
+    assert requests * 0.3 < len(read(tmp_path)) < requests * 0.7
+
+
+def test_rotation(tmp_path: Path) -> None:
+    """A file is rotated before it is too large, and the oldest records are deleted."""
+    limit = 1000
+    with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-bytes", str(limit)) as server:
+        for number in range(40):
+            server.client.post("/v1/predict", json={"text": "good"}, headers={"x-request-id": f"n{number:03}"})
+    names = [f"requests-0.jsonl{suffix}" for suffix in ("", ".1", ".2", ".3", ".4")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert all(path.stat().st_size <= limit for path in tmp_path.iterdir())
+    kept = sorted(each["request_id"] for each in read(tmp_path))
+    assert kept == [f"n{number:03}" for number in range(40 - len(kept), 40)]
+
+
+def test_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    """The service does not start if the folder cannot be used, and says why."""
+    (tmp_path / "file").touch()
+    flags = ("--model-repository", str(MODEL_REPOSITORY), "--request-log", str(tmp_path / "file" / "logs"))
+    result = run("-m", "service", "serve", *flags, "--port", "0")
+    assert result.returncode == 2
+    assert f"--request-log: {tmp_path}/file/logs cannot be written to (Not a directory)" in result.stderr
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """If the disk is full, requests are answered, and their records are counted as failed."""
+    (tmp_path / "requests-0.jsonl").symlink_to("/dev/full")
+    with ServerProcess(*ALL, "--request-log", str(tmp_path)) as server:
+        for _ in range(3):
+            assert server.client.post("/v1/predict", json={"text": "good"}).status_code == 200
+        eventually(lambda: logged(server, "failed") == 3)
+        server.wait_for_log("the request log cannot be written: .*No space left on device")
+        (tmp_path / "requests-0.jsonl").unlink()
+        server.client.post("/v1/predict", json={"text": "bad"}, headers={"x-request-id": "after"})
+        server.wait_for_log("the request log is written again")
+    assert [each["request_id"] for each in read(tmp_path)] == ["after"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_cloud_events(sink: Callable[..., HttpSink], keep: bool) -> None:
+    """A URL gets CloudEvents in binary mode, also if its server closes the connection after each."""
+    target = sink(202, keep=keep)
+    with ServerProcess(*ALL, "--request-log", target.url) as server:
+        for identity in ("one", "two"):
+            server.client.post("/v1/predict", json={"text": "good"}, headers={"x-request-id": identity})
+        eventually(lambda: logged(server, "written") == 2)
+    for (fields, content), identity in zip(target.events, ("one", "two"), strict=True):
+        record = json.loads(content)
+        assert record["request_id"] == identity
+        assert fields["content-type"] == "application/json"
+        assert fields["ce-specversion"] == "1.0"
+        assert fields["ce-type"] == "org.kubeflow.serving.inference.response"
+        assert fields["ce-source"] and fields["ce-time"] == record["time"]
+        assert fields["ce-inferenceservicename"] == "imdb-cnn"
+    assert len({fields["ce-id"] for fields, _ in target.events}) == 2
+
+
+def test_sink_that_fails(sink: Callable[..., HttpSink]) -> None:
+    """If the sink answers 500, requests are answered, and their records are counted as failed."""
+    with ServerProcess(*ALL, "--request-log", sink(500).url) as server:
+        for _ in range(3):
+            assert server.client.post("/v1/predict", json={"text": "good"}).status_code == 200
+        eventually(lambda: logged(server, "failed") == 3)
+        server.wait_for_log("the request log cannot be written: the server answers 500")
+    assert sum("cannot be written" in line for line in server.log) == 1
+
+
+def test_sink_that_hangs(sink: Callable[..., HttpSink]) -> None:
+    """If the sink hangs, requests are answered, records beyond the queue's limit are dropped, and the service ends."""
+    target = sink(None)
+    with ServerProcess(*ALL, "--request-log", target.url, "--request-log-texts") as server:
+        server.client.post("/v1/predict", json={"text": "good"})
+        target.wait_for(1)
+        for _ in range(24):
+            assert server.client.post("/v1/predict", json={"text": "good " * 199_000}).status_code == 200
+        assert logged(server, "dropped") > 0
+        assert logged(server, "written") == 0
+        assert server.stop() == 0
+        server.wait_for_log(r"\d+ records of the request log were not written")
