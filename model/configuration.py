@@ -163,7 +163,7 @@ PRESETS: dict[str, Configuration] = {
         optimizer="adagrad",
         learning_rate=0.05,
         batch_size=1,
-        epochs=6,
+        epochs=8,
         recipe="distillation",
     ),
 }

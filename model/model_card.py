@@ -40,7 +40,7 @@ def _body(manifest: Manifest) -> Iterator[str]:
     kind = "A Conv1D text classifier" if manifest.convolution_widths else "A text classifier"
     yield from (f"# {manifest.name}, version {manifest.version}", "", f"{kind} with the labels {labels}.", "")
     yield from ("## Use", "", "```sh", f"sentiment-conv1d serve --default-model {manifest.name}")
-    yield from (f"sentiment-conv1d explain --model {manifest.name} 'Your text.'", "```", "")
+    yield from (f"sentiment-conv1d explain --default-model {manifest.name} 'Your text.'", "```", "")
     yield (
         "`model.onnx` takes the ids of texts, `tokens` int32 [batch, time], and returns `probabilities` float32 "
         f"[batch, {manifest.outputs}]. `tokenizer.json` has the format of Hugging Face's `tokenizers`. The model reads "

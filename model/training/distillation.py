@@ -1,9 +1,10 @@
 """The recipe of the preset `accurate`: teachers label unlabelled reviews, and a convolution learns their answers.
 
-A teacher is logistic regression on n-grams. The first learns from the labels; the others learn from the labels and
-from the answers of the one before to the unlabelled reviews, so they know n-grams that no labelled review has. The
-student, a convolution, learns from the labels and from the answers of the last teacher. In every epoch it sees other
-parts of the unlabelled reviews as well, with the teacher's answers to these parts.
+Three teachers answer the unlabelled reviews, and their log-odds are weighted on held-out reviews. The first is logistic
+regression on n-grams, and learns from the labels. The second is logistic regression on document vectors. The third
+reads n-grams again, and also learns from the answers of the other two, so it knows n-grams that no labelled review has.
+The student, a convolution, learns from the labels and from the answers of all three. In every epoch it sees other parts
+of the unlabelled reviews as well, with the third teacher's answers to these parts.
 
 Each stage leaves a checkpoint, the student one an epoch, and draws random numbers from a generator of its own. So a
 training that is interrupted continues from the last checkpoint, and ends as if it had not been interrupted.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from sentiment_conv1d.model.configuration import RESERVED_IDS, Configuration
 from sentiment_conv1d.model.data import Examples
 from sentiment_conv1d.model.input_shape import InputShape
 from sentiment_conv1d.model.tokenizer import WordTokenizer
+from sentiment_conv1d.model.training.document_vectors import DocumentVectors
 from sentiment_conv1d.model.training.stages import Arrays, Stages
 from sentiment_conv1d.model.training.student import Student
 from sentiment_conv1d.model.training.teacher import Teacher
@@ -34,13 +36,19 @@ from sentiment_conv1d.model.training.teacher import Teacher
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 History = dict[str, list[dict[str, float]]]
+PartAnswers = Callable[[Ids], float]
 
 #: Ids of the teachers, which read rarer words than the student.
 TEACHER_VOCABULARY_SIZE = 60_000
 
-#: The first learns from the labels, each other one from the answers of the one before too.
-_TEACHERS = 3
 _TEACHER_EPOCHS = 3
+_VECTOR_EPOCHS = 4
+
+#: Inverse strength of the regularization of the logistic regression on document vectors.
+_VECTOR_C = 10
+
+#: Random numbers of each stage: the last one has a generator for each epoch, too.
+_FIRST, _VECTORS, _LAST, _STUDENT = range(4)
 
 #: Share of the unlabelled reviews of which a part is read, and the least share of the words that such a part has.
 _CROPPED = 0.5
@@ -82,18 +90,24 @@ def distill(configuration: Configuration, texts: Texts, stages: Stages, progress
 
 
 @dataclass(frozen=True)
-class _Calibrated:
-    """A teacher with what turns its log-odds into a probability."""
+class _Answers:
+    """The probability of label 1 from the log-odds of teachers, each with a factor."""
 
-    teacher: Teacher
-    factor: float
-    offset: float
+    factors: Floats
+    offset: np.float32
 
-    def answers(self, reviews: Sequence[Ids]) -> Floats:
-        """The probability of label 1: [reviews]."""
-        logits = np.float32(self.factor) * self.teacher.predict(reviews) + np.float32(self.offset)
-        answers: Floats = expit(logits)
+    def __call__(self, *logits: Floats) -> Floats:
+        """[reviews], of the log-odds [reviews] of each teacher."""
+        answers: Floats = expit(np.stack(logits, axis=1) @ self.factors + self.offset)
         return answers
+
+
+@dataclass(frozen=True)
+class _Logits:
+    """The log-odds of label 1 that a teacher gives to the reviews without a target."""
+
+    unlabelled: Floats
+    held_out: Floats
 
 
 class _Distillation:
@@ -115,32 +129,71 @@ class _Distillation:
 
     def run(self) -> Distilled:
         """Every stage, one after the other."""
-        targets, teacher = self._labels, None
-        unlabelled = self._reviews[len(self._labels) :]
-        if unlabelled:
-            for generation in range(_TEACHERS):
-                teacher = self._teacher(generation, targets)
-                targets = np.concatenate([self._labels, teacher.answers(unlabelled)])
-        student, history = self._student(targets, teacher)
-        student.scale(*self._calibration(self._held_out_logits(student)))
+        targets, part_answers = self._labels, None
+        if len(self._reviews) > len(self._labels):
+            targets, part_answers = self._taught()
+        student, history = self._student(targets, part_answers)
+        answers = self._weighted(self._held_out_logits(student))
+        student.scale(float(answers.factors[0]), float(answers.offset))
         return Distilled(student, self._tokenizer, history)
 
-    def _teacher(self, generation: int, targets: Floats) -> _Calibrated:
+    def _taught(self) -> tuple[Floats, PartAnswers]:
+        """What the student learns: targets of all reviews, and answers to parts of unlabelled ones."""
+        first = self._logits(self._teacher("teacher-0", _FIRST, self._labels))
+        vectors = self._vector_logits()
+        targets = self._targets(first, vectors)
+        teacher = self._teacher("teacher-1", _LAST, targets)
+        last = self._logits(teacher)
+        answers = self._weighted(last.held_out)
+        return self._targets(first, vectors, last), lambda part: float(answers(teacher.predict([part]))[0])
+
+    def _teacher(self, stage: str, number: int, targets: Floats) -> Teacher:
         """A teacher of the reviews that have targets, the first ones."""
-        teacher, stage = Teacher(), f"teacher-{generation}"
+        teacher = Teacher()
         found = self._stages.read(stage)
         if found is None:
-            generator = np.random.default_rng((self._configuration.seed, generation))
-            epochs = teacher.fit(self._reviews[: len(targets)], targets, _TEACHER_EPOCHS, generator)
-            for _ in self._bar(epochs, f"teacher {generation + 1} of {_TEACHERS}", _TEACHER_EPOCHS):
+            epochs = teacher.fit(self._reviews[: len(targets)], targets, _TEACHER_EPOCHS, self._generator(number))
+            for _ in self._bar(epochs, stage, _TEACHER_EPOCHS):
                 pass
             self._keep(stage, teacher.state())
         else:
             teacher.restore(found)
-        return _Calibrated(teacher, *self._calibration(teacher.predict(self._held_out)))
+        return teacher
 
-    def _student(self, targets: Floats, teacher: _Calibrated | None) -> tuple[Student, History]:
-        """The student, which learns the targets of all reviews, and the teacher's answers to parts of some."""
+    def _vector_logits(self) -> _Logits:
+        """Those of the teacher that reads document vectors."""
+        found = self._stages.read("vectors")
+        if found is None:
+            documents = DocumentVectors([*self._reviews, *self._held_out], self._generator(_VECTORS))
+            for _ in self._bar(documents.fit(_VECTOR_EPOCHS), "document vectors", _VECTOR_EPOCHS):
+                pass
+            labelled, unlabelled, held_out = np.split(documents.vectors, [len(self._labels), len(self._reviews)])
+            classifier = LogisticRegression(C=_VECTOR_C, max_iter=1000).fit(labelled, self._labels)
+            found = {
+                "unlabelled": classifier.decision_function(unlabelled).astype(np.float32),
+                "held_out": classifier.decision_function(held_out).astype(np.float32),
+            }
+            self._keep("vectors", found)
+        return _Logits(**found)
+
+    def _logits(self, teacher: Teacher) -> _Logits:
+        return _Logits(teacher.predict(self._reviews[len(self._labels) :]), teacher.predict(self._held_out))
+
+    def _targets(self, *teachers: _Logits) -> Floats:
+        """What is known of all reviews: the labels, and the answers of the teachers together to the others."""
+        answers = self._weighted(*(logits.held_out for logits in teachers))
+        return np.concatenate([self._labels, answers(*(logits.unlabelled for logits in teachers))])
+
+    def _weighted(self, *held_out: Floats) -> _Answers:
+        """Factors and offset that make log-odds [held out] as sure as they are right (Platt scaling)."""
+        fitted = LogisticRegression(C=np.inf).fit(np.stack(held_out, axis=1), self._held_out_labels)
+        return _Answers(fitted.coef_[0].astype(np.float32), np.float32(fitted.intercept_[0]))
+
+    def _generator(self, *stage: int) -> np.random.Generator:
+        return np.random.default_rng((self._configuration.seed, *stage))
+
+    def _student(self, targets: Floats, part_answers: PartAnswers | None) -> tuple[Student, History]:
+        """The student, which learns the targets of all reviews, and answers to parts of unlabelled ones."""
         configuration = self._configuration
         (convolution,) = configuration.convolutions
         student = Student(
@@ -148,7 +201,7 @@ class _Distillation:
             configuration.max_tokens,
             convolution.width,
             convolution.filters,
-            np.random.default_rng((configuration.seed, _TEACHERS)),
+            self._generator(_STUDENT),
         )
         recorder, first = _Recorder(), 0
         found = self._stages.read("student")
@@ -157,14 +210,14 @@ class _Distillation:
             recorder = _Recorder.restored(found["history"])
             first = len(recorder.history["epochs"])
         for epoch in range(first, configuration.epochs):
-            generator = np.random.default_rng((configuration.seed, _TEACHERS, epoch))
+            generator = self._generator(_STUDENT, epoch)
             order = generator.permutation(len(targets))
             recorder.begin()
             for index in self._bar(order, f"epoch {epoch + 1} of {configuration.epochs}", len(order)):
                 ids, target = self._reviews[index], float(targets[index])
-                if teacher is not None and index >= len(self._labels) and generator.random() < _CROPPED:
+                if part_answers is not None and index >= len(self._labels) and generator.random() < _CROPPED:
                     ids = _crop(ids, generator)
-                    target = float(teacher.answers([ids])[0])
+                    target = part_answers(ids)
                 logit = student.learn(
                     self._read([ids])[0],
                     target,
@@ -191,11 +244,6 @@ class _Distillation:
 
     def _held_out_logits(self, student: Student) -> Floats:
         return student.predict(self._read(self._held_out))
-
-    def _calibration(self, logits: Floats) -> tuple[float, float]:
-        """Factor and offset that make log-odds [held out] as sure as they are right (Platt scaling)."""
-        fitted = LogisticRegression(C=np.inf).fit(logits[:, np.newaxis], self._held_out_labels)
-        return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
     def _bar(self, steps: Iterable[Any], what: str, count: int) -> Iterable[Any]:
         return tqdm(steps, what, count, disable=not self._progress)

@@ -14,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from sentiment_conv1d.model.training.ngrams import ngrams
+
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
-_LONGEST_NGRAM = 3
 _BUCKET_BITS = 22
-
-#: Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): 2^64 divided by the golden ratio.
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 _LEARNING_RATE = 0.02
 _DROPOUT = 0.5
@@ -83,13 +81,7 @@ class Teacher:
 
 def _features(ids: Ids) -> npt.NDArray[np.int64]:
     """The buckets of a review's n-grams, each once."""
-    words = ids.astype(np.uint64) + np.uint64(1)
-    codes = words
-    found = [codes * _MULTIPLIER]
-    for length in range(2, min(_LONGEST_NGRAM, len(ids)) + 1):
-        codes = (codes[:-1] * _MULTIPLIER) ^ words[length - 1 :]
-        found.append(codes * _MULTIPLIER)
-    return np.unique(np.concatenate(found) >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
+    return np.unique(ngrams(ids) >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
 
 
 def _log_ratios(features: Sequence[npt.NDArray[np.int64]], targets: Floats) -> Floats:

@@ -24,6 +24,7 @@ from sentiment_conv1d.model.artifact import (
     read_artifact,
     versions,
 )
+from sentiment_conv1d.model.configuration import PRESETS
 from sentiment_conv1d.model.model_card import CARD_FILE
 from sentiment_conv1d.model.tokenizer import Tokenizer, WordTokenizer
 
@@ -267,6 +268,18 @@ def test_the_shipped_8_bit_artifact_is_the_same_model() -> None:
     assert measured.accuracy is not None and measured.float32_accuracy is not None
     assert measured.accuracy >= measured.float32_accuracy - 0.001
     assert max(generated.largest_difference, measured.largest_difference) <= 0.03
+    assert {check.largest_difference for check in manifest.parity if check.against == "itself"} == {0}
+
+
+def test_the_shipped_accurate_artifact_is_small_and_calibrated() -> None:
+    """Its accuracy is above 0.92, its calibration error below 0.02, and its graph fits into 16 MiB."""
+    manifest = read_artifact(SHIPPED.parent.parent / "accurate" / "1").manifest
+    assert (manifest.name, manifest.precision) == ("accurate", "uint8")
+    assert manifest.configuration == PRESETS["accurate"]
+    assert manifest.metrics is not None and "test.parquet" in manifest.metrics.measured_on
+    assert manifest.metrics.values["accuracy"] >= 0.92
+    assert manifest.metrics.values["expected_calibration_error"] <= 0.02
+    assert manifest.files["model.onnx"].bytes <= 16 * 1024 * 1024
     assert {check.largest_difference for check in manifest.parity if check.against == "itself"} == {0}
 
 

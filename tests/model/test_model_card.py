@@ -25,6 +25,7 @@ def test_the_card_is_of_hugging_faces_form() -> None:
     assert manifest.metrics is not None
     assert results == pytest.approx(manifest.metrics.values, abs=1e-6)
     assert "# imdb-cnn, version 1" in card.text
+    assert "sentiment-conv1d explain --default-model imdb-cnn" in card.text
     assert "answers with this label if the probability is at least 0.5" in card.text
 
 

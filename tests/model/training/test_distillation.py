@@ -84,7 +84,7 @@ def test_the_metrics_are_those_of_the_saved_network(run_path: Path, reviews: Pat
     assert json.loads((out / "metrics.json").read_text())["values"] == pytest.approx(run.metrics.values, abs=1e-5)
 
 
-@pytest.mark.parametrize("stage", ["teacher-1", "student"])
+@pytest.mark.parametrize("stage", ["vectors", "teacher-1", "student"])
 def test_an_interrupted_training_continues(
     stage: str,
     run_path: Path,

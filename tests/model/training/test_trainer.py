@@ -132,7 +132,7 @@ def test_the_metrics_are_those_of_the_saved_model(run_path: Path, reviews: Path,
     assert run.metrics is not None
     assert found.values == pytest.approx(run.metrics.values, abs=1e-6)
     assert (found.measured_on, found.examples) == ("12 reviews of held_out.jsonl", 12)
-    assert names(out / "plots") == ["calibration.png", "confusion.png", "roc.png"]
+    assert names(out / "plots") == ["calibration.png", "confusion.png", "precision_recall.png", "roc.png"]
 
 
 def test_training_texts_are_not_measured(

@@ -354,7 +354,7 @@ def test_model_without_explanation(open_page: Open, tmp_path: Path) -> None:
 def test_model_section(open_page: Open, server: ServerProcess) -> None:
     """The name, the version and every metric of the manifest are shown as numbers and as plots."""
     page = open_page().page
-    model, _ = server.client.get("/v1/models").json()["models"]
+    _, model, _ = server.client.get("/v1/models").json()["models"]
     section = page.locator("#models")
     expect(section).to_contain_text(f"{model['name']}, version {model['version']}")
     expect(section).to_contain_text(model["metrics"]["measured_on"])
