@@ -155,6 +155,19 @@ def test_not_listening(kind: socket.SocketKind) -> None:
         assert "'rest', which is not a listening stream socket: use ListenStream=" in refused("rest", bound)
 
 
+@pytest.mark.parametrize("family", ["AF_UNIX", "AF_VSOCK"])
+def test_other_addresses(family: str) -> None:
+    """An abstract socket, or one of another address family, is refused."""
+    try:
+        bound = socket.socket(getattr(socket, family))
+        bound.bind(f"\0{os.urandom(8).hex()}" if family == "AF_UNIX" else (socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+    except (AttributeError, OSError) as error:
+        pytest.skip(f"{family} cannot be used here: {error}")
+    with bound:
+        bound.listen()
+        assert "use ListenStream= with a port or the path of a Unix domain socket" in refused("rest", bound)
+
+
 def test_sockets_of_another_process() -> None:
     """Variables that a parent has left in the environment are ignored, and removed."""
     variables = {"LISTEN_PID": str(os.getppid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "rest:grpc", "HOME": "/"}
