@@ -143,8 +143,12 @@ def test_other_names(sockets: Sockets, names: str) -> None:
 
 
 def test_grpc_is_off(sockets: Sockets) -> None:
-    """A socket for gRPC is refused if gRPC is off."""
-    assert "named 'grpc'; expected one each of rest" in refused("rest:grpc", *sockets, flags=("--no-grpc",))
+    """A socket for gRPC is refused if gRPC is off, and the message names the setting and the command that helps."""
+    message = refused("rest:grpc", *sockets, flags=("--no-grpc",))
+    assert "gRPC is off (--no-grpc, SENTIMENT_GRPC=false)" in message
+    assert "`systemctl disable --now sentiment-conv1d-grpc.socket`" in message
+    with ServerProcess("--workers", "1", "--no-grpc", prefix=shlex.join(command("rest", sockets[0]))) as server:
+        assert server.client.post("/v1/predict", json={"text": TEXT}).json()["label"] == "positive"
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
