@@ -164,7 +164,9 @@ def test_other_addresses(family: str) -> None:
     """An abstract socket, or one of another address family, is refused."""
     try:
         bound = socket.socket(getattr(socket, family))
-        bound.bind(f"\0{os.urandom(8).hex()}" if family == "AF_UNIX" else (socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+        bound.bind(
+            f"\0{os.urandom(8).hex()}" if family == "AF_UNIX" else (socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY)
+        )
     except (AttributeError, OSError) as error:
         pytest.skip(f"{family} cannot be used here: {error}")
     with bound:
