@@ -1,9 +1,10 @@
 // The page: sends the typed text to the service and shows the answers.
 
+import { describeAgreement, showComparison, showComparisonTrouble } from "./comparison.js";
 import { byId, make } from "./dom.js";
 import { percent } from "./format.js";
 import { showModels } from "./model.js";
-import { chosen, offerLabels, offerModels } from "./picker.js";
+import { chosen, chosenComparison, offerLabels, offerModels } from "./picker.js";
 import { goToWord, show, showAnother, start } from "./reading.js";
 import { markWords, showExplanation, showFilters, showPrediction, walkWithKeys } from "./review.js";
 import { SAMPLES } from "./samples.js";
@@ -11,16 +12,18 @@ import { get, Newest, post, rememberKey, Trouble } from "./service.js";
 
 const TYPING = 140; // milliseconds after the last key press until the page requests an explanation
 const SETTLED = 450; // until it requests all intermediate values
-const SPOKEN = 1000; // until a screen reader announces the label
+const SPOKEN = 1000; // until a screen reader announces the label and the comparison
 
 const NO_EXPLANATION =
   "There is no exact explanation for this model, because it does not consist of an embedding, convolutions directly after it, global pooling and dense layers. Its label and probability are above.";
 
 const explaining = new Newest();
+const comparing = new Newest();
 const inspecting = new Newest();
 const filtering = new Newest();
 
 let models = null; // the loaded models
+let latest = null; // the request that the page shows, with its answer
 let answered = null; // the request explained on the page
 let inspected = null; // the request whose steps are shown
 let spoken = 0;
@@ -30,15 +33,19 @@ function ask(milliseconds = TYPING) {
   const request = { text: byId("text").value, ...chosen() };
   const { text } = request;
   byId("verdict").classList.add("waiting");
+  byId("comparison").classList.add("waiting");
   inspecting.stop();
+  comparing.stop();
   explaining.run(milliseconds, (signal) => explain(request, signal), ({ prediction, explanation }) => {
     hideTrouble();
+    latest = { text, prediction, explanation };
     const model = modelOf(prediction);
     const { tokenizer } = model;
     showPrediction(prediction, tokenizer);
     offerLabels(explanation ? model : null);
     offerSamples(model);
-    announce(prediction);
+    announce(describePrediction(prediction));
+    compare();
     byId("why").hidden = !explanation;
     byId("steps").hidden = !explanation;
     note(explanation ? "" : NO_EXPLANATION);
@@ -66,7 +73,7 @@ async function explain(request, signal) {
 
 async function listModels(signal) {
   showModels(models = (await get("v1/models", signal)).models);
-  offerModels(models, () => ask(0));
+  offerModels(models, () => ask(0), compare);
 }
 
 async function answerTo(request, signal) {
@@ -79,8 +86,33 @@ async function answerTo(request, signal) {
       if (!(error instanceof Trouble) || error.code !== "not_explainable") throw error;
     }
   }
-  const { label, ...rest } = request;
-  return { prediction: await post("v1/predict", rest, signal), explanation: null };
+  return predict(request, signal);
+}
+
+async function predict({ label, ...request }, signal) {
+  return { prediction: await post("v1/predict", request, signal), explanation: null };
+}
+
+/** Request the answer of the model to compare with, if one is chosen, and show it beside the latest answer. */
+function compare() {
+  const other = chosenComparison();
+  comparing.stop();
+  byId("comparison").hidden = !other;
+  if (!other || !latest) return;
+  const first = latest;
+  const target = first.explanation && explained(first.explanation);
+  const request = { text: first.text, model: other.name, version: other.version, ...(other.labels.includes(target) ? { label: target } : {}) };
+  byId("comparison").classList.add("waiting");
+  comparing.run(0, (signal) => (first.explanation ? answerTo(request, signal) : predict(request, signal)), (second) => {
+    showComparison(first, second, sameLogit(first, second) ? target : null);
+    announce(`${describePrediction(first.prediction)}. ${describeAgreement(first.prediction, second.prediction)}`);
+  }, (trouble) => showComparisonTrouble(trouble, compare));
+}
+
+/** Whether both answers explain the logit of one label. A sigmoid has log-odds, so its logit is not that of a softmax. */
+function sameLogit(...answers) {
+  const [first, second] = answers.map(({ prediction, explanation }) => explanation && `${modelOf(prediction).activation} ${explained(explanation)}`);
+  return first !== null && first === second;
 }
 
 /** A version of a model in the list of loaded ones. */
@@ -124,9 +156,11 @@ function watch({ width, index }) {
   }, (trouble) => showTrouble(trouble, () => watch(filter)));
 }
 
-function announce(prediction) {
+const describePrediction = ({ label, score }) => `${label}, ${percent(score)}`;
+
+function announce(message) {
   clearTimeout(spoken);
-  spoken = setTimeout(() => { byId("announcement").textContent = `${prediction.label}, ${percent(prediction.score)}`; }, SPOKEN);
+  spoken = setTimeout(() => { byId("announcement").textContent = message; }, SPOKEN);
 }
 
 function note(text) {

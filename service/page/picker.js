@@ -1,18 +1,21 @@
-// The picker: the model, version and label that the page requests.
+// The picker: the model, version and label that the page requests, and the model to compare with.
 
 import { byId, fillSelect } from "./dom.js";
 
-const AUTOMATIC = ""; // the default model of the service, or the predicted label
+const AUTOMATIC = ""; // the default model of the service, the predicted label, or no comparison
 
 let models = [];
 
-/** Offer the loaded models. Calls `onChoice` after each choice. */
-export function offerModels(loaded, onChoice) {
+/** Offer the loaded models. Calls `onChoice` after each choice of what to request, and `onCompare` after one of what to compare with. */
+export function offerModels(loaded, onChoice, onCompare) {
   models = loaded;
-  fill("model-choice", "default model", models.map((model) => [keyOf(model), `${model.name}, version ${model.version}`]));
-  byId("model-field").hidden = models.length < 2;
+  const options = models.map((model) => [keyOf(model), `${model.name}, version ${model.version}`]);
+  fill("model-choice", "default model", options);
+  fill("comparison-choice", "none", options);
+  byId("model-field").hidden = byId("comparison-field").hidden = models.length < 2;
   byId("model-choice").onchange = () => { byId("label-choice").value = AUTOMATIC; onChoice(); };
   byId("label-choice").onchange = onChoice;
+  byId("comparison-choice").onchange = onCompare;
 }
 
 /** Offer the labels of the model that answered, if each label has its own logit. */
@@ -25,9 +28,16 @@ export function offerLabels(model) {
 
 /** The fields of a request for a text; only explanations take a label. */
 export function chosen() {
-  const model = models.find((each) => keyOf(each) === byId("model-choice").value);
+  const model = chosenModel("model-choice");
   const label = byId("label-choice").value;
   return { ...(model ? { model: model.name, version: model.version } : {}), ...(label ? { label } : {}) };
+}
+
+/** The model to compare with; undefined for none. */
+export const chosenComparison = () => chosenModel("comparison-choice");
+
+function chosenModel(id) {
+  return models.find((each) => keyOf(each) === byId(id).value);
 }
 
 function keyOf({ name, version }) {
