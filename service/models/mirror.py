@@ -38,7 +38,7 @@ Key = tuple[str, int]
 
 
 class Record(NamedTuple):
-    """What is known of a version in the store: the fingerprint of its files, and what is wrong with them, if anything."""
+    """The fingerprint of a version in the store, and what is wrong with the version, if anything."""
 
     fingerprint: str
     fault: Fault | None = None

@@ -18,12 +18,15 @@ from sentiment_conv1d.service.version_policy import VersionPolicy
 
 logger = logging.getLogger(__name__)
 
+#: Seconds for the first update, after which the service starts with the copies that it has.
+_UPDATE_SECONDS = 60.0
+
 
 class MirroredRepository(Repository):
     """The folder of a mirror. A version that is bad in the store appears as one that cannot be read.
 
-    Creating it updates the mirror. If the store cannot be read, the folder is used as it is. Raises `StartupError` if
-    it contains no model either.
+    Creating it updates the mirror. If the store cannot be read, or not in time, the folder is used as it is. Raises
+    `StartupError` if it contains no model either.
     """
 
     def __init__(self, url: str, cache: Path, policy: VersionPolicy) -> None:
@@ -47,7 +50,7 @@ class MirroredRepository(Repository):
         return found
 
     def fingerprint(self, name: str, version: int) -> str:
-        """Return a string that changes with the files of the copy or, if the version is bad, with those of the store."""
+        """Return a string that changes with the files of the copy or, for a bad version, with those of the store."""
         bad = self._bad(name, version)
         return super().fingerprint(name, version) if bad is None else bad.fingerprint
 
@@ -75,12 +78,15 @@ def _update(mirror: Mirror) -> str:
     child.start()
     sender.close()
     try:
+        if not receiver.poll(_UPDATE_SECONDS) and mirror.copies():
+            return f"{mirror.store.name}: copying the models takes more than {_UPDATE_SECONDS:g} s"
         outcome: StoreError | StartupError | None = receiver.recv()
     except EOFError:
         raise StartupError(f"{mirror.store.name}: copying the models failed; the log says why") from None
     finally:
-        receiver.close()
+        child.kill()
         child.join()
+        receiver.close()
     if isinstance(outcome, StartupError):
         raise outcome
     return "" if outcome is None else str(outcome)

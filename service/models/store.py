@@ -88,7 +88,8 @@ class Store:
             system, path = url_to_fs(self._url)
         except ImportError as error:
             raise StartupError(
-                f"{self.name}: needs a package that is not installed ({error}); install the `remote` extra "
+                f"{self.name}: needs a package that is not installed ({error}); the `remote` extra has those "
+                "of S3, Google Cloud Storage, Hugging Face and HTTP "
                 "(`pip install --require-hashes -r requirements/remote.txt`)"
             ) from error
         except ValueError as error:

@@ -190,4 +190,4 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert flag(name) in text
         assert f"[{variable(name)}, default: " in text
         assert " ".join((field.description or "?").split()) in text
-    assert Path("model_repository") == Settings().model_repository
+    assert Settings().model_repository == "model_repository"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
 from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.models import mirrored
 from sentiment_conv1d.service.models.mirror import Mirror
 from sentiment_conv1d.service.models.mirrored import MirroredRepository
 from sentiment_conv1d.service.models.repository import Repository
@@ -154,7 +156,7 @@ def test_a_version_that_is_being_written(contents: Contents, tmp_path: Path) -> 
     assert list(repository.scan()["tickets"]) == [2]
     mirror.update()
     assert list(repository.scan()["tickets"]) == [2, 3]
-    with pytest.raises(ArtifactError, match="tickets/3/tokenizer.json: the file is missing") as error:
+    with pytest.raises(ArtifactError, match=r"tickets/3/tokenizer\.json: the file is missing") as error:
         repository.read("tickets", 3)
     assert error.value.fault == "incomplete"
     assert mirror.copies() == {("tickets", 2)}
@@ -181,16 +183,33 @@ def test_a_damaged_copy(contents: Contents, tmp_path: Path) -> None:
     assert not list(mirror.folder.glob(".mirroring-*"))
 
 
-def test_no_store_and_no_copy(tmp_path: Path) -> None:
+def test_no_store_and_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the URL, without its password, and a package that is missing."""
+    monkeypatch.setitem(sys.modules, "s3fs", None)
     for url, message in (
-        ("http://me:secret@127.0.0.1:9/models", r"^http://127\.0\.0\.1:9/models: cannot be read \(.*no copy of a model"),
+        (
+            "http://me:secret@127.0.0.1:9/models",
+            r"^http://127\.0\.0\.1:9/models: cannot be read .*no copy of a model",
+        ),
         ("nowhere://models", "^nowhere://models: Protocol not known: nowhere"),
         ("s3://models", "^s3://models: needs a package that is not installed .*requirements/remote.txt"),
     ):
         with pytest.raises(StartupError, match=message) as error:
             MirroredRepository(url, tmp_path, ALL)
         assert "secret" not in str(error.value)
+
+
+def test_a_store_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service does not wait for it if there are copies."""
+    monkeypatch.setattr(mirrored, "_UPDATE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/models"
+        publish_table(Mirror(url, tmp_path, ALL).folder)
+        repository = MirroredRepository(url, tmp_path, ALL)
+    assert list(repository.scan()) == ["tickets"]
+    assert f"{url}: copying the models takes more than 0.1 s; serving the copies" in caplog.text
 
 
 def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -204,7 +223,8 @@ def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: py
             problem = mirror._try_to_update(problem)
         contents.files.store.update(graph)
         assert mirror._try_to_update(problem) == ""
-    assert [record.levelname for record in caplog.records if record.name.endswith("mirror")] == ["WARNING", "INFO", "INFO"]
+    levels = [record.levelname for record in caplog.records if record.name.endswith(".mirror")]
+    assert levels == ["WARNING", "INFO", "INFO"]
 
 
 def test_folders_by_url(tmp_path: Path) -> None:
@@ -245,4 +265,4 @@ def test_a_local_repository_needs_none_of_it(tmp_path: Path) -> None:
     loaded = set(result.stdout.split())
     assert "sentiment_conv1d.service.models.repository" in loaded
     prefix = "sentiment_conv1d.service.models."
-    assert not loaded & {"fsspec", "multiprocessing", f"{prefix}mirror", f"{prefix}mirrored", f"{prefix}store"}
+    assert not loaded & {"fsspec", f"{prefix}mirror", f"{prefix}mirrored", f"{prefix}store"}
