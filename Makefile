@@ -12,7 +12,7 @@ NODE_MODULES := tests/interop/node/node_modules
 .PHONY: serve test test-ray interop loadtest benchmarks compare faults attacks fuzz debian interop-packages lint format train \
 	train-accurate export model-image requirements check-arm64 audit sbom stubs clean
 
-serve: $(VENV)/.runtime  ## start the service with the shipped model
+serve: $(VENV)/.runtime  ## start the service with the shipped models
 	@exec $(BIN)/python -m service serve $(ARGS)
 
 # Most tests wait for servers, so two processes share them. The attack tests compare latencies, so they run alone, and

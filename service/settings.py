@@ -78,7 +78,7 @@ class Settings(BaseModel):
     )
     shadow: str = Field(
         "",
-        description="A version that classifies a percentage of the requests that name no version too, to compare it "
+        description="A version that also classifies a percentage of the requests that name no version, to compare it "
         "with the version that answers, as in `imdb-cnn=4:20`.",
     )
     watch_interval: float = Field(

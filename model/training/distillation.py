@@ -111,7 +111,7 @@ class _Logits:
 
 
 class _Distillation:
-    """The stages, and what all of them read. Of all reviews, the labelled ones come first."""
+    """The stages, and the data that all of them read. Labelled reviews come first."""
 
     def __init__(self, configuration: Configuration, texts: Texts, stages: Stages, progress: bool) -> None:
         self._configuration = configuration

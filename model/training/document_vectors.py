@@ -25,7 +25,7 @@ _WIDTH = 300
 _SCALE = np.float32(6)
 _DRAWS = np.float32(5)
 
-#: Rarer n-grams, in reviews, have no vector.
+#: The fewest reviews that an n-gram must occur in to get a vector.
 _LEAST_COUNT = 20
 
 _BATCH = 16

@@ -21,10 +21,11 @@ from google.rpc.code_pb2 import Code
 from sentiment_conv1d.service.errors import HeadTooLarge, Overloaded, RequestError, Unauthorized, UnknownMethod
 from sentiment_conv1d.service.grpc import health, oip, reflection, sentiment, tfserving
 from sentiment_conv1d.service.grpc.methods import Counted
-from sentiment_conv1d.service.grpc.transport.call import Call, Terms
+from sentiment_conv1d.service.grpc.transport.call import Call
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection, Limits
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, check_encoding
 from sentiment_conv1d.service.grpc.transport.stream import RequestHead
+from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
@@ -84,7 +85,8 @@ _FAILURES = frozenset({Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code
 class GrpcServer:
     """Accepts connections through its `listener` and runs their calls. Create it on the event loop.
 
-    `tasks` contains the tasks of the calls in progress. A call counts as soon as it has been read.
+    `tasks` contains the tasks of the calls in flight. A call counts as soon as it has been read, but not while it waits
+    for a message or watches the health status.
     """
 
     def __init__(
@@ -128,6 +130,8 @@ class GrpcServer:
             buffers,
             Decompression(settings.max_body_bytes),
             self._ended,
+            running=tasks,
+            waiting=set(),
         )
         self._limits = Limits(
             streams=settings.grpc_max_streams,
@@ -137,7 +141,6 @@ class GrpcServer:
             write_seconds=settings.write_timeout,
         )
         self._turns = turns
-        self._tasks = tasks
         self.listener = Listener(
             "grpc",
             self._connect,
@@ -158,7 +161,7 @@ class GrpcServer:
         self._health.leave()
         self._counted.leave()
         await self.listener.close(grace)
-        tasks = list(self._tasks)
+        tasks = [*self._terms.running, *self._terms.waiting]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -207,8 +210,9 @@ class GrpcServer:
 
     def _start(self, call: Call) -> asyncio.Task[None]:
         task = self._loop.create_task(call.run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks = self._terms.waiting if call.method.watching else self._terms.running
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
         return task
 
     def _ended(self, call: Call) -> None:

@@ -5,7 +5,7 @@ The one input is `text`, DT_STRING; the outputs are those of the REST route. Sou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -67,15 +67,14 @@ class TfServing:
         return {
             PREDICT: unary(PREDICT, limited(PredictRequest, dataplane), self._predict),
             CLASSIFY: unary(CLASSIFY, limited(ClassificationRequest, dataplane), self._classify),
-            GET_MODEL_METADATA: unary(GET_MODEL_METADATA, GetModelMetadataRequest.FromString, self._metadata),
-            GET_MODEL_STATUS: unary(GET_MODEL_STATUS, GetModelStatusRequest.FromString, self._status),
+            GET_MODEL_METADATA: unary(GET_MODEL_METADATA, limited(GetModelMetadataRequest, dataplane), self._metadata),
+            GET_MODEL_STATUS: unary(GET_MODEL_STATUS, limited(GetModelStatusRequest, dataplane), self._status),
         }
 
     async def _predict(self, request: Any, remaining: float | None) -> Any:
         """Predict a tensor of texts, and return the outputs of `output_filter`, by default all of them."""
         outputs = _chosen(request.output_filter)
-        if list(request.inputs) != [_TEXT]:
-            raise Invalid(f"inputs: the one input is {_TEXT}, not {_names(request.inputs)}")
+        _check_only("inputs", request.inputs, _TEXT)
         texts = _texts(request.inputs[_TEXT])
         classifier = self._classifier(request.model_spec, texts)
         predictions = await self._dataplane.predict(classifier, texts, remaining)
@@ -100,8 +99,7 @@ class TfServing:
     async def _metadata(self, request: Any, remaining: float | None) -> Any:
         """Return the signature of a model."""
         manifest = self._classifier(request.model_spec).manifest
-        if list(request.metadata_field) != [_SIGNATURE_DEF]:
-            raise Invalid(f"metadata_field: the one field is {_SIGNATURE_DEF}, not {_names(request.metadata_field)}")
+        _check_only("metadata_field", request.metadata_field, _SIGNATURE_DEF)
         response = GetModelMetadataResponse()
         _specify(response.model_spec, manifest, signature="")
         response.metadata[_SIGNATURE_DEF].Pack(ParseDict(signature_map(manifest), SignatureDefMap()))
@@ -129,10 +127,18 @@ def _version(spec: Any) -> str:
 
 
 def _chosen(output_filter: Sequence[str]) -> Sequence[str]:
+    if len(output_filter) > len(set(output_filter)):
+        raise Invalid("output_filter: an output is named twice")
     for name in output_filter:
         if name not in _OUTPUTS:
             raise Invalid(f"output_filter: there is no output {name!r}; there are: {', '.join(_OUTPUTS)}")
     return output_filter or _OUTPUTS
+
+
+def _check_only(field: str, names: Collection[str], name: str) -> None:
+    """Raise `Invalid` unless a field has just this name."""
+    if len(names) != 1 or name not in names:
+        raise Invalid(f"{field}: {name} is needed, and nothing else")
 
 
 def _texts(tensor: Any) -> list[str]:
@@ -168,10 +174,6 @@ def _decoded(value: bytes, number: int) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise Invalid(f"text {number}: not UTF-8") from None
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
 
 
 def _specify(spec: Any, manifest: Manifest, signature: str = SIGNATURE) -> None:

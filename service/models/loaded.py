@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from sentiment_conv1d.service.errors import NotFound
 from sentiment_conv1d.service.inference.classifier import Classifier
@@ -57,17 +57,17 @@ class LoadedModels:
         self._table: dict[tuple[str, str], Classifier] = {}  # by all names and versions that a request can contain
         self._routes: dict[str, Route] | None = None  # by the names in requests that name no version; None if empty
 
-    def get(self, name: str = "", version: str = "", rows: Sequence[Any] | None = None) -> Classifier:
+    def get(self, name: str = "", version: str = "", texts: Sequence[str] | None = None) -> Classifier:
         """Return the classifier of a version. Raises `NotFound`.
 
-        `rows` are the texts, or token ids, of a request that the classifier is to answer. If the request names no
-        version, the split of the model chooses one by its routing key or by the rows.
+        `texts` are those of a request that the classifier is to answer. If the request names no version, the split of
+        the model chooses one by its routing key or by the texts.
         """
         classifier = self._table.get((name, version))
         if classifier is None:
             raise self._not_found(name or self.default or "", version)
-        if self._routes is not None and rows is not None and not version and name in self._routes:
-            return self._routes[name].choose(rows)
+        if self._routes is not None and texts is not None and not version and name in self._routes:
+            return self._routes[name].choose(texts)
         return classifier
 
     def holds(self, name: str = "", version: str = "") -> bool:
@@ -125,13 +125,12 @@ class LoadedModels:
         return self._rules.get(name, RoutingRules())
 
     def missing(self) -> set[str]:
-        """Describe the versions and labels that the rules of the loaded models name and that are not served."""
+        """Describe the versions and labels that the rules name and that are not served."""
         return {
             f"the routing of {name} names {target}, which is not served"
             for name, rules in self._rules.items()
-            if name in self._served
             for target, version in rules.targets().items()
-            if version not in self._served[name]
+            if version not in self._served.get(name, {})
         }
 
     def labels(self, name: str, version: int) -> list[str]:

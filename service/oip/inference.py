@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,7 @@ async def infer(
 
     Raises `RequestError`: `Invalid` or `Malformed` if a tensor is wrong, and the errors of the data plane.
     """
-    models.get(request.model, request.version)  # whatever else is wrong
+    classifier = models.get(request.model, request.version)  # raises its error before those of the tensors
     requested = _requested(request.outputs)
     given = _leading_input(request.inputs)
     if given.name == TEXT:
@@ -95,9 +95,8 @@ async def infer(
         shape = list(given.shape)
     else:
         _check_rank(given, (2,))
-        ids = _ids(given)
-        classifier = models.get(request.model, request.version, cast(Sequence[Any], ids))
-        predictions = await dataplane.predict_ids(classifier, ids, request.timeout)
+        # Ids are not split between versions, because they belong to the vocabulary of one version.
+        predictions = await dataplane.predict_ids(classifier, _ids(given), request.timeout)
         shape = [given.shape[0], 1]
     return classifier, [_output(each, classifier, predictions, shape) for each in requested]
 

@@ -68,6 +68,8 @@ def serve(settings: Settings) -> None:
         models = LoadedModels(settings.default_model, settings.routing_rules())
         replay_log = begin(settings, repository, models, shared=not may_use_cuda(settings.execution_provider))
         count(models, metrics)
+        for remark in models.missing():
+            logger.warning(remark)
         access = Access(settings)
 
         def work(number: int, channel: Channel, facts: list[Fact]) -> None:

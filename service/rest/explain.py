@@ -19,7 +19,7 @@ from sentiment_conv1d.service.rest.server.request import Answer
 
 
 class ExplainRequest(ModelRequest):
-    """One review, and what to explain of it."""
+    """A review, and which explanation to return."""
 
     text: str = Field(description="The review.")
     label: str | None = Field(None, description="The label to explain; without it, the predicted one.")
@@ -64,7 +64,7 @@ class FilterChoice(StrictRequest):
 
 
 class InspectRequest(ModelRequest):
-    """One review, and what to show of it."""
+    """A review, and which values to return."""
 
     text: str = Field(description="The review.")
     label: str | None = Field(None, description="The label to explain; without it, the predicted one.")

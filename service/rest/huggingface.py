@@ -115,7 +115,7 @@ class TeiPredict(Endpoint):
         if (body.truncation_direction or "left").lower() != "left":
             raise Invalid("truncation_direction: this model was trained on the last words of a text, which is 'left'")
         texts, single = _tei_texts(body.inputs)
-        classifier = self.models.get(rows=texts)
+        classifier = self.models.get(texts=texts)
         predictions = await self.dataplane.predict(classifier, texts)
         if body.truncate is False and any(each.truncated for each in predictions):
             longest = max(each.tokens for each in predictions)
@@ -143,13 +143,14 @@ async def classify(
     *,
     flat: bool = False,
 ) -> Answer:
-    """For every text its labels, the most probable first; with `flat` those of a text on its own are no list of one.
+    """Return the labels of every text, the most probable first.
 
+    With `flat`, a single text gets its list directly, not in a list of one.
     Raises `RequestError`.
     """
     parameters = parameters or ClassificationParameters()
     texts = _texts(inputs)
-    classifier = models.get(rows=texts)
+    classifier = models.get(texts=texts)
     # A sigmoid over two labels is a softmax as well; over more it would need other scores than ours.
     if parameters.function_to_apply == "sigmoid" and len(classifier.labels) > 2:
         raise Invalid("parameters.function_to_apply: this model ends in a softmax, not in a sigmoid")

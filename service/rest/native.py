@@ -36,7 +36,8 @@ class ModelRequest(StrictRequest):
 
     model: str = Field("", description="A model by its name; without it, the default one.")
     version: str = Field(
-        "", description="One of its versions that are served, or a label of one; without it, the newest."
+        "",
+        description="A version that is served, or its label; without it, the routing chooses, by default the newest.",
     )
 
 
@@ -91,7 +92,7 @@ class PredictionBody(BaseModel):
 class TextError(BaseModel):
     """Why a text of a batch has no prediction."""
 
-    index: int = Field(description="Of the text, from 0.")
+    index: int = Field(description="The position of the text in the request, from 0.")
     code: str
     message: str
 
@@ -121,8 +122,8 @@ class TokenizerDescription(BaseModel):
     """How texts become the ids that a model reads."""
 
     padding_id: int
-    start_id: int | None = Field(description="In front of every text; null: nothing is.")
-    unknown_id: int | None = Field(description="Of unknown words; null: they are dropped.")
+    start_id: int | None = Field(description="The id before the first word of every text; null if there is none.")
+    unknown_id: int | None = Field(description="The id of unknown words; null if unknown words are dropped.")
     padding_side: Literal["left", "right"] = Field(description="Where a short text is padded.")
     truncation_side: Literal["left", "right"] = Field(description="Where a long text is cut.")
 
@@ -148,9 +149,9 @@ class ModelDescription(BaseModel):
     samples: list[Sample] = Field(description="Texts to try, which its trainer published.")
     parity: list[ParityCheck] = Field(description="Comparisons made before it was published.")
     explainable: bool = Field(description="Whether `/v1/explain` and `/v1/inspect` can explain what it decides.")
-    libraries: dict[str, str] = Field(description="Those that it was made with, and their versions.")
-    ready: bool = Field(description="As KServe has it.")
-    model_version_status: list[dict[str, Any]] = Field(description="As TensorFlow Serving has it.")
+    libraries: dict[str, str] = Field(description="The libraries that made the model, with their versions.")
+    ready: bool = Field(description="KServe's field.")
+    model_version_status: list[dict[str, Any]] = Field(description="TensorFlow Serving's field.")
 
 
 class ModelList(BaseModel):
@@ -169,7 +170,7 @@ class Predict(Endpoint):
 
     async def respond(self, request: EndpointRequest) -> Answer:
         if (text := _only_text(request.body)) is not None:
-            classifier = self.models.get(rows=(text,))
+            classifier = self.models.get(texts=(text,))
             [prediction] = await self.dataplane.predict(classifier, (text,))
             return Answer(to_json(prediction_body(classifier.manifest, prediction)))
         body = parse(PredictRequest, request.body, self.dataplane)
@@ -193,13 +194,14 @@ class PredictBatch(Endpoint):
 
     async def respond(self, request: EndpointRequest) -> Answer:
         body = parse(PredictBatchRequest, request.body, self.dataplane)
-        self.dataplane.check_count(len(body.texts))
         errors = self._errors(body.texts)
         if errors and body.on_error == "fail":
             raise next(iter(errors.values()))
+        if errors:
+            self.dataplane.check_count(len(body.texts))  # otherwise the data plane checks it, and counts a refusal
         good = [text for index, text in enumerate(body.texts) if index not in errors]
         classifier = _classifier(self.models, body, good)
-        predictions = await self.dataplane.predict(classifier, good) if good else []
+        predictions = [] if errors and not good else await self.dataplane.predict(classifier, good)
         answers: list[Any] = [_decided_body(classifier.manifest, each, body) for each in predictions]
         for index in errors:
             answers.insert(index, None)
@@ -246,7 +248,7 @@ async def list_models(request: Request) -> ModelList:
 
 @router.get("/v1/models/{name}", summary="One loaded model", responses={404: {"model": ErrorResponse}})
 async def describe_model(request: Request, name: str) -> ModelDescription:
-    """The newest version of a model that is served, with the metrics of its manifest."""
+    """The version of a model that answers if a request names none, with the metrics of its manifest."""
     models = state_of(request).models
     return _description(models, models.get(name))
 

@@ -85,7 +85,7 @@ class Classify(Endpoint):
     async def respond(self, request: EndpointRequest) -> Answer:
         body = parse(ClassifyRequest, request.body, self.dataplane)
         texts = _texts(body.input)
-        classifier = self.models.get(body.model, rows=texts)
+        classifier = self.models.get(body.model, texts=texts)
         manifest = classifier.manifest
         predictions = await self.dataplane.predict(classifier, texts)
         sigmoid = manifest.activation == "sigmoid"

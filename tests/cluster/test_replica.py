@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.cluster.replica import Replica
+from sentiment_conv1d.cluster.servicers import METHODS
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.settings import Settings
 
@@ -13,3 +14,9 @@ def test_request_log_in_a_folder(tmp_path: Path) -> None:
     """A replica refuses a request log in a folder, because replicas of several nodes share none."""
     with pytest.raises(StartupError, match="replicas on Ray share no folder"):
         Replica(Settings(request_log=str(tmp_path)))
+
+
+def test_methods() -> None:
+    """A replica answers exactly the gRPC methods that Ray's proxies pass on."""
+    methods = Replica(Settings()).methods
+    assert {path: method.request_streaming for path, method in methods.items() if path in METHODS} == METHODS

@@ -102,7 +102,7 @@ CASES = {
         ),
     ),
     "no such data": Case("data.csv: there is no such file", "check --data", "--data data.csv"),
-    "another label": Case("label 'maybe' is none of", "check --data", data="text,label\nfine,maybe\n"),
+    "another label": Case("label 'maybe' is none of", "--on-bad-rows skip", data="text,label\nfine,maybe\n"),
     "another column": Case("there is no column 'text'", "--text-column", data="review,label\nfine,yes\n"),
     "no better than one label": Case(
         "is no better than that of the most frequent label, 0.500, on 16 reviews of data.csv",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
@@ -221,3 +224,27 @@ def test_rollout(server: ServerProcess, repository: Path) -> None:
 
     replace_workers(server)
     assert versions(server, 8) == {"1": 8}, "workers that are started later know the rules"
+
+
+def test_waiting_calls_do_not_stop_the_shadow_version(tmp_path: Path) -> None:
+    """A caller that watches the health status, or keeps an idle stream open, is not a request in flight."""
+    publish_strength(tmp_path, 1.0)
+    publish_strength(tmp_path, 1.5)
+    flags = ("--workers", "1", "--versions", "all", "--split", "tickets=1:1", "--shadow", "tickets=2:100")
+    with ServerProcess(*flags, repository=tmp_path) as server, connect(server) as channel:
+        health: Any = HealthStub(channel)
+        watch = health.Watch(HealthCheckRequest(), timeout=PATIENCE)
+        assert next(watch).status == HealthCheckResponse.SERVING
+        texts: queue.Queue[pb.PredictRequest | None] = queue.Queue()
+        stream = SentimentStub(channel).PredictStream(iter(texts.get, None), timeout=PATIENCE)
+        texts.put(pb.PredictRequest(text="praise"))
+        assert next(stream).version == "1"
+        server.client.post("/v1/predict", json={"text": "praise"}).raise_for_status()
+
+        def classified() -> bool:
+            found = series(server.client.get("/metrics").text)
+            return value(found, "sentiment_shadow_requests_total", version="2", outcome="classified") == 2
+
+        eventually(classified)
+        texts.put(None)
+        watch.cancel()

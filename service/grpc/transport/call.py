@@ -23,12 +23,13 @@ from sentiment_conv1d.service.errors import (
     RequestTimeout,
 )
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
-from sentiment_conv1d.service.grpc.transport.messages import Decompression, Message, Messages, only_message
+from sentiment_conv1d.service.grpc.transport.messages import Message, Messages, only_message
 from sentiment_conv1d.service.grpc.transport.response import Response, Trailers
 from sentiment_conv1d.service.grpc.transport.status import as_refusal, error_fields, status_of
 from sentiment_conv1d.service.grpc.transport.stream import Stream
+from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.grpc.transport.timeout import seconds_of
-from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
+from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 
 _OK = (b"grpc-status", b"0")
 
@@ -50,16 +51,6 @@ class Method(NamedTuple):
     request_streaming: bool = False
     response_streaming: bool = False
     watching: bool = False
-
-
-class Terms(NamedTuple):
-    """The limits of calls, and the objects that calls share."""
-
-    message_bytes: int
-    message_seconds: float  # from the first byte of a message to its last
-    buffers: Buffers
-    decompression: Decompression
-    ended: Callable[[Call], None]  # called at the end of every call that has begun
 
 
 class Call(Stream):
@@ -189,11 +180,7 @@ class Call(Stream):
             if self.ended:
                 return None
             self._count()
-            self._waiting = self._loop.create_future()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
+            await self._wait()
         return await self._pop()
 
     def more(self, message: bytes, most: int, size: int) -> list[bytes]:
@@ -300,6 +287,20 @@ class Call(Stream):
             return
         if self.method.request_streaming or self.method.response_streaming:
             self._timer = self._loop.call_at(self._until, self._expire)
+
+    async def _wait(self) -> None:
+        """Wait for a message. The call is not in flight meanwhile."""
+        running, waiting, task = self._terms.running, self._terms.waiting, self._task
+        assert task is not None
+        self._waiting = self._loop.create_future()
+        running.discard(task)
+        waiting.add(task)
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+            waiting.discard(task)
+            running.add(task)
 
     def _expire(self) -> None:
         """Fail the call: the client's deadline has passed."""

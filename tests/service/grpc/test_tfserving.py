@@ -93,9 +93,7 @@ def test_predict_scalar(prediction_service: Any, expected: list[dict[str, Any]])
 
 def test_output_filter(prediction_service: Any) -> None:
     """Only the outputs of the filter are returned."""
-    request = predict_request()
-    request.output_filter.append("score")
-    assert list(prediction_service.Predict(request).outputs) == ["score"]
+    assert list(prediction_service.Predict(filtered("score")).outputs) == ["score"]
 
 
 def test_version(prediction_service: Any) -> None:
@@ -109,10 +107,10 @@ def test_version(prediction_service: Any) -> None:
     assert refusal.code == grpc.StatusCode.NOT_FOUND and "version 'stable' of model 'imdb-cnn'" in refusal.message
 
 
-def unknown_output() -> predict_pb2.PredictRequest:
-    """A request for an output that does not exist."""
+def filtered(*names: str) -> predict_pb2.PredictRequest:
+    """A request for some outputs."""
     request = predict_request()
-    request.output_filter.append("logits")
+    request.output_filter.extend(names)
     return request
 
 
@@ -133,16 +131,17 @@ def repeated_value() -> predict_pb2.PredictRequest:
 @pytest.mark.parametrize(
     ("request_of", "reason"),
     [
-        (lambda: predict_request(name="words"), "inputs: the one input is text, not 'words'"),
-        (two_inputs, "the one input is text"),
-        (predict_pb2.PredictRequest, "inputs: the one input is text, not none"),
+        (lambda: predict_request(name="words"), "inputs: text is needed, and nothing else"),
+        (two_inputs, "inputs: text is needed"),
+        (predict_pb2.PredictRequest, "inputs: text is needed"),
         (lambda: predict_request([1, 2]), "inputs.text: the dtype is DT_STRING"),
         (lambda: predict_request([["one", "two"]]), "do not have the shape [batch] or [batch, 1]"),
         (repeated_value, "inputs.text: 1 values of string_val do not have the shape"),
         (lambda: predict_request([b"good", b"\xff"]), "text 1: not UTF-8"),
         (lambda: predict_request(signature_name="regress"), "there is no signature 'regress'"),
         (lambda: predict_request(tf.make_tensor_proto([], dtype=tf.string)), "at least one text is needed"),
-        (unknown_output, "there is no output 'logits'; there are: label, score, probabilities"),
+        (lambda: filtered("logits"), "there is no output 'logits'; there are: label, score, probabilities"),
+        (lambda: filtered("score", "score"), "output_filter: an output is named twice"),
     ],
 )
 def test_bad_predict(prediction_service: Any, request_of: Callable[[], Any], reason: str) -> None:
@@ -197,8 +196,9 @@ def test_metadata(prediction_service: Any) -> None:
     signature = signatures.signature_def["serving_default"]
     assert {name: info.dtype for name, info in signature.inputs.items()} == {"text": tf.string.as_datatype_enum}
     assert [each.size for each in signature.outputs["probabilities"].tensor_shape.dim] == [-1, 2]
-    del request.metadata_field[:]
-    assert refused(lambda: prediction_service.GetModelMetadata(request)).code == INVALID
+    for fields in ([], ["signature_def"] * 2, ["signature"]):
+        request.metadata_field[:] = fields
+        assert refused(lambda: prediction_service.GetModelMetadata(request)).code == INVALID
 
 
 def test_status(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sentiment_conv1d.service.models.loaded import LoadedModels
@@ -109,15 +108,21 @@ def test_version_that_is_not_served(models: LoadedModels) -> None:
     assert models.missing() == {"the routing of tickets names removed, which is not served"}
 
 
+def test_model_that_is_not_served(models: LoadedModels) -> None:
+    """A rule for a model that does not exist is reported too, because its name can be a typing error."""
+    models.route("tikets", {"split": {"1": 1}})
+    assert models.missing() == {"the routing of tikets names 1, which is not served"}
+
+
 def test_rows(models: LoadedModels) -> None:
-    """A batch is answered by one version, which depends on its texts, and so does a batch of token ids."""
+    """One version answers a batch, and which one depends on the texts. A request without texts is not split."""
     models.route("tickets", {"split": {"1": 1, "2": 1}})
     batches = [[f"text {number}", "more"] for number in range(50)]
-    assert {models.get(rows=batch).manifest.version for batch in batches} == {1, 2}
-    ids = [np.full((3, 4), number, np.int32) for number in range(50)]
-    assert {models.get(rows=list(each)).manifest.version for each in ids} == {1, 2}
-    assert models.get(rows=[]).manifest.version in (1, 2)
-    assert models.get(rows=["\ud800"]).manifest.version in (1, 2)
+    assert {models.get(texts=batch).manifest.version for batch in batches} == {1, 2}
+    assert models.get(texts=[]).manifest.version in (1, 2)
+    assert models.get(texts=["\ud800"]).manifest.version in (1, 2)
+    models.route("tickets", {"split": {"1": 1, "2": 3}})
+    assert models.get().manifest.version == 2
 
 
 def test_same_in_every_process(models: LoadedModels, repository: Path) -> None:
@@ -157,8 +162,6 @@ def test_shadow(models: LoadedModels, routing_key: RequestContext) -> None:
     models.route("tickets", {"shadow": {"2": 20}})
     assert sampled() / len(TEXTS) == pytest.approx(0.2, abs=0.06)
     assert sampled("1") == sampled("2") == 0
-    models.get(rows=np.ones((1, 4), np.int32))  # type: ignore[arg-type]
-    assert routing_key.shadow is None
     models.route("tickets", {"split": {"2": 1}, "shadow": {"2": 100}})
     assert sampled() == 0
     models.route("tickets", {"split": {}, "shadow": {"9": 100}})

@@ -17,10 +17,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from sentiment_conv1d.service.errors import NotFound, Overloaded, RequestError
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import uncounted
-from sentiment_conv1d.service.grpc.transport.call import CALL_BYTES, Call, Method, Terms
+from sentiment_conv1d.service.grpc.transport.call import CALL_BYTES, Call, Method
 from sentiment_conv1d.service.grpc.transport.connection import GrpcConnection
 from sentiment_conv1d.service.grpc.transport.messages import Decompression, wrap
 from sentiment_conv1d.service.grpc.transport.stream import RequestHead
+from sentiment_conv1d.service.grpc.transport.terms import Terms
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
@@ -62,7 +63,7 @@ class Caller:
 
     def _opened(self, connection: GrpcConnection, number: int, request: RequestHead) -> Call:
         path, fields = request.path, dict(request.fields)
-        terms = Terms(MESSAGE, 30, self.buffers, Decompression(MESSAGE), self.ended.append)
+        terms = Terms(MESSAGE, 30, self.buffers, Decompression(MESSAGE), self.ended.append, set(), set())
         method = self.methods[path.decode()]
         self.calls[number] = Call(connection, number, path, fields, method, terms, self._start, self.loop)
         return self.calls[number]
