@@ -50,8 +50,8 @@ class Settings(BaseModel):
     model_repository: Annotated[str, BeforeValidator(os.fspath)] = Field(
         "model_repository" if _SHIPPED.is_symlink() else str(_SHIPPED),
         min_length=1,
-        description="Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models`. URLs need the "
-        "`remote` extra.",
+        description="Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models`. URLs need "
+        "the `remote` extra.",
     )
     model_cache: Path | None = Field(
         None,

@@ -1,7 +1,6 @@
 """Settings: one field is one flag, one environment variable and one row of the documentation."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import pytest
