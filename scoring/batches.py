@@ -39,7 +39,8 @@ class BatchScorer:
     threads; 1 is fastest if a framework runs a process per core.
 
     A value is bad if it is not a string, is blank, or has more than `max_characters`. With `on_bad_rows="error"` it
-    raises `DataError`; with `"null"` the added columns of its row are empty.
+    raises `DataError`; with `"null"` the added columns of its row are empty: None, `<NA>` in pandas, and NaN in float
+    arrays of NumPy. The other arrays of NumPy then have the type `object`.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class BatchScorer:
         if isinstance(batch, dict):
             self._check(list(batch))
             added = self._score(np.asarray(batch[self.text_column]).tolist())
-            arrays = {name: np.array(values, _NUMPY.get(self.columns[name])) for name, values in added.items()}
+            arrays = {name: np.fromiter(values, self._numpy_type(name), len(values)) for name, values in added.items()}
             return {**batch, **arrays}
         if isinstance(batch, list | tuple):
             added = self._score(batch)
@@ -114,6 +115,13 @@ class BatchScorer:
         )
         return frame if single else batch.assign(**frame)
 
+    def _numpy_type(self, name: str) -> Any:
+        """Return the type of an added array. Arrays of integers and booleans cannot have missing values."""
+        kind = self.columns[name]
+        if self.on_bad_rows == "null" and kind is not np.float32:
+            return object
+        return {np.float32: np.float32, int: np.int64, bool: np.bool_}.get(kind, object)
+
     def _pandas_type(self, name: str) -> Any:
         """Return the type of an added column. Columns with missing values need pandas' own types."""
         kind = self.columns[name]
@@ -144,7 +152,3 @@ class BatchScorer:
             values = chain.from_iterable(columns[place] for columns in scored)
             added[name] = [next(values) if reason is None else None for reason in reasons]
         return added
-
-
-#: The types of NumPy arrays; other columns become arrays of objects.
-_NUMPY: dict[Any, Any] = {np.float32: np.float32, int: np.int64, bool: np.bool_}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -172,3 +173,7 @@ def _parquet(source: Source, columns: tuple[str, ...] | None) -> tuple[ParquetTa
 
     table = open_parquet(source.place)
     return table, RowReader(table, columns)
+
+
+# A reader that is suspended in the middle of a file must be closed while pyarrow can still be used.
+atexit.register(_parquet.cache_clear)

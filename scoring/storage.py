@@ -11,8 +11,9 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from glob import glob, has_magic
-from io import BufferedReader, RawIOBase
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
@@ -173,6 +174,16 @@ class _Positioned(RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        if whence == SEEK_END:
+            self._position = self._file.seek(offset, SEEK_END)
+        else:
+            self._position = offset + (self._position if whence == SEEK_CUR else 0)
+        return self._position
+
     def readinto(self, buffer: Any) -> int:
         self._file.seek(self._position)
         content = self._file.read(len(buffer))
@@ -185,6 +196,10 @@ class _Positioned(RawIOBase):
         super().close()
 
 
+def _open_remote(place: str) -> BufferedReader:
+    return BufferedReader(_Positioned(open_place(place)))
+
+
 def open_text_source(source: Source, encoding: str | None) -> tuple[BufferedReader, str]:
     """Open a text file or standard input as UTF-8 bytes. Returns the file and the encoding that it is decoded from.
 
@@ -194,9 +209,7 @@ def open_text_source(source: Source, encoding: str | None) -> tuple[BufferedRead
     try:
         if place == STANDARD:
             return decoded(place, cast(BufferedReader, sys.stdin.buffer), encoding)
-        if is_remote(place):
-            return decoded(place, BufferedReader(_Positioned(open_place(place))), encoding)
-        return open_utf8(Path(place), encoding)
+        return open_utf8(place, encoding, _open_remote(place) if is_remote(place) else None)
     except OSError as error:
         raise DataError(f"{place}: cannot be read ({error.strerror or error})") from error
 
@@ -297,8 +310,7 @@ def _find_remote(place: str) -> list[Source]:
     if has_magic(path):
         found = system.glob(path)
     elif system.isdir(path):
-        names = [str(name) for name in system.ls(path, detail=False)]
-        found = [name for name in names if name.rsplit("/", 1)[-1][0] not in "._"]
+        found = [name for name in system.ls(path, detail=False) if _is_scored(Path(name))]
     else:
         found = [path]
     sources = []
@@ -309,7 +321,8 @@ def _find_remote(place: str) -> list[Source]:
             raise DataError(f"{place}: there is no such file") from None
         version = information.get("ETag") or information.get("mtime") or information.get("created") or ""
         place_of = str(system.unstrip_protocol(name))
-        sources.append(Source(place_of, Path(name).suffix.lower(), information["size"], str(version)))
+        kind = extension(place_of, partial(_open_remote, place_of))
+        sources.append(Source(place_of, kind, information["size"], str(version)))
     if not sources:
         raise DataError(f"{place}: there is no such file")
     return sources

@@ -285,6 +285,8 @@ class Settings(BaseModel):
             url = urlsplit(text)
             if url.scheme not in ("http", "https") or not url.hostname:
                 raise ValueError("must be a folder, or a URL that begins with http:// or https:// and names a host")
+            if "@" in url.netloc:
+                raise ValueError("must not contain a user name or a password, which the service would not send")
             _ = url.port  # raises `ValueError` if it is not a port
         return text
 

@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from sentiment_conv1d.model.tables.errors import DataError
 
@@ -31,16 +31,19 @@ _MARKS = (
 )
 
 
-def extension(path: Path) -> str:
+def extension(place: Path | str, open_file: Callable[[], BinaryIO] | None = None) -> str:
     """Return the extension of a file's content in lower case, for example `.csv` for `reviews.csv.gz`.
 
-    Raises `DataError` if a zip archive does not contain exactly one file.
+    `open_file` opens the file if the place is not a local path. Raises `DataError` if a zip archive does not contain
+    exactly one file, and `OSError`.
     """
+    path = Path(place)
     compression = path.suffix.lower()
     if compression not in _DECOMPRESSORS:
         return compression
     if compression == ".zip" and not PurePath(path.stem).suffix:
-        return PurePath(_only_member(path)[1]).suffix.lower()
+        file = path if open_file is None else open_file()
+        return PurePath(_only_member(place, file)[1]).suffix.lower()
     return PurePath(path.stem).suffix.lower()
 
 
@@ -49,16 +52,21 @@ def is_compressed(path: Path) -> bool:
     return path.suffix.lower() in _DECOMPRESSORS
 
 
-def open_utf8(path: Path, encoding: str | None) -> tuple[io.BufferedReader, str]:
+def open_utf8(
+    place: Path | str, encoding: str | None, file: io.BufferedReader | None = None
+) -> tuple[io.BufferedReader, str]:
     """Open a file as UTF-8 bytes; returns the name of its encoding too.
 
-    A byte that is invalid in the encoding is passed on unchanged, so its line is not valid UTF-8. Raises `DataError`
-    for an unknown encoding or a damaged archive, and `OSError`.
+    `file` is the open file if the place is not a local path. A byte that is invalid in the encoding is passed on
+    unchanged, so its line is not valid UTF-8. Raises `DataError` for an unknown encoding or a damaged archive, and
+    `OSError`.
     """
+    path = Path(place)
     decompress = _DECOMPRESSORS.get(path.suffix.lower())
+    if decompress is None:
+        return decoded(place, file or path.open("rb"), encoding)
     # Decompressors have all methods of a buffered file.
-    file = path.open("rb") if decompress is None else cast(io.BufferedReader, decompress(path))
-    return decoded(path, file, encoding)
+    return decoded(place, cast(io.BufferedReader, decompress(place, file or path)), encoding)
 
 
 def decoded(source: Path | str, file: io.BufferedReader, encoding: str | None) -> tuple[io.BufferedReader, str]:
@@ -115,29 +123,29 @@ class _Recoder(io.RawIOBase):
         super().close()
 
 
-def _only_member(path: Path) -> tuple[zipfile.ZipFile, str]:
+def _only_member(place: Path | str, file: Path | BinaryIO) -> tuple[zipfile.ZipFile, str]:
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:
-        raise DataError(f"{path}: not a zip archive, or a damaged one ({error})") from error
+        raise DataError(f"{place}: not a zip archive, or a damaged one ({error})") from error
     # macOS adds a folder with a second file for each file.
     names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if len(names) != 1:
-        raise DataError(f"{path}: the archive contains {len(names)} files instead of one")
+        raise DataError(f"{place}: the archive contains {len(names)} files instead of one")
     return archive, names[0]
 
 
-def _unzip(path: Path) -> Any:
-    archive, name = _only_member(path)
+def _unzip(place: Path | str, file: Path | BinaryIO) -> Any:
+    archive, name = _only_member(place, file)
     try:
         return io.BufferedReader(cast(io.RawIOBase, archive.open(name)))
     except (RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{path}: the archive cannot be read ({error})") from error
+        raise DataError(f"{place}: the archive cannot be read ({error})") from error
 
 
-_DECOMPRESSORS: dict[str, Callable[[Path], Any]] = {
-    ".gz": gzip.GzipFile,
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
+_DECOMPRESSORS: dict[str, Callable[[Path | str, Path | BinaryIO], Any]] = {
+    ".gz": lambda _, file: gzip.open(file),  # noqa: SIM115 - the caller closes it
+    ".bz2": lambda _, file: bz2.open(file),  # noqa: SIM115 - the caller closes it
+    ".xz": lambda _, file: lzma.open(file),  # noqa: SIM115 - the caller closes it
     ".zip": _unzip,
 }

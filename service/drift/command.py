@@ -23,8 +23,10 @@ _DRIFTED = 1
 def drift(options: argparse.Namespace) -> int:
     """Compare a log with an artifact's statistics or another log. Returns the exit status.
 
-    Raises `LogError`, and `ArtifactError` if the artifact cannot be read.
+    Raises `LogError`, also for options that exclude each other, and `ArtifactError` if the artifact cannot be read.
     """
+    if options.artifact is not None and options.model is not None:
+        raise LogError("--model goes with --against; with --artifact, the artifact says which model is compared")
     log = read_log(options.logs)
     if options.artifact is not None:
         manifest = read_artifact(options.artifact).manifest

@@ -18,7 +18,8 @@ def inherit(names: Collection[str], environment: MutableMapping[str, str] = os.e
     """Return the sockets that systemd has passed to this process, by the names of their units (`FileDescriptorName`).
 
     Without socket activation there are none. Removes the variables, so that no other process takes the sockets for its
-    own. Raises `StartupError` if a socket has another name, occurs twice, or does not listen for streams.
+    own. Raises `StartupError` if a socket has another name, occurs twice, does not listen for streams, or has an
+    address that is neither a port nor a path.
     """
     pid, count, given = (environment.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
     if pid != str(os.getpid()):
@@ -41,5 +42,13 @@ def _listening(descriptor: int, name: str) -> ListeningSocket:
         listens = 0
     if not listens:
         raise StartupError(f"systemd passed {name!r}, which is not a listening stream socket: use ListenStream=")
-    path = Path(bound.getsockname()) if bound.family == socket.AF_UNIX else None
-    return ListeningSocket(bound, path, inherited=True)
+    address = bound.getsockname()
+    if bound.family in (socket.AF_INET, socket.AF_INET6):
+        return ListeningSocket(bound, inherited=True)
+    # The name of an abstract socket is bytes.
+    if bound.family == socket.AF_UNIX and isinstance(address, str):
+        return ListeningSocket(bound, Path(address), inherited=True)
+    raise StartupError(
+        f"systemd passed {name!r}, which listens on {address!r}: use ListenStream= with a port or the path of a Unix "
+        "domain socket"
+    )

@@ -56,7 +56,13 @@ def serve(settings: Settings) -> None:
     if settings.request_log_folder is not None:
         prepare_folder(settings.request_log_folder)
     with ExitStack() as stack:
-        inherited = inherit({"rest", "grpc"} if settings.grpc else {"rest"})
+        inherited = inherit({"rest", "grpc"})
+        if "grpc" in inherited and not settings.grpc:
+            # systemd goes on listening on the socket, so closing it here would let clients wait forever.
+            raise StartupError(
+                "systemd passed a socket for gRPC, but gRPC is off (--no-grpc, SENTIMENT_GRPC=false): run "
+                "`systemctl disable --now sentiment-conv1d-grpc.socket`"
+            )
         rest = inherited.get("rest") or _bind(settings.uds, settings.host, settings.port)
         listeners = {"rest": stack.enter_context(rest)}
         if settings.grpc:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.sinks import Sink
+from sentiment_conv1d.service.telemetry.statistics import CountedPrediction
 
 if TYPE_CHECKING:
     from sentiment_conv1d.model.artifact import Manifest
@@ -37,26 +38,11 @@ _PREDICTION_BYTES, _LABEL_BYTES = 512, 32
 _FLUSH_SECONDS = 2.0
 
 
-class Logged(Protocol):
+class LoggedPrediction(CountedPrediction, Protocol):
     """The parts of a prediction that are logged."""
 
     @property
-    def label(self) -> str: ...
-
-    @property
-    def score(self) -> Any: ...
-
-    @property
     def probabilities(self) -> Sequence[Any]: ...
-
-    @property
-    def tokens(self) -> int: ...
-
-    @property
-    def unknown_tokens(self) -> int: ...
-
-    @property
-    def truncated(self) -> bool: ...
 
 
 class _Record(NamedTuple):
@@ -67,7 +53,7 @@ class _Record(NamedTuple):
     protocol: str
     route: str
     manifest: Manifest
-    predictions: Sequence[Logged]
+    predictions: Sequence[LoggedPrediction]
     texts: Sequence[str]
     size: int  # an estimate of its memory, in bytes
 
@@ -116,7 +102,7 @@ class RequestLog:
         self._thread.start()
 
     def add(
-        self, context: RequestContext, manifest: Manifest, rows: Sequence[Any], predictions: Sequence[Logged]
+        self, context: RequestContext, manifest: Manifest, rows: Sequence[Any], predictions: Sequence[LoggedPrediction]
     ) -> None:
         """Log a request if it is in the sample. `rows` are its texts, or ids, which are not logged. Never waits."""
         if random() >= self._share:  # noqa: S311 - a sample is no secret

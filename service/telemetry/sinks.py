@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPSConnection
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -101,7 +103,10 @@ class EventSink:
 
 
 class _Handler(RotatingFileHandler):
-    """Raises the errors of writing, after which it opens the file again."""
+    """Raises the errors of writing, after which it opens the file again. Only its user can read new files."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_open_private)
 
     def handleError(self, record: logging.LogRecord) -> NoReturn:
         """Raise the error that is being handled. Unwritten content of the stream must not follow later."""
@@ -120,6 +125,10 @@ def prepare_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise StartupError(f"--request-log: {folder} cannot be written to ({error.strerror})") from error
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

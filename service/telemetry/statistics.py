@@ -109,7 +109,7 @@ class Stages(NamedTuple):
     infer: int
 
 
-class Answer(Protocol):
+class CountedPrediction(Protocol):
     """The parts of a prediction that are counted."""
 
     @property
@@ -129,7 +129,7 @@ class Answer(Protocol):
 
 
 #: The predictions of a request, its duration in nanoseconds, and the part of it that was spent in stages.
-Answered: TypeAlias = tuple[Sequence[Answer], int, Stages]
+Answered: TypeAlias = tuple[Sequence[CountedPrediction], int, Stages]
 
 
 class Statistics:

@@ -95,6 +95,31 @@ def test_bad_values(value: Any) -> None:
     assert set(second.values()) == {None}
 
 
+def with_missing(name: str) -> Any:
+    """Texts, of which the second is missing, as a kind of batch."""
+    texts = ["good", None, "bad"]
+    if name == "dict":
+        return {"text": np.array(texts, object)}
+    if name in ("frame", "series"):
+        frame = pytest.importorskip("pandas").DataFrame({"text": texts})
+        return frame if name == "frame" else frame["text"]
+    table = pyarrow.table({"text": texts})
+    return table if name == "table" else table.to_batches()[0]
+
+
+@pytest.mark.parametrize("name", ["dict", "table", "record batch", "frame", "series"])
+def test_bad_values_in_columns(name: str) -> None:
+    """The columns of a bad value are empty in every kind of batch, and those of the other rows are as without it."""
+    scorer = BatchScorer(ARTIFACT, on_bad_rows="null")
+    scored = scorer(with_missing(name))
+    expected = scorer(["good", "bad"])
+    for column in scorer.columns:
+        values = scored[column]
+        first, missing, last = values.to_pylist() if hasattr(values, "to_pylist") else values.tolist()
+        assert missing is None or str(missing) in ("nan", "<NA>")
+        assert [first, last] == [pytest.approx(row[column]) for row in expected]
+
+
 def test_bad_batches() -> None:
     """A batch without the column, with a column of an added name, or of another type is refused."""
     scorer = BatchScorer(ARTIFACT)
@@ -111,6 +136,8 @@ def test_explanations() -> None:
     scored = BatchScorer(ARTIFACT, explain=3)(pyarrow.table({"text": ["A gripping, beautifully acted film."]}))
     words = [word["text"] for word in scored["top_words"][0].as_py()]
     assert len(words) == 3 and "gripping" in words
+    arrays = BatchScorer(ARTIFACT, explain=1)({"text": np.array(["good", "bad"], object)})
+    assert [words[0]["text"] for words in arrays["top_words"]] == ["good", "bad"]
 
 
 FRESH = """

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,31 @@ def test_other_file_systems(tmp_path: Path, extension: str) -> None:
     assert names == {MANIFEST, *(f"part-0000{number}{extension}" for number in range(3))}
     store.rm("/reviews", recursive=True)
     store.rm(f"/scored{extension}", recursive=True)
+
+
+def test_remote_folders_and_compressed_files(tmp_path: Path) -> None:
+    """A folder and a compressed file in a store are read as local ones are."""
+    store = fsspec.filesystem("memory")
+    plain = write(tmp_path / "in.csv", TEXTS[:3])
+    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
+        archive.write(plain, "in.csv")
+    zipped = (tmp_path / "e.zip").read_bytes()
+    files = {f"in.csv{suffix}": compress(plain.read_bytes()) for suffix, compress in COMPRESSORS.items()}
+    files |= {"in.csv.zip": zipped, "e.zip": zipped, "manifest.json": b"{}", "README.md": b"# Reviews", "_x.csv": b""}
+    for name, content in files.items():
+        store.pipe(f"/compressed/{name}", content)
+        (tmp_path / "compressed").mkdir(exist_ok=True)
+        (tmp_path / "compressed" / name).write_bytes(content)
+    names = [Path(source.place).name for source in find_sources(["memory://compressed"])]
+    assert names == [Path(source.place).name for source in find_sources([str(tmp_path / "compressed")])]
+    assert names == ["in.csv.bz2", "in.csv.gz", "in.csv.xz", "in.csv.zip"]
+    summary = score("memory://compressed", "memory://compressed/e.zip", out=tmp_path / "out", extension=".jsonl")
+    assert summary.rows == 15
+    assert [row["text"] for row in read(sorted((tmp_path / "out").glob("part-*")))] == TEXTS[:3] * 5
+    store.pipe("/compressed/f.zip", b"damaged")
+    with pytest.raises(DataError, match=r"memory://.*f\.zip: not a zip archive"):
+        find_sources(["memory://compressed/f.zip"])
+    store.rm("/compressed", recursive=True)
 
 
 def test_plan_reads_ranges(tmp_path: Path) -> None:

@@ -151,6 +151,13 @@ def test_bad_value(name: str, value: str) -> None:
     assert str(error.value).startswith(f"{variable(name)}: ")
 
 
+def test_credentials_in_the_url_of_the_request_log() -> None:
+    """A URL with a user name is refused, because the service sends no credentials. The message does not repeat them."""
+    with pytest.raises(StartupError, match=r"^--request-log: must not contain a user name") as error:
+        read_settings(flags("--request-log", "https://user:secret@sink/"), {})
+    assert "secret" not in str(error.value)
+
+
 def test_batches_that_could_never_run() -> None:
     """A limit on waiting texts below the limit of one batch is refused with a message."""
     with pytest.raises(StartupError, match=r"^max_pending_texts must not be below max_batch_texts"):

@@ -108,10 +108,13 @@ def test_against_another_log(logs: dict[str, Path]) -> None:
 
 
 def test_errors(logs: dict[str, Path], artifact: Artifact, tmp_path: Path) -> None:
-    """An artifact without statistics, a log without the model, and a page that cannot be written are named."""
+    """An artifact without statistics, a log without the model, and other mistakes are named."""
     result = drift(logs["same"], "--artifact", artifact.path)
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {artifact.path}: the manifest has no statistics; export the model with")
+    result = drift(logs["same"], "--artifact", artifact.path, "--model", "other")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: --model goes with --against;")
     result = drift(logs["same"], "--against", logs["same"], "--model", "other")
     assert (result.returncode, result.stderr) == (2, "error: the log contains no texts of other, but of: imdb-cnn 1\n")
     (tmp_path / "empty").touch()

@@ -143,8 +143,12 @@ def test_other_names(sockets: Sockets, names: str) -> None:
 
 
 def test_grpc_is_off(sockets: Sockets) -> None:
-    """A socket for gRPC is refused if gRPC is off."""
-    assert "named 'grpc'; expected one each of rest" in refused("rest:grpc", *sockets, flags=("--no-grpc",))
+    """A socket for gRPC is refused if gRPC is off, and the message names the setting and the command that helps."""
+    message = refused("rest:grpc", *sockets, flags=("--no-grpc",))
+    assert "gRPC is off (--no-grpc, SENTIMENT_GRPC=false)" in message
+    assert "`systemctl disable --now sentiment-conv1d-grpc.socket`" in message
+    with ServerProcess("--workers", "1", "--no-grpc", prefix=shlex.join(command("rest", sockets[0]))) as server:
+        assert server.client.post("/v1/predict", json={"text": TEXT}).json()["label"] == "positive"
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
@@ -153,6 +157,21 @@ def test_not_listening(kind: socket.SocketKind) -> None:
     with socket.socket(socket.AF_INET, kind) as bound:
         bound.bind(("127.0.0.1", 0))
         assert "'rest', which is not a listening stream socket: use ListenStream=" in refused("rest", bound)
+
+
+@pytest.mark.parametrize("family", ["AF_UNIX", "AF_VSOCK"])
+def test_other_addresses(family: str) -> None:
+    """An abstract socket, or one of another address family, is refused."""
+    try:
+        bound = socket.socket(getattr(socket, family))
+        bound.bind(
+            f"\0{os.urandom(8).hex()}" if family == "AF_UNIX" else (socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY)
+        )
+    except (AttributeError, OSError) as error:
+        pytest.skip(f"{family} cannot be used here: {error}")
+    with bound:
+        bound.listen()
+        assert "use ListenStream= with a port or the path of a Unix domain socket" in refused("rest", bound)
 
 
 def test_sockets_of_another_process() -> None:

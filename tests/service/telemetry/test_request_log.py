@@ -147,7 +147,7 @@ def test_sample(tmp_path: Path) -> None:
 
 
 def test_rotation(tmp_path: Path) -> None:
-    """A file is rotated before it is too large, and the oldest records are deleted."""
+    """A file is rotated before it is too large, and the oldest records are deleted. Only its user can read files."""
     limit = 1000
     with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-bytes", str(limit)) as server:
         for number in range(40):
@@ -155,6 +155,7 @@ def test_rotation(tmp_path: Path) -> None:
     names = [f"requests-0.jsonl{suffix}" for suffix in ("", ".1", ".2", ".3", ".4")]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert all(path.stat().st_size <= limit for path in tmp_path.iterdir())
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
     kept = sorted(each["request_id"] for each in read(tmp_path))
     assert kept == [f"n{number:03}" for number in range(40 - len(kept), 40)]
 
