@@ -21,6 +21,7 @@ PARALLEL := --numprocesses 2 --dist loadfile
 
 test: lint debian $(VENV)/.programs $(BIN)/helm  ## lint, check types, run all tests and measure their coverage
 	@$(MAKE) --no-print-directory $(VENV)/sbom/.installed || echo 'Tests that need cyclonedx-py are skipped.'
+	@$(MAKE) --no-print-directory $(VENV)/remote-test/.installed || echo 'Tests that need moto_server are skipped.'
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(ARGS),--cov --ignore tests/attacks)
 	$(if $(ARGS),,$(BIN)/python -m pytest tests/attacks)
 
@@ -152,6 +153,10 @@ requirements:  ## pin the newest releases that fit pyproject.toml
 		--output-file requirements/ray-test.txt
 	$(COMPILE) --upgrade --extra tracing --constraint requirements/runtime.txt \
 		--output-file requirements/tracing.txt
+	$(COMPILE) --upgrade --extra remote --constraint requirements/tracing.txt \
+		--output-file requirements/remote.txt
+	$(COMPILE) --upgrade --extra remote --group test-remote --constraint requirements/remote.txt \
+		--output-file requirements/remote-test.txt
 	$(COMPILE) --upgrade --group cuda --no-emit-package onnxruntime --extra tracing \
 		--constraint requirements/tracing.txt --output-file requirements/cuda.txt
 	$(COMPILE_GROUP):audit --output-file requirements/audit.txt
@@ -174,7 +179,7 @@ check-arm64:  ## look up whether every package of the images has a wheel for arm
 
 # The packages that run in production or test it. The audit fails if a package cannot be looked up.
 AUDITED := $(addprefix --requirement requirements/,runtime.txt cuda.txt parquet.txt loadtest.txt locust.txt \
-	ray.txt tracing.txt)
+	ray.txt remote.txt tracing.txt)
 
 audit: $(VENV)/audit/.installed  ## look up the pinned packages in the database of known vulnerabilities
 	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip $(AUDITED)
@@ -226,8 +231,9 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 	$(RAY_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-# Tools in environments of their own.
-$(VENV)/audit/.installed $(VENV)/sbom/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
+# Tools in environments of their own. The service with its extra `remote` is one of them, because the clients of S3 need
+# another version of python-dateutil than the development dependencies.
+$(VENV)/audit/.installed $(VENV)/sbom/.installed $(VENV)/remote-test/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@

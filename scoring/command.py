@@ -19,7 +19,7 @@ from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import STANDARD, Source, find_sources, is_remote
 from sentiment_conv1d.scoring.writers import WRITABLE
 from sentiment_conv1d.service.inference.engine import may_use_cuda
-from sentiment_conv1d.service.models.startup import load_models
+from sentiment_conv1d.service.models.startup import load_models, repository_of
 from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
 
@@ -72,8 +72,9 @@ def default_output(source: Path) -> Path:
 
 def _session(settings: Settings) -> Session:
     """Return a reference to the default model."""
-    manifest = load_models(settings).get().manifest
-    artifact = settings.model_repository.absolute() / manifest.name / str(manifest.version)
+    repository = repository_of(settings)
+    manifest = load_models(settings, repository).get().manifest
+    artifact = repository.path.absolute() / manifest.name / str(manifest.version)
     return Session(str(artifact), settings.execution_provider, settings.threads, settings.device)
 
 

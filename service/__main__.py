@@ -16,7 +16,7 @@ from sentiment_conv1d.service.settings import ProviderChoice, add_flags, read_se
 from sentiment_conv1d.service.telemetry import logs
 
 #: Settings of the commands that start no server.
-_OFFLINE_SETTINGS = ("model_repository", "default_model", "execution_provider", "device", "threads")
+_OFFLINE_SETTINGS = ("model_repository", "model_cache", "default_model", "execution_provider", "device", "threads")
 
 
 def parser(prog: str = "python -m service") -> argparse.ArgumentParser:

@@ -6,10 +6,19 @@ import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.routing_rules import RoutingRules, parse_rules, read_rules
@@ -38,9 +47,16 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model_repository: Path = Field(
-        Path("model_repository") if _SHIPPED.is_symlink() else _SHIPPED,
-        description="Folder of the models: `<name>/<version>/`.",
+    model_repository: Annotated[str, BeforeValidator(os.fspath)] = Field(
+        "model_repository" if _SHIPPED.is_symlink() else str(_SHIPPED),
+        min_length=1,
+        description="Folder of the models, `<name>/<version>/`, or its URL, such as `s3://bucket/models`. URLs need "
+        "the `remote` extra.",
+    )
+    model_cache: Path | None = Field(
+        None,
+        description="Folder for the copies of models from URLs. None: `sentiment-conv1d` in `$XDG_CACHE_HOME`, which "
+        "is `~/.cache` by default.",
     )
     default_model: str | None = Field(
         None,
@@ -291,6 +307,15 @@ class Settings(BaseModel):
     def request_log_folder(self) -> Path | None:
         """The folder of the request log; None if it is off, or goes to a URL."""
         return None if self.request_log is None or "://" in self.request_log else Path(self.request_log)
+
+    def cache_folder(self) -> Path:
+        """Return the folder for the copies of models from URLs. Raises `StartupError` if there is no home folder."""
+        if self.model_cache is not None:
+            return self.model_cache
+        try:
+            return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sentiment-conv1d"
+        except RuntimeError:
+            raise StartupError("this user has no home folder: set --model-cache (SENTIMENT_MODEL_CACHE)") from None
 
     def routing_rules(self) -> dict[str, RoutingRules]:
         """Return the routing rules by model. Raises `ValueError`."""

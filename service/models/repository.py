@@ -41,6 +41,9 @@ class Repository:
         self.policy = policy
         self._ignored: set[str] = set()
 
+    def follow(self, interval: float) -> None:
+        """Keep the folder up to date while the service runs, if it is a copy. This one is not."""
+
     def scan(self) -> Scan:
         """Return all versions, with a few system calls each. Raises `OSError` if the folder cannot be listed."""
         names = self._folders(self.path, _NAME.fullmatch, "name of a model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from sentiment_conv1d.model.artifact import Artifact, ArtifactError
@@ -69,16 +70,21 @@ def open_all(repository: Repository, models: LoadedModels, open: Open, *, strict
     choose(repository, models, lambda artifact, fingerprint: models.put(open(artifact), fingerprint), strict=strict)
 
 
-def load_models(settings: Settings) -> LoadedModels:
+def load_models(settings: Settings, repository: Repository | None = None) -> LoadedModels:
     """The models of the settings. Raises as `choose` does, and `ArtifactError` for anything that is broken."""
     models = LoadedModels(settings.default_model)
-    open_all(repository_of(settings), models, opener(settings), strict=True)
+    open_all(repository or repository_of(settings), models, opener(settings), strict=True)
     return models
 
 
 def repository_of(settings: Settings) -> Repository:
-    """The repository of the settings."""
-    return Repository(settings.model_repository, VersionPolicy(settings.versions))
+    """The repository of the settings. Raises `StartupError` if it is a URL that cannot be read and was never copied."""
+    policy = VersionPolicy(settings.versions)
+    if "://" not in settings.model_repository:
+        return Repository(Path(settings.model_repository), policy)
+    from sentiment_conv1d.service.models.mirrored import MirroredRepository
+
+    return MirroredRepository(settings.model_repository, settings.cache_folder(), policy)
 
 
 def opener(settings: Settings) -> Open:

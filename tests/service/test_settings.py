@@ -1,7 +1,6 @@
 """Settings: one field is one flag, one environment variable and one row of the documentation."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,4 +196,4 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert flag(name) in text
         assert f"[{variable(name)}, default: " in text
         assert " ".join((field.description or "?").split()) in text
-    assert Path("model_repository") == Settings().model_repository
+    assert Settings().model_repository == "model_repository"

@@ -1,0 +1,102 @@
+"""A model repository in a store, as the service sees it: a local folder that a mirror keeps up to date."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from sentiment_conv1d.model.artifact import Artifact, ArtifactError
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.models.mirror import Mirror, Record, read_records
+from sentiment_conv1d.service.models.repository import Repository, Scan
+from sentiment_conv1d.service.models.store import StoreError
+from sentiment_conv1d.service.version_policy import VersionPolicy
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for the first update, after which the service starts with the copies that it has.
+_UPDATE_SECONDS = 60.0
+
+
+class MirroredRepository(Repository):
+    """The folder of a mirror. A version that is bad in the store appears as one that cannot be read.
+
+    Creating it updates the mirror. If the store cannot be read, or not in time, the folder is used as it is. Raises
+    `StartupError` if it contains no model either.
+    """
+
+    def __init__(self, url: str, cache: Path, policy: VersionPolicy) -> None:
+        self._mirror = Mirror(url, cache, policy)
+        super().__init__(self._mirror.folder, policy)
+        if problem := _update(self._mirror):
+            if not self._mirror.copies():
+                raise StartupError(f"{problem}, and {self.path} contains no copy of a model")
+            logger.warning("%s; serving the copies in %s", problem, self.path)
+
+    def follow(self, interval: float) -> None:
+        """Copy new versions every `interval` seconds, on a thread of this process."""
+        self._mirror.follow(interval)
+
+    def scan(self) -> Scan:
+        """Return the copied and the bad versions. Raises `OSError` if the folder cannot be listed."""
+        found = super().scan()
+        for (name, version), record in read_records(self.path).items():
+            if record.fault:
+                found.setdefault(name, {})[version] = record.fingerprint
+        return found
+
+    def fingerprint(self, name: str, version: int) -> str:
+        """Return a string that changes with the files of the copy or, for a bad version, with those of the store."""
+        bad = self._bad(name, version)
+        return super().fingerprint(name, version) if bad is None else bad.fingerprint
+
+    def read(self, name: str, version: int) -> Artifact:
+        """Read and verify a version. Raises `ArtifactError`."""
+        bad = self._bad(name, version)
+        if bad is not None and bad.fault is not None:
+            raise ArtifactError(bad.reason, bad.fault)
+        return super().read(name, version)
+
+    def _bad(self, name: str, version: int) -> Record | None:
+        record = read_records(self.path).get((name, version))
+        return record if record is not None and record.fault else None
+
+
+def _update(mirror: Mirror) -> str:
+    """Update a mirror for the first time, and return why the store cannot be read. Raises `StartupError`.
+
+    That happens in a child process: the libraries of stores start threads, and only a process without threads can fork
+    workers safely.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_update_and_report, args=(mirror, sender), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        if not receiver.poll(_UPDATE_SECONDS) and mirror.copies():
+            return f"{mirror.store.name}: copying the models takes more than {_UPDATE_SECONDS:g} s"
+        outcome: StoreError | StartupError | None = receiver.recv()
+    except EOFError:
+        raise StartupError(f"{mirror.store.name}: copying the models failed; the log says why") from None
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+    if isinstance(outcome, StartupError):
+        raise outcome
+    return "" if outcome is None else str(outcome)
+
+
+def _update_and_report(mirror: Mirror, sender: Connection) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        mirror.update(first=True)
+    except SentimentError as error:
+        sender.send(error)
+    else:
+        sender.send(None)

@@ -1,0 +1,105 @@
+"""A model repository in a store of fsspec: an object store, a web server or a hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sentiment_conv1d.model.artifact import FILES, is_version
+from sentiment_conv1d.model.configuration import NAME_PATTERN
+from sentiment_conv1d.model.errors import SentimentError
+from sentiment_conv1d.service.errors import StartupError
+
+_NAME = re.compile(NAME_PATTERN)
+_PASSWORD = re.compile(r"(?<=//)[^/@\s]*:[^/@\s]*@")
+
+#: What stores call the properties of a file that change when it is written.
+_PROPERTIES = (
+    *("size", "ETag", "etag", "generation", "md5Hash", "blob_id", "Content-MD5"),
+    *("Last-Modified", "LastModified", "last_modified", "mtime", "created"),
+)
+
+
+class StoreError(SentimentError):
+    """The store cannot be read. The message names its URL."""
+
+
+class Store:
+    """The versions in a store, which can change while they are read.
+
+    Every method raises `StoreError` if the store cannot be read, and `StartupError` if its kind is unknown or needs a
+    package that is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = _PASSWORD.sub("", url)  # the URL for messages
+        self._url = url.rstrip("/")
+
+    def versions(self) -> dict[str, set[int]]:
+        """Return the versions of every model. It is an error if there are none."""
+        with self._reading() as (system, root):
+            system.invalidate_cache()
+            names = filter(_NAME.fullmatch, _folders(system, root))
+            found = {name: set(map(int, filter(is_version, _folders(system, f"{root}/{name}")))) for name in names}
+        found = {name: versions for name, versions in found.items() if versions}
+        if not found:
+            raise StoreError(
+                f"{self.name}: no model in it (a model is a folder <name>/<version>/ with a manifest.json)"
+            )
+        return found
+
+    def fingerprint(self, name: str, version: int) -> str:
+        """Return a string that changes when a file of the version is written, added or removed."""
+        found = []
+        with self._reading() as (system, root):
+            for file in FILES:
+                with suppress(FileNotFoundError):
+                    properties = system.info(f"{root}/{name}/{version}/{file}")
+                    found.append((file, *(str(properties.get(each)) for each in _PROPERTIES)))
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+
+    def download(self, name: str, version: int, folder: Path) -> None:
+        """Download the files of a version into a local folder. Files that do not exist are left out."""
+        with self._reading() as (system, root):
+            for file in FILES:
+                with suppress(FileNotFoundError):
+                    system.get_file(f"{root}/{name}/{version}/{file}", str(folder / file))
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Any, str]]:
+        """Yield the file system of the store and the path in it."""
+        try:
+            yield self._open()
+        except SentimentError:
+            raise
+        except Exception as error:  # each store has errors of its own, and not all of them are an `OSError`
+            reason = _PASSWORD.sub("", str(error)) or type(error).__name__
+            raise StoreError(f"{self.name}: cannot be read ({reason})") from error
+
+    def _open(self) -> tuple[Any, str]:
+        try:
+            from fsspec.core import url_to_fs
+
+            system, path = url_to_fs(self._url)
+        except ImportError as error:
+            raise StartupError(
+                f"{self.name}: needs a package that is not installed ({error}); the `remote` extra has those "
+                "of S3, Google Cloud Storage, Hugging Face and HTTP "
+                "(`pip install --require-hashes -r requirements/remote.txt`)"
+            ) from error
+        except ValueError as error:
+            raise StartupError(f"{self.name}: {error}") from error
+        return system, path.rstrip("/")
+
+
+def _folders(system: Any, path: str) -> list[str]:
+    """Return the names of the folders in a folder of a file system."""
+    # The links of a web page are relative to a URL that ends with a slash. Pages also link to other places.
+    entries = system.ls(f"{path}/" if "://" in path else path, detail=True)
+    found = [str(entry["name"]).strip("/").rpartition("/") for entry in entries if entry["type"] == "directory"]
+    return sorted(name for parent, _, name in found if parent == path.strip("/"))

@@ -1,0 +1,268 @@
+"""The copy of a model repository in a store follows the store, and contains only complete versions."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from sentiment_conv1d.model.artifact import ArtifactError, read_artifact
+from sentiment_conv1d.service.errors import StartupError
+from sentiment_conv1d.service.models import mirrored
+from sentiment_conv1d.service.models.mirror import Mirror
+from sentiment_conv1d.service.models.mirrored import MirroredRepository
+from sentiment_conv1d.service.models.repository import Repository
+from sentiment_conv1d.service.models.store import Store, StoreError
+from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.version_policy import VersionPolicy
+from tests.processes import PATIENCE, PROJECT
+from tests.service.artifacts import publish_table
+
+URL = "memory://models"
+GRAPH = "/models/tickets/2/model.onnx"
+
+NEWEST, ALL = VersionPolicy("newest:1"), VersionPolicy("all")
+
+
+class Contents:
+    """The contents of `memory://models`, which tests write with local files."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.files = fsspec.filesystem("memory")
+
+    def publish(self, name: str = "tickets") -> None:
+        """Put the next version of a model into the store."""
+        folder = publish_table(self.source, name=name).path
+        for file in folder.iterdir():
+            self.write(f"/models/{name}/{folder.name}/{file.name}", file.read_bytes())
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file of the store."""
+        self.files.pipe_file(path, content)
+
+    def read(self, path: str) -> bytes:
+        """Return a file of the store."""
+        content: bytes = self.files.cat_file(path)
+        return content
+
+    def remove(self, path: str) -> None:
+        """Remove a file or folder from the store."""
+        self.files.rm(path, recursive=True)
+
+
+@pytest.fixture
+def contents(tmp_path: Path) -> Iterator[Contents]:
+    """Two versions of a model in the store."""
+    contents = Contents(tmp_path / "source")
+    contents.publish()
+    contents.publish()
+    yield contents
+    contents.files.store.clear()
+    contents.files.pseudo_dirs[:] = [""]
+
+
+def damage(contents: Contents) -> bytes:
+    """Change a byte of version 2, and return the content before."""
+    whole = contents.read(GRAPH)
+    contents.write(GRAPH, b"?" + whole[1:])
+    return whole
+
+
+def test_versions_that_the_policy_chooses(contents: Contents, tmp_path: Path) -> None:
+    """Only these versions are copied, file by file, with the digests of the store."""
+    contents.publish("calls")
+    mirror = Mirror(URL, tmp_path / "cache", VersionPolicy("newest:1 calls=only:7"))
+    mirror.update(first=True)
+    assert mirror.copies() == {("tickets", 2)}
+    copy = read_artifact(mirror.folder / "tickets" / "2")
+    assert copy.contents == read_artifact(tmp_path / "source" / "tickets" / "2").contents
+
+
+def test_a_new_version(contents: Contents, tmp_path: Path) -> None:
+    """An update copies what is new, and copies nothing again."""
+    mirror = Mirror(URL, tmp_path / "cache", NEWEST)
+    mirror.update(first=True)
+    before = Repository(mirror.folder, ALL).fingerprint("tickets", 2)
+    contents.publish()
+    mirror.update()
+    assert mirror.copies() == {("tickets", 2), ("tickets", 3)}
+    assert Repository(mirror.folder, ALL).fingerprint("tickets", 2) == before
+
+
+def test_a_version_that_is_gone(contents: Contents, tmp_path: Path) -> None:
+    """It is removed when two listings in a row do not contain it, or the first one of a process."""
+    mirror = Mirror(URL, tmp_path / "cache", ALL)
+    mirror.update(first=True)
+    contents.remove("/models/tickets/2")
+    mirror.update()
+    assert mirror.copies() == {("tickets", 1), ("tickets", 2)}
+    mirror.update()
+    assert mirror.copies() == {("tickets", 1)}
+    contents.publish("calls")
+    contents.remove("/models/tickets")
+    mirror.update(first=True)
+    assert mirror.copies() == {("calls", 1)}
+    assert not (mirror.folder / "tickets").exists()
+
+
+def test_an_empty_store(contents: Contents, tmp_path: Path) -> None:
+    """A store without models is an error, and the copies stay."""
+    mirror = Mirror(URL, tmp_path / "cache", ALL)
+    mirror.update(first=True)
+    contents.remove("/models")
+    contents.write("/models/README.md", b"Models.")
+    for _ in range(3):
+        with pytest.raises(StoreError, match="memory://models: no model in it"):
+            mirror.update()
+    assert len(mirror.copies()) == 2
+
+
+def test_a_damaged_version(contents: Contents, tmp_path: Path) -> None:
+    """It is not copied, leaves its place to the next, cannot be read, and is copied when its files are right again."""
+    whole = damage(contents)
+    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST)
+    mirror = Mirror(URL, tmp_path / "cache", NEWEST)
+    assert mirror.copies() == {("tickets", 1)}
+    bad = repository.scan()["tickets"]
+    assert list(bad) == [1, 2] and bad == repository.scan()["tickets"]
+    with pytest.raises(ArtifactError, match=r"^memory://models/tickets/2/model\.onnx: its SHA-256 is not") as error:
+        repository.read("tickets", 2)
+    assert error.value.fault == "damaged"
+    contents.write(GRAPH, whole)
+    mirror.update()
+    assert mirror.copies() == {("tickets", 1), ("tickets", 2)}
+    assert repository.read("tickets", 2).manifest.version == 2
+    assert repository.scan()["tickets"][2] != bad[2]
+
+
+def test_a_version_that_is_being_written(contents: Contents, tmp_path: Path) -> None:
+    """A version that is not complete counts as bad only when two updates found the same files."""
+    mirror = Mirror(URL, tmp_path / "cache", NEWEST)
+    mirror.update(first=True)
+    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST)
+    manifest = contents.read("/models/tickets/2/manifest.json")
+    contents.write("/models/tickets/3/manifest.json", manifest)
+    mirror.update()
+    assert list(repository.scan()["tickets"]) == [2]
+    contents.write("/models/tickets/3/model.onnx", b"half")
+    mirror.update()
+    assert list(repository.scan()["tickets"]) == [2]
+    mirror.update()
+    assert list(repository.scan()["tickets"]) == [2, 3]
+    with pytest.raises(ArtifactError, match=r"tickets/3/tokenizer\.json: the file is missing") as error:
+        repository.read("tickets", 3)
+    assert error.value.fault == "incomplete"
+    assert mirror.copies() == {("tickets", 2)}
+
+
+def test_another_place(contents: Contents, tmp_path: Path) -> None:
+    """A version whose manifest states another name is bad."""
+    for file in ("model.onnx", "tokenizer.json", "manifest.json"):
+        contents.write(f"/models/calls/1/{file}", contents.read(f"/models/tickets/1/{file}"))
+    repository = MirroredRepository(URL, tmp_path / "cache", NEWEST)
+    with pytest.raises(ArtifactError, match="memory://models/calls/1: the manifest belongs to tickets 1"):
+        repository.read("calls", 1)
+
+
+def test_a_damaged_copy(contents: Contents, tmp_path: Path) -> None:
+    """A copy that was changed or removed is made again at the next start, and remains of killed processes go."""
+    mirror = Mirror(URL, tmp_path / "cache", NEWEST)
+    mirror.update(first=True)
+    (mirror.folder / "tickets" / "2" / "model.onnx").write_bytes(b"?")
+    (mirror.folder / ".mirroring-x" / "tickets").mkdir(parents=True)
+    (mirror.folder / ".mirror.json").write_text("[[")
+    mirror.update(first=True)
+    assert read_artifact(mirror.folder / "tickets" / "2").manifest.version == 2
+    assert not list(mirror.folder.glob(".mirroring-*"))
+
+
+def test_no_store_and_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the URL, without its password, and a package that is missing."""
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    for url, message in (
+        (
+            "http://me:secret@127.0.0.1:9/models",
+            r"^http://127\.0\.0\.1:9/models: cannot be read .*no copy of a model",
+        ),
+        ("nowhere://models", "^nowhere://models: Protocol not known: nowhere"),
+        ("s3://models", "^s3://models: needs a package that is not installed .*requirements/remote.txt"),
+    ):
+        with pytest.raises(StartupError, match=message) as error:
+            MirroredRepository(url, tmp_path, ALL)
+        assert "secret" not in str(error.value)
+
+
+def test_a_store_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service does not wait for it if there are copies."""
+    monkeypatch.setattr(mirrored, "_UPDATE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/models"
+        publish_table(Mirror(url, tmp_path, ALL).folder)
+        repository = MirroredRepository(url, tmp_path, ALL)
+    assert list(repository.scan()) == ["tickets"]
+    assert f"{url}: copying the models takes more than 0.1 s; serving the copies" in caplog.text
+
+
+def test_failures_are_logged_once(contents: Contents, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has one line when the store fails, and one when it works again."""
+    mirror = Mirror(URL, tmp_path / "cache", NEWEST)
+    graph = contents.files.store.copy()
+    contents.remove("/models")
+    problem = ""
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            problem = mirror._try_to_update(problem)
+        contents.files.store.update(graph)
+        assert mirror._try_to_update(problem) == ""
+    levels = [record.levelname for record in caplog.records if record.name.endswith(".mirror")]
+    assert levels == ["WARNING", "INFO", "INFO"]
+
+
+def test_folders_by_url(tmp_path: Path) -> None:
+    """Every URL has a folder of its own in the cache."""
+    folders = {Mirror(url, tmp_path, ALL).folder for url in ("s3://a", "s3://a/", "s3://b", "gs://a")}
+    assert len(folders) == 3
+    assert {folder.parent for folder in folders} == {tmp_path}
+
+
+def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the setting, or a folder in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert Settings().cache_folder() == tmp_path / "sentiment-conv1d"
+    assert Settings(model_cache=Path("copies")).cache_folder() == Path("copies")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert Settings().cache_folder() == Path("/home/someone/.cache/sentiment-conv1d")
+
+
+def test_links_of_a_listing(contents: Contents) -> None:
+    """Only folders of the repository that have valid names are models and versions."""
+    for path in ("Models/1/x", "calls/latest/x", "calls/.2/x", "notes/1", ".git/1/x"):
+        contents.write(f"/models/{path}", b"")
+    assert Store(URL).versions() == {"tickets": {1, 2}}
+
+
+def test_a_local_repository_needs_none_of_it(tmp_path: Path) -> None:
+    """A service with a local repository imports neither fsspec nor the modules for stores."""
+    publish_table(tmp_path)
+    program = (
+        "import sys; from sentiment_conv1d.service.process import server; "
+        "from sentiment_conv1d.service.settings import Settings; "
+        f"server.load(Settings(model_repository={str(tmp_path)!r}, execution_provider='cpu')); print(*sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    loaded = set(result.stdout.split())
+    assert "sentiment_conv1d.service.models.repository" in loaded
+    prefix = "sentiment_conv1d.service.models."
+    assert not loaded & {"fsspec", f"{prefix}mirror", f"{prefix}mirrored", f"{prefix}store"}
