@@ -144,10 +144,11 @@ def test_the_chosen_label_is_compared(open_page: Open, versions: ServerProcess) 
     page = open_page(versions).page
     compare_with(page, "explained, version 1")
     type_text(page, "praise question")
-    page.locator("#label-choice").select_option(artifacts.LABELS[1])
-    expect(page.locator("#differences-title")).to_have_text(
-        f"Every word has the same share of the logit of {artifacts.LABELS[1]} in both."
-    )
+    for label in artifacts.LABELS:
+        page.locator("#label-choice").select_option(label)
+        expect(page.locator("#differences-title")).to_have_text(
+            f"Every word has the same share of the logit of {label} in both."
+        )
 
 
 def test_a_failed_comparison_leaves_the_first_answer(open_page: Open, shipped: ServerProcess) -> None:
