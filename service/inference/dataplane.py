@@ -147,10 +147,10 @@ class DataPlane:
         if count > self._request_limits.texts:
             raise TooLarge(f"{count} texts in one request; the limit is {self._request_limits.texts}")
 
-    def check_text(self, text: str, number: int) -> TooLarge | None:
-        """Return the error of a text that has too many characters; `number` is its place in the request."""
-        limit = self._request_limits.characters
-        return TooLarge(f"text {number}: {len(text)} characters; the limit is {limit}") if len(text) > limit else None
+    def check_text(self, text: str, number: int) -> None:
+        """Raise `TooLarge` if a text has too many characters; `number` is its place in the request."""
+        if len(text) > self._request_limits.characters:
+            raise TooLarge(f"text {number}: {len(text)} characters; the limit is {self._request_limits.characters}")
 
     def expect_large(self) -> None:
         """Raise `Overloaded` if a large request would be rejected, before it is parsed."""
@@ -317,8 +317,7 @@ class DataPlane:
         self.check_count(len(texts))
         characters = 0
         for number, text in enumerate(texts):
-            if (error := self.check_text(text, number)) is not None:
-                raise error
+            self.check_text(text, number)
             characters += len(text)
         return characters
 

@@ -194,9 +194,7 @@ class PredictBatch(Endpoint):
 
     async def respond(self, request: EndpointRequest) -> Answer:
         body = parse(PredictBatchRequest, request.body, self.dataplane)
-        errors = self._errors(body.texts)
-        if errors and body.on_error == "fail":
-            raise next(iter(errors.values()))
+        errors = self._errors(body)
         if errors:
             self.dataplane.check_count(len(body.texts))  # otherwise the data plane checks it, and counts a refusal
         good = [text for index, text in enumerate(body.texts) if index not in errors]
@@ -210,14 +208,18 @@ class PredictBatch(Endpoint):
         named = [{"index": index, "code": error.code, "message": error.message} for index, error in errors.items()]
         return Answer(to_json({"predictions": answers, "errors": named}))
 
-    def _errors(self, texts: Sequence[Any]) -> dict[int, RequestError]:
-        """The errors of the texts that cannot be classified, by index."""
+    def _errors(self, body: PredictBatchRequest) -> dict[int, RequestError]:
+        """Return the errors of bad texts by index. Raises the first one unless the request asks for a report."""
         errors: dict[int, RequestError] = {}
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                errors[index] = Invalid(f"texts.{index}: a text is needed")
-            elif (error := self.dataplane.check_text(text, index)) is not None:
-                errors[index] = error
+        for index, text in enumerate(body.texts):
+            try:
+                if not isinstance(text, str):
+                    raise Invalid(f"texts.{index}: a text is needed")
+                self.dataplane.check_text(text, index)
+            except RequestError as error:
+                if body.on_error == "fail":
+                    raise
+                errors[index] = error.with_traceback(None)  # a traceback would keep the texts in memory
         return errors
 
 
