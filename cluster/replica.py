@@ -14,7 +14,7 @@ import numpy as np
 from starlette.types import Message, Receive, Scope, Send
 
 from sentiment_conv1d.service.errors import StartupError, Unavailable
-from sentiment_conv1d.service.grpc import oip, sentiment, tfserving
+from sentiment_conv1d.service.grpc import oip, sentiment
 from sentiment_conv1d.service.grpc.health import Health
 from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.server import HEALTH_METHODS, HEALTH_NAMES
@@ -86,7 +86,6 @@ class Replica:
             **Health(HEALTH_NAMES).methods(),
             **open_inference.methods(counted),
             **sentiment.Sentiment(self._dataplane, self._models).methods(counted),
-            **tfserving.TfServing(self._dataplane, self._models).methods(counted),
         }
         self._counted = counted
         #: Returns the id that a proxy has given to the current request and adds to its response.

@@ -6,12 +6,13 @@ from typing import Any
 
 import grpc
 
-from sentiment_conv1d.service.grpc import health, oip, sentiment, tfserving
+from sentiment_conv1d.service.grpc import health, oip, sentiment
 
-#: Maps the path of every method to whether it is a stream.
+#: Maps the path of every method to whether it is a stream. Ray finds a method by the last part of its path, so the
+#: `Predict` of TensorFlow Serving cannot be served beside that of `sentiment.v1.Sentiment`.
 METHODS = {
     **dict.fromkeys(sentiment.ROUTES, False),
-    **dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False),
+    **dict.fromkeys(oip.ROUTES, False),
     **dict.fromkeys((oip.SERVER_LIVE, oip.SERVER_READY, oip.MODEL_READY, oip.SERVER_METADATA), False),
     f"/{health.SERVICE}/Check": False,
     sentiment.PREDICT_STREAM: True,

@@ -17,6 +17,7 @@ def test_request_log_in_a_folder(tmp_path: Path) -> None:
 
 
 def test_methods() -> None:
-    """A replica answers exactly the gRPC methods that Ray's proxies pass on."""
+    """A replica answers the gRPC methods that Ray's proxies pass on, and their names are different."""
+    assert len({path.rpartition("/")[2] for path in METHODS}) == len(METHODS)
     methods = Replica(Settings()).methods
     assert {path: method.request_streaming for path, method in methods.items() if path in METHODS} == METHODS

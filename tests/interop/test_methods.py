@@ -14,6 +14,7 @@ from tests.interop.client import Client, Document, Messages
 from tests.interop.conftest import Connect
 from tests.processes import ServerProcess
 
+TFSERVING = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 MODEL = {"name": "imdb-cnn"}
@@ -154,7 +155,7 @@ def test_load_and_unload(connect: Connect, administrable: ServerProcess) -> None
 
 def test_health(client: Client) -> None:
     """`Check`, `List` and `Watch`: every service is SERVING."""
-    services = ("", OIP, SENTIMENT)
+    services = ("", OIP, SENTIMENT, *TFSERVING)
     for service in services:
         assert client.call(f"{HEALTH}/Check", {"service": service}) == {"status": "SERVING"}
         watch = client.start(f"{HEALTH}/Watch", {"service": service})
@@ -177,7 +178,7 @@ def test_reflection(client: Client, service: str) -> None:
     assert end.code == 0
     listed, described, unknown = answers
     names = [each["name"] for each in listed["list_services_response"]["service"]]
-    assert names == sorted((SENTIMENT, OIP, HEALTH, *REFLECTION))
+    assert names == sorted((SENTIMENT, OIP, *TFSERVING, HEALTH, *REFLECTION))
     (content,) = described["file_descriptor_response"]["file_descriptor_proto"]
     (found,) = FileDescriptorProto.FromString(b64decode(content)).service
     assert [method.name for method in found.method] == ["Predict", "PredictBatch", "PredictStream", "Explain"]
