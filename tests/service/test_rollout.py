@@ -19,6 +19,7 @@ from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually
 from tests.service.artifacts import probabilities, publish_strength
+from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
 from tests.service.models.test_reconciler import replace_workers
 from tests.service.process.test_supervisor import versions
@@ -44,10 +45,11 @@ class Answer(NamedTuple):
 Send = Callable[[list[str], dict[str, str]], Answer]
 
 
-class Traffic:
+class Traffic(Callers):
     """Callers that send requests without a pause, and check that every answer is that of the version that it names."""
 
     def __init__(self, server: ServerProcess) -> None:
+        super().__init__()
         self.faults: list[str] = []
         self.requests: Counter[str] = Counter()  # by version
         self.texts: Counter[str] = Counter()
@@ -56,19 +58,8 @@ class Traffic:
         self.seen: dict[tuple[int, str], set[str]] = defaultdict(set)  # versions by stage, and by texts or key
         self._server = server
         self._grown = threading.Condition()
-        self._over = threading.Event()
         kinds = (native, batch, typed) * 2
         self._callers = [threading.Thread(target=self._call, args=each) for each in zip(kinds, count(), strict=False)]
-
-    def __enter__(self) -> Traffic:
-        for caller in self._callers:
-            caller.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for caller in self._callers:
-            caller.join(PATIENCE)
 
     def next_stage(self, rules: dict[str, dict[str, int]]) -> None:
         """Change the routing of the model. Requests that are sent from now on are those of the next stage."""

@@ -317,7 +317,7 @@ def test_large_answer_within_small_windows(server: ServerProcess) -> None:
 
 
 def test_http1(server: ServerProcess) -> None:
-    """A client that speaks HTTP/1.1 is told that this is the gRPC port."""
+    """A client that speaks HTTP/1.1 gets an answer that names the gRPC port."""
     with socket.create_connection(("127.0.0.1", server.grpc_port), PATIENCE) as connection:
         connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: test\r\n\r\n")
         received = b""

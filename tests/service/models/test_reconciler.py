@@ -26,6 +26,7 @@ from sentiment_conv1d.service.grpc.protos import inference_pb2 as oip
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
+from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
 from tests.service.process.test_supervisor import children, connections, versions
 from tests.service.telemetry.test_metrics import series, value
@@ -47,27 +48,17 @@ def answers(version: int) -> float:
     return float(probabilities(["praise"], strength(version))[0])
 
 
-class Traffic:
+class Traffic(Callers):
     """Callers that continuously send requests to `tickets` and check every answer against its version."""
 
     def __init__(self, server: ServerProcess) -> None:
+        super().__init__()
         self.faults: list[str] = []
         self.seen: Counter[int] = Counter()
         self._server = server
         self._grown = threading.Condition()
-        self._over = threading.Event()
         kinds = (self._native, self._batch, self._open_inference, self._typed, self._stream, self._native)
         self._callers = [threading.Thread(target=self._call, args=(kind,)) for kind in kinds]
-
-    def __enter__(self) -> Traffic:
-        for caller in self._callers:
-            caller.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for caller in self._callers:
-            caller.join(PATIENCE)
 
     def until(self, version: int) -> None:
         """Wait until a version answers."""

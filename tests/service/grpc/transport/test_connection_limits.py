@@ -546,7 +546,7 @@ def test_failed_client_that_reads_nothing(loop: Loop) -> None:
 
 
 def test_streams_are_watched(loop: Loop) -> None:
-    """Every stream is told that time has passed."""
+    """The connection calls `watch` of every stream."""
     caller = Caller(loop, Request)
     caller.greet()
     caller.say(request(1) + request(3))
