@@ -89,7 +89,7 @@ class DocumentVectors:
 
 
 def _numbered(found: Sequence[Hashes]) -> tuple[list[npt.NDArray[np.int32]], int]:
-    """Number the n-grams that are not rare: return those of each review, and the number of all."""
+    """Number the n-grams that are not rare. Returns the numbers in each review, and their count."""
     _, numbers, counts = np.unique(np.concatenate(found), return_inverse=True, return_counts=True)
     frequent = counts >= _LEAST_COUNT
     renumbered = np.where(frequent, np.cumsum(frequent) - 1, -1).astype(np.int32)[numbers]
