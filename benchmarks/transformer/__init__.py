@@ -1,0 +1,1 @@
+"""A fine-tuned MiniLM, the transformer that the shipped models are compared with."""
