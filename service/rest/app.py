@@ -21,7 +21,6 @@ from starlette.routing import Match as RouteMatch
 from starlette.types import Message, Receive, Scope, Send
 
 from sentiment_conv1d.service.errors import (
-    HTTP_STATUS,
     ClientDisconnected,
     Forbidden,
     Malformed,
@@ -323,7 +322,7 @@ def _open_paths(settings: Settings, health: set[str]) -> frozenset[str]:
 def _refusal(protocol: RestProtocol, error: RequestError, request_id: str) -> tuple[Answer, int]:
     """Return an error in a protocol's form, and its status."""
     answer = Answer(protocol.error_body(error, request_id), headers=headers.of_error(error))
-    return answer, protocol.statuses.get(error.code, HTTP_STATUS[error.code]).value
+    return answer, protocol.status(error).value
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

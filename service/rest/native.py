@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from sentiment_conv1d.model.artifact import Manifest, Metrics, ParityCheck, Sample
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.decision import DecisionRule
-from sentiment_conv1d.service.errors import HTTP_STATUS, Invalid, RequestError
+from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS
 from sentiment_conv1d.service.inference.prediction import Prediction
@@ -261,7 +261,7 @@ PROTOCOL = RestProtocol(
     (router,),
     error_model=ErrorResponse,
     error_body=error_body,
-    statuses=HTTP_STATUS,
+    invalid_status=Invalid.http_status,
 )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
 
-from sentiment_conv1d.service.errors import PLAIN_HTTP_STATUS, Invalid, RequestError
+from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer
@@ -124,7 +124,7 @@ def _texts(given: Any) -> list[str]:
 
 def error_body(error: RequestError, request_id: str) -> bytes:
     """`{"error": {"message", "type", "param", "code"}}`."""
-    status = PLAIN_HTTP_STATUS[error.code]
+    status = PROTOCOL.status(error)
     kind = f"{status.phrase.title().replace(' ', '')}Error"
     return to_json({"error": {"message": error.message, "type": kind, "param": None, "code": status.value}})
 

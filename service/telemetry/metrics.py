@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from sentiment_conv1d.model.artifact import Manifest
-from sentiment_conv1d.service.errors import GRPC_STATUS, HTTP_STATUS, StartupError
+from sentiment_conv1d.service.errors import RequestError, StartupError
 from sentiment_conv1d.service.telemetry.counters import Counters, Directory
 from sentiment_conv1d.service.telemetry.exposition import compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
@@ -57,9 +57,10 @@ _STATE = Metric(
 #: Statuses whose series exist from the start, by protocol. Other statuses are counted as `other`, whose series is
 #: exposed only if it is not zero.
 _OTHER = "other"
+_ERRORS: tuple[type[RequestError], ...] = (RequestError, *RequestError.kinds)
 _STATUSES = {
-    "rest": sorted({"200", "499", *(str(status.value) for status in HTTP_STATUS.values())}),
-    "grpc": sorted({"OK", "CANCELLED", *GRPC_STATUS.values()}),
+    "rest": sorted({"200", "499", *(str(error.http_status.value) for error in _ERRORS)}),
+    "grpc": sorted({"OK", "CANCELLED", *(error.grpc_status for error in _ERRORS)}),
 }
 
 #: The most versions that have series, and how many of them can be versions that are no longer served. Each version has

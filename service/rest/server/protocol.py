@@ -21,12 +21,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from sentiment_conv1d.service.errors import (
-    HTTP_STATUS,
-    ClientDisconnected,
-    Overloaded,
-    RequestError,
-)
+from sentiment_conv1d.service.errors import ClientDisconnected, Overloaded, RequestError
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR, Buffers
 from sentiment_conv1d.service.network.turns import Turns
 from sentiment_conv1d.service.rest.server import framing, headers
@@ -374,7 +369,7 @@ class Protocol(ParsingProtocol):
     def _write_refusal(self, error: RequestError) -> None:
         """Send the last response. Unread bytes are read for a while, otherwise a reset could overtake the response."""
         request_id = secrets.token_hex(8)
-        logger.warning("%s", error.message, extra={"request_id": request_id, "status": HTTP_STATUS[error.code].value})
+        logger.warning("%s", error.message, extra={"request_id": request_id, "status": error.http_status.value})
         self.transport.write(refusal(error, request_id, self.server_state.default_headers))
         self._refused = True
         self._incoming = None

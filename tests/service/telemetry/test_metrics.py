@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sentiment_conv1d.service.errors import HTTP_STATUS
+from sentiment_conv1d.service.errors import RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.telemetry.metrics import (
@@ -92,7 +92,7 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
     """Before the first request every series exists and is zero, so that rates are right from the start."""
     samples = read(metrics, [FIRST, SECOND])
     model = {"model": "imdb-cnn", "version": "1"}
-    for status in (200, *HTTP_STATUS.values()):
+    for status in (200, 500, *(kind.http_status for kind in RequestError.kinds)):
         key = {"protocol": "rest", "status": str(int(status))}
         assert value(samples, "sentiment_requests_total", **key, route="/a", **model) == 0
         assert value(samples, "sentiment_requests_total", **key, route="/a", model="", version="") == 0
