@@ -184,7 +184,7 @@ class GrpcServer:
             return None
         path = request.path
         method = self._methods.get(path, self._unknown)
-        call = Call(connection, stream, path, fields, method, self._terms, self._start, self._loop)
+        call = Call(stream, connection, path, fields, method, self._terms, self._start, self._loop)
         try:
             self._check(connection, call, size)
         except RequestError as error:

@@ -65,7 +65,7 @@ class Caller:
         path, fields = request.path, dict(request.fields)
         terms = Terms(MESSAGE, 30, self.buffers, Decompression(MESSAGE), self.ended.append, set(), set())
         method = self.methods[path.decode()]
-        self.calls[number] = Call(connection, number, path, fields, method, terms, self._start, self.loop)
+        self.calls[number] = Call(number, connection, path, fields, method, terms, self._start, self.loop)
         return self.calls[number]
 
     def _start(self, call: Call) -> asyncio.Task[None]:
