@@ -223,7 +223,7 @@ def test_links(folder: str) -> None:
 #: Packages and modules of `service` in layers, from the bottom. A module imports from its own package and from lower
 #: layers; in the lowest one, which has no packages, also from its neighbours.
 LAYERS = (
-    ("errors", "version", "version_policy", "routing_rules", "fingerprint", "settings"),
+    ("errors", "version", "version_policy", "routing_rules", "fingerprint", "prediction", "settings"),
     ("telemetry",),
     ("security",),
     ("network",),

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from sentiment_conv1d.model.tokenizer import Encoding
 from sentiment_conv1d.service.errors import DeadlineExceeded
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Stages
 
 #: Converts the rows of a job, texts or ids, to encodings.

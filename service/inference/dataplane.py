@@ -26,8 +26,8 @@ from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.explainer import Explainer, Explanation
 from sentiment_conv1d.service.inference.explaining.inspection import Inspection
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.inference.shadow import ShadowQueue
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.settings import BATCH_ROWS
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import current

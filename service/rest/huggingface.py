@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, RootModel, TypeAdapter, WithJsonSchema
 from sentiment_conv1d.service.errors import DeadlineExceeded, Invalid, Overloaded, RequestError, Unavailable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, LenientBody, model_headers, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.request import Answer

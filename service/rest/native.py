@@ -15,8 +15,8 @@ from sentiment_conv1d.model.decision import DecisionRule
 from sentiment_conv1d.service.errors import Invalid, RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import INLINE_CHARACTERS
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.rest.endpoint import Endpoint, EndpointRequest, parse, to_json
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.server.refusal import error_body
@@ -267,15 +267,9 @@ PROTOCOL = RestProtocol(
 
 def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any]:
     """The answer for one review, in the form of `PredictionBody`."""
-    return {
-        "label": prediction.label,
-        "score": prediction.score,
-        "probabilities": dict(zip(manifest.labels, prediction.probabilities, strict=True)),
-        "tokens": prediction.tokens,
-        "unknown_tokens": prediction.unknown_tokens,
-        "truncated": prediction.truncated,
-        "model": {"name": manifest.name, "version": str(manifest.version)},
-    }
+    document = prediction.document(manifest.labels)
+    document["model"] = {"name": manifest.name, "version": str(manifest.version)}
+    return document
 
 
 def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str]) -> Classifier:

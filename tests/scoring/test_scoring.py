@@ -31,7 +31,7 @@ from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.model.tables.table import CHUNK_BYTES, CHUNK_ROWS
 from sentiment_conv1d.scoring.command import default_output
 from sentiment_conv1d.scoring.run import RUN
-from sentiment_conv1d.service.inference.prediction import Prediction, PredictionColumns
+from sentiment_conv1d.service.prediction import Prediction, PredictionColumns
 from tests.processes import MODEL_REPOSITORY
 from tests.scoring.one_file import score_file
 

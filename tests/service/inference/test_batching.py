@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sentiment_conv1d.service.inference.batching import Batcher, Done, StepBatcher, ThreadBatcher, TurnBatcher
 from sentiment_conv1d.service.inference.classifier import Classification, Classifier
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.processes import eventually
 

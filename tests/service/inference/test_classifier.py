@@ -14,7 +14,7 @@ from sentiment_conv1d.model.input_shape import Rows
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.engine import Engine
 from sentiment_conv1d.service.inference.length_buckets import cuda_buckets
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from tests.service.artifacts import LABELS, MAX_TOKENS, WEIGHTS, WORDS, probabilities, publish_table, table_graph
 
 #: Any text, and texts of words that the shipped model knows.

@@ -19,7 +19,7 @@ from sentiment_conv1d.service.inference.dataplane import (
     RequestLimits,
 )
 from sentiment_conv1d.service.inference.in_flight import InFlight
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.ids import pad

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sentiment_conv1d.service.errors import RequestError
 from sentiment_conv1d.service.inference.classifier import Classifier
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.telemetry.metrics import (
     MAX_MODELS,
     MAX_PAST_MODELS,

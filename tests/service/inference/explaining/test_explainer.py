@@ -24,7 +24,7 @@ from sentiment_conv1d.service.errors import Invalid, NotExplainable
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.explaining.explainer import Explanation
 from sentiment_conv1d.service.inference.explaining.graph import read_network
-from sentiment_conv1d.service.inference.prediction import Prediction
+from sentiment_conv1d.service.prediction import Prediction
 from tests.ids import pad
 from tests.processes import PROJECT
 from tests.service import artifacts
