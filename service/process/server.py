@@ -151,7 +151,7 @@ def begin(settings: Settings, repository: Repository, models: LoadedModels, *, s
         extra = {"version": manifest.version, "execution_provider": classifier.engine.provider}
         logger.info("serving %s", manifest.name, extra=extra)
     opened = [(each.manifest.name, each.manifest.version, each.manifest.manifest_sha256) for each in models]
-    refused = [(each.name, each.version) for each in models.states() if each.refusal is not None]
+    refused = [(each.name, each.version) for each in models.states() if each.fault]
     replay_log = ReplayLog(opened, refused)
     for fact in facts:
         replay_log.record(*fact)

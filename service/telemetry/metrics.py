@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from time import perf_counter_ns
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import orjson
@@ -81,23 +81,17 @@ class TooManyModels(StartupError):
     """More versions are served than metrics have room for."""
 
 
-class ModelState(Protocol):
-    """The state of one version: whether it is served, and in one word why it was rejected, empty if it was not.
+class ModelState(NamedTuple):
+    """The state of one version: whether it is served, and why it was rejected, in one word and in a sentence.
 
     Both apply to a version that is served while the files that replaced it were rejected.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def version(self) -> int: ...
-
-    @property
-    def served(self) -> bool: ...
-
-    @property
-    def fault(self) -> str: ...
+    name: str
+    version: int
+    served: bool
+    fault: str = ""  # empty if it was not rejected
+    reason: str = ""
 
 
 class _Version(NamedTuple):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from time import perf_counter_ns
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -47,16 +46,7 @@ def read(metrics: Metrics, states: Iterable[ModelState] = ()) -> Series:
     return series(metrics.expose(states).decode())
 
 
-class State(NamedTuple):
-    """The state of a version that is served or refused."""
-
-    name: str
-    version: int
-    served: bool
-    fault: str = ""
-
-
-FIRST, SECOND = State("imdb-cnn", 1, True, "damaged"), State("imdb-cnn", 2, False, "incomplete")
+FIRST, SECOND = ModelState("imdb-cnn", 1, True, "damaged"), ModelState("imdb-cnn", 2, False, "incomplete")
 SERVED = frozenset({("imdb-cnn", 1)})
 
 
@@ -221,7 +211,7 @@ def test_versions(metrics: Metrics, classifier: Classifier) -> None:
 def test_states(metrics: Metrics) -> None:
     """Every scrape shows the versions that are served and refused at that time."""
     assert value(read(metrics, [FIRST]), "sentiment_model_state", version="1", state="refused") == 1
-    samples = read(metrics, [State("imdb-cnn", 1, True)])
+    samples = read(metrics, [ModelState("imdb-cnn", 1, True)])
     states = [dict(labels)["state"] for name, labels in samples if name == "sentiment_model_state"]
     assert states == ["ready"]
 
