@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 try:
     from loadtest.errors import LoadTestError
     from loadtest.generation import probe
+    from loadtest.generation.load import Sending
     from loadtest.generation.pool import ENDING, GeneratorPool
     from loadtest.measurement import machine, objective
     from loadtest.plan import Plan
@@ -207,14 +209,6 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    fixed = {
-        "traffic": options.traffic,
-        "poisson": options.poisson,
-        "connections": options.connections,
-        "max_connections": options.max_connections,
-        "timeout": options.timeout,
-        "max_requests": options.max_requests,
-    }
     if options.connections > options.max_connections:
         raise LoadTestError("--connections exceeds --max-connections")
     steps: dict[str, Any] = {}
@@ -236,7 +230,8 @@ def _plan(options: argparse.Namespace) -> Plan:
         steps["rates"] = ()
     if options.only or options.no_protocols:
         steps |= {"protocols": False, "second_opinions": False}
-    return Plan(**fixed, **steps)
+    others = {each.name: getattr(options, each.name) for each in fields(Sending) if each.name != "seconds"}
+    return Plan(**others, **steps)
 
 
 def _check_target(options: argparse.Namespace) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any
 
 import psutil
 
-from loadtest.generation.load import Load
+from loadtest.generation.load import Load, Sending
 from loadtest.generation.pool import GeneratorPool
 from loadtest.measurement import machine, saturation
 from loadtest.measurement.metrics import Snapshot, between, cost
@@ -156,20 +156,10 @@ class Run:
             self.document["second_opinions"].append(opinion)
             self._progress.end({"throughput": opinion["throughput"], "latency": opinion, "failed": opinion["failed"]})
 
-    def _load(self, *, traffic: str | None = None, rate: float | None = None, callers: int | None = None) -> Load:
-        plan = self._plan
-        return Load(
-            traffic=traffic or plan.traffic,
-            seconds=plan.seconds,
-            rate=rate,
-            callers=callers,
-            poisson=plan.poisson,
-            warmup=min(0.5, plan.seconds / 4),
-            timeout=plan.timeout,
-            connections=plan.connections,
-            max_connections=plan.max_connections,
-            max_requests=plan.max_requests,
-        )
+    def _load(self, **step: Any) -> Load:
+        """Return the load of a step, which differs from the plan in these fields."""
+        planned = {each.name: getattr(self._plan, each.name) for each in fields(Sending)}
+        return Load(**planned | step, warmup=min(0.5, self._plan.seconds / 4))
 
     def _step(self, kind: str, title: str, load: Load) -> Step:
         self._check_time(load.seconds + load.warmup)
