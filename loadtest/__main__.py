@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from datetime import datetime
@@ -314,25 +314,19 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+def _between(least: float, most: int) -> Callable[[str], float]:
+    """Return the type of a flag that takes a number from `least`, of whose type the number is, to `most`."""
+
+    def number(text: str) -> float:
+        value = type(least)(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be between {least:,} and {most:,}")
+        return value
+
+    return number
 
 
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0.01 <= value <= 1e6:
-        raise argparse.ArgumentTypeError("must be between 0.01 and 1,000,000")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 86400:
-        raise argparse.ArgumentTypeError("must be between 0.1 and 86,400")
-    return value
+_count, _rate, _seconds = _between(1, 1_000_000_000), _between(0.01, 1_000_000), _between(0.1, 86_400)
 
 
 def _numbers(kind: Any) -> Any:
