@@ -61,9 +61,7 @@ class Replica:
         self._request_log = make_request_log(settings, 0, self.metrics)
         self._dataplane = make_dataplane(settings, self._models, self.metrics, in_flight, self._request_log)
         self._readiness = Readiness(self._models)
-        self._reconciler = Reconciler(
-            repository, self._models, opener(settings), self._dataplane, self.metrics, workers=self
-        )
+        self._reconciler = Reconciler(repository, self._models, opener(settings), self._dataplane, self.metrics, self)
         self._watch_interval = settings.watch_interval
         self.access = Access(settings)
         #: The gRPC methods that need no API key.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -53,22 +53,15 @@ _MICROSECONDS = 1e-6
 _INPUTS, _OUTPUTS = 3, len(OUTPUTS) + 1
 
 
+@dataclass(eq=False)
 class OpenInference:
     """The service `inference.GRPCInferenceService`."""
 
-    def __init__(
-        self,
-        dataplane: DataPlane,
-        models: LoadedModels,
-        readiness: Readiness,
-        reconciler: Reconciler,
-        max_batch_texts: int,
-    ) -> None:
-        self._dataplane = dataplane
-        self._models = models
-        self._readiness = readiness
-        self._reconciler = reconciler
-        self._max_batch_texts = max_batch_texts
+    _dataplane: DataPlane
+    _models: LoadedModels
+    _readiness: Readiness
+    _reconciler: Reconciler
+    _max_batch_texts: int
 
     def methods(self, counted: Counted) -> dict[str, Method]:
         """Return the methods by path."""

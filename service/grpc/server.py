@@ -142,8 +142,8 @@ class GrpcServer:
         )
         self._turns = turns
         self.listener = Listener(
-            "grpc",
-            self._connect,
+            protocol="grpc",
+            connect=self._connect,
             rejected=partial(metrics.rejected, "grpc"),
             max_connections=settings.grpc_max_connections,
             max_connections_per_address=settings.max_connections_per_address,

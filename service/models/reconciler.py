@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -57,27 +58,19 @@ class _Observation(NamedTuple):
         return settle(before, now.present.get(name, {}), served, self.served.get(name, {}))
 
 
+@dataclass(eq=False)
 class Reconciler:
-    """Brings the `models` of one worker in line with the repository."""
+    """Brings the models of one worker in line with the repository."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        models: LoadedModels,
-        open: Open,
-        dataplane: DataPlane,
-        metrics: Metrics,
-        workers: Workers,
-    ) -> None:
-        self._repository = repository
-        self._models = models
-        self._open_artifact = open
-        self._dataplane = dataplane
-        self._metrics = metrics
-        self._workers = workers
-        self._prepared: Classifier | None = None
-        self._turn = asyncio.Lock()
-        self._told: set[str] = set()
+    _repository: Repository
+    _models: LoadedModels
+    _open_artifact: Open
+    _dataplane: DataPlane
+    _metrics: Metrics
+    _workers: Workers
+    _prepared: Classifier | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _told: set[str] = field(default_factory=set)
 
     async def load(self, name: str) -> None:
         """Serve the versions on disk that the policy selects, even if they were rejected or unloaded before.

@@ -284,8 +284,8 @@ class Worker(uvicorn.Server):
     def _make_listener(self) -> Listener:
         settings, certificates = self._settings, self._certificates
         return Listener(
-            "rest",
-            self._connect,
+            protocol="rest",
+            connect=self._connect,
             rejected=partial(self._metrics.rejected, "rest"),
             refusal=self._refusal,
             max_connections=settings.max_connections,
