@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -102,17 +103,17 @@ class Calls:
         return next(self._streams[method])
 
 
+@dataclass(eq=False)
 class _Stream:
     """One stream, which answers its messages in order. It is reopened after it ends."""
 
-    def __init__(self, method: Any, metadata: tuple[tuple[str, str], ...], done: Done, timeout: float) -> None:
-        self._method = method
-        self._metadata = metadata
-        self._done = done
-        self._timeout = timeout
-        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
-        self._pending: deque[tuple[Request, float]] = deque()
-        self._task: asyncio.Task[None] | None = None
+    _method: Any
+    _metadata: tuple[tuple[str, str], ...]
+    _done: Done
+    _timeout: float
+    _outgoing: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
+    _pending: deque[tuple[Request, float]] = field(default_factory=deque)
+    _task: asyncio.Task[None] | None = None
 
     def send(self, request: Request, due: float) -> None:
         """Send a message after the earlier ones."""
