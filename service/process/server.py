@@ -23,6 +23,7 @@ from sentiment_conv1d.service.models.readiness import Readiness
 from sentiment_conv1d.service.models.replay_log import Fact, Order, ReplayLog
 from sentiment_conv1d.service.models.repository import Repository
 from sentiment_conv1d.service.models.startup import choose, open_all, opener, repository_of
+from sentiment_conv1d.service.models.state import ServiceState
 from sentiment_conv1d.service.network.activation import inherit
 from sentiment_conv1d.service.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.service.process.channel import Channel
@@ -195,11 +196,5 @@ def load(settings: Settings) -> app.Application:
     begin(settings, repository_of(settings), models, shared=True)
     metrics = make_metrics(settings, 1)
     count(models, metrics)
-    return app.Application(
-        settings,
-        dataplane=make_dataplane(settings, models, metrics, InFlight()),
-        models=models,
-        readiness=Readiness(models),
-        access=Access(settings),
-        metrics=metrics,
-    )
+    dataplane = make_dataplane(settings, models, metrics, InFlight())
+    return app.Application(ServiceState(settings, dataplane, models, Readiness(models), Access(settings), metrics))

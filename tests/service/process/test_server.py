@@ -285,7 +285,8 @@ imported = set(sys.modules)
 from sentiment_conv1d.service.settings import Settings
 application = sentiment_conv1d.service.process.server.load(Settings(execution_provider="cpu"))
 application.openapi()
-predictions = asyncio.run(application.state.dataplane.predict(application.state.models.get(), ["A great film."]))
+state = application.service_state
+predictions = asyncio.run(state.dataplane.predict(state.models.get(), ["A great film."]))
 assert predictions[0].label == "positive"
 for modules in (imported, set(sys.modules)):
     heavy = [name for name in modules for root in {HEAVY!r} if name == root or name.startswith(root + ".")]
