@@ -134,7 +134,10 @@ class Protocol(ParsingProtocol):
             if not self.expect_100_continue and (handler := self._find_handler(self.url, fields)) is not None:
                 keep_alive = version != "1.0" and self.parser.should_keep_alive()
                 wire = self._wire or self._make_wire()
-                self._incoming = FastRequest(wire, handler, self.url, fields, self._charge, keep_alive=keep_alive)
+                client, certified = wire.client, wire.certified
+                self._incoming = FastRequest(
+                    "POST", self.url, fields, client, certified, self._charge, handler, wire, keep_alive
+                )
                 return
         self._start()
         self.headers = []  # trailers are not headers

@@ -84,7 +84,7 @@ def test_work_for_a_client_that_disconnects() -> None:
 
     async def check() -> None:
         for gone, raised in ((True, ClientDisconnected), (False, asyncio.CancelledError)):
-            request = FastRequest(wire, handle, b"/", {}, Charge(Buffers(0)), keep_alive=True)
+            request = FastRequest("POST", b"/", {}, None, False, Charge(Buffers(0)), handle, wire, True)
             never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
             async def forever(never: asyncio.Future[None] = never) -> None:
