@@ -54,7 +54,7 @@ from sentiment_conv1d.service.rest.server.request import Answer, HttpRequest
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.logs import log_request
 from sentiment_conv1d.service.telemetry.request_context import RequestContext, current, current_id
-from sentiment_conv1d.service.telemetry.request_ids import RequestIds
+from sentiment_conv1d.service.telemetry.request_ids import choose_id
 from sentiment_conv1d.service.version import package_version
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,6 @@ class Application(FastAPI):
         self.service_state, settings = state, state.settings
         self._dataplane = state.dataplane
         self._metrics = state.metrics
-        self._request_ids = RequestIds()
         self._access = state.access
         self._needs_certificate = settings.tls_client_ca is not None
         self._guarded = self._access.needs_key or self._needs_certificate
@@ -187,7 +186,7 @@ class Application(FastAPI):
 
     def _begin(self, request: HttpRequest, route: str) -> RequestContext:
         given = request.headers.get(headers.REQUEST_ID)
-        identity = self._request_ids.choose(None if given is None else given.decode("latin-1"))
+        identity = choose_id(None if given is None else given.decode("latin-1"))
         context = RequestContext(identity, "rest", route, request.headers)
         request.context = context
         current.set(context)
