@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 _PROC = Path("/proc")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -38,7 +39,7 @@ class Processes:
             workers = _children(self._supervisor)
             own, reaped = _cpu_seconds(self._supervisor)
             cpu = own + reaped + sum(_cpu_seconds(worker)[0] for worker in workers)
-            memory = sum(map(_resident_bytes, (self._supervisor, *workers)))
+            memory = sum(map(resident_bytes, (self._supervisor, *workers)))
         except (OSError, ValueError):
             return b""  # there is no /proc, or the worker has just ended
         return _TEXT.format(workers=len(workers), cpu=cpu, memory=memory).encode()
@@ -55,6 +56,7 @@ def _cpu_seconds(pid: int) -> tuple[float, float]:
     return (user + system) * _TICK, (waited_user + waited_system) * _TICK
 
 
-def _resident_bytes(pid: int) -> int:
+def resident_bytes(pid: int | Literal["self"] = "self") -> int:
+    """Return the resident memory of a process, by default of the current one. See proc_pid_statm(5)."""
     # The proportional set size of `smaps_rollup` would take milliseconds per process.
     return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE
