@@ -118,9 +118,7 @@ class Metrics:
     so that clients which try many paths do not create series.
     """
 
-    def __init__(
-        self, routes: Mapping[str, Mapping[str, bool]], models: Iterable[Manifest] = (), workers: int = 1
-    ) -> None:
+    def __init__(self, routes: Mapping[str, Mapping[str, bool]], workers: int = 1) -> None:
         asking = [(protocol, route, asks) for protocol, names in routes.items() for route, asks in names.items()]
         keys = [(protocol, route, status) for protocol, route, _ in asking for status in (*_STATUSES[protocol], _OTHER)]
         self._rare = {key for key in keys if key[2] == _OTHER}
@@ -146,8 +144,6 @@ class Metrics:
         self._known: tuple[tuple[str, ...], list[_Version]] = ((), [])  # by entry of the directory
         self._processes = Processes()
         self._contents: _Contents | None = None
-        for manifest in models:
-            self.add_model(manifest)
 
     def use(self, worker: int) -> None:
         """Count as this worker from now on. The requests in flight of a dead worker in its place are reset."""

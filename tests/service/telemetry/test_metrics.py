@@ -73,7 +73,7 @@ def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0
 @pytest.fixture
 def metrics(classifier: Classifier) -> Metrics:
     """Create metrics with one route that uses a model and one that does not, and the shipped model."""
-    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, [classifier.manifest])
+    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}})
     classifier.statistics = metrics.add_model(classifier.manifest)
     return metrics
 
@@ -250,7 +250,9 @@ class Old(Classifier):
 
 def test_sets_of_counters_do_not_share(classifier: Classifier) -> None:
     """Two sets of counters in one process are independent."""
-    first, second = (Metrics({"rest": {"/a": True}}, [classifier.manifest]) for _ in range(2))
+    first, second = (Metrics({"rest": {"/a": True}}) for _ in range(2))
+    for each in (first, second):
+        each.add_model(classifier.manifest)
     answer(first, "200", 0.1)
     assert value(read(second), "sentiment_requests_total", protocol="rest", route="/a", status="200") == 0
 
