@@ -9,8 +9,8 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -148,7 +148,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     _make_folder(out)
     each = texts.choose(options.texts, _tokenizer(), _REQUESTS)
     with ExitStack() as stack:
-        service = stack.enter_context(_started(options.workers)) if options.url is None else None
+        service = stack.enter_context(_service(options.workers)) if options.url is None else None
         target = _target(options, service)
         traffic = {options.traffic: make_requests(mix, each, target, options.batch)}
         probe.check(target, traffic[options.traffic])
@@ -243,12 +243,10 @@ def _check_target(options: argparse.Namespace) -> None:
         raise LoadTestError("--workers cannot be used with --url")
 
 
-@contextmanager
-def _started(workers: int | None) -> Iterator[Server]:
+def _service(workers: int | None) -> Server:
     flags = ("--host", "127.0.0.1", "--port", "{port}", "--grpc-port", "{grpc_port}", "--execution-provider", "cpu")
     count = () if workers is None else ("--workers", str(workers))
-    with Server("the service", "-m", "service", "serve", *flags, *count, probe="/readyz") as server:
-        yield server
+    return Server("the service", "-m", "service", "serve", *flags, *count, probe="/readyz")
 
 
 def _target(options: argparse.Namespace, service: Server | None) -> Target:
