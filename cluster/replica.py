@@ -72,12 +72,9 @@ class Replica:
         self._state.reconciler = self._reconciler
         self._application = Application(self._state)
         counted = Counted(self._dataplane, self.metrics)
-        open_inference = oip.OpenInference(
-            self._dataplane, self._models, self._readiness, self._reconciler, settings.max_batch_texts
-        )
         self.methods: dict[str, Method] = {
             **Health(HEALTH_NAMES).methods(),
-            **open_inference.methods(counted),
+            **oip.OpenInference(self._state).methods(counted),
             **sentiment.Sentiment(self._dataplane, self._models).methods(counted),
         }
         self._counted = counted

@@ -101,13 +101,10 @@ class GrpcServer:
         self._open_methods = HEALTH_METHODS if settings.open_health else frozenset()
         self._health = health.Health(HEALTH_NAMES)
         self._counted = Counted(dataplane, state.metrics, tracer)
-        open_inference = oip.OpenInference(
-            dataplane, models, state.readiness, state.reconciler, settings.max_batch_texts
-        )
         services = (health.SERVICE, oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
         methods = {
             **self._health.methods(),
-            **open_inference.methods(self._counted),
+            **oip.OpenInference(state).methods(self._counted),
             **sentiment.Sentiment(dataplane, models).methods(self._counted),
             **tfserving.TfServing(dataplane, models).methods(self._counted),
             **reflection.Reflection(services).methods(),

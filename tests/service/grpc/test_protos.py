@@ -20,7 +20,9 @@ from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models.loaded import LoadedModels
 from sentiment_conv1d.service.models.readiness import Readiness
-from sentiment_conv1d.service.models.reconciler import Reconciler
+from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.security.api_keys import Access
+from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from tests.processes import PATIENCE, PROJECT
 
@@ -142,9 +144,10 @@ def test_beside_grpcs_packages(modules: tuple[str, ...]) -> None:
 def test_every_method_is_answered() -> None:
     """The methods of the .proto files are served, with the same streams."""
     dataplane, models = cast(DataPlane, None), LoadedModels()
-    counted = Counted(dataplane, Metrics({}))
+    state = ServiceState(Settings(), dataplane, models, Readiness(models), Access(Settings()), Metrics({}))
+    counted = Counted(dataplane, state.metrics)
     answered = {
-        **oip.OpenInference(dataplane, models, Readiness(models), cast(Reconciler, None), 1).methods(counted),
+        **oip.OpenInference(state).methods(counted),
         **sentiment.Sentiment(dataplane, models).methods(counted),
         **tfserving.TfServing(dataplane, models).methods(counted),
         **health.Health(()).methods(),
