@@ -18,20 +18,16 @@ from loadtest.traffic.target import Target
 OK = "OK"
 
 
-def open_channels(target: Target, count: int) -> list[grpc.aio.Channel]:
-    """Open `count` connections, because the server distributes connections, not calls, among its workers."""
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-    trusted = credentials(target)
-    if trusted is None:
-        return [grpc.aio.insecure_channel(str(target.grpc), options) for _ in range(count)]
-    return [grpc.aio.secure_channel(str(target.grpc), trusted, options) for _ in range(count)]
+#: Every channel has a connection of its own, because the server distributes connections, not calls, among its workers.
+_OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
 
 
-def credentials(target: Target) -> grpc.ChannelCredentials | None:
-    """Return the certificates to trust, or None without TLS."""
+def open_channel(target: Target, kind: Any = grpc) -> Any:
+    """Open a `grpc.Channel`, or a `grpc.aio.Channel` if `kind` is `grpc.aio`."""
     if target.grpc is None or not target.grpc.tls:
-        return None
-    return grpc.ssl_channel_credentials(None if target.ca_file is None else target.ca_file.read_bytes())
+        return kind.insecure_channel(str(target.grpc), _OPTIONS)
+    trusted = grpc.ssl_channel_credentials(None if target.ca_file is None else target.ca_file.read_bytes())
+    return kind.secure_channel(str(target.grpc), trusted, _OPTIONS)
 
 
 def metadata(target: Target) -> tuple[tuple[str, str], ...]:
@@ -55,7 +51,7 @@ class Calls:
 
     async def open(self, count: int) -> None:
         """Open the channels before the start. Errors are ignored: they will happen again, when they count."""
-        self._channels = open_channels(self._target, count)
+        self._channels = [open_channel(self._target, grpc.aio) for _ in range(count)]
         waits = [asyncio.wait_for(channel.channel_ready(), self._timeout) for channel in self._channels]
         await asyncio.gather(*waits, return_exceptions=True)
 
