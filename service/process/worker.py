@@ -251,7 +251,7 @@ class Worker(uvicorn.Server):
 
     def _receive(self, protocol: str, connection: socket.socket | None) -> None:
         if connection is None:  # this process has no free file descriptor
-            self._closed_one(protocol)
+            self._closed[protocol] += 1
         elif protocol == "grpc":
             assert self._grpc is not None
             self._grpc.listener.accept(connection)
@@ -326,9 +326,6 @@ class Worker(uvicorn.Server):
         for protocol, count in self._closed.items():
             if count and self._tell("closed", protocol=protocol, count=count):
                 self._closed[protocol] = 0
-
-    def _closed_one(self, protocol: str) -> None:
-        self._closed[protocol] += 1
 
     def _tell(self, kind: str, **fields: Any) -> bool:
         """Send a message to the supervisor; returns whether it was sent."""
