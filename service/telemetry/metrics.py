@@ -6,6 +6,7 @@ version of a model has it), and count it. The exposition follows from the declar
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from time import perf_counter_ns
@@ -19,7 +20,7 @@ from sentiment_conv1d.service.errors import RequestError, StartupError
 from sentiment_conv1d.service.telemetry.counters import Counters, Directory
 from sentiment_conv1d.service.telemetry.exposition import compose
 from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
-from sentiment_conv1d.service.telemetry.processes import Processes
+from sentiment_conv1d.service.telemetry.processes import expose_processes
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.request_log import LogOutcome
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Statistics
@@ -142,7 +143,7 @@ class Metrics:
         self._directory = Directory(MAX_MODELS, MAX_PAST_MODELS)
         self._versions: dict[tuple[str, int], _Version] = {}  # the versions that this worker counts
         self._known: tuple[tuple[str, ...], list[_Version]] = ((), [])  # by entry of the directory
-        self._processes = Processes()
+        self._supervisor = os.getpid()  # which creates the metrics before it forks workers
         self._contents: _Contents | None = None
 
     def use(self, worker: int) -> None:
@@ -236,7 +237,7 @@ class Metrics:
             layouts.append(_lay_out_states(contents.states))
             self._exposition = compose(self._metrics, layouts, contents.left_out)
             self._contents = contents
-        return self._exposition.fill_in(totals) + self._processes.expose()
+        return self._exposition.fill_in(totals) + expose_processes(self._supervisor)
 
     def _known_versions(self, directory: tuple[str, ...]) -> list[_Version]:
         """Return the versions that any worker has loaded since the start."""
