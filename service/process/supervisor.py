@@ -83,7 +83,7 @@ class Supervisor:
     """
 
     work: Callable[[int, Channel, list[Fact]], None]
-    workers: int
+    number_of_workers: int
     listeners: Mapping[str, ListeningSocket]
     replay_log: ReplayLog
     ready: Callable[[], None]
@@ -119,7 +119,7 @@ class Supervisor:
         # Objects that exist now are never freed. The collector must not write to their pages, so that they stay shared.
         gc.collect()
         gc.freeze()
-        for worker in range(self.workers):
+        for worker in range(self.number_of_workers):
             self._fork(worker)
         now = monotonic()
         while self._workers or self._forks:
@@ -316,7 +316,7 @@ class Supervisor:
 
     def _watch_start(self, now: float) -> None:
         ready = [worker for worker in self._workers.values() if worker.ready]
-        if not self._was_ready and len(ready) == self.workers:
+        if not self._was_ready and len(ready) == self.number_of_workers:
             self._was_ready = True
             self.ready()
         for worker in self._workers.values():
