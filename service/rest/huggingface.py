@@ -162,8 +162,7 @@ async def classify(
 
 def scored(classifier: Classifier, prediction: Prediction, *, raw: bool = False) -> list[dict[str, Any]]:
     """The labels of one text with their probabilities, or with their logits if `raw`, the most probable first."""
-    sigmoid = classifier.manifest.activation == "sigmoid"
-    scores = prediction.logits(sigmoid=sigmoid) if raw else prediction.probabilities
+    scores = classifier.logits(prediction) if raw else prediction.probabilities
     pairs = zip(classifier.labels, scores, strict=True)
     return [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda pair: -pair[1])]
 

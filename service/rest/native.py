@@ -176,7 +176,7 @@ class Predict(Endpoint):
         body = parse(PredictRequest, request.body, self.dataplane)
         classifier = _classifier(self.models, body, (body.text,))
         [prediction] = await self.dataplane.predict(classifier, (body.text,))
-        return Answer(to_json(_decided_body(classifier.manifest, prediction, body)))
+        return Answer(to_json(_decided_body(classifier, prediction, body)))
 
 
 class PredictBatch(Endpoint):
@@ -200,7 +200,7 @@ class PredictBatch(Endpoint):
         good = [text for index, text in enumerate(body.texts) if index not in errors]
         classifier = _classifier(self.models, body, good)
         predictions = [] if errors and not good else await self.dataplane.predict(classifier, good)
-        answers: list[Any] = [_decided_body(classifier.manifest, each, body) for each in predictions]
+        answers: list[Any] = [_decided_body(classifier, each, body) for each in predictions]
         for index in errors:
             answers.insert(index, None)
         if body.on_error == "fail":
@@ -280,13 +280,14 @@ def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str
     return classifier
 
 
-def _decided_body(manifest: Manifest, prediction: Prediction, body: DecisionRequest) -> dict[str, Any]:
+def _decided_body(classifier: Classifier, prediction: Prediction, body: DecisionRequest) -> dict[str, Any]:
     """The answer for one review with the threshold, the labels and the logits that the request asks for."""
+    manifest = classifier.manifest
     if body.threshold is not None:
         prediction = prediction.decided(manifest.labels, body.threshold)
     document = prediction_body(manifest, prediction)
     if body.logits:
-        logits = prediction.logits(sigmoid=manifest.activation == "sigmoid")
+        logits = classifier.logits(prediction)
         document["logits"] = dict(zip(manifest.labels, logits, strict=True))
     if body.top_k is not None:
         probabilities: dict[str, Any] = document["probabilities"]

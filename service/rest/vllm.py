@@ -88,7 +88,6 @@ class Classify(Endpoint):
         classifier = self.models.get(body.model, texts=texts)
         manifest = classifier.manifest
         predictions = await self.dataplane.predict(classifier, texts)
-        sigmoid = manifest.activation == "sigmoid"
         tokens = sum(each.tokens for each in predictions)
         document = {
             "id": f"classify-{current_id()}",
@@ -99,7 +98,7 @@ class Classify(Endpoint):
                 {
                     "index": index,
                     "label": each.label,
-                    "probs": each.logits(sigmoid=sigmoid) if body.use_activation is False else each.probabilities,
+                    "probs": classifier.logits(each) if body.use_activation is False else each.probabilities,
                     "num_classes": len(manifest.labels),
                 }
                 for index, each in enumerate(predictions)
