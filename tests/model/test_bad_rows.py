@@ -1,4 +1,4 @@
-"""Rows that cannot be used, from the command line: counted, left out and listed, whichever command reads the data."""
+"""Every command that reads data counts, skips and lists bad rows as its flags say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.tiny import FLAGS
 
 @pytest.fixture
 def messy(reviews: Path, tmp_path: Path) -> Path:
-    """Sixty good reviews, then a row without a text, one with another number of fields, and another without a text."""
+    """Write sixty good reviews and three bad rows: two without a text, and one with a wrong number of fields."""
     path = tmp_path / "messy.csv"
     path.write_text(reviews.read_text(encoding="utf-8") + ",positive\none,two,three\n,negative\n", encoding="utf-8")
     return path
@@ -25,7 +25,7 @@ def listed(path: Path) -> list[dict[str, Any]]:
 
 
 def bad_rows(path: Path) -> list[dict[str, Any]]:
-    """What the file of bad rows says of `messy`."""
+    """Return the expected file of the bad rows of `messy`."""
     empty, fields = "the column 'text' is empty in this row", "3 fields, while the header has 2"
     return [
         {"source": str(path), "unit": "line", "number": number, "reason": reason}
@@ -42,7 +42,7 @@ def summary(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("mode", ["skip", "report"])
 def test_training(mode: str, messy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both modes count the rows that are left out; `report` lists them in the run folder."""
+    """Training with `skip` or `report` counts the skipped rows. `report` lists them in the run folder."""
     out = tmp_path / "run"
     arguments = ["train", "--data", str(messy), "--on-bad-rows", mode, "--out", str(out), *FLAGS, "--epochs", "1"]
     assert main(arguments) == 0
@@ -59,7 +59,7 @@ def test_training(mode: str, messy: Path, tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize("mode", ["skip", "report"])
 def test_evaluation(mode: str, messy: Path, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both modes count the rows that are left out; `report` lists them beside the metrics."""
+    """Evaluation with `skip` or `report` counts the skipped rows. `report` lists them beside the metrics."""
     out = tmp_path / "evaluation"
     arguments = ["evaluate", str(run_path), "--data", str(messy), "--on-bad-rows", mode, "--out", str(out)]
     assert main(arguments) == 0
@@ -75,10 +75,10 @@ def test_evaluation(mode: str, messy: Path, run_path: Path, tmp_path: Path, caps
     assert main(arguments) == 0
 
 
-def test_evaluation_ends_at_a_bad_row(
+def test_evaluation_without_a_flag(
     messy: Path, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a flag, everything that is wrong is one message, and nothing is written."""
+    """Without a flag, one message lists all bad rows, and nothing is written."""
     assert main(["evaluate", str(run_path), "--data", str(messy), "--out", str(tmp_path / "evaluation")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "error: the data has 2 problems:"
@@ -87,7 +87,7 @@ def test_evaluation_ends_at_a_bad_row(
     assert not (tmp_path / "evaluation").exists()
 
 
-def test_a_check_prints_every_row(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_data(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`check-data` writes no file, so `report` prints every row."""
     assert main(["check-data", str(messy), "--on-bad-rows", "report", *FLAGS]) == 0
     printed = [line for line in capsys.readouterr().out.splitlines() if "left out: " in line]
