@@ -110,7 +110,7 @@ def test_same_as_tensorflow_servings_stubs(service: str) -> None:
 
 
 def compare(ours: Descriptor | None, theirs: Descriptor | None) -> None:
-    """Check that a message and the messages in it travel as theirs do, as far as ours declares them."""
+    """Assert that our message and its nested messages are encoded like theirs, as far as ours declares them."""
     assert ours is not None and theirs is not None
     assert ours.full_name == theirs.full_name
     for field in ours.fields:
@@ -133,7 +133,7 @@ def test_versions_of_reflection() -> None:
 
 
 @pytest.mark.parametrize("modules", [(SERVER, *THEIRS), (*THEIRS, SERVER)])
-def test_beside_grpcs_packages(modules: tuple[str, ...]) -> None:
+def test_grpc_packages_in_one_process(modules: tuple[str, ...]) -> None:
     """A process can load gRPC's packages beside the service, in either order."""
     program = f"import {', '.join(modules)}"
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, timeout=PATIENCE)

@@ -27,7 +27,7 @@ from tests.service.process.test_supervisor import children
 
 FILES = (GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE)
 
-#: Modules that train, export or read files, which nobody should have to install to serve.
+#: Modules that train, export or read files, which serving must not need.
 HEAVY = [
     "tensorflow",
     "keras",
