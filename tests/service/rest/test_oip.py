@@ -26,12 +26,10 @@ from tests.service.oip.bodies import (
     refusal,
     request,
     text_input,
-    unpack,
     with_binary,
 )
+from tests.service.oip.forms import TEXTS, native_outputs
 from tests.service.rest.raw import Connection
-
-TEXTS = ("A gripping, beautifully acted film.", "Dull, très long, and a waste of time.", "")
 
 #: Names of encodings, and how a body gets them.
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
@@ -45,23 +43,7 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.fixture(scope="module")
 def expected(server: ServerProcess) -> dict[str, list[Any]]:
     """Return the elements of every output for `TEXTS`, from the native route."""
-    answers = [server.client.post("/v1/predict", json={"text": text}).json() for text in TEXTS]
-    return {
-        "label": [answer["label"] for answer in answers],
-        "score": [pytest.approx(answer["score"], abs=1e-6) for answer in answers],
-        "probabilities": [
-            pytest.approx(probability, abs=1e-6)
-            for answer in answers
-            for probability in answer["probabilities"].values()
-        ],
-    }
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Create a repository with one small model."""
-    publish_table(tmp_path)
-    return tmp_path
+    return native_outputs(server, *TEXTS)
 
 
 @pytest.fixture
@@ -77,8 +59,6 @@ def test_json(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
     answer = read(response)
     assert HEADER not in response.headers
     assert (answer.document["model_name"], answer.document["model_version"]) == ("imdb-cnn", "1")
-    shapes = [(each["name"], each["datatype"], each["shape"]) for each in answer.document["outputs"]]
-    assert shapes == [("label", "BYTES", [3, 1]), ("score", "FP32", [3, 1]), ("probabilities", "FP32", [3, 2])]
     assert outputs(answer) == expected
 
 
@@ -141,18 +121,6 @@ def test_mixed_inputs(server: ServerProcess, expected: dict[str, list[Any]]) -> 
         assert outputs(read(server.client.post(INFER, **with_binary(document, tail)))) == expected
 
 
-def test_two_binary_inputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
-    """Binary inputs follow the JSON in the order of the inputs."""
-    raw, ids = pack(*TEXTS), struct.pack("<3i", 1, 2, 3)
-    tokens = binary_input(ids, name="tokens", datatype="INT32", shape=[3, 1])
-    for inputs, tensors in (
-        ((binary_input(raw, shape=[3, 1]), tokens), (raw, ids)),
-        ((tokens, binary_input(raw, shape=[3, 1])), (ids, raw)),
-    ):
-        answer = read(server.client.post(INFER, **with_binary(request(*inputs), *tensors)))
-        assert outputs(answer) == expected
-
-
 @pytest.mark.parametrize("text", TEXTS)
 def test_raw_binary_request(server: ServerProcess, text: str) -> None:
     """With a header of 0 the body is the text, and the outputs are binary."""
@@ -162,16 +130,6 @@ def test_raw_binary_request(server: ServerProcess, text: str) -> None:
     elements = outputs(answer)
     assert (elements["label"], elements["score"]) == ([native["label"]], [pytest.approx(native["score"], abs=1e-6)])
     assert answer.document["outputs"][0]["shape"] == [1]
-
-
-def test_tokens(server: ServerProcess) -> None:
-    """Ids are read from JSON and from binary data."""
-    ids = [1, 17, 4, 4999]
-    tokens = {"name": "tokens", "shape": [1, 4], "datatype": "INT32", "data": ids}
-    raw = struct.pack("<4i", *ids)
-    first = read(server.client.post(INFER, content=request(tokens)))
-    second = binary_input(raw, name="tokens", shape=[1, 4], datatype="INT32")
-    assert outputs(first) == outputs(read(server.client.post(INFER, **with_binary(request(second), raw))))
 
 
 @pytest.mark.parametrize("algorithm", COMPRESSIONS)
@@ -307,35 +265,6 @@ def test_id(server: ServerProcess, fields: dict[str, Any]) -> None:
         assert ("id" in answer.document) == (fields.get("id") is not None)
 
 
-@pytest.mark.parametrize("wished", [["score"], ["probabilities", "label"], ["score", "probabilities", "label"]])
-def test_outputs(server: ServerProcess, expected: dict[str, list[Any]], wished: list[str]) -> None:
-    """The answer has exactly the requested outputs, in the requested order, in JSON and in binary form."""
-    for binary in (False, True):
-        document = request(
-            text_input(*TEXTS),
-            outputs=[{"name": name} for name in wished],
-            parameters={"binary_data_output": binary},
-        )
-        elements = outputs(read(server.client.post(INFER, content=document)))
-        assert list(elements) == wished
-        assert elements == {name: expected[name] for name in wished}
-
-
-@pytest.mark.parametrize("binary", [False, True])
-@pytest.mark.parametrize("count", [1, 2, 9])
-def test_classification(server: ServerProcess, expected: dict[str, list[Any]], binary: bool, count: int) -> None:
-    """Classes are strings of value, index and label, the most probable first."""
-    wish = {"name": "probabilities", "parameters": {"classification": count, "binary_data": binary}}
-    answer = read(server.client.post(INFER, content=request(text_input(*TEXTS), outputs=[wish])))
-    [output] = answer.document["outputs"]
-    assert (output["datatype"], output["shape"]) == ("BYTES", [3, min(count, 2)])
-    data = output["data"] if not binary else unpack(answer.binary["probabilities"])
-    best = [element.split(":") for element in data[:: min(count, 2)]]
-    assert [label for _, _, label in best] == expected["label"]
-    assert [float(value) for value, _, _ in best] == expected["score"]
-    assert [("negative", "positive")[int(index)] for _, index, _ in best] == expected["label"]
-
-
 def test_versions(server: ServerProcess) -> None:
     """Every path can name the loaded version, and another version gets a 404."""
     client, body = server.client, request(text_input("x"))
@@ -432,7 +361,6 @@ def test_unknown_fields_are_ignored(server: ServerProcess) -> None:
     assert list(outputs(read(server.client.post(INFER, content=document)))) == ["label"]
 
 
-NOTHING: dict[str, Any] = {}
 HUGE = 10**3000
 
 
@@ -446,7 +374,6 @@ HUGE = 10**3000
         (b"null", "the body"),
         (b"[]", "the body"),
         (b"{}", "inputs: "),
-        (request(), "one of the inputs text and tokens is needed"),
         (b'{"inputs": {}}', "inputs: "),
         (request(None), "inputs.0: "),
         (request({"name": "text"}), "inputs.0.shape: "),
@@ -463,15 +390,7 @@ HUGE = 10**3000
         (request(text_input("x"), outputs=[{}]), "outputs.0.name: "),
         (request(text_input("x"), outputs=["label"]), "outputs.0: "),
         (request(text_input("x"), id=7), "id: "),
-        (request(text_input("x", name="x" * 100_000)), "there is no input 'xxx"),
-        (request(text_input("x"), outputs=[{"name": "logits"}]), "there is no output 'logits'"),
-        (request(text_input("x"), outputs=[{"name": "label"}] * 2), "'label' is asked for twice"),
-        (request(text_input("x"), text_input("x")), "'text' is there twice"),
-        (request(text_input("x", datatype="FP32")), "has datatype BYTES, not FP32"),
-        (request(text_input("x", shape=[2, 1])), "1 elements in its data, 2 in its shape"),
-        (request(text_input("x", shape=[-1, 1])), "a dimension is not from 1"),
         (request(text_input("x", shape=[HUGE, 1])), "a dimension is not from 1"),
-        (request(text_input("x", shape=[1] * 100_000)), "has shape [batch, 1] or [batch], not [1, 1"),
         (request(text_input("x", data=None)), "data must be a list"),
         (request(text_input("x", data="x")), "data must be a list"),
         (request(text_input("x", data=[1])), "element 0 is not a string"),
@@ -489,18 +408,10 @@ HUGE = 10**3000
             request(text_input("x"), outputs=[{"name": "probabilities", "parameters": {"classification": HUGE}}]),
             "'classification' must be a whole number",
         ),
-        (
-            request(text_input("x"), outputs=[{"name": "score", "parameters": {"classification": 1}}]),
-            "classification is of 'probabilities' only",
-        ),
         (request(binary_input(b"")), "0 elements in the binary data, 1 in its shape"),
         (request(binary_input(b"abc")), "binary_data_size is 3, and 0 bytes are left"),
         (
             request({"name": "tokens", "shape": [HUGE, HUGE], "datatype": "INT32", "data": [1]}),
-            "a dimension is not from 1",
-        ),
-        (
-            request({"name": "tokens", "shape": [2**62, 0], "datatype": "INT32", "data": []}),
             "a dimension is not from 1",
         ),
         (
