@@ -14,9 +14,9 @@ import httpx
 
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, LEFTOVER_MEGABYTES, OPEN, Scenarios, Setup
 from tests.attacks.wire import PIECE, connections, pour
+from tests.proc import children
+from tests.proc import connections as established
 from tests.processes import PATIENCE, ServerProcess
-from tests.service.process.test_supervisor import children
-from tests.service.process.test_supervisor import connections as established
 
 SCENARIOS = Scenarios()
 

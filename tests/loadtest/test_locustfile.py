@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,18 +15,10 @@ from typing import Any
 import httpx
 
 from loadtest.traffic.requests import FORMS
-from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually
+from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, eventually, free_port
 
 #: The smallest number of users with which Locust starts at least one of every class, by their weights.
 USERS = 13
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

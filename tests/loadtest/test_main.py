@@ -21,6 +21,7 @@ import pytest
 
 from loadtest.traffic.requests import FORMS
 from tests.loadtest import stub
+from tests.proc import children
 from tests.processes import PATIENCE, PROJECT, environment, run
 
 Document = dict[str, Any]
@@ -151,9 +152,9 @@ def test_same_steps_as_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) 
 
 def descendants(pid: int) -> Iterator[int]:
     """Yield the descendants of a process."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield int(child)
-        yield from descendants(int(child))
+    for child in children(pid):
+        yield child
+        yield from descendants(child)
 
 
 def ended(process: int) -> bool:

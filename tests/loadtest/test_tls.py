@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,21 +10,9 @@ import pytest
 from loadtest.traffic.requests import FORMS
 from tests.loadtest.test_locustfile import page_of, start
 from tests.processes import ServerProcess, run
-from tests.service.certificates import Authority
+from tests.service.certificates import Authority, authority, secure
 
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Create the authority that signs the service's certificate. No system trusts it."""
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def secure(authority: Authority) -> Iterator[ServerProcess]:
-    """Run a service with TLS on both ports."""
-    certificate, key = authority.issue("server").pair
-    with ServerProcess("--workers", "1", "--tls-certificate", certificate, "--tls-key", key) as server:
-        yield server
+__all__ = ["authority", "secure"]
 
 
 def addresses(server: ServerProcess) -> tuple[str, ...]:

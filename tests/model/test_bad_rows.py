@@ -40,6 +40,16 @@ def summary(path: Path) -> list[str]:
     ]
 
 
+def assert_listed(out: Path, messy: Path, mode: str, printed: list[str]) -> None:
+    """Assert that only `report` writes a file of bad rows into a folder, and that the command says so."""
+    file = out / "bad_rows.jsonl"
+    if mode == "report":
+        assert listed(file) == bad_rows(messy)
+        assert f"{file} lists the rows that were left out" in printed
+    else:
+        assert not file.exists()
+
+
 @pytest.mark.parametrize("mode", ["skip", "report"])
 def test_training(mode: str, messy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training with `skip` or `report` counts the skipped rows. `report` lists them in the run folder."""
@@ -48,12 +58,7 @@ def test_training(mode: str, messy: Path, tmp_path: Path, capsys: pytest.Capture
     assert main(arguments) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in printed if "left out: " in line] == summary(messy)
-    file = out / "bad_rows.jsonl"
-    if mode == "report":
-        assert listed(file) == bad_rows(messy)
-        assert f"{file} lists the rows that were left out" in printed
-    else:
-        assert not file.exists()
+    assert_listed(out, messy, mode, printed)
     assert main([*arguments, "--overwrite"]) == 0
 
 
@@ -66,12 +71,7 @@ def test_evaluation(mode: str, messy: Path, run_path: Path, tmp_path: Path, caps
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == summary(messy)
     assert "measured on 22 of 60 reviews of messy.csv; the others are training texts:" in printed
-    file = out / "bad_rows.jsonl"
-    if mode == "report":
-        assert listed(file) == bad_rows(messy)
-        assert f"{file} lists the rows that were left out" in printed
-    else:
-        assert not file.exists()
+    assert_listed(out, messy, mode, printed)
     assert main(arguments) == 0
 
 

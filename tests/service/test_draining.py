@@ -11,8 +11,8 @@ import httpx
 import pytest
 import urllib3
 
+from tests.proc import children
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
-from tests.service.process.test_supervisor import children
 from tests.service.rest.raw import Connection, request
 
 GOOD = b'{"text": "A great film."}'

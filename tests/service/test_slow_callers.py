@@ -22,11 +22,11 @@ from sentiment_conv1d.service.grpc.sentiment import PREDICT
 from sentiment_conv1d.service.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.rest.server.parsing import MAX_HEAD_BYTES
 from sentiment_conv1d.service.rest.server.protocol import MAX_PIPELINED
+from tests.proc import children, connections
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused
 from tests.service.grpc.raw import Caller, message
-from tests.service.process.test_supervisor import children, connections
 from tests.service.rest.raw import Connection, error, request
 
 GOOD = b'{"text": "A great film."}'

@@ -24,11 +24,12 @@ from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.model.artifact import Artifact, read_artifact
 from sentiment_conv1d.service.grpc.protos import inference_pb2 as oip
 from sentiment_conv1d.service.grpc.protos import sentiment_pb2 as pb
+from tests.proc import children, connections
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PATIENT, PROJECT, ServerProcess, eventually, pause
 from tests.service.artifacts import GOLDEN, probabilities, publish_strength, publish_table
 from tests.service.callers import Callers
 from tests.service.grpc.channels import connect
-from tests.service.process.test_supervisor import children, connections, versions
+from tests.service.process.test_supervisor import versions
 from tests.service.telemetry.test_metrics import series, value
 
 #: Scans of the repository a second: often, since the tests wait for them.

@@ -16,9 +16,9 @@ from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.network.sockets import bind, bind_unix
+from tests.proc import children, sockets
 from tests.processes import PATIENCE, ServerProcess, eventually, run
 from tests.service.certificates import Authority
-from tests.service.process.test_supervisor import children, sockets
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a" * 70])

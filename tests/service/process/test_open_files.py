@@ -9,9 +9,9 @@ import pytest
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
+from tests.proc import children
 from tests.processes import PATIENCE, PATIENT, ServerProcess, pause, run
 from tests.service.grpc.channels import connect
-from tests.service.process.test_supervisor import children
 
 LIMITED = "sh -c 'ulimit -n 64; exec \"$@\"' sh"
 

@@ -21,9 +21,9 @@ from sentiment_conv1d.service.process import server
 from sentiment_conv1d.service.process.processors import processors
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
+from tests.proc import children
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment, run
 from tests.service.artifacts import publish_table, shipped_copy
-from tests.service.process.test_supervisor import children
 
 FILES = (GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE)
 

@@ -1,19 +1,19 @@
 """Several workers as one service: connections are balanced, counts are exact, and dead workers are replaced."""
 
 import os
-import re
 import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.proc import children, connections, established, sockets
 from tests.processes import PATIENCE, PATIENT, ServerProcess, eventually, pause, run
 from tests.service.artifacts import publish_table
 from tests.service.telemetry.test_metrics import series, value
@@ -33,33 +33,6 @@ def tables(tmp_path: Path) -> Iterator[ServerProcess]:
     flags = ("--workers", "3", "--watch-interval", "0", "--admin", "open")
     with ServerProcess(*flags, repository=tmp_path) as process:
         yield process
-
-
-def children(pid: int) -> list[int]:
-    """Return the running children of a process."""
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()]
-
-
-def established(port: int) -> list[str]:
-    """Return the inodes of all established connections to a port, with "0" for one that is not accepted yet."""
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [each[9] for each in lines if int(each[1].rpartition(":")[2], 16) == port and each[3] == "01"]
-
-
-def connections(pid: int, port: int) -> int:
-    """Return the established connections of a process on a port."""
-    return len(sockets(pid).intersection(established(port)))
-
-
-def sockets(pid: int) -> set[str]:
-    """Return the inodes of all sockets of a process."""
-    held = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):
-            if inode := re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink())):
-                held.add(inode[1])
-    return held
 
 
 def versions(process: ServerProcess, count: int) -> Counter[str]:
@@ -201,20 +174,24 @@ def test_a_worker_that_hangs_is_replaced() -> None:
         assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 1
 
 
-def test_more_connections_than_a_worker_can_hear_of() -> None:
+def request_livez(port: int) -> socket.socket:
+    """Open a connection and send a request on it."""
+    connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    return connection
+
+
+def test_more_connections_than_a_channel_can_hold() -> None:
     """While no worker takes connections, they wait, and none is dropped."""
     with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
-        address = ("127.0.0.1", process.port)
-        held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
-        for connection in held:
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        held = [stack.enter_context(request_livez(process.port)) for _ in range(1000)]
         os.kill(worker, signal.SIGCONT)
         assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
 
 
-def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
+def test_last_connection_beyond_a_full_channel() -> None:
     """A waiting connection is handed over when the worker responds again, even without another connection."""
     with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
@@ -231,8 +208,7 @@ def test_the_last_connection_that_a_worker_cannot_hear_of_yet() -> None:
             return False
 
         while not one_waits():
-            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", process.port), PATIENCE)))
-            held[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            held.append(stack.enter_context(request_livez(process.port)))
             eventually(lambda: "0" not in established(process.port))
         os.kill(worker, signal.SIGCONT)
         assert {connection.recv(15) for connection in held} == {b"HTTP/1.1 200 OK"}
@@ -244,10 +220,7 @@ def test_connections_that_wait_at_sigterm(delay: str) -> None:
     with ServerProcess("--workers", "1", "--drain-delay", delay, *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)
-        address = ("127.0.0.1", process.port)
-        held = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(1000)]
-        for connection in held:
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        held = [stack.enter_context(request_livez(process.port)) for _ in range(1000)]
         assert "0" in established(process.port)
         process.process.send_signal(signal.SIGTERM)
         process.wait_for_log("shutting down: received SIGTERM")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.proc import peak_megabytes
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.oip.bodies import (
@@ -232,17 +233,11 @@ def test_decompression_bomb(server: ServerProcess, algorithm: str) -> None:
     stream = zlib.compressobj(9, wbits=31 if algorithm == "gzip" else 15)
     bomb = b"".join([*(stream.compress(piece) for _ in range(512)), stream.flush()])
     read(server.client.post(INFER, content=request(text_input("x" * 1000))))
-    before = peak_memory(server)
+    before = peak_megabytes(server.process.pid)
     response = server.client.post(INFER, content=bomb, headers={"content-encoding": algorithm})
     assert "8388608 bytes" in refusal(response, [HTTPStatus.REQUEST_ENTITY_TOO_LARGE])
-    assert peak_memory(server) - before < 64 * 1024
+    assert peak_megabytes(server.process.pid) - before < 64
     read(server.client.post(INFER, content=request(text_input("x"))))
-
-
-def peak_memory(server: ServerProcess) -> int:
-    """Return the peak memory of a server in KiB."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
 
 
 def test_body_up_to_the_limit(server: ServerProcess) -> None:

@@ -24,9 +24,9 @@ from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.grpc.protos import inference_pb2 as pb
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.security.api_keys import ApiKeys
+from tests.proc import children
 from tests.processes import ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused
-from tests.service.process.test_supervisor import children
 from tests.service.rest.raw import Connection, request
 
 FIRST, SECOND = "first-key-0123456789", "second/key+0123456789="
