@@ -46,7 +46,7 @@ def test_every_section_is_a_module() -> None:
         assert all((PROJECT / "docs" / page).is_file() for page in section.pages)
 
 
-def test_no_such_section() -> None:
+def test_unknown_section() -> None:
     """A misspelled section is status 2, and nothing is measured."""
     finished = run("-m", "benchmarks", "costs", "speed")
     assert finished.returncode == 2

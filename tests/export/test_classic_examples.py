@@ -233,7 +233,7 @@ def save(example: Example, model: keras.Model, vocabulary: Any, folder: Path) ->
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
-def test_an_example_is_served_as_keras_answers(example: Example, tmp_path: Path) -> None:
+def test_example(example: Example, tmp_path: Path) -> None:
     """The service's outputs and accuracy are those of Keras on ids that Keras made."""
     keras.utils.set_random_seed(5)
     vocabulary = example.vocabulary(example.sequence_length)

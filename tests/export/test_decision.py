@@ -67,7 +67,7 @@ def artifact(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return read_artifact(repository / "decided" / "1")
 
 
-def test_the_manifest_says_how_the_model_decides(run: Path, artifact: Artifact) -> None:
+def test_manifest(run: Path, artifact: Artifact) -> None:
     """The manifest contains threshold, temperature and names, and the metrics use the threshold."""
     decision = read_run(run).decision
     assert decision.threshold == 0.97
@@ -89,7 +89,7 @@ def test_the_service_decides_by_the_manifest(run: Path, artifact: Artifact) -> N
     assert prediction.score == prediction.probabilities[0]
 
 
-def test_the_report_explains_as_the_service_does(run: Path, artifact: Artifact) -> None:
+def test_report(run: Path, artifact: Artifact) -> None:
     """Words, places and shares are the same from the Keras model and from the graph that is served."""
     trained = read_run(run)
     weights = network.arrays(trainer.load(trained), trained.configuration)

@@ -59,7 +59,7 @@ def test_a_run_is_exported_under_its_own_name(
     assert 0.5 <= statistics.scores.mean <= 1 and statistics.tokens.mean > 1
 
 
-def test_the_8_bit_form_is_exported_with_what_it_costs(
+def test_8_bit_form(
     run_path: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The output shows the differences on generated ids and the accuracy on held-out reviews."""
@@ -140,7 +140,7 @@ def test_a_keras_file_is_exported_with_its_labels(
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
 
 
-def test_what_has_no_8_bit_form_is_refused(
+def test_model_without_an_8_bit_form(
     averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A model without an 8-bit form is refused with the reason, and nothing is written."""
@@ -186,18 +186,14 @@ def test_an_unequal_graph_is_refused(
 
 
 @pytest.mark.parametrize("name", ["../up", "Upper", "a/b", ".hidden", "x" * 65, "a b"])
-def test_a_name_that_is_no_folder_is_refused(
-    name: str, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_name(name: str, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A name that cannot be part of paths and URLs is refused."""
     assert main([str(run_path), "--name", name, "--repository", str(tmp_path / "repository")]) == 2
     refused(capsys, f"--name: {name!r} is not a valid model name")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_exported_is_refused(
-    run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_exports(run_path: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every error is one line with a hint, and nothing is written."""
     keras_file, reading = str(run_path / "model.keras"), str(run_path / "tokenizer.json")
     whole = [keras_file, "--tokenizer", reading, "--labels", "no,yes"]
@@ -232,7 +228,7 @@ def test_a_repository_that_is_a_file_is_refused(
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_an_interrupt_leaves_nothing(
+def test_interruption(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C ends the command with status 130 and leaves nothing behind."""

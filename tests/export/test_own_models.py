@@ -125,7 +125,7 @@ def test_the_tokenizer_of_keras_2(unknown: str | None, twice: bool, tmp_path: Pa
     assert_served(artifact, model.predict(padded, verbose=0), [row[-SEQUENCE_LENGTH:] or [0] for row in rows])
 
 
-def test_the_tokenizer_of_keras_2_with_padding_behind(tmp_path: Path, exported: Export) -> None:
+def test_keras_2_tokenizer_with_padding_after_the_text(tmp_path: Path, exported: Export) -> None:
     """Padding and truncation at the end, other filters and upper case are supported."""
     legacy = LegacyTokenizer(lower=False, filters="!?;.")
     legacy.fit_on_texts([" ".join(WORDS), "GOOD"])
@@ -333,7 +333,7 @@ def test_text_vectorization_that_no_tokenizer_can_do_is_refused(
     assert "layer words" in refusal(capsys, tmp_path / "model.keras", "--vocabulary", str(words))[0]
 
 
-def test_a_standardization_that_has_no_name_is_refused() -> None:
+def test_custom_standardization() -> None:
     """A standardization function of the user is refused."""
     layer = keras.layers.TextVectorization(standardize=tf.strings.upper, vocabulary=WORDS, name="words")
     with pytest.raises(ExportError, match="layer words standardizes texts with a function of your own"):
@@ -410,7 +410,7 @@ def test_data_measures_the_whole_chain(
     assert (metrics.values["accuracy"], metrics.examples) == (1, 40)
 
 
-def test_a_model_that_is_no_better_than_one_label_is_refused(
+def test_model_with_the_accuracy_of_one_label(
     words: Path, tmp_path: Path, exported: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong vocabulary is refused, unless `--allow-poor-accuracy` is passed."""

@@ -29,7 +29,7 @@ def test_medians_and_ratios_of_each_round() -> None:
     assert row == "| BentoML | whole | 1,000 | 0.50 | 0.25 | 10 | 30 | 500 | 300 | 2.5 | 0 |"
 
 
-def test_what_was_not_measured_says_why() -> None:
+def test_server_that_is_not_installed() -> None:
     """A server that is not installed leaves the table whole and has a line of its own."""
     _, *reasons = summary(MEASURED, ABSENT)
     assert len(rows(MEASURED)) == 2 * len(MEASURED)
@@ -42,7 +42,7 @@ def test_errors_are_counted_over_all_rounds() -> None:
     assert row.endswith(" 3 |")
 
 
-def test_the_document_holds_every_round() -> None:
+def test_document() -> None:
     """Others can compute other figures of it."""
     read = json.loads(document(MEASURED, ABSENT, {"workers": 2}))
     assert read["workers"] == 2

@@ -33,7 +33,7 @@ def test_files_and_folders(tmp_path: Path) -> None:
     "line",
     ['{"time": "2026', "[]", "5", '{"time": "x"}', record("2026", 2**70), record("2026", version="one"), "\n", "\xff"],
 )
-def test_lines_that_are_no_records(tmp_path: Path, line: str) -> None:
+def test_invalid_lines(tmp_path: Path, line: str) -> None:
     """A line that is incomplete or something else is skipped and counted."""
     (tmp_path / "log").write_text(record("2026-01-01", 5) + line.rstrip("\n") + "\n" + record("2026-01-02", 6))
     log = read_log([tmp_path / "log"])
@@ -41,7 +41,7 @@ def test_lines_that_are_no_records(tmp_path: Path, line: str) -> None:
     assert list(log.texts[Model("tiny", 1)].tokens) == [5, 6]
 
 
-def test_nothing_to_read(tmp_path: Path) -> None:
+def test_missing_logs(tmp_path: Path) -> None:
     """A file that does not exist and a folder without logs are errors that name them."""
     with pytest.raises(LogError, match=r"missing: cannot be read \(No such file or directory\)"):
         read_log([tmp_path / "missing"])

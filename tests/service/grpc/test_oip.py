@@ -79,7 +79,7 @@ def test_timeout(oip: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, -(2**63), True, "1", 1.0])
-def test_timeout_that_is_none(oip: Any, value: Any) -> None:
+def test_invalid_timeouts(oip: Any, value: Any) -> None:
     """A `timeout` that is negative or not an integer is refused."""
     status, message = refused(oip.ModelInfer, text_request("x", parameters={"timeout": parameter(value)}))
     assert (status, message) == ("INVALID_ARGUMENT", "parameter 'timeout' must be a whole number, not negative")
@@ -145,7 +145,7 @@ def test_unknown_model(oip: Any) -> None:
         assert refused(method, kind(model_name="../other"))[0] == "NOT_FOUND"
 
 
-def test_methods_that_are_not_there(oip: Any) -> None:
+def test_unimplemented_methods(oip: Any) -> None:
     """Methods that the service does not implement are UNIMPLEMENTED."""
     for method, message in (
         (oip.SystemSharedMemoryStatus, pb.SystemSharedMemoryStatusRequest()),
@@ -232,7 +232,7 @@ def test_stream(oip: Any) -> None:
         assert elements(response.infer_response) == single
 
 
-def test_stream_goes_on_after_a_refusal(oip: Any) -> None:
+def test_stream_after_a_refusal(oip: Any) -> None:
     """An invalid request in a stream gets its reason and its id, and later requests get their answers."""
     bad = {
         "unknown": text_request("x", model="other"),
@@ -267,7 +267,7 @@ def test_stream_answers_before_it_ends(oip: Any) -> None:
     assert list(call) == []
 
 
-def test_stream_that_is_left(oip: Any) -> None:
+def test_cancelled_stream(oip: Any) -> None:
     """A caller that leaves its stream has no effect on others."""
     call = oip.ModelStreamInfer(text_request("x", id=str(number)) for number in itertools.count())
     assert next(call).infer_response.id == "0"

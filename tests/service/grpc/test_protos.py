@@ -84,7 +84,7 @@ def methods(services: Iterable[ServiceDescriptor]) -> dict[str, tuple[bool, bool
 
 
 @pytest.mark.parametrize("theirs", [health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR], ids=lambda file: file.package)
-def test_same_as_grpcs_packages(theirs: FileDescriptor) -> None:
+def test_same_as_the_grpc_packages(theirs: FileDescriptor) -> None:
     """Messages and methods are the same as in gRPC's Python packages."""
     for message in theirs.message_types_by_name.values():
         assert fields(POOL.FindMessageTypeByName(message.full_name)) == fields(message)
@@ -94,7 +94,7 @@ def test_same_as_grpcs_packages(theirs: FileDescriptor) -> None:
 
 
 @pytest.mark.parametrize("service", tfserving.SERVICES)
-def test_same_as_tensorflow_servings_stubs(service: str) -> None:
+def test_same_as_the_tensorflow_serving_stubs(service: str) -> None:
     """Every field and method that is declared here is the same in TensorFlow Serving's own stubs."""
     theirs = {
         prediction_service_pb2.DESCRIPTOR: tfserving.PREDICTION_SERVICE,

@@ -202,7 +202,7 @@ def test_message_too_large(stub: SentimentStub) -> None:
 @pytest.mark.parametrize(
     "content", [b"\xff\xff", b"\x0a\x05abc", b"\x0a\x01\xff"], ids=["noise", "cut off", "no UTF-8"]
 )
-def test_bytes_that_are_no_message(server: ServerProcess, channel: grpc.Channel, content: bytes) -> None:
+def test_invalid_messages(server: ServerProcess, channel: grpc.Channel, content: bytes) -> None:
     """Bytes that are not a message, or a text that is not UTF-8, are the caller's error and log no error."""
     for name in (
         "sentiment.v1.Sentiment/PredictBatch",

@@ -461,7 +461,7 @@ def test_versions_side_by_side(both: ServerProcess, repository: Path) -> None:
     assert asked(both, "tickets") == {"4": 8}
 
 
-def test_what_disappears(server: ServerProcess, repository: Path) -> None:
+def test_deleted_models(server: ServerProcess, repository: Path) -> None:
     """A deleted model is unloaded unless it is the default, and all models stay if the repository is lost."""
     hidden = repository.with_name("hidden")
     repository.rename(hidden)
@@ -537,7 +537,7 @@ def patched(folder: Path, **variables: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_version_that_brings_workers_down(repository: Path, tmp_path: Path, workers: int) -> None:
+def test_version_that_crashes_workers(repository: Path, tmp_path: Path, workers: int) -> None:
     """The version is refused after it has crashed two workers in turn, and the other workers answer."""
     flags = ("--workers", str(workers), "--default-model", "tickets", *WATCH)
     with ServerProcess(*flags, repository=repository, **patched(tmp_path / "patch")) as server:

@@ -23,7 +23,7 @@ _MEGABYTE = 2**20
 @pytest.mark.parametrize(
     ("max_pending", "expected"), [(100_000, {200}), (1900, {200, 429})], ids=["answered", "refused once parsed"]
 )
-def test_large_requests_leave_no_memory(max_pending: int, expected: set[int]) -> None:
+def test_memory_of_large_requests(max_pending: int, expected: set[int]) -> None:
     """The memory of large requests is returned to the kernel soon after."""
     body = orjson.dumps({"texts": ["two dull hours " * 500] * 1000})
     limits = ("--max-pending-texts", str(max_pending), "--max-buffered-bytes", str(1024 * _MEGABYTE))
@@ -58,7 +58,7 @@ def test_pages_are_returned_above_the_idle_memory(monkeypatch: pytest.MonkeyPatc
     assert returned == [0, 0]
 
 
-def test_connections_leave_no_memory() -> None:
+def test_memory_of_closed_connections() -> None:
     """The memory of many connections with unfinished heads is returned to the kernel soon after they are closed."""
     with ServerProcess("--workers", "1") as server:
         [worker] = children(server.process.pid)

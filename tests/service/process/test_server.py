@@ -86,7 +86,7 @@ class Pending:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_leaves_with_status_0(signal_number: int) -> None:
+def test_exit_status(signal_number: int) -> None:
     """SIGTERM and Ctrl-C end the server with status 0 and without errors, with and without idle connections."""
     with ServerProcess() as process:
         assert process.client.get("/readyz").status_code == 200

@@ -60,7 +60,7 @@ def test_connections_are_spread_evenly(four: ServerProcess, protocol: str) -> No
         eventually(lambda: sum(connections(pid, port) for pid in workers) == 24)
 
 
-def test_counts_are_those_of_all_workers(four: ServerProcess) -> None:
+def test_counts_of_all_workers(four: ServerProcess) -> None:
     """Any worker returns the sum of the metrics, which is exact after requests over many connections."""
 
     def work(number: int) -> None:
@@ -130,12 +130,12 @@ print({reason: reasons.count(reason) for reason in set(reasons)})
 """
 
 
-def test_a_worker_that_is_killed_never_hangs() -> None:
+def test_worker_killed_by_another_process() -> None:
     """A worker that another process kills counts as died, even if the supervisor notices late."""
     assert run("-c", _KILLED).stdout == "{'died': 16}\n"
 
 
-def test_a_stopped_worker_that_is_killed_has_died() -> None:
+def test_killed_workers_that_are_stopped_or_starting() -> None:
     """A stopped worker or a starting worker that is killed counts as died."""
     with ServerProcess("--workers", "2", *PATIENT) as process:
         before = children(process.process.pid)
@@ -229,7 +229,7 @@ def test_connections_that_wait_at_sigterm(delay: str) -> None:
         assert process.process.wait(PATIENCE) == 0
 
 
-def test_a_service_that_was_stopped_goes_on() -> None:
+def test_paused_service() -> None:
     """If all processes were paused, as in a paused container, no worker is replaced."""
     with ServerProcess("--workers", "2", "--worker-timeout", "3") as process:
         workers = children(process.process.pid)
@@ -262,7 +262,7 @@ def test_a_new_version_is_loaded_by_every_worker(tables: ServerProcess, tmp_path
     assert versions(tables, 6) == {"404": 6}
 
 
-def test_a_broken_version_is_loaded_by_none(tables: ServerProcess, tmp_path: Path) -> None:
+def test_load_of_a_broken_version(tables: ServerProcess, tmp_path: Path) -> None:
     """A load of a broken version is refused with the file's name, and every worker keeps its version."""
     broken = publish_table(tmp_path).path / "model.onnx"
     broken.write_bytes(b"")
@@ -306,7 +306,7 @@ def test_ctrl_c_of_a_terminal() -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
-def test_a_strange_child_is_no_worker() -> None:
+def test_inherited_child() -> None:
     """The exit of an inherited child process, as in a container, has no effect."""
     with ServerProcess("--workers", "2", prefix="""sh -c 'true & exec "$@"' sh""") as process:
         [*_, worker] = children(process.process.pid)

@@ -69,7 +69,7 @@ def test_nested_data(server: ServerProcess, expected: dict[str, list[Any]]) -> N
     assert outputs(read(server.client.post(INFER, content=request(nested)))) == expected
 
 
-def test_binary_both_ways(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
+def test_binary_inputs_and_outputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
     """A binary answer has JSON first, then the outputs in their order, little-endian."""
     raw = pack(*TEXTS)
     document = request(binary_input(raw, shape=[3, 1]), parameters={"binary_data_output": True})
@@ -79,14 +79,14 @@ def test_binary_both_ways(server: ServerProcess, expected: dict[str, list[Any]])
     assert struct.unpack("<3f", answer.binary["score"]) == tuple(outputs(answer)["score"])
 
 
-def test_binary_in_json_out(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
+def test_binary_inputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
     """Binary inputs do not request binary outputs."""
     raw = pack(*TEXTS)
     answer = read(server.client.post(INFER, **with_binary(request(binary_input(raw, shape=[3, 1])), raw)))
     assert not answer.binary and outputs(answer) == expected
 
 
-def test_json_in_binary_out(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
+def test_binary_outputs(server: ServerProcess, expected: dict[str, list[Any]]) -> None:
     """A request with JSON inputs can request binary outputs, with and without the header."""
     document = request(text_input(*TEXTS), parameters={"binary_data_output": True})
     for arguments in ({"content": document}, with_binary(document)):
@@ -168,7 +168,7 @@ def test_compressed_answer(
     assert outputs(read(response)) == expected
 
 
-def test_answer_is_compressed_for_those_who_ask(server: ServerProcess) -> None:
+def test_answer_without_compression(server: ServerProcess) -> None:
     """A caller that accepts no encoding gets an uncompressed answer and the length of the JSON."""
     with Connection(server.port) as connection:
         connection.post(INFER, request(text_input("x")))
@@ -439,7 +439,7 @@ def test_refused(server: ServerProcess, body: bytes, reason: str) -> None:
         ("10000", "and the body has"),
     ],
 )
-def test_header_that_lies(server: ServerProcess, header: str, reason: str) -> None:
+def test_invalid_header(server: ServerProcess, header: str, reason: str) -> None:
     """A header that is not a number of bytes in the body is refused."""
     raw = pack("x")
     body = request(binary_input(raw)) + raw
@@ -448,7 +448,7 @@ def test_header_that_lies(server: ServerProcess, header: str, reason: str) -> No
 
 
 @pytest.mark.parametrize("size", [-1, 0, 4, 6, 2**31, 2**64, HUGE, 5.0, "5", True, [5]])
-def test_size_that_lies(server: ServerProcess, size: Any) -> None:
+def test_mismatched_binary_data_size(server: ServerProcess, size: Any) -> None:
     """A binary_data_size that does not match the tensor is refused."""
     raw = pack("x")
     document = request(binary_input(raw, parameters={"binary_data_size": size}))
@@ -468,12 +468,12 @@ def test_size_that_lies(server: ServerProcess, size: Any) -> None:
         ((binary_input(pack("x"), shape=[2, 1]),), pack("x"), "1 elements in the binary data, 2 in its shape"),
     ],
 )
-def test_binary_that_lies(server: ServerProcess, inputs: tuple[Any, ...], tail: bytes, reason: str) -> None:
+def test_mismatched_binary_data(server: ServerProcess, inputs: tuple[Any, ...], tail: bytes, reason: str) -> None:
     """Binary data that does not match the JSON is refused."""
     assert reason in refusal(server.client.post(INFER, **with_binary(request(*inputs), tail)))
 
 
-def test_raw_binary_request_that_is_no_text(server: ServerProcess) -> None:
+def test_raw_binary_request_that_is_not_utf8(server: ServerProcess) -> None:
     """A raw binary request must be UTF-8."""
     response = server.client.post(INFER, content=b"\xff", headers={HEADER: "0"})
     assert refusal(response) == "input 'text': element 0 is not UTF-8"
@@ -505,7 +505,7 @@ def test_raw_binary_request_that_is_no_text(server: ServerProcess) -> None:
         ("GET", "/v2/repository/models/imdb-cnn/load", 405),
     ],
 )
-def test_no_such_thing(server: ServerProcess, method: str, path: str, status: int) -> None:
+def test_unknown_paths_and_wrong_methods(server: ServerProcess, method: str, path: str, status: int) -> None:
     """Unknown paths and models, and wrong methods, are refused in the protocol's form."""
     refusal(server.client.request(method, path), [status])
 

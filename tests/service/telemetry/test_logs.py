@@ -103,7 +103,7 @@ def test_configure(root: logging.Logger, capfd: pytest.CaptureFixture[str]) -> N
     assert json.loads(output.err)["message"] == "loud enough"
 
 
-def test_debug_level_is_the_services_own(root: logging.Logger) -> None:
+def test_debug_level(root: logging.Logger) -> None:
     """Debug lines of libraries, which could contain keys, are not logged."""
     logs.configure("console", "debug")
     assert logging.getLogger("sentiment_conv1d.service.inference.engine").isEnabledFor(logging.DEBUG)
