@@ -85,8 +85,8 @@ class Attacked:
         server = self.server.process.pid
         return anonymous_megabytes([*children(server), *([server] if total else [])])
 
-    def suffer(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
-        """Attack the server. The p99 of another caller can grow by `waits` seconds."""
+    def measure(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
+        """Attack the server and return the cost. The p99 of another caller may grow by `waits` seconds."""
         idle = self.idle
         failures: list[str] = []
         slow: list[str] = []

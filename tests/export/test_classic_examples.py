@@ -29,7 +29,7 @@ TELLING = (["awful", "dull", "clumsy", "boring"], ["lovely", "bright", "moving",
 WORDS = [*PLAIN, *TELLING[0], *TELLING[1]]
 ROWS = 40
 
-#: Besides the reviews: punctuation, unknown words, other alphabets, a long text and none at all.
+#: Texts besides the reviews: punctuation, unknown words, other alphabets, a long text and an empty one.
 ODD = ["A SUPERB film!", "don't; awful-ish?\n", "\u00c9t\u00e9 caf\u00e9", "dull " * 300 + "lovely", "", "..."]
 
 Ids = npt.NDArray[np.int32]

@@ -45,7 +45,7 @@ def dense(units: int, activation: str | None) -> Any:
     return layers.Dense(units, activation=activation, bias_initializer="random_normal")
 
 
-def test_a_run_becomes_a_folded_artifact(exported: Exported, run_path: Path) -> None:
+def test_folded_artifact(exported: Exported, run_path: Path) -> None:
     """The manifest describes the model, its training, its metrics and the comparisons."""
     artifact = read_artifact(exported.artifact.path)
     manifest, run = artifact.manifest, read_run(run_path)
@@ -77,7 +77,7 @@ def test_golden_answer(exported: Exported, trained: Trained) -> None:
     assert artifact.manifest.golden.probabilities == pytest.approx([truth[0]], abs=1e-6)
 
 
-def test_versions_count_up(trained: Trained, tmp_path: Path) -> None:
+def test_next_version(trained: Trained, tmp_path: Path) -> None:
     """An export never replaces a version, and creates the repository if it does not exist."""
     repository = tmp_path / "made" / "on the way"
     paths = [export(trained, "tiny", repository).artifact.path for _ in range(2)]
@@ -100,8 +100,8 @@ def test_model_outside_the_family(averaging: keras.Model, trained: Trained, tmp_
     assert prediction.probabilities[1] == pytest.approx(manifest.golden.probabilities[0], abs=1e-5)
 
 
-def test_three_labels_get_a_probability_each(tmp_path: Path) -> None:
-    """A softmax stays a softmax."""
+def test_three_labels(tmp_path: Path) -> None:
+    """A model with a softmax of three labels is exported with three probabilities."""
     labels = ("bad", "fair", "good")
     exported = export(Trained(small(dense(3, "softmax")), tokenizer(), labels), "three", tmp_path)
     manifest = exported.artifact.manifest
@@ -110,8 +110,8 @@ def test_three_labels_get_a_probability_each(tmp_path: Path) -> None:
     assert sum(prediction.probabilities) == pytest.approx(1)
 
 
-def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
-    """The sequence length is the tokenizer's, and the pad ids cover all words that a dilated filter spans."""
+def test_gelu_with_dilation(tmp_path: Path) -> None:
+    """A model with a gelu and a dilated filter is folded for the tokenizer's length, with padding for the filter."""
     chain = [layers.Embedding(IDS, 3), layers.Conv1D(4, 3, padding="same", dilation_rate=2, activation="gelu")]
     head = [layers.BatchNormalization(), layers.GlobalMaxPooling1D(), dense(1, "sigmoid")]
     model = keras.Sequential([keras.Input((None,), dtype="int32"), *chain, *head])
@@ -130,7 +130,7 @@ def test_a_gelu_over_any_length_is_folded(tmp_path: Path) -> None:
         assert 1 / (1 + np.exp(-explanation.logit)) == pytest.approx(probability, abs=1e-5)
 
 
-def test_two_labels_may_have_a_softmax(tmp_path: Path) -> None:
+def test_softmax_of_two_labels(tmp_path: Path) -> None:
     """Two labels may have a softmax with two columns."""
     exported = export(Trained(small(dense(2, "softmax")), tokenizer(), LABELS), "two", tmp_path)
     assert exported.artifact.manifest.activation == "softmax"
@@ -183,7 +183,7 @@ def test_8_bit_artifact_without_data(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_8_bit_graph_that_is_less_accurate(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An 8-bit graph that loses accuracy or is far off is not published."""
+    """An 8-bit graph that loses accuracy, or changes a probability too much, is not published."""
 
     def turned(family: Family) -> onnx.ModelProto:
         last = family.head[-1]
@@ -279,7 +279,7 @@ def test_invalid_models(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_id_too_many_is_found_in_a_large_vocabulary(tmp_path: Path) -> None:
+def test_vocabulary_that_is_too_large(tmp_path: Path) -> None:
     """The highest id is always tested, even if random ids would rarely contain it."""
     model = keras.Sequential(
         [
@@ -293,7 +293,7 @@ def test_one_id_too_many_is_found_in_a_large_vocabulary(tmp_path: Path) -> None:
         export(Trained(model, tokenizer(words=50_001 - 3, max_tokens=2), LABELS), "x", tmp_path)
 
 
-def test_a_repository_that_cannot_be_written_to_is_named(trained: Trained, tmp_path: Path) -> None:
+def test_file_as_a_repository(trained: Trained, tmp_path: Path) -> None:
     """A repository that is a file is refused by name."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot be written to"):
@@ -317,7 +317,7 @@ def test_invalid_labels(labels: tuple[str, ...], message: str, tmp_path: Path) -
         from_keras_file(tmp_path / "none.keras", labels, tmp_path / "none.json")
 
 
-def test_files_that_cannot_be_read_are_named(run_path: Path, tmp_path: Path) -> None:
+def test_invalid_files(run_path: Path, tmp_path: Path) -> None:
     """The message names a missing file and an invalid model, tokenizer or run."""
     model, reading = run_path / "model.keras", run_path / "tokenizer.json"
     (tmp_path / "bad.keras").write_bytes(b"no model")

@@ -172,7 +172,7 @@ async def terminated(short: bool) -> Report:
                 await messages.write(PredictRequest(text=answers.texts[number]))
             given = [await messages.read() for _ in few]
             outcome = answers.verdict(few, [(each.version, each.label, each.score) for each in given])
-            # It stays open, and is ended by the server.
+            # It stays open until the server ends it.
             assert await messages.code() is grpc.StatusCode.UNAVAILABLE, await messages.details()
             return outcome
 

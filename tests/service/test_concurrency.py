@@ -25,7 +25,7 @@ from tests.service.reviews import reviews
 CLIENTS = 32
 TEXTS_OF_A_CLIENT = 12
 
-#: All texts that may wait at once; one request may bring as many, and is refused while a single one is pending.
+#: The limit on waiting texts. A request can have as many, and is refused while another text waits.
 PENDING = 4096
 
 #: Half a second of work.

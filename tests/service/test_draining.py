@@ -17,10 +17,10 @@ from tests.service.rest.raw import Connection, request
 
 GOOD = b'{"text": "A great film."}'
 
-#: Between two requests of a caller, in which its connection is idle.
+#: Seconds between two requests of a caller, in which its connection is idle.
 _THINKS = 0.02
 
-#: Sends one request, as often as it is called, and returns the status.
+#: Sends a request and returns the status.
 Ask = Callable[[], int]
 
 

@@ -264,7 +264,7 @@ def test_size_of_the_file() -> None:
     assert 3 * 5000 * 250 < size < 3 * 5000 * 250 + 20_000
 
 
-#: Answers to the ids in a file, in hexadecimal; it imports nothing of TensorFlow, which the emulator cannot run.
+#: Prints the answers to the ids in a file, in hexadecimal, without TensorFlow, which the emulator cannot run.
 _PROGRAM = """
 import json, sys, numpy, onnxruntime
 options = onnxruntime.SessionOptions()

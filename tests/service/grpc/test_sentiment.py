@@ -28,7 +28,7 @@ from tests.service.telemetry.test_metrics import value
 
 TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", "qwertyuiop", "", "é ½"]
 
-#: A fifth of a second of work or more, as much as fits into a message: texts of so many bytes take long to read.
+#: At least a fifth of a second of work, and as much as fits into a message: large texts take long to tokenize.
 LARGE = ["a " * 17_000] * 230
 
 

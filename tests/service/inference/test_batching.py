@@ -18,7 +18,7 @@ from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.processes import eventually
 
-#: So long that a test would never wait for it.
+#: A delay that is longer than any test.
 NEVER = 3600.0
 
 

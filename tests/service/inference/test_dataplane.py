@@ -28,7 +28,7 @@ from tests.service.telemetry.test_metrics import read, value
 LIMITS = RequestLimits(texts=1024, characters=1_000_000, requests=256, pending_texts=2048, seconds=30)
 BATCHING = Batching()
 
-#: Too long to run at once, and so long that it goes to the thread.
+#: A text that is too long to run at once, and a text that is so long that it runs on the thread.
 MEDIUM = "word " * (INLINE_CHARACTERS // 5 + 1)
 LONG = "word " * (STEPPED_CHARACTERS // 5 + 1)
 

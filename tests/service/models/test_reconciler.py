@@ -32,10 +32,10 @@ from tests.service.grpc.channels import connect
 from tests.service.process.test_supervisor import versions
 from tests.service.telemetry.test_metrics import series, value
 
-#: Scans of the repository a second: often, since the tests wait for them.
+#: Scans of the repository per second. There are many, because the tests wait for them.
 WATCH = ("--watch-interval", "0.1")
 
-#: More texts than run at once, so that a version that comes while they run finds them half done.
+#: More texts than run at once, so that a new version can be loaded while they run.
 BATCH = 80
 
 

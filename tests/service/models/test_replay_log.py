@@ -16,7 +16,7 @@ NAMES = st.sampled_from(["tickets", "calls"])
 VERSIONS = st.integers(1, 3)
 DIGESTS = st.sampled_from("abc")
 
-#: What every worker has from its fork on.
+#: The state of every worker when it is forked.
 SERVED = {("tickets", 1): "a", ("calls", 1): "a"}
 REFUSED = {("tickets", 2)}
 

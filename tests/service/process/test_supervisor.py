@@ -182,7 +182,7 @@ def request_livez(port: int) -> socket.socket:
 
 
 def test_more_connections_than_a_channel_can_hold() -> None:
-    """While no worker takes connections, they wait, and none is dropped."""
+    """While no worker accepts connections, they wait, and none is dropped."""
     with ServerProcess("--workers", "1", *PATIENT) as process, ExitStack() as stack:
         [worker] = children(process.process.pid)
         pause(worker)

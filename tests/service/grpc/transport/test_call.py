@@ -27,7 +27,7 @@ from sentiment_conv1d.service.network.turns import Turns
 from tests.service.grpc import wire
 from tests.service.grpc.transport.caller import LIMITS, Loop, Transport
 
-#: What there is for calls, and for one message.
+#: The memory for all calls, and for one message.
 BUFFERED = 2_000_000
 MESSAGE = 100_000
 

@@ -30,7 +30,7 @@ def numbers(count: int) -> range:
 
 # Floods.
 
-#: How many of them a client may send, and the frames.
+#: The number of frames that a client may send, and the frames.
 FLOODS: dict[str, tuple[int, Callable[[int], bytes]]] = {
     "rapid reset": (256, lambda number: short(number) + wire.reset(number)),
     "resets of requests that are none of gRPC's": (

@@ -27,7 +27,7 @@ from sentiment_conv1d.service.grpc.transport.messages import (
 
 LIMIT = 100
 
-#: What may be expanded, for `Decompression`, and the most that is in one turn of the event loop.
+#: The arguments of `Decompression`: the largest decompressed size, and the size per turn of the event loop.
 EXPANDED = 1_000_000
 STEP = 65_536
 

@@ -27,10 +27,10 @@ from tests.service.rest.raw import Connection, request
 
 GOOD = json.dumps({"text": "A great film."}).encode()
 
-#: As large as a request without ASGI may be, but for some bytes.
+#: Almost the largest size of a request on the fast path.
 BATCH = json.dumps({"texts": [f"{'good ' * n}{'bad ' * (400 - n)}film" for n in range(32)]}).encode()
 
-#: Bytes of an answer, and the most that a socket holds of it for a reader.
+#: Bytes of an answer, and the largest part of it that a socket can buffer.
 SIZE, IN_KERNEL = 20_000_000, 10_000_000
 
 ROUTES = {
