@@ -197,7 +197,7 @@ def test_rules_see_the_imports() -> None:
 
 
 def test_libraries_of_clients() -> None:
-    """A serving process has loaded none of the forbidden libraries."""
+    """A serving process does not load the libraries of clients, or a top-level package such as `model`."""
     served = ", ".join(f"{DISTRIBUTION}.service.{each}" for each in ("grpc.server", "process.server", "process.worker"))
     program = f"import sys, {served}; print(*sys.modules)"
     result = subprocess.run(
@@ -210,7 +210,7 @@ def test_libraries_of_clients() -> None:
 
 @pytest.mark.parametrize("path", files_in(DISTRIBUTION, *FOLDERS, "loadtest", "benchmarks", "tests"), ids=str)
 def test_full_names(path: Path) -> None:
-    """No file imports the project's folders from the top level, where an installed package has none of them."""
+    """No file imports the project's folders from the top level, where an installed package does not have them."""
     assert [name for name in full_names(path) if package(name) in FOLDERS] == []
 
 

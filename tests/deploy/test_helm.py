@@ -61,7 +61,7 @@ OF_RELEASES = {"app.kubernetes.io/instance", "jobLabel"}
 
 
 def helm(values: Manifest, release: str = "sentiment") -> subprocess.CompletedProcess[str]:
-    """Render the chart with values on top of its own."""
+    """Render the chart with values in addition to the defaults."""
     command = [find("helm"), "template", release, str(CHART), "--namespace", release, "--values", "-"]
     return subprocess.run(
         command, input=json.dumps(values), capture_output=True, text=True, timeout=PATIENCE, check=False

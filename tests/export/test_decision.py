@@ -136,7 +136,7 @@ def test_grpc(decided: ServerProcess) -> None:
             for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
             if output.name == "label"
         )
-        assert label[4:] == b"thumbs down"  # behind its length
+        assert label[4:] == b"thumbs down"  # after its length
 
 
 def test_label_lists(decided: ServerProcess) -> None:

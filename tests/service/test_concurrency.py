@@ -203,7 +203,7 @@ async def scenario(process: ServerProcess, classifier: Classifier, leaving: bool
                 else:
                     ask = ASKING[number % len(ASKING)]
                     group.create_task(_awaited(ask(server, texts[mine], expected[mine])))
-        # What the server was told to forget is forgotten by the end of the piece that runs.
+        # The server drops the texts of cancelled requests when the running piece has finished.
         while True:
             response = await http.post("/v1/predict_batch", json={"texts": ["x"] * PENDING})
             if response.status_code != 429:

@@ -105,7 +105,7 @@ def test_right_answer_over_grpc(
     assert response.id == streamed.infer_response.id == id
 
 
-# Requests that may be anything.
+# Arbitrary requests.
 
 DIMENSION = st.sampled_from([1, 1, 1, 2, 3, 0, -1, 400, 401, 2**31, 2**62, 2**63 - 1, -(2**63)])
 SHAPE = st.lists(DIMENSION, max_size=3)
@@ -125,7 +125,7 @@ NUMBER = st.one_of(
     st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**30, 10**400, -(10**400)]),
     st.floats(allow_nan=False, allow_infinity=False),
 )
-#: JSON, where a lone surrogate may be written as an escape.
+#: JSON, which can contain escaped lone surrogates.
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBER | st.text(max_size=4) | st.just("\ud800"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -138,7 +138,7 @@ def mostly(usual: st.SearchStrategy[Any], other: st.SearchStrategy[Any] = JSON) 
     return st.integers(0, 9).flatmap(lambda number: usual if number < 9 else other)
 
 
-#: Values that stand somewhere in a request.
+#: Values at any place of a request.
 NEARBY = st.one_of(
     NAME, DATATYPE, SHAPE, DIMENSION, st.integers(0, 12), st.booleans(), st.builds(list), st.builds(dict)
 )

@@ -295,7 +295,7 @@ def test_questions(http: Any, grpc: Any, protocol: str) -> None:
 
 
 def test_repository(tmp_path: Path) -> None:
-    """Both clients load and unload models, and each sees the changes of the other."""
+    """Both clients load and unload models, and each client sees the other's changes."""
     publish_table(tmp_path)
     with (
         ServerProcess("--admin", "open", repository=tmp_path) as process,

@@ -257,7 +257,7 @@ def test_slow_messages() -> None:
         caller.data(resting, message(ONE), ended=False)
         stream = caller.begin(PREDICT)
         caller.data(stream, message(ONE)[:-1], ended=False)
-        assert caller.answer(stream).status == LATE  # longer than a second after the last of the other
+        assert caller.answer(stream).status == LATE  # more than a second after the last byte of the other
         caller.data(resting, b"")
         assert caller.answer(resting).status == OK
 

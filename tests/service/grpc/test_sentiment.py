@@ -99,7 +99,7 @@ def test_stream_waits_for_its_reader(server: ServerProcess) -> None:
     """While the caller takes no answers, the server stops reading texts; later it answers all of them in order."""
     count = 3000
     taken = 0
-    weight = "x" * 8000  # one unknown word, so that not all of the texts fit into what lies between the two
+    weight = "x" * 8000  # one unknown word, so that the texts exceed all buffers between client and server
 
     def texts() -> Iterator[PredictRequest]:
         nonlocal taken

@@ -191,7 +191,7 @@ def test_time_between_steps(echo: Echo) -> None:
     async def story() -> None:
         echo.rows_of_a_run = 1
         future = submit(in_steps(echo), "a", "b")
-        asyncio.get_running_loop().call_soon(busy)  # in the turn of the first step, behind it
+        asyncio.get_running_loop().call_soon(busy)  # after the first step, in the same turn
         done = await future
         assert done.stages.queue > 50_000_000 > done.stages.tokenize + done.stages.infer
 
@@ -418,7 +418,7 @@ def test_own_answers(jobs: list[tuple[int, str]], max_rows: int, rows_of_a_run: 
                         assert result == "CancelledError"
                     elif what == "fail":
                         assert result == "RuntimeError"
-                    elif result != "RuntimeError":  # of a neighbour in its batch
+                    elif result != "RuntimeError":  # of another job in its batch
                         assert result == [f"{number}.{row}" for row in range(count)]
                 for batch in echo.batches:
                     assert len(batch) <= max(max_rows, 6)

@@ -178,7 +178,7 @@ def test_socket_of_a_later_server(tmp_path: Path) -> None:
     """A server that stops removes only its own socket."""
     path = tmp_path / "rest.sock"
     with bind_unix(path), ExitStack() as later:
-        with bind_unix(path) as first:  # it does not listen, so that its file may be taken
+        with bind_unix(path) as first:  # it does not listen, so another server can take its file
             later.enter_context(bind_unix(path))
         assert first.socket.fileno() == -1 and path.exists()
     assert not path.exists()

@@ -126,7 +126,7 @@ def test_drain_delay() -> None:
         assert int(ready.headers["retry-after"]) > 0
         assert process.client.get("/livez").status_code == 200
         assert httpx.post(f"{process.url}/v1/predict", json={"text": "New here."}, trust_env=False).status_code == 200
-        # A second signal waits for nothing, and so the end of this block does not either.
+        # The signal at the end of this block is the second one, which ends the drain delay.
 
 
 def test_another_signal_while_requests_run() -> None:

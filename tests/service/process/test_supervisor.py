@@ -96,8 +96,8 @@ def test_a_killed_worker_is_replaced(four: ServerProcess) -> None:
     assert value(samples, "sentiment_workers_replaced_total", reason="hung") == 0
 
 
-#: A supervisor of sixteen workers whose time to start is long over when all of them are killed at once. Each has some
-#: memory, so that its channel is closed well before the process is gone.
+#: A supervisor of sixteen workers, all of which are killed at once, long after their start. Each has some memory, so
+#: that its channel is closed well before the process has ended.
 _KILLED = """
 import os, select, signal
 from sentiment_conv1d.service.process import supervisor
@@ -241,7 +241,7 @@ def test_paused_service() -> None:
         for pid in everyone:
             os.kill(pid, signal.SIGCONT)
         assert versions(process, 4) == {"1": 4}
-        longer = time.monotonic() + 1.5  # the supervisor looks around once a second
+        longer = time.monotonic() + 1.5  # the supervisor checks its workers once a second
         eventually(lambda: time.monotonic() > longer)
         assert children(process.process.pid) == workers
 

@@ -1,4 +1,4 @@
-"""A client in memory, an application behind the server's connection, and manual clocks."""
+"""A client in memory, an application for the server's connection, and manual clocks."""
 
 from __future__ import annotations
 

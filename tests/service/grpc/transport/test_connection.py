@@ -245,7 +245,7 @@ def test_exception_in_the_application(asker: Caller, caplog: pytest.LogCaptureFi
     assert "a gRPC connection failed" in caplog.text
 
 
-# Requests that are none of gRPC's.
+# Requests that are not gRPC calls.
 
 
 def unsupported(number: int, *, ended: bool = True) -> bytes:

@@ -75,7 +75,7 @@ def test_statuses(server: ServerProcess, case: str) -> None:
     with Connection(server.port) as connection:
         connection.send("\r\n".join([line, *fields, "", ""]).encode() + body)
         assert connection.status() == status
-    with Connection(server.port) as connection:  # in pieces, and behind another request
+    with Connection(server.port) as connection:  # in pieces, and after another request
         get = b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n"
         raw = get + "\r\n".join([line, *fields, "", ""]).encode() + body
         connection.send(*(raw[start : start + 20] for start in range(0, min(len(raw), 1000), 20)), raw[1000:])
