@@ -234,7 +234,7 @@ class _Distillation:
         try:
             self._stages.write(stage, arrays)
         except OSError as error:
-            # The training is worth more than a checkpoint of it.
+            # A training is more valuable than its checkpoint.
             tqdm.write(f"warning: {self._stages.folder}: no checkpoint of {stage} ({error.strerror or error})")
 
     def _read(self, reviews: Sequence[Ids]) -> list[Ids]:
