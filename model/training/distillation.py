@@ -6,8 +6,8 @@ reads n-grams again, and also learns from the answers of the other two, so it kn
 The student, a convolution, learns from the labels and from the answers of all three. In every epoch it sees other parts
 of the unlabelled reviews as well, with the third teacher's answers to these parts.
 
-Each stage leaves a checkpoint, the student one an epoch, and draws random numbers from a generator of its own. So a
-training that is interrupted continues from the last checkpoint, and ends as if it had not been interrupted.
+Each stage writes a checkpoint, and the student writes one after each epoch. Each stage has its own random generator. An
+interrupted training therefore continues from the last checkpoint, with the same result as an uninterrupted one.
 """
 
 from __future__ import annotations

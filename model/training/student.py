@@ -3,7 +3,7 @@
 A filter bank straight after an embedding is one table [vocabulary, filters] for each of its taps
 (`export.graphs.folded`), and here these tables are the weights. Each filter is pooled to its maximum, so a review
 changes a filter by the words of one window, the one with the maximum. A step changes `width * filters` numbers of
-millions, and Adagrad gives each of them a learning rate of its own: rare words learn as fast as frequent ones.
+millions, and Adagrad gives each of them its own learning rate, so rare words learn as fast as frequent ones.
 """
 
 from __future__ import annotations
