@@ -596,8 +596,8 @@ def test_permissions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", [extension for extension in INPUTS if extension != ".json"])
 def test_sizes_of_batches(tmp_path: Path, extension: str) -> None:
-    """The classifier never gets more than a few hundred rows at once, and far fewer if texts are long."""
-    for count, length, largest in ((600, 1, CHUNK_ROWS), (20, CHUNK_BYTES // 4, 5)):
+    """The classifier never gets more rows at once than a chunk can have, and far fewer if texts are long."""
+    for count, length, largest in ((3000, 1, CHUNK_ROWS), (20, CHUNK_BYTES // 5, 6)):
         scorer = FakeClassifier()
         rows = [{"text": chr(ord("a") + number) * length} for number in range(26)] * (count // 20)
         score_file(
@@ -615,16 +615,16 @@ def long_rows(count: int) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize(("extension", "into"), [(".txt", ".csv"), (".csv", ".jsonl"), (".jsonl", ".csv")])
 def test_memory_of_text_formats(tmp_path: Path, extension: str, into: str) -> None:
-    """Scoring a file of many chunks takes no more memory than six chunks."""
+    """Scoring a file of more than 30 MiB takes less than 6 MiB."""
     source = write(tmp_path / f"in{extension}", long_rows(4000))
-    assert source.stat().st_size > 30 * CHUNK_BYTES
+    assert source.stat().st_size > 30 * 2**20
     tracemalloc.start()
     try:
         score_file(source, tmp_path / f"out{into}", FakeClassifier(), part_rows=64)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 6 * CHUNK_BYTES
+    assert peak < 6 * 2**20
 
 
 # tracemalloc does not see Arrow's memory, so a separate process reads its peak from the kernel.
