@@ -146,7 +146,7 @@ class Evaluation:
 
     @property
     def brier(self) -> float:
-        """The mean squared error of the probability of label 1 if there are two labels, and otherwise of all, summed."""
+        """The mean squared error of the probability of label 1 if there are two labels, otherwise the sum over all."""
         errors = self.probabilities - np.eye(len(self.label_names))[self.labels]
         if len(self.label_names) == 2:
             errors = errors[:, 1:]
