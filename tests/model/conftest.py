@@ -5,13 +5,9 @@ from pathlib import Path
 import pytest
 
 from sentiment_conv1d.model.__main__ import main
-from tests.tiny import FLAGS, write_reviews
+from tests.tiny import FLAGS, reviews, write_reviews
 
-
-@pytest.fixture(scope="session")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write sixty reviews, half of them positive."""
-    return write_reviews(tmp_path_factory.mktemp("data") / "reviews.csv")
+__all__ = ["reviews"]
 
 
 @pytest.fixture(scope="session")

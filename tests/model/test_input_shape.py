@@ -47,30 +47,19 @@ def test_row_that_is_too_long() -> None:
         pad([ids(4)], 3)
 
 
-@given(st.data())
-def test_windows_with_minimal_padding(data: st.DataObject) -> None:
-    """Minimal and full padding have the same windows for filters up to `leading_padding`."""
+@given(st.data(), st.booleans())
+def test_windows_with_minimal_padding(data: st.DataObject, behind: bool) -> None:
+    """Minimal and full padding, before or after the text, have the same windows for filters up to `leading_padding`."""
     max_tokens = data.draw(st.integers(1, 20))
     tokens = data.draw(st.integers(1, max_tokens))
     leading_padding = data.draw(st.integers(1, max_tokens))
     width = data.draw(st.integers(1, leading_padding))
-    short = pad([ids(tokens)], shape(max_tokens, leading_padding).sequence_length(tokens))[0]
-    full = pad([ids(tokens)], max_tokens)[0]
+    padding = replace(shape(max_tokens, leading_padding), pads_behind=behind)
+    short, full = padding.pad([ids(tokens)])[0], padding.pad([ids(tokens)], max_tokens)[0]
+    zeros = [0] * (max_tokens - tokens)
+    assert full.tolist() == ([*ids(tokens), *zeros] if behind else [*zeros, *ids(tokens)])
+    assert short.tolist() == (full[: len(short)] if behind else full[max_tokens - len(short) :]).tolist()
     assert tokens <= len(short) <= len(full)
-    assert windows(short, width) == windows(full, width)
-
-
-@given(st.data())
-def test_windows_with_padding_after_the_text(data: st.DataObject) -> None:
-    """With padding after the text, minimal and full padding also have the same windows."""
-    max_tokens = data.draw(st.integers(1, 20))
-    tokens = data.draw(st.integers(1, max_tokens))
-    leading_padding = data.draw(st.integers(1, max_tokens))
-    width = data.draw(st.integers(1, leading_padding))
-    behind = replace(shape(max_tokens, leading_padding), pads_behind=True)
-    short, full = behind.pad([ids(tokens)])[0], behind.pad([ids(tokens)], max_tokens)[0]
-    assert full.tolist() == [*ids(tokens), *[0] * (max_tokens - tokens)]
-    assert short.tolist() == full[: len(short)].tolist()
     assert windows(short, width) == windows(full, width)
 
 
