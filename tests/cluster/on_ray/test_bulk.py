@@ -78,7 +78,7 @@ def test_a_node_is_killed(nodes: Any, source: Path, tmp_path: Path) -> None:
 
 
 def test_killed_and_resumed(nodes: Any, source: Path, tmp_path: Path) -> None:
-    """If a run is killed half-way, the same command writes the missing parts, and no row twice."""
+    """If a run is killed before its end, the same command writes the missing parts, and no row twice."""
     cluster, _ = nodes
     out = tmp_path / "out"
     arguments = ("predict", source, "--engine", "ray", "--workers", "2", "--part-rows", "50", "--out", f"{out}/")
