@@ -143,6 +143,18 @@ def test_texts(tmp_path: Path) -> None:
     assert [each["text"] for each in record["predictions"]] == texts
 
 
+def test_large_texts(tmp_path: Path) -> None:
+    """The record of a request with more than 1 MB of texts contains the predictions without the texts."""
+    with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-texts") as server:
+        for count in (2, 3):
+            server.client.post("/v1/predict_batch", json={"texts": ["good " * 100_000] * count}).raise_for_status()
+        eventually(lambda: logged(server, "written") == 2)
+    assert [[("text" in each) for each in record["predictions"]] for record in read(tmp_path)] == [
+        [True] * 2,
+        [False] * 3,
+    ]
+
+
 def test_sample(tmp_path: Path) -> None:
     """A share of the requests is logged."""
     requests = 400
