@@ -135,18 +135,18 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
+        """The share of right answers."""
         return float(np.mean(self.predicted == self.labels))
 
     @property
     def log_loss(self) -> float:
-        """Mean negative natural logarithm of the true label's probability."""
+        """The mean negative natural logarithm of the true label's probability."""
         of_truth = np.take_along_axis(self.probabilities, self.labels[:, None], axis=1)
         return float(-np.mean(np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1), dtype=np.float64)))
 
     @property
     def brier(self) -> float:
-        """Mean squared error of the probabilities: of label 1 if there are two, else summed over the labels."""
+        """The mean squared error of the probabilities, of label 1 if there are two labels, otherwise summed."""
         errors = self.probabilities - np.eye(len(self.label_names))[self.labels]
         if len(self.label_names) == 2:
             errors = errors[:, 1:]
@@ -175,7 +175,7 @@ class Evaluation:
 
     @property
     def roc_auc(self) -> float | None:
-        """Area under the curve of label 1 if there are two, else the plain mean over the labels against the rest.
+        """The area under the ROC curve: of label 1 if there are two labels, otherwise the mean over all labels.
 
         None where a label has no curve, because a mean over the others would be another number.
         """
@@ -206,11 +206,11 @@ class Evaluation:
 
     @property
     def macro_f1(self) -> float:
-        """Plain mean of F1 over the labels that occur in the truth or in the answers."""
+        """The mean F1 of the labels that occur in the truth or in the answers."""
         return float(np.mean([scores.f1 for scores in self.per_label() if scores.f1 is not None]))
 
     def per_label(self) -> tuple[LabelScores, ...]:
-        """Precision, recall, F1 and support of each label, in the order of the labels."""
+        """Return precision, recall, F1 and support of each label, in the order of the labels."""
         right = np.diag(self.confusion).tolist()
         answered = self.confusion.sum(axis=0).tolist()
         support = self.confusion.sum(axis=1).tolist()
@@ -243,7 +243,7 @@ class Evaluation:
         )
 
     def _one_against_the_rest(self) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float64]]]:
-        """Name, truth [n] and probabilities [n] of label 1 if there are two labels, else of each.
+        """Yield name, truth [n] and probabilities [n] of label 1 if there are two labels, otherwise of each label.
 
         Labels that every example has or that none has are left out.
         """

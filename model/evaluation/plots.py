@@ -62,7 +62,7 @@ _CELLS = (
 
 
 def learning_curves(history: Mapping[str, Any]) -> Figure:
-    """Loss and accuracy over the training steps, side by side; validation at the ends of the epochs, if there is any.
+    """Plot loss and accuracy over the training steps, side by side, with the validation at the end of each epoch.
 
     `history` has "steps", each with "step", "loss" and "accuracy", and "epochs", each with "epoch" and, where
     validation texts were held out, "validation_loss" and "validation_accuracy". Epochs are as many steps each.
@@ -76,9 +76,9 @@ def learning_curves(history: Mapping[str, Any]) -> Figure:
 
 
 def roc(evaluation: Evaluation) -> Figure:
-    """True against false positives over all thresholds: of label 1 if there are two, else of each against the rest.
+    """Plot true against false positives over all thresholds: of label 1 if there are two labels, otherwise of each.
 
-    The legend has the areas; a label that has no curve stands there as undefined.
+    The legend lists the areas, and the labels without a curve as undefined.
     """
     curves = {
         curve.label: (curve.false_positive_rate, curve.true_positive_rate, curve.area)
@@ -97,7 +97,7 @@ def roc(evaluation: Evaluation) -> Figure:
 
 
 def precision_recall(evaluation: Evaluation) -> Figure:
-    """Precision against recall over all thresholds: of label 1 if there are two, else of each against the rest.
+    """Plot precision against recall over all thresholds, of label 1 if there are two labels, otherwise of each label.
 
     The legend has the average precisions; a label that has no curve stands there as undefined.
     """

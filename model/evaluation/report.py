@@ -162,7 +162,7 @@ def _headline(evaluation: Evaluation, profile: Profile | None) -> list[tuple[str
 
 
 def _layers(configuration: Configuration, vocabulary_size: int) -> Iterator[tuple[Cell, str, str]]:
-    """Name, shape of the weights and shape of the output of each layer."""
+    """Return name, shape of the weights and shape of the output of each layer."""
     tokens, width, hidden = configuration.max_tokens, configuration.embedding_width, configuration.hidden_width
     features = sum(convolution.filters for convolution in configuration.convolutions)
     yield "Tokens", "", _shape(tokens)
@@ -229,7 +229,7 @@ def _thresholds(evaluation: Evaluation) -> list[tuple[str, list[list[str]]]]:
 
 
 def _calibration(evaluation: Evaluation, decision: DecisionRule) -> list[list[str]]:
-    """What the temperature changed on the test texts; empty if there is none."""
+    """Return a sentence about the effect of the temperature on the test texts; empty without a temperature."""
     if decision.temperature == 1:
         return []
     before = replace(evaluation, outputs=at_temperature(evaluation.outputs, 1 / decision.temperature))

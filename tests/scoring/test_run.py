@@ -22,8 +22,8 @@ from pyarrow import parquet
 
 from sentiment_conv1d.model.tables import DataError
 from sentiment_conv1d.scoring.local import score_locally
-from sentiment_conv1d.scoring.part import PROGRESS, Job, Result, score_part
-from sentiment_conv1d.scoring.plan import Part, plan
+from sentiment_conv1d.scoring.part import PROGRESS, Job, Result, read_ahead, score_part
+from sentiment_conv1d.scoring.plan import PART_BYTES, Part, plan
 from sentiment_conv1d.scoring.run import ERRORS, MANIFEST, RUN, Output, Summary, score_sources
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import find_sources
@@ -405,14 +405,55 @@ def test_plan_reads_ranges(tmp_path: Path) -> None:
     assert [row["text"] for row in read(sorted(tmp_path.glob("part-*")))] == TEXTS
 
 
-def test_processes_give_the_same(tmp_path: Path) -> None:
-    """Two processes write the same files as one."""
+@pytest.mark.parametrize("extension", [".parquet", ".csv"])
+def test_large_files_have_several_parts(tmp_path: Path, extension: str) -> None:
+    """A file of 40,000 rows has about 16 parts, so that many processes can share it, and a small file has one."""
+    for texts, least, most in ((["a" * 500] * 40_000, 16, 20), (["a"] * 1000, 1, 1)):
+        source = write(tmp_path / f"in{extension}", texts)
+        parts = [part for part in plan(find_sources([str(source)])) if part.start < part.stop]
+        assert least <= len(parts) <= most
+        assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
+
+
+@pytest.mark.parametrize("most_bytes", [PART_BYTES, 100])
+@pytest.mark.parametrize("columns", [None, ("id",)])
+def test_processes_give_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_bytes: int, columns: tuple[str, ...] | None
+) -> None:
+    """Two processes write the same files as one, from row groups that they share and parts too large to send."""
+    monkeypatch.setattr("sentiment_conv1d.scoring.part.PART_BYTES", most_bytes)
     source = write(tmp_path / "in.parquet", [*TEXTS, None])
-    score(source, out=tmp_path / "one")
-    score(source, out=tmp_path / "two", engine=lambda job, parts: score_locally(job, parts, 2))
+    score(source, out=tmp_path / "one", columns=columns)
+    score(source, out=tmp_path / "two", columns=columns, engine=lambda job, parts: score_locally(job, parts, 2))
     for path in (tmp_path / "one").iterdir():
         if path.name != MANIFEST:
             assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_parts_are_read_once(tmp_path: Path) -> None:
+    """A part is sent with its rows if its row group, of 25 rows here, contains rows of other parts."""
+    source = write(tmp_path / "in.parquet", TEXTS)
+    for rows, carried in ((7, True), (25, False), (50, False), (60, False), (55, True)):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        job = Job(Session(str(ARTIFACT)), str(folder), ".parquet")
+        parts = list(read_ahead(job, plan(find_sources([str(source)]), rows)))
+        assert {part.content is not None for part in parts} == {carried}
+        for part in parts:
+            score_part(job, part)
+        assert [row["text"] for row in read(sorted(folder.glob("part-*")))] == TEXTS
+
+
+def test_a_damaged_part_ends_a_run_after_the_parts_before(tmp_path: Path) -> None:
+    """With several processes, a damaged page is an error that names the row, and the parts before it are finished."""
+    source = write(tmp_path / "in.parquet", TEXTS)
+    column = parquet.read_metadata(source).row_group(1).column(1)
+    content = bytearray(source.read_bytes())
+    content[column.data_page_offset : column.data_page_offset + 20] = bytes([0xFF] * 20)
+    source.write_bytes(content)
+    with pytest.raises(DataError, match=r"in\.parquet: damaged from row 26 on"):
+        score(source, out=tmp_path / "out", engine=lambda job, parts: score_locally(job, parts, 2))
+    assert len(list((tmp_path / "out").glob(f"{PROGRESS}*"))) == 3
 
 
 @pytest.mark.parametrize("single", [False, True])

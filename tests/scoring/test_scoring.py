@@ -596,8 +596,8 @@ def test_output_has_the_usual_permissions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", [extension for extension in INPUTS if extension != ".json"])
 def test_chunks_are_small(tmp_path: Path, extension: str) -> None:
-    """The scorer never gets more than a few hundred rows, and far fewer where texts are long."""
-    for count, length, largest in ((600, 1, CHUNK_ROWS), (20, CHUNK_BYTES // 4, 5)):
+    """The scorer never gets more rows than a chunk may have, and far fewer where texts are long."""
+    for count, length, largest in ((3000, 1, CHUNK_ROWS), (20, CHUNK_BYTES // 5, 6)):
         scorer = FakeClassifier()
         rows = [{"text": chr(ord("a") + number) * length} for number in range(26)] * (count // 20)
         score_file(
@@ -617,14 +617,14 @@ def long_rows(count: int) -> list[dict[str, str]]:
 def test_memory_of_text_formats(tmp_path: Path, extension: str, into: str) -> None:
     """A file of many parts takes the memory of a few."""
     source = write(tmp_path / f"in{extension}", long_rows(4000))
-    assert source.stat().st_size > 30 * CHUNK_BYTES
+    assert source.stat().st_size > 30 * 2**20
     tracemalloc.start()
     try:
         score_file(source, tmp_path / f"out{into}", FakeClassifier(), part_rows=64)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 6 * CHUNK_BYTES
+    assert peak < 6 * 2**20
 
 
 # Python does not see what Arrow allocates, so it takes a process and the kernel's word.
