@@ -76,6 +76,7 @@ class Attacked:
         time.sleep(idle_seconds)
         waits = [probe.between(started, time.monotonic(), protocol) for protocol in PROTOCOLS]
         self.idle = Idle(self.megabytes(), tuple(percentile(each, 0.99) for each in waits))
+        self._shared = sum(map(_counted_again, [server.process.pid, *self.workers]))
 
     @classmethod
     @contextmanager
@@ -87,9 +88,12 @@ class Attacked:
         assert not defects, "".join(defects[:5])
 
     def megabytes(self, *, total: bool = False) -> float:
-        """Return the memory of the workers, or of all processes, that is not backed by files."""
+        """Return the memory of the workers that is not backed by files.
+
+        With `total`, return that of all processes, in which memory that they share counts once.
+        """
         server = self.server.process.pid
-        return megabytes_of([*workers(server), *([server] if total else [])])
+        return megabytes_of([*workers(server), server]) - self._shared if total else megabytes_of(workers(server))
 
     def suffer(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
         """Attack the server. The p99 of another caller can grow by `waits` seconds."""
@@ -172,8 +176,19 @@ def megabytes_of(processes: Iterable[int]) -> float:
 
 
 def _megabytes(pid: int) -> float:
+    return sum(_sizes(pid, "status", "RssAnon:", "RssShmem:"))
+
+
+def _counted_again(pid: int) -> float:
+    """Return the megabytes of a process that are counted for other processes."""
+    proportional, resident = _sizes(pid, "smaps_rollup", "Pss_Anon:", "Anonymous:")
+    return resident - proportional
+
+
+def _sizes(pid: int, file: str, *names: str) -> list[float]:
+    """Return the megabytes in the lines with these names, in the order of the file."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:  # the process has just ended
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:"))) / 1024
+        return []
+    return [int(line.split()[1]) / 1024 for line in lines if line.startswith(names)]
