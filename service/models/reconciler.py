@@ -16,7 +16,14 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Invalid, NotFound, StartupError, Unavailable
+from sentiment_conv1d.service.errors import (
+    MAX_MESSAGE_CHARACTERS,
+    Invalid,
+    NotFound,
+    Overloaded,
+    StartupError,
+    Unavailable,
+)
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models import snapshot
@@ -30,6 +37,9 @@ from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
 from sentiment_conv1d.service.telemetry.metrics import Metrics, TooManyModels
 
 logger = logging.getLogger(__name__)
+
+#: The most calls that list the repository at the same time. Each scans it on a thread, which slows the event loop down.
+_MAX_INDEXING = 4
 
 
 class Outcome(NamedTuple):
@@ -70,6 +80,7 @@ class Reconciler:
     _workers: Workers
     _prepared: Classifier | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _indexing: int = 0  # calls of `index`
     _told: set[str] = field(default_factory=set)
 
     async def load(self, name: str) -> None:
@@ -110,9 +121,15 @@ class Reconciler:
         return self._models.rules(name)
 
     async def index(self) -> list[Entry]:
-        """Return every version in the repository, loaded or not."""
-        present = (await self._scan()).present
-        return index(present, self._models, self._repository.policy, self._metrics.in_use())
+        """Return every version in the repository, loaded or not. Raises `Overloaded` if many calls wait for it."""
+        if self._indexing >= _MAX_INDEXING:
+            raise Overloaded(f"{self._indexing} calls already list the repository")
+        self._indexing += 1
+        try:
+            present = (await self._scan()).present
+            return index(present, self._models, self._repository.policy, self._metrics.in_use())
+        finally:
+            self._indexing -= 1
 
     async def watch(self, interval: float) -> None:
         """Scan the repository every `interval` seconds and apply its changes."""

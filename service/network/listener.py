@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import logging
 import select
 import socket
@@ -13,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol, cast
 
 logger = logging.getLogger(__name__)
@@ -167,17 +167,12 @@ class Listener:
 
     def _longest_idle(self, count: int) -> list[Connection]:
         """Return up to `count` idle connections, the next to time out first. Unread bytes can be a request."""
-        idle: dict[int, tuple[float, int, Connection]] = {}
-        for connection in self._established():
-            if (until := connection.idle_until) is not None:
-                descriptor = connection.transport.get_extra_info("socket").fileno()
-                idle[descriptor] = until, descriptor, connection
-        unread = select.poll()
-        for descriptor in idle:
-            unread.register(descriptor, select.POLLIN)
-        for descriptor, _ in unread.poll(0):
-            del idle[descriptor]
-        return [connection for _, _, connection in heapq.nsmallest(count, idle.values())]
+        idle = [
+            (until, number, connection)
+            for number, connection in enumerate(self._established())
+            if (until := connection.idle_until) is not None
+        ]
+        return list(islice((each for *_, each in sorted(idle) if not _has_unread(each)), count))
 
     def _reject(self, accepted: socket.socket, reason: str) -> None:
         with accepted, contextlib.suppress(OSError):
@@ -228,3 +223,9 @@ class Listener:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
+
+
+def _has_unread(connection: Connection) -> bool:
+    poll = select.poll()
+    poll.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))

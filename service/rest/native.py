@@ -194,9 +194,9 @@ class PredictBatch(Endpoint):
 
     async def respond(self, request: EndpointRequest) -> Answer:
         body = parse(PredictBatchRequest, request.body, self.dataplane)
+        if body.on_error == "report":
+            self.dataplane.check_count(len(body.texts))  # before every bad text gets an error
         errors = self._errors(body)
-        if errors:
-            self.dataplane.check_count(len(body.texts))  # otherwise the data plane checks it, and counts a refusal
         good = [text for index, text in enumerate(body.texts) if index not in errors]
         classifier = _classifier(self.models, body, good)
         predictions = [] if errors and not good else await self.dataplane.predict(classifier, good)

@@ -31,6 +31,9 @@ LogOutcome = Literal["written", "dropped", "failed"]
 #: The most memory of the records that wait, in bytes.
 _MAX_WAITING = 16 * 1024 * 1024
 
+#: The most memory of the texts of a request, in bytes. A thread that encodes more would hold up the event loop.
+_MAX_TEXTS = 1024 * 1024
+
 #: An estimate of the memory of one prediction, without its text: a constant part, and a part for each label.
 _PREDICTION_BYTES, _LABEL_BYTES = 512, 32
 
@@ -91,7 +94,9 @@ class RequestLog:
         if random() >= self._share:  # noqa: S311 - a sample is no secret
             return
         texts = rows if self._texts and isinstance(rows[0], str) else ()
-        size = len(predictions) * (_PREDICTION_BYTES + _LABEL_BYTES * len(manifest.labels)) + sum(map(getsizeof, texts))
+        if (text_bytes := sum(map(getsizeof, texts))) > _MAX_TEXTS:
+            texts, text_bytes = (), 0
+        size = len(predictions) * (_PREDICTION_BYTES + _LABEL_BYTES * len(manifest.labels)) + text_bytes
         if self._entered - self._left + size > _MAX_WAITING:
             self._count("dropped")
             return

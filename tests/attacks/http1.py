@@ -185,6 +185,7 @@ def _documents() -> Iterator[tuple[str, bytes]]:
     tensor = b'{"inputs":[{"name":"tokens","shape":[1,9],"datatype":"INT32","data":[%b]}]}'
     yield "/v1/predict_batch", b'{"texts":[' + b'"",' * 2_700_000 + b'""]}'
     yield "/v1/predict_batch", b'{"texts":[' + b"{}," * 2_700_000 + b"{}]}"
+    yield "/v1/predict_batch", b'{"on_error":"report","texts":[' + b"1," * 420_000 + b"1]}"
     yield "/v1/predict", b"{" + b",".join(b'"%x":0' % number for number in range(700_000)) + b"}"
     yield "/v2/models/imdb-cnn/infer", b'{"inputs":[' + b"{}," * 2_700_000 + b"{}]}"
     yield "/v2/models/imdb-cnn/infer", tensor % (b"[]," * 2_700_000 + b"[]")
@@ -193,6 +194,7 @@ def _documents() -> Iterator[tuple[str, bytes]]:
     yield "/v1/models/imdb-cnn:predict", b'{"instances":[' + b"{}," * 2_700_000 + b"{}]}"
     yield "/predict", b'{"inputs":[' + b"[]," * 2_700_000 + b"[]]}"
     yield "/invocations", b'{"inputs":[' + b"[]," * 2_700_000 + b"[]]}"
+    yield "/classify", b'{"input":[' + b"[]," * 2_700_000 + b"[]]}"
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)

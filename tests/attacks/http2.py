@@ -16,6 +16,8 @@ from hyperframe.frame import Frame, PingFrame, PriorityFrame, RstStreamFrame, Se
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.service.grpc.tfserving import CLASSIFY, ClassificationRequest
+from sentiment_conv1d.service.grpc.tfserving import PREDICT as PREDICT_TENSOR
 from tests.attacks.http1 import READERS_GONE, WRITE_TIMEOUT
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, LEFTOVER_MEGABYTES, OPEN, Attack, Scenarios, Setup
 from tests.attacks.wire import (
@@ -191,6 +193,18 @@ def _messages() -> Iterator[tuple[bytes, bytes]]:
     yield MODEL_INFER, model + b"\x3a\0" * 4_190_000  # raw contents
     yield MODEL_INFER, model + _field(5, tensor)
     yield MODEL_INFER, model + _field(5, _field(3, numbers))  # a shape
+    yield PREDICT_TENSOR.encode(), _field(2, _field(1, b"text") + _field(2, b"\x42\0" * 4_190_000))  # values
+    yield CLASSIFY.encode(), _repeated_context().SerializeToString()
+
+
+def _repeated_context() -> Any:
+    """A thousand empty examples with a context that has a text for all of them."""
+    request = ClassificationRequest()
+    examples = request.input.example_list_with_context
+    examples.context.features.feature["text"].bytes_list.value.append(b"a" * 8_380_000)
+    for _ in range(1000):
+        examples.examples.add()
+    return request
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)

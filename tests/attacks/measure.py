@@ -11,7 +11,7 @@ import httpx
 
 from tests.attacks.probe import PROTOCOLS, Probe, percentile
 from tests.attacks.scenarios import LEFTOVER_MEGABYTES, Scenario, Setup
-from tests.proc import Peak, anonymous_megabytes, children
+from tests.proc import Peak, anonymous_megabytes, children, proportional_megabytes
 from tests.processes import ServerProcess
 
 #: Seconds for which latency is measured at least, even if an attack ends sooner.
@@ -70,6 +70,9 @@ class Attacked:
         time.sleep(idle_seconds)
         waits = [probe.between(started, time.monotonic(), protocol) for protocol in PROTOCOLS]
         self.idle = Idle(self.megabytes(), tuple(percentile(each, 0.99) for each in waits))
+        processes = [server.process.pid, *self.workers]
+        proportional = proportional_megabytes(server.process.pid, "Pss_Anon:", "Pss_Shmem:")
+        self._shared = anonymous_megabytes(processes) - proportional
 
     @classmethod
     @contextmanager
@@ -81,9 +84,14 @@ class Attacked:
         assert not defects, "".join(defects[:5])
 
     def megabytes(self, *, total: bool = False) -> float:
-        """Return the memory of the workers, or of all processes, that is not backed by files."""
+        """Return the memory of the workers that is not backed by files.
+
+        With `total`, return that of all processes, in which memory that they share counts once.
+        """
         server = self.server.process.pid
-        return anonymous_megabytes([*children(server), *([server] if total else [])])
+        if not total:
+            return anonymous_megabytes(children(server))
+        return anonymous_megabytes([server, *children(server)]) - self._shared
 
     def measure(self, name: str, scenario: Scenario, times: int, *, waits: float) -> Result:
         """Attack the server and return the cost. The p99 of another caller may grow by `waits` seconds."""

@@ -153,11 +153,12 @@ class Call(Stream):
         """Return the queued messages after `message`: with it, up to `most` messages and `size` bytes in all."""
         messages: list[bytes] = []
         size -= len(message)
-        while self._complete and len(messages) + 1 < most and not self._complete[0].compressed:
-            size -= len(self._complete[0].content)
+        while self._complete and len(messages) + 1 < most and isinstance(following := self._complete[0], bytes):
+            size -= len(following)
             if size < 0:
                 break
-            messages.append(self._take_next().content)
+            self._take_next()
+            messages.append(following)
         return messages
 
     async def write(self, *messages: bytes) -> None:
@@ -294,11 +295,11 @@ class Call(Stream):
             self._fail(Malformed("the method takes one message, and there are more"))
             return
         self._complete.append(message)
-        self._queued += len(message.content) + _MESSAGE_BYTES
+        self._queued += len(message) + _MESSAGE_BYTES
 
     def _take_next(self) -> Message:
         message = self._complete.popleft()
-        size = len(message.content)
+        size = len(message)
         self._queued -= size + _MESSAGE_BYTES
         self._working += size
         if self._behind:
@@ -306,10 +307,10 @@ class Call(Stream):
         return message
 
     async def _pop(self) -> bytes:
-        content, compressed = self._take_next()
-        if not compressed:
-            return content
-        return await self._terms.decompression.expand(content, self.fields[b"grpc-encoding"], self._work_on)
+        message = self._take_next()
+        if isinstance(message, bytes):
+            return message
+        return await self._terms.decompression.expand(message, self.fields[b"grpc-encoding"], self._work_on)
 
     def _work_on(self, size: int) -> None:
         """Charge more bytes of the message that is being decompressed. Raises `Overloaded`."""

@@ -5,19 +5,24 @@ from __future__ import annotations
 import itertools
 import queue
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+import hpack
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from tests.attacks.wire import REPOSITORY_INDEX, block, data, headers, streams
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.artifacts import publish_table
+from tests.service.grpc import wire
 from tests.service.grpc.channels import connect
 from tests.service.grpc.messages import elements, refused, request, tensor, text_request
+from tests.service.grpc.raw import Caller
 from tests.service.oip.bodies import pack
 from tests.service.oip.forms import TEXTS
 
@@ -329,6 +334,23 @@ def states(oip: Any, ready: bool = False) -> list[tuple[str, str, str]]:
     """Return the name, version and state of every version in the index."""
     models = oip.RepositoryIndex(pb.RepositoryIndexRequest(ready=ready)).models
     return [(each.name, each.version, each.state) for each in models]
+
+
+def test_many_calls_list_the_repository(server: ServerProcess) -> None:
+    """Only some calls scan the repository at the same time. The others are refused, and a later one is answered."""
+    calls = (headers(each, block(REPOSITORY_INDEX)) + data(each, bytes(5), ended=True) for each in streams(100))
+    statuses: Counter[str] = Counter()
+    decoder = hpack.Decoder()
+    with Caller(server.grpc_port) as caller:
+        caller.send(b"".join(calls))
+        while statuses.total() < 100:
+            frame = caller.next_frame()
+            assert frame is not None
+            fields = dict(wire.fields(frame.payload, decoder)) if frame.kind == "HEADERS" else {}
+            statuses.update({fields["grpc-status"]} if "grpc-status" in fields else ())
+    assert statuses.keys() == {"0", str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])}
+    with Caller(server.grpc_port) as caller:
+        assert caller.call(REPOSITORY_INDEX.decode(), b"").status == 0
 
 
 def load(oip: Any, name: str = "tickets") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,9 +23,12 @@ ALL = ("--workers", "1", "--request-log-sample", "1")
 
 
 class HttpSink:
-    """A server that receives CloudEvents and answers with a status. Without a status it answers only when closed."""
+    """A server that receives CloudEvents and answers with a status. Without a status it answers only when closed.
 
-    def __init__(self, status: int | None, *, keep: bool = True) -> None:
+    With `endless`, the body of the answer ends only when the client closes the connection.
+    """
+
+    def __init__(self, status: int | None, *, keep: bool = True, endless: bool = False) -> None:
         self.events: list[tuple[dict[str, str], Any]] = []
         self.grown = threading.Condition()
         self._closed = threading.Event()
@@ -42,9 +46,12 @@ class HttpSink:
                     sink._closed.wait(PATIENCE)
                     return
                 self.send_response(status)
-                self.send_header("content-length", "0")
+                self.send_header("content-length", str(10**12 if endless else 0))
                 self.end_headers()
                 self.close_connection = not keep
+                with suppress(ConnectionError):
+                    while endless:
+                        self.wfile.write(bytes(65_536))
 
             def log_message(self, *arguments: Any) -> None:
                 pass
@@ -136,6 +143,18 @@ def test_texts(tmp_path: Path) -> None:
     assert [each["text"] for each in record["predictions"]] == texts
 
 
+def test_large_texts(tmp_path: Path) -> None:
+    """The record of a request with more than 1 MB of texts contains the predictions without the texts."""
+    with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-texts") as server:
+        for count in (2, 3):
+            server.client.post("/v1/predict_batch", json={"texts": ["good " * 100_000] * count}).raise_for_status()
+        eventually(lambda: logged(server, "written") == 2)
+    assert [[("text" in each) for each in record["predictions"]] for record in read(tmp_path)] == [
+        [True] * 2,
+        [False] * 3,
+    ]
+
+
 def test_sample(tmp_path: Path) -> None:
     """The configured share of the requests is logged."""
     requests = 400
@@ -210,6 +229,14 @@ def test_sink_that_fails(sink: Callable[..., HttpSink]) -> None:
         eventually(lambda: logged(server, "failed") == 3)
         server.wait_for_log("the request log cannot be written: the server answers 500")
     assert sum("cannot be written" in line for line in server.log) == 1
+
+
+def test_sink_with_an_endless_answer(sink: Callable[..., HttpSink]) -> None:
+    """An endless answer is not read to its end. Its status counts, and the next record gets a new connection."""
+    with ServerProcess(*ALL, "--request-log", sink(200, endless=True).url) as server:
+        for _ in range(2):
+            assert server.client.post("/v1/predict", json={"text": "good"}).status_code == 200
+        eventually(lambda: logged(server, "written") == 2)
 
 
 def test_sink_that_hangs(sink: Callable[..., HttpSink]) -> None:
