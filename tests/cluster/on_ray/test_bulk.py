@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
 
 import pyarrow
+import ray
 from pyarrow import parquet
 
 from sentiment_conv1d.scoring.local import score_locally
@@ -107,3 +109,28 @@ def test_errors_are_those_of_parts(nodes: Any, source: Path, tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         score(source, tmp_path / "out", first_part)
     assert score(source, tmp_path / "out", partial(score_on_ray, workers=1)).rows == 2000
+
+
+def test_no_cluster(source: Path, tmp_path: Path) -> None:
+    """If the command cannot connect to the cluster, it prints the reason and ends with status 2."""
+    command = [sys.executable, "-m", "service", "predict", str(source), "--engine", "ray", "--out", f"{tmp_path}/out/"]
+    variables = environment(RAY_ADDRESS="no address")
+    result = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.endswith("\nerror: cannot connect to Ray: Invalid address format: no address\n")
+
+
+class Occupant:
+    """An actor that occupies a processor."""
+
+
+def test_busy_cluster(nodes: Any, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """If no processor is free, a run says that it waits, and goes on when one is free."""
+    occupants = [ray.remote(num_cpus=1)(Occupant).remote() for _ in range(2)]
+    eventually(lambda: ray.available_resources().get("CPU", 0) == 0)
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(score, source, tmp_path / "out", partial(score_on_ray, workers=1))
+        eventually(lambda: "no processor of the cluster is free" in caplog.text)
+        for each in occupants:
+            ray.kill(each)
+        assert run.result(PATIENCE).rows == 2000
