@@ -11,6 +11,8 @@ import logging
 import os
 import pickle
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from sentiment_conv1d.model.tables import DataError
@@ -57,6 +59,7 @@ def score_on_ray(job: Job, parts: Iterator[Part], workers: int = 0) -> Iterator[
         data = ray_data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS))
         scored = data.map(
             _Actor,
+            fn_constructor_args=(str(Path.cwd()),),
             num_cpus=1,
             compute=ray_data.ActorPoolStrategy(size=min(size, len(rows))),
         )
@@ -79,6 +82,11 @@ def _connect() -> None:
 
 class _Actor:
     """Scores parts in a process of Ray. It returns errors as rows, because Ray wraps exceptions and repeats tasks."""
+
+    def __init__(self, folder: str) -> None:
+        # Relative paths are relative to the folder of the command. A node may not have it if all paths are URLs.
+        with suppress(FileNotFoundError):
+            os.chdir(folder)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:

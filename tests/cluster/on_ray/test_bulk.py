@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -80,22 +79,25 @@ def test_a_node_is_killed(nodes: Any, source: Path, tmp_path: Path) -> None:
 
 
 def test_killed_and_resumed(nodes: Any, source: Path, tmp_path: Path) -> None:
-    """If a run is killed half-way, the same command writes the missing parts, and no row twice."""
+    """If a run is killed half-way, the same command writes the missing parts, and no row twice.
+
+    The paths are relative to the folder of the command, which is not that of the cluster.
+    """
     cluster, _ = nodes
     out = tmp_path / "out"
-    arguments = ("predict", source, "--engine", "ray", "--workers", "2", "--part-rows", "50", "--out", f"{out}/")
-    command = [sys.executable, "-m", "service", *map(str, arguments)]
-    variables = environment(RAY_ADDRESS=cluster.address)
-    process = subprocess.Popen(command, cwd=PROJECT, env=variables, stderr=subprocess.DEVNULL)
+    arguments = ("predict", source.name, "--engine", "ray", "--workers", "2", "--part-rows", "50", "--out", "out/")
+    command = [sys.executable, "-m", "service", *arguments]
+    variables = environment(RAY_ADDRESS=cluster.address, SENTIMENT_MODEL_REPOSITORY=str(MODEL_REPOSITORY))
+    process = subprocess.Popen(command, cwd=tmp_path, env=variables, stderr=subprocess.DEVNULL)
     eventually(lambda: len(list(out.glob(f"{PROGRESS}*"))) > 3 or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     assert process.wait(PATIENCE) == -signal.SIGKILL
     finished = len(list(out.glob(f"{PROGRESS}*")))
     assert 3 < finished < 41
-    result = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith(f"2,000 reviews scored into {out}/\n")
-    assert f"2 rows cannot be scored; {os.path.join(out, ERRORS)} says why" in result.stderr  # noqa: PTH118
+    assert result.stdout.endswith("2,000 reviews scored into out/\n")
+    assert f"2 rows cannot be scored; out/{ERRORS} says why" in result.stderr
     assert parquet.read_table(out)["id"].to_pylist() == list(range(2000))
 
 
