@@ -29,7 +29,7 @@ from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.model.artifact import copy
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.service.grpc.protos import inference_pb2
-from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictRequest
+from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
 from tests.cluster.on_ray.conftest import OnRay
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 from tests.service import test_same_answers as ways
@@ -270,18 +270,30 @@ def test_new_model_versions(service: OnRay, tmp_path: Path) -> None:
 
 
 def test_overload(service: OnRay) -> None:
-    """Requests over the capacity get 429 and Retry-After, and all others are answered."""
+    """Requests over the capacity get 429 and Retry-After, or RESOURCE_EXHAUSTED, and all others are answered."""
     deploy({"model_repository": str(MODEL_REPOSITORY)}, num_replicas=1, max_ongoing_requests=1, max_queued_requests=1)
-    body = {"texts": TEXTS}
 
     def ask(_: int) -> httpx.Response:
-        return service.client.post("/v1/predict_batch", json=body)
+        return service.client.post("/v1/predict_batch", json={"texts": TEXTS})
 
-    with ThreadPoolExecutor(16) as threads:
-        responses = list(threads.map(ask, range(32)))
+    with connect(cast(ServerProcess, service)) as channel:
+        stub = SentimentStub(channel)
+
+        def call(_: int) -> str:
+            try:
+                stub.PredictBatch(PredictBatchRequest(texts=TEXTS), timeout=PATIENCE)
+            except grpc.RpcError as error:
+                failed: Any = error
+                return str(failed.code().name)
+            return "OK"
+
+        with ThreadPoolExecutor(16) as threads:
+            responses = list(threads.map(ask, range(32)))
+            codes = set(threads.map(call, range(32)))
     assert {response.status_code for response in responses} == {200, 429}
     refusals = [response for response in responses if response.status_code == 429]
     assert {response.headers["retry-after"] for response in refusals} == {"1"}
+    assert codes == {"OK", "RESOURCE_EXHAUSTED"}
 
 
 def deploy(arguments: dict[str, str], **options: Any) -> None:
