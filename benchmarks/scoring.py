@@ -71,10 +71,10 @@ def score_parts(source: Path, folder: Path) -> None:
         score_part(job, part)
 
 
-def score(source: Path, out: Path, engine: Engine) -> None:
-    """Score like the command `predict`."""
+def score(source: Path, out: Path, engine: Engine, columns: tuple[str, ...] | None = None) -> None:
+    """Score like the command `predict`, with its option `--columns`."""
     output = Output(str(out), single=False, extension=".parquet")
-    job = Job(Session(str(ARTIFACT)), "", ".parquet")
+    job = Job(Session(str(ARTIFACT)), "", ".parquet", columns=columns)
     score_sources(find_sources([str(source)]), output, job, engine, overwrite=True, progress=False)
 
 
@@ -107,13 +107,11 @@ def main() -> None:
         cases = {
             "one core, batches in process": partial(measure, len(texts), partial(classify, texts)),
             "one core, parts in process": partial(measure, len(texts), partial(score_parts, source, folder)),
-            "local engine, 2 processes": partial(
-                measure,
-                len(texts),
-                partial(score, source, folder / "local", partial(score_locally, workers=2)),
-                here=False,
-            ),
         }
+        local = partial(score_locally, workers=2)
+        for case, columns in (("2 processes", None), ("2 processes, `--columns id`", ("id",))):
+            work = partial(score, source, folder / "local", local, columns)
+            cases[f"local engine, {case}"] = partial(measure, len(texts), work, here=False)
         if find_spec("ray"):
             from sentiment_conv1d.scoring.ray_data import score_on_ray
 

@@ -88,7 +88,7 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
 
 
 def _add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
-    """Add the flags that state what a file of a model from elsewhere does not contain."""
+    """Add the flags for what the file of an imported model does not contain."""
     foreign.add_argument(
         "--vocabulary",
         "--tokenizer",
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m export")
 
 
 def _hint(error: SentimentError) -> str:
-    """What to do about an error. Errors of reading and writing files do not know the options of this command."""
+    """Return advice about an error. Errors of reading and writing files do not know the options of this command."""
     hints: dict[type[SentimentError], str] = {
         RunError: "pass a folder that `python -m model train` wrote, a .keras or .h5 file, or a SavedModel",
         DataError: "check --data, --text-column and --label-column; docs/training.md lists the formats",

@@ -1,12 +1,12 @@
 """The artifact: one folder `<repository>/<name>/<version>/` with everything that the service needs of a model.
 
-    model.onnx       input `tokens` int32 [batch, time], output `probabilities` float32 [batch, 1] or [batch, labels]
+    model.onnx       input `tokens` int32 [batch, sequence_length], output `probabilities` float32 [batch, outputs]
     tokenizer.json   text to ids, see `model.tokenizer`
     manifest.json    what the model is, what was measured, and the SHA-256 of both files and of itself
     README.md        the model card, see `model.model_card`; readers ignore it
 
 A reader checks all files before it uses any. A writer fills a temporary folder and renames it into place, so that
-nobody reads an incomplete artifact.
+no reader sees an incomplete artifact.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Manifest(_Record):
 
     @property
     def outputs(self) -> int:
-        """Columns of `probabilities`: one for a sigmoid, one per label for a softmax."""
+        """The number of columns of `probabilities`: one for a sigmoid, one per label for a softmax."""
         return 1 if self.activation == "sigmoid" else len(self.labels)
 
     def to_bytes(self) -> bytes:

@@ -132,7 +132,7 @@ class Configuration(BaseModel):
 
     @property
     def outputs(self) -> int:
-        """Units of the last layer: one for a sigmoid, one per label for a softmax."""
+        """The number of units of the last layer: one for a sigmoid, one per label for a softmax."""
         return 1 if self.activation == "sigmoid" else len(self.labels)
 
 

@@ -102,12 +102,12 @@ class Bank:
 
     @property
     def width(self) -> int:
-        """Words under a filter."""
+        """The number of words in a window."""
         return int(self.kernel.shape[0])
 
     @property
     def span(self) -> int:
-        """Positions from the first word under a filter to the last one."""
+        """The number of positions from the first word of a window to the last one."""
         return (self.width - 1) * self.dilation + 1
 
     @property

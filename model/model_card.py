@@ -42,9 +42,9 @@ def _body(manifest: Manifest) -> Iterator[str]:
     yield from ("## Use", "", "```sh", f"sentiment-conv1d serve --default-model {manifest.name}")
     yield from (f"sentiment-conv1d explain --default-model {manifest.name} 'Your text.'", "```", "")
     yield (
-        "`model.onnx` takes the ids of texts, `tokens` int32 [batch, time], and returns `probabilities` float32 "
-        f"[batch, {manifest.outputs}]. `tokenizer.json` has the format of Hugging Face's `tokenizers`. The model reads "
-        f"at most {manifest.max_tokens:,} tokens of a text."
+        "`model.onnx` takes the ids of texts, `tokens` int32 [batch, sequence_length], and returns `probabilities` "
+        f"float32 [batch, {manifest.outputs}]. `tokenizer.json` has the format of Hugging Face's `tokenizers`. "
+        f"The model reads at most {manifest.max_tokens:,} tokens of a text."
     )
     yield from ("", "## Decisions", "")
     if manifest.activation == "sigmoid":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import compress
 from typing import Any
 
@@ -10,6 +11,7 @@ from typing import Any
 from sentiment_conv1d.model.tables.parquet import BatchChunk, ParquetTable  # isort: split
 
 import pyarrow
+import pyarrow.ipc
 
 from sentiment_conv1d.model.tables import Chunk, DataError
 from sentiment_conv1d.scoring.rows import NOT_UTF8
@@ -38,6 +40,28 @@ class RowReader:
             self._next += end
             if skipped < end:
                 yield _slice(chunk, skipped, end)
+
+
+def pack(chunks: Iterator[Chunk], most_bytes: int) -> bytes | None:
+    """Return chunks in Arrow's stream format, or None if they have more bytes. Raises `DataError` at a damaged row."""
+    sink = pyarrow.BufferOutputStream()
+    with ExitStack() as stack:
+        writer: Any = None
+        for chunk in chunks:
+            assert isinstance(chunk, BatchChunk)
+            writer = writer or stack.enter_context(pyarrow.ipc.new_stream(sink, chunk.batch.schema))
+            writer.write_batch(chunk.batch)
+            if sink.tell() > most_bytes:
+                return None
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def unpack(source: str, start: int, content: bytes) -> Iterator[Chunk]:
+    """Yield the chunks that `pack` got. Their first row is `start`; rows count from 0."""
+    for batch in pyarrow.ipc.open_stream(content):
+        yield BatchChunk(source, start + 1, batch)
+        start += batch.num_rows
 
 
 def strings(chunk: Chunk, column: str) -> list[Any]:

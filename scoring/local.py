@@ -1,4 +1,4 @@
-"""The engine for one machine: one process per core, each with a session of one thread."""
+"""The engine for one machine: this process and others score, each with a session of one thread, on a core each."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import multiprocessing.context
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from importlib.util import find_spec
 from itertools import chain, islice
 
 from sentiment_conv1d.model.tables import DataError
-from sentiment_conv1d.scoring.part import Job, Result, score_part
+from sentiment_conv1d.scoring.part import Job, Result, read_ahead, score_part
 from sentiment_conv1d.scoring.plan import Part
 
 #: Parts per process that run or wait.
@@ -23,28 +23,44 @@ _AHEAD = 2
 
 
 def score_locally(job: Job, parts: Iterator[Part], workers: int) -> Iterator[Result]:
-    """Score parts in worker processes, and yield the results in the order of the parts.
+    """Score parts in this process and `workers` - 1 others, and yield the results in any order.
 
-    A single part, or a single worker, runs in this process. After an error, the parts in progress are completed before
-    it is raised. Raises as `score_part` does, and `DataError` if a process dies.
+    Before an error of a file is raised, the parts before it are completed; before any other, the parts in progress.
+    Raises as `score_part` does, and `DataError` if a process dies.
     """
     first = list(islice(parts, 2))
     parts = chain(first, parts)
     if workers == 1 or len(first) < 2:
         yield from (score_part(job, part) for part in parts)
         return
-    with ProcessPoolExecutor(workers, _context(), _begin) as processes:
-        running: deque[Future[Result]] = deque()
+    running: dict[Future[Result], Executor] = {}
+    damage: list[DataError] = []
+    with (
+        closing(read_ahead(job, parts)) as ready,
+        ThreadPoolExecutor(1) as here,
+        ProcessPoolExecutor(workers - 1, _context(), _begin) as others,
+    ):
+
+        def submit(executor: Executor, count: int) -> None:
+            try:
+                running.update((executor.submit(score_part, job, part), executor) for part in islice(ready, count))
+            except DataError as error:
+                damage.append(error)
+
         try:
-            running.extend(processes.submit(score_part, job, part) for part in islice(parts, _AHEAD * workers))
+            submit(here, _AHEAD)  # this process scores while the others start
+            submit(others, _AHEAD * (workers - 1))
             while running:
-                yield running[0].result()
-                running.popleft()
-                running.extend(processes.submit(score_part, job, part) for part in islice(parts, 1))
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    submit(running.pop(future), 1)
+                    yield future.result()
+            for error in damage:
+                raise error
         except BrokenProcessPool as error:
             raise DataError("a process that scored was killed; run the command again to go on") from error
         finally:
-            processes.shutdown(wait=True, cancel_futures=True)
+            for executor in (here, others):
+                executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _context() -> multiprocessing.context.BaseContext:

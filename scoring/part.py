@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import atexit
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from sentiment_conv1d.model.tables import Chunk, DataError, Fault, Table
 from sentiment_conv1d.model.tables.records import open_records
 from sentiment_conv1d.model.tables.text import LineChunk
 from sentiment_conv1d.scoring.columns import check_free, prediction_columns, score_texts
-from sentiment_conv1d.scoring.plan import Part
+from sentiment_conv1d.scoring.plan import PART_BYTES, Part
 from sentiment_conv1d.scoring.rows import keep_columns, select
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.scoring.storage import Folder, Source, folder_at, open_parquet, open_place
@@ -84,6 +86,27 @@ def score_part(job: Job, part: Part) -> Result:
     return result
 
 
+def read_ahead(job: Job, parts: Iterator[Part]) -> Generator[Part]:
+    """Yield parts, with their rows if they share a row group of a Parquet file.
+
+    A process that reads such a part decodes the rows before it, so one process reads for all. Raises `DataError` if a
+    part cannot be read.
+    """
+    for source, some in groupby(parts, attrgetter("source")):
+        if source.extension != ".parquet":
+            yield from some
+            continue
+        from sentiment_conv1d.scoring.arrow import RowReader, pack
+
+        with open_parquet(source.place) as table:
+            rows = RowReader(table, _columns(job))
+            for part in some:
+                if all(table.group_of(row)[1] == row for row in (part.start, part.stop)):
+                    yield part
+                else:
+                    yield part._replace(content=pack(rows.read(part.start, part.stop), PART_BYTES))
+
+
 def _write(job: Job, part: Part, chunks: Iterator[Chunk], file: BinaryIO) -> tuple[int, list[Fault]]:
     """Score chunks into a file. Returns the number of its rows, and the rows that cannot be scored."""
     classifier = job.session.classifier()
@@ -146,13 +169,22 @@ def _read(job: Job, part: Part, faults: list[Fault]) -> Iterator[Chunk]:
     """Yield the rows of a part. Rows that cannot be read go to `faults`, unless the job stops at bad rows."""
     source = part.source
     if source.extension == ".parquet":
-        columns = None if job.columns is None else tuple(dict.fromkeys((*job.columns, job.text_column)))
-        yield from _parquet(source, columns)[1].read(part.start, part.stop)
+        if part.content is None:
+            yield from _parquet(source, _columns(job))[1].read(part.start, part.stop)
+            return
+        from sentiment_conv1d.scoring.arrow import unpack
+
+        yield from unpack(source.place, part.start, part.content)
         return
     collected = None if job.stop_at_bad_rows else faults
     content = _content(part)
     table = open_records(source.place, source.extension, part.header, content, part.first, part.form, collected)
     yield from table.chunks()
+
+
+def _columns(job: Job) -> tuple[str, ...] | None:
+    """Return the columns of a Parquet file that the job needs, or None for all."""
+    return None if job.columns is None else tuple(dict.fromkeys((*job.columns, job.text_column)))
 
 
 def _content(part: Part) -> bytes:

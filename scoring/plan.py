@@ -6,6 +6,7 @@ import codecs
 import csv
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
+from math import ceil
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -18,11 +19,15 @@ from sentiment_conv1d.model.tables.records import open_records
 from sentiment_conv1d.model.tables.text import USUAL_DELIMITERS, detect_delimiter, header_lines
 from sentiment_conv1d.scoring.storage import STANDARD, Source, open_parquet, open_text_source
 
-#: The default number of rows per part, about a second of work.
+#: The default limit of rows per part, about a second of work.
 PART_ROWS = 8192
 
 #: The most bytes per part of a text file.
 PART_BYTES = 2**25
+
+#: Files have at least this many parts, so that processes end at about the same time. Parts of fewer rows or bytes than
+#: these would take longer to open than to score.
+_LEAST_PARTS, _LEAST_ROWS, _LEAST_BYTES = 16, 1024, 2**20
 
 #: The largest limit that the csv module accepts on every platform.
 _FIELD_LIMIT = 2**31 - 1
@@ -45,9 +50,9 @@ class Part(NamedTuple):
 def plan(sources: Sequence[Source], part_rows: int = PART_ROWS, form: Format = Format()) -> Iterator[Part]:  # noqa: B008
     """Yield the parts of all files, in order, or one part without rows if all files are empty.
 
-    The footer of a Parquet file says where its parts are. A text file is read once, a part at a time, to find where
-    records begin. `form` is the delimiter and the encoding of text files, if they are stated. Raises `DataError` if a
-    file cannot be read.
+    A part has at most `part_rows` rows. The footer of a Parquet file says where its parts are. A text file is read
+    once, a part at a time, to find where records begin. `form` is the delimiter and the encoding of text files, if they
+    are stated. Raises `DataError` if a file cannot be read.
     """
     number = 0
     empty = None
@@ -130,6 +135,7 @@ def _text_parts(source: Source, file: BufferedReader, form: Format, part_rows: i
         if header:
             open_records(source.place, source.extension, header, b"", 1, form)  # raises `DataError` for a bad header
     part = Part(0, source, len(header), len(header), 0, form, 1, header)
+    part_bytes = min(PART_BYTES, max(source.size // _LEAST_PARTS, _LEAST_BYTES))
     contents: list[bytes] = []
     rows = 0
 
@@ -148,7 +154,7 @@ def _text_parts(source: Source, file: BufferedReader, form: Format, part_rows: i
             part = part._replace(stop=part.stop + len(record))
             if carried:
                 contents.append(record[mark:] if rows == 1 else record)
-            if rows == part_rows or part.stop - part.start >= PART_BYTES:
+            if rows == part_rows or part.stop - part.start >= part_bytes:
                 yield cut()
                 rows = 0
     except DataError:
@@ -173,8 +179,7 @@ def _readable(place: str, records: Iterator[tuple[int, bytes]]) -> Iterator[tupl
 def _array_parts(source: Source, file: BufferedReader, form: Format, part_rows: int) -> Iterator[Part]:
     """Yield parts of a JSON array. Each contains its rows, because a piece of the file is not valid JSON."""
     rows = JsonTable(source.place, file, form.encoding or "UTF-8").values
-    for start in range(0, max(len(rows), 1), part_rows):
-        stop = min(start + part_rows, len(rows))
+    for start, stop in _ranges(len(rows), part_rows):
         size = source.size * (stop - start) // max(len(rows), 1)
         try:
             content = orjson.dumps(rows[start:stop])
@@ -188,6 +193,12 @@ def _array_parts(source: Source, file: BufferedReader, form: Format, part_rows: 
 def _parquet_parts(source: Source, part_rows: int) -> Iterator[Part]:
     with open_parquet(source.place) as table:
         rows = table.total
-    for start in range(0, max(rows, 1), part_rows):
-        stop = min(start + part_rows, rows)
+    for start, stop in _ranges(rows, part_rows):
         yield Part(0, source, start, stop, source.size * (stop - start) // max(rows, 1))
+
+
+def _ranges(rows: int, part_rows: int) -> Iterator[tuple[int, int]]:
+    """Divide rows into parts: yield the first row of each, and the row after its last one."""
+    part_rows = min(part_rows, max(ceil(rows / _LEAST_PARTS), _LEAST_ROWS))
+    for start in range(0, max(rows, 1), part_rows):
+        yield start, min(start + part_rows, rows)

@@ -19,8 +19,9 @@ MAX_TOKENS = 400
 
 
 def unfolded_graph(folded: onnx.ModelProto, sequence_length: int | str = MAX_TOKENS) -> onnx.ModelProto:
-    """tokens int32 [batch, sequence_length] -> probabilities float32 [batch, 1], with a real convolution.
+    """Return a graph with a real convolution.
 
+    It maps tokens, int32 [batch, sequence_length], to probabilities, float32 [batch, 1].
     `sequence_length` is a number, or a name for a dynamic one.
     """
     weights = {each.name: numpy_helper.to_array(each) for each in folded.graph.initializer}

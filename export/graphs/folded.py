@@ -38,7 +38,7 @@ WINDOW = 32
 
 
 def folded_graph(family: Family) -> onnx.ModelProto:
-    """tokens int32 [batch, time up to `max_tokens`] -> probabilities float32 [batch, outputs]."""
+    """Return a graph: tokens int32 [batch, up to `max_tokens`] -> probabilities float32 [batch, outputs]."""
     graph = Graph()
     graph.constant("embedding", padded_embedding(graph, family))
     pooled: list[str] = []

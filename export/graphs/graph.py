@@ -53,7 +53,7 @@ _FUNCTIONS = {
 class Graph:
     """Nodes and constants in order of use, with every constant stored once.
 
-    The input is `tokens`, int32 [batch, time], both dimensions free.
+    The input is `tokens`, int32 [batch, sequence_length]; both dimensions are dynamic.
     """
 
     def __init__(self) -> None:

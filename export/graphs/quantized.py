@@ -46,7 +46,7 @@ class QuantizedBank:
 
 
 def quantized_graph(family: Family) -> onnx.ModelProto:
-    """tokens int32 [batch, time] -> probabilities float32 [batch, outputs].
+    """Return a graph: tokens int32 [batch, sequence_length] -> probabilities float32 [batch, outputs].
 
     Raises `ExportError`, which names the layer, if a bank cannot be pooled by the maximum of its sums: it has average
     pooling, or an activation such as gelu, which can be largest where the sum is smallest.

@@ -29,7 +29,7 @@ def reference_graph(model: keras.Model, max_tokens: int) -> onnx.ModelProto:
             # tf2onnx leaves operators that it cannot translate in the graph.
             onnx.checker.check_model(reference)
         except Exception as error:
-            # Keras and tf2onnx pass on whatever the failing operator raises.
+            # Keras and tf2onnx raise any exception of the failing operator.
             raise ExportError(
                 f"Keras cannot export this model to ONNX: {quoted(error)}",
                 "replace the operation that the message names with layers that ONNX supports",
@@ -67,7 +67,7 @@ def _pruned(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _read(node: onnx.NodeProto) -> Iterator[str]:
-    """Names of the values that a node reads, including what the body of a loop or branch reads from outside."""
+    """Yield the names of the values that a node reads, including those that the body of a loop or branch reads."""
     yield from node.input
     for body in _bodies(node):
         for inner in body.node:
@@ -79,7 +79,7 @@ def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give input and output the names, types and dimensions of an artifact."""
+    """Return the graph with the names, types and dimensions of an artifact for its input and output."""
     graph = model.graph
     if len(graph.input) != 1 or len(graph.output) != 1:
         raise ExportError(

@@ -27,7 +27,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class LabelledTexts:
-    """What a trained model is measured on. `source` says in words what was read."""
+    """The texts to measure a trained model on. `source` describes what was read."""
 
     examples: Examples
     source: str
@@ -51,7 +51,7 @@ class Dataset:
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    """Hold out a fraction of every label; returns the rest and the held-out examples, both in their original order.
+    """Hold out a fraction of each label. Returns the rest and the held-out examples, both in their original order.
 
     The same seed gives the same split. Raises `DataError` if the fraction is not between 0 and 1, or if a label has
     a single example, which cannot be on both sides.

@@ -42,13 +42,13 @@ class Pooled:
 
     @property
     def positions(self) -> npt.NDArray[np.intp]:
-        """[filters]: the pooled position, or for average pooling the position of the highest value."""
+        """The pooled position, intp [filters], or for average pooling the position of the highest value."""
         positions: npt.NDArray[np.intp] = self.windows[0]
         return positions if self.bank.pooling == "max" else self.feature_map.argmax(axis=0)
 
     @property
     def feature_map(self) -> Weights:
-        """[positions, filters], before bias and activation."""
+        """The feature map, float32 [positions, filters], before bias and activation."""
         return self.tables.values(self.entries)
 
 
@@ -71,12 +71,12 @@ class Pass:
 
     @property
     def positions(self) -> npt.NDArray[np.intp]:
-        """[filters of all banks]: where the window of each starts in `tokens`; negative in the padding of its bank."""
+        """The start of each filter's window in `tokens`, intp [filters of all banks]; negative in the padding."""
         return np.concatenate([pooled.positions - pooled.bank.padding[0] for pooled in self.pooled])
 
     @property
     def logits(self) -> Weights:
-        """[labels] of a softmax model, or [1], for the second label, of a sigmoid model."""
+        """The logits, float32: [labels] of a softmax model, or [1], for the second label, of a sigmoid model."""
         return self.layers[-1].values
 
 

@@ -24,7 +24,7 @@ def add_format_flags(command: argparse.ArgumentParser) -> None:
 
 
 def read_format(options: argparse.Namespace) -> Format:
-    """What the flags state."""
+    """Return the delimiter and the encoding that the flags state."""
     return Format(options.delimiter, options.encoding)
 
 

@@ -67,7 +67,7 @@ class BatchChunk(Chunk):
 
 
 class ParquetTable(Table):
-    """A Parquet file, read a few hundred rows at a time. Neither the file nor a row group is in memory as a whole."""
+    """A Parquet file, read a chunk at a time. Neither the file nor a row group is in memory as a whole."""
 
     unit = "rows"
 

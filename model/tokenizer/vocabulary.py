@@ -102,7 +102,7 @@ class _PerfectHash:
         return ids.astype(np.int32)
 
     def _settle(self, keys: npt.NDArray[np.uint64], numbers: npt.NDArray[np.int64]) -> int:
-        """Assign slots to words; returns the number of words that got one."""
+        """Assign slots to words. Returns the number of words that got one."""
         buckets, slots = self._places(keys[:, 0], keys[:, 1])
         settled = 0
         for bucket, displacement, words in _displace(buckets.tolist(), slots.tolist(), len(self._slots)):

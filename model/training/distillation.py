@@ -1,13 +1,13 @@
 """The recipe of the preset `accurate`: teachers label unlabelled reviews, and a convolution learns their answers.
 
-Three teachers answer the unlabelled reviews, and their log-odds are weighted on held-out reviews. The first is logistic
-regression on n-grams, and learns from the labels. The second is logistic regression on document vectors. The third
-reads n-grams again, and also learns from the answers of the other two, so it knows n-grams that no labelled review has.
-The student, a convolution, learns from the labels and from the answers of all three. In every epoch it sees other parts
-of the unlabelled reviews as well, with the third teacher's answers to these parts.
+Three teachers answer the unlabelled reviews. Held-out reviews decide the weight of each teacher's log-odds. The first
+teacher is logistic regression on n-grams, and learns from the labels. The second is logistic regression on document
+vectors. The third reads n-grams too, and also learns from the answers of the other two, so it knows n-grams that occur
+in no labelled review. The student, a convolution, learns from the labels and from the answers of all three. In every
+epoch it also sees random parts of the unlabelled reviews, with the third teacher's answers to them.
 
-Each stage leaves a checkpoint, the student one an epoch, and draws random numbers from a generator of its own. So a
-training that is interrupted continues from the last checkpoint, and ends as if it had not been interrupted.
+Each stage writes a checkpoint, the student after every epoch, and has a separate random generator. An interrupted
+training therefore continues from the last checkpoint, with the same result as without the interruption.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Floats = npt.NDArray[np.float32]
 History = dict[str, list[dict[str, float]]]
 PartAnswers = Callable[[Ids], float]
 
-#: Ids of the teachers, which read rarer words than the student.
+#: The vocabulary size of the teachers, which know rarer words than the student.
 TEACHER_VOCABULARY_SIZE = 60_000
 
 _TEACHER_EPOCHS = 3
@@ -47,21 +47,21 @@ _VECTOR_EPOCHS = 4
 #: Inverse strength of the regularization of the logistic regression on document vectors.
 _VECTOR_C = 10
 
-#: Random numbers of each stage: the last one has a generator for each epoch, too.
+#: Numbers that seed the generator of each stage. The student also has a generator for each epoch.
 _FIRST, _VECTORS, _LAST, _STUDENT = range(4)
 
-#: Share of the unlabelled reviews of which a part is read, and the least share of the words that such a part has.
+#: The share of the unlabelled reviews that are replaced by a part, and the smallest share of words in a part.
 _CROPPED = 0.5
 _SHORTEST_CROP = 0.3
 _FEWEST_WORDS = 8
 
-#: Reviews that make one point of the learning curves.
+#: The number of reviews per point of the learning curves.
 _REVIEWS_PER_POINT = 2_000
 
 
 @dataclass(frozen=True)
 class Texts:
-    """What a student learns from; `held_out` calibrates the probabilities of teachers and student."""
+    """The training texts. `held_out` calibrates the probabilities of the teachers and the student."""
 
     labelled: Examples
     unlabelled: Sequence[str]
@@ -70,14 +70,14 @@ class Texts:
 
 @dataclass(frozen=True)
 class Distilled:
-    """A trained student; `history` is what `model.evaluation.plots` draws the learning curves from."""
+    """A trained student. `model.evaluation.plots` draws the learning curves from `history`."""
 
     student: Student
     tokenizer: WordTokenizer
     history: History
 
     def predict(self, texts: Sequence[str]) -> Floats:
-        """The probability of label 1: [texts, 1]."""
+        """Return the probability of label 1: float32 [texts, 1]."""
         shape = InputShape.of(self.tokenizer, self.student.width)
         rows = [shape.pad([encoding.ids])[0] for encoding in self.tokenizer.encode_batch(texts)]
         probabilities: Floats = expit(self.student.predict(rows))
@@ -85,33 +85,33 @@ class Distilled:
 
 
 def distill(configuration: Configuration, texts: Texts, stages: Stages, progress: bool) -> Distilled:
-    """Train the student of a configuration with the recipe `distillation`, from the last of `stages` on."""
+    """Train a student with the recipe `distillation`. The training continues after the last of `stages`."""
     return _Distillation(configuration, texts, stages, progress).run()
 
 
 @dataclass(frozen=True)
 class _Answers:
-    """The probability of label 1 from the log-odds of teachers, each with a factor."""
+    """Converts the log-odds of teachers, each with a factor, to the probability of label 1."""
 
     factors: Floats
     offset: np.float32
 
     def __call__(self, *logits: Floats) -> Floats:
-        """[reviews], of the log-odds [reviews] of each teacher."""
+        """Return probabilities, float32 [reviews], from the log-odds of each teacher, float32 [reviews]."""
         answers: Floats = expit(np.stack(logits, axis=1) @ self.factors + self.offset)
         return answers
 
 
 @dataclass(frozen=True)
 class _Logits:
-    """The log-odds of label 1 that a teacher gives to the reviews without a target."""
+    """A teacher's log-odds of label 1 for the reviews that have no target."""
 
     unlabelled: Floats
     held_out: Floats
 
 
 class _Distillation:
-    """The stages, and the data that all of them read. Labelled reviews come first."""
+    """Runs the stages on the same data. The labelled reviews come first."""
 
     def __init__(self, configuration: Configuration, texts: Texts, stages: Stages, progress: bool) -> None:
         self._configuration = configuration
@@ -128,7 +128,7 @@ class _Distillation:
         self._held_out_labels = texts.held_out.labels
 
     def run(self) -> Distilled:
-        """Every stage, one after the other."""
+        """Run every stage."""
         targets, part_answers = self._labels, None
         if len(self._reviews) > len(self._labels):
             targets, part_answers = self._taught()
@@ -138,7 +138,7 @@ class _Distillation:
         return Distilled(student, self._tokenizer, history)
 
     def _taught(self) -> tuple[Floats, PartAnswers]:
-        """What the student learns: targets of all reviews, and answers to parts of unlabelled ones."""
+        """Return the targets of all reviews, and a function that answers parts of unlabelled reviews."""
         first = self._logits(self._teacher("teacher-0", _FIRST, self._labels))
         vectors = self._vector_logits()
         targets = self._targets(first, vectors)
@@ -148,7 +148,7 @@ class _Distillation:
         return self._targets(first, vectors, last), lambda part: float(answers(teacher.predict([part]))[0])
 
     def _teacher(self, stage: str, number: int, targets: Floats) -> Teacher:
-        """A teacher of the reviews that have targets, the first ones."""
+        """Train a teacher on the first reviews, which have targets, or read it from its stage."""
         teacher = Teacher()
         found = self._stages.read(stage)
         if found is None:
@@ -161,7 +161,7 @@ class _Distillation:
         return teacher
 
     def _vector_logits(self) -> _Logits:
-        """Those of the teacher that reads document vectors."""
+        """Return the log-odds of the teacher that reads document vectors."""
         found = self._stages.read("vectors")
         if found is None:
             documents = DocumentVectors([*self._reviews, *self._held_out], self._generator(_VECTORS))
@@ -180,12 +180,12 @@ class _Distillation:
         return _Logits(teacher.predict(self._reviews[len(self._labels) :]), teacher.predict(self._held_out))
 
     def _targets(self, *teachers: _Logits) -> Floats:
-        """What is known of all reviews: the labels, and the answers of the teachers together to the others."""
+        """Return the targets of all reviews: the labels, and the teachers' joint answers to the unlabelled reviews."""
         answers = self._weighted(*(logits.held_out for logits in teachers))
         return np.concatenate([self._labels, answers(*(logits.unlabelled for logits in teachers))])
 
     def _weighted(self, *held_out: Floats) -> _Answers:
-        """Factors and offset that make log-odds [held out] as sure as they are right (Platt scaling)."""
+        """Return the factors and the offset that calibrate log-odds, float32 [held out], by Platt scaling."""
         fitted = LogisticRegression(C=np.inf).fit(np.stack(held_out, axis=1), self._held_out_labels)
         return _Answers(fitted.coef_[0].astype(np.float32), np.float32(fitted.intercept_[0]))
 
@@ -193,7 +193,7 @@ class _Distillation:
         return np.random.default_rng((self._configuration.seed, *stage))
 
     def _student(self, targets: Floats, part_answers: PartAnswers | None) -> tuple[Student, History]:
-        """The student, which learns the targets of all reviews, and answers to parts of unlabelled ones."""
+        """Train the student on the targets of all reviews and on the answers to parts of unlabelled reviews."""
         configuration = self._configuration
         (convolution,) = configuration.convolutions
         student = Student(
@@ -234,11 +234,11 @@ class _Distillation:
         try:
             self._stages.write(stage, arrays)
         except OSError as error:
-            # The training is worth more than a checkpoint of it.
+            # Losing a checkpoint is better than losing the training.
             tqdm.write(f"warning: {self._stages.folder}: no checkpoint of {stage} ({error.strerror or error})")
 
     def _read(self, reviews: Sequence[Ids]) -> list[Ids]:
-        """The ids that a student reads: it knows fewer words, and a short review has pad ids in front."""
+        """Return the ids for the student, which knows fewer words. Short reviews get pad ids in front."""
         size, unknown = self._tokenizer.vocabulary_size, np.int32(self._tokenizer.unknown_id)
         return [self._shape.pad([np.where(ids < size, ids, unknown)])[0] for ids in reviews]
 
@@ -250,7 +250,7 @@ class _Distillation:
 
 
 class _Recorder:
-    """The history of a student: points of some thousand reviews, and epochs."""
+    """Records the history of a student: a point for every few thousand reviews, and every epoch."""
 
     def __init__(self, history: History | None = None) -> None:
         self.history = history or {"steps": [], "epochs": []}
@@ -258,21 +258,21 @@ class _Recorder:
 
     @classmethod
     def restored(cls, state: npt.NDArray[np.uint8]) -> _Recorder:
-        """A recorder that continues the history of a checkpoint."""
+        """Return a recorder that continues the history of a checkpoint."""
         return cls(json.loads(state.tobytes()))
 
     def state(self) -> npt.NDArray[np.uint8]:
-        """The history as an array."""
+        """Return the history as an array."""
         return np.frombuffer(json.dumps(self.history).encode(), np.uint8)
 
     def begin(self) -> None:
-        """An epoch begins."""
+        """Start an epoch."""
         self._started = time.perf_counter()
         self._logits: list[float] = []
         self._targets: list[float] = []
 
     def step(self, logit: float, target: float) -> None:
-        """The student gave these log-odds before it learned the target."""
+        """Add the log-odds that the student returned before it learned the target."""
         self._logits.append(logit)
         self._targets.append(target)
         self._step += 1
@@ -280,7 +280,7 @@ class _Recorder:
             self._point(_REVIEWS_PER_POINT)
 
     def end(self, held_out_logits: Floats, held_out_labels: npt.NDArray[np.int64]) -> None:
-        """The epoch is over."""
+        """End the epoch, and measure the student on the held-out reviews."""
         if rest := len(self._logits) % _REVIEWS_PER_POINT:
             self._point(rest)
         held_out = _measured(held_out_logits, held_out_labels)
@@ -294,19 +294,19 @@ class _Recorder:
         )
 
     def _point(self, reviews: int) -> None:
-        """Add a point for the last reviews."""
+        """Add a point for the latest reviews."""
         measured = _measured(self._logits[-reviews:], self._targets[-reviews:])
         self.history["steps"].append({"step": self._step, **measured})
 
 
 def _measured(logits: npt.ArrayLike, targets: npt.ArrayLike) -> dict[str, float]:
-    """Cross-entropy, and how often log-odds and probability are on the same side."""
+    """Return the cross-entropy, and the share of reviews whose log-odds and target agree on the label."""
     z, p = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
     return {"loss": float(np.mean(np.logaddexp(0, z) - p * z)), "accuracy": float(np.mean((z > 0) == (p > 0.5)))}
 
 
 def _crop(ids: Ids, generator: np.random.Generator) -> Ids:
-    """A part of a review, behind its start id."""
+    """Return a random part of a review, after the start id."""
     words = ids[1:]
     length = max(int(len(words) * generator.uniform(_SHORTEST_CROP, 1)), min(len(words), _FEWEST_WORDS))
     start = generator.integers(len(words) - length + 1)

@@ -1,11 +1,12 @@
-"""Document vectors: a vector for each review, from which the n-grams of the review can be predicted.
+"""Document vectors: a vector for each review, which predicts the n-grams of the review.
 
-Thongtan and Phienthrakul, "Sentiment Classification Using Document Embeddings Trained with Cosine Similarity" (ACL
-2019, Student Research Workshop). Reviews and n-grams have unit vectors. The probability that an n-gram is in a review
-rather than drawn at random is a sigmoid of the cosine of their vectors. No label is needed.
+The source is Thongtan and Phienthrakul, "Sentiment Classification Using Document Embeddings Trained with Cosine
+Similarity" (ACL 2019, Student Research Workshop). Reviews and n-grams have unit vectors. A sigmoid of the cosine of two
+vectors is the probability that the n-gram occurs in the review and was not drawn at random. The training needs no
+labels.
 
-The paper learns from one n-gram after the other and draws random ones. Here, a step learns from a batch of reviews with
-matrix products. The random n-grams are all n-grams of the batch, each with the number of draws to expect as its weight.
+The paper learns from one n-gram at a time and draws random n-grams. Here, a step learns from a batch of reviews with
+matrix products. All n-grams of the batch replace the random ones, weighted by the expected number of draws.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Floats = npt.NDArray[np.float32]
 
 _WIDTH = 300
 
-#: What a cosine of 1 adds to the log-odds, and the number of random n-grams for each one of the review.
+#: The factor of the cosine in the log-odds, and the number of random n-grams per n-gram of the review.
 _SCALE = np.float32(6)
 _DRAWS = np.float32(5)
 
@@ -30,7 +31,7 @@ _LEAST_COUNT = 20
 
 _BATCH = 16
 
-#: Steps of a batch's reviews for one of their n-grams: a review is in one batch of an epoch, an n-gram in many.
+#: Steps of the reviews of a batch per step of their n-grams. A review is in one batch per epoch, an n-gram in many.
 _REVIEW_STEPS = 8
 _REVIEW_RATE = np.float32(0.4)
 _NGRAM_RATE = np.float32(0.7)
@@ -39,7 +40,7 @@ _EPSILON = np.float32(1e-12)
 
 
 class DocumentVectors:
-    """Unit vectors of reviews, `vectors` [reviews, width], and of the n-grams that several of them have."""
+    """Unit vectors of reviews, `vectors` float32 [reviews, width], and of the n-grams that occur in several reviews."""
 
     def __init__(self, reviews: Sequence[Ids], generator: np.random.Generator) -> None:
         self._generator = generator
@@ -51,7 +52,7 @@ class DocumentVectors:
         self._ngram_squares = np.zeros(count, np.float32)
 
     def fit(self, epochs: int) -> Iterator[int]:
-        """Learn which n-grams each review has; yields the number of every finished epoch."""
+        """Learn which n-grams occur in each review. Yields the number of each finished epoch."""
         for epoch in range(epochs):
             order = self._generator.permutation(len(self.vectors))
             for start in range(0, len(order), _BATCH):
@@ -59,7 +60,7 @@ class DocumentVectors:
             yield epoch
 
     def _learn(self, reviews: npt.NDArray[np.int64]) -> None:
-        """One batch: several steps of its reviews, then one of its n-grams."""
+        """Learn from a batch: several steps for its reviews, then one for its n-grams."""
         found = [self._ngrams[review] for review in reviews]
         lengths = np.array([len(numbers) for numbers in found])
         known, places, counts = np.unique(np.concatenate(found), return_inverse=True, return_counts=True)
@@ -88,7 +89,7 @@ class DocumentVectors:
 
 
 def _numbered(found: Sequence[Hashes]) -> tuple[list[npt.NDArray[np.int32]], int]:
-    """Each review's n-grams as numbers, without rare ones, and how many numbers there are."""
+    """Number the n-grams that are not rare. Returns the numbers in each review, and their count."""
     _, numbers, counts = np.unique(np.concatenate(found), return_inverse=True, return_counts=True)
     frequent = counts >= _LEAST_COUNT
     renumbered = np.where(frequent, np.cumsum(frequent) - 1, -1).astype(np.int32)[numbers]
@@ -97,7 +98,7 @@ def _numbered(found: Sequence[Hashes]) -> tuple[list[npt.NDArray[np.int32]], int
 
 
 def _probabilities(reviews: Floats, ngrams: Floats) -> Floats:
-    """That an n-gram is one of the review, and not a random one: [reviews, n-grams]."""
+    """Return the probability that an n-gram occurs in a review and is not random: float32 [reviews, n-grams]."""
     odds = (-_SCALE * reviews) @ ngrams.T
     np.exp(odds, out=odds)
     odds *= _DRAWS
@@ -106,7 +107,7 @@ def _probabilities(reviews: Floats, ngrams: Floats) -> Floats:
 
 
 def _moved(vectors: Floats, squares: Floats, gradients: Floats, rate: np.float32) -> tuple[Floats, Floats]:
-    """Unit vectors after a step of Adagrad along the part of `gradients` that turns them, and the new `squares`."""
+    """Return unit vectors after a step of Adagrad along the tangential part of `gradients`, and the new `squares`."""
     gradients = gradients - _rowwise(gradients, vectors)[:, np.newaxis] * vectors
     squares = squares + _rowwise(gradients, gradients)
     gradients *= (rate / np.sqrt(squares + _EPSILON))[:, np.newaxis]
@@ -120,6 +121,6 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def _rowwise(left: Floats, right: Floats) -> Floats:
-    """The dot product of each pair of rows."""
+    """Return the dot product of each pair of rows."""
     products: Floats = np.einsum("ij,ij->i", left, right)
     return products

@@ -71,7 +71,7 @@ def divide_logits(model: keras.Model, temperature: float) -> None:
 
 
 def arrays(model: keras.Model, configuration: Configuration) -> Network:
-    """The weights of a network of `build`, for explanations of its answers."""
+    """Return the weights of a network that `build` made, for explanations of its answers."""
 
     def weights(layer: str) -> tuple[Weights, Weights]:
         kernel, bias = model.get_layer(layer).get_weights()

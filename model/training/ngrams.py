@@ -1,4 +1,4 @@
-"""The word n-grams of a review, as hashes: no vocabulary of n-grams is kept."""
+"""Hashes of the word n-grams of a review, so that no vocabulary of n-grams is needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def ngrams(ids: Ids) -> Hashes:
-    """The n-grams of one to three words, with repetitions: 64-bit hashes, of which the highest bits are the best."""
+    """Return 64-bit hashes of the n-grams of one to three words, with repetitions. The highest bits are mixed best."""
     words = ids.astype(np.uint64) + np.uint64(1)
     codes = words
     found = [codes * _MULTIPLIER]

@@ -1,4 +1,4 @@
-"""The finished stages of a distillation, on disk, from which an interrupted one continues."""
+"""The finished stages of a distillation, on disk. An interrupted distillation continues after them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Stages:
-    """Arrays by the name of their stage, in a folder that belongs to one training.
+    """The arrays of each stage, in a folder that belongs to one training.
 
-    `fingerprint` identifies what is trained on what. The stages of another training are removed.
+    `fingerprint` identifies the configuration and the data. The stages of another training are removed.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
@@ -26,7 +26,7 @@ class Stages:
             self.remove()
 
     def read(self, stage: str) -> dict[str, npt.NDArray[Any]] | None:
-        """The arrays of a stage, None if it was not reached."""
+        """Return the arrays of a stage, or None if it is not finished."""
         try:
             with np.load(self._path(stage)) as arrays:
                 return dict(arrays)
@@ -34,9 +34,9 @@ class Stages:
             return None
 
     def write(self, stage: str, arrays: Arrays) -> None:
-        """Keep the arrays of a stage, in place of its earlier ones. A stage is on disk completely or not at all.
+        """Write the arrays of a stage atomically, and replace its earlier arrays.
 
-        Raises `OSError` if there is no room; earlier stages stay.
+        Raises `OSError` if the disk is full; the earlier arrays stay.
         """
         self._stages.mkdir(parents=True, exist_ok=True)
         temporary = self._stages / "unfinished"

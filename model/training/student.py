@@ -1,9 +1,9 @@
 """The student of a distillation: a pooled convolution as look-up tables, trained through the winning windows.
 
-A filter bank straight after an embedding is one table [vocabulary, filters] for each of its taps
-(`export.graphs.folded`), and here these tables are the weights. Each filter is pooled to its maximum, so a review
-changes a filter by the words of one window, the one with the maximum. A step changes `width * filters` numbers of
-millions, and Adagrad gives each of them a learning rate of its own: rare words learn as fast as frequent ones.
+A filter bank directly after an embedding is equivalent to one table [vocabulary, filters] per tap, see
+`export.graphs.folded`. Here, these tables are the weights. Global max pooling keeps one window per filter, so a review
+changes a filter only through the words of that window. A step changes `width * filters` of millions of numbers. Adagrad
+adapts the learning rate of each number, so rare words learn as fast as frequent ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EPSILON = 1e-8
 
 
 class Student:
-    """Filters of one width, a relu, the maximum over all windows, and the log-odds of label 1 as their weighted sum."""
+    """Filters of one width, global max pooling, a relu, and a dense layer that returns the log-odds of label 1."""
 
     def __init__(
         self, vocabulary_size: int, max_ids: int, width: int, filters: int, generator: np.random.Generator
@@ -35,25 +35,25 @@ class Student:
         # Adagrad's sums of squared gradients.
         self._squares = tuple(map(np.zeros_like, (self.tables, self.weights, self.bias)))
         self._columns = np.arange(filters)
-        # Memory that the system hands out anew has to be cleared first, which takes as long as the rest of a step.
+        # The operating system clears newly allocated memory, which would take as long as the rest of a step.
         self._sums, self._looked_up = np.empty((2, max_ids, filters), np.float32)
 
     @property
     def width(self) -> int:
-        """Words under a filter at one position."""
+        """The number of words in a window."""
         return len(self.tables)
 
     def predict(self, reviews: Sequence[Ids]) -> Floats:
-        """The log-odds of label 1: [reviews]."""
+        """Return the log-odds of label 1: float32 [reviews]."""
         logits = [np.maximum(self._feature_map(ids).max(axis=0), 0) @ self.weights + self.bias[0] for ids in reviews]
         return np.array(logits, np.float32)
 
     def learn(
         self, ids: Ids, target: float, *, learning_rate: float, dropout: float, generator: np.random.Generator
     ) -> float:
-        """One step on one review, `target` the probability of label 1; returns the log-odds before the step.
+        """Learn from one review, and return its log-odds before the step.
 
-        `dropout` is the share of the pooled values that are left out.
+        `target` is the probability of label 1. `dropout` is the share of the pooled values that are set to 0.
         """
         feature_map = self._feature_map(ids)
         winners = feature_map.argmax(axis=0)
@@ -73,12 +73,12 @@ class Student:
         return float(logit)
 
     def scale(self, factor: float, offset: float) -> None:
-        """Replace the log-odds z by `factor * z + offset`."""
+        """Change the weights so that the log-odds z become `factor * z + offset`."""
         self.weights *= np.float32(factor)
         self.bias[:] = self.bias * np.float32(factor) + np.float32(offset)
 
     def state(self) -> dict[str, Floats]:
-        """The arrays of a checkpoint, by name."""
+        """Return the arrays of a checkpoint by name."""
         table_squares, weight_squares, bias_squares = self._squares
         return {
             "tables": self.tables,
@@ -90,15 +90,15 @@ class Student:
         }
 
     def restore(self, state: Mapping[str, Floats]) -> None:
-        """Take over the arrays of a checkpoint."""
+        """Copy the arrays of a checkpoint into the student."""
         for name, array in self.state().items():
             array[...] = state[name]
 
     def _feature_map(self, ids: Ids) -> Floats:
-        """[windows, filters], valid until the next call."""
+        """Return the feature map, float32 [windows, filters]. The next call overwrites it."""
         first, *others = _taps(ids, len(self.tables))
         sums, looked_up = self._sums[: len(first)], self._looked_up[: len(first)]
-        # Any mode but the default writes to `out` directly.
+        # With the default mode, NumPy would write to a buffer and copy it to `out`.
         np.take(self.tables[0], first, axis=0, out=sums, mode="clip")
         for table, words in zip(self.tables[1:], others, strict=True):
             np.take(table, words, axis=0, out=looked_up, mode="clip")
@@ -107,7 +107,7 @@ class Student:
 
 
 def _taps(ids: Ids, width: int) -> list[Ids]:
-    """The word under each tap, for every window."""
+    """Return an array per tap: the word under the tap in every window."""
     windows = len(ids) - width + 1
     return [ids[tap : tap + windows] for tap in range(width)]
 

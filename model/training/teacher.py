@@ -1,8 +1,8 @@
-"""The teacher of a distillation: logistic regression on word n-grams, weighted as naive Bayes would.
+"""The teacher of a distillation: logistic regression on word n-grams that are weighted as in naive Bayes.
 
-Wang and Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification" (ACL 2012), with n-grams of
-one to three words. It learns from one review after the other, also from probabilities instead of labels. The n-grams
-are hashed, so no vocabulary of n-grams is kept.
+The source is Wang and Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification" (ACL 2012). The
+n-grams have one to three words. The teacher learns from one review at a time, and accepts probabilities as targets. The
+n-grams are hashed, so no vocabulary of n-grams is stored.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _LEARNING_RATE = 0.02
 _DROPOUT = 0.5
 _EPSILON = 1e-6
 
-#: An n-gram of fewer reviews says nothing.
+#: N-grams that occur in fewer reviews are ignored.
 _LEAST_COUNT = 2
 
 
 class Teacher:
-    """Log-odds of label 1 from the set of a review's n-grams."""
+    """Computes the log-odds of label 1 from the set of n-grams of a review."""
 
     def __init__(self) -> None:
         buckets = 1 << _BUCKET_BITS
@@ -44,7 +44,7 @@ class Teacher:
     def fit(
         self, reviews: Sequence[Ids], targets: Floats, epochs: int, generator: np.random.Generator
     ) -> Iterator[int]:
-        """Learn the probabilities of label 1, `targets` [reviews]; yields the number of every finished epoch."""
+        """Learn the probabilities of label 1, `targets` float32 [reviews]. Yields the number of each finished epoch."""
         features = [_features(review) for review in reviews]
         self.ratios = _log_ratios(features, targets)
         for epoch in range(epochs):
@@ -54,15 +54,15 @@ class Teacher:
             yield epoch
 
     def predict(self, reviews: Sequence[Ids]) -> Floats:
-        """The log-odds of label 1: [reviews]."""
+        """Return the log-odds of label 1: float32 [reviews]."""
         return np.array([self._logit(_features(review)) for review in reviews], np.float32)
 
     def state(self) -> dict[str, Floats]:
-        """The arrays that `predict` needs, by name."""
+        """Return the arrays that `predict` needs, by name."""
         return {"ratios": self.ratios, "weights": self.weights, "bias": np.array(self.bias, np.float32)}
 
     def restore(self, state: Mapping[str, Floats]) -> None:
-        """Take over the arrays of `state`."""
+        """Use the arrays of `state`."""
         self.ratios, self.weights, self.bias = state["ratios"], state["weights"], np.float32(state["bias"])
 
     def _logit(self, features: npt.NDArray[np.int64]) -> Any:
@@ -80,13 +80,13 @@ class Teacher:
 
 
 def _features(ids: Ids) -> npt.NDArray[np.int64]:
-    """The buckets of a review's n-grams, each once."""
+    """Return the hash buckets of the n-grams of a review, without repetitions."""
     return np.unique(ngrams(ids) >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
 
 
 def _log_ratios(features: Sequence[npt.NDArray[np.int64]], targets: Floats) -> Floats:
-    """How much likelier each n-gram is in a review of label 1, as a logarithm; 0 for rare ones."""
-    positive = np.ones(1 << _BUCKET_BITS)  # one review of each label has every n-gram, so no logarithm is infinite
+    """Return the log ratio of the frequencies of each n-gram in reviews of label 1 and label 0; 0 for rare n-grams."""
+    positive = np.ones(1 << _BUCKET_BITS)  # counts start at 1, so that no logarithm is infinite
     negative = np.ones(1 << _BUCKET_BITS)
     for review, target in zip(features, targets.tolist(), strict=True):
         positive[review] += target

@@ -212,7 +212,7 @@ def _fit(
     resume: bool,
     show: bool,
 ) -> tuple[keras.Model, Progress]:
-    """Fit the network; returns it with the progress."""
+    """Fit the network, and return it with the progress."""
     if resume:
         model, progress, best = checkpoints.load()
     else:
@@ -283,7 +283,7 @@ def evaluate(
 
 
 def write_plots(folder: Path, evaluation: Evaluation | None, history: dict[str, Any] | None) -> dict[str, bytes]:
-    """Write the plots that there is data for; returns the PNG files by name."""
+    """Write the plots that there is data for. Returns the PNG files by name."""
     folder.mkdir()
     figures = {} if history is None else {"learning_curves": plots.learning_curves(history)}
     if evaluation is not None:

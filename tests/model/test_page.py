@@ -1,10 +1,10 @@
-"""The frame of the reports."""
+"""The page and the tables of reports."""
 
 from sentiment_conv1d.model.page import page, table
 
 
 def test_page() -> None:
-    """A page escapes its title, contains the body as it is, and allows no script and no other file."""
+    """A page escapes its title, contains its body unchanged, and allows no scripts or other files."""
     document = page("a < $b", "<p>$body</p>")
     assert document.startswith("<!DOCTYPE html>")
     assert "<title>a &lt; $b</title>" in document and "<h1>a &lt; $b</h1>" in document
@@ -13,7 +13,7 @@ def test_page() -> None:
 
 
 def test_table() -> None:
-    """Cells and notes are escaped, and the last columns are flush right."""
+    """Cells and notes are escaped, and the last columns are aligned right."""
     content = table(("<a>", "b"), [("<x>", ("1 & 2", "<note>"))], 1)
     assert '<th scope="col" class="words">&lt;a&gt;</th><th scope="col" class="number">b</th>' in content
     assert '<th scope="row" class="words">&lt;x&gt;</th>' in content

@@ -173,7 +173,7 @@ def test_batches_that_could_never_run() -> None:
         ("--admin", "off", "--admin-key-file", "keys"),
     ],
 )
-def test_administration_keys_that_nobody_needs_or_has(given: tuple[str, ...]) -> None:
+def test_administration_keys_and_admin(given: tuple[str, ...]) -> None:
     """`--admin key` and administration keys need each other."""
     with pytest.raises(StartupError, match=r"^admin=key and admin_keys or admin_key_file go together"):
         read_settings(flags(*given), {})

@@ -79,7 +79,7 @@ def test_a_node_is_killed(nodes: Any, source: Path, tmp_path: Path) -> None:
 
 
 def test_killed_and_resumed(nodes: Any, source: Path, tmp_path: Path) -> None:
-    """If a run is killed half-way, the same command writes the missing parts, and no row twice.
+    """If a run is killed before its end, the same command writes the missing parts, and no row twice.
 
     The paths are relative to the folder of the command, which is not that of the cluster.
     """

@@ -43,7 +43,7 @@ def carry_out(
 
 
 @given(RULES, CONTENTS, CONTENTS, CONTENTS, st.sets(st.sampled_from("abc")), st.booleans())
-def test_every_course_of_events_ends(
+def test_any_events(
     rule: str, present: dict[int, str], served: dict[int, str], refused: dict[int, str], bad: set[str], keep: bool
 ) -> None:
     """The steps end, nothing bad replaces something good, and the policy's choice of the good versions is served."""

@@ -182,7 +182,7 @@ def test_stages(metrics: Metrics, classifier: Classifier) -> None:
     assert value(samples, "sentiment_stage_seconds_count", stage="encode") == 1
 
 
-def test_what_is_going_on(metrics: Metrics) -> None:
+def test_gauges(metrics: Metrics) -> None:
     """Requests in flight and waiting show the current number, and a dead worker does not count."""
     metrics.began("rest")
     metrics.began("rest")
@@ -226,7 +226,7 @@ def test_states(metrics: Metrics) -> None:
     assert states == ["ready"]
 
 
-def test_versions_of_the_past(metrics: Metrics, classifier: Classifier) -> None:
+def test_unloaded_versions(metrics: Metrics, classifier: Classifier) -> None:
     """Only the last unloaded versions keep their series, and served ones always do."""
     manifest = classifier.manifest
     count(classifier.statistics, prediction(3, 0, False))

@@ -33,7 +33,7 @@ from tests.service.reviews import reviews
 
 IMDB = PROJECT.parent / "shared" / "imdb" / "test.parquet"
 
-#: Nothing, one word, unknown words, words twice, odd Unicode, more than the model reads.
+#: No word, one word, unknown words, repeated words, unusual Unicode, and more words than the model reads.
 TEXTS = [
     "",
     "!?",
