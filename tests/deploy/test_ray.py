@@ -66,6 +66,16 @@ def test_least_privilege() -> None:
             assert {"cpu", "memory"} <= set(container["resources"]["limits"])
 
 
+def test_processors() -> None:
+    """A worker has a processor more than replicas, for its proxy, and the largest cluster has room for all replicas."""
+    [group] = CLUSTER["workerGroupSpecs"]
+    replicas = int(group["rayStartParams"]["num-cpus"])
+    [container] = group["template"]["spec"]["containers"]
+    assert int(container["resources"]["limits"]["cpu"]) == replicas + 1
+    [deployment] = CONFIGURATION["applications"][0]["deployments"]
+    assert group["maxReplicas"] * replicas == deployment["autoscaling_config"]["max_replicas"]
+
+
 def test_one_configuration() -> None:
     """The resource has the configuration of serve.yaml and the pinned version of Ray."""
     assert yaml.safe_load(RESOURCE["spec"]["serveConfigV2"]) == CONFIGURATION
