@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 #: Services of which the health service reports the status. The empty name stands for the whole server.
 HEALTH_NAMES = ("", oip.SERVICE, sentiment.SERVICE, *tfserving.SERVICES)
 
-#: Methods that have metrics of their own, and whether they run a model.
+#: Methods with separate metrics, and whether they run a model.
 ROUTES = dict.fromkeys((*oip.ROUTES, *tfserving.ROUTES), False) | dict.fromkeys(
     (*sentiment.ROUTES, *oip.MODEL_ROUTES, *tfserving.MODEL_ROUTES), True
 )

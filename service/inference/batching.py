@@ -64,7 +64,7 @@ class Batch(NamedTuple):
 class Batcher(ABC):
     """Queues the jobs of one classifier. Belongs to one event loop.
 
-    `max_rows` and `max_size` limit a batch. A larger job is a batch of its own.
+    `max_rows` and `max_size` limit a batch. A larger job runs alone.
     """
 
     def __init__(self, classifier: Classifier, max_rows: int, max_size: float = math.inf) -> None:

@@ -137,10 +137,10 @@ def make_metrics(settings: Settings, workers: int) -> Metrics:
 
 
 def begin(settings: Settings, repository: Repository, models: LoadedModels, *, shared: bool) -> ReplayLog:
-    """What all workers serve when they begin.
+    """Return the log of the versions that all workers serve at their start.
 
-    With `shared` it is opened here, before they are forked. A process cannot use a GPU that its parent has used, so
-    there every worker opens for itself what was read here. Raises as `choose` does.
+    With `shared`, this process opens the versions before it forks the workers. A process cannot use a GPU that its
+    parent has used, so on a GPU each worker opens the files that this process has read. Raises the errors of `choose`.
     """
     facts: list[Fact] = []
     if shared:

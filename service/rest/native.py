@@ -273,7 +273,7 @@ def prediction_body(manifest: Manifest, prediction: Prediction) -> dict[str, Any
 
 
 def _classifier(models: LoadedModels, body: DecisionRequest, texts: Sequence[str]) -> Classifier:
-    """The classifier for the texts of a body. Raises `NotFound`, and `Invalid` for a threshold that has no meaning."""
+    """Return the classifier for the texts of a body. Raises `NotFound`, or `Invalid` if the model has no threshold."""
     classifier = models.get(body.model, body.version, texts)
     if body.threshold is not None and classifier.manifest.activation != "sigmoid":
         raise Invalid("threshold: this model chooses the most probable of its labels")

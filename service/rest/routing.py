@@ -26,7 +26,7 @@ class Match(NamedTuple):
 class Routes:
     """The fast-path routes. If several match a path, the first of them answers.
 
-    The results are cached, because clients send the same few paths over and over.
+    The results are cached, because clients request the same few paths repeatedly.
     """
 
     def __init__(self, protocols: Iterable[RestProtocol], dataplane: DataPlane, models: LoadedModels) -> None:
