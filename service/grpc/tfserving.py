@@ -19,8 +19,8 @@ from sentiment_conv1d.service.grpc.methods import Counted
 from sentiment_conv1d.service.grpc.transport.call import Method
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
-from sentiment_conv1d.service.inference.prediction import Prediction
 from sentiment_conv1d.service.models.loaded import LoadedModels
+from sentiment_conv1d.service.prediction import Prediction
 from sentiment_conv1d.service.tfserving import SIGNATURE, check_signature, model_status, signature_map
 
 SERVICES = PREDICTION_SERVICE, MODEL_SERVICE = (
@@ -153,17 +153,18 @@ def _texts(tensor: Any) -> list[str]:
 
 
 def _example_texts(given: Any) -> list[str]:
-    """Return the text of every example. An example without one has that of the context. Raises `Invalid`."""
+    """Return the text of every example. Raises `Invalid`.
+
+    The context is not read, because one large text in it would stand for each of a thousand empty examples.
+    """
     kind = given.WhichOneof("kind")
     if kind is None:
         raise Invalid("input: an example_list is needed")
-    examples = getattr(given, kind)
-    context = examples.context.features.feature if kind == "example_list_with_context" else {}
-    return [_example_text(each.features.feature, context, number) for number, each in enumerate(examples.examples)]
+    return [_example_text(each.features.feature, number) for number, each in enumerate(getattr(given, kind).examples)]
 
 
-def _example_text(features: Mapping[str, Any], context: Mapping[str, Any], number: int) -> str:
-    values: Sequence[bytes] = next((each[_TEXT].bytes_list.value for each in (features, context) if _TEXT in each), ())
+def _example_text(features: Mapping[str, Any], number: int) -> str:
+    values: Sequence[bytes] = features[_TEXT].bytes_list.value if _TEXT in features else ()
     if len(values) != 1:
         raise Invalid(f"example {number}: the feature {_TEXT} needs one value in its bytes_list")
     return _decoded(values[0], number)

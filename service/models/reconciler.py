@@ -11,11 +11,19 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from sentiment_conv1d.model.artifact import ArtifactError
-from sentiment_conv1d.service.errors import MAX_MESSAGE_CHARACTERS, Invalid, NotFound, StartupError, Unavailable
+from sentiment_conv1d.service.errors import (
+    MAX_MESSAGE_CHARACTERS,
+    Invalid,
+    NotFound,
+    Overloaded,
+    StartupError,
+    Unavailable,
+)
 from sentiment_conv1d.service.inference.classifier import Classifier
 from sentiment_conv1d.service.inference.dataplane import DataPlane
 from sentiment_conv1d.service.models import snapshot
@@ -24,11 +32,14 @@ from sentiment_conv1d.service.models.loaded import LoadedModels, Refusal
 from sentiment_conv1d.service.models.replay_log import Fact, Order
 from sentiment_conv1d.service.models.repository import Repository, Scan
 from sentiment_conv1d.service.models.startup import Open
-from sentiment_conv1d.service.models.steps import Drop, Forget, Load, Step, next_step, settle
+from sentiment_conv1d.service.models.steps import next_step, settle
 from sentiment_conv1d.service.routing_rules import RoutingRules, Rule
 from sentiment_conv1d.service.telemetry.metrics import Metrics, TooManyModels
 
 logger = logging.getLogger(__name__)
+
+#: The most calls that list the repository at the same time. Each scans it on a thread, which slows the event loop down.
+_MAX_INDEXING = 4
 
 
 class Outcome(NamedTuple):
@@ -57,27 +68,20 @@ class _Observation(NamedTuple):
         return settle(before, now.present.get(name, {}), served, self.served.get(name, {}))
 
 
+@dataclass(eq=False)
 class Reconciler:
-    """Brings the `models` of one worker in line with the repository."""
+    """Brings the models of one worker in line with the repository."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        models: LoadedModels,
-        open: Open,
-        dataplane: DataPlane,
-        metrics: Metrics,
-        workers: Workers,
-    ) -> None:
-        self._repository = repository
-        self._models = models
-        self._open_artifact = open
-        self._dataplane = dataplane
-        self._metrics = metrics
-        self._workers = workers
-        self._prepared: Classifier | None = None
-        self._turn = asyncio.Lock()
-        self._told: set[str] = set()
+    _repository: Repository
+    _models: LoadedModels
+    _open_artifact: Open
+    _dataplane: DataPlane
+    _metrics: Metrics
+    _workers: Workers
+    _prepared: Classifier | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _indexing: int = 0  # calls of `index`
+    _told: set[str] = field(default_factory=set)
 
     async def load(self, name: str) -> None:
         """Serve the versions on disk that the policy selects, even if they were rejected or unloaded before.
@@ -117,9 +121,15 @@ class Reconciler:
         return self._models.rules(name)
 
     async def index(self) -> list[Entry]:
-        """Return every version in the repository, loaded or not."""
-        present = (await self._scan()).present
-        return index(present, self._models, self._repository.policy, self._metrics.in_use())
+        """Return every version in the repository, loaded or not. Raises `Overloaded` if many calls wait for it."""
+        if self._indexing >= _MAX_INDEXING:
+            raise Overloaded(f"{self._indexing} calls already list the repository")
+        self._indexing += 1
+        try:
+            present = (await self._scan()).present
+            return index(present, self._models, self._repository.policy, self._metrics.in_use())
+        finally:
+            self._indexing -= 1
 
     async def watch(self, interval: float) -> None:
         """Scan the repository every `interval` seconds and apply its changes."""
@@ -220,27 +230,24 @@ class Reconciler:
         """
         models = self._models
         problems: list[str] = []
-        tried: set[Step] = set()
+        tried: set[Order] = set()
         async with self._turn:
             while True:
                 served, refused = models.served(name), models.refused(name)
                 there = present(served)
                 if again:
-                    untried = {version for version in there if Load(version) not in tried}
+                    untried = {version for version in there if Order("load", name, version) not in tried}
                     refused = {version: each for version, each in refused.items() if version not in untried}
                 keep = name == models.default
                 step = next_step(self._repository.policy, name, there, served, refused, keep=keep)
                 if step is None or step in tried:
                     return problems
                 tried.add(step)
-                match step:
-                    case Load(version):
-                        problem = await self._load(name, version, there[version])
-                        problems += [problem] if problem else []
-                    case Drop(version, last):
-                        await self._workers.ask(Order("drop", name, version, last=last))
-                    case Forget(version):
-                        await self._workers.ask(Order("forget", name, version))
+                if step.action == "load":
+                    problem = await self._load(name, step.version, there[step.version])
+                    problems += [problem] if problem else []
+                else:
+                    await self._workers.ask(step)
 
     async def _load(self, name: str, version: int, fingerprint: str) -> str:
         """Read a version and let all workers serve it, or reject it. Returns the error, or an empty string."""

@@ -19,7 +19,7 @@ class NotOneStream(ValueError):
     """The data end before the stream does, or continue after it."""
 
 
-def decompress(data: bytes, window_bits: int, step: int) -> Iterator[bytes]:
+def decompress(data: bytes | bytearray, window_bits: int, step: int) -> Iterator[bytes]:
     """Yield the content in pieces of at most `step` bytes. Raises `zlib.error` and `NotOneStream`."""
     stream = zlib.decompressobj(window_bits)
     for start in range(0, len(data), _PIECE_BYTES):

@@ -26,6 +26,9 @@ _BACKUPS = 4
 #: Seconds that an HTTP server has to accept a connection, and to answer.
 _SECONDS = 5.0
 
+#: The most bytes of an answer that are read. Its status is all that counts.
+_ANSWER_BYTES = 65_536
+
 #: The type that KServe's inference logger gives to the events of answers.
 _EVENT_TYPE = "org.kubeflow.serving.inference.response"
 
@@ -94,10 +97,12 @@ class EventSink:
         try:
             self._connection.request("POST", self._target, content, fields)
             response = self._connection.getresponse()
-            response.read()
+            response.read(_ANSWER_BYTES)
         except BaseException:
             self._connection.close()  # the next request opens another one
             raise
+        if not response.isclosed():  # there is more to read
+            self._connection.close()
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise OSError(f"the server answers {response.status} {response.reason}")
 

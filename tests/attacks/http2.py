@@ -16,6 +16,8 @@ from hyperframe.frame import Frame, PingFrame, PriorityFrame, RstStreamFrame, Se
 
 from loadtest.stubs import SentimentStub
 from sentiment_conv1d.service.grpc.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.service.grpc.tfserving import CLASSIFY, ClassificationRequest
+from sentiment_conv1d.service.grpc.tfserving import PREDICT as PREDICT_TENSOR
 from tests.attacks.http1 import READERS_GONE, WRITE_TIMEOUT
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, LEFTOVER_MEGABYTES, OPEN, Attack, Scenarios, Setup
 from tests.attacks.wire import (
@@ -35,7 +37,7 @@ from tests.attacks.wire import (
     headers,
     literal,
     message,
-    pour,
+    send_all,
     settings,
     streams,
     window,
@@ -64,7 +66,7 @@ def _flood(
     """Send the same bytes on `count` connections at once."""
     pieces = content if callable(content) else lambda times: [content] * times
     with connections(server.grpc_port, count) as opened:
-        return pour(
+        return send_all(
             ((connection, itertools.chain([HELLO], pieces(times))) for connection in opened),
             times * _LONGEST,
             linger=linger,
@@ -147,7 +149,7 @@ def _bombs(server: ServerProcess, path: bytes, encoding: bytes, bomb: bytes, tim
     else:
         calls = headers(1, head) + data(1, content * 30, ended=True)
     with connections(server.grpc_port, 4 * times) as opened:
-        return pour(((connection, [HELLO + calls]) for connection in opened), times * _LONGEST, linger=2).sent
+        return send_all(((connection, [HELLO + calls]) for connection in opened), times * _LONGEST, linger=2).sent
 
 
 _TEXT = PredictRequest(text="a" * 8_388_000).SerializeToString()
@@ -191,6 +193,18 @@ def _messages() -> Iterator[tuple[bytes, bytes]]:
     yield MODEL_INFER, model + b"\x3a\0" * 4_190_000  # raw contents
     yield MODEL_INFER, model + _field(5, tensor)
     yield MODEL_INFER, model + _field(5, _field(3, numbers))  # a shape
+    yield PREDICT_TENSOR.encode(), _field(2, _field(1, b"text") + _field(2, b"\x42\0" * 4_190_000))  # values
+    yield CLASSIFY.encode(), _repeated_context().SerializeToString()
+
+
+def _repeated_context() -> Any:
+    """A thousand empty examples with a context that has a text for all of them."""
+    request = ClassificationRequest()
+    examples = request.input.example_list_with_context
+    examples.context.features.feature["text"].bytes_list.value.append(b"a" * 8_380_000)
+    for _ in range(1000):
+        examples.examples.add()
+    return request
 
 
 @SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
@@ -314,10 +328,10 @@ def _assert_newcomer_is_served(server: ServerProcess) -> None:
 def _occupied(server: ServerProcess, hello: bytes, count: int, seconds: float) -> int:
     """Open connections and keep them alive with pings, while new callers connect."""
     with connections(server.grpc_port, count) as opened:
-        sent = pour(((connection, [hello]) for connection in opened), seconds, pings=True).sent
+        sent = send_all(((connection, [hello]) for connection in opened), seconds, pings=True).sent
         for _ in range(3):
             _assert_newcomer_is_served(server)
-        return sent + pour(((connection, []) for connection in opened), seconds, linger=seconds, pings=True).sent
+        return sent + send_all(((connection, []) for connection in opened), seconds, linger=seconds, pings=True).sent
 
 
 @SCENARIOS.add()

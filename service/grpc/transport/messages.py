@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from struct import Struct
-from typing import NamedTuple
 
 from sentiment_conv1d.service.errors import Malformed, MessageTooLarge, UnsupportedEncoding
 from sentiment_conv1d.service.network import compression
@@ -30,12 +29,9 @@ _STEP_BYTES = 65_536
 _WORTHWHILE_BYTES = 16_384
 _THREAD_BYTES = 131_072
 
-
-class Message(NamedTuple):
-    """A message as it was received."""
-
-    content: bytes
-    compressed: bool
+#: A message as it was received; a compressed one is a bytearray. The garbage collector visits neither, so its pauses do
+#: not grow with the number of waiting messages.
+Message = bytes | bytearray
 
 
 def wrap(message: bytes, *, compressed: bool = False) -> bytes:
@@ -73,10 +69,10 @@ class Messages:
                 del self._buffer[:PREFIX_BYTES]
             if len(self._buffer) < self._needed:
                 return complete
-            message = bytes(memoryview(self._buffer)[: self._needed])
+            kind = bytearray if self._compressed else bytes
+            complete.append(kind(memoryview(self._buffer)[: self._needed]))
             del self._buffer[: self._needed]
             self._needed = None
-            complete.append(Message(message, self._compressed))
 
     def _begin(self, flag: int, length: int) -> tuple[bool, int]:
         if flag > 1:
@@ -99,7 +95,7 @@ class Decompression:
         self._limit = limit
         self._lock = asyncio.Lock()
 
-    async def expand(self, message: bytes, encoding: bytes, hold: Callable[[int], None]) -> bytes:
+    async def expand(self, message: Message, encoding: bytes, hold: Callable[[int], None]) -> bytes:
         """Return a decompressed message. Calls `hold` with the size of each piece before it keeps the piece.
 
         Raises `MessageTooLarge`, `Malformed`, and what `hold` raises.
@@ -125,11 +121,11 @@ class Decompression:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def only_message(data: bytes, limit: int) -> Message | None:
+def only_message(data: bytes, limit: int) -> bytes | None:
     """Return the message if `data` is exactly one uncompressed message of up to `limit` bytes, else None."""
     size = len(data) - PREFIX_BYTES
     whole = 0 <= size <= limit and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES]) == size
-    return Message(data[PREFIX_BYTES:], compressed=False) if whole else None
+    return data[PREFIX_BYTES:] if whole else None
 
 
 def check_encoding(encoding: bytes) -> None:

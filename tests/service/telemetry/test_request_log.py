@@ -1,10 +1,11 @@
-"""The request log of a real server: what is in it, and that no sink can delay an answer."""
+"""The request log of a real server has complete records, and no sink can delay an answer."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,9 +23,12 @@ ALL = ("--workers", "1", "--request-log-sample", "1")
 
 
 class HttpSink:
-    """Takes CloudEvents and answers with a status, or not before it is closed if the status is None."""
+    """A server that receives CloudEvents and answers with a status. Without a status it answers only when closed.
 
-    def __init__(self, status: int | None, *, keep: bool = True) -> None:
+    With `endless`, the body of the answer ends only when the client closes the connection.
+    """
+
+    def __init__(self, status: int | None, *, keep: bool = True, endless: bool = False) -> None:
         self.events: list[tuple[dict[str, str], Any]] = []
         self.grown = threading.Condition()
         self._closed = threading.Event()
@@ -42,9 +46,12 @@ class HttpSink:
                     sink._closed.wait(PATIENCE)
                     return
                 self.send_response(status)
-                self.send_header("content-length", "0")
+                self.send_header("content-length", str(10**12 if endless else 0))
                 self.end_headers()
                 self.close_connection = not keep
+                with suppress(ConnectionError):
+                    while endless:
+                        self.wfile.write(bytes(65_536))
 
             def log_message(self, *arguments: Any) -> None:
                 pass
@@ -61,14 +68,14 @@ class HttpSink:
         self._thread.join()
 
     def wait_for(self, count: int) -> None:
-        """Wait until so many events have arrived."""
+        """Wait until this number of events has arrived."""
         with self.grown:
             assert self.grown.wait_for(lambda: len(self.events) >= count, PATIENCE)
 
 
 @pytest.fixture
 def sink() -> Iterator[Callable[..., HttpSink]]:
-    """Starts HTTP servers that take events."""
+    """Return a function that starts a server for events."""
     started: list[HttpSink] = []
 
     def start(status: int | None, **options: bool) -> HttpSink:
@@ -81,12 +88,12 @@ def sink() -> Iterator[Callable[..., HttpSink]]:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The records of a folder, of all its files."""
+    """Read the records in all files of a folder."""
     return [json.loads(line) for path in sorted(folder.iterdir()) for line in path.read_text().splitlines()]
 
 
 def logged(server: ServerProcess, outcome: str) -> float:
-    """How many records had this outcome."""
+    """Return the number of records with this outcome."""
     families = text_string_to_metric_families(server.client.get("/metrics").text)
     samples = (sample for family in families for sample in family.samples)
     [value] = [
@@ -98,7 +105,7 @@ def logged(server: ServerProcess, outcome: str) -> float:
 
 
 def test_records(tmp_path: Path) -> None:
-    """A record has the request and every prediction, over REST and gRPC, and no text; all are flushed at shutdown."""
+    """A record has the request and every prediction, without texts, over REST and gRPC. Shutdown writes all records."""
     folder = tmp_path / "logs" / "requests"
     began = datetime.now(UTC).replace(microsecond=0)
     with ServerProcess(*ALL, "--request-log", str(folder)) as server:
@@ -128,7 +135,7 @@ def test_records(tmp_path: Path) -> None:
 
 
 def test_texts(tmp_path: Path) -> None:
-    """The texts are in the log only if they are asked for."""
+    """The log contains texts only on request."""
     texts = ["naïve \N{SNOWMAN}", 'with "quotes"\nand lines']
     with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-texts") as server:
         server.client.post("/v1/predict_batch", json={"texts": texts})
@@ -136,18 +143,30 @@ def test_texts(tmp_path: Path) -> None:
     assert [each["text"] for each in record["predictions"]] == texts
 
 
+def test_large_texts(tmp_path: Path) -> None:
+    """The record of a request with more than 1 MB of texts contains the predictions without the texts."""
+    with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-texts") as server:
+        for count in (2, 3):
+            server.client.post("/v1/predict_batch", json={"texts": ["good " * 100_000] * count}).raise_for_status()
+        eventually(lambda: logged(server, "written") == 2)
+    assert [[("text" in each) for each in record["predictions"]] for record in read(tmp_path)] == [
+        [True] * 2,
+        [False] * 3,
+    ]
+
+
 def test_sample(tmp_path: Path) -> None:
-    """A share of the requests is logged."""
+    """The configured share of the requests is logged."""
     requests = 400
     with ServerProcess("--workers", "1", "--request-log", str(tmp_path), "--request-log-sample", "0.5") as server:
         for _ in range(requests):
             server.client.post("/v1/predict", json={"text": "good"})
-    # More than seven standard deviations from the mean.
+    # The bounds are more than seven standard deviations from the mean.
     assert requests * 0.3 < len(read(tmp_path)) < requests * 0.7
 
 
 def test_rotation(tmp_path: Path) -> None:
-    """A file is rotated before it is too large, and the oldest records are deleted. Only its user can read files."""
+    """Files are rotated before they exceed the limit, old records are deleted, and only the user can read the files."""
     limit = 1000
     with ServerProcess(*ALL, "--request-log", str(tmp_path), "--request-log-bytes", str(limit)) as server:
         for number in range(40):
@@ -161,7 +180,7 @@ def test_rotation(tmp_path: Path) -> None:
 
 
 def test_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
-    """The service does not start if the folder cannot be used, and says why."""
+    """If the folder cannot be written to, the service does not start, and says why."""
     (tmp_path / "file").touch()
     flags = ("--model-repository", str(MODEL_REPOSITORY), "--request-log", str(tmp_path / "file" / "logs"))
     result = run("-m", "service", "serve", *flags, "--port", "0")
@@ -185,7 +204,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_cloud_events(sink: Callable[..., HttpSink], keep: bool) -> None:
-    """A URL gets CloudEvents in binary mode, also if its server closes the connection after each."""
+    """A URL receives CloudEvents in binary mode, even if its server closes the connection after each of them."""
     target = sink(202, keep=keep)
     with ServerProcess(*ALL, "--request-log", target.url) as server:
         for identity in ("one", "two"):
@@ -212,8 +231,16 @@ def test_sink_that_fails(sink: Callable[..., HttpSink]) -> None:
     assert sum("cannot be written" in line for line in server.log) == 1
 
 
+def test_sink_with_an_endless_answer(sink: Callable[..., HttpSink]) -> None:
+    """An endless answer is not read to its end. Its status counts, and the next record gets a new connection."""
+    with ServerProcess(*ALL, "--request-log", sink(200, endless=True).url) as server:
+        for _ in range(2):
+            assert server.client.post("/v1/predict", json={"text": "good"}).status_code == 200
+        eventually(lambda: logged(server, "written") == 2)
+
+
 def test_sink_that_hangs(sink: Callable[..., HttpSink]) -> None:
-    """If the sink hangs, requests are answered, records beyond the queue's limit are dropped, and the service ends."""
+    """If the sink hangs, requests are answered, records beyond the queue's limit are dropped, and the service exits."""
     target = sink(None)
     with ServerProcess(*ALL, "--request-log", target.url, "--request-log-texts") as server:
         server.client.post("/v1/predict", json={"text": "good"})
